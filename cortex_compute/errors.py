@@ -1,0 +1,39 @@
+"""Every error that Cortex raises on purpose.
+
+The message says where, what, and what to do.  The command line prints it without a traceback
+and exits with 2.  This module imports nothing, so that every package may use it.
+"""
+
+from __future__ import annotations
+
+
+class CortexError(Exception):
+    """The base of all errors that Cortex raises on purpose."""
+
+
+class SpecError(CortexError, ValueError):
+    """A description (a dict or a YAML file) is wrong.  ``problems`` holds one entry per mistake."""
+
+    def __init__(self, message: str, problems: tuple[object, ...] = ()) -> None:
+        super().__init__(message)
+        self.problems = problems
+
+
+class ShapeError(CortexError, ValueError):
+    """Shapes do not fit together, or an axis does not exist."""
+
+
+class DTypeError(CortexError, TypeError):
+    """Data types do not fit together."""
+
+
+class DataError(CortexError, ValueError):
+    """A data set or an array of the user's is missing, damaged or out of range."""
+
+
+class BackendError(CortexError, RuntimeError):
+    """A backend is missing, or cannot do what was asked."""
+
+
+class CheckpointError(CortexError, ValueError):
+    """A .cortex file is damaged, cut short, or belongs to another network."""
