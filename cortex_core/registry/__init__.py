@@ -1,0 +1,83 @@
+"""Things that a description names: layers, losses, metrics, optimisers, schedules, initialisers.
+
+Each is a frozen dataclass whose annotated fields are the fields of the description:
+
+    @layer("dense", main="units")
+    class Dense:
+        units: int = field(doc="size of the last axis of the output", minimum=1)
+        activation: Activation | None = None
+
+From the fields come validation (every mistake at once), canonical data, the JSON schema and documentation.
+This package stands at the bottom of core: it knows neither YAML nor what a layer computes.
+"""
+
+from __future__ import annotations
+
+from cortex_core.registry.classes import (
+    INITIALIZERS,
+    LAYERS,
+    LOSSES,
+    METRICS,
+    OPTIMIZERS,
+    SCHEDULES,
+    Field,
+    Registry,
+    build,
+    data_of,
+    field,
+    fields_of,
+    fields_schema,
+    named_data,
+)
+from cortex_core.registry.declare import (
+    Activation,
+    Initializer,
+    Optimizer,
+    Schedule,
+    base,
+    initializer,
+    layer,
+    loss,
+    metric,
+    optimizer,
+    record,
+    schedule,
+)
+from cortex_core.registry.kinds import Fault, Fraction, Invalid, Padding, Plain, Shape, Size, nearest
+
+__all__ = [
+    "INITIALIZERS",
+    "LAYERS",
+    "LOSSES",
+    "METRICS",
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "Activation",
+    "Fault",
+    "Field",
+    "Fraction",
+    "Initializer",
+    "Invalid",
+    "Optimizer",
+    "Padding",
+    "Plain",
+    "Registry",
+    "Schedule",
+    "Shape",
+    "Size",
+    "base",
+    "build",
+    "data_of",
+    "field",
+    "fields_of",
+    "fields_schema",
+    "initializer",
+    "layer",
+    "loss",
+    "metric",
+    "named_data",
+    "nearest",
+    "optimizer",
+    "record",
+    "schedule",
+]

@@ -1,0 +1,130 @@
+"""Declaring what a description may name: the decorators, the registries, and building from plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+
+from cortex_core.registry.classes import (
+    INITIALIZERS,
+    LAYERS,
+    LOSSES,
+    METRICS,
+    OPTIMIZERS,
+    SCHEDULES,
+    Registry,
+    declare,
+    field,
+)
+from cortex_core.registry.kinds import FromClass
+from cortex_core.registry.named import Named
+
+if TYPE_CHECKING:
+    from typing_extensions import dataclass_transform
+else:
+
+    def dataclass_transform(**_: object) -> Callable[[Any], Any]:
+        return lambda decorator: decorator
+
+
+T = TypeVar("T")
+
+Initializer = Annotated[Any, FromClass(lambda limits, rank: Named(INITIALIZERS, "initializer"))]
+"""A registered initialiser."""
+
+Activation = Annotated[Any, FromClass(lambda limits, rank: Named(LAYERS, "activation", "is_activation"))]
+"""A registered layer that is an activation, such as ``relu`` or ``{leaky_relu: {slope: 0.1}}``."""
+
+Optimizer = Annotated[Any, FromClass(lambda limits, rank: Named(OPTIMIZERS, "optimizer"))]
+"""A registered optimiser."""
+
+Schedule = Annotated[Any, FromClass(lambda limits, rank: Named(SCHEDULES, "schedule"))]
+"""A registered schedule of the learning rate."""
+
+
+def _register(registry: Registry, kind: str, **attributes: object) -> Callable[[type[T]], type[T]]:
+    def decorate(cls: type[T]) -> type[T]:
+        made = declare(cls)
+        for name, value in {"kind": kind, **attributes}.items():
+            setattr(made, name, value)
+        registry.add(kind, made)
+        return made
+
+    return decorate
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def base(cls: type[T]) -> type[T]:
+    """A class that others inherit fields from; it is not registered itself."""
+    return declare(cls)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def record(cls: type[T]) -> type[T]:
+    """A mapping of fields that stands inside another, such as ``early_stopping``."""
+    made = declare(cls)
+    made._is_record = True  # type: ignore[attr-defined]
+    return made
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def layer(
+    kind: str,
+    *,
+    main: str | None = None,
+    inputs: int | str = 1,
+    rank: int = 1,
+    transparent: bool = False,
+    activation: bool = False,
+    suits: str = "glorot_uniform",
+    outputs: tuple[str, ...] = (),
+) -> Callable[[type[T]], type[T]]:
+    """Registers a layer.
+
+    ``main`` is the field of ``dense: 500``.  ``inputs`` is a number, or ``"several"`` for two or more.
+    ``rank`` counts the spatial axes of Size and Padding fields.  ``transparent`` layers are looked through
+    when an ``auto`` initialiser searches the activation that follows.  An ``activation`` may stand in
+    Activation fields, and ``suits`` is the initialiser for what comes before it.  ``outputs`` names what a
+    layer gives beside its value, such as ``mask`` (read as ``ID.mask``).
+    """
+    return _register(
+        LAYERS,
+        kind,
+        main=main,
+        inputs=inputs,
+        rank=rank,
+        transparent=transparent,
+        is_activation=activation,
+        suits=suits,
+        outputs=outputs,
+    )
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def loss(kind: str) -> Callable[[type[T]], type[T]]:
+    """Registers a loss; its main field is the target."""
+    return _register(LOSSES, kind, main="target")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def metric(kind: str, *, main: str | None = None) -> Callable[[type[T]], type[T]]:
+    """Registers a metric."""
+    return _register(METRICS, kind, main=main)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def optimizer(kind: str) -> Callable[[type[T]], type[T]]:
+    """Registers an optimiser; its main field is the learning rate."""
+    return _register(OPTIMIZERS, kind, main="learning_rate")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def schedule(kind: str, *, main: str | None = None) -> Callable[[type[T]], type[T]]:
+    """Registers a schedule of the learning rate."""
+    return _register(SCHEDULES, kind, main=main)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def initializer(kind: str, *, main: str | None = None) -> Callable[[type[T]], type[T]]:
+    """Registers an initialiser."""
+    return _register(INITIALIZERS, kind, main=main)

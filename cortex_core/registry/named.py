@@ -1,0 +1,150 @@
+"""Named things in a description, in the four ways to write them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from cortex_core.registry import kinds
+from cortex_core.registry.classes import Registry, build, named_data
+from cortex_core.registry.kinds import Fault, Invalid, Kind, clipped, nearest, shown
+
+
+@dataclass(frozen=True)
+class Written:
+    """A named thing as somebody wrote it: the name, its fields, and the path of each field in the data."""
+
+    name: str
+    fields: Mapping[str, object]
+    paths: Mapping[str, kinds.Path]
+    path: kinds.Path = ()
+
+
+def unfold(value: object, main_of: Callable[[str], str | None]) -> Written:
+    """Reads the four ways to write a named thing: NAME, {NAME: MAIN}, {NAME: FIELDS}, [NAME, MAIN, FIELDS].
+
+    ``main_of`` tells the main field of a name, or None where it has none, and raises Invalid for a name
+    that nobody knows (its path is relative to the name).
+    """
+    if isinstance(value, str):
+        main_of(value)
+        return Written(value, {}, {})
+    if isinstance(value, Mapping):
+        return _unfold_mapping(value, main_of)
+    if isinstance(value, (list, tuple)) and value and isinstance(value[0], str):
+        return _unfold_vector(value, main_of)
+    raise Invalid([Fault((), shown(value), "expected a name, {name: fields} or [name, argument, {fields}]")])
+
+
+def _unfold_mapping(value: Mapping[str, object], main_of: Callable[[str], str | None]) -> Written:
+    if len(value) != 1:
+        raise Invalid([_several_keys(list(value), main_of)])
+    ((name, inner),) = value.items()
+    try:
+        main = main_of(name)
+    except Invalid as invalid:
+        raise Invalid(dataclasses.replace(f.under(name), at_key=True) for f in invalid.faults) from None
+    if inner is None:
+        return Written(name, {}, {}, (name,))
+    if isinstance(inner, Mapping):
+        return Written(name, inner, {key: (name, key) for key in inner}, (name,))
+    if main is None:
+        expected = f"{name} has no main argument: expected a mapping of fields"
+        raise Invalid([Fault((name,), shown(inner), expected)])
+    return Written(name, {main: inner}, {main: (name,)}, (name,))
+
+
+def _several_keys(names: list[str], main_of: Callable[[str], str | None]) -> Fault:
+    if not names:
+        return Fault((), "this is an empty mapping", "expected one name and its fields")
+    known = []
+    for name in names:
+        try:
+            main_of(name)
+        except Invalid:
+            continue
+        known.append(name)
+    found = f"{len(names)} keys where one name is expected: {', '.join(map(repr, names[:4]))}"
+    if len(known) == 1:
+        rest = next(name for name in names if name != known[0])
+        hint = f"If '{rest}' is a field of '{known[0]}', indent it further than '{known[0]}'"
+        return Fault((rest,), found, "", hint, at_key=True)
+    return Fault((names[1],), found, "", "Begin each with its own '- '" if known else "", at_key=True)
+
+
+def _unfold_vector(value: list[Any] | tuple[Any, ...], main_of: Callable[[str], str | None]) -> Written:
+    name, *rest = value
+    try:
+        main = main_of(name)
+    except Invalid as invalid:
+        raise Invalid(fault.under(0) for fault in invalid.faults) from None
+    fields: dict[str, object] = {}
+    paths: dict[str, kinds.Path] = {}
+    if rest and isinstance(rest[-1], Mapping):
+        fields = dict(rest[-1])
+        paths = {key: (len(rest), key) for key in fields}
+        rest.pop()
+    if len(rest) > (main is not None):
+        allowed = f"one argument, {main}, and then {{fields}}" if main else "{fields} only"
+        raise Invalid([Fault((len(rest),), f"{len(rest)} arguments after '{name}'", f"expected {allowed}")])
+    if rest and main in fields:
+        raise Invalid([Fault(paths[main], f"'{main}' is given twice", "expected it once")])
+    if rest and main is not None:
+        fields[main], paths[main] = rest[0], (1,)
+    return Written(name, fields, paths, (0,))
+
+
+@dataclass(frozen=True)
+class Named(Kind):
+    """A registered thing: ``adam``, ``{adam: {learning_rate: 0.01}}``; ``only`` narrows the choice."""
+
+    registry: Registry
+    noun: str
+    only: str = ""
+
+    def names(self) -> list[str]:
+        """The names that may stand here."""
+        return [n for n, cls in self.registry.items() if not self.only or getattr(cls, self.only)]
+
+    @property
+    def words(self) -> str:
+        return f"the name of {'an' if self.noun[0] in 'aeio' else 'a'} {self.noun}"
+
+    def main_of(self, name: str) -> str | None:
+        """The main field of a registered name; Invalid for an unknown one."""
+        if name not in self.registry or (self.only and not getattr(self.registry[name], self.only)):
+            known = name in self.registry
+            what = f"'{name}' is no {self.noun}" if known else f"unknown {self.noun} {clipped(name)}"
+            names = self.names()
+            hint = nearest(name, names)
+            raise Invalid([Fault((), what, "" if hint else f"expected one of {', '.join(names)}", hint)])
+        main: str | None = self.registry[name].main
+        return main
+
+    def read(self, value: Any) -> Any:
+        kind = getattr(value, "kind", None)
+        if kind is not None and self.registry.get(kind) is type(value):
+            self.main_of(kind)
+            return value
+        if not isinstance(value, (str, Mapping, list, tuple)) or not value:
+            raise self.refuse(value)
+        written = unfold(value, self.main_of)
+        try:
+            return build(self.registry[written.name], written.fields)
+        except Invalid as invalid:
+            raise Invalid(_placed(fault, written) for fault in invalid.faults) from None
+
+    def data(self, value: Any) -> Any:
+        return named_data(value)
+
+    def schema(self) -> kinds.Schema:
+        return {"$ref": f"#/$defs/{self.only or self.noun}"}
+
+
+def _placed(fault: Fault, written: Written) -> Fault:
+    """A fault of a field, seen from the value in which the thing is written."""
+    head, *rest = fault.path or ("",)
+    path = written.paths.get(str(head), written.path)
+    return dataclasses.replace(fault, path=(*path, *rest))
