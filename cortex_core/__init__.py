@@ -1,4 +1,1 @@
-"""What to compute: the language, the compiler, layers, descriptions, training.
-
-Importing the package loads nothing; import what you need from its modules.
-"""
+"""What to compute: the language, its two interpreters, layers, descriptions, training."""

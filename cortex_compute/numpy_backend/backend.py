@@ -1,0 +1,106 @@
+"""The backend object: its device, and the table from primitives to offers."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, TypeVar
+
+import numpy as np
+
+from cortex_compute.numpy_backend.memory import HostBuffer
+from cortex_compute.numpy_backend.streams import InlineStream, WorkerStream
+from cortex_compute.primitives.base import Primitive
+from cortex_compute.protocol import Launch, Offer, Operand, Refusal
+
+Bind = Callable[[Sequence[Any], Sequence[Any], Any], Callable[[], None]]
+OfferFunction = Callable[[Any, Sequence[Operand]], "Offer | Refusal"]
+P = TypeVar("P", bound=Primitive)
+
+OFFERS: dict[type[Primitive], OfferFunction] = {}
+FAMILIES = ("elementwise", "reduce", "matrix", "convolution", "pooling", "normalization", "softmax", "indexing")
+FAMILIES += ("random",)
+
+
+class NumpyKernel:
+    """A kernel made of a function that binds arrays and returns a call without arguments."""
+
+    def __init__(self, bind: Bind) -> None:
+        self._bind = bind
+
+    def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
+        call = self._bind(inputs, outputs, workspace)
+        return lambda stream: stream.launch(call)
+
+
+def offers(primitive: type[P]) -> Callable[[OfferFunction], OfferFunction]:
+    """Registers the function that answers for one class of primitives."""
+
+    def register(function: OfferFunction) -> OfferFunction:
+        OFFERS[primitive] = function
+        return function
+
+    return register
+
+
+def kernel(bind: Bind, **facts: Any) -> Offer:
+    """An offer whose kernel is ``bind``, with the facts that `Offer` names."""
+    return Offer(build=lambda: NumpyKernel(bind), **facts)
+
+
+class HostDevice:
+    """The memory and the cores of this machine."""
+
+    name = "cpu"
+
+    def memory(self) -> tuple[int, int]:
+        page = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
+        if not page:
+            return 0, 0
+        return page * os.sysconf("SC_AVPHYS_PAGES"), page * os.sysconf("SC_PHYS_PAGES")
+
+    def empty(self, nbytes: int) -> HostBuffer:
+        return HostBuffer(nbytes)
+
+    def stream(self, worker: bool = False) -> InlineStream | WorkerStream:
+        return WorkerStream() if worker else InlineStream()
+
+
+class NumpyBackend:
+    """Runs every primitive of the vocabulary in float16, float32 and float64."""
+
+    name = "numpy"
+
+    def __init__(self) -> None:
+        self._devices = (HostDevice(),)
+        for family in FAMILIES:
+            import_module(f"cortex_compute.numpy_backend.{family}")
+        self._cached = lru_cache(maxsize=4096)(self._offer)
+
+    def devices(self) -> Sequence[HostDevice]:
+        return self._devices
+
+    def offer(self, primitive: Primitive, operands: Sequence[Operand]) -> Offer | Refusal:
+        return self._cached(primitive, tuple(operands))
+
+    @staticmethod
+    def _offer(primitive: Primitive, operands: tuple[Operand, ...]) -> Offer | Refusal:
+        answer = OFFERS.get(type(primitive))
+        if answer is None:
+            return Refusal(f"numpy has no kernel for {primitive.name}")
+        for operand in operands:
+            if operand.type.dtype.name == "bfloat16":
+                return Refusal("numpy has no bfloat16")
+            if operand.layout.key:
+                return Refusal(f"numpy cannot read the layout {operand.layout.key}")
+        return answer(primitive, operands)
+
+    def describe(self) -> dict[str, str]:
+        blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]  # type: ignore[call-overload,index]
+        return {
+            "version": np.__version__,
+            "blas": f"{blas.get('name')} {blas.get('version')}",
+            "cores": str(os.cpu_count()),
+        }

@@ -1,0 +1,54 @@
+"""Host memory: aligned buffers, arrays over them, and scratch carved from a workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from cortex_compute.types import TensorType
+
+ALIGNMENT = 64  # a cache line, and the width of an AVX-512 register
+
+
+def aligned(nbytes: int) -> int:
+    """``nbytes`` rounded up to the alignment."""
+    return -(-nbytes // ALIGNMENT) * ALIGNMENT
+
+
+class HostBuffer:
+    """A 64-byte aligned piece of host memory, zeroed."""
+
+    def __init__(self, nbytes: int) -> None:
+        self.nbytes = nbytes
+        raw = np.zeros(nbytes + ALIGNMENT, np.uint8)
+        start = -raw.ctypes.data % ALIGNMENT
+        self.bytes = raw[start : start + nbytes]
+
+    def view(self, type: TensorType, offset: int = 0, strides: tuple[int, ...] | None = None) -> np.ndarray:
+        """An array over this memory; ``offset`` in bytes, ``strides`` in elements (None: row-major)."""
+        item = type.dtype.itemsize
+        if strides is None:
+            flat = self.bytes[offset : offset + type.nbytes].view(type.dtype.storage)
+            return flat.reshape(type.shape)
+        whole = self.bytes[: len(self.bytes) - (len(self.bytes) - offset) % item]
+        origin = whole[offset % item :].view(type.dtype.storage)
+        return as_strided(origin[offset // item :], type.shape, tuple(s * item for s in strides))
+
+
+def scratch_size(types: Iterable[TensorType]) -> int:
+    """Bytes of workspace that `carve` needs for these types."""
+    return sum(aligned(t.nbytes) for t in types)
+
+
+def carve(workspace: np.ndarray | None, types: Iterable[TensorType]) -> list[np.ndarray]:
+    """Arrays of the given types, one after the other in a workspace."""
+    arrays, offset = [], 0
+    for t in types:
+        if workspace is None:
+            arrays.append(np.empty(t.shape, t.dtype.storage))
+            continue
+        arrays.append(workspace[offset : offset + t.nbytes].view(t.dtype.storage).reshape(t.shape))
+        offset += aligned(t.nbytes)
+    return arrays

@@ -1,0 +1,91 @@
+"""Two streams: one runs each launch at once, the other on a worker thread.
+
+The second exists so that an ordering mistake shows on a machine without a GPU.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+
+class InlineStream:
+    """Runs each launch before it returns."""
+
+    def launch(self, call: Callable[[], None]) -> None:
+        call()
+
+    def copy(self, source: np.ndarray, destination: np.ndarray) -> None:
+        np.copyto(destination, source)
+
+    def record(self) -> DoneEvent:
+        return DoneEvent()
+
+    def wait(self, event: DoneEvent | ThreadEvent) -> None:
+        event.synchronize()
+
+    def synchronize(self) -> None:
+        """Nothing is ever pending."""
+
+
+class DoneEvent:
+    """An event that has happened."""
+
+    def synchronize(self) -> None:
+        """Returns at once."""
+
+
+class ThreadEvent(threading.Event):
+    """An event that the worker sets."""
+
+    def synchronize(self) -> None:
+        self.wait()
+
+
+class WorkerStream:
+    """Runs launches in order on a thread of its own.  An error in one is raised by the next synchronize()."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="cortex-stream", daemon=True)
+        self._thread.start()
+
+    def _work(self) -> None:
+        with np.errstate(all="ignore"):
+            while (call := self._queue.get()) is not None:
+                if isinstance(getattr(call, "__self__", None), ThreadEvent):
+                    call()
+                elif self._error is None:
+                    try:
+                        call()
+                    except BaseException as error:  # handed to whoever synchronizes
+                        self._error = error
+
+    def launch(self, call: Callable[[], None]) -> None:
+        self._queue.put(call)
+
+    def copy(self, source: np.ndarray, destination: np.ndarray) -> None:
+        self._queue.put(lambda: np.copyto(destination, source))
+
+    def record(self) -> ThreadEvent:
+        event = ThreadEvent()
+        self._queue.put(event.set)
+        return event
+
+    def wait(self, event: DoneEvent | ThreadEvent) -> None:
+        self._queue.put(event.synchronize)
+
+    def synchronize(self) -> None:
+        self.record().synchronize()
+        if self._error is not None:
+            error, self._error = self._error, None
+            raise error
+
+    def close(self) -> None:
+        """Ends the thread after what was launched."""
+        self._queue.put(None)
+        self._thread.join()

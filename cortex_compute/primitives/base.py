@@ -1,0 +1,83 @@
+"""What every primitive states.
+
+A primitive is a frozen dataclass.  It says which operands it takes and what comes out (`infer`), what that costs
+(`flops`, `nbytes`), and, for a view, how it lies in its operand's memory (`restride`).  It computes nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar
+
+from cortex_compute.errors import DTypeError, ShapeError
+from cortex_compute.types import TensorType, uint8
+
+OPAQUE = TensorType((0,), uint8)
+"""The type of a residual: bytes that only the backend reads, as many as the offer says."""
+
+
+@dataclass(frozen=True)
+class Primitive:
+    """The base of the vocabulary."""
+
+    view: ClassVar[bool] = False
+    operands: ClassVar[tuple[str, ...]] = ()
+    residual: ClassVar[bool] = False  # whether the last output is OPAQUE
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        """The types of the outputs; raises ShapeError or DTypeError naming the operand."""
+        raise NotImplementedError
+
+    def flops(self, *types: TensorType) -> int:
+        """Floating-point operations."""
+        return 0
+
+    def nbytes(self, *types: TensorType) -> int:
+        """Bytes read and written at least once."""
+        return sum(t.nbytes for t in types) + sum(t.nbytes for t in self.infer(*types))
+
+    def restride(
+        self, shape: tuple[int, ...], strides: tuple[int, ...]
+    ) -> tuple[int, tuple[int, ...]] | None:
+        """For a view: its offset and strides (in elements) inside an operand that lies so; None: must be copied."""
+        raise NotImplementedError
+
+    @property
+    def name(self) -> str:
+        return type(self).__name__
+
+    def __str__(self) -> str:
+        shown = (f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default)
+        return f"{self.name}({', '.join(shown)})"
+
+    # What `infer` uses to reject operands, with one wording everywhere.
+
+    def expect_count(self, types: tuple[TensorType, ...], n: int) -> None:
+        if len(types) != n:
+            raise ShapeError(f"{self.name} takes {n} operands ({', '.join(self.operands)}), got {len(types)}")
+
+    def expect(self, condition: bool, message: str, *values: Any) -> None:
+        if not condition:
+            raise ShapeError(f"{self.name}: " + message.format(*values))
+
+    def same_dtype(self, *types: TensorType) -> None:
+        """Rejects operands of different data types, or of a type that is not floating."""
+        first = types[0].dtype
+        for i, t in enumerate(types):
+            if t.dtype is not first:
+                a, b = self._operand(0), self._operand(i)
+                raise DTypeError(f"{self.name}: {a} is {first}, {b} is {t.dtype}; cast one of them")
+
+    def floating(self, *types: TensorType) -> None:
+        """Rejects operands that are not all of one floating type."""
+        self.same_dtype(*types)
+        if types[0].dtype.kind != "float":
+            raise DTypeError(f"{self.name}: {self._operand(0)} is {types[0].dtype}; needs a floating type")
+
+    def integer(self, i: int, t: TensorType) -> None:
+        """Rejects operand ``i`` if it does not hold integers."""
+        if t.dtype.kind != "int":
+            raise DTypeError(f"{self.name}: {self._operand(i)} is {t.dtype}; needs integers")
+
+    def _operand(self, i: int) -> str:
+        return self.operands[i] if i < len(self.operands) else f"operand {i}"

@@ -1,0 +1,41 @@
+"""Pointwise code over broadcast operands, and the copy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cortex_compute.expression import Code, Literal
+from cortex_compute.primitives.base import Primitive
+from cortex_compute.types import TensorType, broadcast
+
+
+@dataclass(frozen=True)
+class Elementwise(Primitive):
+    """results = code(operands), for each element of the broadcast shape.  Every result has that shape."""
+
+    code: Code
+    literals: tuple[Literal, ...] = ()
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        self.expect(len(types) == self.code.arity, "takes {} operands, got {}", self.code.arity, len(types))
+        shape = broadcast((t.shape for t in types), self.name)
+        dtypes = self.code.result_types([t.dtype for t in types], self.literals)
+        return tuple(TensorType(shape, d) for d in dtypes)
+
+    def flops(self, *types: TensorType) -> int:
+        shape = broadcast(t.shape for t in types)
+        return TensorType(shape).size * len(self.code.instructions)
+
+    def __str__(self) -> str:
+        return "Elementwise(" + ", ".join(i[0] for i in self.code.instructions) + ")"
+
+
+@dataclass(frozen=True)
+class Copy(Primitive):
+    """y = x, row-major, in memory of its own."""
+
+    operands = ("x",)
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        self.expect_count(types, 1)
+        return types

@@ -1,0 +1,132 @@
+"""What a backend is: devices with memory and streams, and one question, the offer.
+
+The compiler asks ``backend.offer(primitive, operands)`` and gets an `Offer` (what the kernel would need: which
+operands it reads, whose memory an output may take, workspace, residual, cost) or a `Refusal` (why not).
+``offer.build()`` is the expensive part and gives a `Kernel`; ``kernel.bind(inputs, outputs, workspace)`` fixes the
+memory and gives one callable, which takes the stream.  A backend never fuses and never falls back by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from cortex_compute.primitives.base import Primitive
+from cortex_compute.types import TensorType
+
+Array = Any  # what a device's memory looks like to its kernels: numpy.ndarray, cupy.ndarray
+Launch = Callable[["Stream"], None]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the elements of a type lie in memory.
+
+    ``strides`` in elements for an ordinary array (None: row-major).  With a ``key`` the layout is opaque: ``nbytes``
+    that only the backend reads (a blocked format), and that it packs and unpacks itself.
+    """
+
+    strides: tuple[int, ...] | None = None
+    key: str = ""
+    nbytes: int = 0
+
+
+ROW_MAJOR = Layout()
+
+
+@dataclass(frozen=True)
+class Operand:
+    """An operand as the compiler proposes it: a type and the layout in which it would be given."""
+
+    type: TensorType
+    layout: Layout = ROW_MAJOR
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A backend's no, with the reason."""
+
+    reason: str
+
+    def __bool__(self) -> bool:
+        return False
+
+
+class Kernel(Protocol):
+    """A built kernel.  It owns no memory that changes."""
+
+    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array | None], workspace: Array | None) -> Launch:
+        """Fixes the memory; None stands for an operand that is not read or an output that nobody wants."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A backend's yes.
+
+    ``layouts``: of the operands, then of the outputs; None accepts them as proposed, outputs row-major.
+    ``reads``: operands whose memory is read (None: all).  ``reuse``: (operand, output) pairs that may share memory.
+    ``strided_outputs``: whether outputs may be parts of a larger array.  ``workspace``: bytes of scratch;
+    ``residual``: bytes of the opaque last output, if the primitive has one.  ``cost``: estimated seconds.
+    """
+
+    build: Callable[[], Kernel]
+    layouts: tuple[Layout, ...] | None = None
+    reads: frozenset[int] | None = None
+    reuse: tuple[tuple[int, int], ...] = ()
+    strided_outputs: bool = False
+    workspace: int = 0
+    residual: int = 0
+    cost: float = 0.0
+    implementation: str = ""
+
+
+class Event(Protocol):
+    """A point in a stream's order."""
+
+    def synchronize(self) -> None: ...
+
+
+class Stream(Protocol):
+    """An order of launches and copies."""
+
+    def launch(self, call: Callable[[], None]) -> None: ...
+    def copy(self, source: Array, destination: Array) -> None: ...
+    def record(self) -> Event: ...
+    def wait(self, event: Event) -> None: ...
+    def synchronize(self) -> None: ...
+
+
+class Buffer(Protocol):
+    """A piece of a device's memory."""
+
+    @property
+    def nbytes(self) -> int: ...
+
+    def view(self, type: TensorType, offset: int = 0, strides: tuple[int, ...] | None = None) -> Array:
+        """An array over this memory: ``offset`` in bytes, ``strides`` in elements (None: row-major)."""
+
+
+class Device(Protocol):
+    """A place with memory and streams."""
+
+    name: str
+
+    def memory(self) -> tuple[int, int]:
+        """Free and total bytes."""
+
+    def empty(self, nbytes: int) -> Buffer: ...
+    def stream(self, worker: bool = False) -> Stream: ...
+
+
+class Backend(Protocol):
+    """Something that runs primitives."""
+
+    name: str
+
+    def devices(self) -> Sequence[Device]: ...
+    def offer(self, primitive: Primitive, operands: Sequence[Operand]) -> Offer | Refusal:
+        """Whether and how the backend would run the primitive.  Cheap, pure and cached."""
+
+    def describe(self) -> dict[str, str]:
+        """Facts for ``cortex backends``: library versions, instruction set, cores."""

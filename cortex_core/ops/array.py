@@ -1,0 +1,102 @@
+"""What both interpreters share: `Node`, the record of one application, and `Array`, one of its results.
+
+A `Tensor` (eager) and a `Value` (symbolic) are Arrays.  Both hold ``type``, the ``node`` that made them (None for
+an eager leaf), and their ``index`` among its outputs.  Operators and methods of Array are the ops of the language;
+they are attached by `cortex_core.ops`, so that this module knows none of them.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from cortex_compute.primitives.base import Primitive
+from cortex_compute.types import DType, TensorType
+from cortex_core.place import Place
+
+_serial = itertools.count()
+
+
+class Node:
+    """One application of a primitive: what went in, the types of what came out, and where it was asked for.
+
+    ``kind`` is the class of its Arrays.  An eager node keeps the outputs' ``buffers``, so that a gradient rule can
+    have the outputs again without the node holding the Tensors themselves (which hold the node).
+    """
+
+    __slots__ = ("__weakref__", "buffers", "inputs", "kind", "place", "primitive", "serial", "types")
+
+    def __init__(
+        self,
+        kind: type[Array],
+        primitive: Primitive,
+        inputs: Sequence[Any],
+        types: tuple[TensorType, ...],
+        place: Place | None = None,
+        buffers: tuple[Any, ...] | None = None,
+    ) -> None:
+        self.kind = kind
+        self.primitive = primitive
+        self.inputs = tuple(inputs)
+        self.types = types
+        self.place = place
+        self.buffers = buffers
+        self.serial = next(_serial)
+
+    @property
+    def outputs(self) -> tuple[Any, ...]:
+        """The results, made again."""
+        return tuple(self.kind.output(self, i) for i in range(len(self.types)))
+
+    def __repr__(self) -> str:
+        return f"{self.primitive} -> {', '.join(map(str, self.types))}"
+
+
+class Array:
+    """The base of Tensor and Value: a type, and where it comes from."""
+
+    __slots__ = ("index", "node", "type")
+    __array_ufunc__ = None  # so that ndarray * Array asks the Array
+    rank_of_kind: ClassVar[int] = 0
+
+    type: TensorType
+    node: Node | None
+    index: int
+
+    @classmethod
+    def run(cls, primitive: Primitive, operands: Sequence[Any], place: Place | None) -> tuple[Any, ...]:
+        """Applies a primitive to operands of this class: computes, or records."""
+        raise NotImplementedError
+
+    @classmethod
+    def lift(cls, x: Any) -> Any:
+        """An operand of another kind (an ndarray, a Tensor in a symbolic application) as this class."""
+        raise NotImplementedError
+
+    @classmethod
+    def output(cls, node: Node, index: int) -> Any:
+        """Output ``index`` of a node."""
+        raise NotImplementedError
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.type.shape
+
+    @property
+    def dtype(self) -> DType:
+        return self.type.dtype
+
+    @property
+    def ndim(self) -> int:
+        return len(self.type.shape)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return self.type.size
+
+    def __len__(self) -> int:
+        if not self.type.shape:
+            raise TypeError("a 0-d array has no length")
+        return self.type.shape[0]
