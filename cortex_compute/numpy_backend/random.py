@@ -1,0 +1,3 @@
+"""Random numbers, drawn from NumPy's Philox."""
+
+from __future__ import annotations
