@@ -1,0 +1,31 @@
+"""What each layer type means: one layer, one short piece.  Importing this package registers them all."""
+
+from __future__ import annotations
+
+from cortex_core.layers import (
+    activations as activations,
+)
+from cortex_core.layers import (
+    conv as conv,
+)
+from cortex_core.layers import (
+    dense as dense,
+)
+from cortex_core.layers import (
+    dropout as dropout,
+)
+from cortex_core.layers import (
+    embedding as embedding,
+)
+from cortex_core.layers import (
+    merge as merge,
+)
+from cortex_core.layers import (
+    normalization as normalization,
+)
+from cortex_core.layers import (
+    pool as pool,
+)
+from cortex_core.layers import (
+    shape as shape,
+)

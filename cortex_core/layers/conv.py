@@ -1,0 +1,40 @@
+"""Convolutions.  Images are channels last; kernels are (..., in / groups, out)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cortex_core.initializers import auto, zeros
+from cortex_core.registry import Activation, Fault, Initializer, Padding, Size, base, field, layer
+
+
+@base
+class Convolution:
+    """The fields that all convolutions share."""
+
+    filters: int = field(doc="channels of the output", minimum=1)
+    kernel: Size = field(doc="size of the window")
+    stride: Size = field(default=1, doc="step of the window")
+    padding: Padding = field(default="valid", doc="zeros around the input; same: the surplus goes behind")
+    dilation: Size = field(default=1, doc="distance of the window's elements")
+    groups: int = field(default=1, doc="parts into which the channels are split", minimum=1)
+    use_bias: bool = field(default=True, doc="adds one number per filter")
+    activation: Activation | None = field(default=None, doc="applied to the result")
+    kernel_initializer: Initializer = field(default=auto, doc="initial kernel")
+    bias_initializer: Initializer = field(default=zeros, doc="initial bias")
+
+    def check(self) -> Iterator[Fault]:
+        """Each group has the same number of filters."""
+        if self.filters % self.groups:
+            found = f"{self.filters} filters do not split into {self.groups} groups"
+            yield Fault(("groups",), found, "expected a number that divides filters")
+
+
+@layer("conv1d", main="filters", rank=1)
+class Conv1D(Convolution):
+    """Convolution along one axis.   x (B, L, in), kernel (K, in / groups, out) -> (B, L', out)"""
+
+
+@layer("conv2d", main="filters", rank=2)
+class Conv2D(Convolution):
+    """Convolution of images.   x (B, H, W, in), kernel (KH, KW, in / groups, out) -> (B, H', W', out)"""

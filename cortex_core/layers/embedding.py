@@ -1,0 +1,19 @@
+"""Embedding: one learnt vector per token."""
+
+from __future__ import annotations
+
+from cortex_core.initializers import Uniform
+from cortex_core.registry import Initializer, field, layer
+
+
+@layer("embedding", outputs=("mask",))
+class Embedding:
+    """Rows of a table.   x (B, ...) of whole numbers below tokens, table (tokens, units) -> (B, ..., units)
+
+    With ``mask_zero``, ``ID.mask`` is false where x is 0.
+    """
+
+    tokens: int = field(doc="how many tokens there are", minimum=1)
+    units: int = field(doc="size of each vector", minimum=1)
+    mask_zero: bool = field(default=False, doc="token 0 is padding: gives ID.mask")
+    kernel_initializer: Initializer = field(default=Uniform(), doc="initial table")

@@ -1,0 +1,37 @@
+"""Layers that only change the shape."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from cortex_core.registry import Fault, Shape, field, layer
+
+
+@layer("flatten", transparent=True)
+class Flatten:
+    """All axes but the batch become one.   x (B, ...) -> (B, n)"""
+
+
+@layer("reshape", main="shape", transparent=True)
+class Reshape:
+    """The same elements in another shape.   x (B, ...) -> (B, *shape)"""
+
+    shape: Shape = field(doc="the new shape without the batch axis; one -1 is what is left", minimum=-1)
+
+    def check(self) -> Iterator[Fault]:
+        """One -1 at most."""
+        if self.shape.count(-1) > 1:
+            yield Fault(("shape",), f"{self.shape.count(-1)} axes are -1", "expected one at most")
+
+
+@layer("permute", main="axes", transparent=True)
+class Permute:
+    """Axes in another order.   ``[2, 1]``: x (B, m, n) -> (B, n, m)"""
+
+    axes: Shape = field(doc="for each output axis the input's, from 1 (0 is the batch)", minimum=1)
+
+    def check(self) -> Iterator[Fault]:
+        """Each axis once."""
+        if sorted(self.axes) != list(range(1, len(self.axes) + 1)):
+            expected = f"expected each of 1 to {len(self.axes)} once (the batch axis stays first)"
+            yield Fault(("axes",), f"{list(self.axes)} is no permutation", expected)
