@@ -101,7 +101,9 @@ class ArraySource:
     def _make_scratch(self) -> dict[str, Array]:
         """One block of whole rows for each stream of pixels."""
         return {
-            name: np.empty((max(1, BLOCK_BYTES // math.prod(array.shape[1:])), *array.shape[1:]), np.uint8)
+            name: np.empty(
+                (BLOCK_BYTES // max(1, math.prod(array.shape[1:])) or 1, *array.shape[1:]), np.uint8
+            )
             for name, array in self._arrays.items()
             if array.dtype == np.uint8
         }
