@@ -1,0 +1,3 @@
+"""Kernels of the normalization family."""
+
+from __future__ import annotations

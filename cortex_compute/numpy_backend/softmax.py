@@ -1,0 +1,3 @@
+"""Kernels of the softmax family."""
+
+from __future__ import annotations
