@@ -1,0 +1,156 @@
+"""Rewrites that keep every bit, or every bit but rounding: the same graph with fewer nodes.
+
+One walk in topological order.  Each node is rebuilt over its new operands, offered to the rules below, and looked up
+among the nodes already made (common subexpressions).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from cortex_compute.expression import Builder, linearize, results
+from cortex_compute.primitives.base import Primitive
+from cortex_compute.primitives.elementwise import Elementwise
+from cortex_compute.primitives.views import Broadcast, Reshape, Transpose
+from cortex_compute.types import broadcast
+from cortex_core.graph.value import Constant, Graph, Value, constant, is_leaf
+from cortex_core.ops.array import Node
+from cortex_core.ops.differentiate import key, topological
+
+FOLD_LIMIT = 4096  # elements; a larger constant is better computed than stored
+
+
+def rewrite(graph: Graph, rule: Callable[[Node, list[Value]], Sequence[Value] | None]) -> Graph:
+    """The graph with every node replaced by what ``rule(node, new_operands)`` says; None: the same node."""
+    done: dict[tuple[int, int], Value] = {}
+    for node in topological(graph.nodes()):
+        inputs = [done[key(x)] for x in node.inputs]
+        new: Sequence[Value] | None = rule(node, inputs)
+        if new is None:
+            same = all(a.node is b.node and a.index == b.index for a, b in zip(inputs, node.inputs))
+            kept = node if same else Node(Value, node.primitive, inputs, node.types, node.place)
+            new = [Value(kept, i) for i in range(len(node.types))]
+        for i, value in enumerate(new):
+            done[id(node), i] = value
+    return graph.with_roots([done[key(x)] for x in graph.roots])
+
+
+def simplify(graph: Graph) -> Graph:
+    """Folds constants, joins views, looks through broadcasts, and merges equal nodes."""
+    seen: dict[Any, list[Value]] = {}
+
+    def rule(node: Node, inputs: list[Value]) -> Sequence[Value] | None:
+        if is_leaf(node):
+            return None
+        primitive: Primitive = node.primitive
+        if isinstance(primitive, Reshape):
+            joined = _reshape(primitive, inputs[0])
+            if joined is not None:
+                return [joined]
+        elif isinstance(primitive, (Transpose, Broadcast)):
+            joined = _view(primitive, inputs[0])
+            if joined is not None:
+                return [joined]
+        elif isinstance(primitive, Elementwise):
+            primitive, inputs = _elementwise(primitive, inputs)
+            if not inputs or all(isinstance(x.node.primitive, Constant) for x in inputs):
+                folded = _fold(primitive, inputs, node)
+                if folded is not None:
+                    return folded
+        k = (primitive, *map(key, inputs))
+        found = seen.get(k)
+        if found is None:
+            same = primitive is node.primitive and all(key(a) == key(b) for a, b in zip(inputs, node.inputs))
+            made = node if same else Node(Value, primitive, inputs, node.types, node.place)
+            found = seen[k] = [Value(made, i) for i in range(len(made.types))]
+        return found
+
+    return rewrite(graph, rule)
+
+
+def _reshape(p: Reshape, x: Value) -> Value | None:
+    while isinstance(x.node.primitive, Reshape):
+        x = x.node.inputs[0]
+    if x.shape == p.shape:
+        return x
+    if isinstance(x.node.primitive, Constant):
+        return constant(x.node.primitive.array.reshape(p.shape))
+    return Value(Node(Value, p, [x], p.infer(x.type), x.node.place))
+
+
+def _view(p: Primitive, x: Value) -> Value | None:
+    inner = x.node.primitive
+    if isinstance(p, Transpose):
+        if isinstance(inner, Transpose):
+            axes = tuple(inner.axes[a] for a in p.axes)
+            source = x.node.inputs[0]
+            if axes == tuple(range(len(axes))):
+                return source
+            joined = Transpose(axes)
+            return Value(Node(Value, joined, [source], joined.infer(source.type), x.node.place))
+        return None
+    assert isinstance(p, Broadcast)
+    if isinstance(inner, Broadcast):
+        source = x.node.inputs[0]
+        return Value(Node(Value, p, [source], p.infer(source.type), x.node.place))
+    if x.type.size == 1 and isinstance(inner, Reshape):  # a broadcast scalar, whatever its shape
+        source = x.node.inputs[0]
+        if not source.shape:
+            return Value(Node(Value, p, [source], p.infer(source.type), x.node.place))
+    return None
+
+
+def _elementwise(p: Elementwise, inputs: list[Value]) -> tuple[Elementwise, list[Value]]:
+    """Operands that only repeat are looked through, equal ones joined, constant scalars made literals."""
+    shape = broadcast(x.shape for x in inputs)
+    operands = list(inputs)
+    for i, x in enumerate(operands):
+        if not isinstance(x.node.primitive, Broadcast):
+            continue
+        source = x.node.inputs[0]
+        others = [y.shape for j, y in enumerate(operands) if j != i]
+        if broadcast([source.shape, *others]) == shape:
+            operands[i] = source
+    literals = {
+        i: x.node.primitive.array.item()
+        for i, x in enumerate(operands)
+        if isinstance(x.node.primitive, Constant) and x.type.size == 1 and x.dtype.kind != "bool"
+    }
+    distinct = {key(x): x for i, x in enumerate(operands) if i not in literals}
+    if len(distinct) == len(operands):
+        return (p, operands)
+    kept = list(distinct.values())
+    if not kept or broadcast(x.shape for x in kept) != shape:
+        return p, operands
+    joined = _substitute(p, operands, literals, {k: i for i, k in enumerate(distinct)})
+    before = [t.dtype for t in p.infer(*(x.type for x in operands))]
+    try:
+        after = [t.dtype for t in joined.infer(*(x.type for x in kept))]
+    except TypeError:
+        return p, operands
+    return (joined, kept) if after == before else (p, operands)
+
+
+def _substitute(
+    p: Elementwise, operands: list[Value], literals: dict[int, Any], number: dict[Any, int]
+) -> Elementwise:
+    builder = Builder()
+    new = [
+        builder.literal(literals[i]) if i in literals else builder.operand(number[key(x)])
+        for i, x in enumerate(operands)
+    ]
+    built = linearize(results(builder, p.code, p.literals, new), len(number))
+    return Elementwise(built.code, built.literals)
+
+
+def _fold(p: Elementwise, inputs: list[Value], node: Node) -> list[Value] | None:
+    from cortex_core.ops.apply import apply
+    from cortex_core.tensor import Tensor, no_grad
+
+    if any(t.size > FOLD_LIMIT for t in node.types) or not inputs:
+        return None
+    with no_grad():
+        out = apply(p, *(Tensor(x.node.primitive.array) for x in inputs))
+    return [constant(y.data) for y in (out if isinstance(out, tuple) else (out,))]
+

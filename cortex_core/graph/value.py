@@ -1,0 +1,160 @@
+"""The symbolic interpreter: a `Value` stands for a result that a program will compute.
+
+Values have no owner; a `Graph` is what its roots reach.  Leaves are inputs, states and constants.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, NoReturn
+
+import numpy as np
+
+from cortex_compute.primitives.base import Primitive
+from cortex_compute.types import TensorType, dtype
+from cortex_core.ops import operators as _operators  # noqa: F401  (gives Array its operators)
+from cortex_core.ops.array import Array, Node
+from cortex_core.ops.differentiate import ancestors
+from cortex_core.place import Place
+
+
+class Leaf:
+    """What stands in a node without operands."""
+
+    view = False
+    residual = False
+
+
+@dataclass(frozen=True)
+class Input(Leaf):
+    """Memory that the caller fills before a run."""
+
+    name: str
+
+
+@dataclass(frozen=True)
+class State(Leaf):
+    """Memory that outlives a run; a graph's updates say what it becomes."""
+
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Constant(Leaf):
+    """Numbers that are known now."""
+
+    array: np.ndarray
+
+
+class Value(Array):
+    """One result of a node, not computed yet."""
+
+    __slots__ = ()
+    rank_of_kind: ClassVar[int] = 2
+    node: Node
+
+    def __init__(self, node: Node, index: int = 0) -> None:
+        self.node = node
+        self.index = index
+        self.type = node.types[index]
+
+    @classmethod
+    def run(cls, primitive: Primitive, operands: Sequence[Any], place: Place | None) -> tuple[Value, ...]:
+        node = Node(cls, primitive, operands, primitive.infer(*(x.type for x in operands)), place)
+        return tuple(cls(node, i) for i in range(len(node.types)))
+
+    @classmethod
+    def lift(cls, x: Any) -> Value:
+        if getattr(x, "requires_grad", False):
+            raise TypeError("a Tensor that requires gradients would be frozen into the graph; pass it as an input")
+        array = np.asarray(x)
+        return constant(array.astype(np.float32) if isinstance(x, float) else array)
+
+    @classmethod
+    def output(cls, node: Node, index: int) -> Value:
+        return cls(node, index)
+
+    def _no_number(self, *_: Any) -> NoReturn:
+        raise TypeError("a symbolic value has no number yet; use select(condition, a, b)")
+
+    __bool__ = __float__ = __int__ = __array__ = __iter__ = _no_number
+
+    def __repr__(self) -> str:
+        return f"Value({self.type}, {self.node.primitive})"
+
+
+def leaf(kind: Leaf, type: TensorType, place: Place | None = None) -> Value:
+    """A value without operands."""
+    return Value(Node(Value, kind, (), (type,), place))  # type: ignore[arg-type]
+
+
+def input_value(name: str, type: TensorType, place: Place | None = None) -> Value:
+    """A value that the caller gives at each run."""
+    return leaf(Input(name), type, place)
+
+
+def state_value(name: str, type: TensorType) -> Value:
+    """A value that the program keeps from run to run."""
+    return leaf(State(name), type)
+
+
+def constant(array: np.ndarray) -> Value:
+    """A value known now; the array must not change afterwards."""
+    return leaf(Constant(array), TensorType(array.shape, dtype(array.dtype)))
+
+
+def is_leaf(node: Node) -> bool:
+    """Whether the node has no operands."""
+    return isinstance(node.primitive, Leaf)
+
+
+@dataclass(frozen=True)
+class Update:
+    """After a run ``state`` holds ``value``.  A guarded update is left out where the predicate is false."""
+
+    state: Value
+    value: Value
+    guarded: bool = True
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A program before it has memory: what goes in, what comes out, what each state becomes.
+
+    ``inputs`` lists all that the caller must give, used or not.  ``predicate`` is a boolean 0-d value.
+    """
+
+    inputs: tuple[Value, ...]
+    outputs: dict[str, Value]
+    updates: tuple[Update, ...] = ()
+    predicate: Value | None = None
+    names: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def roots(self) -> list[Value]:
+        """Everything that must be computed."""
+        guard = [] if self.predicate is None else [self.predicate]
+        return [*self.outputs.values(), *guard, *(u.value for u in self.updates)]
+
+    def nodes(self) -> set[Node]:
+        """Every node that the roots need, leaves included."""
+        return ancestors(self.roots)
+
+    def states(self) -> dict[str, Value]:
+        """Each state that is read or written, by name."""
+        found: dict[str, Value] = {}
+        leaves = [Value(n) for n in self.nodes() if isinstance(n.primitive, State)]
+        for v in [*leaves, *(u.state for u in self.updates)]:
+            found.setdefault(v.node.primitive.name, v)
+        return found
+
+    def with_roots(self, roots: Sequence[Value]) -> Graph:
+        """The same graph with its roots replaced, in the order of `roots`."""
+        rest = list(roots)
+        outputs = {name: rest.pop(0) for name in self.outputs}
+        predicate = None if self.predicate is None else rest.pop(0)
+        updates = tuple(replace(u, value=v) for u, v in zip(self.updates, rest))
+        return replace(self, outputs=outputs, predicate=predicate, updates=updates)
+
+

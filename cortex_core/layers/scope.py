@@ -1,0 +1,89 @@
+"""What a layer declares, and what it sees.
+
+A layer yields `Parameter` and `Variable` declarations from ``parameters(*types)``.  Its ``forward(p, *inputs)`` sees a
+`Scope` ``p``, and nothing else: parameters and variables by name, whether this is training, random masks, and a way
+to say what a variable becomes.  Train, evaluate and predict are three traces of the same forward.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from cortex_core.ops.random import bernoulli, random_normal, random_uniform, stream_of
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """Something that is learned: its name inside the layer, shape, and initialiser (an object of the registry)."""
+
+    name: str
+    shape: tuple[int, ...]
+    initializer: Any
+
+
+@dataclass(frozen=True)
+class Variable:
+    """Something that is kept but not learned, such as a running mean; ``value`` fills it at the start."""
+
+    name: str
+    shape: tuple[int, ...]
+    value: float = 0.0
+
+
+class Scope:
+    """The world of one layer during one trace.
+
+    ``values`` holds the parameters and variables by name; ``on_update(name, value)`` records what a variable
+    becomes, and a later read in the same step sees it.  ``key`` is the random key, ``path`` the layer's id, from
+    which the number streams are derived, so that a change elsewhere does not change the masks here.
+    """
+
+    def __init__(
+        self,
+        values: dict[str, Any],
+        training: bool,
+        path: str,
+        key: Any = None,
+        on_update: Callable[[str, Any], None] | None = None,
+        occurrence: int = 0,
+    ) -> None:
+        self.training = training
+        self._values = values
+        self._path = path
+        self._key = key
+        self._on_update = on_update
+        self._draws = occurrence * 1000
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self._values[name]
+        except KeyError:
+            raise AttributeError(f"{self._path} has no parameter {name!r}") from None
+
+    def get(self, name: str) -> Any | None:
+        """A parameter, or None where the layer declared none of that name."""
+        return self._values.get(name)
+
+    def update(self, name: str, value: Any) -> None:
+        """From the next step on the variable ``name`` holds ``value``."""
+        self._values[name] = value
+        if self._on_update is not None:
+            self._on_update(name, value)
+
+    def bernoulli(self, probability: float, shape: tuple[int, ...]) -> Any:
+        """True with this probability, anew at each step.  Bool."""
+        return bernoulli(self._key, probability, shape, self._stream())
+
+    def uniform(self, shape: tuple[int, ...], dtype: object = "float32") -> Any:
+        """Uniform in [0, 1), anew at each step."""
+        return random_uniform(self._key, shape, self._stream(), dtype)
+
+    def normal(self, shape: tuple[int, ...], dtype: object = "float32") -> Any:
+        """Standard normal, anew at each step."""
+        return random_normal(self._key, shape, self._stream(), dtype)
+
+    def _stream(self) -> int:
+        self._draws += 1
+        return stream_of(self._path, self._draws)

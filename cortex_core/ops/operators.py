@@ -1,0 +1,57 @@
+"""Gives `Array` its operators and methods, which are the ops themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cortex_core.ops import indexing, linear, pointwise, reduce, views
+from cortex_core.ops.array import Array
+
+
+def _swapped(f: Any) -> Any:
+    def call(a: Any, b: Any) -> Any:
+        return f(b, a)
+
+    return call
+
+
+BINARY = {
+    "add": pointwise.add, "sub": pointwise.subtract, "mul": pointwise.multiply, "truediv": pointwise.divide,
+    "pow": pointwise.pow, "and": pointwise.logical_and, "or": pointwise.logical_or, "matmul": linear.matmul,
+}  # fmt: skip
+COMPARE = {
+    "lt": pointwise.less, "le": pointwise.less_equal, "gt": pointwise.greater, "ge": pointwise.greater_equal,
+    "eq": pointwise.equal, "ne": pointwise.not_equal,
+}  # fmt: skip
+METHODS = {
+    "sum": reduce.sum, "mean": reduce.mean, "max": reduce.max, "min": reduce.min, "prod": reduce.prod,
+    "argmax": reduce.argmax, "argmin": reduce.argmin, "transpose": views.transpose,
+    "astype": pointwise.cast, "exp": pointwise.exp, "log": pointwise.log, "sqrt": pointwise.sqrt,
+    "tanh": pointwise.tanh, "sigmoid": pointwise.sigmoid, "relu": pointwise.relu, "gather": indexing.gather,
+}  # fmt: skip
+
+
+def _reshape(x: Any, *shape: Any) -> Any:
+    """The same elements in another shape, given as sizes or as one tuple."""
+    return views.reshape(x, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+
+
+def attach() -> None:
+    """Sets the operators and methods on Array."""
+    for name, f in BINARY.items():
+        setattr(Array, f"__{name}__", f)
+        setattr(Array, f"__r{name}__", _swapped(f))
+    for name, f in COMPARE.items():
+        setattr(Array, f"__{name}__", f)
+    for name, f in METHODS.items():
+        setattr(Array, name, f)
+    Array.__hash__ = object.__hash__  # type: ignore[method-assign]
+    Array.__neg__ = pointwise.negative  # type: ignore[attr-defined]
+    Array.__abs__ = pointwise.absolute  # type: ignore[attr-defined]
+    Array.__invert__ = pointwise.logical_not  # type: ignore[attr-defined]
+    Array.__getitem__ = views.index  # type: ignore[attr-defined]
+    Array.reshape = _reshape  # type: ignore[attr-defined]
+    Array.T = property(views.transpose)  # type: ignore[attr-defined]
+
+
+attach()

@@ -1,0 +1,286 @@
+"""A graph and a backend become something that runs: a list of bound calls over planned memory."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import BackendError, DataError
+from cortex_compute.primitives.base import Primitive
+from cortex_compute.protocol import Backend, Operand
+from cortex_core.graph.fuse import fuse
+from cortex_core.graph.memory import make_plan
+from cortex_core.graph.plan import ARENA, Location, Plan
+from cortex_core.graph.simplify import rewrite, simplify
+from cortex_core.graph.value import Graph, Value, is_leaf
+from cortex_core.ops.apply import at
+from cortex_core.ops.array import Node
+from cortex_core.ops.differentiate import decompose
+from cortex_core.store import Store
+
+
+@dataclass(frozen=True)
+class Options:
+    """What may be switched off, to compare: fusion, sharing of memory, filling dead memory with 0xFF."""
+
+    fusion: bool = True
+    pooling: bool = True
+    poison: bool = False
+
+
+def compile_graph(graph: Graph, backend: Backend, options: Options = Options()) -> Plan:  # noqa: B008
+    """Everything from a traced graph to its plan.  Pure: no memory is taken."""
+    graph = simplify(lower(graph, backend))
+    if options.fusion:
+        graph = fuse(graph, backend)
+    return make_plan(graph, backend, options.pooling)
+
+
+def lower(graph: Graph, backend: Backend) -> Graph:
+    """The graph with what the backend refuses said in simpler ops."""
+    refused: set[type[Primitive]] = set()
+
+    def rule(node: Node, inputs: list[Value]) -> Any:
+        if is_leaf(node) or node.primitive.view:
+            return None
+        offer = backend.offer(node.primitive, tuple(Operand(x.type) for x in inputs))
+        if offer:
+            return None
+        refused.add(type(node.primitive))
+        with at(node.place):
+            try:
+                return list(decompose(node, inputs))
+            except Exception as error:
+                raise BackendError(f"{backend.name}: {node.primitive}: {offer.reason}") from error
+
+    lowered = rewrite(graph, rule)
+    return lower(lowered, backend) if refused else lowered
+
+
+class Result:
+    """A number or an array that a run gives; reading it waits for the run."""
+
+    __slots__ = ("_array", "_event")
+
+    def __init__(self, array: np.ndarray, event: Any) -> None:
+        self._array = array
+        self._event = event
+
+    def numpy(self) -> np.ndarray:
+        """The numbers."""
+        self._event.synchronize()
+        return self._array
+
+    def __float__(self) -> float:
+        return float(self.numpy())
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        return array.astype(dtype) if dtype is not None else array.copy() if copy else array
+
+    def __repr__(self) -> str:
+        return repr(self.numpy())
+
+
+class Program:
+    """A plan bound to memory.  ``run`` is one step; ``inputs`` are the buffers that a run reads.
+
+    The states lie in the store, the rest in the store's arena, which the programs of one store share: they take
+    turns.  A program is not reentrant: a second thread gets an error.
+    """
+
+    def __init__(
+        self, plan: Plan, backend: Backend, store: Store, worker: bool = False, options: Options = Options()  # noqa: B008
+    ) -> None:
+        self.plan, self.backend, self.store, self.options = plan, backend, store, options
+        self.device = store.device
+        self.stream = self.device.stream(worker)
+        self.inputs: dict[str, np.ndarray] = {}
+        self._buffers: dict[str, Any] = {}
+        self._calls: list[Callable[[Any], None]] = []
+        self._bound = -1
+        self._busy = threading.Lock()
+        self.skipped = 0
+        for name, where in plan.inputs.items():
+            self._buffers[where.buffer] = self.device.empty(max(1, where.type.nbytes))
+            self.inputs[name] = self._buffers[where.buffer].view(where.type)
+        for name, type in plan.states.items():
+            self._buffers[f"state:{name}"] = store.ensure(name, type)
+        for name, array in plan.constants.items():
+            buffer = self.device.empty(max(1, array.nbytes))
+            location = Location(name, 0, _type_of(array))
+            np.copyto(buffer.view(location.type), array)
+            self._buffers[name] = buffer
+        store.arena.reserve(plan.arena)
+
+    def _array(self, where: Location | None) -> Any:
+        if where is None:
+            return None
+        return self._buffers[where.buffer].view(where.type, where.offset, where.strides)
+
+    def bind(self) -> None:
+        """Builds the kernels and fixes their memory; done before the first run, and after the arena has grown."""
+        self._buffers[ARENA] = self.store.arena.buffer
+        with np.errstate(all="ignore"):
+            self._calls = [
+                instruction.offer.build().bind(
+                    [self._array(x) for x in instruction.inputs],
+                    [self._array(x) for x in instruction.outputs],
+                    self._array(instruction.workspace),
+                )
+                for instruction in self.plan.instructions
+            ]
+        self._predicate = self._array(self.plan.predicate)
+        self._outputs = {name: self._array(where) for name, where in self.plan.outputs.items()}
+        self._bound = self.store.arena.version
+        self._dead = _deaths(self.plan) if self.options.poison else {}
+
+    def run(self, inputs: Mapping[str, Any] | None = None) -> dict[str, Result]:
+        """One step.  ``inputs`` are copied into the program's buffers; those not given keep what they hold."""
+        if not self._busy.acquire(blocking=False):
+            raise BackendError("this program is running in another thread; use program.fork() for a second one")
+        try:
+            with self.store.lock, np.errstate(all="ignore"):
+                if self._bound != self.store.arena.version:
+                    self.bind()
+                for name, value in (inputs or {}).items():
+                    self._feed(name, value)
+                self._execute()
+                return self._results()
+        finally:
+            self._busy.release()
+
+    def _feed(self, name: str, value: Any) -> None:
+        target = self.inputs.get(name)
+        if target is None:
+            raise DataError(f"unknown input {name!r}; this program takes {', '.join(self.inputs)}")
+        source = value if isinstance(value, np.ndarray) else np.asarray(value)
+        if source.shape != target.shape:
+            raise DataError(f"input {name!r} has shape {source.shape}, this program takes {target.shape}")
+        self.stream.copy(source, target)
+
+    def _execute(self) -> None:
+        calls, stream, tail = self._calls, self.stream, self.plan.tail
+        if self._dead:
+            self._execute_poisoned()
+            return
+        for call in calls[:tail]:
+            call(stream)
+        if self._passes():
+            for call in calls[tail:]:
+                call(stream)
+
+    def _passes(self) -> bool:
+        """Whether the guarded tail may run; on a CPU the host simply looks."""
+        if self._predicate is None:
+            return True
+        self.stream.synchronize()
+        good = bool(self._predicate)
+        self.skipped += not good
+        return good
+
+    def _execute_poisoned(self) -> None:
+        for t, call in enumerate(self._calls):
+            if t == self.plan.tail and not self._passes():
+                return
+            call(self.stream)
+            self.stream.synchronize()
+            for memory in self._dead.get(t, ()):
+                self._array(memory).fill(0xFF)
+
+    def _results(self) -> dict[str, Result]:
+        results = {}
+        copies = {name: np.empty(a.shape, a.dtype) for name, a in self._outputs.items()}
+        for name, a in self._outputs.items():
+            self.stream.copy(a, copies[name])
+        event = self.stream.record()
+        for name, array in copies.items():
+            results[name] = Result(array, event)
+        return results
+
+    def profile(self, runs: int = 10) -> list[dict[str, Any]]:
+        """Median seconds of each instruction over some runs, with FLOPs, bytes and the place it came from."""
+        self.bind()
+        seconds = np.zeros((runs, len(self._calls)))
+        with self.store.lock, np.errstate(all="ignore"):
+            for r in range(runs):
+                for i, call in enumerate(self._calls):
+                    start = time.perf_counter()
+                    call(self.stream)
+                    self.stream.synchronize()
+                    seconds[r, i] = time.perf_counter() - start
+        return [
+            {
+                "primitive": str(x.primitive),
+                "seconds": float(s),
+                "flops": x.primitive.flops(*x.types),
+                "bytes": x.primitive.nbytes(*x.types),
+                "place": str(x.place or ""),
+                "implementation": x.offer.implementation or self.backend.name,
+            }
+            for x, s in zip(self.plan.instructions, np.median(seconds, axis=0))
+        ]
+
+    def fork(self) -> Program:
+        """The same program over the same states with an arena of its own, for another thread."""
+        store = Store(self.device)
+        store.states, store.types, store.slots = self.store.states, self.store.types, self.store.slots
+        return Program(self.plan, self.backend, store, options=self.options)
+
+
+def _type_of(array: np.ndarray) -> Any:
+    from cortex_compute.types import TensorType, dtype
+
+    return TensorType(array.shape, dtype(array.dtype))
+
+
+def _deaths(plan: Plan) -> dict[int, list[Location]]:
+    """After which instruction which bytes of the arena hold nothing that is read again."""
+    from cortex_compute.types import TensorType, uint8
+
+    end = [x for x in [*plan.outputs.values(), plan.predicate] if x is not None]
+    alive = np.zeros(plan.arena, bool)
+    for where in end:
+        _mark(alive, where, True)
+    dead: dict[int, list[Location]] = {}
+    for t in reversed(range(len(plan.instructions))):
+        instruction = plan.instructions[t]
+        before = alive.copy()
+        touched = [x for x in (*instruction.inputs, *instruction.outputs, instruction.workspace) if x is not None]
+        spans = [span for x in touched for span in _spans(x, before)]
+        dead[t] = [Location(ARENA, a, TensorType((b - a,), uint8)) for a, b in spans]
+        for x in instruction.outputs:
+            _mark(alive, x, False)
+        for y in instruction.inputs:
+            if y is not None:
+                _mark(alive, y, True)
+    return dead
+
+
+def _extent(where: Location) -> tuple[int, int]:
+    item = where.type.dtype.itemsize
+    if where.strides is None or 0 in where.type.shape:
+        return where.offset, where.offset + where.type.nbytes
+    steps = [(n - 1) * s * item for n, s in zip(where.type.shape, where.strides)]
+    return where.offset + sum(min(0, s) for s in steps), where.offset + sum(max(0, s) for s in steps) + item
+
+
+def _mark(alive: np.ndarray, where: Location, value: bool) -> None:
+    if where.buffer == ARENA:
+        low, high = _extent(where)
+        if value or where.strides is None:
+            alive[low:high] = value
+
+
+def _spans(where: Location, alive: np.ndarray) -> list[tuple[int, int]]:
+    """The runs of bytes under ``where`` that nothing reads later."""
+    if where.buffer != ARENA:
+        return []
+    low, high = _extent(where)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], ~alive[low:high], [False]]).astype(np.int8)))
+    return [(low + int(a), low + int(b)) for a, b in zip(edges[::2], edges[1::2])]

@@ -1,0 +1,125 @@
+"""The parameter store: the memory of every state of a network, shared by all its programs.
+
+Parameters lie in segments, one flat array for those that are updated alike; a `Slot` says where each one is.  Everything
+else that outlives a step (moments, running statistics, metric sums, the random key) is a state by itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import CheckpointError, ShapeError
+from cortex_compute.protocol import Device
+from cortex_compute.types import TensorType
+
+ALIGN = 16  # elements: each parameter starts on a cache line
+
+
+@dataclass(frozen=True)
+class SegmentKey:
+    """What the parameters of one segment have in common: how they are updated."""
+
+    trainable: bool = True
+    multiplier: float = 1.0
+
+    def __str__(self) -> str:
+        parts = [] if self.trainable else ["frozen"]
+        parts += [] if self.multiplier == 1.0 else [f"x{self.multiplier:g}"]
+        return "segment(" + ", ".join(parts or ["plain"]) + ")"
+
+
+@dataclass(frozen=True)
+class ParameterSlot:
+    """Where a parameter lies: in which segment, at which element."""
+
+    name: str
+    type: TensorType
+    segment: SegmentKey
+    offset: int
+
+
+def lay_out(parameters: Iterable[tuple[str, TensorType, SegmentKey]]) -> tuple[dict[str, ParameterSlot], dict[SegmentKey, int]]:
+    """A slot for each parameter, and the elements of each segment (padding included, which stays zero)."""
+    slots: dict[str, ParameterSlot] = {}
+    sizes: dict[SegmentKey, int] = {}
+    for name, type, segment in parameters:
+        offset = sizes.get(segment, 0)
+        slots[name] = ParameterSlot(name, type, segment, offset)
+        sizes[segment] = offset + -(-type.size // ALIGN) * ALIGN
+    return slots, sizes
+
+
+class Store:
+    """Named states in a device's memory.  ``lock`` is held by whoever writes."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.lock = threading.RLock()
+        self.states: dict[str, Any] = {}
+        self.types: dict[str, TensorType] = {}
+        self.slots: dict[str, ParameterSlot] = {}
+        self.arena = Arena(device)
+
+    def ensure(self, name: str, type: TensorType) -> Any:
+        """The memory of a state, made and zeroed where it is new."""
+        if name not in self.states:
+            self.states[name] = self.device.empty(max(1, type.nbytes))
+            self.types[name] = type
+        elif self.types[name] != type:
+            raise ShapeError(f"state {name} is {self.types[name]}, the program has {type}")
+        return self.states[name]
+
+    def array(self, name: str) -> np.ndarray:
+        """A state, or a parameter by its name, as an array over the store's own memory."""
+        slot = self.slots.get(name)
+        if slot is not None:
+            offset = slot.offset * slot.type.dtype.itemsize
+            view: np.ndarray = self.states[str(slot.segment)].view(slot.type, offset)
+            return view
+        if name not in self.states:
+            raise KeyError(name)
+        state: np.ndarray = self.states[name].view(self.types[name])
+        return state
+
+    def write(self, name: str, value: Any) -> None:
+        """Copies numbers into a state or a parameter; the shape must be right."""
+        target = self.array(name)
+        source = np.asarray(value)
+        if source.shape != target.shape:
+            raise CheckpointError(f"{name}: has shape {source.shape}, this network needs {target.shape}")
+        with self.lock:
+            np.copyto(target, source, "same_kind")
+
+    def add_parameters(self, slots: Mapping[str, ParameterSlot], sizes: Mapping[SegmentKey, int]) -> None:
+        """Makes the segments."""
+        self.slots.update(slots)
+        dtypes = {s.segment: s.type.dtype for s in slots.values()}
+        for segment, size in sizes.items():
+            self.ensure(str(segment), TensorType((size,), dtypes[segment]))
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all states."""
+        return sum(t.nbytes for t in self.types.values())
+
+
+class Arena:
+    """The activation memory that the programs of one store take turns in; it grows to the largest."""
+
+    def __init__(self, device: Device) -> None:
+        self.device = device
+        self.nbytes = 0
+        self.buffer: Any = None
+        self.version = 0
+
+    def reserve(self, nbytes: int) -> None:
+        """Makes it at least so large; programs that are bound to a smaller one bind again."""
+        if self.buffer is None or nbytes > self.nbytes:
+            self.nbytes = nbytes
+            self.buffer = self.device.empty(max(1, nbytes))
+            self.version += 1
