@@ -30,6 +30,9 @@ class InlineStream:
     def synchronize(self) -> None:
         """Nothing is ever pending."""
 
+    def close(self) -> None:
+        """Nothing to end."""
+
 
 class DoneEvent:
     """An event that has happened."""
