@@ -1,0 +1,201 @@
+"""A network compiled for a purpose: one program per batch size, over one store."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from cortex_compute.errors import DataError
+from cortex_compute.protocol import Backend
+from cortex_compute.types import TensorType, dtype, float32, int64
+from cortex_core.graph.plan import Plan
+from cortex_core.network import Network, network
+from cortex_core.program import Options, Program, Result, compile_graph
+from cortex_core.step import Step, evaluate_step, predict_graph, scalar_name, train_step, types_of
+
+Purpose = Literal["train", "evaluate", "predict"]
+PURPOSES = ("train", "evaluate", "predict")
+KEPT = 8  # programs of different batch sizes
+Types = tuple[tuple[str, TensorType], ...]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A program, and for training and evaluation what the host needs beside it."""
+
+    program: Program
+    step: Step | None
+    batch: int
+
+
+class Compiled:
+    """What `cortex.compile` gives.  ``run`` takes a dict of arrays and returns a dict of lazy results.
+
+    Training advances ``network.step`` and the network's own parameters.  A batch of another size, or with another
+    length along a free axis, is compiled once; the last eight are kept.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        backend: Backend,
+        purpose: Purpose = "train",
+        raw: bool = False,
+        worker: bool = False,
+        options: Options = Options(),  # noqa: B008
+    ) -> None:
+        self.network, self.backend, self.purpose = network, backend, purpose
+        self.raw, self.worker, self.options = raw, worker, options
+        self._entries: OrderedDict[Types, Entry] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def plan(self, types: Mapping[str, TensorType]) -> tuple[Plan, Step | None]:
+        """The plan for these types of inputs and targets; takes no memory."""
+        if self.purpose == "predict":
+            return compile_graph(predict_graph(self.network, types, self.raw), self.backend, self.options), None
+        step = (train_step if self.purpose == "train" else evaluate_step)(self.network, types)
+        return compile_graph(step.graph, self.backend, self.options), step
+
+    def entry(self, types: Mapping[str, TensorType]) -> Entry:
+        """The program for these types, compiled where it is new."""
+        k = tuple(sorted(types.items()))
+        with self._lock:
+            found = self._entries.get(k)
+            if found is None:
+                plan, step = self.plan(types)
+                program = Program(plan, self.backend, self.network.store, self.worker, self.options)
+                batch = next(iter(types.values())).shape[0]
+                found = self._entries[k] = Entry(program, step, batch)
+                if len(self._entries) > KEPT:
+                    self._entries.popitem(last=False)
+            self._entries.move_to_end(k)
+            return found
+
+    def types(self, batch: int, streams: Mapping[str, TensorType] | None = None) -> dict[str, TensorType]:
+        """The types of what a run takes, for a batch size."""
+        types = types_of(self.network, batch, streams)
+        if self.purpose == "predict":
+            return {x.name: types[x.name] for x in self.network.description.inputs}
+        return types
+
+    def run(self, inputs: Mapping[str, Any], learning_rate: float | None = None) -> dict[str, Result]:
+        """One step over a batch: {name: array} for each input and target."""
+        arrays = {name: np.asarray(x) for name, x in inputs.items()}
+        entry = self.entry(self._types_of(arrays))
+        if self.purpose != "predict":
+            self._check_labels(arrays)
+        self.set_scalars(entry, learning_rate)
+        return self.launch(entry, arrays)
+
+    def launch(self, entry: Entry, arrays: Mapping[str, Any] | None = None) -> dict[str, Result]:
+        """Runs a program over its input buffers, after copying ``arrays`` there."""
+        skipped = entry.program.skipped
+        results = entry.program.run(arrays)
+        if self.purpose == "train" and entry.program.skipped == skipped:
+            self.network.step += 1
+        return results
+
+    def set_scalars(self, entry: Entry, learning_rate: float | None = None) -> None:
+        """Writes what changes from step to step (rates, bias corrections), computed here in float64."""
+        if self.purpose != "train" or entry.step is None:
+            return
+        optimizer = self.network.description.train.optimizer
+        rate = optimizer.learning_rate if learning_rate is None else learning_rate
+        for segment in entry.step.segments:
+            numbers = optimizer.scalars(self.network.step + 1, rate * segment.multiplier)
+            for name, value in numbers.items():
+                entry.program.inputs[scalar_name(segment, name)][...] = value
+
+    def totals(self, entry: Entry) -> dict[str, Any]:
+        """The loss and the metrics over all batches since `reset`."""
+        assert entry.step is not None
+        sums = entry.step.accumulators
+        names = [u.state.node.primitive.name for u in sums.updates]
+        arrays = {n: self.network.store.array(n).copy() for n in names}
+        return {name: finish(arrays) for name, finish in sums.finish.items()}
+
+    def reset(self, entry: Entry) -> None:
+        """Starts the sums of the loss and the metrics anew."""
+        assert entry.step is not None
+        for update in entry.step.accumulators.updates:
+            self.network.store.array(update.state.node.primitive.name).fill(0)
+
+    def _types_of(self, arrays: Mapping[str, np.ndarray]) -> dict[str, TensorType]:
+        names = [x.name for x in self.network.description.inputs]
+        if self.purpose != "predict":
+            names += [x.target for x in self.network.description.losses]
+        missing, unknown = set(names) - set(arrays), set(arrays) - set(names)
+        if missing or (unknown and self.purpose != "predict"):
+            wrong = f"missing {sorted(missing)}" if missing else f"unknown {sorted(unknown)}"
+            raise DataError(f"a batch needs {', '.join(dict.fromkeys(names))}: {wrong}")
+        sizes = {n: arrays[n].shape[0] if arrays[n].ndim else 0 for n in names}
+        if len(set(sizes.values())) > 1:
+            raise DataError(f"the arrays of a batch differ in length: {sizes}")
+        return {n: self._type_of(n, arrays[n]) for n in names}
+
+    def _type_of(self, name: str, array: np.ndarray) -> TensorType:
+        for x in self.network.description.inputs:
+            if x.name == name:
+                fits = array.ndim == 1 + len(x.shape) and all(
+                    n is None or n == m for n, m in zip(x.shape, array.shape[1:])
+                )
+                if not fits:
+                    raise DataError(f"input {name!r} has shape {array.shape[1:]} per example, the network takes {x.shape}")
+                return TensorType(array.shape, dtype(x.dtype))
+        return TensorType(array.shape, int64 if array.dtype.kind in "iub" else float32)
+
+    def _check_labels(self, arrays: Mapping[str, np.ndarray]) -> None:
+        for node in self.network.description.losses:
+            labels = arrays[node.target]
+            if labels.dtype.kind in "iu" and labels.size:
+                check_labels(labels, self.network.types[node.of].shape[-1], node, node.target)
+
+
+def check_labels(labels: np.ndarray, classes: int, node: Any, name: str) -> None:
+    """A class index that does not exist is a `DataError`; the loss's ignored index is none."""
+    if node.kind != "softmax_cross_entropy":
+        return
+    bad = (labels < 0) | (labels >= classes)
+    ignored = getattr(node.loss, "ignore_index", None)
+    if ignored is not None:
+        bad &= labels != ignored
+    if bad.any():
+        first = int(np.flatnonzero(bad.reshape(len(labels), -1).any(axis=1))[0])
+        worst = labels.reshape(-1)[int(np.flatnonzero(bad.reshape(-1))[0])]
+        raise DataError(
+            f"stream {name!r}: example {first} has label {worst}, the classes of {node.of!r} are 0 to {classes - 1}"
+        )
+
+
+def compile(
+    x: Any,
+    backend: str = "auto",
+    batch_size: int | None = None,
+    purpose: Purpose = "train",
+    seed: int | None = None,
+    **options: Any,
+) -> Compiled:
+    """Compiles a network (or a description) for a purpose: "train", "evaluate" or "predict".
+
+    With ``batch_size`` the program for that size is made at once; else at the first run.  ``seed`` draws the parameters
+    anew.  ``options``: ``fusion``, ``pooling``, ``poison`` (see `Options`).
+    """
+    from cortex_compute.backends import get
+
+    if purpose not in PURPOSES:
+        raise ValueError(f"purpose is {purpose!r}; known are {', '.join(PURPOSES)}")
+    made = network(x)
+    if seed is not None:
+        made.initialize(seed)
+        made.step = 0
+    if purpose == "train" and made.description.train is None:
+        made = made.with_training()
+    compiled = Compiled(made, get(backend), purpose, options=Options(**options))
+    if batch_size is not None:
+        compiled.entry(compiled.types(batch_size))
+    return compiled

@@ -1,0 +1,177 @@
+"""A network: a description with its parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cortex_compute.errors import SpecError
+from cortex_compute.types import TensorType, float32, uint64
+from cortex_core.graph.value import Value, input_value, state_value
+from cortex_core.initializers import fans
+from cortex_core.layers.scope import Parameter, Variable
+from cortex_core.ops.random import stream_of
+from cortex_core.ops.views import reshape, slice_
+from cortex_core.store import ParameterSlot, SegmentKey, Store, lay_out
+from cortex_core.trace import Declaration, Traced, batch_type, trace
+
+if TYPE_CHECKING:
+    from cortex_core.compiled import Compiled
+
+KEY = "random_key"
+KEY_TYPE = TensorType((2,), uint64)
+CHECK_BATCH = 2
+
+
+@dataclass(frozen=True)
+class Declared:
+    """A parameter or variable of a network: where it belongs and how it starts."""
+
+    name: str
+    declaration: Declaration
+    layer: Any
+
+    @property
+    def type(self) -> TensorType:
+        return TensorType(self.declaration.shape, float32)
+
+    @property
+    def segment(self) -> SegmentKey:
+        """Parameters with equal learning rate and trainability are updated together."""
+        if not self.layer.trainable:
+            return SegmentKey(trainable=False)
+        return SegmentKey(True, float(self.layer.learning_rate))
+
+
+def declare(description: Any, batch: int = CHECK_BATCH) -> tuple[dict[str, Declared], Traced]:
+    """Every parameter and variable of a description, by a trace; problems are in the trace."""
+    found: dict[str, Declared] = {}
+
+    def fetch(name: str, declaration: Declaration, layer: Any) -> Value:
+        found[name] = Declared(name, declaration, layer)
+        return state_value(name, found[name].type)
+
+    inputs = {
+        x.name: input_value(x.name, batch_type(x.shape, x.dtype, batch), x.place) for x in description.inputs
+    }
+    traced = trace(description, inputs, fetch, state_value(KEY, KEY_TYPE), training=True)
+    return found, traced
+
+
+class Network:
+    """A description and its parameters, which every program compiled from it shares.
+
+    ``parameters`` maps names ("dense/kernel") to arrays over the store's own memory, in the canonical layout.
+    """
+
+    def __init__(self, description: Any, seed: int | None = None) -> None:
+        from cortex_compute.backends import get
+
+        self.description = description
+        self.declared, traced = declare(description)
+        if traced.problems:
+            raise SpecError("\n".join(map(str, traced.problems)), tuple(traced.problems))
+        self.types = {i: v.type for i, v in traced.values.items() if v is not None}
+        self.store = Store(get("numpy").devices()[0])
+        self.slots, sizes = lay_out(self._ordered())
+        self.store.add_parameters(self.slots, sizes)
+        for name, d in self.declared.items():
+            if isinstance(d.declaration, Variable):
+                self.store.ensure(name, d.type)
+        self.store.ensure(KEY, KEY_TYPE)
+        self.step = 0
+        self._programs: dict[Any, Compiled] = {}
+        train = description.train
+        self.initialize(seed if seed is not None else train.seed if train is not None else 0)
+
+    def _ordered(self) -> Iterator[tuple[str, TensorType, SegmentKey]]:
+        """Parameters in order; those that would leave their followers off a cache line come last."""
+        parameters = [d for d in self.declared.values() if isinstance(d.declaration, Parameter)]
+        for d in sorted(parameters, key=lambda d: d.type.size % 16 != 0):
+            yield d.name, d.type, d.segment
+
+    def initialize(self, seed: int) -> None:
+        """Draws all parameters anew.  Each has a generator of its own, so that one more layer changes no other."""
+        for name, d in self.declared.items():
+            if isinstance(d.declaration, Variable):
+                self.store.write(name, np.full(d.declaration.shape, d.declaration.value, np.float32))
+            else:
+                generator = np.random.Generator(np.random.Philox(key=[seed, stream_of(name, 0)]))
+                shape = d.declaration.shape
+                drawn = d.declaration.initializer.draw(shape, generator, fans(shape))
+                self.store.write(name, np.asarray(drawn, np.float32))
+        self.store.write(KEY, np.array([seed, 0], np.uint64))
+
+    def fetch(self, name: str, declaration: Declaration, layer: Any) -> Value:
+        """The symbolic value of a parameter (a view into its segment) or variable, for tracing."""
+        slot = self.slots.get(name)
+        if slot is None:
+            return state_value(name, self.declared[name].type)
+        return parameter_value(slot, self.store.types[str(slot.segment)])
+
+    @property
+    def name(self) -> str:
+        name: str = self.description.name
+        return name
+
+    @property
+    def parameters(self) -> Mapping[str, np.ndarray]:
+        """Each parameter by name, as an array over the store's memory."""
+        return {name: self.store.array(name) for name in self.slots}
+
+    @property
+    def variables(self) -> Mapping[str, np.ndarray]:
+        """Each running statistic by name."""
+        names = [n for n, d in self.declared.items() if isinstance(d.declaration, Variable)]
+        return {name: self.store.array(name) for name in names}
+
+    def predict(self, x: Any, batch_size: int = 256, raw: bool = False) -> Any:
+        """The outputs for examples ``x``: an array, or {input: array}.
+
+        One array where there is one output, else {id: array}.  Probabilities where the loss is a cross entropy on
+        logits; with ``raw`` what the layer gives.
+        """
+        from cortex_core.predict import predict
+
+        return predict(self, x, batch_size, raw)
+
+    def summary(self) -> str:
+        """The table of layers: output shapes and parameters."""
+        from cortex_core.summary import table
+
+        return table(self)
+
+    def save(self, path: str | Path) -> None:
+        """Writes description and parameters as one .cortex file, atomically."""
+        from cortex_core.training.checkpoint import save
+
+        save(path, self)
+
+    def __repr__(self) -> str:
+        count = sum(s.type.size for s in self.slots.values())
+        return f"<Network {self.name}: {len(self.description.layers)} layers, {count:,} parameters>"
+
+
+def parameter_value(slot: ParameterSlot, segment: TensorType) -> Value:
+    """A parameter as a view into its segment's state."""
+    state = state_value(str(slot.segment), segment)
+    part = slice_(state, (slot.offset,), (slot.type.size,)) if slot.type.size != segment.size else state
+    value: Value = reshape(part, slot.type.shape)
+    return value
+
+
+def network(x: Any, overrides: tuple[str, ...] = (), seed: int | None = None) -> Network:
+    """A network from a dict, a YAML file, or a .cortex file (with its parameters)."""
+    if isinstance(x, Network):
+        return x
+    if isinstance(x, (str, Path)) and str(x).endswith(".cortex"):
+        from cortex_core.training.checkpoint import load
+
+        return load(x)
+    from cortex_core.spec import read
+
+    return Network(read(x, overrides), seed)

@@ -1,0 +1,260 @@
+"""Forward, loss, gradients, update: the graphs of a network for training, evaluation and prediction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.expression import E, build
+from cortex_compute.primitives.elementwise import Elementwise
+from cortex_compute.types import TensorType, float32, float64
+from cortex_core.graph.value import Graph, Update, Value, constant, input_value, state_value
+from cortex_core.network import KEY, KEY_TYPE, Network
+from cortex_core.ops.apply import apply, at
+from cortex_core.ops.differentiate import differentiate
+from cortex_core.ops.indexing import concatenate
+from cortex_core.ops.pointwise import cast, divide, isfinite, maximum, minimum, select, sqrt
+from cortex_core.ops.reduce import sum as total_of
+from cortex_core.ops.views import broadcast_to, reshape
+from cortex_core.store import SegmentKey
+from cortex_core.trace import Traced, trace
+
+
+@dataclass(frozen=True)
+class LossValue:
+    """One loss of a step: its mean over the samples, and the sums that the mean of an epoch needs."""
+
+    name: str
+    mean: Value
+    total: Value
+    count: Value
+    weight: float
+
+
+def types_of(network: Network, batch: int, streams: Mapping[str, TensorType] | None = None) -> dict[str, TensorType]:
+    """The types of all inputs and targets for a batch size; ``streams`` holds those that data has made known."""
+    from cortex_core.trace import batch_type
+
+    known = dict(streams or {})
+    types = {
+        x.name: known.get(x.name) or batch_type(x.shape, x.dtype, batch) for x in network.description.inputs
+    }
+    for loss in network.description.losses:
+        if loss.target not in types:
+            of = network.types[loss.of]
+            default = loss.loss.target_type(TensorType((batch, *of.shape[1:]), of.dtype))
+            types[loss.target] = known.get(loss.target) or default
+    return types
+
+
+def predict_graph(network: Network, types: Mapping[str, TensorType], raw: bool = False) -> Graph:
+    """Inputs to outputs; probabilities where a loss on that output knows how."""
+    inputs = {x.name: input_value(x.name, types[x.name], x.place) for x in network.description.inputs}
+    traced = trace(network.description, inputs, network.fetch, None, training=False)
+    outputs = {}
+    for name in network.description.outputs:
+        value = known(traced, name)
+        outputs[name] = value if raw else predictions(network, name, value)
+    return Graph(tuple(inputs.values()), outputs)
+
+
+def predictions(network: Network, name: str, value: Value) -> Value:
+    """What predict shows of a node: the prediction of the first loss on it, else the node itself."""
+    for loss in network.description.losses:
+        if loss.of == name:
+            shown: Value = loss.loss.prediction(value)
+            return shown
+    return value
+
+
+def known(traced: Traced, name: str) -> Value:
+    """A traced value that is known to exist."""
+    value = traced.values[name]
+    assert value is not None, name
+    return value
+
+
+def loss_values(network: Network, traced: Traced, targets: Mapping[str, Value]) -> list[LossValue]:
+    """Each loss of the description."""
+    found = []
+    for node in network.description.losses:
+        with at(node.place):
+            x = known(traced, node.of)
+            values, weights = node.loss.per_sample(x, targets[node.target])
+            if weights is None:
+                count = constant(np.float32(values.size).reshape(()))
+                total = total_of(values)
+                mean = divide(total, float(max(1, values.size)))
+            else:
+                count, total = total_of(weights), total_of(select(weights > 0, values * weights, 0.0))
+                mean = select(count > 0, divide(total, select(count > 0, count, 1.0)), 0.0)
+        found.append(LossValue(node.name, mean, total, count, node.weight))
+    return found
+
+
+def total_loss(losses: Sequence[LossValue], penalties: Sequence[Value]) -> Value:
+    """The weighted sum of the losses, and the penalties."""
+    parts = [x.mean * x.weight if x.weight != 1.0 else x.mean for x in losses]
+    total: Value = reduce(lambda a, b: a + b, [*parts, *penalties])
+    return total
+
+
+class Accumulators:
+    """Sums over the batches of an epoch, kept as states: the loss, each loss by name, and the metrics."""
+
+    def __init__(self, purpose: str) -> None:
+        self.purpose = purpose
+        self.updates: list[Update] = []
+        self.finish: dict[str, Callable[[dict[str, np.ndarray]], Any]] = {}
+
+    def add(self, name: str, summands: Sequence[Any], result: Callable[..., Any]) -> None:
+        """The sums of ``summands`` over the batches; ``result(*totals)`` makes the number from them."""
+        states = []
+        for i, x in enumerate(summands):
+            state = state_value(f"metric/{self.purpose}/{name}/{i}", TensorType(x.shape, float64))
+            self.updates.append(Update(state, state + (x if x.dtype is float64 else cast(x, float64))))
+            states.append(state.node.primitive.name)
+        self.finish[name] = lambda arrays: result(*(arrays[s] for s in states))
+
+
+def accumulate(
+    network: Network, purpose: str, total: Value, losses: Sequence[LossValue], traced: Traced, targets: Mapping[str, Value]
+) -> Accumulators:
+    """The accumulators of one pass over the data."""
+    sums = Accumulators(purpose)
+    samples = reduce(lambda a, b: a + b, [x.count for x in losses])
+
+    def mean(a: np.ndarray, b: np.ndarray) -> float:
+        return float(a) / float(b) if float(b) else float("nan")
+
+    sums.add("loss", [total * samples, samples], mean)
+    if len(losses) > 1:
+        for x in losses:
+            sums.add(x.name, [x.total, x.count], mean)
+    options = network.description.train
+    for metric in options.metrics if options is not None else ():
+        loss = next((x for x in network.description.losses if x.of == metric.of), None)
+        x = predictions(network, metric.of, known(traced, metric.of))
+        weights = None
+        if loss is not None and loss.target == metric.target:
+            weights = loss.loss.per_sample(known(traced, metric.of), targets[metric.target])[1]
+        with at(metric.place):
+            sums.add(metric.name, metric.metric.sums(x, targets[metric.target], weights), metric.metric.result)
+    return sums
+
+
+@dataclass(frozen=True)
+class Step:
+    """A graph, and what the host needs beside it: the scalars that each segment's update reads, and the sums."""
+
+    graph: Graph
+    accumulators: Accumulators
+    segments: tuple[SegmentKey, ...] = ()
+
+
+def train_step(network: Network, types: Mapping[str, TensorType]) -> Step:
+    """One step of training: forward, loss, gradients, clipping, update, statistics."""
+    options = network.description.train
+    key = state_value(KEY, KEY_TYPE)
+    traced, values = _forward(network, types, key, training=True)
+    losses = loss_values(network, traced, values)
+    total = total_loss(losses, traced.penalties)
+    segments = segment_gradients(network, traced, total)
+    scale, norm = _clip(options, segments)
+    updates: list[Update] = []
+    scalars: list[Value] = []
+    for segment, g in segments.items():
+        made, inputs = segment_update(network, options, segment, g, scale)
+        updates += made
+        scalars += inputs
+    updates += [Update(state_value(n, v.type), v) for n, v in traced.updates.items()]
+    sums = accumulate(network, "train", total, losses, traced, values)
+    advanced = Update(key, key + constant(np.array([0, 1], np.uint64)), guarded=False)
+    outputs = {"loss": total} | ({x.name: x.mean for x in losses} if len(losses) > 1 else {})
+    if norm is not None:
+        outputs["gradient_norm"] = norm
+    graph = Graph(
+        (*values.values(), *scalars),
+        outputs,
+        (*updates, *sums.updates, advanced),
+        predicate=isfinite(total if norm is None else norm + total),
+    )
+    return Step(graph, sums, tuple(segments))
+
+
+def evaluate_step(network: Network, types: Mapping[str, TensorType]) -> Step:
+    """Forward, losses and metrics, in the mode of evaluation."""
+    traced, values = _forward(network, types, None, training=False)
+    losses = loss_values(network, traced, values)
+    total = total_loss(losses, traced.penalties)
+    sums = accumulate(network, "evaluate", total, losses, traced, values)
+    return Step(Graph(tuple(values.values()), {"loss": total}, tuple(sums.updates)), sums)
+
+
+def _forward(
+    network: Network, types: Mapping[str, TensorType], key: Value | None, training: bool
+) -> tuple[Traced, dict[str, Value]]:
+    places = {x.name: x.place for x in network.description.inputs}
+    values = {name: input_value(name, t, places.get(name)) for name, t in types.items()}
+    inputs = {x.name: values[x.name] for x in network.description.inputs}
+    return trace(network.description, inputs, network.fetch, key, training), values
+
+
+def segment_gradients(network: Network, traced: Traced, total: Value) -> dict[SegmentKey, Value]:
+    """The gradient of the loss for each trainable segment, one flat array each."""
+    names = [n for n, slot in network.slots.items() if slot.segment.trainable]
+    seed = constant(np.ones((), np.float32))
+    gradients = differentiate([total], [seed], [traced.parameters[n] for n in names])
+    parts: dict[SegmentKey, list[Value]] = {}
+    for name, g in zip(names, gradients):
+        slot = network.slots[name]
+        if g is None:
+            g = broadcast_to(constant(np.zeros((), np.float32)), slot.type.shape)
+        parts.setdefault(slot.segment, []).append(reshape(g, (slot.type.size,)))
+    return {s: concatenate(p, 0) if len(p) > 1 else p[0] for s, p in parts.items()}
+
+
+def _clip(options: Any, segments: Mapping[SegmentKey, Value]) -> tuple[Value | None, Value | None]:
+    """The factor that brings the norm of all gradients down to ``clip_norm``, and the norm."""
+    if options is None or options.clip_norm is None or not segments:
+        return None, None
+    norm = sqrt(reduce(lambda a, b: a + b, [total_of(g * g) for g in segments.values()]))
+    limit = float(options.clip_norm)
+    return minimum(divide(limit, norm + 1e-6), 1.0), norm
+
+
+def segment_update(
+    network: Network, options: Any, segment: SegmentKey, g: Value, scale: Value | None
+) -> tuple[list[Update], list[Value]]:
+    """The optimiser over one segment: one pointwise node, whose results are the new parameters and moments."""
+    optimizer = options.optimizer
+    type = network.store.types[str(segment)]
+    p = state_value(str(segment), type)
+    moments = [state_value(f"{segment}/{name}", type) for name in optimizer.state]
+    names = list(optimizer.scalars(1, optimizer.learning_rate))
+    scalars = [input_value(scalar_name(segment, n), TensorType((), float32)) for n in names]
+    limit = options.clip_value
+
+    def formula(p: E, g: E, *rest: E) -> Sequence[E]:
+        state, hyper = rest[: len(moments)], rest[len(moments) : len(moments) + len(names)]
+        if scale is not None:
+            g = g * rest[-1]
+        if limit is not None:
+            g = minimum(maximum(g, -float(limit)), float(limit))
+        new: Sequence[E] = optimizer.update(p, g, *state, **dict(zip(names, hyper)))
+        return new
+
+    operands = [p, g, *moments, *scalars, *([] if scale is None else [scale])]
+    built = build(formula, len(operands))
+    new = apply(Elementwise(built.code, built.literals), *operands)
+    results = new if isinstance(new, tuple) else (new,)
+    return [Update(s, v) for s, v in zip([p, *moments], results)], scalars
+
+
+def scalar_name(segment: SegmentKey, name: str) -> str:
+    """The input that holds a scalar of a segment's update."""
+    return f"{segment}:{name}"

@@ -1,0 +1,102 @@
+"""A description becomes values: each layer's forward is run once over symbolic values.
+
+Tracing is also how shapes are checked: a mistake becomes a `Problem` with the line of its layer, the layer's value
+stays unknown, and what merely follows from it is not reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cortex_compute.errors import DTypeError, ShapeError
+from cortex_compute.types import TensorType
+from cortex_core.graph.value import Value
+from cortex_core.layers.scope import Parameter, Scope, Variable
+from cortex_core.ops.apply import at
+from cortex_core.ops.reduce import sum as total_of
+from cortex_core.place import Problem
+
+Declaration = Parameter | Variable
+Fetch = Callable[[str, Declaration, Any], Value]
+
+
+@dataclass
+class Traced:
+    """What a trace gives: the value of each id (None: unknown), what variables become, and what went wrong."""
+
+    values: dict[str, Value | None] = field(default_factory=dict)
+    parameters: dict[str, Value] = field(default_factory=dict)
+    updates: dict[str, Value] = field(default_factory=dict)
+    penalties: list[Value] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+
+
+def trace(
+    description: Any, inputs: Mapping[str, Value], fetch: Fetch, key: Value | None, training: bool
+) -> Traced:
+    """Runs every layer's forward.
+
+    ``inputs`` holds a value with its batch axis for each input; ``fetch(name, declaration, layer)`` gives the value of
+    a parameter or variable ("conv2d/kernel"); ``key`` is the random key.
+    """
+    traced = Traced(values=dict(inputs))
+    for node in description.layers:
+        sources = [traced.values.get(s) for s in node.sources]
+        if any(s is None for s in sources):
+            traced.values[node.id] = None
+            continue
+        try:
+            with at(node.place):
+                traced.values[node.id] = _layer(node, sources, fetch, key, training, traced)
+        except (ShapeError, DTypeError) as error:
+            traced.values[node.id] = None
+            traced.problems.append(_problem(node, sources, error))
+    return traced
+
+
+def _layer(
+    node: Any, sources: list[Any], fetch: Fetch, key: Value | None, training: bool, traced: Traced
+) -> Value:
+    values: dict[str, Any] = {}
+    for declared in declarations(node.layer, sources):
+        name = f"{node.id}/{declared.name}"
+        values[declared.name] = fetch(name, declared, node)
+        if isinstance(declared, Parameter):
+            traced.parameters[name] = values[declared.name]
+
+    def on_update(name: str, value: Value) -> None:
+        traced.updates[f"{node.id}/{name}"] = value
+
+    scope = Scope(dict(values), training, node.id, key, on_update)
+    out: Value = node.layer.forward(scope, *sources)
+    for penalty in node.penalties:
+        p = values[penalty.parameter]
+        if penalty.value:
+            traced.penalties.append(penalty.value * total_of(abs(p) if penalty.kind == "l1" else p * p))
+    return out
+
+
+def declarations(layer: Any, sources: list[Any]) -> Iterator[Declaration]:
+    """The parameters and variables of a layer for sources of these types."""
+    if hasattr(layer, "parameters"):
+        yield from layer.parameters(*(s.type for s in sources))
+
+
+def _problem(node: Any, sources: list[Any], error: Exception) -> Problem:
+    """The shapes on both sides, by the names that the description uses."""
+    shown = ", ".join(f"{name!r} is {s.shape[1:]}" for name, s in zip(node.sources, sources))
+    path = node.place.path + (".from" if len(sources) > 1 else "")
+    return Problem(path, shown, getattr(error, "reason", str(error)), "", _at(node.place, path))
+
+
+def _at(place: Any, path: str) -> Any:
+    return type(place)(place.file, place.line, place.column, path)
+
+
+def batch_type(shape: tuple[int | None, ...], dtype: Any, batch: int, free: int = 8) -> TensorType:
+    """The type of an input with its batch axis; an axis of any length gets ``free``."""
+    from cortex_compute.types import dtype as named
+
+    return TensorType((batch, *(free if n is None else n for n in shape)), named(dtype))
