@@ -410,7 +410,7 @@ class Gradient:
         values: list[E] = []
         for i, (op, *refs) in enumerate(code.instructions):
             args = [_deref(builder, r, self.literals, operands, values) for r in refs]
-            values.append(outputs.get(i) or builder.make(op, *args))
+            values.append(outputs[i] if i in outputs else builder.make(op, *args))
         grads: dict[Ref, E] = {}
         for j, ref in enumerate(code.results):
             self._add(grads, ref, builder.operand(n + len(code.results) + j))

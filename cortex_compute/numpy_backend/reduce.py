@@ -56,7 +56,8 @@ def _calls(
     body: int,
 ) -> list[Callable[[], Any]]:
     spread = [np.broadcast_to(a, space.shape) for a in inputs]
-    target = np.broadcast_to(out, space.shape)  # stride 0 along what is reduced
+    strides = tuple(0 if i in p.axes else s for i, s in enumerate(out.strides))
+    target = np.lib.stride_tricks.as_strided(out, space.shape, strides)  # writable, unlike broadcast_to
     groups = [i in p.axes for i in range(len(space.shape))]
     arrays, marks = coalesce(space.shape, [*spread, target], groups)
     reduced = tuple(i for i, m in enumerate(marks) if m is True)
