@@ -1,117 +1,165 @@
-"""Reductions: a block of the body at a time, reduced into the result."""
+"""Reductions: a block at a time, reduced into the result.
+
+Floating sums are products with a vector of ones, which BLAS takes several times faster than a ufunc's
+reduction.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from cortex_compute.numpy_backend import pointwise
 from cortex_compute.numpy_backend.backend import kernel, offers
 from cortex_compute.numpy_backend.elementwise import BANDWIDTH, sequence
-from cortex_compute.numpy_backend.memory import aligned
+from cortex_compute.numpy_backend.memory import carve, scratch_size
 from cortex_compute.numpy_backend.pointwise import BLOCK, block_slices, coalesce
 from cortex_compute.primitives.reduce import Reduce
 from cortex_compute.protocol import Offer, Operand, Refusal
-from cortex_compute.types import TensorType
+from cortex_compute.types import DType, TensorType, float32, float64, uint8
+
+LARGE = 16 * BLOCK  # elements of a block that is only read: larger ones would add up too many rounding errors
 
 UFUNCS = {"sum": np.add, "mean": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
-EMPTY = {"sum": 0, "mean": np.nan, "prod": 1}
+EMPTY = {"sum": 0, "mean": math.nan, "prod": 1}
+
+Call = Callable[[], Any]
 
 
 @offers(Reduce)
 def reduce(p: Reduce, operands: Sequence[Operand]) -> Offer | Refusal:
     types = [o.type for o in operands]
     if p.kind in ("argmax", "argmin"):
-        return _place_of(p, types)
-    space = p.space(*types)
-    (result,) = p.infer(*types)
-    block = min(BLOCK, space.size)
-    body = 0 if p.body is None else pointwise.workspace_size(p.body, p.literals, types)
-
-    def bound(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Callable[[], None]:
-        out = outputs[0].reshape([1 if i in p.axes else n for i, n in enumerate(space.shape)])
-        if space.size == 0:
-            return partial(out.fill, EMPTY[p.kind])
-        memory = np.empty(body + 2 * aligned(8 * block), np.uint8) if workspace is None else workspace
-        return sequence(_calls(p, types, space, result, inputs, out, memory, body))
-
-    return kernel(
-        bound,
-        workspace=body + 2 * aligned(8 * block),
-        cost=p.nbytes(*types) / BANDWIDTH,
-    )
+        return _place_of(p, operands[0])
+    reduction = Reduction(p, types)
+    workspace = scratch_size(reduction.scratch)
+    return kernel(reduction.bind, workspace=workspace, cost=p.nbytes(*types) / BANDWIDTH)
 
 
-def _calls(
-    p: Reduce,
-    types: Sequence[TensorType],
-    space: TensorType,
-    result: TensorType,
-    inputs: Sequence[Any],
-    out: np.ndarray,
-    workspace: np.ndarray,
-    body: int,
-) -> list[Callable[[], Any]]:
-    spread = [np.broadcast_to(a, space.shape) for a in inputs]
-    strides = tuple(0 if i in p.axes else s for i, s in enumerate(out.strides))
-    target = np.lib.stride_tricks.as_strided(out, space.shape, strides)  # writable, unlike broadcast_to
-    groups = [i in p.axes for i in range(len(space.shape))]
-    arrays, marks = coalesce(space.shape, [*spread, target], groups)
-    reduced = tuple(i for i, m in enumerate(marks) if m is True)
-    *sources, spread_out = arrays
-    ufunc, storage = UFUNCS[p.kind], result.dtype.storage
-    values = workspace[body : body + aligned(8 * BLOCK)]
-    partials = workspace[len(workspace) - aligned(8 * min(BLOCK, space.size)) :]
-    calls: list[Callable[[], Any]] = []
-    for index in block_slices(sources[0].shape):
-        blocks = [a[index] for a in sources]
-        shape = blocks[0].shape
+class Reduction:
+    """A reduction of operands of given types: the sizes of its scratch, and how its calls are laid out."""
+
+    def __init__(self, p: Reduce, types: Sequence[TensorType]) -> None:
+        self.p, self.types = p, types
+        self.space = p.space(*types)
+        (self.result,) = p.infer(*types)
+        self.casts = self.space.dtype is not self.result.dtype  # integers and booleans are added up in int64
+        self.limit = LARGE if p.body is None and not self.casts else BLOCK
+        block = min(self.limit, self.space.size)
+        body = 0 if p.body is None else pointwise.workspace_size(p.body, p.literals, types)
+        self.scratch = [
+            TensorType((body,), uint8),
+            TensorType((0 if p.body is None else block,), self.space.dtype),
+            TensorType((block if self.casts else 0,), self.result.dtype),
+            TensorType((min(block, self.result.size),), self.result.dtype),
+        ]
+
+    def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Callable[[], None]:
+        p, shape = self.p, self.space.shape
+        kept = outputs[0].reshape([1 if i in p.axes else n for i, n in enumerate(shape)])
+        if self.space.size == 0:
+            return partial(kept.fill, EMPTY.get(p.kind, 0))
+        strides = [0 if i in p.axes else s for i, s in enumerate(kept.strides)]
+        arrays = [np.broadcast_to(a, shape) for a in inputs] + [as_strided(kept, shape, strides)]
+        arrays, marks = coalesce(shape, arrays, [i in p.axes for i in range(len(shape))])
+        reduced = tuple(i for i, mark in enumerate(marks) if mark is True)
+        scratch = carve(workspace, self.scratch)
+        calls: list[Call] = []
+        for index in block_slices(arrays[0].shape, self.limit):
+            value = self._value(calls, [a[index] for a in arrays[:-1]], scratch)
+            piece = arrays[-1][tuple(slice(0, 1) if i in reduced else s for i, s in enumerate(index))]
+            if all(index[i].start == 0 for i in reduced):
+                calls.append(fold(p.kind, self.result.dtype, value, reduced, piece))
+            else:
+                part = _shaped(scratch[3], piece.shape)
+                calls.append(fold(p.kind, self.result.dtype, value, reduced, part))
+                calls.append(partial(UFUNCS[p.kind], piece, part, piece))
+        if p.kind == "mean":
+            count = self.result.dtype.storage.type(self.space.size // self.result.size)
+            calls.append(partial(np.divide, kept, count, kept))
+        return sequence(calls)
+
+    def _value(self, calls: list[Call], blocks: list[np.ndarray], scratch: list[np.ndarray]) -> np.ndarray:
+        """One block of what is reduced, in the data type of the result."""
+        p, value = self.p, blocks[0]
         if p.body is not None:
-            value = _array(values, space.dtype.storage, shape)
-            dtypes = [t.dtype for t in types]
-            calls += pointwise.bind(p.body, p.literals, blocks, [value], workspace[:body], dtypes)
-        else:
-            value = blocks[0]
-        if value.dtype != storage:  # sums of integers and booleans are taken in int64
-            wide = _array(partials, storage, shape) if reduced else None
-            if wide is not None:
-                calls.append(partial(np.copyto, wide, value, "unsafe"))
-                value = wide
-        piece = spread_out[tuple(slice(0, 1) if i in reduced else s for i, s in enumerate(index))]
-        first = all(index[i].start == 0 for i in reduced)
-        if not reduced:
-            calls.append(partial(np.copyto, piece, value, "unsafe"))
-        elif first:
-            calls.append(partial(ufunc.reduce, value, reduced, storage, piece, True))
-        elif value.dtype != space.dtype.storage:
-            narrow = np.empty(piece.shape, storage)
-            calls.append(partial(ufunc.reduce, value, reduced, storage, narrow, True))
-            calls.append(partial(ufunc, piece, narrow, piece))
-        else:
-            narrow = _array(partials, storage, piece.shape)
-            calls.append(partial(ufunc.reduce, value, reduced, storage, narrow, True))
-            calls.append(partial(ufunc, piece, narrow, piece))
-    if p.kind == "mean":
-        count = space.size // max(1, result.size)
-        calls.append(partial(np.divide, out, storage.type(count), out))
-    return calls
+            value = _shaped(scratch[1], value.shape)
+            dtypes = [t.dtype for t in self.types]
+            calls += pointwise.bind(p.body, p.literals, blocks, [value], scratch[0], dtypes)
+        if self.casts:
+            wide = _shaped(scratch[2], value.shape)
+            calls.append(partial(np.copyto, wide, value, "unsafe"))
+            value = wide
+        return value
 
 
-def _array(memory: np.ndarray, storage: np.dtype[Any], shape: tuple[int, ...]) -> np.ndarray:
-    n = int(np.prod(shape)) * storage.itemsize
-    return memory[:n].view(storage).reshape(shape)
+def _shaped(memory: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    return memory[: math.prod(shape)].reshape(shape)
 
 
-def _place_of(p: Reduce, types: Sequence[TensorType]) -> Offer | Refusal:
+def fold(kind: str, dtype: DType, value: np.ndarray, axes: tuple[int, ...], out: np.ndarray) -> Call:
+    """The call that reduces ``value`` over ``axes`` into ``out``, which keeps them with size 1."""
+    if not axes:
+        return partial(np.copyto, out, value)
+    if kind in ("sum", "mean") and dtype in (float32, float64):
+        product = _product_with_ones(value, axes, out)
+        if product is not None:
+            return product
+    return partial(UFUNCS[kind].reduce, value, axes, None, out, True)
+
+
+def _product_with_ones(value: np.ndarray, axes: tuple[int, ...], out: np.ndarray) -> Call | None:
+    """A sum over one axis as a matrix product; None where BLAS could not read the matrices as they lie."""
+    long = [i for i, n in enumerate(value.shape) if n != 1]
+    reduced = [i for i in long if i in axes]
+    if len(reduced) != 1 or len(long) > 3 or (len(long) == 3 and reduced[0] != long[1]):
+        return None
+    x, ones = value.squeeze(), _ones(value.shape[reduced[0]], value.dtype)
+    rows, columns = ((0, 0), *zip(x.strides, x.shape))[-2:]
+    y = out.reshape([out.shape[i] for i in long if i not in axes])
+    if not _blas_strides(rows, columns, value.itemsize):
+        return None
+    if x.ndim == 3:
+        return partial(np.matmul, ones[None, :], x, y[:, None, :])
+    return partial(np.matmul, x, ones, y) if long[-1] in axes else partial(np.matmul, ones, x, y)
+
+
+def _blas_strides(rows: tuple[int, int], columns: tuple[int, int], item: int) -> bool:
+    """Whether of two axes, each (stride, size), one is dense and the other steps over it."""
+    inner, outer = (columns, rows) if columns[0] == item else (rows, columns)
+    return outer[1] == 0 or (inner[0] == item and outer[0] >= inner[1] * item and outer[0] % item == 0)
+
+
+def _ones(n: int, storage: np.dtype[Any]) -> np.ndarray:
+    return _power_of_two_ones(1 << (n - 1).bit_length(), storage)[:n]
+
+
+@lru_cache(maxsize=64)
+def _power_of_two_ones(n: int, storage: np.dtype[Any]) -> np.ndarray:
+    return np.ones(n, storage)
+
+
+def _place_of(p: Reduce, operand: Operand) -> Offer | Refusal:
+    """argmax and argmin.  an operand whose axis is not the last, dense one is copied, as NumPy would."""
     if p.body is not None:
         return Refusal(f"numpy's {p.kind} takes no body")
     function = np.argmax if p.kind == "argmax" else np.argmin
+    x, axis = operand.type, p.axes[0]
+    copies = operand.layout.strides is not None or axis != x.rank - 1
+    moved = TensorType((*x.shape[:axis], *x.shape[axis + 1 :], x.shape[axis]), x.dtype)
 
     def bound(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Callable[[], None]:
-        out = outputs[0] if not p.keepdims else outputs[0].squeeze(p.axes[0])
-        return partial(function, inputs[0], p.axes[0], out)
+        out = outputs[0].reshape(moved.shape[:-1])
+        if not copies:
+            return sequence([partial(function, inputs[0], axis, out)])
+        (rows,) = carve(workspace, [moved])
+        turned = np.moveaxis(inputs[0], axis, -1)
+        return sequence([partial(np.copyto, rows, turned), partial(function, rows, -1, out)])
 
-    return kernel(bound, cost=types[0].nbytes / BANDWIDTH)
+    workspace = scratch_size([moved]) if copies else 0
+    return kernel(bound, workspace=workspace, cost=x.nbytes / BANDWIDTH)

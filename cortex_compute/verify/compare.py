@@ -37,7 +37,7 @@ def _floating(
     with np.errstate(all="ignore"):
         rounded = wanted.astype(d.storage)
         finite = np.isfinite(rounded)
-        size = np.where(np.isfinite(magnitude), np.abs(magnitude), np.abs(wanted))
+        size = np.fmax(np.where(np.isfinite(magnitude), magnitude, 0.0), np.abs(wanted))
         allowed = bound * size + tiny(d)
         errors = np.where(finite, np.abs(actual.astype(np.float64) - wanted) / allowed, 0.0)
         same = (np.isnan(actual) & np.isnan(rounded)) | (actual == rounded)
