@@ -17,7 +17,7 @@ import numpy as np
 from cortex_compute.expression import COMPARISONS, FLOATING, Code, Literal, Ref
 from cortex_compute.numpy_backend.erf import erf_steps
 from cortex_compute.numpy_backend.memory import aligned
-from cortex_compute.types import DType, TensorType, bool_, broadcast, promote
+from cortex_compute.types import DType, TensorType, bool_, broadcast, float16, float32, promote
 
 BLOCK = 16384  # elements; a register of float32 is 64 KB, a quarter of a small second-level cache
 EXPAND = 512  # operands that repeat along rows shorter than this are written out for one block
@@ -286,7 +286,7 @@ class Binder:
         if op.startswith("cast:"):
             calls.append(partial(np.copyto, out, self._raw(step.refs[0], values), "unsafe"))
         elif op == "relu":
-            calls.append(partial(np.maximum, args[0], step.compute.storage.type(0), out))
+            calls.append(partial(np.maximum, args[0], step.compute.storage.type(0), out=out))
         elif op == "sigmoid":  # 1 / (1 + exp(-x)): exact at both ends, where exp overflows 1 / inf is 0
             one = step.compute.storage.type(1)
             calls += [partial(np.negative, args[0], out), partial(np.exp, out, out)]
@@ -296,12 +296,13 @@ class Binder:
             calls += [partial(np.sqrt, args[0], out), partial(np.divide, one, out, out)]
         elif op == "erf":
             first = self.plan.registers + 2
-            pieces = [self.scratch.array(first + i, step.compute, out.shape) for i in range(4)]
+            wide = float32 if step.compute is float16 else step.compute
+            pieces = [self.scratch.array(first + i, wide, out.shape) for i in range(4)]
             calls += erf_steps(args[0], out, pieces)
         elif op == "floor" and step.compute.kind != "float":
             calls.append(partial(np.copyto, out, args[0]))
         else:
-            calls.append(partial(UFUNCS[op], *args, out))
+            calls.append(partial(UFUNCS[op], *args, out=out))
 
     def _raw(self, ref: Ref, values: dict[Ref, np.ndarray]) -> np.ndarray:
         return np.asarray(self.values[ref[1]]) if ref[0] == "l" else values[ref]

@@ -78,7 +78,7 @@ class Reduction:
             else:
                 part = _shaped(scratch[3], piece.shape)
                 calls.append(fold(p.kind, self.result.dtype, value, reduced, part))
-                calls.append(partial(UFUNCS[p.kind], piece, part, piece))
+                calls.append(partial(UFUNCS[p.kind], piece, part, out=piece))
         if p.kind == "mean":
             count = self.result.dtype.storage.type(self.space.size // self.result.size)
             calls.append(partial(np.divide, kept, count, kept))

@@ -25,7 +25,7 @@ def equal_but(a: TensorType, b: TensorType, axis: int) -> bool:
 class Indexing(Primitive):
     """The base of what reads or writes along one axis (counted from the front) at integer places.
 
-    A place that is out of range is the nearest one in range: a kernel cannot raise in the middle of a step, so
+    A place out of range is taken as the nearest one in range: a kernel cannot raise in the middle of a step;
     data are checked when they are read.
     """
 
@@ -115,7 +115,7 @@ class ScatterAdd(Indexing):
 
 @dataclass(frozen=True)
 class TakeAlong(Indexing):
-    """y[..., i, ...] = x[..., ids[..., i, ...], ...]: each element has a place of its own (np.take_along_axis).
+    """y[..., i, ...] = x[..., ids[..., i, ...], ...]: each element has its own place (np.take_along_axis).
 
     x (A..., n, B...), ids (A..., m, B...) integers -> y like ids.
     """
@@ -183,8 +183,8 @@ class Concatenate(Primitive):
 class Pad(Primitive):
     """x with ``interior`` values put between neighbours, ``low`` before and ``high`` after, along each axis.
 
-    A negative low or high cuts off instead, after the interior values are in (as XLA's Pad).  The size n of an
-    axis becomes low + n + (n - 1) interior + high.
+    A negative low or high cuts off instead, after the interior values are in (as XLA's Pad).  The size n of
+    an axis becomes low + n + (n - 1) interior + high.
     """
 
     operands = ("x",)
@@ -230,8 +230,8 @@ class OneHot(Primitive):
 class TopK(Primitive):
     """The k largest (or smallest) along the last axis, best first, and their places.
 
-    x (..., n) floating -> values (..., k), ids (..., k) int64.  Of equal ones the first wins.  NaN counts as larger
-    than every number, as in PyTorch.
+    x (..., n) floating -> values (..., k), ids (..., k) int64.  Of equal ones the first wins.  NaN counts as
+    larger than every number, as in PyTorch.
     """
 
     operands = ("x",)
@@ -252,7 +252,7 @@ class TopK(Primitive):
 
 @dataclass(frozen=True)
 class Cumsum(Primitive):
-    """y[i] = x[0] + ... + x[i] along ``axis``, with ``reverse`` x[i] + ... + x[n - 1]; integers sum in int64."""
+    """y[i] = x[0] + ... + x[i] along ``axis`` (``reverse``: x[i] + ... + x[n - 1]); integers sum in int64."""
 
     operands = ("x",)
     axis: int

@@ -25,8 +25,8 @@ class Random(Primitive):
     """Draws for ``key`` = (seed, run), uint64[2].
 
     uniform: element i is 32-bit half i % 2 of word i // 2, shifted right by 8, times 2^-24, so in [0, 1).
-    normal: elements 2j and 2j + 1 are r cos a and r sin a, with r = sqrt(-2 log(1 - u[2j])), a = 2 pi u[2j + 1]
-    of the uniforms u (Box and Muller 1958); 1 - u is in (0, 1].
+    normal: of the uniforms u, elements 2j and 2j + 1 are r cos a and r sin a, r = sqrt(-2 log(1 - u[2j])),
+    a = 2 pi u[2j + 1] (Box and Muller 1958); 1 - u is in (0, 1].
     bernoulli: element i is true if 16-bit quarter i % 4 of word i // 4 is below round(65536 p).
     Halves and quarters count from the lowest bits.  ``stream`` tells uses with one key apart.
     """
