@@ -43,7 +43,19 @@ from cortex_core.registry.declare import (
     record,
     schedule,
 )
-from cortex_core.registry.kinds import Fault, Fraction, Invalid, Padding, Plain, Shape, Size, nearest
+from cortex_core.registry.kinds import (
+    UNKNOWN,
+    Fault,
+    Fraction,
+    Invalid,
+    Padding,
+    Plain,
+    Shape,
+    Size,
+    Unknown,
+)
+from cortex_core.registry.named import Named, Written, unfold
+from cortex_core.registry.nearest import nearest
 
 __all__ = [
     "INITIALIZERS",
@@ -52,12 +64,14 @@ __all__ = [
     "METRICS",
     "OPTIMIZERS",
     "SCHEDULES",
+    "UNKNOWN",
     "Activation",
     "Fault",
     "Field",
     "Fraction",
     "Initializer",
     "Invalid",
+    "Named",
     "Optimizer",
     "Padding",
     "Plain",
@@ -65,6 +79,8 @@ __all__ = [
     "Schedule",
     "Shape",
     "Size",
+    "Unknown",
+    "Written",
     "base",
     "build",
     "data_of",
@@ -80,4 +96,5 @@ __all__ = [
     "optimizer",
     "record",
     "schedule",
+    "unfold",
 ]

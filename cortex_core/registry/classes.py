@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from cortex_compute.errors import SpecError
 from cortex_core.registry import kinds
-from cortex_core.registry.kinds import Fault, FromClass, Invalid, Kind, Limits, nearest
+from cortex_core.registry.kinds import UNKNOWN, Fault, FromClass, Invalid, Kind, Limits
+from cortex_core.registry.nearest import nearest
 
 T = TypeVar("T")
 REQUIRED: Any = dataclasses.MISSING
@@ -91,21 +92,22 @@ def field(
     return dataclasses.field(default=default, metadata=told)
 
 
-def _read_self(cls: type, given: Mapping[str, object]) -> dict[str, Any]:
+def _read_self(cls: type, given: Mapping[str, object], also: Iterable[str]) -> dict[str, Any]:
     """Values by attribute, from plain data by field name; raises Invalid with every fault."""
     known = fields_of(cls)
-    faults = [_unknown(cls, name, known) for name in given if name not in known]
+    faults = [_unknown(cls, name, known, also) for name in given if name not in known]
     values: dict[str, Any] = {}
     for field_ in known.values():
         if field_.name in given or not (field_.like or field_.required):
+            value = given.get(field_.name, field_.default)
             try:
-                values[field_.attribute] = field_.kind.read(given.get(field_.name, field_.default))
+                values[field_.attribute] = value if value is UNKNOWN else field_.kind.read(value)
             except Invalid as invalid:
                 faults += [fault.under(field_.name) for fault in invalid.faults]
         elif field_.required and not any(f"'{field_.name}'" in fault.hint for fault in faults):
             # (A misspelt name is one mistake, not two.)
             faults.append(Fault((), f"'{field_.name}' is missing", f"expected {field_.kind.words}"))
-    if faults:
+    if faults or any(value is UNKNOWN for value in given.values()):
         raise Invalid(faults)
     for field_ in known.values():
         if field_.like and values.get(field_.attribute) is None:
@@ -113,20 +115,23 @@ def _read_self(cls: type, given: Mapping[str, object]) -> dict[str, Any]:
     return {field_.attribute: values[field_.attribute] for field_ in known.values()}
 
 
-def _unknown(cls: type, name: str, known: Iterable[str]) -> Fault:
+def _unknown(cls: type, name: str, known: Iterable[str], also: Iterable[str]) -> Fault:
     names = list(known)
-    hint = nearest(name, names)
+    hint = nearest(name, [*names, *also])
     head, colon, rest = name.partition(":")
-    if colon and head in names:
+    if colon and head in [*names, *also]:
         hint = f"Write '{head}: {rest.strip()}', with a space after the colon"
     owner = getattr(cls, "kind", cls.__name__)
     expected = "" if hint else (f"expected {', '.join(names)}" if names else f"{owner} has no fields")
     return Fault((name,), "unknown field", expected, hint, at_key=True)
 
 
-def build(cls: type[T], given: Mapping[str, object]) -> T:
-    """An instance from plain data, by field name.  Raises :class:`Invalid` with one fault per mistake."""
-    values = _read_self(cls, given)
+def build(cls: type[T], given: Mapping[str, object], also: Iterable[str] = ()) -> T:
+    """An instance from plain data, by field name.  Raises :class:`Invalid` with one fault per mistake.
+
+    ``also`` are names that may stand beside the fields; they serve to guess what was meant.
+    """
+    values = _read_self(cls, given, also)
     instance = object.__new__(cls)
     for attribute, value in values.items():
         object.__setattr__(instance, attribute, value)

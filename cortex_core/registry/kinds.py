@@ -6,15 +6,26 @@ A kind reads plain data (what YAML or Python gives) and returns the value that a
 
 from __future__ import annotations
 
-import difflib
 import math
 import numbers
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Union
 
+from cortex_core.registry.nearest import nearest
+
 Path = tuple[Union[str, int], ...]
 Schema = dict[str, Any]
+
+
+class Unknown:
+    """The value of what could not be read; nothing that follows from it is reported."""
+
+    def __repr__(self) -> str:
+        return "unknown"
+
+
+UNKNOWN = Unknown()
 
 LARGEST = 2**63 - 1  # what a shape, a count or a seed can be: a signed 64-bit number
 
@@ -35,20 +46,11 @@ class Fault:
 
 
 class Invalid(Exception):
-    """Data that a kind cannot read; ``faults`` says why."""
+    """Data that a kind cannot read; ``faults`` says why (none, where it follows from an UNKNOWN value)."""
 
     def __init__(self, faults: Iterable[Fault]) -> None:
         self.faults = tuple(faults)
         super().__init__("; ".join(f"{'.'.join(map(str, f.path))}: {f.found}" for f in self.faults))
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """``Did you mean 'filters'?`` for the name that is nearest to ``name``, or nothing."""
-    known = list(names)
-    folded = {n.lower().replace("_", "").replace("-", ""): n for n in known}
-    same = folded.get(name.lower().replace("_", "").replace("-", "").replace(" ", ""))
-    close = [same] if same else difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"Did you mean '{close[0]}'?" if close else ""
 
 
 def shown(value: object) -> str:
@@ -232,8 +234,9 @@ class Text(Kind):
 
     def read(self, value: Any) -> str:
         if not isinstance(value, str) or not value:
-            text = isinstance(value, (int, float)) and not isinstance(value, bool)
-            raise self.refuse(value, f'Write "{value}" in quotes if it is a name' if text else "")
+            name = str(value).lower() if isinstance(value, bool) else value
+            scalar = isinstance(value, (bool, int, float))
+            raise self.refuse(value, f'Write "{name}" in quotes if it is a name' if scalar else "")
         return value
 
     def schema(self) -> Schema:

@@ -9,7 +9,8 @@ from typing import Any
 
 from cortex_core.registry import kinds
 from cortex_core.registry.classes import Registry, build, named_data
-from cortex_core.registry.kinds import Fault, Invalid, Kind, clipped, nearest, shown
+from cortex_core.registry.kinds import UNKNOWN, Fault, Invalid, Kind, clipped, shown
+from cortex_core.registry.nearest import nearest
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ def unfold(value: object, main_of: Callable[[str], str | None]) -> Written:
         return Written(value, {}, {})
     if isinstance(value, Mapping):
         return _unfold_mapping(value, main_of)
+    if isinstance(value, (list, tuple)) and value and value[0] is UNKNOWN:
+        raise Invalid([])
     if isinstance(value, (list, tuple)) and value and isinstance(value[0], str):
         return _unfold_vector(value, main_of)
     raise Invalid([Fault((), shown(value), "expected a name, {name: fields} or [name, argument, {fields}]")])
@@ -46,6 +49,8 @@ def _unfold_mapping(value: Mapping[str, object], main_of: Callable[[str], str | 
         main = main_of(name)
     except Invalid as invalid:
         raise Invalid(dataclasses.replace(f.under(name), at_key=True) for f in invalid.faults) from None
+    if inner is UNKNOWN:
+        raise Invalid([])
     if inner is None:
         return Written(name, {}, {}, (name,))
     if isinstance(inner, Mapping):

@@ -1,0 +1,195 @@
+"""Blocks: reusable pieces with parameters, and how many layers they unfold to, before any is unfolded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cortex_core.registry import LAYERS, UNKNOWN, nearest
+from cortex_core.spec.tree import Node, Problems
+
+MAX_LAYERS = 100_000
+MAX_NESTING = 64
+COMMON = ("id", "from", "trainable", "learning_rate", "penalty", "loss", "repeat")
+
+Environment = Mapping[str, Node]
+
+
+@dataclass
+class Block:
+    """A reusable piece: its parameters with defaults, and its layers, in which ``$name`` is a parameter."""
+
+    name: str
+    node: Node
+    parameters: dict[str, Node] = field(default_factory=dict)
+    layers: list[Node] = field(default_factory=list)
+
+    def bind(self, fields: Mapping[str, Node]) -> dict[str, Node]:
+        """What each parameter stands for; UNKNOWN where a required one is missing."""
+        bound = {}
+        for name, default in self.parameters.items():
+            node = fields.get(name, default)
+            bound[name] = Node(UNKNOWN) if node is default and default.value is None else node
+        return bound
+
+
+def read_blocks(node: Node | None, problems: Problems) -> dict[str, Block]:
+    """The section ``blocks``."""
+    if node is None or node.value is UNKNOWN:
+        return {}
+    if not isinstance(node.value, dict):
+        problems.at(node, "this is no mapping", "expected names and their blocks")
+        return {}
+    return {name: _read_block(name, inner, problems) for name, inner in node.value.items()}
+
+
+def _read_block(name: str, node: Node, problems: Problems) -> Block:
+    block = Block(name, node)
+    if name in LAYERS:
+        problems.at_key(node.parent or node, name, f"'{name}' is a layer already", "expected another name")
+    if not isinstance(node.value, dict):
+        problems.at(node, "this is no mapping", "expected parameters and layers")
+        return block
+    for key in node.value:
+        if key not in ("parameters", "layers"):
+            hint = nearest(key, ("parameters", "layers"))
+            problems.at_key(node, key, "unknown field", "" if hint else "expected parameters, layers", hint)
+    parameters, layers = node.value.get("parameters"), node.value.get("layers")
+    if parameters is not None:
+        block.parameters = _read_parameters(parameters, problems)
+    if layers is not None and isinstance(layers.value, list) and layers.value:
+        block.layers = layers.value
+    elif layers is not None:
+        problems.at(layers, "this is no list of layers", "expected one layer at least")
+    elif not problems:
+        problems.add(node.place(), "'layers' is missing", "expected a list of layers")
+    return block
+
+
+def _read_parameters(node: Node, problems: Problems) -> dict[str, Node]:
+    if not isinstance(node.value, dict):
+        problems.at(node, "this is no mapping", "expected names and defaults (null: required)")
+        return {}
+    for name in node.value:
+        if name in COMMON:
+            found = f"'{name}' is a field that every layer has"
+            problems.at_key(node, name, found, "expected another name for the parameter")
+    return dict(node.value)
+
+
+def substitute(node: Node, environment: Environment | None, problems: Problems | None) -> Node:
+    """The node with parameters in place of ``$name``; what is put in keeps its own place in the file."""
+    if isinstance(node.value, str) and node.value.startswith("$") and len(node.value) > 1:
+        return _parameter(node, environment, problems)
+    changed = {key: substitute(child, environment, problems) for key, child in node.children()}
+    if all(changed[key] is child for key, child in node.children()):
+        return node
+    value: Any = changed if isinstance(node.value, dict) else list(changed.values())
+    copy = Node(value, node.mark, node.keys)
+    copy.parent, copy.key = node.parent, node.key
+    return copy
+
+
+def _parameter(node: Node, environment: Environment | None, problems: Problems | None) -> Node:
+    name = node.value[1:]
+    if environment is not None and name in environment:
+        return environment[name]
+    if problems is not None and environment is None:
+        problems.at(node, f"'${name}' stands outside a block", "expected a value")
+    elif problems is not None:
+        hint = nearest(name, environment or ())
+        expected = "" if hint else f"expected one of {', '.join(environment or ()) or 'the parameters'}"
+        problems.at(node, f"the block has no parameter '{name}'", expected, hint)
+    unknown = Node(UNKNOWN, node.mark)
+    unknown.parent, unknown.key = node.parent, node.key
+    return unknown
+
+
+class Circle(Exception):
+    """A block that contains itself, or a nesting without end."""
+
+    def __init__(self, names: list[str]) -> None:
+        self.names = names
+
+
+class Counter:
+    """Counts the layers that a description unfolds to, by arithmetic, each call of a block once."""
+
+    def __init__(self, blocks: Mapping[str, Block]) -> None:
+        self.blocks = blocks
+        self.known: dict[tuple[str, str], int] = {}
+        self.active: list[str] = []
+
+    def of(self, item: Node, environment: Environment | None) -> int:
+        """How many layers one item of a list unfolds to.  Raises Circle."""
+        item = substitute(item, environment, None)
+        kind, fields = _glimpse(item)
+        repeat = fields["repeat"].value if "repeat" in fields else 1
+        times = repeat if isinstance(repeat, int) and repeat > 1 else 1
+        block = self.blocks.get(kind)
+        return times * (1 if block is None else self._of_block(block, block.bind(fields)))
+
+    def _of_block(self, block: Block, environment: Environment) -> int:
+        key = (block.name, repr([node.plain() for node in environment.values()]))
+        if key in self.known:
+            return self.known[key]
+        if block.name in self.active:
+            raise Circle([*self.active[self.active.index(block.name) :], block.name])
+        if len(self.active) >= MAX_NESTING or len(self.known) > MAX_LAYERS:
+            raise Circle([])
+        self.active.append(block.name)
+        total = sum(self.of(item, environment) for item in block.layers)
+        self.active.pop()
+        self.known[key] = total
+        return total
+
+
+def _glimpse(item: Node) -> tuple[str, dict[str, Node]]:
+    """The kind and the fields of an item, as far as they can be seen without judging it."""
+    value = item.value
+    if isinstance(value, str):
+        return value, {}
+    if isinstance(value, dict) and len(value) == 1:
+        ((kind, inner),) = value.items()
+        return kind, inner.value if isinstance(inner.value, dict) else {}
+    if isinstance(value, list) and value and isinstance(value[0].value, str):
+        return value[0].value, value[-1].value if isinstance(value[-1].value, dict) else {}
+    return "", {}
+
+
+def size_problems(layers: list[Node], blocks: Mapping[str, Block], problems: Problems) -> bool:
+    """Reports blocks that contain themselves, and what unfolds to too much; True if there is any."""
+    counter = Counter(blocks)
+    total = 0
+    largest: tuple[int, Node | None] = (0, None)
+    for item, environment in _all_items(layers, blocks):
+        try:
+            count = counter.of(item, environment)
+        except Circle as circle:
+            _report(circle, blocks, item, problems)
+            return True
+        if environment is None:
+            total += count
+            largest = max(largest, (count, item), key=lambda pair: pair[0])
+    if total > MAX_LAYERS and largest[1] is not None:
+        found = f"the description unfolds to {total:,} layers, of which {largest[0]:,} come from here"
+        problems.at(largest[1], found, f"expected {MAX_LAYERS:,} in all at most")
+        return True
+    return False
+
+
+def _all_items(layers: list[Node], blocks: Mapping[str, Block]) -> Iterator[tuple[Node, Environment | None]]:
+    """The layers of the description, and those of each block with its defaults (it may be unused)."""
+    yield from ((item, None) for item in layers)
+    for block in blocks.values():
+        yield from ((item, block.bind({})) for item in block.layers)
+
+
+def _report(circle: Circle, blocks: Mapping[str, Block], item: Node, problems: Problems) -> None:
+    if not circle.names:
+        problems.at(item, f"blocks nest deeper than {MAX_NESTING} levels", "expected fewer")
+        return
+    block = blocks[circle.names[0]]
+    chain = " -> ".join(circle.names)
+    problems.at_key(block.node.parent or block.node, block.name, f"the block contains itself: {chain}")

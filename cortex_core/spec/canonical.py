@@ -1,0 +1,57 @@
+"""A resolved description as canonical data: one way to write each thing, every default written out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from cortex_core.registry import data_of
+from cortex_core.spec.description import Description, LayerNode, LossNode, MetricNode
+
+
+def canonical(description: Description) -> dict[str, Any]:
+    """Plain data that reads back to an equal description."""
+    data: dict[str, Any] = {
+        "cortex": 1,
+        "name": description.name,
+        "inputs": {i.name: {"shape": list(i.shape), "dtype": i.dtype} for i in description.inputs},
+        "layers": [_layer(node) for node in description.layers],
+    }
+    if description.losses:
+        data["loss"] = [_loss(node) for node in description.losses]
+    data["outputs"] = list(description.outputs)
+    if description.train is not None:
+        options = data_of(description.train)
+        options["metrics"] = [_metric(node) for node in description.train.metrics]
+        data["train"] = options
+    return data
+
+
+def _layer(node: LayerNode) -> dict[str, Any]:
+    fields = {} if node.layer is None else data_of(node.layer)
+    fields["id"] = node.id
+    fields["from"] = node.sources[0] if len(node.sources) == 1 else list(node.sources)
+    if not node.trainable:
+        fields["trainable"] = False
+    if node.learning_rate != 1.0:
+        fields["learning_rate"] = node.learning_rate
+    for penalty in node.penalties:
+        fields.setdefault("penalty", {}).setdefault(penalty.parameter, {})[penalty.kind] = penalty.value
+    return {node.kind: fields}
+
+
+def _loss(node: LossNode) -> dict[str, Any]:
+    common = {"of": node.of, "target": node.target, "weight": node.weight, "name": node.name}
+    return {node.kind: {**common, **data_of(node.loss)}}
+
+
+def _metric(node: MetricNode) -> dict[str, Any]:
+    common = {"of": node.of, "target": node.target, "name": node.name}
+    return {node.kind: {**common, **data_of(node.metric)}}
+
+
+def hash_of(data: dict[str, Any]) -> str:
+    """SHA-256 of canonical data as JSON with sorted keys."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -1,0 +1,94 @@
+"""What a description says, resolved: frozen data that the tracer, the trainer and the tools read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from cortex_core.place import Place
+
+UNKNOWN_SOURCE = "?"
+"""Stands among the sources of a layer of which it is not known what it takes (only after a mistake)."""
+
+
+@dataclass(frozen=True)
+class InputNode:
+    """A stream that the network reads.  ``shape`` is without the batch axis; None is any length."""
+
+    name: str
+    shape: tuple[int | None, ...]
+    dtype: str
+    place: Place
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """Adds ``value`` times the sum of squares (l2) or of absolute values (l1) of a parameter to the loss."""
+
+    parameter: str
+    kind: str
+    value: float
+    place: Place
+
+
+@dataclass(frozen=True)
+class LayerNode:
+    """One layer.  ``sources`` are ids, names of inputs, or ``ID.OUTPUT`` such as ``words.mask``.
+
+    ``layer`` is the instance of the registered class; None where its fields are wrong.
+    ``learning_rate`` is a multiplier.
+    """
+
+    id: str
+    kind: str
+    layer: Any
+    sources: tuple[str, ...]
+    trainable: bool
+    learning_rate: float
+    penalties: tuple[Penalty, ...]
+    place: Place
+
+
+@dataclass(frozen=True)
+class LossNode:
+    """One term of the loss: ``weight * loss(of, target)``; ``target`` is a stream of the data or an input."""
+
+    name: str
+    kind: str
+    loss: Any
+    of: str
+    target: str
+    weight: float
+    place: Place
+
+
+@dataclass(frozen=True)
+class MetricNode:
+    """One metric of ``of`` against ``target``."""
+
+    name: str
+    kind: str
+    metric: Any
+    of: str
+    target: str
+    place: Place
+
+
+@dataclass(frozen=True)
+class Description:
+    """A network, and how it is trained.
+
+    ``layers`` stand in an order in which sources come first.  ``canonical`` is the same description as plain
+    data, every default written out and blocks unfolded; reading it again gives an equal description.
+    ``hash`` is the SHA-256 of its JSON.  ``notes`` say what was done that nobody asked for.
+    """
+
+    name: str
+    inputs: tuple[InputNode, ...]
+    layers: tuple[LayerNode, ...]
+    outputs: tuple[str, ...]
+    losses: tuple[LossNode, ...]
+    train: Any
+    canonical: dict[str, Any]
+    hash: str
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,269 @@
+"""Unfolds the list of layers: blocks, repetition, ids; what each layer takes is still a name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cortex_core.place import Place
+from cortex_core.registry import LAYERS, UNKNOWN, Fault, Invalid, Named, nearest
+from cortex_core.registry.kinds import Flag, Kind, Limits, Real, Schema, Whole
+from cortex_core.spec.blocks import COMMON, Block, Environment, substitute
+from cortex_core.spec.description import UNKNOWN_SOURCE, Penalty
+from cortex_core.spec.item import Item, read_item
+from cortex_core.spec.tree import Node, Problems
+
+_ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./\-]{0,199}")
+
+
+@dataclass(frozen=True)
+class Identifier(Kind):
+    """The name of a layer or an input."""
+
+    words = "a name of letters, digits, _ and -"
+
+    def read(self, value: Any) -> str:
+        if isinstance(value, (bool, float)) or not isinstance(value, (str, int)) or value == "input":
+            hint = f'Write "{str(value).lower()}" in quotes' if isinstance(value, (bool, float)) else ""
+            raise self.refuse(value, hint)
+        if not _ID.fullmatch(str(value)):
+            raise self.refuse(str(value))
+        return str(value)
+
+    def schema(self) -> Schema:
+        return {"type": ["string", "integer"], "pattern": f"^{_ID.pattern}$"}
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Where a name is looked up: inside one block, or at the top (no prefix)."""
+
+    prefix: str = ""
+    inputs: tuple[Reference, ...] = ()
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A name in ``from``, seen from its scope.  ``full`` is given where it is known already."""
+
+    text: str
+    scope: Scope
+    node: Node | None = None
+    full: str = ""
+
+
+Make = Callable[[str, tuple[Reference, ...]], str]
+
+
+@dataclass
+class Entry:
+    """One layer after unfolding."""
+
+    id: str
+    item: Item
+    layer: Any
+    sources: tuple[Reference, ...]
+    trainable: bool
+    learning_rate: float
+    penalties: tuple[Penalty, ...]
+    loss: Node | None = None
+    place: Place = field(default_factory=Place)
+
+
+@dataclass(frozen=True)
+class Inherited:
+    """What a block hands to the layers inside."""
+
+    trainable: bool = True
+    learning_rate: float = 1.0
+
+
+class Expander:
+    """Unfolds lists of layers into ``entries``; ``alias`` says which layer the id of a block stands for."""
+
+    def __init__(self, blocks: Mapping[str, Block], problems: Problems) -> None:
+        self.blocks = blocks
+        self.problems = problems
+        self.entries: list[Entry] = []
+        self.alias: dict[str, str] = {}
+        self.used: set[str] = set()
+        self._layers = Named(LAYERS, "layer")
+
+    def main_of(self, kind: str) -> str | None:
+        """The main field of a layer; blocks have none."""
+        if kind in self.blocks:
+            return None
+        try:
+            return self._layers.main_of(kind)
+        except Invalid as invalid:
+            raise Invalid(self._with_blocks(kind, fault) for fault in invalid.faults) from None
+
+    def _with_blocks(self, kind: str, fault: Fault) -> Fault:
+        hint = nearest(kind, [*LAYERS, *self.blocks])
+        return Fault(fault.path, fault.found, fault.expected if not hint else "", hint)
+
+    def unfold(
+        self,
+        nodes: list[Node],
+        scope: Scope,
+        environment: Environment | None = None,
+        inherited: Inherited = Inherited(),
+    ) -> str:
+        """Unfolds one list; returns the id of its last layer."""
+        items = []
+        for node in nodes:
+            put_in = substitute(node, environment, self.problems)
+            items.append(read_item(put_in, self.main_of, COMMON, self.problems))
+        ids = self._ids(items, scope)
+        previous = scope.inputs if len(scope.inputs) == 1 else ()
+        last = ""
+        for item, id_ in zip(items, ids):
+            sources = self._sources(item, scope, previous)
+            last = self._repeat(item, id_, sources, inherited)
+            previous = (Reference(last, scope, full=last),)
+        return last
+
+    def _ids(self, items: list[Item], scope: Scope) -> list[str]:
+        """Full ids: the given ones, and kind, kind_2, ... for the others."""
+        given = [item.common_value("id", Identifier(), None, self.problems) for item in items]
+        taken = {name for name in given if isinstance(name, str)}
+        counts: dict[str, int] = {}
+        ids = []
+        for item, name in zip(items, given):
+            kind = item.kind or "unknown"
+            while not isinstance(name, str):
+                counts[kind] = counts.get(kind, 0) + 1
+                candidate = kind if counts[kind] == 1 else f"{kind}_{counts[kind]}"
+                name = None if candidate in taken else candidate
+            ids.append(scope.prefix + name)
+        return ids
+
+    def _sources(self, item: Item, scope: Scope, previous: tuple[Reference, ...]) -> tuple[Reference, ...]:
+        node = item.common.get("from")
+        if node is None:
+            if not previous and item.kind:
+                self._no_source(item, scope)
+            return previous or (Reference("", scope, full=UNKNOWN_SOURCE),)
+        names: list[Node] = node.value if isinstance(node.value, list) else [node]
+        if not names:
+            self.problems.at(node, "this is an empty list", "expected the ids that the layer takes")
+        return tuple(self._reference(name, scope) for name in names)
+
+    def _no_source(self, item: Item, scope: Scope) -> None:
+        names = [f"input.{i}" if scope.prefix else source.text for i, source in enumerate(scope.inputs)]
+        expected = f"expected 'from' with one of {', '.join(names)}"
+        self.problems.add(item.place, f"there are {len(names)} inputs that this could take", expected)
+
+    def _reference(self, node: Node, scope: Scope) -> Reference:
+        if isinstance(node.value, int) and not isinstance(node.value, bool):
+            return Reference(str(node.value), scope, node)
+        if isinstance(node.value, str) and node.value:
+            return Reference(node.value, scope, node)
+        if node.value is not UNKNOWN:
+            found = "this is a list" if isinstance(node.value, list) else f"{node.plain()!r:.60} is no id"
+            self.problems.at(node, found, "expected the id of a layer or the name of an input")
+        return Reference("", scope, node, full=UNKNOWN_SOURCE)
+
+    def _repeat(self, item: Item, id_: str, sources: tuple[Reference, ...], inherited: Inherited) -> str:
+        times = item.common_value("repeat", Whole(Limits(minimum=1)), None, self.problems)
+        inherited = self._inherit(item, inherited)
+        maker = self._block if item.kind in self.blocks else self._layer
+        make = maker(item, inherited)
+        if not isinstance(times, int):
+            return make(id_, sources)
+        last = id_
+        for index in range(times):
+            last = make(f"{id_}.{index}", sources)
+            sources = (Reference(last, Scope(), full=last),)
+        self.alias[id_] = last
+        return last
+
+    def _inherit(self, item: Item, outer: Inherited) -> Inherited:
+        trainable = item.common_value("trainable", Flag(), True, self.problems)
+        rate = item.common_value("learning_rate", Real(Limits(minimum=0)), 1.0, self.problems)
+        rate = 1.0 if rate is UNKNOWN else rate
+        return Inherited(outer.trainable and trainable is not False, outer.learning_rate * rate)
+
+    def _layer(self, item: Item, inherited: Inherited) -> Make:
+        """A function that adds one layer under an id."""
+        cls = LAYERS.get(item.kind)
+        layer = None if cls is None else item.build(cls, COMMON, self.problems)
+        penalties = self._penalties(item)
+
+        def make(id_: str, sources: tuple[Reference, ...]) -> str:
+            entry = Entry(id_, item, layer, sources, inherited.trainable, inherited.learning_rate, penalties)
+            entry.loss, entry.place = item.common.get("loss"), item.place
+            self.entries.append(entry)
+            return id_
+
+        return make
+
+    def _block(self, item: Item, inherited: Inherited) -> Make:
+        """A function that unfolds one use of a block under an id."""
+        block = self.blocks[item.kind]
+        self.used.add(block.name)
+        self._check_arguments(item, block)
+        environment = block.bind(item.fields)
+
+        def make(id_: str, sources: tuple[Reference, ...]) -> str:
+            scope = Scope(f"{id_}/", sources)
+            last = self.unfold(block.layers, scope, environment, inherited)
+            self.alias[id_] = last or UNKNOWN_SOURCE
+            return self.alias[id_]
+
+        return make
+
+    def _check_arguments(self, item: Item, block: Block) -> None:
+        hints = ""
+        for name in item.fields:
+            if name not in block.parameters:
+                hint = nearest(name, [*block.parameters, *COMMON])
+                hints += hint
+                expected = "" if hint else f"expected {', '.join(block.parameters) or 'no parameters'}"
+                item.fault(Fault((name,), "unknown parameter", expected, hint, at_key=True), self.problems)
+        for name in ("penalty", "loss"):
+            if name in item.common:
+                fault = Fault((name,), f"a block has no {name}", "expected it on a layer inside", "", True)
+                item.fault(fault, self.problems)
+        for name, default in block.parameters.items():
+            if default.value is None and name not in item.fields and f"'{name}'" not in hints:
+                item.fault(Fault((), f"'{name}' is missing", "the block requires it"), self.problems)
+
+    def _penalties(self, item: Item) -> tuple[Penalty, ...]:
+        """``penalty: {l2: 0.001}`` is on the kernel; ``{bias: {l1: 0.1}}`` names the parameter."""
+        node = item.common.get("penalty")
+        if node is None or node.has_unknown():
+            return ()
+        if not isinstance(node.value, dict) or not node.value:
+            found = "this is no mapping of l1, l2 or parameters"
+            item.fault(
+                Fault(("penalty",), found, "expected {l2: 0.001} or {kernel: {l2: 0.001}}"), self.problems
+            )
+            return ()
+        found_: list[Penalty] = []
+        for name, inner in node.value.items():
+            if name in ("l1", "l2"):
+                found_ += self._penalty(item, "kernel", name, inner, ("penalty", name))
+            elif isinstance(inner.value, dict) and inner.value:
+                for kind, value in inner.value.items():
+                    found_ += self._penalty(item, name, kind, value, ("penalty", name, kind))
+            else:
+                fault = Fault(("penalty", name), f"'{name}' has no kind of penalty", "expected {l2: 0.001}")
+                item.fault(fault, self.problems)
+        return tuple(sorted(found_, key=lambda p: (p.parameter, p.kind)))
+
+    def _penalty(
+        self, item: Item, parameter: str, kind: str, node: Node, path: tuple[str, ...]
+    ) -> list[Penalty]:
+        if kind not in ("l1", "l2"):
+            item.fault(Fault(path, f"unknown penalty '{kind}'", "expected l1 or l2", "", True), self.problems)
+            return []
+        try:
+            value = Real(Limits(minimum=0)).read(node.plain())
+        except Invalid as invalid:
+            for fault in invalid.faults:
+                item.fault(fault.under(*path), self.problems)
+            return []
+        return [Penalty(parameter, kind, value, node.place())]

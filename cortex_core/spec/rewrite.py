@@ -1,0 +1,115 @@
+"""What resolving decides: ``auto`` initialisers, and cross entropy on what ends in softmax."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from cortex_core.initializers import Auto
+from cortex_core.layers.activations import Softmax
+from cortex_core.registry import INITIALIZERS, LAYERS
+from cortex_core.spec.description import LayerNode, LossNode
+from cortex_core.spec.wiring import owner
+
+_PREFERENCE = ("he_normal", "lecun_normal", "glorot_uniform")
+
+
+def choose_initializers(layers: Sequence[LayerNode]) -> list[LayerNode]:
+    """The layers with each ``auto`` initialiser replaced by what suits the activation that follows.
+
+    What follows is searched through layers that are transparent (pooling, dropout, flatten, norms, reshape,
+    add, concatenate).  Where several branches follow, one like relu wins over selu, and selu over others.
+    """
+    consumers: dict[str, list[LayerNode]] = {}
+    ids = {node.id for node in layers}
+    for node in layers:
+        for source in node.sources:
+            consumers.setdefault(owner(source, ids), []).append(node)
+    suits: dict[str, str | None] = {}  # what suits before the activation that follows a layer
+    chosen: dict[str, LayerNode] = {}
+    for node in reversed(layers):
+        suits[node.id] = _best(_seen_from_before(after, suits) for after in consumers.get(node.id, ()))
+        own = _own_activation(node.layer)
+        best = own or suits[node.id] or _PREFERENCE[-1]
+        chosen[node.id] = _with_initializer(node, best)
+    return [chosen[node.id] for node in layers]
+
+
+def _own_activation(layer: Any) -> str | None:
+    """What suits the activation in the layer's own field."""
+    activation = getattr(layer, "activation", None)
+    if activation is None or activation.transparent:
+        return None
+    return str(activation.suits)
+
+
+def _seen_from_before(node: LayerNode, suits: Mapping[str, str | None]) -> str | None:
+    cls = LAYERS.get(node.kind)
+    if cls is None:
+        return None
+    if getattr(cls, "transparent", False):
+        return suits[node.id]
+    return str(getattr(cls, "suits", "")) if getattr(cls, "is_activation", False) else None
+
+
+def _best(found: Any) -> str | None:
+    names = {name for name in found if name}
+    return next((name for name in _PREFERENCE if name in names), next(iter(sorted(names)), None))
+
+
+def _with_initializer(node: LayerNode, name: str) -> LayerNode:
+    if node.layer is None:
+        return node
+    automatic = [key for key, value in node.layer.__dict__.items() if isinstance(value, Auto)]
+    if not automatic:
+        return node
+    initializer = INITIALIZERS[name]()
+    return dataclasses.replace(
+        node, layer=dataclasses.replace(node.layer, **dict.fromkeys(automatic, initializer))
+    )
+
+
+def use_logits(
+    layers: list[LayerNode], losses: tuple[LossNode, ...]
+) -> tuple[list[LayerNode], tuple[LossNode, ...], list[str]]:
+    """Softmax cross entropy takes logits: on a node that ends in softmax it takes what goes into it.
+
+    A softmax in an ``activation`` field becomes a layer of its own: the layer without it is ID/logits, so
+    that ID stays what it was.  The notes say what was done.
+    """
+    notes = []
+    moved: dict[str, str] = {}
+    for loss in losses:
+        index = next((i for i, node in enumerate(layers) if node.id == loss.of), None)
+        if loss.kind != "softmax_cross_entropy" or index is None or loss.of in moved:
+            continue
+        node = layers[index]
+        if _is_softmax(node.layer):
+            moved[node.id] = node.sources[0]
+        elif _is_softmax(getattr(node.layer, "activation", None)):
+            layers[index : index + 1] = _split(node, {other.id for other in layers})
+            moved[node.id] = layers[index].id
+        else:
+            continue
+        notes.append(f"{node.place}: '{node.id}' ends in softmax: {loss.kind} takes its logits")
+    losses = tuple(
+        dataclasses.replace(loss, of=moved.get(loss.of, loss.of))
+        if loss.kind == "softmax_cross_entropy"
+        else loss
+        for loss in losses
+    )
+    return layers, losses, notes
+
+
+def _is_softmax(layer: Any) -> bool:
+    return isinstance(layer, Softmax) and layer.axis == -1
+
+
+def _split(node: LayerNode, taken: set[str]) -> list[LayerNode]:
+    name = f"{node.id}/logits"
+    while name in taken:
+        name += "_"
+    logits = dataclasses.replace(node, id=name, layer=dataclasses.replace(node.layer, activation=None))
+    softmax = LayerNode(node.id, "softmax", node.layer.activation, (name,), True, 1.0, (), node.place)
+    return [logits, softmax]

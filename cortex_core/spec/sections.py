@@ -1,0 +1,303 @@
+"""The sections of a description beside its layers: name, inputs, losses, outputs and train."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from cortex_compute.types import DTYPES
+from cortex_core.registry import LOSSES, METRICS, UNKNOWN, Invalid, Named, build, nearest
+from cortex_core.registry.kinds import Choice, Kind, Limits, Optional_, Real, Text, Whole, read_items
+from cortex_core.spec.description import UNKNOWN_SOURCE, InputNode, LossNode, MetricNode
+from cortex_core.spec.expand import Identifier, Reference, Scope
+from cortex_core.spec.item import Item, read_item
+from cortex_core.spec.train import TrainOptions
+from cortex_core.spec.tree import Node, Problems
+
+TOP = ("cortex", "name", "inputs", "blocks", "layers", "loss", "outputs", "train")
+VERSION = 1
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
+
+Resolve = Callable[[Reference], str]
+
+
+def read_top(root: Node, problems: Problems) -> dict[str, Node]:
+    """The sections by name; unknown ones are reported."""
+    if not isinstance(root.value, dict):
+        if root.value is not UNKNOWN:
+            problems.at(root, "this is no mapping", f"expected {', '.join(TOP)}")
+        return {}
+    for key in root.value:
+        if key not in TOP:
+            hint = nearest(key, TOP)
+            problems.at_key(root, key, "unknown section", "" if hint else f"expected {', '.join(TOP)}", hint)
+    missing = [key for key in ("inputs", "layers") if key not in root.value]
+    # A misspelt section is one mistake, not two.
+    meant = " ".join(nearest(key, TOP) for key in root.value if key not in TOP)
+    for key in missing:
+        if f"'{key}'" not in meant:
+            problems.at(root, f"'{key}' is missing", f"expected {_WANTED[key]}")
+    return {key: node for key, node in root.value.items() if key in TOP}
+
+
+_WANTED = {"inputs": "names and shapes: {image: [28, 28, 1]}", "layers": "a list of layers"}
+
+
+def read_value(node: Node | None, kind: Kind, default: Any, problems: Problems) -> Any:
+    """A value by its kind; the default where it is missing or wrong."""
+    if node is None or node.has_unknown():
+        return default
+    try:
+        return kind.read(node.plain())
+    except Invalid as invalid:
+        for fault in invalid.faults:
+            problems.fault(node, fault)
+    return default
+
+
+def read_version(node: Node | None, problems: Problems) -> None:
+    """``cortex: 1`` names the version of the format."""
+    if node is not None and node.value is not UNKNOWN and (node.value != VERSION or node.value is True):
+        found = f"version {node.plain()!r:.40}"
+        problems.at(node, found, f"this program reads version {VERSION}")
+
+
+@dataclass(frozen=True)
+class NameKind(Text):
+    """The name of a network: it names folders, so it is short and plain."""
+
+    words = "a name of letters, digits, _, - and ."
+
+    def read(self, value: Any) -> str:
+        text = super().read(value)
+        if not _NAME.fullmatch(text):
+            raise self.refuse(text)
+        return text
+
+
+def default_name(file: str) -> str:
+    """The name of a network that has none: that of its file."""
+    return re.sub(r"[^A-Za-z0-9_.\-]", "_", PurePath(file).stem)[:100].lstrip(".-") or "network"
+
+
+def read_inputs(node: Node | None, problems: Problems) -> tuple[InputNode, ...]:
+    """The section ``inputs``: NAME: shape, or NAME: {shape, dtype}."""
+    if node is None or node.value is UNKNOWN:
+        return ()
+    if not isinstance(node.value, dict) or not node.value:
+        problems.at(node, "this names no inputs", f"expected {_WANTED['inputs']}")
+        return ()
+    return tuple(_read_input(node, name, inner, problems) for name, inner in node.value.items())
+
+
+def _read_input(owner: Node, name: str, node: Node, problems: Problems) -> InputNode:
+    try:
+        Identifier().read(name)
+    except Invalid as invalid:
+        problems.at_key(owner, name, *_words(invalid))
+    shape_node: Node | None = node
+    dtype = "float32"
+    if isinstance(node.value, dict):
+        for key in node.value:
+            if key not in ("shape", "dtype"):
+                hint = nearest(key, ("shape", "dtype"))
+                problems.at_key(node, key, "unknown field", "" if hint else "expected shape, dtype", hint)
+        shape_node = node.value.get("shape")
+        if shape_node is None:
+            problems.at_key(owner, name, "'shape' is missing", "expected a list of sizes")
+        dtype = read_value(node.value.get("dtype"), Choice(tuple(DTYPES)), dtype, problems)
+    shape = read_value(shape_node, InputShape(), (), problems)
+    return InputNode(name, shape, dtype, owner.place(at_key=name))
+
+
+def _words(invalid: Invalid) -> tuple[str, str, str]:
+    fault = invalid.faults[0]
+    return fault.found, fault.expected, fault.hint
+
+
+@dataclass(frozen=True)
+class InputShape(Kind):
+    """Sizes without the batch axis; null is any length.  A single number is a list of one."""
+
+    words = "a list of sizes without the batch axis, such as [28, 28, 1]"
+
+    def read(self, value: Any) -> tuple[int | None, ...]:
+        size = Optional_(Whole(Limits(minimum=1)))
+        if isinstance(value, (list, tuple)):
+            return read_items(size, value)
+        if value is None or isinstance(value, (str, bool)):
+            raise self.refuse(value)
+        return (Whole(Limits(minimum=1)).read(value),)
+
+    def schema(self) -> dict[str, Any]:
+        size = Whole(Limits(minimum=1)).schema()
+        many = {"type": "array", "items": {"anyOf": [size, {"type": "null"}]}}
+        return {"anyOf": [size, many]}
+
+
+def each_written(node: Node | None) -> list[Node]:
+    """The things of a section that holds one or several: NAME, a list, or a mapping of several names."""
+    if node is None or node.value is UNKNOWN:
+        return []
+    if isinstance(node.value, list):
+        return node.value
+    if isinstance(node.value, dict) and len(node.value) > 1:
+        return [_single(node, name) for name in node.value]
+    return [node]
+
+
+def _single(node: Node, name: str) -> Node:
+    """One entry of a mapping, as a mapping of its own in the same place."""
+    one = Node(
+        {name: node.value[name]}, node.keys.get(name, node.mark), {name: node.keys.get(name, node.mark)}
+    )
+    one.parent, one.key = node.parent, node.key
+    return one
+
+
+class Terms:
+    """Reads losses and metrics: what they are of, their target, their names."""
+
+    def __init__(self, resolve: Resolve, leaves: list[str], problems: Problems) -> None:
+        self.resolve = resolve
+        self.leaves = leaves
+        self.problems = problems
+
+    def losses(self, node: Node | None, on_layers: Iterable[tuple[str, Node]]) -> tuple[LossNode, ...]:
+        """The section ``loss``, and the ``loss`` of single layers."""
+        written: list[tuple[str | None, Node]] = [(None, one) for one in each_written(node)]
+        written += [(id_, one) for id_, inner in on_layers for one in each_written(inner)]
+        names = _UniqueNames(self.problems)
+        losses = (self._loss(one, id_, names) for id_, one in written)
+        return tuple(loss for loss in losses if loss is not None)
+
+    def _loss(self, node: Node, on: str | None, names: _UniqueNames) -> LossNode | None:
+        common = ("of", "target", "weight", "name")
+        item = read_item(node, Named(LOSSES, "loss").main_of, common, self.problems)
+        if not item.kind:
+            return None
+        loss = item.build(LOSSES[item.kind], common, self.problems)
+        of = self._of(item, on)
+        target = item.common_value("target", Text(), None, self.problems)
+        if target is None:
+            self._missing(item, "target", "expected a stream of the data, such as label")
+        weight = item.common_value("weight", Real(Limits(minimum=0)), 1.0, self.problems)
+        name = names.name(item, self.problems)
+        if loss is None or of == UNKNOWN_SOURCE or not isinstance(target, str) or weight is UNKNOWN:
+            return None
+        return LossNode(name, item.kind, loss, of, target, weight, item.place)
+
+    def _missing(self, item: Item, name: str, expected: str) -> None:
+        self.problems.add(item.place, f"'{name}' is missing", expected)
+
+    def _of(self, item: Item, on: str | None) -> str:
+        node = item.common.get("of")
+        if on is not None:
+            if node is not None:
+                place = node.place(path=(*item.path, "of"))
+                self.problems.add(place, "'of' in the loss of a layer", "it is of that layer: leave it out")
+            return on
+        if node is None:
+            if len(self.leaves) == 1:
+                return self.leaves[0]
+            if self.leaves:
+                self._missing(item, "of", f"expected one of {', '.join(self.leaves[:8])}")
+            return UNKNOWN_SOURCE
+        if not isinstance(node.value, (str, int)) or isinstance(node.value, bool):
+            if node.value is not UNKNOWN:
+                self.problems.at(node, "this is no id", "expected the id of one layer")
+            return UNKNOWN_SOURCE
+        return self.resolve(Reference(str(node.value), Scope(), node))
+
+    def metrics(self, node: Node | None, losses: tuple[LossNode, ...]) -> tuple[MetricNode, ...]:
+        """``train.metrics``.  ``of`` and ``target`` are those of the loss where there is one."""
+        names = _UniqueNames(self.problems)
+        metrics = (self._metric(one, losses, names) for one in each_written(node))
+        return tuple(metric for metric in metrics if metric is not None)
+
+    def _metric(self, node: Node, losses: tuple[LossNode, ...], names: _UniqueNames) -> MetricNode | None:
+        common = ("of", "target", "name")
+        item = read_item(node, Named(METRICS, "metric").main_of, common, self.problems)
+        if not item.kind:
+            return None
+        metric = item.build(METRICS[item.kind], common, self.problems)
+        of = self._of(item, None) if "of" in item.common else ""
+        target = item.common_value("target", Text(), None, self.problems)
+        fitting = [loss for loss in losses if of in ("", loss.of) and target in (None, loss.target)]
+        if (not of or target is None) and not self.problems:
+            if len(fitting) != 1:
+                self._missing(
+                    item, "target" if of else "of", "expected of and target: not one loss tells them"
+                )
+                return None
+            of, target = of or fitting[0].of, target or fitting[0].target
+        name = names.name(item, self.problems)
+        if metric is None or of in ("", UNKNOWN_SOURCE) or not isinstance(target, str):
+            return None
+        return MetricNode(name, item.kind, metric, of, target, item.place)
+
+
+class _UniqueNames:
+    """Names of losses or metrics: given ones once, others numbered."""
+
+    def __init__(self, problems: Problems) -> None:
+        self.taken: set[str] = set()
+
+    def name(self, item: Item, problems: Problems) -> str:
+        given = item.common_value("name", NameKind(), None, problems)
+        if isinstance(given, str):
+            if given in self.taken:
+                place = item.common["name"].place(path=(*item.path, "name"))
+                problems.add(place, f"the name '{given}' is taken already", "expected another")
+            self.taken.add(given)
+            return given
+        number = 1
+        name = item.kind
+        while name in self.taken:
+            number += 1
+            name = f"{item.kind}_{number}"
+        self.taken.add(name)
+        return name
+
+
+def read_outputs(
+    node: Node | None, resolve: Resolve, leaves: list[str], ids: Collection[str], problems: Problems
+) -> tuple[str, ...]:
+    """The section ``outputs``; the leaves unless it is given."""
+    if node is None or node.value is UNKNOWN:
+        return tuple(leaves)
+    names = node.value if isinstance(node.value, list) else [node]
+    if not names:
+        problems.at(node, "this is an empty list", "expected the ids of the outputs")
+    outputs: list[str] = []
+    for name in names:
+        if not isinstance(name.value, (str, int)) or isinstance(name.value, bool):
+            problems.at(name, "this is no id", "expected the id of a layer")
+            continue
+        id_ = resolve(Reference(str(name.value), Scope(), name))
+        if id_ in outputs:
+            problems.at(name, f"'{name.value}' is an output already", "expected it once")
+        elif id_ != UNKNOWN_SOURCE:
+            outputs.append(id_)
+    return tuple(outputs)
+
+
+def read_train(node: Node | None, problems: Problems) -> TrainOptions | None:
+    """The section ``train``, without its metrics."""
+    if node is None or node.value in (None, UNKNOWN):
+        return None
+    if not isinstance(node.value, dict):
+        problems.at(node, "this is no mapping", "expected optimizer, epochs, ...")
+        return None
+    given: Mapping[str, Any] = {
+        name: child.plain() for name, child in node.value.items() if name != "metrics"
+    }
+    try:
+        return build(TrainOptions, given, ("metrics",))
+    except Invalid as invalid:
+        for fault in invalid.faults:
+            problems.fault(node, fault)
+    return None

@@ -1,0 +1,41 @@
+"""The options under ``train``: how a network is trained, on any machine."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from cortex_core.registry import Fraction, Optimizer, Plain, Schedule, field, record
+
+Precision = Literal["float32", "float64", "tf32", "bfloat16", "float16"]
+
+
+@record
+class EarlyStopping:
+    """Stops when ``monitor`` has not improved for ``patience`` epochs."""
+
+    monitor: str = field(default="validation_loss", doc="a column of the history")
+    patience: int = field(default=3, doc="epochs without improvement", minimum=1)
+
+
+@record
+class TrainOptions:
+    """Everything under ``train``.  ``metrics`` is a tuple of MetricNode."""
+
+    data: str | None = field(default=None, doc="the name of a data set, or a file")
+    validation: Fraction | None = field(default=None, doc="a fraction of the data, or a name")
+    optimizer: Optimizer = field(default="adam", doc="what updates the parameters")
+    schedule: Schedule | None = field(default=None, doc="how the learning rate changes")
+    batch_size: int = field(default=64, doc="samples in a step", minimum=1)
+    epochs: int = field(default=1, doc="times that the data is seen", minimum=1)
+    clip_norm: float | None = field(default=None, doc="largest norm of all gradients together", above=0)
+    clip_value: float | None = field(default=None, doc="largest absolute value in a gradient", above=0)
+    early_stopping: EarlyStopping | None = field(default=None, doc="when to stop before the last epoch")
+    metrics: Plain = field(default=(), doc="what is measured beside the loss")
+    seed: int = field(default=0, doc="of weights, order and dropout", minimum=0)
+    precision: Precision = field(default="float32", doc="of what is computed")
+    augment: Plain = field(default=None, doc="how samples are varied; read by the data set")
+
+    def with_metrics(self, metrics: tuple[Any, ...]) -> TrainOptions:
+        """The same options with other metrics."""
+        values = {**self.__dict__, "metrics": metrics}
+        return TrainOptions(**values)

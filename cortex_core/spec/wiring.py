@@ -1,0 +1,228 @@
+"""Who takes what: names become ids, every layer gets its sources, circles and dead ends are found."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Collection, Iterable, Mapping
+from typing import Any
+
+from cortex_core.registry import LAYERS, nearest
+from cortex_core.spec.description import UNKNOWN_SOURCE, InputNode
+from cortex_core.spec.expand import Entry, Reference
+from cortex_core.spec.tree import Problems
+
+Sources = Mapping[str, tuple[str, ...]]
+
+
+class Wiring:
+    """Looks names up."""
+
+    def __init__(
+        self, inputs: Iterable[InputNode], entries: list[Entry], alias: Mapping[str, str], problems: Problems
+    ) -> None:
+        self.problems = problems
+        self.alias = alias
+        self.inputs = {node.name for node in inputs}
+        self.entries: dict[str, Entry] = {}
+        for entry in entries:
+            self._declare(entry)
+
+    def _declare(self, entry: Entry) -> None:
+        first = self.entries.get(entry.id)
+        node = entry.item.common.get("id") or entry.item.node
+        if first is not None:
+            line = f" (line {first.place.line})" if first.place.line else ""
+            found = f"'{entry.id}' is the id of {first.place.path}{line} already"
+            self.problems.at(node, found, "expected another id")
+        elif entry.id in self.inputs or entry.id in self.alias:
+            what = "an input" if entry.id in self.inputs else "a repeated layer or a block"
+            self.problems.at(node, f"'{entry.id}' is the name of {what} already", "expected another id")
+        self.entries.setdefault(entry.id, entry)
+
+    def resolve(self, reference: Reference) -> str:
+        """The id, input or ID.OUTPUT that a reference means; UNKNOWN_SOURCE after a report."""
+        if reference.full:
+            return self.alias.get(reference.full, reference.full)
+        scope, text = reference.scope, reference.text
+        if scope.prefix and (text == "input" or text.startswith("input.")):
+            return self._block_input(reference)
+        names = self._in_scope(scope.prefix)
+        base, dot, output = text.rpartition(".")
+        for name, suffix in ((text, ""), (base, dot + output)):
+            if name in names:
+                full = scope.prefix + name
+                full = self.alias.get(full, full)
+                return full if not suffix else self._output(reference, full, output)
+        self._unknown(reference, names)
+        return UNKNOWN_SOURCE
+
+    def _in_scope(self, prefix: str) -> Collection[str]:
+        if not prefix:
+            return _Names(self.entries, self.alias, self.inputs)
+        return _Names(_Under(self.entries, prefix), _Under(self.alias, prefix))
+
+    def _block_input(self, reference: Reference) -> str:
+        inputs = reference.scope.inputs
+        index = reference.text.removeprefix("input").removeprefix(".")
+        if not index and len(inputs) == 1:
+            return self.resolve(inputs[0])
+        if index.isdigit() and int(index) < len(inputs):
+            return self.resolve(inputs[int(index)])
+        if reference.node is not None:
+            choice = ", ".join(f"input.{i}" for i in range(len(inputs)))
+            found = f"the block is given {len(inputs)} value{'s' if len(inputs) != 1 else ''}"
+            self.problems.at(reference.node, found, f"expected {choice}")
+        return UNKNOWN_SOURCE
+
+    def _output(self, reference: Reference, full: str, output: str) -> str:
+        if full == UNKNOWN_SOURCE:
+            return full
+        entry = self.entries.get(full)
+        names: tuple[str, ...] = () if entry is None else getattr(LAYERS.get(entry.item.kind), "outputs", ())
+        if output in names or (entry is not None and entry.layer is None):
+            return f"{full}.{output}"
+        if reference.node is not None:
+            what = f"'{full}' has no output '{output}'"
+            expected = f"expected {full}.{' or .'.join(names)}" if names else f"expected '{full}' alone"
+            self.problems.at(reference.node, what, expected)
+        return UNKNOWN_SOURCE
+
+    def _unknown(self, reference: Reference, names: Iterable[str]) -> None:
+        if reference.node is None:
+            return
+        hint = nearest(reference.text, names)
+        inside = bool(reference.scope.prefix)
+        expected = "" if hint else "expected the id of a layer or the name of an input"
+        if inside and (reference.text in self.entries or reference.text in self.inputs):
+            expected, hint = (
+                "a block sees its own layers and 'input' only",
+                "Hand it in with 'from'",
+            )
+        elif inside and not hint:
+            expected = "expected the id of a layer of the block, or 'input'"
+        self.problems.at(reference.node, f"there is no '{reference.text}'", expected, hint)
+
+
+class _Under(Mapping[str, Any]):
+    """The names of a mapping that begin with a prefix, without it."""
+
+    def __init__(self, names: Mapping[str, Any], prefix: str) -> None:
+        self.names = names
+        self.prefix = prefix
+
+    def __getitem__(self, name: str) -> Any:
+        return self.names[self.prefix + name]
+
+    def __iter__(self) -> Any:
+        cut = len(self.prefix)
+        return (name[cut:] for name in self.names if name.startswith(self.prefix))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+class _Names(Collection[str]):
+    """Several collections as one, without copying them for each look-up."""
+
+    def __init__(self, *parts: Collection[str]) -> None:
+        self.parts = parts
+
+    def __contains__(self, name: object) -> bool:
+        return any(name in part for part in self.parts)
+
+    def __iter__(self) -> Any:
+        return (name for part in self.parts for name in part)
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+
+def owner(source: str, entries: Collection[str]) -> str:
+    """The layer that gives a source: ``words`` for ``words.mask``."""
+    base = source.rpartition(".")[0]
+    return base if source not in entries and base in entries else source
+
+
+def check_arity(entry: Entry, sources: tuple[str, ...], problems: Problems) -> None:
+    """A layer gets as many values as it takes."""
+    cls = LAYERS.get(entry.item.kind)
+    if cls is None or UNKNOWN_SOURCE in sources:
+        return
+    wanted = getattr(cls, "inputs", 1)
+    count = len(sources)
+    if count == wanted or (wanted == "several" and count >= 2):
+        return
+    node = entry.item.common.get("from")
+    place = entry.place if node is None else node.place(path=(*entry.item.path, "from"))
+    given = f"{entry.item.kind} is given {count} value{'s' if count != 1 else ''}"
+    expected = "two or more: from: [a, b]" if wanted == "several" else f"{wanted}"
+    hint = "add, multiply and concatenate take several" if wanted == 1 else ""
+    problems.add(place, given, f"expected {expected}", hint)
+
+
+def in_order(entries: Mapping[str, Entry], sources: Sources, problems: Problems) -> list[str]:
+    """Ids in an order in which sources come first, else as written.  Circles are reported and left out."""
+    position = {id_: index for index, id_ in enumerate(entries)}
+    names = list(entries)
+    waiting: dict[str, int] = {}
+    consumers: dict[str, list[str]] = {}
+    for id_ in names:
+        before = {owner(source, entries) for source in sources[id_]} & position.keys()
+        waiting[id_] = len(before)
+        for source in before:
+            consumers.setdefault(source, []).append(id_)
+    ready = [position[id_] for id_ in names if not waiting[id_]]
+    order: list[str] = []
+    while ready:
+        id_ = names[heapq.heappop(ready)]
+        order.append(id_)
+        for consumer in consumers.get(id_, ()):
+            waiting[consumer] -= 1
+            if not waiting[consumer]:
+                heapq.heappush(ready, position[consumer])
+    if len(order) < len(names):
+        _report_circles(set(names) - set(order), entries, sources, problems)
+    return order
+
+
+def _report_circles(
+    stuck: set[str], entries: Mapping[str, Entry], sources: Sources, problems: Problems
+) -> None:
+    """Each circle once: walking back from what is stuck never ends, so it comes round."""
+    position = {id_: index for index, id_ in enumerate(entries)}
+    seen: set[str] = set()
+    for start in entries:
+        walk: list[str] = []
+        here = start
+        while here in stuck and here not in seen:
+            seen.add(here)
+            walk.append(here)
+            here = next(o for s in sources[here] if (o := owner(s, entries)) in stuck)
+        if here in walk:
+            circle = walk[walk.index(here) :][::-1]
+            first = min(circle, key=position.__getitem__)
+            turned = circle[circle.index(first) :] + circle[: circle.index(first)]
+            names = " -> ".join([*turned, first])
+            item = entries[first].item
+            node = item.common.get("from")
+            place = entries[first].place if node is None else node.place(path=(*item.path, "from"))
+            problems.add(place, f"a circle: {names}", "expected layers that do not wait for themselves")
+
+
+def leaves(order: Iterable[str], sources: Sources, entries: Collection[str]) -> list[str]:
+    """The layers that no layer takes."""
+    ids = list(order)
+    taken = {owner(source, entries) for id_ in ids for source in sources[id_]}
+    return [id_ for id_ in ids if id_ not in taken]
+
+
+def ancestors(wanted: Iterable[str], sources: Sources, entries: Collection[str]) -> set[str]:
+    """All layers and inputs that lead to the wanted ones, these included."""
+    seen: set[str] = set()
+    todo = list(wanted)
+    while todo:
+        here = owner(todo.pop(), entries)
+        if here not in seen:
+            seen.add(here)
+            todo += sources.get(here, ())
+    return seen
