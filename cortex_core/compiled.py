@@ -104,7 +104,7 @@ class Compiled:
         """Writes what changes from step to step (rates, bias corrections), computed here in float64."""
         if self.purpose != "train" or entry.step is None:
             return
-        optimizer = self.network.description.train.optimizer
+        optimizer = self.network.training.optimizer
         rate = optimizer.learning_rate if learning_rate is None else learning_rate
         for segment in entry.step.segments:
             numbers = optimizer.scalars(self.network.step + 1, rate * segment.multiplier)
@@ -193,8 +193,6 @@ def compile(
     if seed is not None:
         made.initialize(seed)
         made.step = 0
-    if purpose == "train" and made.description.train is None:
-        made = made.with_training()
     compiled = Compiled(made, get(backend), purpose, options=Options(**options))
     if batch_size is not None:
         compiled.entry(compiled.types(batch_size))

@@ -85,8 +85,7 @@ class Network:
         self.store.ensure(KEY, KEY_TYPE)
         self.step = 0
         self._programs: dict[Any, Compiled] = {}
-        train = description.train
-        self.initialize(seed if seed is not None else train.seed if train is not None else 0)
+        self.initialize(self.training.seed if seed is None else seed)
 
     def _ordered(self) -> Iterator[tuple[str, TensorType, SegmentKey]]:
         """Parameters in order; those that would leave their followers off a cache line come last."""
@@ -112,6 +111,13 @@ class Network:
         if slot is None:
             return state_value(name, self.declared[name].type)
         return parameter_value(slot, self.store.types[str(slot.segment)])
+
+    @property
+    def training(self) -> Any:
+        """The options of training: the description's, or the defaults."""
+        from cortex_core.spec import TrainOptions
+
+        return self.description.train or TrainOptions()
 
     @property
     def name(self) -> str:

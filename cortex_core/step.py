@@ -135,8 +135,7 @@ def accumulate(
     if len(losses) > 1:
         for x in losses:
             sums.add(x.name, [x.total, x.count], mean)
-    options = network.description.train
-    for metric in options.metrics if options is not None else ():
+    for metric in network.training.metrics:
         loss = next((x for x in network.description.losses if x.of == metric.of), None)
         x = predictions(network, metric.of, known(traced, metric.of))
         weights = None
@@ -158,7 +157,7 @@ class Step:
 
 def train_step(network: Network, types: Mapping[str, TensorType]) -> Step:
     """One step of training: forward, loss, gradients, clipping, update, statistics."""
-    options = network.description.train
+    options = network.training
     key = state_value(KEY, KEY_TYPE)
     traced, values = _forward(network, types, key, training=True)
     losses = loss_values(network, traced, values)
@@ -220,7 +219,7 @@ def segment_gradients(network: Network, traced: Traced, total: Value) -> dict[Se
 
 def _clip(options: Any, segments: Mapping[SegmentKey, Value]) -> tuple[Value | None, Value | None]:
     """The factor that brings the norm of all gradients down to ``clip_norm``, and the norm."""
-    if options is None or options.clip_norm is None or not segments:
+    if options.clip_norm is None or not segments:
         return None, None
     norm = sqrt(reduce(lambda a, b: a + b, [total_of(g * g) for g in segments.values()]))
     limit = float(options.clip_norm)

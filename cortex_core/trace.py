@@ -44,7 +44,7 @@ def trace(
     traced = Traced(values=dict(inputs))
     for node in description.layers:
         sources = [traced.values.get(s) for s in node.sources]
-        if any(s is None for s in sources):
+        if node.layer is None or any(s is None for s in sources):
             traced.values[node.id] = None
             continue
         try:

@@ -59,11 +59,15 @@ def offered(backend: Backend, primitive: Primitive, inputs: Sequence[Value]) -> 
 
 
 def epilogues(graph: Graph, backend: Backend) -> Graph:
-    """Pointwise nodes into the Gemm or Conv whose only reader they are, one after the other."""
+    """Pointwise nodes into the Gemm or Conv whose only reader they are, one after the other.
+
+    An optimiser's update stays by itself: it is written straight over the old state, an epilogue could not be.
+    """
     readers = consumers(graph)
+    new_states = {u.value.node for u in graph.updates}
 
     def rule(node: Node, inputs: list[Value]) -> Sequence[Value] | None:
-        if not isinstance(node.primitive, Elementwise) or len(node.types) != 1:
+        if not isinstance(node.primitive, Elementwise) or len(node.types) != 1 or node in new_states:
             return None
         for k, (x, old) in enumerate(zip(inputs, node.inputs)):
             p = x.node.primitive

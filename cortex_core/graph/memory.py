@@ -293,7 +293,8 @@ class Planner:
 
     # The result.
 
-    def _location(self, x: Value) -> Location:
+    def location(self, x: Value) -> Location:
+        """Where a value lies."""
         root = storage_root(x)
         shift, strides = self._view(x)
         layout = None if row_major(x.shape, strides) else strides
@@ -329,10 +330,10 @@ class Planner:
                 continue
             offer = self.offers[node]
             inputs = tuple(
-                self._location(x) if offer.reads is None or i in offer.reads else None
+                self.location(x) if offer.reads is None or i in offer.reads else None
                 for i, x in enumerate(node.inputs)
             )
-            outputs = tuple(self._location(Value(node, i)) for i in range(len(node.types)))
+            outputs = tuple(self.location(Value(node, i)) for i in range(len(node.types)))
             space = workspaces.get(node)
             scratch = space and Location(ARENA, space.offset, TensorType((space.nbytes,), OPAQUE.dtype))
             types = tuple(x.type for x in node.inputs)
@@ -355,12 +356,12 @@ class Planner:
         self, instructions: list[Instruction], tail: int, arena: int, workspaces: dict[Node, Slot]
     ) -> Plan:
         graph = self.graph
-        predicate = None if graph.predicate is None else self._location(graph.predicate)
+        predicate = None if graph.predicate is None else self.location(graph.predicate)
         return Plan(
             tuple(instructions),
             tail,
-            {v.node.primitive.name: self._location(v) for v in graph.inputs},
-            {name: self._location(v) for name, v in graph.outputs.items()},
+            {v.node.primitive.name: self.location(v) for v in graph.inputs},
+            {name: self.location(v) for name, v in graph.outputs.items()},
             {name: v.type for name, v in graph.states().items()},
             predicate,
             self.constants,
@@ -371,7 +372,7 @@ class Planner:
     def _parts(self, node: Node, guarded: bool) -> list[Instruction]:
         """Copies for the parts of a concatenation that are not computed in their place."""
         p, (type,) = node.primitive, node.types
-        whole_location = self._location(Value(node))
+        whole_location = self.location(Value(node))
         strides = contiguous_strides(type.shape)
         made, start = [], 0
         for x in node.inputs:
@@ -379,7 +380,7 @@ class Planner:
             layout = None if row_major(x.shape, strides) else strides
             target = Location(whole_location.buffer, offset, x.type, layout)
             start += x.shape[p.axis]
-            if self._location(x) != target and x.type.size:
+            if self.location(x) != target and x.type.size:
                 made.append(self._copy(x, target, guarded, node.place))
         return made
 
@@ -387,7 +388,7 @@ class Planner:
         offer = self.backend.offer(Copy(), (Operand(x.type, Layout(self._strides(x))),))
         if not offer:
             raise BackendError(f"Copy: {offer.reason}")
-        return Instruction(Copy(), offer, (self._location(x),), (target,), None, place, guarded, (x.type,))
+        return Instruction(Copy(), offer, (self.location(x),), (target,), None, place, guarded, (x.type,))
 
 
 COPIES = Offer(build=lambda: None, implementation="parts")  # type: ignore[arg-type,return-value]
