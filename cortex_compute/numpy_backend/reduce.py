@@ -21,9 +21,10 @@ from cortex_compute.numpy_backend.memory import carve, scratch_size
 from cortex_compute.numpy_backend.pointwise import BLOCK, block_slices, coalesce
 from cortex_compute.primitives.reduce import Reduce
 from cortex_compute.protocol import Offer, Operand, Refusal
-from cortex_compute.types import DType, TensorType, float32, float64, uint8
+from cortex_compute.types import TensorType, uint8
 
-LARGE = 16 * BLOCK  # elements of a block that is only read: larger ones would add up too many rounding errors
+LARGE = 16 * BLOCK  # elements of a block that is only read
+ROWS = 2048  # BLAS adds rows one after the other: after more of them rounding errors have added up
 
 UFUNCS = {"sum": np.add, "mean": np.add, "prod": np.multiply, "max": np.maximum, "min": np.minimum}
 EMPTY = {"sum": 0, "mean": math.nan, "prod": 1}
@@ -36,7 +37,7 @@ def reduce(p: Reduce, operands: Sequence[Operand]) -> Offer | Refusal:
     types = [o.type for o in operands]
     if p.kind in ("argmax", "argmin"):
         return _place_of(p, operands[0])
-    reduction = Reduction(p, types)
+    reduction = Reduction(p, types, dense=all(o.layout.strides is None for o in operands))
     workspace = scratch_size(reduction.scratch)
     return kernel(reduction.bind, workspace=workspace, cost=p.nbytes(*types) / BANDWIDTH)
 
@@ -44,19 +45,22 @@ def reduce(p: Reduce, operands: Sequence[Operand]) -> Offer | Refusal:
 class Reduction:
     """A reduction of operands of given types: the sizes of its scratch, and how its calls are laid out."""
 
-    def __init__(self, p: Reduce, types: Sequence[TensorType]) -> None:
+    def __init__(self, p: Reduce, types: Sequence[TensorType], dense: bool) -> None:
         self.p, self.types = p, types
         self.space = p.space(*types)
         (self.result,) = p.infer(*types)
-        self.casts = self.space.dtype is not self.result.dtype  # integers and booleans are added up in int64
-        self.limit = LARGE if p.body is None and not self.casts else BLOCK
+        # Integers and booleans are added up in int64; what BLAS might not read as it lies is copied.
+        spread = not dense and p.body is None and p.kind in ("sum", "mean")
+        self.copies = spread or self.space.dtype is not self.result.dtype
+        self.limit = LARGE if dense and p.body is None and not self.copies else BLOCK
         block = min(self.limit, self.space.size)
         body = 0 if p.body is None else pointwise.workspace_size(p.body, p.literals, types)
         self.scratch = [
             TensorType((body,), uint8),
             TensorType((0 if p.body is None else block,), self.space.dtype),
-            TensorType((block if self.casts else 0,), self.result.dtype),
+            TensorType((block if self.copies else 0,), self.result.dtype),
             TensorType((min(block, self.result.size),), self.result.dtype),
+            TensorType((LARGE // ROWS + min(block, self.result.size),), self.result.dtype),
         ]
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Callable[[], None]:
@@ -74,10 +78,10 @@ class Reduction:
             value = self._value(calls, [a[index] for a in arrays[:-1]], scratch)
             piece = arrays[-1][tuple(slice(0, 1) if i in reduced else s for i, s in enumerate(index))]
             if all(index[i].start == 0 for i in reduced):
-                calls.append(fold(p.kind, self.result.dtype, value, reduced, piece))
+                calls += fold(p.kind, value, reduced, piece, scratch[4])
             else:
                 part = _shaped(scratch[3], piece.shape)
-                calls.append(fold(p.kind, self.result.dtype, value, reduced, part))
+                calls += fold(p.kind, value, reduced, part, scratch[4])
                 calls.append(partial(UFUNCS[p.kind], piece, part, out=piece))
         if p.kind == "mean":
             count = self.result.dtype.storage.type(self.space.size // self.result.size)
@@ -91,7 +95,7 @@ class Reduction:
             value = _shaped(scratch[1], value.shape)
             dtypes = [t.dtype for t in self.types]
             calls += pointwise.bind(p.body, p.literals, blocks, [value], scratch[0], dtypes)
-        if self.casts:
+        if self.copies:
             wide = _shaped(scratch[2], value.shape)
             calls.append(partial(np.copyto, wide, value, "unsafe"))
             value = wide
@@ -102,37 +106,59 @@ def _shaped(memory: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     return memory[: math.prod(shape)].reshape(shape)
 
 
-def fold(kind: str, dtype: DType, value: np.ndarray, axes: tuple[int, ...], out: np.ndarray) -> Call:
-    """The call that reduces ``value`` over ``axes`` into ``out``, which keeps them with size 1."""
+def fold(
+    kind: str, value: np.ndarray, axes: tuple[int, ...], out: np.ndarray, scratch: np.ndarray
+) -> list[Call]:
+    """The calls that reduce ``value`` over ``axes`` into ``out``, which keeps them with size 1."""
     if not axes:
-        return partial(np.copyto, out, value)
-    if kind in ("sum", "mean") and dtype in (float32, float64):
-        product = _product_with_ones(value, axes, out)
+        return [partial(np.copyto, out, value)]
+    if kind in ("sum", "mean") and value.dtype in (np.float32, np.float64):
+        product = _product_with_ones(value, axes, out, scratch)
         if product is not None:
             return product
-    return partial(UFUNCS[kind].reduce, value, axes, None, out, True)
+    return [partial(UFUNCS[kind].reduce, value, axes, None, out, True)]
 
 
-def _product_with_ones(value: np.ndarray, axes: tuple[int, ...], out: np.ndarray) -> Call | None:
+def _product_with_ones(
+    value: np.ndarray, axes: tuple[int, ...], out: np.ndarray, scratch: np.ndarray
+) -> list[Call] | None:
     """A sum over one axis as a matrix product; None where BLAS could not read the matrices as they lie."""
     long = [i for i, n in enumerate(value.shape) if n != 1]
     reduced = [i for i in long if i in axes]
     if len(reduced) != 1 or len(long) > 3 or (len(long) == 3 and reduced[0] != long[1]):
         return None
-    x, ones = value.squeeze(), _ones(value.shape[reduced[0]], value.dtype)
-    rows, columns = ((0, 0), *zip(x.strides, x.shape))[-2:]
-    y = out.reshape([out.shape[i] for i in long if i not in axes])
-    if not _blas_strides(rows, columns, value.itemsize):
+    x, n = value.squeeze(), value.shape[reduced[0]]
+    if not _blas_reads(x):
         return None
-    if x.ndim == 3:
-        return partial(np.matmul, ones[None, :], x, y[:, None, :])
-    return partial(np.matmul, x, ones, y) if long[-1] in axes else partial(np.matmul, ones, x, y)
+    y = out.reshape([out.shape[i] for i in long if i not in axes])
+    if long[-1] in axes:
+        return [partial(np.matmul, x, _ones(n, x.dtype), y)]
+    return _add_rows(x, y[..., None, :], scratch)
 
 
-def _blas_strides(rows: tuple[int, int], columns: tuple[int, int], item: int) -> bool:
-    """Whether of two axes, each (stride, size), one is dense and the other steps over it."""
-    inner, outer = (columns, rows) if columns[0] == item else (rows, columns)
-    return outer[1] == 0 or (inner[0] == item and outer[0] >= inner[1] * item and outer[0] % item == 0)
+def _add_rows(x: np.ndarray, y: np.ndarray, scratch: np.ndarray) -> list[Call]:
+    """The sum over axis -2 of ``x`` (..., rows, columns) into ``y`` (..., 1, columns), ROWS rows at a time."""
+    *batch, n, columns = x.shape
+    ones = _ones(min(n, ROWS), x.dtype)[None, :]
+    if n <= ROWS:
+        return [partial(np.matmul, ones, x, y)]
+    groups, rest = divmod(n, ROWS)
+    parts = _shaped(scratch, (*batch, groups + (rest > 0), columns))
+    whole = x[..., : groups * ROWS, :].reshape((*batch, groups, ROWS, columns))
+    calls: list[Call] = [partial(np.matmul, ones, whole, parts[..., :groups, None, :])]
+    if rest:
+        calls.append(partial(np.matmul, ones[:, :rest], x[..., groups * ROWS :, :], parts[..., groups:, :]))
+    return [*calls, partial(np.matmul, _ones(parts.shape[-2], x.dtype)[None, :], parts, y)]
+
+
+def _blas_reads(x: np.ndarray) -> bool:
+    """Whether BLAS can read a vector, or the matrices of the last two axes, as they lie."""
+    if x.ndim == 1:
+        return x.strides[0] == x.itemsize
+    (rows, columns), (m, n) = x.strides[-2:], x.shape[-2:]
+    dense = columns == x.itemsize and rows >= n * x.itemsize and rows % x.itemsize == 0
+    turned = rows == x.itemsize and columns >= m * x.itemsize and columns % x.itemsize == 0
+    return dense or turned
 
 
 def _ones(n: int, storage: np.dtype[Any]) -> np.ndarray:
