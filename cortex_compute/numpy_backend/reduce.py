@@ -137,7 +137,7 @@ def _product_with_ones(
 
 
 def _add_rows(x: np.ndarray, y: np.ndarray, scratch: np.ndarray) -> list[Call]:
-    """The sum over axis -2 of ``x`` (..., rows, columns) into ``y`` (..., 1, columns), ROWS rows at a time."""
+    """The sum over axis -2 of ``x`` (..., rows, columns) into ``y`` (..., 1, columns), in groups."""
     *batch, n, columns = x.shape
     ones = _ones(min(n, ROWS), x.dtype)[None, :]
     if n <= ROWS:
