@@ -446,10 +446,24 @@ class ShapeKind(Kind):
 class PlainKind(Kind):
     """Plain data of any form, kept as it is: what another package reads and checks."""
 
-    words = "plain data"
+    words = "plain data: mappings, lists, text, finite numbers, true, false, null"
 
     def read(self, value: Any) -> Any:
-        return value
+        if isinstance(value, Mapping):
+            return {str(key): self._inside(str(key), item) for key, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self._inside(index, item) for index, item in enumerate(value)]
+        if isinstance(value, float) and not math.isfinite(value):
+            raise self.refuse(value)
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        raise self.refuse(value)
+
+    def _inside(self, key: str | int, value: Any) -> Any:
+        try:
+            return self.read(value)
+        except Invalid as invalid:
+            raise Invalid(fault.under(key) for fault in invalid.faults) from None
 
     def schema(self) -> Schema:
         return {}

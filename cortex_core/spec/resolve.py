@@ -137,7 +137,7 @@ class _Resolver:
             self._check_reach(inputs, entries, sources, wanted, {loss.target for loss in losses})
         layers = [_node(entries[id_], sources[id_]) for id_ in order]
         if train is not None:
-            train = train.with_metrics(measured)
+            train = dataclasses.replace(train, metrics=measured)
         layers, losses, notes = use_logits(choose_initializers(layers), losses)
         made = Description(name, inputs, tuple(layers), outputs, losses, train, {}, "", tuple(notes))
         if problems:

@@ -296,7 +296,7 @@ def read_train(node: Node | None, problems: Problems) -> TrainOptions | None:
         name: child.plain() for name, child in node.value.items() if name != "metrics"
     }
     try:
-        return build(TrainOptions, given, ("metrics",))
+        return build(TrainOptions, given)
     except Invalid as invalid:
         for fault in invalid.faults:
             problems.fault(node, fault)

@@ -2,11 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
 
 from cortex_core.registry import Fraction, Optimizer, Plain, Schedule, field, record
+from cortex_core.registry.kinds import FromClass, Kind, Schema
+from cortex_core.spec.description import MetricNode
 
 Precision = Literal["float32", "float64", "tf32", "bfloat16", "float16"]
+
+
+@dataclass(frozen=True)
+class _Metrics(Kind):
+    """Metrics that have been resolved (what they are of is known only when all layers are)."""
+
+    words = "a list of metrics"
+
+    def read(self, value: Any) -> tuple[MetricNode, ...]:
+        if not isinstance(value, tuple) or not all(isinstance(metric, MetricNode) for metric in value):
+            raise self.refuse(value)
+        return value
+
+    def schema(self) -> Schema:
+        return {"$ref": "#/$defs/metrics"}
+
+
+Metrics = Annotated[tuple[MetricNode, ...], FromClass(lambda limits, rank: _Metrics())]
 
 
 @record
@@ -19,7 +40,7 @@ class EarlyStopping:
 
 @record
 class TrainOptions:
-    """Everything under ``train``.  ``metrics`` is a tuple of MetricNode."""
+    """Everything under ``train``."""
 
     data: str | None = field(default=None, doc="the name of a data set, or a file")
     validation: Fraction | None = field(default=None, doc="a fraction of the data, or a name")
@@ -30,12 +51,7 @@ class TrainOptions:
     clip_norm: float | None = field(default=None, doc="largest norm of all gradients together", above=0)
     clip_value: float | None = field(default=None, doc="largest absolute value in a gradient", above=0)
     early_stopping: EarlyStopping | None = field(default=None, doc="when to stop before the last epoch")
-    metrics: Plain = field(default=(), doc="what is measured beside the loss")
+    metrics: Metrics = field(default=(), doc="what is measured beside the loss")
     seed: int = field(default=0, doc="of weights, order and dropout", minimum=0)
     precision: Precision = field(default="float32", doc="of what is computed")
     augment: Plain = field(default=None, doc="how samples are varied; read by the data set")
-
-    def with_metrics(self, metrics: tuple[Any, ...]) -> TrainOptions:
-        """The same options with other metrics."""
-        values = {**self.__dict__, "metrics": metrics}
-        return TrainOptions(**values)

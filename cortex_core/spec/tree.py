@@ -166,8 +166,10 @@ def _node(data: Any, depth: int, count: list[int], problems: Problems) -> Node:
         return Node({str(key): _node(value, depth + 1, count, problems) for key, value in data.items()})
     if isinstance(data, (list, tuple)):
         return Node([_node(value, depth + 1, count, problems) for value in data])
-    if data is None or isinstance(data, (bool, str, int, float, Unknown)):
+    if data is None or isinstance(data, (bool, int, float, Unknown)):
         return Node(data)
+    if isinstance(data, str):
+        return Node(str(data).encode("utf-8", "replace").decode())
     if hasattr(data, "kind") and hasattr(type(data), "__dataclass_fields__"):
         return _node(named_data(data), depth, count, problems)
     if isinstance(data, os.PathLike):

@@ -1,0 +1,178 @@
+"""The JSON schema (draft 2020-12) of a description, from the same dataclasses that validate it.
+
+Editors complete and check with it while one types.  It knows each layer by itself; what depends on other
+parts (ids, shapes, the names of blocks and of their parameters) is for ``cortex check``.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import cortex_core.layers
+import cortex_core.losses
+import cortex_core.metrics
+import cortex_core.optimizers
+import cortex_core.schedules  # noqa: F401 (these fill the registries)
+from cortex_compute.types import DTYPES
+from cortex_core.registry import (
+    INITIALIZERS,
+    LAYERS,
+    LOSSES,
+    METRICS,
+    OPTIMIZERS,
+    SCHEDULES,
+    Registry,
+    fields_of,
+    fields_schema,
+)
+from cortex_core.spec.blocks import COMMON
+from cortex_core.spec.expand import Identifier
+from cortex_core.spec.sections import VERSION, InputShape, NameKind
+from cortex_core.spec.train import TrainOptions
+
+Schema = dict[str, Any]
+
+_ID = Identifier().schema()
+_PARAMETER = {"type": "string", "pattern": r"^\$"}
+_REAL = {"type": "number", "minimum": 0}
+_PENALTY = {"type": "object", "properties": {"l1": _REAL, "l2": _REAL}, "additionalProperties": False}
+
+
+def schema() -> Schema:
+    """The JSON schema of a description."""
+    layers = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/layer"}}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "Cortex description",
+        "type": "object",
+        "properties": {
+            "cortex": {"const": VERSION, "description": "version of the format"},
+            "name": NameKind().schema(),
+            "inputs": _inputs(),
+            "blocks": {"type": "object", "additionalProperties": _block()},
+            "layers": {**layers, "description": "each takes the one before it, unless 'from' says otherwise"},
+            "loss": _several("loss"),
+            "outputs": {"anyOf": [_ID, {"type": "array", "minItems": 1, "items": _ID}]},
+            "train": _train(),
+        },
+        "required": ["inputs", "layers"],
+        "additionalProperties": False,
+        "$defs": _definitions(),
+    }
+
+
+def _inputs() -> Schema:
+    shape = InputShape().schema()
+    full = {
+        "type": "object",
+        "properties": {"shape": shape, "dtype": {"enum": list(DTYPES)}},
+        "required": ["shape"],
+        "additionalProperties": False,
+    }
+    about = "names and shapes, without the batch axis"
+    return {
+        "type": "object",
+        "minProperties": 1,
+        "additionalProperties": {"anyOf": [shape, full]},
+        "description": about,
+    }
+
+
+def _block() -> Schema:
+    layers = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/block_layer"}}
+    return {
+        "type": "object",
+        "properties": {"parameters": {"type": "object"}, "layers": layers},
+        "required": ["layers"],
+        "additionalProperties": False,
+    }
+
+
+def _train() -> Schema:
+    return {"anyOf": [fields_schema(TrainOptions), {"type": "null"}]}
+
+
+def _several(name: str) -> Schema:
+    one = {"$ref": f"#/$defs/{name}"}
+    many = {"type": "object", "minProperties": 1}
+    return {"anyOf": [one, {"type": "array", "items": one}, many]}
+
+
+def _definitions() -> Schema:
+    """What is referred to: each family of named things, and layers inside blocks."""
+    text = {"type": "string", "minLength": 1}
+    common = {
+        "id": _ID,
+        "from": {"anyOf": [_ID, {"type": "array", "minItems": 1, "items": _ID}]},
+        "trainable": {"type": "boolean"},
+        "learning_rate": {**_REAL, "description": "multiplier of the learning rate"},
+        "penalty": {"anyOf": [_PENALTY, {"type": "object", "additionalProperties": _PENALTY}]},
+        "repeat": {"type": "integer", "minimum": 1},
+        "loss": _several("loss"),
+        "of": _ID,
+        "target": text,
+        "weight": _REAL,
+        "name": text,
+    }
+    refer = {name: {"$ref": f"#/$defs/common/{name}"} for name in common}
+    of_layer = {name: refer[name] for name in COMMON}
+    of_metric = {name: refer[name] for name in ("of", "target", "name")}
+    activations = [kind for kind, cls in LAYERS.items() if cls.is_activation]
+    layer = _named(LAYERS, of_layer, list(LAYERS), others=of_layer)
+    return {
+        "common": common,
+        "layer": layer,
+        "block_layer": {"anyOf": [_PARAMETER, _with_parameters(layer)]},
+        "is_activation": _named(LAYERS, {}, activations),
+        "loss": _named(LOSSES, {**of_metric, "weight": refer["weight"]}, list(LOSSES)),
+        "metric": _named(METRICS, of_metric, list(METRICS)),
+        "metrics": _several("metric"),
+        "optimizer": _named(OPTIMIZERS, {}, list(OPTIMIZERS)),
+        "schedule": _named(SCHEDULES, {}, list(SCHEDULES)),
+        "initializer": _named(INITIALIZERS, {}, list(INITIALIZERS)),
+    }
+
+
+def _named(registry: Registry, common: Schema, kinds: list[str], others: Schema | None = None) -> Schema:
+    """The four ways to write a thing of a family; ``others`` are what a block, of unknown name, may have."""
+    bare = [kind for kind in kinds if not any(f.required for f in fields_of(registry[kind]).values())]
+    names: Schema = {"enum": bare} if others is None else {"anyOf": [{"enum": bare}, {"type": "string"}]}
+    properties = {kind: _arguments(registry[kind], common) for kind in kinds}
+    block: Any = False if others is None else {"type": ["object", "null"], "properties": others}
+    mapping = {
+        "type": "object",
+        "properties": properties,
+        "additionalProperties": block,
+        "minProperties": 1,
+        "maxProperties": 1,
+    }
+    vector = {"type": "array", "minItems": 1, "maxItems": 3, "prefixItems": [{"type": "string"}]}
+    return {"anyOf": [names, mapping, vector]}
+
+
+def _arguments(cls: type[Any], common: Schema) -> Schema:
+    """What stands behind the name: fields, the main argument, or nothing."""
+    fields = fields_schema(cls)
+    fields["properties"] = {**fields["properties"], **common}
+    known = fields_of(cls)
+    ways = [fields]
+    main = known.get(cls.main) if cls.main else None
+    if main is not None:
+        ways.append(main.kind.schema())
+    elif cls.main in common:
+        ways.append(common[cls.main])
+    if not any(f.required for f in known.values()):
+        ways.append({"type": "null"})
+    return {"description": (cls.__doc__ or "").split("\n")[0], "anyOf": ways}
+
+
+def _with_parameters(layer: Schema) -> Schema:
+    """The schema of a layer in a block, where any value may be ``$name``."""
+    made = copy.deepcopy(layer)
+    for arguments in made["anyOf"][1]["properties"].values():
+        ways = arguments["anyOf"]
+        for name, inner in ways[0]["properties"].items():
+            ways[0]["properties"][name] = {"anyOf": [_PARAMETER, inner]}
+        ways.append(_PARAMETER)
+    return made
