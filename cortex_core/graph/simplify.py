@@ -41,8 +41,10 @@ def simplify(graph: Graph) -> Graph:
     seen: dict[Any, list[Value]] = {}
 
     def rule(node: Node, inputs: list[Value]) -> Sequence[Value] | None:
-        if is_leaf(node):
+        if isinstance(node.primitive, Constant):
             return None
+        if is_leaf(node):  # one leaf for each name
+            return seen.setdefault(node.primitive, [Value(node)])
         primitive: Primitive = node.primitive
         if isinstance(primitive, Reshape):
             joined = _reshape(primitive, inputs[0])
