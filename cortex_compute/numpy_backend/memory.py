@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from cortex_compute.types import TensorType
+from cortex_compute.protocol import Operand
+from cortex_compute.types import TensorType, contiguous_strides
 
 ALIGNMENT = 64  # a cache line, and the width of an AVX-512 register
 
@@ -52,3 +55,32 @@ def carve(workspace: np.ndarray | None, types: Iterable[TensorType]) -> list[np.
         arrays.append(workspace[offset : offset + t.nbytes].view(t.dtype.storage).reshape(t.shape))
         offset += aligned(t.nbytes)
     return arrays
+
+
+def row_major(operand: Operand) -> bool:
+    """Whether the elements lie one after the other, so that a reshape is a view."""
+    (shape, _), strides = operand.type, operand.layout.strides
+    if strides is None or 0 in shape:
+        return True
+    return all(n == 1 or s == d for n, s, d in zip(shape, strides, contiguous_strides(shape)))
+
+
+class Dense:
+    """Row-major copies of those operands that do not lie so: what they need, and the arrays when binding."""
+
+    def __init__(self, operands: Sequence[Operand]) -> None:
+        self.strided = [not row_major(o) for o in operands]
+        self.scratch = [o.type for o, strided in zip(operands, self.strided) if strided]
+
+    def arrays(
+        self, calls: list[Callable[[], Any]], inputs: Sequence[Any], scratch: Sequence[np.ndarray]
+    ) -> list[np.ndarray]:
+        """The inputs, or their copies in ``scratch``; calls that make these are added."""
+        spare = iter(scratch)
+        return [copied(calls, a, next(spare)) if strided else a for a, strided in zip(inputs, self.strided)]
+
+
+def copied(calls: list[Callable[[], Any]], source: np.ndarray, memory: np.ndarray) -> np.ndarray:
+    """``memory``, with a call added that copies ``source`` there."""
+    calls.append(partial(np.copyto, memory, source))
+    return memory

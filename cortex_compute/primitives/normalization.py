@@ -1,0 +1,112 @@
+"""Batch norm and layer norm, with their gradients.
+
+Both are (x - mean) / sqrt(variance + epsilon) * scale + shift; they differ in the axes that mean and variance
+are taken over.  The variance is the biased one: divided by n, not by n - 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from cortex_compute.primitives.base import Primitive
+from cortex_compute.types import TensorType
+
+
+@dataclass(frozen=True)
+class _Normalization(Primitive):
+    """What the four have in common: the operands, and epsilon, which is added to the variance."""
+
+    epsilon: float = 1e-5
+
+    def _check(self, x: TensorType, vectors: dict[str, tuple[TensorType, tuple[int, ...]]]) -> None:
+        self.expect(x.rank >= 2 and x.shape[-1] > 0, "x has shape {}; needs (..., channels)", x.shape)
+        self.expect(self.epsilon >= 0, "epsilon is {}; needs a number not below 0", self.epsilon)
+        for name, (t, shape) in vectors.items():
+            self.expect(t.shape == shape, "{} has shape {}, x {} needs {}", name, t.shape, x.shape, shape)
+
+    def flops(self, *types: TensorType) -> int:
+        return 8 * types[0].size
+
+
+@dataclass(frozen=True)
+class BatchNorm(_Normalization):
+    """y = (x - mean) / sqrt(variance + epsilon) * scale + shift, per channel.
+
+    x (..., C), scale (C,), shift (C,) -> y (..., C), mean (C,), variance (C,).  Mean and variance are
+    over all axes but the last.  Ioffe and Szegedy, 2015.
+    """
+
+    operands = ("x", "scale", "shift")
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        self.expect_count(types, 3)
+        self.floating(*types)
+        x, scale, shift = types
+        self._check(x, {"scale": (scale, x.shape[-1:]), "shift": (shift, x.shape[-1:])})
+        return x, scale, scale
+
+
+@dataclass(frozen=True)
+class BatchNormGrad(_Normalization):
+    """The gradients of `BatchNorm` for a gradient of y, with its mean and variance.
+
+    x (..., C), scale (C,), mean (C,), variance (C,), g (..., C) -> dx (..., C), dscale (C,), dshift (C,).
+    With r = 1 / sqrt(variance + epsilon) and h = (x - mean) r:  dshift = sum(g);  dscale = sum(g h);
+    dx = scale r (g - mean(g) - h mean(g h)), the sums and means over all axes but the last.
+    """
+
+    operands = ("x", "scale", "mean", "variance", "g")
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        self.expect_count(types, 5)
+        self.floating(*types)
+        x, scale, mean, variance, g = types
+        named = {"scale": scale, "mean": mean, "variance": variance}
+        self._check(x, {name: (t, x.shape[-1:]) for name, t in named.items()})
+        self.expect(g.shape == x.shape, "g has shape {}, x has {}", g.shape, x.shape)
+        return x, scale, scale
+
+    def flops(self, *types: TensorType) -> int:
+        return 10 * types[0].size
+
+
+@dataclass(frozen=True)
+class LayerNorm(_Normalization):
+    """y = (x - mean) / sqrt(variance + epsilon) * scale + shift, over the last axis.
+
+    x (B..., C), scale (C,), shift (C,) -> y (B..., C), mean (B...), variance (B...).  Ba et al., 2016.
+    """
+
+    operands = ("x", "scale", "shift")
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        self.expect_count(types, 3)
+        self.floating(*types)
+        x, scale, shift = types
+        self._check(x, {"scale": (scale, x.shape[-1:]), "shift": (shift, x.shape[-1:])})
+        rows = TensorType(x.shape[:-1], x.dtype)
+        return x, rows, rows
+
+
+@dataclass(frozen=True)
+class LayerNormGrad(_Normalization):
+    """The gradients of `LayerNorm` for a gradient of y, with its mean and variance.
+
+    x, g (B..., C), scale (C,), mean, variance (B...) -> dx (B..., C), dscale (C,), dshift (C,).
+    With r = 1 / sqrt(variance + epsilon), h = (x - mean) r and k = g scale:  dshift = sum(g) and
+    dscale = sum(g h) over all axes but the last;  dx = r (k - mean(k) - h mean(k h)), means over the last.
+    """
+
+    operands = ("x", "scale", "mean", "variance", "g")
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        self.expect_count(types, 5)
+        self.floating(*types)
+        x, scale, mean, variance, g = types
+        rows = x.shape[:-1]
+        self._check(x, {"scale": (scale, x.shape[-1:]), "mean": (mean, rows), "variance": (variance, rows)})
+        self.expect(g.shape == x.shape, "g has shape {}, x has {}", g.shape, x.shape)
+        return x, scale, scale
+
+    def flops(self, *types: TensorType) -> int:
+        return 13 * types[0].size

@@ -1,0 +1,147 @@
+"""Batch norm and layer norm: two passes in float64."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+import numpy as np
+
+from cortex_compute.primitives.base import Primitive
+from cortex_compute.primitives.normalization import BatchNorm, BatchNormGrad, LayerNorm, LayerNormGrad
+from cortex_compute.types import DType
+from cortex_compute.verify.case import Case, Operands, cases, normal, positive, together
+from cortex_compute.verify.reference import magnitude, reference
+
+Arrays = tuple[np.ndarray, ...]
+ROUNDING = 2.0**-23  # what is left of the square of the mean's own error, relative to the square of x
+
+
+def _axes(p: Primitive, x: np.ndarray) -> tuple[int, ...]:
+    """The axes that mean and variance are taken over."""
+    return tuple(range(x.ndim - 1)) if isinstance(p, (BatchNorm, BatchNormGrad)) else (x.ndim - 1,)
+
+
+def _mean(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """In extended precision where there is one: a long sum in float64 is no better than the kernels'."""
+    return np.asarray(x.sum(axes, np.longdouble, keepdims=True).astype(np.float64) / np.float64(math.prod(x.shape[a] for a in axes)))
+
+
+def _front_sum(x: np.ndarray) -> np.ndarray:
+    return np.asarray(x.sum(tuple(range(x.ndim - 1))))
+
+
+@reference(BatchNorm, LayerNorm)
+def norm(p: BatchNorm | LayerNorm, x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> Arrays:
+    axes = _axes(p, x)
+    mean = _mean(x, axes)
+    variance = _mean((x - mean) ** 2, axes)
+    y = (x - mean) / np.sqrt(variance + p.epsilon) * scale + shift
+    return y, mean.squeeze(axes), variance.squeeze(axes)
+
+
+@magnitude(BatchNorm, LayerNorm)
+def norm_size(p: BatchNorm | LayerNorm, x: np.ndarray, scale: np.ndarray, shift: np.ndarray) -> Arrays:
+    """The size of x - mean is |x| + mean |x|; that of its square is twice the product with x - mean."""
+    axes = _axes(p, x)
+    mean = _mean(x, axes)
+    rest, size = np.abs(x - mean), np.abs(x) + _mean(np.abs(x), axes)
+    variance = _mean(rest**2, axes)
+    variance_size = _mean(rest**2 + 2 * rest * size + ROUNDING * size**2, axes)
+    r = 1 / np.sqrt(variance + p.epsilon)
+    y = np.abs(scale) * (size * r + rest * r**3 * variance_size / 2) + np.abs(shift)
+    return y, _mean(np.abs(x), axes).squeeze(axes), variance_size.squeeze(axes)
+
+
+@reference(BatchNormGrad, LayerNormGrad)
+def norm_gradient(
+    p: BatchNormGrad | LayerNormGrad,
+    x: np.ndarray,
+    scale: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    g: np.ndarray,
+) -> Arrays:
+    axes = _axes(p, x)
+    mean, variance = np.expand_dims(mean, axes), np.expand_dims(variance, axes)
+    r = 1 / np.sqrt(variance + p.epsilon)
+    h, k = (x - mean) * r, g * scale
+    dx = r * (k - _mean(k, axes) - h * _mean(k * h, axes))
+    return dx, _front_sum(g * h), _front_sum(g)
+
+
+@magnitude(BatchNormGrad, LayerNormGrad)
+def norm_gradient_size(
+    p: BatchNormGrad | LayerNormGrad,
+    x: np.ndarray,
+    scale: np.ndarray,
+    mean: np.ndarray,
+    variance: np.ndarray,
+    g: np.ndarray,
+) -> Arrays:
+    axes = _axes(p, x)
+    mean, variance = np.expand_dims(mean, axes), np.expand_dims(variance, axes)
+    r = 1 / np.sqrt(variance + p.epsilon)
+    h, size, k = np.abs(x - mean) * r, (np.abs(x) + np.abs(mean)) * r, np.abs(g * scale)
+    dx = r * (k + _mean(k, axes) + size * _mean(k * h, axes) + h * _mean(k * size, axes))
+    return dx, _front_sum(np.abs(g) * size), _front_sum(np.abs(g))
+
+
+SHAPES = {
+    "rows": (6, 5),
+    "images": (2, 3, 4, 5),
+    "one channel": (7, 1),
+    "one row": (1, 4),
+    "size-1 axes": (1, 3, 1, 2),
+    "empty batch": (0, 3),
+    "several blocks": (1040, 40),
+    "a prime number of rows": (701, 30),
+    "wide rows": (3, 17000),
+}
+
+
+def _large_mean(shape: tuple[int, ...]) -> Operands:
+    """Numbers of deviation 1 around 1000, the batch in order: the first rows are not like the last ones."""
+
+    def make(rng: np.random.Generator, dtype: DType) -> list[np.ndarray]:
+        x = 1000 + np.sort(rng.standard_normal(shape), axis=0)
+        return [x.astype(dtype.storage)]
+
+    return make
+
+
+def _constant(shape: tuple[int, ...]) -> Operands:
+    return lambda rng, dtype: [np.full(shape, 3.0, dtype.storage)]
+
+
+@cases(BatchNorm)
+def batch_norms() -> Iterator[Case]:
+    for name, shape in SHAPES.items():
+        yield Case(name, BatchNorm(1e-5), normal(shape, shape[-1:], shape[-1:]))
+    vectors = normal((16,), (16,))
+    yield Case("mean 1000", BatchNorm(1e-3), together(_large_mean((1500, 16)), vectors))
+    yield Case("no variance", BatchNorm(1e-3), together(_constant((20, 16)), vectors))
+
+
+@cases(LayerNorm)
+def layer_norms() -> Iterator[Case]:
+    for name, shape in SHAPES.items():
+        yield Case(name, LayerNorm(1e-5), normal(shape, shape[-1:], shape[-1:]))
+    yield Case("mean 1000", LayerNorm(1e-3), together(_large_mean((20, 96)), normal((96,), (96,))))
+    yield Case("no variance", LayerNorm(1e-3), together(_constant((20, 16)), normal((16,), (16,))))
+
+
+@cases(BatchNormGrad)
+def batch_norm_gradients() -> Iterator[Case]:
+    for name, shape in SHAPES.items():
+        last = shape[-1:]
+        operands = together(normal(shape, last, last), positive(last), normal(shape))
+        yield Case(name, BatchNormGrad(1e-5), operands)
+
+
+@cases(LayerNormGrad)
+def layer_norm_gradients() -> Iterator[Case]:
+    for name, shape in SHAPES.items():
+        rows = shape[:-1]
+        operands = together(normal(shape, shape[-1:], rows), positive(rows), normal(shape))
+        yield Case(name, LayerNormGrad(1e-5), operands)
