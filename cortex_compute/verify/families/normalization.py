@@ -24,7 +24,8 @@ def _axes(p: Primitive, x: np.ndarray) -> tuple[int, ...]:
 
 def _mean(x: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """In extended precision where there is one: a long sum in float64 is no better than the kernels'."""
-    return np.asarray(x.sum(axes, np.longdouble, keepdims=True).astype(np.float64) / np.float64(math.prod(x.shape[a] for a in axes)))
+    total = x.sum(axes, np.longdouble, keepdims=True)
+    return np.asarray((total / np.longdouble(math.prod(x.shape[a] for a in axes))).astype(np.float64))
 
 
 def _front_sum(x: np.ndarray) -> np.ndarray:
