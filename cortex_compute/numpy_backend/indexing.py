@@ -232,9 +232,10 @@ def pad(p: Pad, operands: Sequence[Operand]) -> Offer:
         end = max(first, min(n, (size - low + step - 1) // step))
         source.append(slice(first, end))
         target.append(slice(low + first * step, low + end * step, step) if end > first else slice(0, 0))
+    of_x, of_y = (*source, ...), (*target, ...)  # with the dots a 0-d array stays an array
 
     def bound(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Call:
-        inside, kept = outputs[0][tuple(target)], inputs[0][tuple(source)]
+        inside, kept = outputs[0][of_y], inputs[0][of_x]
         calls = [partial(outputs[0].fill, p.value.value)] if inside.size < result.size else []
         return sequence([*calls, partial(np.copyto, inside, kept)])
 
