@@ -1,14 +1,80 @@
-"""Finds backends and chooses one."""
+"""Finds backends and chooses one.
+
+A backend is an entry point of the group ``cortex.backends``: a function without arguments that makes it.
+NumPy's is known without one, so that the package works from a source tree.
+"""
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
+from collections.abc import Callable
+from functools import cache
+from importlib import import_module
+from importlib.metadata import entry_points
+from typing import NamedTuple
+
+from cortex_compute.errors import BackendError
+from cortex_compute.protocol import Backend
+
+GROUP = "cortex.backends"
+BUILT_IN = {"numpy": "cortex_compute.numpy_backend:create"}
+FASTEST_FIRST = ("numpy",)
 
 
-@lru_cache
-def get(name: str = "auto") -> Any:
-    """The backend of a name; "auto" takes the fastest that is present."""
-    from cortex_compute.numpy_backend import create
+class Row(NamedTuple):
+    """A line of ``cortex backends``: the backend's facts, or why it is absent."""
 
+    name: str
+    present: bool
+    facts: dict[str, str]
+    reason: str = ""
+
+
+def get(name: str = "auto") -> Backend:
+    """The backend of this name; ``auto`` is the fastest that is present.  Each is made once.
+
+    A `BackendError` says why a backend cannot be had, and which ones can.
+    """
+    if name == "auto":
+        name = next((n for n in FASTEST_FIRST if _row(n).present), FASTEST_FIRST[-1])
+    known = _known()
+    if name not in known:
+        raise BackendError(f"unknown backend {name!r}; known are {', '.join(known)}, and auto")
+    try:
+        return _create(known[name])
+    except Exception as error:  # a missing library, an unfit driver: whatever it is, the backend is absent
+        usable = [row.name for row in available() if row.present]
+        raise BackendError(f"backend {name}: {error}; usable here: {', '.join(usable) or 'none'}") from error
+
+
+def available() -> list[Row]:
+    """All known backends, present or not."""
+    return [_row(name) for name in _known()]
+
+
+def set_threads(n: int) -> None:
+    """Limits the threads of the mathematical libraries to ``n``, for the rest of the process."""
+    if n < 1:
+        raise BackendError(f"threads: {n} is too few; give 1 or more")
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
+
+    threadpool_limits(n)
+
+
+def _known() -> dict[str, str]:
+    """Name -> ``module:function``: what is installed, and what is built in."""
+    return BUILT_IN | {e.name: e.value for e in entry_points(group=GROUP)}
+
+
+@cache
+def _create(place: str) -> Backend:
+    module, _, function = place.partition(":")
+    create: Callable[[], Backend] = getattr(import_module(module), function)
     return create()
+
+
+def _row(name: str) -> Row:
+    try:
+        backend = _create(_known()[name])
+        return Row(name, True, backend.describe())
+    except Exception as error:  # see get
+        return Row(name, False, {}, f"{type(error).__name__}: {error}")

@@ -30,7 +30,8 @@ def reduce(p: Reduce, *operands: np.ndarray) -> tuple[Any, ...]:
         values = values.astype(np.int64)
     if values.size == 0 and p.kind == "mean":
         return (np.full(np.sum(values, axis=p.axes, keepdims=p.keepdims).shape, np.nan),)
-    wide = np.longdouble if values.dtype == np.float64 else values.dtype  # NumPy adds rows one after the other
+    # NumPy adds rows one after the other: float64 would not be better than what it judges.
+    wide = np.longdouble if values.dtype == np.float64 else values.dtype
     result = FUNCTIONS[p.kind](values.astype(wide), axis=p.axes, keepdims=p.keepdims)
     return (result.astype(np.float64) if wide is np.longdouble else result,)
 
