@@ -1,10 +1,35 @@
-"""Optimisers: what a description may name under ``train.optimizer``."""
+"""Optimisers: what a description may name under ``train.optimizer``.
+
+``update(p, g, *state, **scalars)`` is a scalar formula for the new parameter and the new moments, which
+``state`` names; it becomes one kernel over all parameters that are updated alike.  What changes from step
+to step is a scalar: ``scalars(step, learning_rate)`` computes them on the host, in float64 (1 - 0.999 **
+step is wrong by 1e-5 in float32), for a step counted from 1 and the rate that the schedule says.  The rest
+are literals of the formula.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import Any, ClassVar
 
+from cortex_core.ops.pointwise import select, sqrt
 from cortex_core.registry import Fault, field, optimizer
+
+
+def decayed(g: Any, p: Any, decay: float) -> Any:
+    """The gradient with that of decay / 2 p^2 added."""
+    return g + decay * p if decay else g
+
+
+def mean(old: Any, new: Any, keep: float) -> Any:
+    """A moving mean."""
+    return keep * old + (1 - keep) * new
+
+
+def adam_scalars(step: int, learning_rate: float, beta1: float, beta2: float) -> dict[str, float]:
+    """The rate with the correction of the first moment's bias, and the correction of the second's root."""
+    return {"rate": learning_rate / (1 - beta1**step), "correction": 1 / math.sqrt(1 - beta2**step)}
 
 
 @optimizer("sgd")
@@ -21,6 +46,20 @@ class SGD:
         if self.nesterov and self.momentum == 0:
             yield Fault(("nesterov",), "nesterov without momentum", "expected a momentum above 0")
 
+    @property
+    def state(self) -> tuple[str, ...]:
+        return ("velocity",) if self.momentum else ()
+
+    def scalars(self, step: int, learning_rate: float) -> dict[str, float]:
+        return {"rate": learning_rate}
+
+    def update(self, p: Any, g: Any, *state: Any, rate: Any) -> Any:
+        g = decayed(g, p, self.weight_decay)
+        if not state:
+            return (p - rate * g,)
+        v = self.momentum * state[0] + g
+        return p - rate * (g + self.momentum * v if self.nesterov else v), v
+
 
 @optimizer("adam")
 class Adam:
@@ -31,6 +70,16 @@ class Adam:
     beta2: float = field(default=0.999, doc="decay of the mean of squared gradients", minimum=0, below=1)
     epsilon: float = field(default=1e-8, doc="added to the root", above=0)
     weight_decay: float = field(default=0.0, doc="added to the gradient, times the parameter", minimum=0)
+
+    state: ClassVar[tuple[str, ...]] = ("m", "v")
+
+    def scalars(self, step: int, learning_rate: float) -> dict[str, float]:
+        return adam_scalars(step, learning_rate, self.beta1, self.beta2)
+
+    def update(self, p: Any, g: Any, m: Any, v: Any, rate: Any, correction: Any) -> Any:
+        g = decayed(g, p, self.weight_decay)
+        m, v = mean(m, g, self.beta1), mean(v, g * g, self.beta2)
+        return p - rate * m / (sqrt(v) * correction + self.epsilon), m, v
 
 
 @optimizer("adamw")
@@ -45,6 +94,16 @@ class AdamW:
         default=0.01, doc="part of the parameter that falls, times the rate", minimum=0
     )
 
+    state: ClassVar[tuple[str, ...]] = ("m", "v")
+
+    def scalars(self, step: int, learning_rate: float) -> dict[str, float]:
+        scalars = adam_scalars(step, learning_rate, self.beta1, self.beta2)
+        return scalars | {"keep": 1 - learning_rate * self.weight_decay}
+
+    def update(self, p: Any, g: Any, m: Any, v: Any, rate: Any, correction: Any, keep: Any) -> Any:
+        m, v = mean(m, g, self.beta1), mean(v, g * g, self.beta2)
+        return keep * p - rate * m / (sqrt(v) * correction + self.epsilon), m, v
+
 
 @optimizer("rmsprop")
 class RMSprop:
@@ -56,6 +115,22 @@ class RMSprop:
     epsilon: float = field(default=1e-8, doc="added to the root", above=0)
     weight_decay: float = field(default=0.0, doc="added to the gradient, times the parameter", minimum=0)
 
+    @property
+    def state(self) -> tuple[str, ...]:
+        return ("v", "velocity") if self.momentum else ("v",)
+
+    def scalars(self, step: int, learning_rate: float) -> dict[str, float]:
+        return {"rate": learning_rate}
+
+    def update(self, p: Any, g: Any, v: Any, *velocity: Any, rate: Any) -> Any:
+        g = decayed(g, p, self.weight_decay)
+        v = mean(v, g * g, self.rho)
+        move = g / (sqrt(v) + self.epsilon)
+        if not velocity:
+            return p - rate * move, v
+        move = self.momentum * velocity[0] + move
+        return p - rate * move, v, move
+
 
 @optimizer("adadelta")
 class Adadelta:
@@ -65,6 +140,17 @@ class Adadelta:
     rho: float = field(default=0.95, doc="decay of both means", minimum=0, below=1)
     epsilon: float = field(default=1e-6, doc="added inside both roots", above=0)
     weight_decay: float = field(default=0.0, doc="added to the gradient, times the parameter", minimum=0)
+
+    state: ClassVar[tuple[str, ...]] = ("squares", "moves")
+
+    def scalars(self, step: int, learning_rate: float) -> dict[str, float]:
+        return {"rate": learning_rate}
+
+    def update(self, p: Any, g: Any, squares: Any, moves: Any, rate: Any) -> Any:
+        g = decayed(g, p, self.weight_decay)
+        squares = mean(squares, g * g, self.rho)
+        move = sqrt(moves + self.epsilon) / sqrt(squares + self.epsilon) * g
+        return p - rate * move, squares, mean(moves, move * move, self.rho)
 
 
 @optimizer("lion")
@@ -77,3 +163,13 @@ class Lion:
     weight_decay: float = field(
         default=0.0, doc="part of the parameter that falls, times the rate", minimum=0
     )
+
+    state: ClassVar[tuple[str, ...]] = ("m",)
+
+    def scalars(self, step: int, learning_rate: float) -> dict[str, float]:
+        return {"rate": learning_rate, "keep": 1 - learning_rate * self.weight_decay}
+
+    def update(self, p: Any, g: Any, m: Any, rate: Any, keep: Any) -> Any:
+        direction = mean(m, g, self.beta1)
+        move = select(direction > 0, rate, select(direction < 0, -rate, direction))  # 0 stays 0, NaN NaN
+        return keep * p - move, mean(m, g, self.beta2)

@@ -1,0 +1,83 @@
+"""Learning rate schedules against values worked out by hand, and PyTorch's."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import pytest
+
+from cortex_core.schedules import ConstantRate, CosineRate, ExponentialRate, ReduceOnPlateau, StepRate
+
+
+def test_constant_is_the_base_at_every_step() -> None:
+    assert [ConstantRate().rate(0.1, s, 10, 30) for s in (0, 7, 29)] == [0.1, 0.1, 0.1]
+
+
+def test_step_falls_after_each_two_epochs() -> None:
+    schedule = StepRate(every=2, factor=0.5)
+    rates = [schedule.rate(1.0, epoch * 10 + 9, 10, 60) for epoch in range(6)]
+    assert rates == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
+    assert schedule.rate(1.0, 20, 10, 60) == 0.5  # the first step of the third epoch
+
+
+def test_exponential_falls_at_every_step() -> None:
+    schedule = ExponentialRate(factor=0.25)
+    assert schedule.rate(2.0, 5, 10, 60) == pytest.approx(1.0)  # half an epoch: sqrt(0.25)
+    assert schedule.rate(2.0, 10, 10, 60) == pytest.approx(0.5)
+
+
+def test_cosine_from_one_to_the_floor() -> None:
+    schedule = CosineRate(floor=0.2)
+    assert schedule.rate(1.0, 0, 10, 100) == 1.0
+    assert schedule.rate(1.0, 50, 10, 100) == pytest.approx(0.6)
+    assert schedule.rate(1.0, 25, 10, 100) == pytest.approx(0.6 + 0.4 * math.cos(math.pi / 4))
+    assert schedule.rate(1.0, 100, 10, 100) == pytest.approx(0.2)
+    assert schedule.rate(1.0, 250, 10, 100) == pytest.approx(0.2)
+
+
+def test_the_warm_up_rises_by_equal_steps_and_the_cosine_begins_after_it() -> None:
+    schedule = CosineRate(warm_up=0.5)
+    rates = [schedule.rate(1.0, s, 8, 24) for s in range(24)]
+    assert rates[:4] == [0.25, 0.5, 0.75, 1.0]
+    assert rates[4] == 1.0
+    assert rates[14] == pytest.approx(0.5)  # half of the 20 steps that are left
+    assert rates[4:] == sorted(rates[4:], reverse=True)
+
+
+def test_a_warm_up_longer_than_the_training_only_rises() -> None:
+    assert [CosineRate(warm_up=4).rate(1.0, s, 1, 2) for s in (0, 1)] == [0.25, 0.5]
+
+
+def test_plateau_reduces_after_patience_and_survives_a_checkpoint() -> None:
+    schedule = ReduceOnPlateau(factor=0.5, patience=2, floor=0.2)
+    state: dict[str, object] = {}
+    rates = []
+    for loss in (3.0, 2.0, 2.0, 2.5, 1.9, 2.0, 2.0, 2.0, 2.0, 2.0):
+        state = json.loads(json.dumps(schedule.observe(state, loss)))
+        rates.append(schedule.rate(1.0, 0, 1, 10, state))
+    assert rates == [1.0, 1.0, 1.0, 0.5, 0.5, 0.5, 0.25, 0.25, 0.2, 0.2]
+    assert schedule.rate(1.0, 0, 1, 10) == 1.0
+
+
+def test_plateau_takes_nan_as_no_improvement() -> None:
+    schedule = ReduceOnPlateau(patience=1)
+    state = schedule.observe(schedule.observe({}, 1.0), math.nan)
+    assert state["factor"] == 0.1
+
+
+@pytest.mark.peers
+def test_cosine_and_exponential_are_pytorchs() -> None:
+    torch = pytest.importorskip("torch")
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    for ours, theirs in (
+        (CosineRate(floor=0.1), lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 20, eta_min=0.05)),
+        (ExponentialRate(factor=0.9), lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.9)),
+        (StepRate(every=3, factor=0.1), lambda o: torch.optim.lr_scheduler.StepLR(o, 3, 0.1)),
+    ):
+        optimizer = torch.optim.SGD([parameter], lr=0.5)
+        scheduler = theirs(optimizer)
+        for step in range(20):
+            assert ours.rate(0.5, step, 1, 20) == pytest.approx(scheduler.get_last_lr()[0], rel=1e-12)
+            optimizer.step()
+            scheduler.step()
