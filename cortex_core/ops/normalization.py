@@ -1,0 +1,115 @@
+"""Batch norm and layer norm."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.primitives.normalization import BatchNorm, BatchNormGrad, LayerNorm, LayerNormGrad
+from cortex_compute.types import dtype
+from cortex_core.ops import reduce
+from cortex_core.ops.apply import apply
+from cortex_core.ops.array import Node
+from cortex_core.ops.differentiate import decomposition_of, gradient_of
+from cortex_core.ops.pointwise import pointwise, rsqrt
+from cortex_core.ops.views import reshape
+
+Norm = BatchNorm | LayerNorm | BatchNormGrad | LayerNormGrad
+
+
+def batch_norm(x: Any, scale: Any | None, shift: Any | None, epsilon: float = 1e-5) -> tuple[Any, Any, Any]:
+    """y = (x - mean) / sqrt(variance + epsilon) * scale + shift, per channel; also mean and biased variance.
+
+    x (..., C), scale (C,) or None for 1, shift (C,) or None for 0 -> y (..., C), mean (C,), variance (C,).
+    With h = (y - shift) / scale and r = 1 / sqrt(variance + epsilon):
+    dx = scale r (g - mean(g) - h mean(g h));  dscale = sum(g h);  dshift = sum(g).
+    """
+    return apply(BatchNorm(epsilon), x, *_vectors(x, scale, shift))  # type: ignore[no-any-return]
+
+
+def layer_norm(x: Any, scale: Any | None, shift: Any | None, epsilon: float = 1e-5) -> Any:
+    """y = (x - mean) / sqrt(variance + epsilon) * scale + shift over the last axis.
+
+    x (..., C), scale (C,) or None for 1, shift (C,) or None for 0 -> (..., C).
+    With k = g scale:  dx = r (k - mean(k) - h mean(k h)), means over the last axis;  dscale and dshift as in
+    `batch_norm`.
+    """
+    return apply(LayerNorm(epsilon), x, *_vectors(x, scale, shift))[0]
+
+
+def normalize(
+    x: Any, mean: Any, variance: Any, scale: Any | None, shift: Any | None, epsilon: float = 1e-5
+) -> Any:
+    """(x - mean) / sqrt(variance + epsilon) * scale + shift with given statistics, as batch norm predicts.
+
+    The gradient comes from the scalar table; it flows to the statistics too.
+    """
+    factor = rsqrt(variance + epsilon)
+    if scale is not None:
+        factor = factor * scale
+    return _scaled(x, mean, factor) if shift is None else _affine(x, mean, factor, shift)
+
+
+@pointwise
+def _scaled(x: Any, mean: Any, factor: Any) -> Any:
+    return (x - mean) * factor
+
+
+@pointwise
+def _affine(x: Any, mean: Any, factor: Any, shift: Any) -> Any:
+    return (x - mean) * factor + shift
+
+
+def _vectors(x: Any, scale: Any | None, shift: Any | None) -> tuple[Any, Any]:
+    storage, channels = dtype(x.dtype).storage, x.shape[-1:]
+    ones = np.ones(channels, storage) if scale is None else scale
+    return ones, np.zeros(channels, storage) if shift is None else shift
+
+
+@gradient_of(BatchNorm, LayerNorm)
+def _norm(node: Node, g: Any, g_mean: Any, g_variance: Any) -> Any:
+    """Of y alone; gradients of the statistics are left to the decomposition."""
+    if g_mean is not None or g_variance is not None:
+        return NotImplemented
+    p, (x, scale, _), (_, mean, variance) = node.primitive, node.inputs, node.outputs
+    assert isinstance(p, (BatchNorm, LayerNorm))
+    gradient = BatchNormGrad if isinstance(p, BatchNorm) else LayerNormGrad
+    return apply(gradient(p.epsilon), x, scale, mean, variance, g)
+
+
+def _axes(p: Norm, x: Any) -> tuple[int, ...]:
+    """The axes that mean and variance are taken over."""
+    last = len(x.shape) - 1
+    return tuple(range(last)) if isinstance(p, (BatchNorm, BatchNormGrad)) else (last,)
+
+
+def _moments(p: Norm, x: Any) -> tuple[Any, Any, Any]:
+    """x - mean, mean and variance; the reduced axes stay with size 1."""
+    axes = _axes(p, x)
+    mean = reduce.mean(x, axes, keepdims=True)
+    rest = x - mean
+    return rest, mean, reduce.mean(rest * rest, axes, keepdims=True)
+
+
+@decomposition_of(BatchNorm)
+@decomposition_of(LayerNorm)
+def _norm_decomposed(p: Norm, x: Any, scale: Any, shift: Any) -> tuple[Any, ...]:
+    rest, mean, variance = _moments(p, x)
+    y = rest * rsqrt(variance + p.epsilon) * scale + shift
+    kept = [n for a, n in enumerate(x.shape) if a not in _axes(p, x)]
+    return y, reshape(mean, kept), reshape(variance, kept)
+
+
+@decomposition_of(BatchNormGrad)
+@decomposition_of(LayerNormGrad)
+def _norm_gradient_decomposed(
+    p: Norm, x: Any, scale: Any, mean: Any, variance: Any, g: Any
+) -> tuple[Any, ...]:
+    """Statistics computed again, so that x is differentiated through them; the saved ones get nothing."""
+    axes, front = _axes(p, x), tuple(range(len(x.shape) - 1))
+    rest, _, variance = _moments(p, x)
+    r = rsqrt(variance + p.epsilon)
+    h, k = rest * r, g * scale
+    dx = r * (k - reduce.mean(k, axes, keepdims=True) - h * reduce.mean(k * h, axes, keepdims=True))
+    return dx, reduce.sum(g * h, front), reduce.sum(g, front)
