@@ -17,8 +17,6 @@ from cortex_compute.errors import CheckpointError, ShapeError
 from cortex_compute.protocol import Device
 from cortex_compute.types import TensorType
 
-ALIGN = 16  # elements: each parameter starts on a cache line
-
 
 @dataclass(frozen=True)
 class SegmentKey:
@@ -44,13 +42,13 @@ class ParameterSlot:
 
 
 def lay_out(parameters: Iterable[tuple[str, TensorType, SegmentKey]]) -> tuple[dict[str, ParameterSlot], dict[SegmentKey, int]]:
-    """A slot for each parameter, and the elements of each segment (padding included, which stays zero)."""
+    """A slot for each parameter, one after the other, and the elements of each segment."""
     slots: dict[str, ParameterSlot] = {}
     sizes: dict[SegmentKey, int] = {}
     for name, type, segment in parameters:
         offset = sizes.get(segment, 0)
         slots[name] = ParameterSlot(name, type, segment, offset)
-        sizes[segment] = offset + -(-type.size // ALIGN) * ALIGN
+        sizes[segment] = offset + type.size
     return slots, sizes
 
 

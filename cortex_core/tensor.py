@@ -204,7 +204,7 @@ def _compute(primitive: Primitive, operands: Sequence[Tensor], types: tuple[Tens
     offer = backend.offer(primitive, described)
     if not offer:
         raise BackendError(f"{primitive}: {offer.reason}")
-    arrays = [np.ascontiguousarray(x.data) for x in operands]
+    arrays = [x.data if x.data.flags.c_contiguous else x.data.copy() for x in operands]
     outputs = [np.empty(t.shape, t.dtype.storage) for t in types]
     if primitive.residual:
         outputs[-1] = np.empty(offer.residual, np.uint8)
