@@ -83,6 +83,15 @@ class Tensor(Array):
         return cls._of(node.buffers[index], node.types[index], node, index)
 
     @classmethod
+    @contextmanager
+    def recording(cls) -> Iterator[None]:
+        token = RECORDING.set(True)
+        try:
+            yield
+        finally:
+            RECORDING.reset(token)
+
+    @classmethod
     def run(cls, primitive: Primitive, operands: Sequence[Tensor], place: Place | None) -> tuple[Tensor, ...]:
         types = primitive.infer(*(x.type for x in operands))
         arrays = [x.data for x in operands]

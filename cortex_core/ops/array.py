@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, ClassVar
 
 from cortex_compute.primitives.base import Primitive
@@ -78,6 +79,11 @@ class Array:
     def output(cls, node: Node, index: int) -> Any:
         """Output ``index`` of a node."""
         raise NotImplementedError
+
+    @classmethod
+    def recording(cls) -> AbstractContextManager[Any]:
+        """Where every application makes a node, so that a decomposition can be differentiated."""
+        return nullcontext()
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -159,8 +159,11 @@ def _rule(node: Node, gs: Sequence[Any]) -> Sequence[Any]:
     answer = NotImplemented if rule is None else rule(node, *gs)
     if answer is not NotImplemented:
         return answer if isinstance(answer, (tuple, list)) else (answer,)
-    # Partial derivatives: each operand is replaced by a stand-in, so that one that depends on another is not
-    # counted twice; the walk stops there.
-    outputs = decompose(node, node.inputs)
+    # Partial derivatives: the walk stops at the operands, so that one that depends on another is not counted
+    # twice; nor is one that stands in two places.
+    with node.kind.recording():
+        outputs = decompose(node, node.inputs)
     pairs = [(y, g) for y, g in zip(outputs, gs) if g is not None]
-    return differentiate([y for y, _ in pairs], [g for _, g in pairs], node.inputs, cut=True)
+    found = differentiate([y for y, _ in pairs], [g for _, g in pairs], node.inputs, cut=True)
+    places = [key(x) for x in node.inputs]
+    return [g if places.index(k) == i else None for i, (k, g) in enumerate(zip(places, found))]
