@@ -33,7 +33,10 @@ def elementwise(p: Elementwise, operands: Sequence[Operand]) -> Offer:
     types = [o.type for o in operands]
     dtypes = [t.dtype for t in types]
     results = p.infer(*types)
-    reuse = tuple(
+    moves = any(
+        where == "a" for where, _ in p.code.results
+    )  # two operands that change places would need a third
+    reuse = () if moves else tuple(
         (k, j) for k, t in enumerate(types) for j, r in enumerate(results)
         if t.shape == r.shape and t.dtype.itemsize == r.dtype.itemsize
     )  # fmt: skip
