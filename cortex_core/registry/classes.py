@@ -104,7 +104,7 @@ def _read_self(cls: type, given: Mapping[str, object], also: Iterable[str]) -> d
                 values[field_.attribute] = value if value is UNKNOWN else field_.kind.read(value)
             except Invalid as invalid:
                 faults += [fault.under(field_.name) for fault in invalid.faults]
-        elif field_.required and not any(f"'{field_.name}'" in fault.hint for fault in faults):
+        elif field_.required and not any(f"'{field_.name}" in fault.hint for fault in faults):
             # (A misspelt name is one mistake, not two.)
             faults.append(Fault((), f"'{field_.name}' is missing", f"expected {field_.kind.words}"))
     if faults or any(value is UNKNOWN for value in given.values()):

@@ -66,7 +66,7 @@ def shown(value: object) -> str:
     if isinstance(value, (list, tuple)):
         return f"this is a list of {len(value)}" if len(value) != 1 else "this is a list of one"
     if isinstance(value, (int, float)):
-        return clipped(value)
+        return f"{clipped(value)} is a number"
     return f"this is a {type(value).__name__}"
 
 
@@ -107,6 +107,12 @@ class Limits:
         )
         parts = [f"{word} {limit:g}" for word, limit in named if limit is not None]
         return f", {' and '.join(parts)}" if parts else ""
+
+    def broken(self, number: float) -> str:
+        """How a number that does not hold is wrong, such as ``-1 is too small``."""
+        lower = Limits(minimum=self.minimum, above=self.above)
+        shown = clipped(int(number) if number == int(number) else number)
+        return f"{shown} is too {'large' if lower.hold(number) else 'small'}"
 
     @property
     def schema(self) -> Schema:
@@ -156,13 +162,13 @@ class Whole(Kind):
 
     def read(self, value: Any) -> int:
         if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-            if isinstance(value, str) and value.replace("_", "").isdigit():
+            if isinstance(value, str) and len(value) < 40 and value.replace("_", "").isdigit():
                 raise self.refuse(value, f"Write {value.replace('_', '')}, without quotes or underscores")
             whole = isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST
             raise self.refuse(value, f"Write {int(value)}" if whole else "")
         number = int(value)
         if abs(number) > LARGEST or not self.limits.hold(number):
-            raise self.refuse(number)
+            raise Invalid([Fault((), self.limits.broken(number), f"expected {self.words}")])
         return number
 
     def schema(self) -> Schema:
@@ -189,7 +195,7 @@ class Real(Kind):
         if not math.isfinite(number):
             raise Invalid([Fault((), f"{number} is not finite", f"expected {self.words}")])
         if not self.limits.hold(number):
-            raise self.refuse(value)
+            raise Invalid([Fault((), self.limits.broken(number), f"expected {self.words}")])
         return number
 
     def schema(self) -> Schema:
@@ -346,6 +352,15 @@ def read_items(kind: Kind, values: Sequence[Any]) -> tuple[Any, ...]:
     return tuple(good)
 
 
+def read_as(outer: Kind, inner: Kind, value: Any) -> Any:
+    """What ``inner`` reads; what it refuses is not of the ``outer`` kind, of which it is one form."""
+    try:
+        return inner.read(value)
+    except Invalid as invalid:
+        expected = f"expected {outer.words}"
+        raise Invalid(replace(fault, expected=expected) for fault in invalid.faults) from None
+
+
 @dataclass(frozen=True)
 class SizeKind(Kind):
     """One whole number per spatial axis, or one for all of them: ``5`` is ``[5, 5]`` in two dimensions."""
@@ -363,10 +378,7 @@ class SizeKind(Kind):
             if len(value) != self.rank:
                 raise self.refuse(value)
             return read_items(Whole(self.limits), value)
-        try:
-            return (Whole(self.limits).read(value),) * self.rank
-        except Invalid as invalid:
-            raise self.refuse(value, invalid.faults[0].hint) from None
+        return (read_as(self, Whole(self.limits), value),) * self.rank
 
     def data(self, value: Any) -> Any:
         return list(value)
@@ -400,10 +412,7 @@ class PaddingKind(Kind):
                 raise self.refuse(value, hint)
             pairs = read_items(Many(side, 2), value)
         else:
-            try:
-                pairs = ((side.read(value),) * 2,) * self.rank
-            except Invalid as invalid:
-                raise self.refuse(value, invalid.faults[0].hint) from None
+            pairs = ((read_as(self, side, value),) * 2,) * self.rank
         return pairs if any(map(any, pairs)) else "valid"
 
     def data(self, value: Any) -> Any:
@@ -426,13 +435,9 @@ class ShapeKind(Kind):
         return f"a list of whole numbers{self.limits.words}"
 
     def read(self, value: Any) -> tuple[int, ...]:
-        return read_items(Whole(self.limits), value) if isinstance(value, (list, tuple)) else self._one(value)
-
-    def _one(self, value: Any) -> tuple[int, ...]:
-        try:
-            return (Whole(self.limits).read(value),)
-        except Invalid as invalid:
-            raise self.refuse(value, invalid.faults[0].hint) from None
+        if isinstance(value, (list, tuple)):
+            return read_items(Whole(self.limits), value)
+        return (read_as(self, Whole(self.limits), value),)
 
     def data(self, value: Any) -> Any:
         return list(value)

@@ -95,7 +95,7 @@ def _unfold_vector(value: list[Any] | tuple[Any, ...], main_of: Callable[[str], 
         allowed = f"one argument, {main}, and then {{fields}}" if main else "{fields} only"
         raise Invalid([Fault((len(rest),), f"{len(rest)} arguments after '{name}'", f"expected {allowed}")])
     if rest and main in fields:
-        raise Invalid([Fault(paths[main], f"'{main}' is given twice", "expected it once")])
+        raise Invalid([Fault(paths[main], f"'{main}' is given twice", "expected it once", "", True)])
     if rest and main is not None:
         fields[main], paths[main] = rest[0], (1,)
     return Written(name, fields, paths, (0,))

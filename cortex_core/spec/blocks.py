@@ -124,7 +124,7 @@ class Counter:
     def of(self, item: Node, environment: Environment | None) -> int:
         """How many layers one item of a list unfolds to.  Raises Circle."""
         item = substitute(item, environment, None)
-        kind, fields = _glimpse(item)
+        kind, fields = glimpse(item)
         repeat = fields["repeat"].value if "repeat" in fields else 1
         times = repeat if isinstance(repeat, int) and repeat > 1 else 1
         block = self.blocks.get(kind)
@@ -145,7 +145,7 @@ class Counter:
         return total
 
 
-def _glimpse(item: Node) -> tuple[str, dict[str, Node]]:
+def glimpse(item: Node) -> tuple[str, dict[str, Node]]:
     """The kind and the fields of an item, as far as they can be seen without judging it."""
     value = item.value
     if isinstance(value, str):

@@ -10,7 +10,7 @@ from typing import Any
 from cortex_core.place import Place
 from cortex_core.registry import LAYERS, UNKNOWN, Fault, Invalid, Named, nearest
 from cortex_core.registry.kinds import Flag, Kind, Limits, Real, Schema, Whole
-from cortex_core.spec.blocks import COMMON, Block, Environment, substitute
+from cortex_core.spec.blocks import COMMON, Block, Environment, glimpse, substitute
 from cortex_core.spec.description import UNKNOWN_SOURCE, Penalty
 from cortex_core.spec.item import Item, read_item
 from cortex_core.spec.tree import Node, Problems
@@ -132,13 +132,19 @@ class Expander:
         counts: dict[str, int] = {}
         ids = []
         for item, name in zip(items, given):
-            kind = item.kind or "unknown"
+            kind = item.kind or self._guess(item.node)
             while not isinstance(name, str):
                 counts[kind] = counts.get(kind, 0) + 1
                 candidate = kind if counts[kind] == 1 else f"{kind}_{counts[kind]}"
                 name = None if candidate in taken else candidate
             ids.append(scope.prefix + name)
         return ids
+
+    def _guess(self, node: Node) -> str:
+        """The kind that an unreadable item most likely has: others may refer to it."""
+        kind = glimpse(node)[0]
+        meant = nearest(kind, [*LAYERS, *self.blocks]).split("'")
+        return meant[1] if len(meant) > 1 else kind or "unknown"
 
     def _sources(self, item: Item, scope: Scope, previous: tuple[Reference, ...]) -> tuple[Reference, ...]:
         node = item.common.get("from")
@@ -191,6 +197,14 @@ class Expander:
         cls = LAYERS.get(item.kind)
         layer = None if cls is None else item.build(cls, COMMON, self.problems)
         penalties = self._penalties(item)
+        if cls is not None and not hasattr(cls, "parameters"):
+            inherited = Inherited()
+            for name in ("trainable", "learning_rate", "penalty"):
+                if name in item.common:
+                    fault = Fault(
+                        (name,), f"{item.kind} has no parameters", "nothing is learned here", "", True
+                    )
+                    item.fault(fault, self.problems)
 
         def make(id_: str, sources: tuple[Reference, ...]) -> str:
             entry = Entry(id_, item, layer, sources, inherited.trainable, inherited.learning_rate, penalties)
@@ -250,7 +264,10 @@ class Expander:
                 for kind, value in inner.value.items():
                     found_ += self._penalty(item, name, kind, value, ("penalty", name, kind))
             else:
-                fault = Fault(("penalty", name), f"'{name}' has no kind of penalty", "expected {l2: 0.001}")
+                found = f"'{name}' is neither l1 nor l2, and as a parameter it has no mapping"
+                fault = Fault(
+                    ("penalty", name), found, "expected {l2: 0.001} or {kernel: {l2: 0.001}}", "", True
+                )
                 item.fault(fault, self.problems)
         return tuple(sorted(found_, key=lambda p: (p.parameter, p.kind)))
 

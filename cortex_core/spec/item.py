@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cortex_core.place import Place
-from cortex_core.registry import UNKNOWN, Fault, Invalid, build, unfold
+from cortex_core.registry import UNKNOWN, Fault, Invalid, build, fields_of, nearest, unfold
 from cortex_core.spec.tree import Node, Problems, dotted
 
 Path = tuple[str | int, ...]
@@ -46,6 +46,11 @@ class Item:
             inner = replace(fault, path=fault.path[1:])
             own = node.path[: len(self.node.path)] == self.node.path
             problems.fault(node, inner, path=(*self.path, name) if own else None)
+
+    def meant(self, name: str, cls: type[Any], common: Collection[str]) -> bool:
+        """Whether a field that nobody knows is ``name``, misspelt."""
+        known = [*fields_of(cls), *common]
+        return any(f"'{name}'" in nearest(given, known) for given in self.fields if given not in known)
 
     def build(self, cls: type[Any], common: Collection[str], problems: Problems) -> Any:
         """The instance of a registered class from the fields, or None and the problems."""

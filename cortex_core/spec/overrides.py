@@ -123,7 +123,7 @@ def _item(node: Node, index: int, path: Path, problems: Problems) -> Node | None
     if isinstance(node.value, list):
         count = len(node.value)
         expected = f"expected an index from 0 to {count - 1}" if count else "it is empty"
-        problems.add(place, f"{dotted(path)} has {count} items", expected)
+        problems.add(place, f"{dotted(path)} has {count} item{'s' if count != 1 else ''}", expected)
     else:
         problems.add(place, f"{dotted(path)} is no list", "expected a name")
     return None

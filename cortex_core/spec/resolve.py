@@ -23,9 +23,9 @@ from cortex_core.spec.description import UNKNOWN_SOURCE, Description, InputNode,
 from cortex_core.spec.expand import Entry, Expander, Reference, Scope
 from cortex_core.spec.overrides import apply_overrides
 from cortex_core.spec.read import MAX_BYTES, parse
-from cortex_core.spec.rewrite import choose_initializers, use_logits
+from cortex_core.spec.rewrite import check_probabilities, choose_initializers, use_logits
 from cortex_core.spec.tree import Node, Problems, from_python
-from cortex_core.spec.wiring import Wiring, ancestors, check_arity, in_order, leaves
+from cortex_core.spec.wiring import Wiring, ancestors, check_arity, in_order, leaves, report_circles
 
 Source = Mapping[str, Any] | str | os.PathLike[str]
 
@@ -92,7 +92,9 @@ class _Resolver:
         if node is None or node.value is UNKNOWN:
             return None
         if not isinstance(node.value, list) or not node.value:
-            self.problems.at(node, "this is no list of layers", "expected one layer at least, each with '- '")
+            text = node.value if isinstance(node.value, str) else ""
+            hint = f"Write '- {text[1:20].strip()}', with a space" if text.startswith("-") else ""
+            self.problems.at(node, "this is no list of layers", "expected one layer at least", hint)
             return None
         if size_problems(node.value, blocks, self.problems):
             return None
@@ -122,7 +124,9 @@ class _Resolver:
         sources = {id_: tuple(map(wiring.resolve, entry.sources)) for id_, entry in entries.items()}
         for id_, entry in entries.items():
             check_arity(entry, sources[id_], problems)
-        order = in_order(entries, sources, problems)
+        order = in_order(entries, sources)
+        if not wiring.ambiguous:
+            report_circles(set(entries) - set(order), entries, sources, problems)
         ends = leaves(entries, sources, entries)
         terms = sections.Terms(wiring.resolve, ends, problems)
         on_layers = [(id_, entry.loss) for id_, entry in entries.items() if entry.loss is not None]
@@ -139,6 +143,7 @@ class _Resolver:
         if train is not None:
             train = dataclasses.replace(train, metrics=measured)
         layers, losses, notes = use_logits(choose_initializers(layers), losses)
+        check_probabilities(layers, losses, problems)
         made = Description(name, inputs, tuple(layers), outputs, losses, train, {}, "", tuple(notes))
         if problems:
             return made

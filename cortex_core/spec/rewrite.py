@@ -10,6 +10,7 @@ from cortex_core.initializers import Auto
 from cortex_core.layers.activations import Softmax
 from cortex_core.registry import INITIALIZERS, LAYERS
 from cortex_core.spec.description import LayerNode, LossNode
+from cortex_core.spec.tree import Problems
 from cortex_core.spec.wiring import owner
 
 _PREFERENCE = ("he_normal", "lecun_normal", "glorot_uniform")
@@ -100,6 +101,33 @@ def use_logits(
         for loss in losses
     )
     return layers, losses, notes
+
+
+_PROBABILITIES = ("sigmoid", "hard_sigmoid", "softmax")
+
+
+def check_probabilities(layers: list[LayerNode], losses: tuple[LossNode, ...], problems: Problems) -> None:
+    """Binary cross entropy on logits that it takes for probabilities, or the other way round."""
+    by_id = {node.id: node for node in layers}
+    for loss in losses:
+        node = by_id.get(loss.of)
+        if loss.kind != "binary_cross_entropy" or node is None:
+            continue
+        last = node.layer if getattr(node.layer, "is_activation", False) else None
+        last = getattr(node.layer, "activation", last)
+        given = getattr(last, "kind", "no activation" if hasattr(node.layer, "activation") else None)
+        if loss.loss.from_logits and given in _PROBABILITIES:
+            found = f"from_logits, but '{loss.of}' ends in {given}, which gives probabilities"
+            problems.add(loss.place, found, "expected from_logits: false")
+        elif not loss.loss.from_logits and given in (
+            "no activation",
+            "linear",
+            "relu",
+            "tanh",
+            "log_softmax",
+        ):
+            found = f"'{loss.of}' ends in {given}, which gives no probabilities"
+            problems.add(loss.place, found, "expected activation: sigmoid there, or from_logits: true here")
 
 
 def _is_softmax(layer: Any) -> bool:

@@ -106,7 +106,9 @@ def _read_input(owner: Node, name: str, node: Node, problems: Problems) -> Input
                 hint = nearest(key, ("shape", "dtype"))
                 problems.at_key(node, key, "unknown field", "" if hint else "expected shape, dtype", hint)
         shape_node = node.value.get("shape")
-        if shape_node is None:
+        if shape_node is None and not any(
+            "'shape'" in nearest(key, ("shape", "dtype")) for key in node.value
+        ):
             problems.at_key(owner, name, "'shape' is missing", "expected a list of sizes")
         dtype = read_value(node.value.get("dtype"), Choice(tuple(DTYPES)), dtype, problems)
     shape = read_value(shape_node, InputShape(), (), problems)
@@ -182,7 +184,7 @@ class Terms:
         loss = item.build(LOSSES[item.kind], common, self.problems)
         of = self._of(item, on)
         target = item.common_value("target", Text(), None, self.problems)
-        if target is None:
+        if target is None and not item.meant("target", LOSSES[item.kind], common):
             self._missing(item, "target", "expected a stream of the data, such as label")
         weight = item.common_value("weight", Real(Limits(minimum=0)), 1.0, self.problems)
         name = names.name(item, self.problems)
@@ -230,7 +232,7 @@ class Terms:
         if (not of or target is None) and not self.problems:
             if len(fitting) != 1:
                 self._missing(
-                    item, "target" if of else "of", "expected of and target: not one loss tells them"
+                    item, "target" if of else "of", "expected of and target, as no single loss tells them"
                 )
                 return None
             of, target = of or fitting[0].of, target or fitting[0].target

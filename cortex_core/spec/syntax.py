@@ -17,6 +17,7 @@ _WORDS = (
     ("sequence entries are not allowed", "a '-' where no list can begin", "Begin it on its own line", False),
     ("unknown escape character", "an unknown escape in double quotes", "Use single quotes", False),
     ("tab character", "a tab", "YAML indents with spaces", False),
+    ("node content", "a list or mapping that breaks off", "", False),
     ("undefined alias", "an alias (*)", "A description has no aliases", False),
     ("document start", "text after the end of the description", "Indent it, or take it out", False),
 )

@@ -24,11 +24,13 @@ class Wiring:
         self.alias = alias
         self.inputs = {node.name for node in inputs}
         self.entries: dict[str, Entry] = {}
+        self.ambiguous = False  # two things have one name: what follows from that is not reported
         for entry in entries:
             self._declare(entry)
 
     def _declare(self, entry: Entry) -> None:
         first = self.entries.get(entry.id)
+        self.ambiguous |= first is not None or entry.id in self.inputs or entry.id in self.alias
         node = entry.item.common.get("id") or entry.item.node
         if first is not None:
             line = f" (line {first.place.line})" if first.place.line else ""
@@ -79,7 +81,11 @@ class Wiring:
             return full
         entry = self.entries.get(full)
         names: tuple[str, ...] = () if entry is None else getattr(LAYERS.get(entry.item.kind), "outputs", ())
-        if output in names or (entry is not None and entry.layer is None):
+        if entry is not None and (output in names or entry.layer is None):
+            if output == "mask" and getattr(entry.layer, "mask_zero", True) is False and reference.node:
+                self.problems.at(
+                    reference.node, f"'{full}' gives no mask", f"expected mask_zero: true in {full}"
+                )
             return f"{full}.{output}"
         if reference.node is not None:
             what = f"'{full}' has no output '{output}'"
@@ -160,8 +166,8 @@ def check_arity(entry: Entry, sources: tuple[str, ...], problems: Problems) -> N
     problems.add(place, given, f"expected {expected}", hint)
 
 
-def in_order(entries: Mapping[str, Entry], sources: Sources, problems: Problems) -> list[str]:
-    """Ids in an order in which sources come first, else as written.  Circles are reported and left out."""
+def in_order(entries: Collection[str], sources: Sources) -> list[str]:
+    """Ids in an order in which sources come first, else as written.  What waits for a circle is left out."""
     position = {id_: index for index, id_ in enumerate(entries)}
     names = list(entries)
     waiting: dict[str, int] = {}
@@ -180,12 +186,10 @@ def in_order(entries: Mapping[str, Entry], sources: Sources, problems: Problems)
             waiting[consumer] -= 1
             if not waiting[consumer]:
                 heapq.heappush(ready, position[consumer])
-    if len(order) < len(names):
-        _report_circles(set(names) - set(order), entries, sources, problems)
     return order
 
 
-def _report_circles(
+def report_circles(
     stuck: set[str], entries: Mapping[str, Entry], sources: Sources, problems: Problems
 ) -> None:
     """Each circle once: walking back from what is stuck never ends, so it comes round."""
