@@ -36,8 +36,9 @@ UFUNCS: dict[str, Any] = {
 EXTREMES: dict[str, Any] = {"min": np.minimum, "max": np.maximum, "relu": np.maximum}
 INTEGERS = {n: np.dtype(f"int{8 * n}") for n in (1, 2, 4, 8)}  # by item size: what bits are read as
 
-# The scratch of a step beyond registers: two casts; select's condition, bits and difference; or four for erf.
-CAST, CONDITION, BITS, DIFFERENCE, ERF, SCRATCH = 0, 2, 3, 4, 2, 6
+# Where a step's scratch lies beyond the registers: two casts; select's condition, bits and difference; or
+# four for erf.
+CAST, CONDITION, BITS, DIFFERENCE, ERF = 0, 2, 3, 4, 2
 
 
 class Step:
@@ -74,6 +75,15 @@ class Plan:
                 compute = promote(arrays, weak)
             self.steps.append(Step(op, refs, compute, result))
         self.registers = self._allocate()
+        self.scratch = max((self._scratch(s) for s in self.steps), default=0)
+        used = [*dtypes, *(d for s in self.steps for d in (s.compute, s.result))]
+        self.itemsize = max(4 if self.scratch else 1, *(d.itemsize for d in used))
+
+    def _scratch(self, step: Step) -> int:
+        """How many pieces of scratch a step needs; erf works in float32 at least."""
+        types = [self.dtypes[k] if w == "a" else self.steps[k].result for w, k in step.refs if w != "l"]
+        casts = any(d is not step.compute for d in types) and not step.op.startswith("cast:")
+        return {"erf": ERF + 4, "select": DIFFERENCE + 1}.get(step.op, 2 * casts)
 
     def _allocate(self) -> int:
         """Gives each step its register, where it can that of an argument that dies, which is in the cache."""
@@ -108,14 +118,14 @@ def workspace_size(code: Code, literals: Sequence[Literal], operands: Sequence[T
     p = plan(code, tuple(t.dtype for t in operands), tuple(x.kind for x in literals))
     block = min(BLOCK, TensorType(broadcast(t.shape for t in operands)).size)
     expanded = sum(1 < t.size < EXPAND for t in operands)
-    return (p.registers + SCRATCH + expanded) * aligned(8 * block)
+    return (p.registers + p.scratch + expanded) * aligned(p.itemsize * block)
 
 
 class Scratch:
     """Hands out pieces of a workspace, each of one block."""
 
-    def __init__(self, workspace: np.ndarray | None, pieces: int, block: int) -> None:
-        self.piece = aligned(8 * block)
+    def __init__(self, workspace: np.ndarray | None, pieces: int, nbytes: int) -> None:
+        self.piece = aligned(nbytes)
         self.memory = np.empty(pieces * self.piece, np.uint8) if workspace is None else workspace
         self.arrays: dict[tuple[int, DType, tuple[int, ...]], np.ndarray] = {}
 
@@ -148,7 +158,8 @@ def bind(
     sources, space = flat[: len(inputs)], flat[-1].shape
     results = iter(flat[len(inputs) :])
     targets = [None if o is None else next(results) for o in outputs]
-    scratch = Scratch(workspace, p.registers + SCRATCH + len(inputs), min(BLOCK, math.prod(space)))
+    pieces = p.registers + p.scratch + len(inputs)
+    scratch = Scratch(workspace, pieces, p.itemsize * min(BLOCK, math.prod(space)))
     binder = Binder(p, literals, scratch, sources, targets)
     blocks = list(block_slices(space))
     sources = [binder.expand(a, blocks, n.size) for a, n in zip(sources, inputs)]
@@ -251,7 +262,7 @@ class Binder:
         if a.ndim != 2 or a.strides[0] != 0 or not 1 < size < EXPAND or a.shape[0] < 8 or a.strides[1] == 0:
             return a
         rows = blocks[0][0].stop
-        slot = self.plan.registers + SCRATCH + self.expanded
+        slot = self.plan.registers + self.plan.scratch + self.expanded
         self.expanded += 1
         memory = self.scratch.array(slot, dtype(a.dtype), (rows, a.shape[1]))
         self.calls.append(partial(np.copyto, memory, a[:rows]))
