@@ -1,7 +1,7 @@
-"""Schedules: how the learning rate changes over epochs; what a description may name under ``train.schedule``.
+"""Schedules: how the learning rate changes over epochs; what a description names under ``train.schedule``.
 
-``rate(base, step, steps_per_epoch, total_steps, state)`` is the learning rate of a step, counted from 0, where
-``base`` is the optimiser's.  The ``state`` is plain data; only `ReduceOnPlateau` has one.
+``rate(base, step, steps_per_epoch, total_steps, state)`` is the learning rate of a step, counted from 0,
+where ``base`` is the optimiser's.  The ``state`` is plain data; only `ReduceOnPlateau` has one.
 """
 
 from __future__ import annotations

@@ -1,23 +1,120 @@
-"""Activations: pointwise functions (and the two softmaxes), as layers or in an ``activation`` field."""
+"""Activations: pointwise functions (and the two softmaxes), as layers or in an ``activation`` field.
+
+Each formula is one kernel, and so is its gradient.  Where a branch may overflow, its argument is clamped
+first with `select`: a gradient that is not taken is then a finite number times 0, not infinity times 0.
+"""
 
 from __future__ import annotations
 
+import math
+from typing import Any
+
+from cortex_core.layers.scope import Scope
+from cortex_core.ops import pointwise as ops
+from cortex_core.ops.pointwise import pointwise, select
+from cortex_core.ops.softmax import log_softmax, softmax
 from cortex_core.registry import field, layer
+
+
+def activate(activation: Any | None, x: Any) -> Any:
+    """What a layer's ``activation`` field makes of x; None leaves it."""
+    return x if activation is None else activation.forward(None, x)
+
+
+@pointwise
+def relu6(x: Any) -> Any:
+    """min(max(x, 0), 6)"""
+    return ops.minimum(ops.relu(x), 6.0)
+
+
+@pointwise
+def leaky_relu(x: Any, slope: float) -> Any:
+    """x where x > 0, slope x elsewhere"""
+    return select(x > 0, x, slope * x)
+
+
+@pointwise
+def elu(x: Any, alpha: float = 1.0) -> Any:
+    """x where x > 0, alpha (exp(x) - 1) elsewhere"""
+    return select(x > 0, x, alpha * ops.expm1(select(x > 0, 0.0, x)))
+
+
+@pointwise
+def selu(x: Any) -> Any:
+    """elu, scaled so that mean 0 and variance 1 are a fixed point from layer to layer"""
+    return 1.0507009873554805 * elu(x, alpha=1.6732632423543772)
+
+
+@pointwise
+def gelu(x: Any) -> Any:
+    """x Phi(x) = x (1 + erf(x / sqrt(2))) / 2"""
+    return 0.5 * x * (1.0 + ops.erf(math.sqrt(0.5) * x))
+
+
+@pointwise
+def gelu_tanh(x: Any) -> Any:
+    """x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))) / 2"""
+    return 0.5 * x * (1.0 + ops.tanh(math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+@pointwise
+def silu(x: Any) -> Any:
+    """x sigmoid(x)"""
+    return x * ops.sigmoid(x)
+
+
+@pointwise
+def softplus(x: Any) -> Any:
+    """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|))"""
+    return select(x > 0, x, 0.0) + ops.log1p(ops.exp(select(x > 0, -x, x)))
+
+
+@pointwise
+def softsign(x: Any) -> Any:
+    """x / (1 + |x|)"""
+    return x / (1.0 + abs(x))
+
+
+@pointwise
+def hard_sigmoid(x: Any) -> Any:
+    """min(max(x / 6 + 1 / 2, 0), 1)"""
+    return ops.minimum(ops.relu(x + 3.0), 6.0) / 6.0
+
+
+@pointwise
+def hard_swish(x: Any) -> Any:
+    """x hard_sigmoid(x)"""
+    return x * hard_sigmoid(x)
+
+
+@pointwise
+def mish(x: Any) -> Any:
+    """x tanh(log(1 + exp(x)))"""
+    return x * ops.tanh(softplus(x))
 
 
 @layer("linear", activation=True, transparent=True)
 class Linear:
     """x."""
 
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return x
+
 
 @layer("relu", activation=True, suits="he_normal")
 class Relu:
     """max(x, 0)."""
 
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return ops.relu(x)
+
 
 @layer("relu6", activation=True, suits="he_normal")
 class Relu6:
     """min(max(x, 0), 6)."""
+
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return relu6(x)
 
 
 @layer("leaky_relu", main="slope", activation=True, suits="he_normal")
@@ -26,6 +123,9 @@ class LeakyRelu:
 
     slope: float = field(default=0.01, doc="slope below 0")
 
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return leaky_relu(x, slope=self.slope)
+
 
 @layer("elu", main="alpha", activation=True, suits="he_normal")
 class Elu:
@@ -33,45 +133,72 @@ class Elu:
 
     alpha: float = field(default=1.0, doc="minus the limit at -infinity", minimum=0)
 
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return elu(x, alpha=self.alpha)
+
 
 @layer("selu", activation=True, suits="lecun_normal")
 class Selu:
     """1.0507 elu(x) with alpha 1.67326.  Klambauer et al., 2017."""
+
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return selu(x)
 
 
 @layer("gelu", activation=True, suits="he_normal")
 class Gelu:
     """x Phi(x), Phi the normal distribution function.  Hendrycks and Gimpel, 2016."""
 
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return gelu(x)
+
 
 @layer("gelu_tanh", activation=True, suits="he_normal")
 class GeluTanh:
     """gelu by 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x³)))."""
+
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return gelu_tanh(x)
 
 
 @layer("silu", activation=True, suits="he_normal")
 class Silu:
     """x sigmoid(x), also called swish."""
 
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return silu(x)
+
 
 @layer("sigmoid", activation=True)
 class Sigmoid:
     """1 / (1 + exp(-x))."""
+
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return ops.sigmoid(x)
 
 
 @layer("tanh", activation=True)
 class Tanh:
     """tanh(x)."""
 
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return ops.tanh(x)
+
 
 @layer("softplus", activation=True)
 class Softplus:
     """log(1 + exp(x))."""
 
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return softplus(x)
+
 
 @layer("softsign", activation=True)
 class Softsign:
     """x / (1 + |x|)."""
+
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return softsign(x)
 
 
 @layer("softmax", main="axis", activation=True)
@@ -80,6 +207,9 @@ class Softmax:
 
     axis: int = field(default=-1, doc="the axis along which the result sums to 1")
 
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return softmax(x, self.axis)
+
 
 @layer("log_softmax", main="axis", activation=True)
 class LogSoftmax:
@@ -87,22 +217,37 @@ class LogSoftmax:
 
     axis: int = field(default=-1, doc="the axis along which exp of the result sums to 1")
 
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return log_softmax(x, self.axis)
+
 
 @layer("hard_sigmoid", activation=True)
 class HardSigmoid:
     """min(max(x / 6 + 1 / 2, 0), 1)."""
+
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return hard_sigmoid(x)
 
 
 @layer("hard_swish", activation=True, suits="he_normal")
 class HardSwish:
     """x hard_sigmoid(x).  Howard et al., 2019."""
 
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return hard_swish(x)
+
 
 @layer("mish", activation=True, suits="he_normal")
 class Mish:
     """x tanh(softplus(x)).  Misra, 2019."""
 
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return mish(x)
+
 
 @layer("exponential", activation=True)
 class Exponential:
     """exp(x)."""
+
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return ops.exp(x)

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, ClassVar
 
+from cortex_compute.types import TensorType
 from cortex_core.initializers import auto, zeros
+from cortex_core.layers.activations import activate
+from cortex_core.layers.expect import refuse, spatial
+from cortex_core.layers.scope import Parameter, Scope
+from cortex_core.layers.windows import paddings
+from cortex_core.ops.convolution import conv
 from cortex_core.registry import Activation, Fault, Initializer, Padding, Size, base, field, layer
 
 
 @base
 class Convolution:
-    """The fields that all convolutions share."""
+    """What all convolutions share."""
+
+    kind: ClassVar[str]
+    rank: ClassVar[int]
 
     filters: int = field(doc="channels of the output", minimum=1)
     kernel: Size = field(doc="size of the window")
@@ -28,6 +38,21 @@ class Convolution:
         if self.filters % self.groups:
             found = f"{self.filters} filters do not split into {self.groups} groups"
             yield Fault(("groups",), found, "expected a number that divides filters")
+
+    def parameters(self, x: TensorType) -> Iterator[Parameter]:
+        spatial(self, x)
+        channels = x.shape[-1]
+        if channels % self.groups:
+            refuse(f"{self.kind} cannot split {channels} channels into {self.groups} groups", x)
+        shape = (*self.kernel, channels // self.groups, self.filters)
+        yield Parameter("kernel", shape, self.kernel_initializer)
+        if self.use_bias:
+            yield Parameter("bias", (self.filters,), self.bias_initializer)
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        padding = paddings(self, x, self.kernel, self.stride, self.padding, self.dilation)
+        y = conv(x, p.kernel, self.stride, padding, self.dilation, self.groups)
+        return activate(self.activation, y + p.bias if self.use_bias else y)
 
 
 @layer("conv1d", main="filters", rank=1)

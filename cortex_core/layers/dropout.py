@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from cortex_compute.primitives.random import LEVELS, bernoulli_threshold
+from cortex_core.layers.scope import Scope
+from cortex_core.ops.pointwise import select
 from cortex_core.registry import field, layer
 
 
@@ -13,3 +18,9 @@ class Dropout:
     """
 
     rate: float = field(doc="the fraction that falls", minimum=0, below=1)
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        keep = bernoulli_threshold(1 - self.rate) / LEVELS  # what the 16-bit draws really give
+        if not p.training or keep == 1:
+            return x
+        return select(p.bernoulli(1 - self.rate, x.shape), x * (1 / max(keep, 1 / LEVELS)), 0.0)

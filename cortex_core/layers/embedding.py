@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from typing import Any
+
+from cortex_compute.types import TensorType
 from cortex_core.initializers import Uniform
+from cortex_core.layers.scope import Parameter, Scope
+from cortex_core.ops.indexing import gather
 from cortex_core.registry import Initializer, field, layer
 
 
@@ -17,3 +23,9 @@ class Embedding:
     units: int = field(doc="size of each vector", minimum=1)
     mask_zero: bool = field(default=False, doc="token 0 is padding: gives ID.mask")
     kernel_initializer: Initializer = field(default=Uniform(), doc="initial table")
+
+    def parameters(self, x: TensorType) -> Iterator[Parameter]:
+        yield Parameter("table", (self.tokens, self.units), self.kernel_initializer)
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        return gather(p.table, x, 0)

@@ -3,18 +3,44 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import reduce
+from typing import Any
 
+from cortex_core.layers.expect import refuse, same_shapes
+from cortex_core.layers.scope import Scope
+from cortex_core.ops.indexing import concatenate
+from cortex_core.ops.pointwise import pointwise
 from cortex_core.registry import Fault, field, layer
+
+
+@pointwise
+def total(*x: Any) -> Any:
+    """x1 + x2 + ..., in one kernel"""
+    return reduce(lambda a, b: a + b, x)
+
+
+@pointwise
+def product(*x: Any) -> Any:
+    """x1 x2 ..., in one kernel"""
+    return reduce(lambda a, b: a * b, x)
 
 
 @layer("add", inputs="several", transparent=True)
 class Add:
     """The sum.   several x (B, ...) of equal shape -> (B, ...)"""
 
+    def forward(self, p: Scope, *x: Any) -> Any:
+        same_shapes(self, x)
+        return total(*x)
+
 
 @layer("multiply", inputs="several")
 class Multiply:
     """The product of elements.   several x (B, ...) of equal shape -> (B, ...)"""
+
+    def forward(self, p: Scope, *x: Any) -> Any:
+        same_shapes(self, x)
+        return product(*x)
 
 
 @layer("concatenate", main="axis", inputs="several", transparent=True)
@@ -27,3 +53,13 @@ class Concatenate:
         """Samples stay apart."""
         if self.axis == 0:
             yield Fault(("axis",), "axis 0 is the batch", "expected 1, 2, ... or -1, -2, ...")
+
+    def forward(self, p: Scope, *x: Any) -> Any:
+        rank = len(x[0].shape)
+        axis = self.axis + rank if self.axis < 0 else self.axis
+        if not 0 < axis < rank:
+            refuse(f"concatenate has no axis {self.axis} to join along (0 is the batch)", *x)
+        others = {v.shape[:axis] + v.shape[axis + 1 :] for v in x}
+        if len(others) > 1 or any(len(v.shape) != rank for v in x):
+            refuse(f"concatenate needs shapes that differ on axis {self.axis} only", *x)
+        return concatenate(x, axis)

@@ -2,7 +2,33 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from typing import Any
+
+from cortex_compute.types import TensorType
+from cortex_core.initializers import ones, zeros
+from cortex_core.layers.expect import refuse
+from cortex_core.layers.scope import Parameter, Scope, Variable
+from cortex_core.ops.normalization import batch_norm, layer_norm, normalize
+from cortex_core.ops.pointwise import pointwise
 from cortex_core.registry import field, layer
+
+
+@pointwise
+def moved(old: Any, new: Any, momentum: float, correction: float = 1.0) -> Any:
+    """The moving mean, in which the old value has the weight ``momentum``"""
+    return momentum * old + ((1 - momentum) * correction) * new
+
+
+def affine(layer: Any, x: TensorType) -> Iterator[Parameter]:
+    """The parameters of what follows a normalisation."""
+    if x.rank < 2:
+        refuse(f"{layer.kind} needs at least one axis", x)
+    if layer.scale:
+        yield Parameter("scale", x.shape[-1:], ones)
+    if layer.center:
+        yield Parameter("shift", x.shape[-1:], zeros)
 
 
 @layer("batch_norm", transparent=True)
@@ -17,6 +43,22 @@ class BatchNorm:
     scale: bool = field(default=True, doc="multiplies by gamma, which is learnt")
     center: bool = field(default=True, doc="adds beta, which is learnt")
 
+    def parameters(self, x: TensorType) -> Iterator[Parameter | Variable]:
+        yield from affine(self, x)
+        yield Variable("moving_mean", x.shape[-1:], 0.0)
+        yield Variable("moving_variance", x.shape[-1:], 1.0)
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        scale, shift = p.get("scale"), p.get("shift")
+        if not p.training:
+            return normalize(x, p.moving_mean, p.moving_variance, scale, shift, self.epsilon)
+        y, mean, variance = batch_norm(x, scale, shift, self.epsilon)
+        n = math.prod(x.shape[:-1])
+        unbiased = n / max(1, n - 1)  # the running variance estimates that of all data, as PyTorch has it
+        p.update("moving_mean", moved(p.moving_mean, mean, self.momentum))
+        p.update("moving_variance", moved(p.moving_variance, variance, self.momentum, unbiased))
+        return y
+
 
 @layer("layer_norm", transparent=True)
 class LayerNorm:
@@ -28,3 +70,9 @@ class LayerNorm:
     epsilon: float = field(default=1e-5, doc="added to the variance", above=0)
     scale: bool = field(default=True, doc="multiplies by gamma, which is learnt")
     center: bool = field(default=True, doc="adds beta, which is learnt")
+
+    def parameters(self, x: TensorType) -> Iterator[Parameter]:
+        yield from affine(self, x)
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        return layer_norm(x, p.get("scale"), p.get("shift"), self.epsilon)

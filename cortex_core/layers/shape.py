@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from typing import Any
 
+from cortex_core.layers.expect import refuse
+from cortex_core.layers.scope import Scope
+from cortex_core.ops.views import reshape, transpose
 from cortex_core.registry import Fault, Shape, field, layer
 
 
 @layer("flatten", transparent=True)
 class Flatten:
     """All axes but the batch become one.   x (B, ...) -> (B, n)"""
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        return reshape(x, (x.shape[0], math.prod(x.shape[1:])))
 
 
 @layer("reshape", main="shape", transparent=True)
@@ -23,6 +31,14 @@ class Reshape:
         if self.shape.count(-1) > 1:
             yield Fault(("shape",), f"{self.shape.count(-1)} axes are -1", "expected one at most")
 
+    def forward(self, p: Scope, x: Any) -> Any:
+        size, known = math.prod(x.shape[1:]), math.prod(n for n in self.shape if n != -1)
+        fits = known > 0 and size % known == 0 if -1 in self.shape else size == known
+        if not fits:
+            refuse(f"reshape cannot make {self.shape} of {size} elements", x)
+        shape = tuple(size // known if n == -1 else n for n in self.shape)
+        return reshape(x, (x.shape[0], *shape))
+
 
 @layer("permute", main="axes", transparent=True)
 class Permute:
@@ -35,3 +51,8 @@ class Permute:
         if sorted(self.axes) != list(range(1, len(self.axes) + 1)):
             expected = f"expected each of 1 to {len(self.axes)} once (the batch axis stays first)"
             yield Fault(("axes",), f"{list(self.axes)} is no permutation", expected)
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        if len(self.axes) != len(x.shape) - 1:
+            refuse(f"permute to {list(self.axes)} needs {len(self.axes)} axes", x)
+        return transpose(x, (0, *self.axes))

@@ -31,14 +31,20 @@ def run(optimizer: Any, rate: float, dtype: str = "float64") -> np.ndarray:
     names = list(optimizer.scalars(1, rate))
     n = len(optimizer.state)
     built = build(
-        lambda p, g, *rest: optimizer.update(p, g, *rest[:n], **dict(zip(names, rest[n:]))), 2 + n + len(names)
+        lambda p, g, *rest: optimizer.update(p, g, *rest[:n], **dict(zip(names, rest[n:]))),
+        2 + n + len(names),
     )
     p = start().astype(dtype)
     moments = [np.zeros_like(p) for _ in range(n)]
     for step in range(1, STEPS + 1):
         scalars = optimizer.scalars(step, rate)
         assert list(scalars) == names
-        operands = [p, gradient(p, step).astype(dtype), *moments, *(np.array(v, dtype) for v in scalars.values())]
+        operands = [
+            p,
+            gradient(p, step).astype(dtype),
+            *moments,
+            *(np.array(v, dtype) for v in scalars.values()),
+        ]
         new = apply(Elementwise(built.code, built.literals), *map(Tensor, operands))
         p, *moments = [x.numpy() for x in (new if isinstance(new, tuple) else (new,))]
     return p
@@ -69,7 +75,9 @@ CASES: list[tuple[Any, str, dict[str, Any]]] = [
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize(("ours", "name", "options"), CASES, ids=lambda x: repr(x) if isinstance(x, dict) else "")
+@pytest.mark.parametrize(
+    ("ours", "name", "options"), CASES, ids=lambda x: repr(x) if isinstance(x, dict) else ""
+)
 def test_twenty_steps_are_pytorchs(ours: Any, name: str, options: dict[str, Any]) -> None:
     torch = pytest.importorskip("torch")
     rate = 0.05
@@ -117,7 +125,9 @@ def test_lion_is_its_papers_program() -> None:
 def test_lion_stands_still_without_a_gradient() -> None:
     built = build(lambda p, g, m, rate, keep: Lion().update(p, g, m, rate, keep), 5)
     zero, one = np.zeros(3), np.array(1.0)
-    new = apply(Elementwise(built.code, built.literals), *map(Tensor, (np.ones(3), zero, zero, 0.1 * one, one)))
+    new = apply(
+        Elementwise(built.code, built.literals), *map(Tensor, (np.ones(3), zero, zero, 0.1 * one, one))
+    )
     assert new[0].numpy().tolist() == [1, 1, 1]
 
 

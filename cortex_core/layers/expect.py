@@ -1,0 +1,37 @@
+"""How a layer says that a shape does not suit it."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from cortex_compute.errors import ShapeError
+
+
+def refuse(needs: str, *inputs: Any) -> NoReturn:
+    """Raises a `ShapeError`: the shapes of the inputs (TensorTypes or Arrays), and what the layer needs.
+
+    The batch axis is left out, as descriptions leave it out.  ``reason`` of the error is ``needs``
+    alone, for a caller that names the inputs itself.
+    """
+    if len(inputs) == 1:
+        shown = f"the input is {inputs[0].shape[1:]}"
+    else:
+        shown = ", ".join(f"input {i} is {x.shape[1:]}" for i, x in enumerate(inputs))
+    error = ShapeError(f"{shown}: {needs}")
+    error.reason = needs  # type: ignore[attr-defined]
+    raise error
+
+
+AXES = {0: "(channels)", 1: "(length, channels)", 2: "(height, width, channels)"}
+
+
+def spatial(layer: Any, x: Any) -> None:
+    """Rejects an input that does not have the layer's ``rank`` spatial axes and one of channels."""
+    if len(x.shape) != layer.rank + 2:
+        refuse(f"{layer.kind} needs {AXES.get(layer.rank, f'{layer.rank} spatial axes and channels')}", x)
+
+
+def same_shapes(layer: Any, inputs: tuple[Any, ...]) -> None:
+    """Rejects inputs whose shapes differ."""
+    if any(x.shape != inputs[0].shape for x in inputs):
+        refuse(f"{layer.kind} needs equal shapes", *inputs)

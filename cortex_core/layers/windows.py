@@ -1,0 +1,33 @@
+"""Windows that slide over spatial axes: what `same` padding means, and whether a window fits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from cortex_compute.primitives.windows import window_count
+from cortex_core.layers.expect import refuse
+
+Pairs = tuple[tuple[int, int], ...]
+
+
+def paddings(
+    layer: Any, x: Any, window: Sequence[int], stride: Sequence[int], padding: Any, dilation: Sequence[int]
+) -> Pairs:
+    """(before, after) for each spatial axis of x; a window that does not fit in is refused.
+
+    `same`: ceil(n / stride) windows, what must be added halved, and of an odd number the larger half behind.
+    """
+    sizes = x.shape[1:-1]
+    reach = [(k - 1) * d + 1 for k, d in zip(window, dilation)]
+    if padding == "valid":
+        pairs: Pairs = ((0, 0),) * len(sizes)
+    elif padding == "same":
+        needs = [max(0, (-(-n // s) - 1) * s + r - n) for n, s, r in zip(sizes, stride, reach)]
+        pairs = tuple((n // 2, n - n // 2) for n in needs)
+    else:
+        pairs = padding
+    counts = map(window_count, sizes, window, stride, pairs, dilation)
+    if min(counts) < 1:
+        refuse(f"{layer.kind} has a window of {tuple(reach)}, which does not fit into it", x)
+    return pairs

@@ -1,0 +1,103 @@
+"""Cases of the gradient suite: a function of the language, and the float64 arrays to differentiate it at.
+
+Each registered thing has a generator of cases::
+
+    @cases("layer", "dense")
+    def dense(rng: np.random.Generator) -> Iterator[Case]:
+        yield of_layer("matrix", LAYERS["dense"](units=3), rng.normal(size=(4, 5)), rng=rng)
+
+Arrays lie at least `GAP` from where a function has a kink, for central differences step over none then.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import numpy as np
+
+from cortex_compute.types import TensorType, dtype
+from cortex_core.layers.scope import Parameter, Scope
+from cortex_core.ops.pointwise import select
+
+GAP = 0.05
+
+
+@dataclass(frozen=True)
+class Case:
+    """``function(*arrays)`` gives one Array; the floating arrays are those it is differentiated by."""
+
+    name: str
+    function: Callable[..., Any]
+    arrays: tuple[np.ndarray, ...]
+
+
+Cases = Callable[[np.random.Generator], Iterable[Case]]
+F = TypeVar("F", bound=Cases)
+
+CASES: dict[tuple[str, str], Cases] = {}
+
+
+def cases(kind: str, *names: str) -> Callable[[F], F]:
+    """Registers the generator of the cases of a layer, loss or pointwise function."""
+
+    def register(f: F) -> F:
+        for name in names:
+            CASES[kind, name] = f
+        return f
+
+    return register
+
+
+def away(rng: np.random.Generator, shape: tuple[int, ...], *kinks: float) -> np.ndarray:
+    """Normal numbers, of which none is nearer to a kink than `GAP`."""
+    x = 1.5 * rng.normal(size=shape)
+    for kink in kinks:
+        side = np.where(x < kink, -1.0, 1.0)
+        x = np.where(np.abs(x - kink) < GAP, kink + side * GAP, x)
+    return x
+
+
+def apart(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
+    """Numbers around 0, of which no two are nearer than `GAP`, nor one to 0."""
+    n = int(np.prod(shape))
+    return GAP * (rng.permutation(n) - n // 2 + 0.5).reshape(shape) * 2
+
+
+def of_layer(
+    variant: str, layer: Any, *inputs: np.ndarray, rng: np.random.Generator, training: bool = True
+) -> Case:
+    """A layer, differentiated by its inputs, parameters and variables, which are drawn from 0.5 .. 1.5."""
+    types = [TensorType(x.shape, dtype(x.dtype)) for x in inputs]
+    declared = list(layer.parameters(*types)) if hasattr(layer, "parameters") else []
+    drawn = [rng.uniform(0.5, 1.5, d.shape) * _sign(rng, d) for d in declared]
+    key = np.array([7, 0], np.uint64)
+
+    def function(*values: Any) -> Any:
+        named = dict(zip((d.name for d in declared), values[len(inputs) : -1]))
+        scope = Scope(named, training, layer.kind, values[-1])
+        return layer.forward(scope, *values[: len(inputs)])
+
+    return Case(variant, function, (*inputs, *drawn, key))
+
+
+def _sign(rng: np.random.Generator, declared: Any) -> Any:
+    return rng.choice([-1.0, 1.0], declared.shape) if isinstance(declared, Parameter) else 1.0
+
+
+def of_loss(variant: str, loss: Any, x: np.ndarray, target: np.ndarray) -> Case:
+    """A loss: per-sample values times their weights, differentiated by the node and by a floating target."""
+
+    def function(x: Any, target: Any) -> Any:
+        values, weights = loss.per_sample(x, target)
+        return values if weights is None else select(weights > 0, values * weights, 0.0)
+
+    return Case(variant, function, (x, target))
+
+
+def cases_of(kind: str, name: str) -> list[Case]:
+    """The cases of a registered thing, always with the same numbers; none where nobody wrote any."""
+    generator = CASES.get((kind, name))
+    return list(generator(np.random.default_rng(zlib.crc32(f"{kind}/{name}".encode())))) if generator else []
