@@ -1,0 +1,61 @@
+# Needs python3 (3.10 or newer), make and a package registry; everything else goes into .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+PEERS := .venv-peers/bin
+INSTALL := -m pip install --quiet --disable-pip-version-check
+SETTINGS := setup.cfg pyproject.toml
+UNIT := not slow and not gpu and not peers
+
+.PHONY: run test lint format verify verify-all peers clean
+
+run: .venv/installed        ## train on handwritten digits; a few seconds
+	$(BIN)/cortex train examples/digits.yaml --out runs/digits
+
+test: .venv/installed-dev
+	$(BIN)/python -m pytest -m "$(UNIT)"
+
+lint: .venv/installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/installed-dev ## put the code into the form that lint wants
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+verify: .venv/installed     ## train the MNIST suite; up to 12 minutes on two cores
+	$(BIN)/cortex verify mnist
+
+verify-all: .venv/installed
+	$(BIN)/cortex verify backend
+	$(BIN)/cortex verify gradients
+	$(BIN)/cortex verify mnist
+	$(BIN)/cortex verify examples
+
+peers: .venv-peers/installed ## compare with PyTorch
+	$(PEERS)/python -m pytest -m peers
+
+clean:                       ## the environments and what tools left behind; never runs or data
+	rm -rf .venv .venv-peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
+	  .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+.venv/bin/python:
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed") if sys.version_info < (3, 10) else 0'
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python $(SETTINGS)
+	$(BIN)/python $(INSTALL) -e '.[datasets,viz]'
+	touch $@
+
+.venv/installed-dev: .venv/bin/python $(SETTINGS)
+	$(BIN)/python $(INSTALL) -e '.[datasets,viz,dev]'
+	touch .venv/installed $@
+
+.venv-peers/bin/python:
+	$(PYTHON) -m venv .venv-peers
+
+.venv-peers/installed: .venv-peers/bin/python $(SETTINGS)
+	$(PEERS)/python $(INSTALL) -e '.[datasets,dev,peers]'
+	touch $@

@@ -1,0 +1,5 @@
+"""``python -m cortex`` is the command ``cortex``."""
+
+from cortex.command.main import main
+
+main()

@@ -1,0 +1,230 @@
+"""Everything that can be said of a description before a number is computed: mistakes, shapes, work and memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from cortex_compute.backends import get
+from cortex_compute.errors import DataError, DTypeError, ShapeError
+from cortex_compute.types import TensorType, dtype
+from cortex_core.graph.value import Value, input_value
+from cortex_core.network import CHECK_BATCH, Network, declare, with_train
+from cortex_core.ops.apply import at
+from cortex_core.place import Problem
+from cortex_core.program import compile_graph
+from cortex_core.spec import Description, inspect, locate
+from cortex_core.step import predict_graph, train_step, types_of
+from cortex_core.streams import mismatches
+from cortex_core.summary import LayerRow, rows
+from cortex_core.trace import Traced
+
+if TYPE_CHECKING:
+    from cortex_core.graph.plan import Plan
+
+BATCH_SIZE = 64
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Bytes that a program takes, exactly.
+
+    ``parameters``: all parameters and running statistics.  ``gradients``, ``moments`` (of the optimiser),
+    ``workspace`` (the largest scratch of a kernel) and ``activations``: all that remains, which is what lies between the
+    layers, the batch, constants and the sums of the metrics.  ``total`` is the sum of the five.  ``arena`` is the
+    memory that values share in turns: it holds gradients, workspace and most of the activations.
+
+    ``predict_total`` and ``predict_arena`` are the same for a prediction.  A description without a loss cannot be
+    trained: there the other fields are those of a prediction.
+    """
+
+    parameters: int
+    gradients: int
+    moments: int
+    activations: int
+    workspace: int
+    total: int
+    arena: int
+    predict_total: int
+    predict_arena: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `check` found.  ``memory`` is None where there are ``problems``, ``description`` where nothing was readable.
+
+    ``outline`` is a network without numbers.
+    """
+
+    description: Description | None
+    problems: tuple[Problem, ...]
+    layers: tuple[LayerRow, ...] = ()
+    memory: Memory | None = None
+    batch_size: int = BATCH_SIZE
+    notes: tuple[str, ...] = ()
+    outline: Network | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        """What ``cortex check --json`` writes."""
+        return {
+            "errors": [p.as_data() for p in self.problems],
+            "layers": [row.as_data() for row in self.layers],
+            "memory": None if self.memory is None else asdict(self.memory),
+            "batch_size": self.batch_size,
+            "notes": list(self.notes),
+            "hash": self.description.hash if self.description is not None and not self.problems else None,
+        }
+
+
+def check(
+    source: Any, overrides: Sequence[str] = (), backend: str = "numpy", batch_size: int | None = None
+) -> Report:
+    """Checks the description in a dict or a YAML file: all of its mistakes at once, else shapes and memory.
+
+    Reads no data and makes no arrays.  ``backend`` is the one whose memory is counted; ``batch_size`` is the
+    description's by default.  Raises `SpecError` only for a file that cannot be read.
+    """
+    description, found = inspect(source, overrides)
+    if description is None:
+        return Report(None, tuple(found))
+    _, traced = declare(description)
+    problems = [*found, *traced.problems]
+    streams, unknown = _streams(description, source, overrides)
+    types = {name: value.type for name, value in traced.values.items() if value is not None}
+    problems += unknown
+    if streams:
+        problems += mismatches(description, types, streams, f"data set '{description.train.data}'")
+    if not any(p.place in {n.place for n in _measured(description)} for p in problems):
+        problems += _losses(description, traced, streams)
+    layers = tuple(rows(description))
+    size = batch_size or (description.train.batch_size if description.train is not None else BATCH_SIZE)
+    if problems:
+        return Report(description, tuple(_in_order(problems)), layers, None, size, description.notes)
+    outline = Network.outline(description)
+    memory = count_memory(outline, backend, size, streams)
+    return Report(description, (), layers, memory, size, _notes(description), outline)
+
+
+def _in_order(problems: Sequence[Problem]) -> list[Problem]:
+    """By line and column, each once; overrides and dicts, which have none, in the order found."""
+    return sorted(dict.fromkeys(problems), key=lambda p: (p.place.line or 0, p.place.column or 0))
+
+
+def _notes(description: Description) -> tuple[str, ...]:
+    free = [x.name for x in description.inputs if None in x.shape]
+    counted = f"{', '.join(free)}: axes of any length are counted as 8 long" if free else ""
+    return (*description.notes, counted) if counted else description.notes
+
+
+def _streams(
+    description: Description, source: Any, overrides: Sequence[str]
+) -> tuple[Mapping[str, Any], list[Problem]]:
+    """The streams of the data set that the description names; a file's are not known before it is read."""
+    from cortex_core.training.source import find
+
+    name = description.train.data if description.train is not None else None
+    if name is None or "." in name or "/" in name:
+        return {}, []
+    try:
+        return find(name).streams, []
+    except DataError as error:
+        place = locate(source, overrides, ("train", "data"))
+        return {}, [Problem(place.path, str(error), "", "", place)]
+
+
+def _measured(description: Description) -> list[Any]:
+    metrics = description.train.metrics if description.train is not None else ()
+    return [*description.losses, *metrics]
+
+
+def _losses(description: Description, traced: Traced, streams: Mapping[str, Any]) -> Iterator[Problem]:
+    """Each loss and each metric that cannot be computed from its node and its target."""
+    by_node = {node.of: node for node in reversed(description.losses)}
+    targets = {node.target: node for node in reversed(description.losses)}
+    for node in description.losses:
+        yield from _try(node, traced, streams, node, lambda x, t, n=node: n.loss.per_sample(x, t))
+    for node in description.train.metrics if description.train is not None else ():
+        loss = by_node.get(node.of)
+        shown = (lambda x: x) if loss is None else loss.loss.prediction
+        yield from _try(
+            node, traced, streams, targets.get(node.target), lambda x, t, n=node, s=shown: n.metric.sums(s(x), t, None)
+        )
+
+
+def _try(
+    node: Any, traced: Traced, streams: Mapping[str, Any], loss: Any, compute: Callable[[Value, Value], Any]
+) -> Iterator[Problem]:
+    """What is wrong with a loss or a metric, if its node and its target are known."""
+    x = traced.values.get(node.of)
+    target = None if x is None else _target(node.target, traced, streams, loss)
+    if x is None or target is None:
+        return
+    try:
+        with at(node.place):
+            compute(x, target)
+    except (ShapeError, DTypeError) as error:
+        yield _mismatch(node, x, target, error)
+
+
+def _target(name: str, traced: Traced, streams: Mapping[str, Any], loss: Any) -> Value | None:
+    """A target: an input, a stream of the data, or what the loss that reads it expects."""
+    given, stream = traced.values.get(name), streams.get(name)
+    if given is not None:
+        return given
+    if stream is not None:
+        return input_value(name, TensorType((CHECK_BATCH, *stream.shape), dtype(stream.dtype)))
+    of = None if loss is None else traced.values.get(loss.of)
+    return None if of is None else input_value(name, loss.loss.target_type(of.type))
+
+
+def _mismatch(node: Any, x: Value, target: Value, error: Exception) -> Problem:
+    found = f"'{node.of}' is {x.shape[1:]}, '{node.target}' is {target.shape[1:]} {target.dtype}"
+    return Problem(node.place.path, found, getattr(error, "reason", str(error)), "", node.place)
+
+
+def count_memory(
+    network: Network, backend: str, batch_size: int, streams: Mapping[str, Any] | None = None
+) -> Memory:
+    """What the programs of a network take for a batch size; ``network`` may be an outline."""
+    engine = get(backend)
+    known = {n: TensorType((batch_size, *s.shape), dtype(s.dtype)) for n, s in (streams or {}).items()}
+    types = types_of(network, batch_size, _as_declared(network, known))
+    inputs = {x.name: types[x.name] for x in network.description.inputs}
+    predict = compile_graph(predict_graph(network, inputs), engine)
+    held = dict(network.store.types)
+    alone = _sum(held) + predict.arena + _beside(predict)
+    own = {name: t for name, t in held.items() if name in network.declared or name.startswith("segment(")}
+    parameters = _sum(own)
+    if not network.description.losses:
+        workspace = min(predict.workspace, predict.arena)
+        rest = alone - parameters - workspace
+        return Memory(parameters, 0, 0, rest, workspace, alone, predict.arena, alone, predict.arena)
+    made = Network.outline(with_train(network.description)) if network.description.train is None else network
+    step = train_step(made, types)
+    plan = compile_graph(step.graph, engine)
+    total = _sum(held | plan.states) + plan.arena + _beside(plan)
+    gradients = sum(held[str(s)].nbytes for s in step.segments)
+    moments = _sum({n: t for n, t in plan.states.items() if n.startswith("segment(") and n not in held})
+    workspace = min(plan.workspace, plan.arena - gradients)
+    rest = total - parameters - gradients - moments - workspace
+    return Memory(
+        parameters, gradients, moments, rest, workspace, total, plan.arena, alone, predict.arena
+    )
+
+
+def _as_declared(network: Network, streams: Mapping[str, TensorType]) -> dict[str, TensorType]:
+    """The types of streams as a program takes them: an input has the dtype of the description."""
+    dtypes = {x.name: dtype(x.dtype) for x in network.description.inputs}
+    return {name: replace(t, dtype=dtypes.get(name, t.dtype)) for name, t in streams.items()}
+
+
+def _sum(types: Mapping[str, TensorType]) -> int:
+    """The bytes of buffers of these types; the smallest buffer has one byte."""
+    return sum(max(1, t.nbytes) for t in types.values())
+
+
+def _beside(plan: Plan) -> int:
+    """The bytes of a program's own buffers: what it reads, and constants."""
+    inputs = sum(max(1, x.type.nbytes) for x in plan.inputs.values())
+    return inputs + sum(max(1, array.nbytes) for array in plan.constants.values())
