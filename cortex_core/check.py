@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from cortex_compute.backends import get
@@ -216,7 +216,7 @@ def count_memory(
 def _as_declared(network: Network, streams: Mapping[str, TensorType]) -> dict[str, TensorType]:
     """The types of streams as a program takes them: an input has the dtype of the description."""
     dtypes = {x.name: dtype(x.dtype) for x in network.description.inputs}
-    return {name: replace(t, dtype=dtypes.get(name, t.dtype)) for name, t in streams.items()}
+    return {name: TensorType(t.shape, dtypes.get(name, t.dtype)) for name, t in streams.items()}
 
 
 def _sum(types: Mapping[str, TensorType]) -> int:
@@ -227,4 +227,5 @@ def _sum(types: Mapping[str, TensorType]) -> int:
 def _beside(plan: Plan) -> int:
     """The bytes of a program's own buffers: what it reads, and constants."""
     inputs = sum(max(1, x.type.nbytes) for x in plan.inputs.values())
-    return inputs + sum(max(1, array.nbytes) for array in plan.constants.values())
+    constants = sum(max(1, int(array.nbytes)) for array in plan.constants.values())
+    return inputs + constants
