@@ -14,7 +14,7 @@ from cortex_core.spec.description import (
     MetricNode,
     Penalty,
 )
-from cortex_core.spec.resolve import inspect, read
+from cortex_core.spec.resolve import inspect, locate, read
 from cortex_core.spec.train import EarlyStopping, TrainOptions
 
 __all__ = [
@@ -28,5 +28,6 @@ __all__ = [
     "Penalty",
     "TrainOptions",
     "inspect",
+    "locate",
     "read",
 ]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from cortex_core.place import Place
-from cortex_core.registry import LAYERS, UNKNOWN, Fault, Invalid, Named, nearest
+from cortex_core.registry import LAYERS, UNKNOWN, Fault, Invalid, Named, fields_of, nearest
 from cortex_core.registry.kinds import Flag, Kind, Limits, Real, Schema, Whole
 from cortex_core.spec.blocks import COMMON, Block, Environment, glimpse, substitute
 from cortex_core.spec.description import UNKNOWN_SOURCE, Penalty
@@ -115,7 +115,9 @@ class Expander:
         items = []
         for node in nodes:
             put_in = substitute(node, environment, self.problems)
-            items.append(read_item(put_in, self.main_of, COMMON, self.problems))
+            item = read_item(put_in, self.main_of, COMMON, self.problems)
+            item.adopt(self._fields(item.kind), COMMON)
+            items.append(item)
         ids = self._ids(items, scope)
         previous = scope.inputs if len(scope.inputs) == 1 else ()
         last = ""
@@ -124,6 +126,11 @@ class Expander:
             last = self._repeat(item, id_, sources, inherited)
             previous = (Reference(last, scope, full=last),)
         return last
+
+    def _fields(self, kind: str) -> Collection[str]:
+        if kind in self.blocks:
+            return self.blocks[kind].parameters
+        return fields_of(LAYERS[kind]) if kind in LAYERS else ()
 
     def _ids(self, items: list[Item], scope: Scope) -> list[str]:
         """Full ids: the given ones, and kind, kind_2, ... for the others."""

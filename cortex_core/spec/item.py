@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from cortex_core.place import Place
-from cortex_core.registry import UNKNOWN, Fault, Invalid, build, fields_of, nearest, unfold
+from cortex_core.registry import UNKNOWN, Fault, Invalid, build, nearest, unfold
 from cortex_core.spec.tree import Node, Problems, dotted
 
 Path = tuple[str | int, ...]
@@ -47,10 +47,15 @@ class Item:
             own = node.path[: len(self.node.path)] == self.node.path
             problems.fault(node, inner, path=(*self.path, name) if own else None)
 
-    def meant(self, name: str, cls: type[Any], common: Collection[str]) -> bool:
-        """Whether a field that nobody knows is ``name``, misspelt."""
-        known = [*fields_of(cls), *common]
-        return any(f"'{name}'" in nearest(given, known) for given in self.fields if given not in known)
+    def adopt(self, fields: Collection[str], common: Collection[str]) -> None:
+        """Takes ``idx: a`` for ``id: a``, so that nothing follows from the misspelling, which is reported."""
+        known = [*fields, *common]
+        for given, node in self.fields.items():
+            if given not in fields:
+                meant = nearest(given, known)
+                name = next((name for name in common if f"'{name}'" in meant), None)
+                if name is not None:
+                    self.common.setdefault(name, node)
 
     def build(self, cls: type[Any], common: Collection[str], problems: Problems) -> Any:
         """The instance of a registered class from the fields, or None and the problems."""

@@ -14,7 +14,7 @@ import cortex_core.metrics
 import cortex_core.optimizers
 import cortex_core.schedules  # noqa: F401 (these fill the registries)
 from cortex_compute.errors import SpecError
-from cortex_core.place import DICT, Problem
+from cortex_core.place import DICT, Place, Problem
 from cortex_core.registry import UNKNOWN
 from cortex_core.spec import sections
 from cortex_core.spec.blocks import Block, read_blocks, size_problems
@@ -49,10 +49,22 @@ def inspect(source: Source, overrides: Sequence[str] = ()) -> tuple[Description 
     """
     problems = Problems()
     file = DICT if isinstance(source, Mapping) else os.fspath(source)
-    root = from_python(source, problems) if isinstance(source, Mapping) else _read_file(file, problems)
-    root = apply_overrides(root, overrides, problems)
+    root = _root(source, overrides, problems)
     description = None if root.value is UNKNOWN else _Resolver(root, file, problems).resolve()
     return description, problems.sorted()
+
+
+def locate(source: Source, overrides: Sequence[str], path: tuple[str | int, ...]) -> Place:
+    """Where the value at a path such as ``("train", "data")`` stands, for mistakes that only others see."""
+    return _root(source, overrides, Problems()).at(path).place(path=path)
+
+
+def _root(source: Source, overrides: Sequence[str], problems: Problems) -> Node:
+    if isinstance(source, Mapping):
+        root = from_python(source, problems)
+    else:
+        root = _read_file(os.fspath(source), problems)
+    return apply_overrides(root, overrides, problems)
 
 
 def _read_file(file: str, problems: Problems) -> Node:

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import Any
 
 from cortex_compute.types import DTYPES
-from cortex_core.registry import LOSSES, METRICS, UNKNOWN, Invalid, Named, build, nearest
+from cortex_core.registry import LOSSES, METRICS, UNKNOWN, Invalid, Named, build, fields_of, nearest
 from cortex_core.registry.kinds import Choice, Kind, Limits, Optional_, Real, Text, Whole, read_items
 from cortex_core.spec.description import UNKNOWN_SOURCE, InputNode, LossNode, MetricNode
 from cortex_core.spec.expand import Identifier, Reference, Scope
@@ -181,10 +181,11 @@ class Terms:
         item = read_item(node, Named(LOSSES, "loss").main_of, common, self.problems)
         if not item.kind:
             return None
+        item.adopt(fields_of(LOSSES[item.kind]), common)
         loss = item.build(LOSSES[item.kind], common, self.problems)
         of = self._of(item, on)
         target = item.common_value("target", Text(), None, self.problems)
-        if target is None and not item.meant("target", LOSSES[item.kind], common):
+        if target is None:
             self._missing(item, "target", "expected a stream of the data, such as label")
         weight = item.common_value("weight", Real(Limits(minimum=0)), 1.0, self.problems)
         name = names.name(item, self.problems)
@@ -225,6 +226,7 @@ class Terms:
         item = read_item(node, Named(METRICS, "metric").main_of, common, self.problems)
         if not item.kind:
             return None
+        item.adopt(fields_of(METRICS[item.kind]), common)
         metric = item.build(METRICS[item.kind], common, self.problems)
         of = self._of(item, None) if "of" in item.common else ""
         target = item.common_value("target", Text(), None, self.problems)
