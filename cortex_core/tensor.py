@@ -15,6 +15,7 @@ from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.elementwise import Copy
 from cortex_compute.protocol import Operand
 from cortex_compute.types import TensorType, dtype
+from cortex_core.ops import operators as _operators  # noqa: F401  (gives Array its operators)
 from cortex_core.ops.array import Array, Node
 from cortex_core.ops.differentiate import differentiate
 from cortex_core.place import Place

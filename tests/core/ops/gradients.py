@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-import cortex_core.ops.operators  # noqa: F401 -- a test of one module must not need another's import
 from cortex_core.ops.differentiate import differentiate
 from cortex_core.tensor import Tensor, no_grad
 
