@@ -1,0 +1,1 @@
+"""The command line: ``main`` finds the command, and each module beside it holds one."""

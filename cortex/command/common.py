@@ -1,0 +1,56 @@
+"""What several commands share: options, models, and where output goes."""
+
+from __future__ import annotations
+
+import json
+import math
+import sys
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+import click
+
+from cortex_compute.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from cortex_core.network import Network
+
+json_option = click.option("--json", "json_file", metavar="FILE", help="Writes the result as JSON; - is standard output.")
+backend_option = click.option("--backend", default="auto", metavar="NAME", help="What computes; see `cortex backends`.")
+batch_size_option = click.option("--batch-size", type=click.IntRange(min=1), help="Examples in a step.")
+spec_argument = click.argument("spec", metavar="SPEC")
+overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+
+
+def people(json_file: str | None) -> IO[str]:
+    """Where text for people goes: aside, if standard output takes the JSON."""
+    return sys.stderr if json_file == "-" else sys.stdout
+
+
+def write_json(json_file: str | None, data: Any) -> None:
+    """Writes the result where ``--json`` says, if it does; a number that is not finite becomes null."""
+    if json_file is None:
+        return
+    text = json.dumps(_finite(data), indent=2) + "\n"
+    if json_file == "-":
+        sys.stdout.write(text)
+    else:
+        Path(json_file).write_text(text, encoding="utf-8")
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {key: _finite(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_finite(value) for value in data]
+    return None if isinstance(data, float) and not math.isfinite(data) else data
+
+
+def load_model(path: str) -> Network:
+    """The network of a .cortex file, or of the folder of a run (its best model)."""
+    from cortex_core.training.checkpoint import load
+
+    file = Path(path) / "model.cortex" if Path(path).is_dir() else Path(path)
+    if not file.is_file():
+        raise CheckpointError(f"{path}: there is no such model; expected a .cortex file or the folder of a run")
+    return load(file)

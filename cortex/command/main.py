@@ -1,0 +1,108 @@
+"""The command ``cortex``: finds the command that is meant, and turns errors into exit codes.
+
+0: good; 1: a suite says no; 2: wrong input; 130: Ctrl-C; 141: whoever read the output went away.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import NoReturn
+
+import click
+
+from cortex import __version__
+from cortex_compute.errors import CortexError, SpecError
+
+COMMANDS = {
+    "check": "Find every mistake in a description; print shapes and memory.",
+    "train": "Train a network.",
+    "evaluate": "Measure a trained network on data.",
+    "predict": "Run a trained network on arrays, tables or images.",
+    "verify": "Run a verification suite.",
+    "backends": "List the compute backends and what each can do.",
+    "profile": "Time each instruction of a training step.",
+    "data": "List, fetch, show and describe data.",
+    "schema": "Print the JSON schema of descriptions.",
+}
+
+
+class Commands(click.Group):
+    """Loads the module of a command when it is called: ``--help`` loads none, ``check`` not the trainer."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = import_module(f"cortex.command.{name}").command
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, message="cortex %(version)s")
+@click.option("--use", multiple=True, metavar="FILE.py", help="Runs a file that registers layers, losses, data.")
+def cli(use: tuple[str, ...]) -> None:
+    """Neural networks as data, compiled for the machine at hand.
+
+    \b
+    Examples:
+      cortex check examples/lenet.yaml
+      cortex train examples/digits.yaml
+      cortex --use my_layers.py train net.yaml
+    """
+    if use:
+        from cortex.command.use import run_file
+
+        for path in use:
+            run_file(path)
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Runs one command line and returns its exit code."""
+    try:
+        with cli.make_context("cortex", list(arguments)) as context:
+            cli.invoke(context)
+        sys.stdout.flush()
+        return 0
+    except click.exceptions.Exit as end:
+        return end.exit_code
+    except click.ClickException as error:
+        error.show()
+    except (KeyboardInterrupt, click.Abort) as interrupt:
+        return _say(str(interrupt) or "interrupted", 130)
+    except CortexError as error:
+        return _say(_text(error), 2)
+    except BrokenPipeError:
+        # Python would flush, and fail, once more at its end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+    except OSError as error:
+        return _say(f"{error.filename or 'cannot go on'}: {error.strerror or error}", 2)
+    except MemoryError as error:
+        return _say(f"not enough memory: {error}. `cortex check` says how much a network takes", 2)
+    return 2
+
+
+def _say(text: str, code: int) -> int:
+    print(text, file=sys.stderr)
+    return code
+
+
+def _text(error: CortexError) -> str:
+    """One mistake of a description, one line; other errors as they are."""
+    if isinstance(error, SpecError) and error.problems:
+        return "\n".join(map(str, error.problems))
+    return str(error)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """The entry point of ``cortex``."""
+    sys.exit(run(sys.argv[1:] if arguments is None else arguments))

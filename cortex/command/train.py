@@ -1,0 +1,88 @@
+"""``cortex train``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from cortex.command.common import backend_option, json_option, overrides_argument, people, write_json
+
+if TYPE_CHECKING:
+    from cortex_core.training.run import Run
+
+
+@click.command("train")
+@click.argument("spec", metavar="SPEC", required=False)
+@overrides_argument
+@backend_option
+@click.option("--out", metavar="DIR", help="The folder of the run; default: runs/NAME-DATE-TIME.")
+@click.option("--resume", metavar="DIR", help="Goes on with a run that was cut short.")
+@click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and dropout.")
+@click.option("--threads", type=click.IntRange(min=1), help="How many cores to use.")
+@click.option("--precision", metavar="P", help="float32 (default), float64, tf32, bfloat16, float16.")
+@json_option
+def command(
+    spec: str | None,
+    overrides: tuple[str, ...],
+    backend: str,
+    out: str | None,
+    resume: str | None,
+    seed: int | None,
+    threads: int | None,
+    precision: str | None,
+    json_file: str | None,
+) -> None:
+    """Train a network that a description (or a .cortex file) holds.
+
+    KEY=VALUE overrides one place of the description. Ctrl-C leaves a run that --resume goes on with, and the result has
+    the same bits as if it had never stopped.
+
+    \b
+    Examples:
+      cortex train examples/digits.yaml
+      cortex train examples/lenet.yaml --out runs/lenet train.epochs=5
+      cortex train --resume runs/lenet
+    """
+    if spec is None and resume is None:
+        raise click.UsageError("Missing argument 'SPEC' (or --resume DIR).")
+    from cortex_core.training.trainer import train
+
+    run = train(
+        spec,
+        out=out,
+        resume=resume,
+        seed=seed,
+        backend=backend,
+        threads=threads,
+        precision=precision,
+        overrides=overrides,
+    )
+    pictures = draw(run)
+    write_json(json_file, run.summary)
+    _report(run, pictures, people(json_file))
+
+
+def draw(run: Run) -> list[Path] | str:
+    """Makes the pictures of a run; where that cannot be, the reason."""
+    try:
+        from cortex_viz.confusion import confusion
+        from cortex_viz.curves import curves
+
+        made = [curves(run.history, run.path / "curves.png", title=run.network.name)]
+        if run.confusion is not None:
+            made.append(confusion(run.confusion, run.classes, run.path / "confusion.png"))
+    except ImportError as error:
+        return f"none ({error.name} is not installed: pip install 'cortex-nn[viz]')"
+    return made
+
+
+def _report(run: Run, pictures: list[Path] | str, file: object) -> None:
+    for part, numbers in run.metrics.items():
+        words = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
+        print(f"{part:<11} {words}", file=file)  # type: ignore[call-overload]
+    shown = pictures if isinstance(pictures, str) else ", ".join(map(str, pictures))
+    rows = {"model": run.path / "model.cortex", "history": run.path / "history.csv", "pictures": shown}
+    for name, value in rows.items():
+        print(f"{name:<11} {value}", file=file)  # type: ignore[call-overload]

@@ -1,0 +1,46 @@
+"""Figures without a screen, and how they are written."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from cortex_core.training.files import write_atomically
+
+# Okabe and Ito (2008): eight colours that differ for every kind of colour vision; black is for text.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+
+STYLE = {
+    "font.size": 10,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e5e5e5",
+    "axes.axisbelow": True,
+    "axes.titlesize": 11,
+    "axes.titlelocation": "left",
+    "legend.frameon": False,
+}
+
+
+@contextmanager
+def figure(path: str | Path, width: float, height: float, dpi: int = 120) -> Iterator[Any]:
+    """A matplotlib figure of this size in inches, written to ``path`` (a .png, .svg or .pdf) at the end.
+
+    Uses neither a screen nor pyplot, whose figures are global.  Raises ImportError where matplotlib is absent.
+    """
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    target = Path(path)
+    with matplotlib.rc_context(STYLE):
+        made = Figure(figsize=(width, height), layout="constrained")
+        FigureCanvasAgg(made)
+        yield made
+        content = io.BytesIO()
+        made.savefig(content, format=target.suffix.lstrip(".") or "png", dpi=dpi)
+    write_atomically(target, content.getvalue())
