@@ -36,8 +36,8 @@ class Entry:
 class Compiled:
     """What `cortex.compile` gives.  ``run`` takes a dict of arrays and returns a dict of lazy results.
 
-    Training advances ``network.step`` and the network's own parameters.  A batch of another size, or with another
-    length along a free axis, is compiled once; the last eight are kept.
+    Training advances ``network.step`` and the network's own parameters.  A batch of another size, or with
+    another length along a free axis, is compiled once; the last eight are kept.
     """
 
     def __init__(
@@ -57,7 +57,8 @@ class Compiled:
     def plan(self, types: Mapping[str, TensorType]) -> tuple[Plan, Step | None]:
         """The plan for these types of inputs and targets; takes no memory."""
         if self.purpose == "predict":
-            return compile_graph(predict_graph(self.network, types, self.raw), self.backend, self.options), None
+            graph = predict_graph(self.network, types, self.raw)
+            return compile_graph(graph, self.backend, self.options), None
         step = (train_step if self.purpose == "train" else evaluate_step)(self.network, types)
         return compile_graph(step.graph, self.backend, self.options), step
 
@@ -115,15 +116,14 @@ class Compiled:
         """The loss and the metrics over all batches since `reset`."""
         assert entry.step is not None
         sums = entry.step.accumulators
-        names = [u.state.node.primitive.name for u in sums.updates]
-        arrays = {n: self.network.store.array(n).copy() for n in names}
+        arrays = {n: self.network.store.array(n).copy() for n in sums.states}
         return {name: finish(arrays) for name, finish in sums.finish.items()}
 
     def reset(self, entry: Entry) -> None:
         """Starts the sums of the loss and the metrics anew."""
         assert entry.step is not None
-        for update in entry.step.accumulators.updates:
-            self.network.store.array(update.state.node.primitive.name).fill(0)
+        for name in entry.step.accumulators.states:
+            self.network.store.array(name).fill(0)
 
     def _types_of(self, arrays: Mapping[str, np.ndarray]) -> dict[str, TensorType]:
         names = [x.name for x in self.network.description.inputs]
@@ -145,7 +145,7 @@ class Compiled:
                     n is None or n == m for n, m in zip(x.shape, array.shape[1:])
                 )
                 if not fits:
-                    raise DataError(f"input {name!r} has shape {array.shape[1:]} per example, the network takes {x.shape}")
+                    raise DataError(f"input {name!r} is {array.shape[1:]}, the network takes {x.shape}")
                 return TensorType(array.shape, dtype(x.dtype))
         return TensorType(array.shape, int64 if array.dtype.kind in "iub" else float32)
 
@@ -156,8 +156,11 @@ class Compiled:
                 check_labels(labels, self.network.types[node.of].shape[-1], node, node.target)
 
 
-def check_labels(labels: np.ndarray, classes: int, node: Any, name: str) -> None:
-    """A class index that does not exist is a `DataError`; the loss's ignored index is none."""
+def check_labels(labels: np.ndarray, classes: int, node: Any, name: str, start: int = 0) -> None:
+    """A class index that does not exist is a `DataError`; the loss's ignored index is none.
+
+    ``start`` is the number of the first example.
+    """
     if node.kind != "softmax_cross_entropy":
         return
     bad = (labels < 0) | (labels >= classes)
@@ -168,7 +171,8 @@ def check_labels(labels: np.ndarray, classes: int, node: Any, name: str) -> None
         first = int(np.flatnonzero(bad.reshape(len(labels), -1).any(axis=1))[0])
         worst = labels.reshape(-1)[int(np.flatnonzero(bad.reshape(-1))[0])]
         raise DataError(
-            f"stream {name!r}: example {first} has label {worst}, the classes of {node.of!r} are 0 to {classes - 1}"
+            f"stream {name!r}: example {start + first} has label {worst}, "
+            f"the classes of {node.of!r} are 0 to {classes - 1}"
         )
 
 
@@ -182,8 +186,8 @@ def compile(
 ) -> Compiled:
     """Compiles a network (or a description) for a purpose: "train", "evaluate" or "predict".
 
-    With ``batch_size`` the program for that size is made at once; else at the first run.  ``seed`` draws the parameters
-    anew.  ``options``: ``fusion``, ``pooling``, ``poison`` (see `Options`).
+    With ``batch_size`` the program for that size is made at once; else at the first run.  ``seed`` draws the
+    parameters anew.  ``options``: ``fusion``, ``pooling``, ``poison`` (see `Options`).
     """
     from cortex_compute.backends import get
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +16,7 @@ from cortex_core.initializers import fans
 from cortex_core.layers.scope import Parameter, Variable
 from cortex_core.ops.random import stream_of
 from cortex_core.ops.views import reshape, slice_
-from cortex_core.store import ParameterSlot, SegmentKey, Store, lay_out
+from cortex_core.store import Nowhere, ParameterSlot, SegmentKey, Store, lay_out
 from cortex_core.trace import Declaration, Traced, batch_type, trace
 
 if TYPE_CHECKING:
@@ -71,12 +71,23 @@ class Network:
     def __init__(self, description: Any, seed: int | None = None) -> None:
         from cortex_compute.backends import get
 
+        self._lay_out(description, Store(get("numpy").devices()[0]))
+        self.initialize(self.training.seed if seed is None else seed)
+
+    @classmethod
+    def outline(cls, description: Any) -> Network:
+        """A network without numbers: it can be traced, planned and counted, and takes no memory."""
+        made = cls.__new__(cls)
+        made._lay_out(description, Store(Nowhere()))
+        return made
+
+    def _lay_out(self, description: Any, store: Store) -> None:
         self.description = description
         self.declared, traced = declare(description)
         if traced.problems:
             raise SpecError("\n".join(map(str, traced.problems)), tuple(traced.problems))
         self.types = {i: v.type for i, v in traced.values.items() if v is not None}
-        self.store = Store(get("numpy").devices()[0])
+        self.store = store
         self.slots, sizes = lay_out(self._ordered())
         self.store.add_parameters(self.slots, sizes)
         for name, d in self.declared.items():
@@ -85,7 +96,6 @@ class Network:
         self.store.ensure(KEY, KEY_TYPE)
         self.step = 0
         self._programs: dict[Any, Compiled] = {}
-        self.initialize(self.training.seed if seed is None else seed)
 
     def _ordered(self) -> Iterator[tuple[str, TensorType, SegmentKey]]:
         """Parameters in order; those that would leave their followers off a cache line come last."""
@@ -94,7 +104,8 @@ class Network:
             yield d.name, d.type, d.segment
 
     def initialize(self, seed: int) -> None:
-        """Draws all parameters anew.  Each has a generator of its own, so that one more layer changes no other."""
+        """Draws all parameters anew.  Each has a generator of its own, so that one more layer changes no
+        other."""
         for name, d in self.declared.items():
             if isinstance(d.declaration, Variable):
                 self.store.write(name, np.full(d.declaration.shape, d.declaration.value, np.float32))
@@ -138,8 +149,8 @@ class Network:
     def predict(self, x: Any, batch_size: int = 256, raw: bool = False) -> Any:
         """The outputs for examples ``x``: an array, or {input: array}.
 
-        One array where there is one output, else {id: array}.  Probabilities where the loss is a cross entropy on
-        logits; with ``raw`` what the layer gives.
+        One array where there is one output, else {id: array}.  Probabilities where the loss is a cross
+        entropy on logits; with ``raw`` what the layer gives.
         """
         from cortex_core.predict import predict
 
@@ -170,7 +181,24 @@ def parameter_value(slot: ParameterSlot, segment: TensorType) -> Value:
     return value
 
 
-def network(x: Any, overrides: tuple[str, ...] = (), seed: int | None = None) -> Network:
+def with_train(description: Any, overrides: Sequence[str] = (), **changes: Any) -> Any:
+    """The description with other options under ``train``, and with defaults for those that nobody gave.
+
+    Raises `SpecError` where an option is wrong, or an override changes the network itself.
+    """
+    if description.train is not None and not changes and not overrides:
+        return description
+    from cortex_core.spec import read
+
+    old = description.canonical
+    made = read({**old, "train": {**old.get("train", {}), **changes}}, overrides)
+    for part in ("inputs", "layers", "loss", "outputs"):
+        if made.canonical.get(part) != old.get(part):
+            raise SpecError(f"{part}: an override cannot change a network that exists; edit its description")
+    return replace(description, train=made.train, canonical=made.canonical, hash=made.hash)
+
+
+def network(x: Any, overrides: Sequence[str] = (), seed: int | None = None) -> Network:
     """A network from a dict, a YAML file, or a .cortex file (with its parameters)."""
     if isinstance(x, Network):
         return x

@@ -111,6 +111,11 @@ class Accumulators:
         self.updates: list[Update] = []
         self.finish: dict[str, Callable[[dict[str, np.ndarray]], Any]] = {}
 
+    @property
+    def states(self) -> list[str]:
+        """The names of the states that hold the sums."""
+        return [u.state.node.primitive.name for u in self.updates]
+
     def add(self, name: str, summands: Sequence[Any], result: Callable[..., Any]) -> None:
         """The sums of ``summands`` over the batches; ``result(*totals)`` makes the number from them."""
         states = []

@@ -52,6 +52,21 @@ def lay_out(parameters: Iterable[tuple[str, TensorType, SegmentKey]]) -> tuple[d
     return slots, sizes
 
 
+class Nowhere:
+    """A device without memory, for a network that is only counted and planned."""
+
+    name = "nowhere"
+
+    def memory(self) -> tuple[int, int]:
+        return 0, 0
+
+    def empty(self, nbytes: int) -> Any:
+        return None
+
+    def stream(self, worker: bool = False) -> Any:
+        return None
+
+
 class Store:
     """Named states in a device's memory.  ``lock`` is held by whoever writes."""
 

@@ -1,0 +1,1 @@
+"""Training: data, batches, the loop, what hooks into it, and the files that a run leaves."""

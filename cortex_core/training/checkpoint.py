@@ -1,0 +1,302 @@
+"""One file, one state: ``*.cortex`` is HDF5, in the canonical layout, by name.
+
+::
+
+    /                       attributes: format "cortex", version 1, kind "model" or "run"
+    /description            canonical JSON (UTF-8 bytes), attribute sha256
+    /parameters/LAYER/NAME  float32, as `network.parameters` shows it
+    /variables/LAYER/NAME   running statistics
+    a run has besides:
+    /moments/MOMENT/LAYER/NAME, /random_key (seed, runs), /sums/...
+    /run                    JSON: step, epoch, batch, history, ...
+
+Every dataset bears a crc32 of its bytes.  Reading takes no memory before the declared shapes have been
+compared with those that the description needs, follows no link, and unpickles nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import CheckpointError, SpecError
+from cortex_compute.types import TensorType, dtype, uint8
+from cortex_core.layers.scope import Parameter
+from cortex_core.network import KEY, Network, declare
+from cortex_core.training.files import write_atomically
+
+FORMAT = "cortex"
+VERSION = 1
+TEXT_LIMIT = 1 << 26  # bytes of a description, or of a run's progress
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a file says of itself: ``canonical`` is the description, ``run`` the progress (None in a model
+    file)."""
+
+    path: Path
+    canonical: dict[str, Any]
+    hash: str
+    run: dict[str, Any] | None
+
+
+def save(path: str | Path, network: Network) -> None:
+    """Writes description, parameters and running statistics, whole or not at all."""
+    _write(Path(path), network, _model_views(network), None)
+
+
+def save_state(path: str | Path, network: Network, run: Mapping[str, Any], sums: Sequence[str]) -> None:
+    """Writes everything that a run needs to go on: besides the model the moments, the sums of the epoch
+    (states of these names) and ``run`` (plain data)."""
+    _write(Path(path), network, _run_views(network, sums), run)
+
+
+def load(path: str | Path) -> Network:
+    """The network of a .cortex file.  Raises `CheckpointError` where the file is damaged or not of this
+    version."""
+    with _opened(Path(path)) as file:
+        header = _header(file, Path(path))
+        description = describe(header)
+        found, _ = declare(description)
+        states = {
+            _home(name, isinstance(d.declaration, Parameter)): (name, d.type) for name, d in found.items()
+        }
+        arrays = _arrays(file, states)
+    network = Network(description)
+    for name, array in arrays.items():
+        network.store.write(name, array)
+    return network
+
+
+def restore(path: str | Path, network: Network, sums: Sequence[str]) -> dict[str, Any]:
+    """Puts the state of a run back into ``network``, whose training program is compiled; returns the run's
+    progress.
+
+    Raises `CheckpointError`, and leaves the network as it is, where the file is damaged or of another
+    network.
+    """
+    run = _restore(Path(path), network, _run_views(network, sums))
+    if run is None:
+        raise CheckpointError(f"{path} is a model, which cannot go on; resume the run from its last.cortex")
+    return run
+
+
+def restore_model(path: str | Path, network: Network) -> None:
+    """Puts parameters and running statistics into a network of the same description; errors as for
+    `restore`."""
+    _restore(Path(path), network, _model_views(network))
+
+
+def _restore(path: Path, network: Network, views: Mapping[str, np.ndarray]) -> dict[str, Any] | None:
+    with _opened(path) as file:
+        header = _header(file, path)
+        same_network(header, network.description.canonical)
+        wanted = {where: (where, TensorType(a.shape, dtype(a.dtype))) for where, a in views.items()}
+        arrays = _arrays(file, wanted)
+    with network.store.lock:
+        for where, array in arrays.items():
+            np.copyto(views[where], array)
+    return header.run
+
+
+def header(path: str | Path) -> Header:
+    """What a file says of itself, without its arrays."""
+    with _opened(Path(path)) as file:
+        return _header(file, Path(path))
+
+
+def describe(header: Header) -> Any:
+    """The description in a file, read and checked."""
+    from cortex_core.spec import read
+
+    try:
+        return read(header.canonical)
+    except SpecError as error:
+        raise CheckpointError(
+            f"{header.path}: its description is not valid here: {error}. If it names layers of your own, "
+            "make them known first (--use FILE.py)"
+        ) from error
+
+
+def same_network(header: Header, canonical: Mapping[str, Any]) -> None:
+    """Raises `CheckpointError` where the file's network is not the one of a description; how it was trained
+    may differ."""
+    for part in ("inputs", "layers", "loss", "outputs"):
+        there, here = header.canonical.get(part), canonical.get(part)
+        if there != here:
+            what = _difference(part, there, here)
+            raise CheckpointError(f"{header.path} belongs to another network: {what}")
+
+
+def _difference(path: str, there: Any, here: Any) -> str:
+    """The first place where two pieces of plain data differ."""
+    if isinstance(there, Mapping) and isinstance(here, Mapping):
+        for k in [*there, *(k for k in here if k not in there)]:
+            if there.get(k) != here.get(k):
+                return _difference(f"{path}.{k}", there.get(k), here.get(k))
+    if isinstance(there, list) and isinstance(here, list):
+        for i, (a, b) in enumerate(zip(there, here)):
+            if a != b:
+                return _difference(f"{path}[{i}]", a, b)
+        return f"{path} has {len(there)} entries there, {len(here)} here"
+    return f"{path} is {json.dumps(there)[:200]} there, {json.dumps(here)[:200]} here"
+
+
+def _home(name: str, parameter: bool) -> str:
+    return f"{'parameters' if parameter else 'variables'}/{name}"
+
+
+def _model_views(network: Network) -> dict[str, np.ndarray]:
+    """Where each dataset of a model lives in the network's memory."""
+    parameters = {_home(name, True): a for name, a in network.parameters.items()}
+    return parameters | {_home(name, False): a for name, a in network.variables.items()}
+
+
+def _run_views(network: Network, sums: Sequence[str]) -> dict[str, np.ndarray]:
+    """Where each dataset of a run lives: those of the model, the random key, the moments, the sums of the
+    epoch."""
+    store = network.store
+    views = {**_model_views(network), KEY: store.array(KEY)}
+    for moment in network.description.train.optimizer.state:
+        for name, slot in network.slots.items():
+            if slot.segment.trainable:
+                memory = store.ensure(f"{slot.segment}/{moment}", store.types[str(slot.segment)])
+                offset = slot.offset * slot.type.dtype.itemsize
+                views[f"moments/{moment}/{name}"] = memory.view(slot.type, offset)
+    return views | {f"sums/{name}": store.array(name) for name in sums}
+
+
+def _write(
+    path: Path, network: Network, views: Mapping[str, np.ndarray], run: Mapping[str, Any] | None
+) -> None:
+    # The file is built in memory and written by us: HDF5 cannot recover from a full disk when it closes.
+    import h5py
+
+    description = network.description
+    text = json.dumps(description.canonical).encode()
+    with h5py.File("checkpoint", "w", driver="core", backing_store=False) as file:
+        file.attrs.update(format=FORMAT, version=VERSION, kind="model" if run is None else "run")
+        _put(file, "description", np.frombuffer(text, np.uint8))
+        file["description"].attrs["sha256"] = description.hash
+        if run is not None:
+            _put(file, "run", np.frombuffer(json.dumps(run).encode(), np.uint8))
+        with network.store.lock:
+            for where, array in views.items():
+                _put(file, where, array)
+        file.flush()
+        image = file.id.get_file_image()
+    write_atomically(path, image)
+
+
+def _put(file: Any, where: str, array: np.ndarray) -> None:
+    array = np.asarray(array, order="C")
+    file.create_dataset(where, data=array).attrs["crc32"] = zlib.crc32(array.data)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """An open HDF5 file; whatever the library cannot read becomes a `CheckpointError`."""
+    import h5py
+
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file")
+    try:
+        with h5py.File(path, "r") as file:
+            yield file
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, CheckpointError):
+            raise
+        what = "it is cut short or damaged" if h5py.is_hdf5(path) else "it is no .cortex file, or cut short"
+        advice = "take an older checkpoint, or train again"
+        raise CheckpointError(f"{path}: {what} ({error}); {advice}") from error
+
+
+def _header(file: Any, path: Path) -> Header:
+    form, version = file.attrs.get("format"), file.attrs.get("version")
+    if form != FORMAT:
+        raise CheckpointError(f"{path}: an HDF5 file, but no .cortex file")
+    if not isinstance(version, np.integer) or version != VERSION:
+        raise CheckpointError(
+            f"{path}: written in version {str(version)[:20]} of the format, this program reads version "
+            f"{VERSION}; use the cortex that wrote it"
+        )
+    canonical = _json(file, "description", path)
+    sha256 = str(file["description"].attrs.get("sha256"))
+    run = _json(file, "run", path) if file.attrs.get("kind") == "run" else None
+    return Header(path, canonical, sha256, run)
+
+
+def _json(file: Any, where: str, path: Path) -> dict[str, Any]:
+    dataset = _dataset(file, where)
+    if dataset.ndim != 1 or dataset.shape[0] > TEXT_LIMIT:
+        raise CheckpointError(f"{path}: {where} has shape {dataset.shape}, which no .cortex file has")
+    content = _read(dataset, where, TensorType(dataset.shape, uint8))
+    try:
+        data = json.loads(content.tobytes())
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: {where} is no JSON ({error})") from None
+    if not isinstance(data, dict):
+        raise CheckpointError(f"{path}: {where} is no mapping")
+    return data
+
+
+def _dataset(file: Any, where: str) -> Any:
+    """A dataset by its path, along real links only (a soft or external one could lead anywhere)."""
+    import h5py
+
+    group, parts = file, where.split("/")
+    for i, part in enumerate(parts):
+        link = group.get(part, getlink=True)
+        found = group.get(part) if isinstance(link, h5py.HardLink) else None
+        if not isinstance(found, h5py.Dataset if i == len(parts) - 1 else h5py.Group):
+            raise CheckpointError(
+                f"{file.filename}: {where} is missing; the file is damaged, or of another network"
+            )
+        group = found
+    return group
+
+
+def _arrays(file: Any, wanted: Mapping[str, tuple[str, TensorType]]) -> dict[str, np.ndarray]:
+    """The datasets ``{where: (name, type)}`` as {name: array}: first all are checked, then memory is
+    taken."""
+    datasets = {where: _dataset(file, where) for where in wanted}
+    for where, (_, type) in wanted.items():
+        _check(datasets[where], where, type)
+    return {name: _read(datasets[where], where, type) for where, (name, type) in wanted.items()}
+
+
+def _check(dataset: Any, where: str, type: TensorType) -> None:
+    """A declared shape is worth nothing unless the bytes are there: plain storage, as much as the shape
+    needs."""
+    path = dataset.file.filename
+    if dataset.shape != type.shape:
+        raise CheckpointError(
+            f"{path}: {where} has shape {dataset.shape}, the network needs {type.shape}; "
+            "the file is of another network"
+        )
+    if dataset.dtype != type.dtype.storage:
+        raise CheckpointError(f"{path}: {where} holds {dataset.dtype}, the network needs {type.dtype}")
+    plain = dataset.chunks is None and not dataset.external and not dataset.is_virtual
+    if not plain or dataset.id.get_storage_size() != type.nbytes:
+        raise CheckpointError(f"{path}: {where} does not hold its {type.nbytes} bytes; the file is damaged")
+
+
+def _read(dataset: Any, where: str, type: TensorType) -> np.ndarray:
+    _check(dataset, where, type)
+    array = np.empty(type.shape, type.dtype.storage)
+    if array.size:
+        dataset.read_direct(array)
+    if zlib.crc32(array.data) != dataset.attrs.get("crc32"):
+        raise CheckpointError(
+            f"{dataset.file.filename}: the bytes of {where} have changed since they were written; "
+            "take an older checkpoint"
+        )
+    return array

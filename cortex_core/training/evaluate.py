@@ -1,0 +1,76 @@
+"""The loss and the metrics of a network over a set of examples."""
+
+from __future__ import annotations
+
+import copy
+from contextlib import closing
+from dataclasses import replace
+from typing import Any
+
+from cortex_compute.backends import get
+from cortex_compute.errors import DataError, SpecError
+from cortex_compute.types import dtype
+from cortex_core.compiled import Compiled
+from cortex_core.network import Network, with_train
+from cortex_core.registry import METRICS
+from cortex_core.spec import MetricNode
+from cortex_core.training.feed import Feed
+from cortex_core.training.setup import check_source, check_streams, name_metrics, names_of, stream_types
+from cortex_core.training.source import Source, as_source, find
+
+CONFUSION = "confusion_matrix"
+
+
+class Evaluation:
+    """Programs that measure a network over one source, as often as asked."""
+
+    def __init__(self, network: Network, source: Source, batch_size: int, backend: str = "auto") -> None:
+        self.feed = Feed(source, names_of(network), min(batch_size, len(source)))
+        self.compiled = Compiled(network, get(backend), "evaluate")
+        self.entries = {n: self.compiled.entry(stream_types(network, source, n)) for n in self.feed.sizes()}
+
+    def run(self) -> dict[str, Any]:
+        """The loss, and each metric by name: numbers, or arrays."""
+        any_entry = next(iter(self.entries.values()))  # all have the same sums
+        self.compiled.reset(any_entry)
+        with closing(self.feed.epoch(0)) as batches:
+            for batch in batches:
+                self.compiled.launch(self.entries[len(batch)], batch.arrays)
+        return self.compiled.totals(any_entry)
+
+
+def evaluate(
+    network: Network, data: Any, split: str = "test", batch_size: int = 256, backend: str = "auto"
+) -> dict[str, Any]:
+    """The loss and the metrics of ``network`` over ``data``: the name of a data set (its ``split``), a dict
+    of arrays, or a source.
+
+    Where the description names no metrics, accuracy is measured for a cross entropy on class labels; there
+    ``"confusion_matrix"`` (rows: the true class) is given as well.  Raises `DataError` where data and network
+    do not fit.
+    """
+    if not network.description.losses:
+        raise SpecError(f"{network.name}: its description has no loss, so there is nothing to evaluate")
+    dataset = find(data) if isinstance(data, str) else None
+    if dataset is not None and split not in dataset.lengths:
+        raise DataError(f"{dataset.name} has no split {split!r}; it has {', '.join(dataset.lengths)}")
+    source = dataset.load(split) if dataset is not None else as_source(data)
+    check_streams(network, source.streams, "the data")
+    check_source(network, source, 1, "the data")
+    return Evaluation(measuring(network, source), source, batch_size, backend).run()
+
+
+def measuring(network: Network, source: Source) -> Network:
+    """The same network, parameters and all, with the metrics that an evaluation shows."""
+    view = copy.copy(network)
+    view.description = with_train(view.description)
+    name_metrics(view, source)
+    train = view.description.train
+    if any(m.kind == CONFUSION for m in train.metrics):
+        return view
+    node = next((x for x in view.description.losses if x.kind == "softmax_cross_entropy"), None)
+    if node is not None and dtype(source.streams[node.target].dtype).kind == "int":
+        added = MetricNode(CONFUSION, CONFUSION, METRICS[CONFUSION](), node.of, node.target, node.place)
+        options = replace(train, metrics=(*train.metrics, added))
+        view.description = replace(view.description, train=options)
+    return view

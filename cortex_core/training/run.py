@@ -1,0 +1,89 @@
+"""What a training leaves: a `Run` in memory, a folder on the disk."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import CheckpointError
+from cortex_core.network import Network
+from cortex_core.training.files import write_atomically
+from cortex_core.training.history import History
+
+LAST = "last.cortex"
+MODEL = "model.cortex"
+
+
+@dataclass
+class Run:
+    """A finished training.
+
+    ``network`` has the parameters of the best epoch (as model.cortex); ``metrics`` holds what was measured
+    last: "train", "validation" and "test" (the examples that nothing was chosen on, read once, at the end),
+    each a dict of numbers.  ``confusion`` is the matrix of the test (else of the validation) examples, rows
+    being the true class, whose names are ``classes``; None where there are no classes.
+    """
+
+    network: Network
+    path: Path
+    history: History
+    metrics: dict[str, dict[str, float]] = field(default_factory=dict)
+    confusion: np.ndarray | None = None
+    classes: tuple[str, ...] = ()
+    summary: dict[str, Any] = field(default_factory=dict)
+
+    def __repr__(self) -> str:
+        return f"<Run {self.network.name}: {len(self.history)} epochs, in {self.path}>"
+
+
+def new_folder(out: str | Path | None, name: str) -> Path:
+    """The folder of a new run: ``out``, else runs/NAME-YYYYMMDD-HHMMSS.  A run that lies there already is
+    moved aside."""
+    if out is None:
+        path = _unused(Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
+    else:
+        path = Path(out)
+    if path.exists() and not path.is_dir():
+        raise CheckpointError(f"{path} is a file; give a folder for the run")
+    if (path / LAST).exists():
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime((path / LAST).stat().st_mtime))
+        path.rename(_unused(path.with_name(f"{path.name}.before-{stamp}")))
+    return path
+
+
+def _unused(path: Path) -> Path:
+    """The path, numbered where something is there."""
+    numbered = (path.with_name(f"{path.name}-{n}") for n in range(1, 1000))
+    return next(p for p in (path, *numbered) if not p.exists())
+
+
+def run_folder(resume: str | Path) -> Path:
+    """The folder of a run that goes on: it, or its last.cortex, may be named."""
+    path = Path(resume)
+    folder = path.parent if path.name == LAST else path
+    if not (folder / LAST).is_file():
+        raise CheckpointError(f"{folder}: there is no {LAST} to resume from")
+    return folder
+
+
+def numbers(metrics: dict[str, Any]) -> dict[str, float]:
+    """Those of the metrics that are single numbers."""
+    return {name: float(value) for name, value in metrics.items() if np.ndim(value) == 0}
+
+
+def write_json(path: Path, data: dict[str, Any]) -> None:
+    """Writes plain data as JSON; a number that is not finite becomes null."""
+    write_atomically(path, (json.dumps(_finite(data), indent=2) + "\n").encode())
+
+
+def _finite(data: Any) -> Any:
+    if isinstance(data, dict):
+        return {k: _finite(v) for k, v in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_finite(v) for v in data]
+    return None if isinstance(data, float) and not np.isfinite(data) else data

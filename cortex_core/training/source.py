@@ -1,0 +1,168 @@
+"""Where examples come from: the protocol of data, arrays of the user's, and data sets by name.
+
+Core knows data sets only by their shape.  `find` asks the entry points of the group ``cortex.data``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any, Protocol, cast
+
+import numpy as np
+
+from cortex_compute.errors import DataError
+from cortex_core.registry import nearest
+
+Array = np.ndarray[Any, Any]
+GROUP = "cortex.data"
+
+
+class Stream(Protocol):
+    """What one stream of examples looks like: the shape of one example (without the batch axis) and its
+    dtype.
+
+    ``classes`` names the classes of a stream of labels, or is None.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> str: ...
+    @property
+    def classes(self) -> tuple[str, ...] | None: ...
+
+
+class Source(Protocol):
+    """Random access to examples, in any number of streams of equal length."""
+
+    @property
+    def streams(self) -> Mapping[str, Any]:
+        """name -> `Stream`"""
+
+    def __len__(self) -> int: ...
+
+    def gather(self, indices: Array, out: Mapping[str, Array], *, epoch: int = 0) -> None:
+        """Writes rows ``indices`` of each stream named in ``out`` into ``out[name][:len(indices)]``."""
+
+    def select(self, indices: Array) -> Source:
+        """The examples ``indices``, in that order."""
+
+
+class DataSet(Protocol):
+    """What an entry point of the group ``cortex.data`` names: streams and lengths of splits, known without
+    reading."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def streams(self) -> Mapping[str, Any]: ...
+    @property
+    def lengths(self) -> Mapping[str, int]: ...
+
+    def load(self, split: str) -> Source:
+        """The examples of a split ("train", "test")."""
+
+
+class ArrayStream:
+    """The `Stream` of an array."""
+
+    classes: tuple[str, ...] | None = None
+
+    def __init__(self, array: Array) -> None:
+        self.shape: tuple[int, ...] = array.shape[1:]
+        self.dtype = array.dtype.name
+
+
+class Arrays:
+    """A `Source` over arrays in memory: {name: array (examples, ...)}, all of one length.
+
+    Floats are served as float32, integers and booleans as int64; the numbers are not scaled.  Raises
+    `DataError` for other dtypes, unequal lengths, and numbers that are not finite.  An array that needs no
+    conversion is shared.
+    """
+
+    def __init__(self, arrays: Mapping[str, Any]) -> None:
+        if not arrays:
+            raise DataError("the data holds no arrays; expected a dict such as {'image': x, 'label': y}")
+        self.arrays = {str(name): _converted(str(name), value) for name, value in arrays.items()}
+        self.streams: Mapping[str, ArrayStream] = {n: ArrayStream(a) for n, a in self.arrays.items()}
+        lengths = {name: len(array) for name, array in self.arrays.items()}
+        if len(set(lengths.values())) > 1:
+            counts = ", ".join(f"{name!r} has {n}" for name, n in lengths.items())
+            raise DataError(f"the arrays of one data set need equally many examples, but {counts}")
+        self.rows = np.arange(next(iter(lengths.values())))
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def gather(self, indices: Array, out: Mapping[str, Array], *, epoch: int = 0) -> None:
+        """Copies rows; every epoch sees the same examples."""
+        rows = self.rows.take(indices)  # raises IndexError for a row that does not exist
+        for name, target in out.items():
+            self.arrays[name].take(rows, axis=0, out=target[: len(rows)], mode="clip")
+
+    def select(self, indices: Array) -> Arrays:
+        """Some of the examples, over the same memory."""
+        part = object.__new__(Arrays)
+        part.arrays, part.streams = self.arrays, self.streams
+        part.rows = self.rows.take(np.asarray(indices, np.intp))
+        return part
+
+
+def _converted(name: str, value: Any) -> Array:
+    try:
+        array = np.asarray(value)
+    except ValueError as error:
+        raise DataError(f"stream {name!r}: {error}") from None
+    if array.ndim == 0 or array.dtype.kind not in "fiub":
+        raise DataError(
+            f"stream {name!r}: found {array.dtype.name} of shape {array.shape}, expected an array "
+            "(examples, ...) of numbers"
+        )
+    with np.errstate(over="ignore"):  # what is too large for float32 is reported below
+        made = np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else np.int64)
+    # The sum tells without a mask of the whole array; only where it is not finite (or overflows) is one made.
+    if made.dtype == np.float32 and not np.isfinite(made.sum(dtype=np.float64)):
+        bad = np.flatnonzero(~np.isfinite(made))
+        if len(bad):
+            first = int(bad[0])
+            raise DataError(
+                f"stream {name!r}: example {first // math.prod(made.shape[1:])} holds {array.flat[first]}, "
+                "which is not finite in float32; fill or drop such examples before training"
+            )
+    return made
+
+
+@lru_cache(maxsize=1)
+def _entry_points() -> dict[str, Any]:
+    from importlib.metadata import entry_points
+
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def known() -> list[str]:
+    """The names of all data sets that are installed."""
+    return sorted(_entry_points())
+
+
+def find(name: str) -> DataSet:
+    """The data set of that name.  Reads no data.  Raises `DataError` for an unknown name."""
+    point = _entry_points().get(name)
+    if point is None:
+        names = ", ".join(known()) or "none: the package is not installed"
+        hint = nearest(name, known())
+        raise DataError(f"unknown data set {name!r}. {hint + ' ' if hint else ''}Known are {names}")
+    return cast(DataSet, point.load())
+
+
+def as_source(data: Any) -> Source:
+    """A dict of arrays as a source; a source as it is."""
+    if isinstance(data, Mapping):
+        return Arrays(data)
+    if all(hasattr(data, part) for part in ("streams", "gather", "select", "__len__")):
+        return cast(Source, data)
+    raise DataError(
+        f"data is a {type(data).__name__}; expected the name of a data set, a dict of arrays, or a source"
+    )

@@ -1,0 +1,181 @@
+"""`train`: from a description and data to a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from cortex_compute.backends import get, set_threads
+from cortex_compute.errors import CheckpointError, SpecError
+from cortex_core.network import Network, with_train
+from cortex_core.network import network as make_network
+from cortex_core.schedules import ReduceOnPlateau
+from cortex_core.spec import read
+from cortex_core.spec.write import to_yaml
+from cortex_core.training import checkpoint
+from cortex_core.training.callbacks import Best, Callback, Checkpoint, EarlyStopping, HistoryFile, Plateau
+from cortex_core.training.evaluate import CONFUSION, Evaluation, measuring
+from cortex_core.training.files import write_atomically
+from cortex_core.training.progress import Progress
+from cortex_core.training.run import LAST, MODEL, Run, new_folder, numbers, run_folder, write_json
+from cortex_core.training.setup import name_metrics, open_data, with_options
+from cortex_core.training.trainer import Trainer
+
+
+def train(
+    network: Any = None,
+    data: Any = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    out: str | Path | None = None,
+    resume: str | Path | None = None,
+    seed: int | None = None,
+    backend: str = "auto",
+    threads: int | None = None,
+    precision: str | None = None,
+    validation: Any = None,
+    progress: bool | Callback | None = None,
+    overrides: Sequence[str] = (),
+    callbacks: Sequence[Callback] = (),
+    checkpoint_seconds: float = 60.0,
+) -> Run:
+    """Trains a network and returns the `Run`.
+
+    ``network``: a description (dict or path of a YAML file), a .cortex file, or a `Network`, which is trained
+    in place: its parameters are the start, and at the end those of the best epoch.  The other arguments
+    override the options under ``train`` in the description.
+
+    ``data``: the name of a data set (its split "train" is trained on), a dict of arrays, or a source.
+    ``validation``: a fraction (the last rows of the data), the name of a split or of another data set, a dict
+    of arrays, or a source.  The best epoch is chosen by what early stopping monitors, else by the validation
+    loss, else by the training loss, never on the split "test" unless ``validation`` names it: that split is
+    read once, at the end. ``out``: the folder of the run.  ``resume``: the folder of a run that goes on, with
+    the same bits as if it had never stopped; then only ``epochs`` may differ.  ``progress``: False for
+    silence.  ``checkpoint_seconds``: how often the state is written within an epoch.
+
+    Raises a `CortexError` for anything wrong in the arguments, and where the loss stops being finite; Ctrl-C
+    raises `Interrupted`.  Both leave a last.cortex to go on from.
+    """
+    if threads is not None:
+        set_threads(threads)
+    get(backend)
+    changes = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "precision": precision}
+    if resume is None:
+        made = _fresh(network, data, validation, overrides, changes)
+    else:
+        made = _resumed(run_folder(resume), network, data, validation, overrides, changes)
+    found = open_data(made, data, validation)
+    name_metrics(made, found.train)
+    hooks = _hooks(made.description.train, callbacks, progress, checkpoint_seconds)
+    trainer = Trainer(made, found, hooks, backend)
+    if resume is None:
+        trainer.path = new_folder(out, made.name)
+        trainer.begin()
+    else:
+        trainer.path = run_folder(resume)
+        trainer.resume()
+    text = to_yaml(made.description.canonical)
+    write_atomically(trainer.path / "description.yaml", text.encode())
+    trainer.run()
+    return finish(trainer)
+
+
+def _fresh(
+    given: Any, data: Any, validation: Any, overrides: Sequence[str], changes: dict[str, Any]
+) -> Network:
+    """The network that a new training starts from, with the options that are really used."""
+    if given is None:
+        raise SpecError("train needs a network: a description, its file, or a .cortex file")
+    built = isinstance(given, Network) or str(given).endswith(".cortex")
+    made = make_network(given, () if built else overrides, changes["seed"])
+    rest = overrides if built else ()
+    made.description = with_options(made.description, data, validation, rest, **changes)
+    return made
+
+
+def _resumed(
+    folder: Path, given: Any, data: Any, validation: Any, overrides: Sequence[str], changes: dict[str, Any]
+) -> Network:
+    """The network of a run that goes on.  What is given beside it must say the same, but for the number of
+    epochs."""
+    header = checkpoint.header(folder / LAST)
+    stored = checkpoint.describe(header)
+    asked = stored
+    if isinstance(given, Network) or str(given).endswith(".cortex"):
+        asked = make_network(given).description
+    elif given is not None:
+        asked, overrides = read(given, overrides), ()
+    asked = with_options(asked, data, validation, overrides, **changes)
+    checkpoint.same_network(header, asked.canonical)
+    for name, now in asked.canonical["train"].items():
+        then = stored.canonical["train"][name]
+        if now != then and name != "epochs" and not (name == "metrics" and not now):
+            raise CheckpointError(
+                f"{folder}: train.{name} is {then!r} in this run, {now!r} now; a run goes on with its own "
+                "options (only epochs may differ). For other options train its model.cortex anew"
+            )
+    description = with_train(stored, epochs=asked.train.epochs)
+    if not isinstance(given, Network):
+        return Network(description)
+    given.description = description
+    return given
+
+
+def _hooks(
+    options: Any, given: Sequence[Callback], progress: Any, checkpoint_seconds: float
+) -> list[Callback]:
+    """All callbacks in the order in which they are called: those that decide, then those that write."""
+    hooks: list[Callback] = []
+    if isinstance(options.schedule, ReduceOnPlateau):
+        hooks.append(Plateau(options.schedule))
+    if options.early_stopping is not None:
+        hooks.append(EarlyStopping())
+    hooks += [Best(), *given, HistoryFile(), Checkpoint(checkpoint_seconds)]
+    if progress is not False:
+        hooks.append(progress if isinstance(progress, Callback) else Progress(bar=progress))
+    return hooks
+
+
+def finish(trainer: Trainer) -> Run:
+    """Puts the best parameters into the network, measures them on the test examples, and sums the run up."""
+    network, data = trainer.network, trainer.data
+    checkpoint.restore_model(trainer.path / MODEL, network)
+    best = next(c.state for c in trainer.callbacks if isinstance(c, Best))
+    row = trainer.history.rows[best["epoch"] - 1]
+    metrics = {"train": {n: row[n] for n in trainer.columns if not n.startswith("validation_")}}
+    if trainer.validation is not None:
+        metrics["validation"] = {n: row[f"validation_{n}"] for n in metrics["train"]}
+    run = Run(network, trainer.path, trainer.history, metrics)
+    test = data.test()
+    source = test if test is not None else data.validation
+    if source is not None:
+        view = measuring(network, source)
+        found = Evaluation(view, source, trainer.options.batch_size, trainer.backend).run()
+        if test is not None:
+            metrics["test"] = numbers(found)
+        run.confusion = found.get(CONFUSION)
+        if run.confusion is not None:
+            target = next(x.target for x in network.description.losses if x.kind == "softmax_cross_entropy")
+            run.classes = source.streams[target].classes or tuple(map(str, range(len(run.confusion))))
+    run.summary = _summary(trainer, run, best)
+    write_json(trainer.path / "summary.json", run.summary)
+    return run
+
+
+def _summary(trainer: Trainer, run: Run, best: dict[str, Any]) -> dict[str, Any]:
+    network = trainer.network
+    return {
+        "name": network.name,
+        "hash": network.description.hash,
+        "parameters": sum(slot.type.size for slot in network.slots.values()),
+        "backend": trainer.compiled.backend.name,
+        "epochs": trainer.epoch,
+        "steps": trainer.step,
+        "seconds": round(trainer.seconds, 3),
+        "stopped": trainer.stopping or None,
+        "best": {**best, "value": run.history.rows[best["epoch"] - 1][best["monitor"]]},
+        "metrics": run.metrics,
+        "confusion": None if run.confusion is None else run.confusion.tolist(),
+        "classes": list(run.classes),
+    }

@@ -1,0 +1,242 @@
+"""The training loop."""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from cortex_compute.backends import get
+from cortex_compute.errors import CheckpointError, CortexError
+from cortex_core.compiled import Compiled, Entry
+from cortex_core.network import KEY, Network
+from cortex_core.training import checkpoint
+from cortex_core.training.callbacks import Callback, Checkpoint, HistoryFile, Plateau
+from cortex_core.training.evaluate import Evaluation
+from cortex_core.training.feed import Batch, Feed
+from cortex_core.training.history import History
+from cortex_core.training.nonfinite import NonFiniteError, bad_parameter, explain
+from cortex_core.training.progress import Progress
+from cortex_core.training.run import LAST, numbers
+from cortex_core.training.setup import Data, names_of, stream_types
+from cortex_core.training.source import Source
+
+
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C ended a training between two steps; the message says how to go on."""
+
+
+class Trainer:
+    """A training that can be stopped after any step and goes on with the same bits.
+
+    ``epoch`` counts finished epochs, ``batch`` finished batches of the current one, ``samples`` all samples
+    so far. A callback may set ``stopping`` to a reason: then the training ends after the epoch.
+    """
+
+    def __init__(
+        self, network: Network, data: Data, callbacks: Sequence[Callback], backend: str = "auto"
+    ) -> None:
+        self.network, self.data, self.callbacks, self.backend = network, data, list(callbacks), backend
+        self.path = Path()
+        self.options = network.description.train
+        self.epochs: int = self.options.epochs
+        self.epoch = self.batch = 0
+        self.elapsed, self._began = 0.0, time.monotonic()
+        self.stopping = ""
+        self.history = History()
+        self.feed = Feed(data.train, names_of(network), self.options.batch_size, self.options.seed)
+        self.compiled = Compiled(network, get(backend), "train")
+        self.entries = {n: self._entry(data.train, n) for n in self.feed.sizes()}
+        size = self.options.batch_size
+        self.validation: Evaluation | None = None
+        if data.validation is not None:
+            self.validation = Evaluation(network, data.validation, size, backend)
+        self._interrupted = False
+        self._plateau = next((c for c in self.callbacks if isinstance(c, Plateau)), None)
+        self._step_hooks = [c.step for c in self.callbacks if type(c).step is not Callback.step]
+
+    def _entry(self, source: Source, size: int) -> Entry:
+        return self.compiled.entry(stream_types(self.network, source, size))
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in an epoch."""
+        return len(self.feed)
+
+    @property
+    def step(self) -> int:
+        """Finished steps of this training."""
+        return self.epoch * self.steps_per_epoch + self.batch
+
+    @property
+    def samples(self) -> int:
+        """Samples seen so far."""
+        count = len(self.data.train)
+        return self.epoch * count + min(self.batch * self.feed.batch_size, count)
+
+    @property
+    def total_samples(self) -> int:
+        """Samples in all epochs."""
+        return self.epochs * len(self.data.train)
+
+    @property
+    def columns(self) -> list[str]:
+        """What is measured in each epoch: the columns of the history that can be monitored."""
+        names = list(numbers(self.totals()))
+        return names + ([f"validation_{n}" for n in names] if self.validation is not None else [])
+
+    @property
+    def seconds(self) -> float:
+        """Time spent in this training, before a resume too."""
+        return self.elapsed + time.monotonic() - self._began
+
+    def totals(self) -> dict[str, Any]:
+        """Loss and metrics over the samples of the current epoch so far."""
+        return self.compiled.totals(next(iter(self.entries.values())))
+
+    def rate(self) -> float:
+        """The learning rate of the next step."""
+        base: float = self.options.optimizer.learning_rate
+        schedule = self.options.schedule
+        if schedule is None:
+            return base
+        spans = (self.steps_per_epoch, self.steps_per_epoch * self.epochs)
+        state = {} if self._plateau is None else {"state": self._plateau.state}
+        rate: float = schedule.rate(base, self.step, *spans, **state)
+        return rate
+
+    def begin(self) -> None:
+        """The state before the first step: no moments, the random key of the seed."""
+        store = self.network.store
+        with store.lock:
+            for name in store.types:
+                if "/" in name and name.startswith("segment("):
+                    store.array(name).fill(0)
+            store.array(KEY)[...] = (self.options.seed, 0)
+        self.network.step = 0
+
+    def resume(self) -> None:
+        """The state that last.cortex holds."""
+        run = checkpoint.restore(self.path / LAST, self.network, self._sums())
+        if run["examples"] != len(self.data.train):
+            raise CheckpointError(
+                f"{self.path / LAST} was trained on {run['examples']} examples, the data now has "
+                f"{len(self.data.train)}"
+            )
+        self.network.step = run["step"]
+        self.epoch, self.batch, self.elapsed = run["epoch"], run["batch"], run["seconds"]
+        self.history = History(run["history"])
+        for callback, state in zip(self._stateful(), run["callbacks"]):
+            callback.state = state
+
+    def save(self) -> None:
+        """Writes last.cortex: the state between two steps.  A state that is not finite is not written."""
+        bad = bad_parameter(self.network)
+        if bad is not None:
+            raise NonFiniteError(
+                f"epoch {self.epoch + 1}, step {self.step}: parameter {bad!r} is not finite any more; "
+                f"{self.path / LAST} holds the last good state. Try a smaller learning_rate, or clip_norm"
+            )
+        run = {
+            "step": self.network.step,
+            "epoch": self.epoch,
+            "batch": self.batch,
+            "seconds": self.seconds,
+            "examples": len(self.data.train),
+            "history": self.history.rows,
+            "callbacks": [c.state for c in self._stateful()],
+        }
+        checkpoint.save_state(self.path / LAST, self.network, run, self._sums())
+
+    def _stateful(self) -> list[Callback]:
+        return [c for c in self.callbacks if not isinstance(c, (Progress, Checkpoint, HistoryFile))]
+
+    def _sums(self) -> list[str]:
+        step = next(iter(self.entries.values())).step
+        assert step is not None
+        return list(step.accumulators.states)
+
+    def run(self) -> None:
+        """Trains until the last epoch, or until something stops it."""
+        error: BaseException | None = None
+        self._began = time.monotonic()
+        with self._ctrl_c():
+            try:
+                for callback in self.callbacks:
+                    callback.start(self)
+                while self.epoch < self.epochs and not self.stopping:
+                    self._epoch()
+                    self._look_for_ctrl_c()
+            except (CortexError, Interrupted) as raised:
+                error = raised
+                raise
+            finally:
+                with ExitStack() as stops:  # each is called, also where one of them fails
+                    for callback in reversed(self.callbacks):
+                        stops.callback(callback.stop, self, error)
+
+    def _epoch(self) -> None:
+        began = time.monotonic()
+        first = self.samples
+        if self.batch == 0:
+            self.compiled.reset(next(iter(self.entries.values())))
+        with closing(self.feed.epoch(self.epoch, self.batch)) as batches:
+            for batch in batches:
+                self._step(batch)
+                for hook in self._step_hooks:
+                    hook(self)
+                if self._interrupted:
+                    self._look_for_ctrl_c()
+        seconds = time.monotonic() - began
+        row = {"epoch": self.epoch + 1, "step": self.step, "learning_rate": self._rate}
+        row |= numbers(self.totals())
+        speed = (self.samples - first) / max(seconds, 1e-9)
+        if self.validation is not None:
+            row |= {f"validation_{name}": value for name, value in numbers(self.validation.run()).items()}
+        self.history.append({**row, "seconds": round(seconds, 3), "samples_per_second": round(speed, 1)})
+        self.epoch, self.batch = self.epoch + 1, 0
+        for callback in self.callbacks:
+            callback.epoch(self)
+
+    def _step(self, batch: Batch) -> None:
+        entry = self.entries[len(batch)]
+        skipped = entry.program.skipped
+        self._rate = self.rate()
+        self.compiled.set_scalars(entry, self._rate)
+        self.compiled.launch(entry, batch.arrays)
+        if entry.program.skipped != skipped:
+            raise self._explained(batch)
+        self.batch += 1
+
+    def _explained(self, batch: Batch) -> CortexError:
+        self.network.store.array(KEY)[1] -= 1  # the only thing that a failed step changes
+        return explain(self.network, batch, f"epoch {self.epoch + 1}, step {self.step + 1}")
+
+    @contextmanager
+    def _ctrl_c(self) -> Iterator[None]:
+        """The first Ctrl-C lets the current step end; the second one does not wait."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def on_signal(number: int, frame: Any) -> None:
+            if self._interrupted:
+                raise KeyboardInterrupt
+            self._interrupted = True
+
+        before = signal.signal(signal.SIGINT, on_signal)
+        try:
+            yield
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _look_for_ctrl_c(self) -> None:
+        if self._interrupted:
+            raise Interrupted(
+                f"stopped in epoch {self.epoch + 1} of {self.epochs}, after step {self.step}; "
+                f"go on with --resume {self.path}"
+            )
