@@ -52,12 +52,13 @@ def compute(primitive: Primitive, *arrays: np.ndarray) -> Any:
 def allocated(primitive: Primitive, *arrays: np.ndarray) -> int:
     """The most bytes that a run held beyond what was held before."""
     run, _ = bound(primitive, *arrays)
-    run()
-    tracemalloc.start()
-    try:
-        before, _ = tracemalloc.get_traced_memory()
-        tracemalloc.reset_peak()
+    with STREAM.active():
         run()
-        return tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
+        tracemalloc.start()
+        try:
+            before, _ = tracemalloc.get_traced_memory()
+            tracemalloc.reset_peak()
+            run()
+            return tracemalloc.get_traced_memory()[1] - before
+        finally:
+            tracemalloc.stop()
