@@ -212,7 +212,7 @@ def softmax_cross_entropy(rng: Rng) -> Made:
 
 @cases("loss", "binary_cross_entropy")
 def binary_cross_entropy(rng: Rng) -> Made:
-    x, p, t = 3 * rng.normal(size=(4, 2)), rng.uniform(0.05, 0.95, (4, 2)), rng.uniform(size=(4, 2))
+    x, p, t = 3 * rng.normal(size=(4, 2)), rng.uniform(0.1, 0.9, (4, 2)), rng.uniform(size=(4, 2))
     options = {"positive_weight": 3.0, "label_smoothing": 0.2}
     yield of_loss("probabilities", loss("binary_cross_entropy"), p, t)
     yield of_loss("probabilities, weighted", loss("binary_cross_entropy", **options), p, t)

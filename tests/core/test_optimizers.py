@@ -89,7 +89,7 @@ def test_twenty_steps_are_pytorchs(ours: Any, name: str, options: dict[str, Any]
     np.testing.assert_allclose(run(ours, rate), p.detach().numpy(), rtol=1e-12)
 
 
-# Elements 0, 3 and 6 as PyTorch 2.13 gave them, case by case, so that the test bites where it is not installed.
+# Elements 0, 3 and 6 of each case as PyTorch 2.13 gave them, for where it is not installed.
 KNOWN = [
     [-1.17499116953, 0.0365711775589, 1.38670510917],
     [0.23219351021, -0.113336376319, -2.09222718291],

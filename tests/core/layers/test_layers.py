@@ -1,0 +1,327 @@
+"""What each layer computes, and what it says of shapes that do not suit it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cortex_compute.errors import DTypeError, ShapeError
+from cortex_core.registry import LAYERS
+from tests.core.layers.use import Used
+
+rng = np.random.default_rng(3)
+
+
+def layer(name: str, **fields: Any) -> Any:
+    return LAYERS[name](**fields)
+
+
+def images(*shape: int) -> np.ndarray:
+    return np.random.default_rng(5).normal(size=shape)
+
+
+def test_dense_is_a_product_over_the_last_axis() -> None:
+    x, w, b = rng.normal(size=(2, 3, 4)), rng.normal(size=(4, 5)), rng.normal(size=5)
+    plain = Used(layer("dense", units=5), x, values={"kernel": w, "bias": b})
+    np.testing.assert_allclose(plain.y, np.einsum("bti,io->bto", x, w) + b, rtol=1e-13)
+    bent = Used(layer("dense", units=5, activation="relu", use_bias=False), x[:, 0], values={"kernel": w})
+    np.testing.assert_allclose(bent.y, np.maximum(x[:, 0] @ w, 0), rtol=1e-13)
+    assert list(bent.parameters) == ["kernel"]
+
+
+def test_dense_needs_an_axis_beside_the_batch() -> None:
+    with pytest.raises(ShapeError, match=r"the input is \(\): dense needs at least one axis"):
+        Used(layer("dense", units=5, kernel_initializer="ones"), np.zeros(4))
+
+
+def convolved(x: np.ndarray, w: np.ndarray, stride: int, pad: tuple[int, int], dilation: int) -> np.ndarray:
+    """A convolution of (B, H, W, C) by loops, equal on both axes."""
+    x = np.pad(x, ((0, 0), pad, pad, (0, 0)))
+    k = w.shape[0]
+    n = [(s - (k - 1) * dilation - 1) // stride + 1 for s in x.shape[1:3]]
+    y = np.zeros((len(x), *n, w.shape[-1]))
+    for i, j, a, b in itertools.product(range(n[0]), range(n[1]), range(k), range(k)):
+        y[:, i, j] += x[:, i * stride + a * dilation, j * stride + b * dilation] @ w[a, b]
+    return y
+
+
+@pytest.mark.parametrize(
+    ("size", "kernel", "stride", "padding", "dilation", "pad"),
+    [
+        (5, 3, 1, "valid", 1, (0, 0)),
+        (5, 3, 1, "same", 1, (1, 1)),
+        (5, 2, 2, "same", 1, (0, 1)),  # 3 windows need 6 elements: the surplus goes behind
+        (6, 3, 2, "same", 1, (0, 1)),
+        (5, 4, 1, "same", 1, (1, 2)),
+        (7, 3, 1, "same", 2, (2, 2)),
+        (4, 1, 2, "same", 1, (0, 0)),  # nothing to add, though the last element is left out
+        (5, 3, 2, 2, 1, (2, 2)),
+        (5, 3, 1, [[2, 0], [2, 0]], 1, (2, 0)),
+    ],
+)
+def test_conv2d(
+    size: int, kernel: int, stride: int, padding: Any, dilation: int, pad: tuple[int, int]
+) -> None:
+    x, w = images(2, size, size, 3), rng.normal(size=(kernel, kernel, 3, 4))
+    fields = {"kernel": kernel, "stride": stride, "padding": padding, "dilation": dilation}
+    conv = layer("conv2d", filters=4, **fields)
+    y = Used(conv, x, values={"kernel": w, "bias": np.arange(4.0)}).y
+    np.testing.assert_allclose(
+        y, convolved(x, w, stride, pad, dilation) + np.arange(4), rtol=1e-12, atol=1e-12
+    )
+    if padding == "same":
+        assert y.shape == (2, -(-size // stride), -(-size // stride), 4)
+
+
+def test_conv1d_in_groups_keeps_the_channels_apart() -> None:
+    x, w = images(2, 6, 4), rng.normal(size=(3, 2, 6))
+    y = Used(layer("conv1d", filters=6, kernel=3, groups=2, use_bias=False), x, values={"kernel": w}).y
+    halves = [
+        sum(x[:, k : k + 4, 2 * g : 2 * g + 2] @ w[k, :, 3 * g : 3 * g + 3] for k in range(3)) for g in (0, 1)
+    ]
+    np.testing.assert_allclose(y, np.concatenate(halves, -1), rtol=1e-12, atol=1e-12)
+
+
+def test_conv_says_what_is_wrong() -> None:
+    conv = layer("conv2d", filters=4, kernel=5, kernel_initializer="ones")
+    with pytest.raises(ShapeError, match=r"the input is \(784,\): conv2d needs \(height, width, channels\)"):
+        Used(conv, np.zeros((2, 784)))
+    with pytest.raises(ShapeError, match=r"the input is \(4, 9, 1\): conv2d has a window of \(5, 5\)"):
+        Used(conv, np.zeros((2, 4, 9, 1)))
+    grouped = layer("conv2d", filters=4, kernel=1, groups=2)
+    with pytest.raises(ShapeError, match="conv2d cannot split 3 channels into 2 groups"):
+        Used(grouped, np.zeros((2, 4, 9, 3)))
+
+
+def windows(x: np.ndarray, size: int, stride: int, pad: tuple[int, int], f: Any) -> np.ndarray:
+    """``f`` over each window of (B, H, W, C); what pads is NaN."""
+    x = np.pad(x, ((0, 0), pad, pad, (0, 0)), constant_values=np.nan)
+    n = [(s - size) // stride + 1 for s in x.shape[1:3]]
+    y = np.zeros((len(x), *n, x.shape[-1]))
+    for i, j in itertools.product(range(n[0]), range(n[1])):
+        y[:, i, j] = f(x[:, i * stride : i * stride + size, j * stride : j * stride + size], axis=(1, 2))
+    return y
+
+
+@pytest.mark.parametrize(
+    ("fields", "stride", "pad"),
+    [
+        ({"size": 2}, 2, (0, 0)),
+        ({"size": 3, "stride": 2, "padding": "same"}, 2, (1, 1)),
+        ({"size": 2, "stride": 2, "padding": "same"}, 2, (0, 1)),
+        ({"size": 2, "stride": 1, "padding": 1}, 1, (1, 1)),
+    ],
+)
+def test_pooling_over_windows(fields: dict[str, Any], stride: int, pad: tuple[int, int]) -> None:
+    x = images(2, 5, 5, 3)
+    for name, f in (("max_pool2d", np.nanmax), ("avg_pool2d", np.nanmean)):
+        wanted = windows(x, fields["size"], stride, pad, f)
+        np.testing.assert_allclose(Used(layer(name, **fields), x).y, wanted, rtol=1e-13)
+
+
+def test_pooling_of_sequences_and_over_everything() -> None:
+    x = images(2, 6, 3)
+    np.testing.assert_array_equal(Used(layer("max_pool1d", size=3), x).y, x.reshape(2, 2, 3, 3).max(2))
+    np.testing.assert_allclose(Used(layer("avg_pool1d", size=2), x).y, x.reshape(2, 3, 2, 3).mean(2))
+    np.testing.assert_array_equal(Used(layer("global_max_pool1d"), x).y, x.max(1))
+    np.testing.assert_allclose(Used(layer("global_avg_pool1d"), x).y, x.mean(1))
+    square = images(2, 3, 4, 5)
+    np.testing.assert_array_equal(Used(layer("global_max_pool2d"), square).y, square.max((1, 2)))
+    np.testing.assert_allclose(Used(layer("global_avg_pool2d"), square).y, square.mean((1, 2)))
+    with pytest.raises(ShapeError, match=r"\(6, 3\): global_avg_pool2d needs \(height, width, channels\)"):
+        Used(layer("global_avg_pool2d"), x)
+    with pytest.raises(ShapeError, match=r"\(3, 4, 5\): max_pool1d needs \(length, channels\)"):
+        Used(layer("max_pool1d", size=2), square)
+
+
+def test_batch_norm_in_training() -> None:
+    x = 3 + 2 * images(4, 3, 3, 2)
+    used = Used(layer("batch_norm", momentum=0.8, epsilon=1e-3), x, values={"scale": np.array([2.0, -1.0])})
+    mean, variance = x.mean((0, 1, 2)), x.var((0, 1, 2))
+    np.testing.assert_allclose(
+        used.y, (x - mean) / np.sqrt(variance + 1e-3) * [2, -1], rtol=1e-10, atol=1e-12
+    )
+    np.testing.assert_allclose(used.updates["moving_mean"].numpy(), 0.2 * mean)
+    unbiased = x.var((0, 1, 2), ddof=1)
+    np.testing.assert_allclose(used.updates["moving_variance"].numpy(), 0.8 + 0.2 * unbiased)
+
+
+def test_batch_norm_in_prediction_uses_the_moving_statistics_and_changes_nothing() -> None:
+    x = images(4, 3)
+    values = {"moving_mean": np.array([1.0, 2, 3]), "moving_variance": np.array([4.0, 1, 9])}
+    used = Used(layer("batch_norm", epsilon=1e-9), x, training=False, values=values)
+    np.testing.assert_allclose(used.y, (x - [1, 2, 3]) / [2, 1, 3], rtol=1e-8)
+    assert used.updates == {}
+
+
+def test_batch_norm_without_scale_and_center_and_of_one_sample() -> None:
+    x = images(1, 4)
+    used = Used(layer("batch_norm", scale=False, center=False), x)
+    assert list(used.parameters) == ["moving_mean", "moving_variance"]
+    assert not used.y.any()
+    assert np.isfinite(used.updates["moving_variance"].numpy()).all()
+
+
+def test_layer_norm() -> None:
+    x = images(2, 3, 8)
+    used = Used(layer("layer_norm", epsilon=1e-3), x, values={"shift": np.arange(8.0)})
+    wanted = (x - x.mean(-1, keepdims=True)) / np.sqrt(x.var(-1, keepdims=True) + 1e-3) + np.arange(8)
+    np.testing.assert_allclose(used.y, wanted, rtol=1e-12, atol=1e-12)
+    with pytest.raises(ShapeError, match="layer_norm needs at least one axis"):
+        Used(layer("layer_norm"), np.zeros(3))
+
+
+def test_dropout_drops_a_share_and_keeps_the_mean() -> None:
+    x = np.ones((200, 100))
+    y = Used(layer("dropout", rate=0.3), x).y
+    keep = round(0.7 * 65536) / 65536  # what the draws give, and so what must be divided by
+    assert set(np.unique(y)) == {0.0, 1 / keep}
+    assert abs((y == 0).mean() - 0.3) < 4 * np.sqrt(0.21 / 20000)
+
+
+def test_dropout_repeats_by_key_and_path_and_rests_in_prediction() -> None:
+    x = images(8, 8)
+    drop = layer("dropout", rate=0.5)
+    y = Used(drop, x).y
+    np.testing.assert_array_equal(y, Used(drop, x).y)
+    assert (Used(drop, x, path="other").y != y).any()
+    assert (Used(drop, x, key=(0, 1)).y != y).any()
+    assert (Used(drop, x, key=(1, 0)).y != y).any()
+    np.testing.assert_array_equal(Used(drop, x, training=False).y, x)
+    np.testing.assert_array_equal(Used(layer("dropout", rate=0), x).y, x)
+
+
+def test_dropout_of_nearly_everything_stays_finite() -> None:
+    y = Used(layer("dropout", rate=1 - 1e-9), np.ones((3, 3))).y
+    assert not y.any()
+
+
+def test_dropout_gradient_goes_where_the_mask_was() -> None:
+    used = Used(layer("dropout", rate=0.5), images(6, 6))
+    used.output.sum().backward()
+    np.testing.assert_array_equal(used.inputs[0].grad.numpy() != 0, used.y != 0)
+
+
+def test_embedding_takes_rows() -> None:
+    table = rng.normal(size=(5, 3))
+    ids = np.array([[0, 4], [2, 2]])
+    used = Used(layer("embedding", tokens=5, units=3), ids.astype(np.int32), values={"table": table})
+    np.testing.assert_array_equal(used.y, table[ids])
+
+
+def test_embedding_needs_whole_numbers() -> None:
+    with pytest.raises(DTypeError):
+        Used(layer("embedding", tokens=5, units=3), np.zeros((2, 2)))
+
+
+def test_merging() -> None:
+    a, b, c = (images(2, 3) + i for i in range(3))
+    np.testing.assert_allclose(Used(layer("add"), a, b, c).y, a + b + c)
+    np.testing.assert_allclose(Used(layer("multiply"), a, b, c).y, a * b * c)
+    wide = images(2, 5)
+    np.testing.assert_array_equal(Used(layer("concatenate"), a, wide).y, np.concatenate([a, wide], 1))
+    deep = images(2, 3, 4)
+    joined = Used(layer("concatenate", axis=1), deep, deep[:, :1]).y
+    np.testing.assert_array_equal(joined, np.concatenate([deep, deep[:, :1]], 1))
+
+
+@pytest.mark.parametrize("name", ["add", "multiply"])
+def test_merging_names_both_shapes(name: str) -> None:
+    x, y = np.zeros((2, 32, 32, 16)), np.zeros((2, 16, 16, 32))
+    with pytest.raises(ShapeError) as caught:
+        Used(layer(name), x, y)
+    shapes = "input 0 is (32, 32, 16), input 1 is (16, 16, 32)"
+    assert str(caught.value) == f"{shapes}: {name} needs equal shapes"
+    assert caught.value.reason == f"{name} needs equal shapes"
+
+
+def test_merging_does_not_broadcast() -> None:
+    with pytest.raises(ShapeError, match="add needs equal shapes"):
+        Used(layer("add"), np.zeros((2, 3)), np.zeros((2, 1)))
+
+
+def test_concatenate_says_what_is_wrong() -> None:
+    with pytest.raises(
+        ShapeError, match=r"input 1 is \(4, 3\): concatenate needs shapes that differ on axis -1"
+    ):
+        Used(layer("concatenate"), np.zeros((2, 3, 3)), np.zeros((2, 4, 3)))
+    with pytest.raises(ShapeError, match=r"concatenate has no axis 2"):
+        Used(layer("concatenate", axis=2), np.zeros((2, 3)), np.zeros((2, 3)))
+    with pytest.raises(ShapeError, match="concatenate"):
+        Used(layer("concatenate"), np.zeros((2, 3, 3)), np.zeros((2, 3)))
+
+
+def test_shapes() -> None:
+    x = images(2, 3, 4, 5)
+    np.testing.assert_array_equal(Used(layer("flatten"), x).y, x.reshape(2, 60))
+    np.testing.assert_array_equal(Used(layer("flatten"), x[:, 0, 0, 0]).y, x[:, 0, 0, :1])
+    np.testing.assert_array_equal(Used(layer("reshape", shape=[6, -1]), x).y, x.reshape(2, 6, 10))
+    np.testing.assert_array_equal(Used(layer("reshape", shape=60), x).y, x.reshape(2, 60))
+    np.testing.assert_array_equal(Used(layer("permute", axes=[3, 1, 2]), x).y, x.transpose(0, 3, 1, 2))
+
+
+def test_shapes_that_do_not_fit() -> None:
+    x = np.zeros((2, 3, 4))
+    with pytest.raises(
+        ShapeError, match=r"the input is \(3, 4\): reshape cannot make \(5, -1\) of 12 elements"
+    ):
+        Used(layer("reshape", shape=[5, -1]), x)
+    with pytest.raises(ShapeError, match="of 12 elements"):
+        Used(layer("reshape", shape=[5, 2]), x)
+    with pytest.raises(ShapeError, match=r"permute to \[3, 1, 2\] needs 3 axes"):
+        Used(layer("permute", axes=[3, 1, 2]), x)
+
+
+@pytest.mark.parametrize(
+    "name", ["flatten", "add", "dense", "conv2d", "batch_norm", "max_pool2d", "embedding"]
+)
+def test_an_empty_batch(name: str) -> None:
+    fields = {
+        "dense": {"units": 2, "kernel_initializer": "ones"},
+        "conv2d": {"filters": 2, "kernel": 2, "kernel_initializer": "ones"},
+        "max_pool2d": {"size": 2},
+        "embedding": {"tokens": 3, "units": 2},
+    }.get(name, {})
+    x = np.zeros((0, 4, 4, 2), int if name == "embedding" else float)
+    inputs = (x, x) if name == "add" else (x,)
+    assert len(Used(layer(name, **fields), *inputs, training=False).y) == 0
+
+
+@pytest.mark.peers
+def test_batch_norm_over_three_steps_is_pytorchs() -> None:
+    torch = pytest.importorskip("torch")
+    peer = torch.nn.BatchNorm2d(3, momentum=0.1, dtype=torch.float64)
+    moving = {"moving_mean": np.zeros(3), "moving_variance": np.ones(3)}
+    for step in range(3):
+        x = np.random.default_rng(step).normal(step, 2, size=(4, 5, 5, 3))
+        theirs = peer(torch.tensor(x).permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        used = Used(layer("batch_norm"), x, values=moving)
+        np.testing.assert_allclose(used.y, theirs.detach().numpy(), rtol=1e-9, atol=1e-12)
+        moving = {name: value.numpy() for name, value in used.updates.items()}
+    np.testing.assert_allclose(moving["moving_mean"], peer.running_mean.numpy(), rtol=1e-12)
+    np.testing.assert_allclose(moving["moving_variance"], peer.running_var.numpy(), rtol=1e-12)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize(
+    ("stride", "padding", "dilation", "groups"), [(1, 0, 1, 1), (2, 1, 1, 2), (1, 2, 2, 1)]
+)
+def test_conv2d_and_its_gradients_are_pytorchs(stride: int, padding: int, dilation: int, groups: int) -> None:
+    torch = pytest.importorskip("torch")
+    x, w = images(2, 7, 6, 4), rng.normal(size=(3, 3, 4 // groups, 4))
+    fields = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    used = Used(layer("conv2d", filters=4, kernel=3, use_bias=False, **fields), x, values={"kernel": w})
+    tx = torch.tensor(x.transpose(0, 3, 1, 2).copy(), requires_grad=True)
+    tw = torch.tensor(w.transpose(3, 2, 0, 1).copy(), requires_grad=True)
+    theirs = torch.nn.functional.conv2d(tx, tw, **fields)
+    np.testing.assert_allclose(used.y, theirs.detach().numpy().transpose(0, 2, 3, 1), rtol=1e-10, atol=1e-12)
+    (theirs**2).sum().backward()
+    (used.output * used.output).sum().backward()
+    for ours, peer in (
+        (used.inputs[0].grad, tx.grad.numpy().transpose(0, 2, 3, 1)),
+        (used.parameters["kernel"].grad, tw.grad.numpy().transpose(2, 3, 1, 0)),
+    ):
+        np.testing.assert_allclose(ours.numpy(), peer, rtol=1e-9, atol=1e-10)
