@@ -41,13 +41,15 @@ def read_blocks(node: Node | None, problems: Problems) -> dict[str, Block]:
     if not isinstance(node.value, dict):
         problems.at(node, "this is no mapping", "expected names and their blocks")
         return {}
-    return {name: _read_block(name, inner, problems) for name, inner in node.value.items()}
+    for name in node.value:
+        if name in LAYERS:
+            problems.at_key(node, name, f"'{name}' is a layer already", "expected another name")
+    blocks = {name: _read_block(name, inner, problems) for name, inner in node.value.items()}
+    return {name: block for name, block in blocks.items() if name not in LAYERS}
 
 
 def _read_block(name: str, node: Node, problems: Problems) -> Block:
     block = Block(name, node)
-    if name in LAYERS:
-        problems.at_key(node.parent or node, name, f"'{name}' is a layer already", "expected another name")
     if not isinstance(node.value, dict):
         problems.at(node, "this is no mapping", "expected parameters and layers")
         return block
@@ -63,7 +65,7 @@ def _read_block(name: str, node: Node, problems: Problems) -> Block:
     elif layers is not None:
         problems.at(layers, "this is no list of layers", "expected one layer at least")
     elif not problems:
-        problems.add(node.place(), "'layers' is missing", "expected a list of layers")
+        problems.at_key(node.parent or node, name, "'layers' is missing", "expected a list of layers")
     return block
 
 

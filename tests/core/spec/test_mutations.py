@@ -151,7 +151,8 @@ def retype(text: str, pair: Pair) -> Mutation:
     node = pair.value
     if isinstance(node, yaml.ScalarNode) or node.flow_style:
         lines = {pair.key.start_mark.line + 1} | gone(text, pair)
-        return cut(text, node.start_mark.index, node.end_mark.index, "[[]]"), lines, True
+        wrong = None if pair.inside[-1:] == ("parameters",) else True
+        return cut(text, node.start_mark.index, node.end_mark.index, "[[]]"), lines, wrong
     return text, set(), None
 
 
