@@ -19,9 +19,9 @@ from cortex_compute.numpy_backend import depthwise
 from cortex_compute.numpy_backend.backend import kernel, offers
 from cortex_compute.numpy_backend.elementwise import BANDWIDTH, sequence
 from cortex_compute.numpy_backend.matrix import PEAK
-from cortex_compute.numpy_backend.memory import carve, scratch_size
+from cortex_compute.numpy_backend.memory import carve, row_major, scratch_size
 from cortex_compute.numpy_backend.pointwise import bind, workspace_size
-from cortex_compute.numpy_backend.windows import Call, Index, Way, row_major, taps, tiles
+from cortex_compute.numpy_backend.windows import Call, Index, Way, taps, tiles
 from cortex_compute.primitives.convolution import Conv, ConvInputGrad, ConvKernelGrad, Convolution
 from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_compute.types import TensorType

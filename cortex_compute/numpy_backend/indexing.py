@@ -15,7 +15,7 @@ import numpy as np
 
 from cortex_compute.numpy_backend.backend import kernel, offers
 from cortex_compute.numpy_backend.elementwise import BANDWIDTH, sequence
-from cortex_compute.numpy_backend.memory import carve, scratch_size
+from cortex_compute.numpy_backend.memory import Dense, carve, copied, row_major, scratch_size
 from cortex_compute.numpy_backend.pointwise import BLOCK, block_slices
 from cortex_compute.primitives.indexing import (
     Concatenate,
@@ -30,45 +30,16 @@ from cortex_compute.primitives.indexing import (
     TopK,
 )
 from cortex_compute.protocol import Offer, Operand, Refusal
-from cortex_compute.types import TensorType, bool_, contiguous_strides, int64
+from cortex_compute.types import TensorType, bool_, int64
 
 ADD_AT = 1.5e-9  # seconds for one element of a scatter, of one core
 Call = Callable[[], Any]
 Shape = tuple[int, int, int]
 
 
-def row_major(operand: Operand) -> bool:
-    """Whether the elements lie one after the other, so that a reshape is a view."""
-    (shape, _), strides = operand.type, operand.layout.strides
-    if strides is None or 0 in shape:
-        return True
-    return all(n == 1 or s == d for n, s, d in zip(shape, strides, contiguous_strides(shape)))
-
-
 def outer_inner(shape: tuple[int, ...], axis: int) -> tuple[int, int]:
     """Number of elements before and after ``axis``."""
     return math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
-
-
-def copied(calls: list[Call], source: np.ndarray, memory: np.ndarray) -> np.ndarray:
-    """``memory``, with a call added that copies ``source`` there."""
-    calls.append(partial(np.copyto, memory, source))
-    return memory
-
-
-class Dense:
-    """Row-major copies of those operands that do not lie so: what they need, and the arrays when binding."""
-
-    def __init__(self, operands: Sequence[Operand]) -> None:
-        self.strided = [not row_major(o) for o in operands]
-        self.scratch = [o.type for o, strided in zip(operands, self.strided) if strided]
-
-    def arrays(
-        self, calls: list[Call], inputs: Sequence[Any], scratch: Sequence[np.ndarray]
-    ) -> list[np.ndarray]:
-        """The inputs, or their copies in ``scratch``; calls that make these are added."""
-        spare = iter(scratch)
-        return [copied(calls, a, next(spare)) if strided else a for a, strided in zip(inputs, self.strided)]
 
 
 @offers(Gather)

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cortex_compute.primitives.windows import Padding
-from cortex_compute.protocol import Operand
-from cortex_compute.types import TensorType, contiguous_strides
+from cortex_compute.types import TensorType
 
 Index = tuple[slice, ...]
 Call = Callable[[], Any]
@@ -65,8 +64,3 @@ def tiles(images: int, rows: int, row_bytes: int, limit: int) -> list[tuple[slic
     count = -(-images * image_bytes // limit)
     step = -(-images // count)
     return [(slice(i, min(i + step, images)), slice(0, rows)) for i in range(0, images, step)]
-
-
-def row_major(operand: Operand) -> bool:
-    """Whether the operand lies row-major, so that its axes can be joined without a copy."""
-    return operand.layout.strides in (None, contiguous_strides(operand.type.shape))
