@@ -126,7 +126,7 @@ class Program:
     def bind(self) -> None:
         """Builds the kernels and fixes their memory; done before the first run, and after the arena has grown."""
         self._buffers[ARENA] = self.store.arena.buffer
-        with np.errstate(all="ignore"):
+        with self.stream.active():
             self._calls = [
                 instruction.offer.build().bind(
                     [self._array(x) for x in instruction.inputs],
@@ -145,7 +145,7 @@ class Program:
         if not self._busy.acquire(blocking=False):
             raise BackendError("this program is running in another thread; use program.fork() for a second one")
         try:
-            with self.store.lock, np.errstate(all="ignore"):
+            with self.store.lock, self.stream.active():
                 if self._bound != self.store.arena.version:
                     self.bind()
                 for name, value in (inputs or {}).items():
@@ -207,7 +207,7 @@ class Program:
         """Median seconds of each instruction over some runs, with FLOPs, bytes and the place it came from."""
         self.bind()
         seconds = np.zeros((runs, len(self._calls)))
-        with self.store.lock, np.errstate(all="ignore"):
+        with self.store.lock, self.stream.active():
             for r in range(runs):
                 for i, call in enumerate(self._calls):
                     start = time.perf_counter()

@@ -219,7 +219,7 @@ def _compute(primitive: Primitive, operands: Sequence[Tensor], types: tuple[Tens
     if primitive.residual:
         outputs[-1] = np.empty(offer.residual, np.uint8)
     workspace = np.empty(offer.workspace, np.uint8)
-    with np.errstate(all="ignore"):
+    with stream.active():
         offer.build().bind(arrays, outputs, workspace)(stream)
     return tuple(outputs)
 
