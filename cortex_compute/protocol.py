@@ -1,14 +1,16 @@
 """What a backend is: devices with memory and streams, and one question, the offer.
 
-The compiler asks ``backend.offer(primitive, operands)`` and gets an `Offer` (what the kernel would need: which
-operands it reads, whose memory an output may take, workspace, residual, cost) or a `Refusal` (why not).
-``offer.build()`` is the expensive part and gives a `Kernel`; ``kernel.bind(inputs, outputs, workspace)`` fixes the
-memory and gives one callable, which takes the stream.  A backend never fuses and never falls back by itself.
+The compiler asks ``backend.offer(primitive, operands)`` and gets an `Offer` (what the kernel would need:
+which operands it reads, whose memory an output may take, workspace, residual, cost) or a `Refusal` (why not).
+``offer.build()`` is the expensive part and gives a `Kernel`; ``kernel.bind(inputs, outputs, workspace)``
+fixes the memory and gives one callable, which takes the stream.  A backend never fuses and never falls back
+by itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,8 +25,8 @@ Launch = Callable[["Stream"], None]
 class Layout:
     """How the elements of a type lie in memory.
 
-    ``strides`` in elements for an ordinary array (None: row-major).  With a ``key`` the layout is opaque: ``nbytes``
-    that only the backend reads (a blocked format), and that it packs and unpacks itself.
+    ``strides`` in elements for an ordinary array (None: row-major).  With a ``key`` the layout is opaque:
+    ``nbytes`` that only the backend reads (a blocked format), and that it packs and unpacks itself.
     """
 
     strides: tuple[int, ...] | None = None
@@ -56,7 +58,9 @@ class Refusal:
 class Kernel(Protocol):
     """A built kernel.  It owns no memory that changes."""
 
-    def bind(self, inputs: Sequence[Array], outputs: Sequence[Array | None], workspace: Array | None) -> Launch:
+    def bind(
+        self, inputs: Sequence[Array], outputs: Sequence[Array | None], workspace: Array | None
+    ) -> Launch:
         """Fixes the memory; None stands for an operand that is not read or an output that nobody wants."""
 
 
@@ -65,9 +69,10 @@ class Offer:
     """A backend's yes.
 
     ``layouts``: of the operands, then of the outputs; None accepts them as proposed, outputs row-major.
-    ``reads``: operands whose memory is read (None: all).  ``reuse``: (operand, output) pairs that may share memory.
-    ``strided_outputs``: whether outputs may be parts of a larger array.  ``workspace``: bytes of scratch;
-    ``residual``: bytes of the opaque last output, if the primitive has one.  ``cost``: estimated seconds.
+    ``reads``: operands whose memory is read (None: all).  ``reuse``: (operand, output) pairs that may share
+    memory. ``strided_outputs``: whether outputs may be parts of a larger array.  ``workspace``: bytes of
+    scratch; ``residual``: bytes of the opaque last output, if the primitive has one.  ``cost``: estimated
+    seconds.
     """
 
     build: Callable[[], Kernel]
@@ -89,6 +94,9 @@ class Event(Protocol):
 
 class Stream(Protocol):
     """An order of launches and copies."""
+
+    def active(self) -> AbstractContextManager[None]:
+        """Launches are made inside: the device is current, the thread has the settings that kernels need."""
 
     def launch(self, call: Callable[[], None]) -> None: ...
     def copy(self, source: Array, destination: Array) -> None: ...

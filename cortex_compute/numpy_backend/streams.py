@@ -7,13 +7,31 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import numpy as np
+
+BUFFER = 256  # elements; NumPy takes buffers of this size for each operand whose axes it cannot join
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """NumPy says nothing of infinities and NaN, and allocates next to nothing."""
+    with np.errstate(all="ignore"):
+        before = np.setbufsize(BUFFER)
+        try:
+            yield
+        finally:
+            np.setbufsize(before)
 
 
 class InlineStream:
     """Runs each launch before it returns."""
+
+    def active(self) -> AbstractContextManager[None]:
+        """A context for launches: they run in this thread, with its settings."""
+        return quiet()
 
     def launch(self, call: Callable[[], None]) -> None:
         call()
@@ -51,6 +69,10 @@ class ThreadEvent(threading.Event):
 class WorkerStream:
     """Runs launches in order on a thread of its own.  An error in one is raised by the next synchronize()."""
 
+    def active(self) -> AbstractContextManager[None]:
+        """A context for launches; the worker has its own settings."""
+        return nullcontext()
+
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._error: BaseException | None = None
@@ -58,7 +80,7 @@ class WorkerStream:
         self._thread.start()
 
     def _work(self) -> None:
-        with np.errstate(all="ignore"):
+        with quiet():
             while (call := self._queue.get()) is not None:
                 if isinstance(getattr(call, "__self__", None), ThreadEvent):
                     call()

@@ -18,7 +18,8 @@ from cortex_compute.verify.trial import Trial
 
 
 def primitives() -> list[type[Primitive]]:
-    """Every concrete primitive of the vocabulary."""
+    """Every concrete primitive of the vocabulary; the kit's families are loaded with it."""
+    _modules(cortex_compute.verify.families)
     found: list[type[Primitive]] = []
     for module in _modules(cortex_compute.primitives):
         for x in vars(module).values():
@@ -35,7 +36,6 @@ def _modules(package: Any) -> list[Any]:
 
 def run(backend: Backend, only: str | None = None) -> list[Result]:
     """Runs all cases; with ``only`` those whose name, ``Primitive/case/dtype``, contains it."""
-    _modules(cortex_compute.verify.families)
     device = backend.devices()[0]
     streams = device.stream(), device.stream(worker=True)
     results: list[Result] = []

@@ -56,7 +56,7 @@ class Trial:
         start = time.perf_counter()
         try:
             with np.errstate(all="ignore"):
-                self._prepare()
+                self.prepare()
                 if self.primitive.view:
                     for value, detail in view_errors(self.primitive, self.operands[0], self.expected[0]):
                         self._note(value, detail)
@@ -67,7 +67,8 @@ class Trial:
             self._note(WRONG, f"{type(error).__name__}: {error}")
         return Result(name, self.worst, time.perf_counter() - start, self.peak, self.detail)
 
-    def _prepare(self) -> None:
+    def prepare(self) -> None:
+        """The expected results, and the operands with a residual that the backend made."""
         self.results = self.primitive.infer(*self.types)
         self.expected = [np.asarray(a) for a in expected(self.primitive, self.operands)]
         self.magnitudes = [np.asarray(a) for a in magnitudes(self.primitive, self.operands)]
@@ -142,7 +143,8 @@ class Trial:
             for j, p in enumerate(outputs):
                 if p is not None and j not in {j for _, j in v.over}:
                     p.poison(stream)
-            launch(stream)
+            with stream.active():
+                launch(stream)
         self._check(v, stream, placed, outputs, workspace, shared)
 
     def _check(
@@ -207,7 +209,9 @@ class Trial:
         results[-1] = TensorType((offer.residual,), uint8)
         outputs = [Placed(self.device, t) for t in results]
         workspace = Placed(self.device, TensorType((offer.workspace,), uint8))
-        offer.build().bind([p.array for p in placed], [p.array for p in outputs], workspace.array)(stream)
+        launch = offer.build().bind([p.array for p in placed], [p.array for p in outputs], workspace.array)
+        with stream.active():
+            launch(stream)
         k = self.types.index(OPAQUE)
         self.operands[k] = outputs[-1].read(stream)[0]
 
