@@ -7,6 +7,7 @@ from typing import Any
 
 from cortex_compute.types import TensorType
 from cortex_core.initializers import Uniform
+from cortex_core.layers.expect import whole_numbers
 from cortex_core.layers.scope import Parameter, Scope
 from cortex_core.ops.indexing import gather
 from cortex_core.registry import Initializer, field, layer
@@ -25,6 +26,7 @@ class Embedding:
     kernel_initializer: Initializer = field(default=Uniform(), doc="initial table")
 
     def parameters(self, x: TensorType) -> Iterator[Parameter]:
+        whole_numbers(self, x)
         yield Parameter("table", (self.tokens, self.units), self.kernel_initializer)
 
     def forward(self, p: Scope, x: Any) -> Any:

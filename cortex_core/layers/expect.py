@@ -1,10 +1,10 @@
-"""How a layer says that a shape does not suit it."""
+"""How a layer says that an input does not suit it."""
 
 from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from cortex_compute.errors import ShapeError
+from cortex_compute.errors import DTypeError, ShapeError
 
 
 def refuse(needs: str, *inputs: Any) -> NoReturn:
@@ -17,9 +17,20 @@ def refuse(needs: str, *inputs: Any) -> NoReturn:
         shown = f"the input is {inputs[0].shape[1:]}"
     else:
         shown = ", ".join(f"input {i} is {x.shape[1:]}" for i, x in enumerate(inputs))
-    error = ShapeError(f"{shown}: {needs}")
+    raise _reasoned(ShapeError, shown, needs)
+
+
+def whole_numbers(layer: Any, x: Any) -> None:
+    """Raises a `DTypeError` for an input of another kind."""
+    if x.dtype.kind != "int":
+        needs = f"{layer.kind} needs whole numbers, not {x.dtype}; an input says so by 'dtype: int64'"
+        raise _reasoned(DTypeError, f"the input is {x.dtype} {x.shape[1:]}", needs)
+
+
+def _reasoned(kind: type[Exception], shown: str, needs: str) -> Exception:
+    error = kind(f"{shown}: {needs}")
     error.reason = needs  # type: ignore[attr-defined]
-    raise error
+    return error
 
 
 AXES = {0: "(channels)", 1: "(length, channels)", 2: "(height, width, channels)"}

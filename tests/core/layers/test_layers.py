@@ -213,7 +213,7 @@ def test_embedding_takes_rows() -> None:
 
 
 def test_embedding_needs_whole_numbers() -> None:
-    with pytest.raises(DTypeError):
+    with pytest.raises(DTypeError, match="embedding needs whole numbers, not float64"):
         Used(layer("embedding", tokens=5, units=3), np.zeros((2, 2)))
 
 
