@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,6 +11,7 @@ from cortex_core.spec.tree import Node, Problems
 
 MAX_LAYERS = 100_000
 MAX_NESTING = 64
+MAX_USES = 20_000  # of blocks with different arguments: each is counted by itself
 COMMON = ("id", "from", "trainable", "learning_rate", "penalty", "loss", "repeat")
 
 Environment = Mapping[str, Node]
@@ -108,10 +109,11 @@ def _parameter(node: Node, environment: Environment | None, problems: Problems |
     return unknown
 
 
-class Circle(Exception):
-    """A block that contains itself, or a nesting without end."""
+class Endless(Exception):
+    """Blocks that unfold to nobody knows what; ``names`` is the circle of them, if there is one."""
 
-    def __init__(self, names: list[str]) -> None:
+    def __init__(self, reason: str, names: Sequence[str] = ()) -> None:
+        super().__init__(reason)
         self.names = names
 
 
@@ -124,7 +126,7 @@ class Counter:
         self.active: list[str] = []
 
     def of(self, item: Node, environment: Environment | None) -> int:
-        """How many layers one item of a list unfolds to.  Raises Circle."""
+        """How many layers one item of a list unfolds to.  Raises Endless."""
         item = substitute(item, environment, None)
         kind, fields = glimpse(item)
         repeat = fields["repeat"].value if "repeat" in fields else 1
@@ -137,9 +139,12 @@ class Counter:
         if key in self.known:
             return self.known[key]
         if block.name in self.active:
-            raise Circle([*self.active[self.active.index(block.name) :], block.name])
-        if len(self.active) >= MAX_NESTING or len(self.known) > MAX_LAYERS:
-            raise Circle([])
+            names = [*self.active[self.active.index(block.name) :], block.name]
+            raise Endless(f"the block contains itself: {' -> '.join(names)}", names)
+        if len(self.active) >= MAX_NESTING:
+            raise Endless(f"blocks nest deeper than {MAX_NESTING} levels")
+        if len(self.known) >= MAX_USES:
+            raise Endless(f"blocks are used in more than {MAX_USES:,} different ways")
         self.active.append(block.name)
         total = sum(self.of(item, environment) for item in block.layers)
         self.active.pop()
@@ -168,8 +173,8 @@ def size_problems(layers: list[Node], blocks: Mapping[str, Block], problems: Pro
     for item, environment in _all_items(layers, blocks):
         try:
             count = counter.of(item, environment)
-        except Circle as circle:
-            _report(circle, blocks, item, problems)
+        except Endless as endless:
+            _report(endless, blocks, item, problems)
             return True
         if environment is None:
             total += count
@@ -188,10 +193,9 @@ def _all_items(layers: list[Node], blocks: Mapping[str, Block]) -> Iterator[tupl
         yield from ((item, block.bind({})) for item in block.layers)
 
 
-def _report(circle: Circle, blocks: Mapping[str, Block], item: Node, problems: Problems) -> None:
-    if not circle.names:
-        problems.at(item, f"blocks nest deeper than {MAX_NESTING} levels", "expected fewer")
-        return
-    block = blocks[circle.names[0]]
-    chain = " -> ".join(circle.names)
-    problems.at_key(block.node.parent or block.node, block.name, f"the block contains itself: {chain}")
+def _report(endless: Endless, blocks: Mapping[str, Block], item: Node, problems: Problems) -> None:
+    if endless.names:
+        block = blocks[endless.names[0]]
+        problems.at_key(block.node.parent or block.node, block.name, str(endless))
+    else:
+        problems.at(item, str(endless), "expected fewer")

@@ -12,7 +12,8 @@ from cortex_core.place import DICT, Place, Problem
 from cortex_core.registry import UNKNOWN, Fault, Unknown, named_data
 
 MAX_DEPTH = 64
-MAX_NODES = 500_000
+MAX_NODES = 500_000  # in a file
+MAX_VALUES = 5_000_000  # in a dict, which is in memory already
 
 
 @dataclass(frozen=True)
@@ -160,8 +161,8 @@ def _node(data: Any, depth: int, count: list[int], problems: Problems) -> Node:
     count[0] += 1
     if depth > MAX_DEPTH:
         raise TooMuch(f"the data nests deeper than {MAX_DEPTH} levels (or contains itself)")
-    if count[0] > MAX_NODES:
-        raise TooMuch(f"the data has more than {MAX_NODES:,} values")
+    if count[0] > MAX_VALUES:
+        raise TooMuch(f"the data has more than {MAX_VALUES:,} values")
     if isinstance(data, Mapping):
         return Node({str(key): _node(value, depth + 1, count, problems) for key, value in data.items()})
     if isinstance(data, (list, tuple)):

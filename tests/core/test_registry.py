@@ -162,7 +162,7 @@ def test_a_name_is_given_once() -> None:
     registry = Registry("thing")
     registry.add("a", int)
     registry.add("a", int)
-    with pytest.raises(SpecError, match="thing 'a' is already registered, by builtins.int"):
+    with pytest.raises(SpecError, match=r"thing 'a' is already registered, by builtins\.int"):
         registry.add("a", float)
 
 
