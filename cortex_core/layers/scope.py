@@ -1,8 +1,9 @@
 """What a layer declares, and what it sees.
 
-A layer yields `Parameter` and `Variable` declarations from ``parameters(*types)``.  Its ``forward(p, *inputs)`` sees a
-`Scope` ``p``, and nothing else: parameters and variables by name, whether this is training, random masks, and a way
-to say what a variable becomes.  Train, evaluate and predict are three traces of the same forward.
+A layer yields `Parameter` and `Variable` declarations from ``parameters(*types)``.  Its ``forward(p,
+*inputs)`` sees a `Scope` ``p``, and nothing else: parameters and variables by name, whether this is
+training, random masks, and a way to say what a variable becomes.  Train, evaluate and predict are three
+traces of the same forward.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from cortex_core.ops.random import bernoulli, random_normal, random_uniform, str
 
 @dataclass(frozen=True)
 class Parameter:
-    """Something that is learned: its name inside the layer, shape, and initialiser (an object of the registry)."""
+    """Something that is learned: its name inside the layer, its shape, and a registered initialiser."""
 
     name: str
     shape: tuple[int, ...]
@@ -35,9 +36,10 @@ class Variable:
 class Scope:
     """The world of one layer during one trace.
 
-    ``values`` holds the parameters and variables by name; ``on_update(name, value)`` records what a variable
-    becomes, and a later read in the same step sees it.  ``key`` is the random key, ``path`` the layer's id, from
-    which the number streams are derived, so that a change elsewhere does not change the masks here.
+    ``values`` holds the parameters and variables by name; ``on_update(name, value)`` records what a
+    variable becomes, and a later read in the same step sees it.  ``key`` is the random key, ``path``
+    the layer's id, from which the number streams are derived, so that a change elsewhere does not
+    change the masks here.
     """
 
     def __init__(
