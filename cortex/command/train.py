@@ -47,7 +47,7 @@ def command(
     """
     if spec is None and resume is None:
         raise click.UsageError("Missing argument 'SPEC' (or --resume DIR).")
-    from cortex_core.training.trainer import train
+    from cortex_core.training.train import train
 
     run = train(
         spec,
