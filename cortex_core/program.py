@@ -12,7 +12,7 @@ import numpy as np
 
 from cortex_compute.errors import BackendError, DataError
 from cortex_compute.primitives.base import Primitive
-from cortex_compute.protocol import Backend, Operand
+from cortex_compute.protocol import Backend, Operand, Refusal
 from cortex_core.graph.fuse import fuse
 from cortex_core.graph.memory import make_plan
 from cortex_core.graph.plan import ARENA, Location, Plan
@@ -49,7 +49,7 @@ def lower(graph: Graph, backend: Backend) -> Graph:
         if is_leaf(node) or node.primitive.view:
             return None
         offer = backend.offer(node.primitive, tuple(Operand(x.type) for x in inputs))
-        if offer:
+        if not isinstance(offer, Refusal):
             return None
         refused.add(type(node.primitive))
         with at(node.place):

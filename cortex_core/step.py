@@ -86,7 +86,7 @@ def loss_values(network: Network, traced: Traced, targets: Mapping[str, Value]) 
             x = known(traced, node.of)
             values, weights = node.loss.per_sample(x, targets[node.target])
             if weights is None:
-                count = constant(np.float32(values.size).reshape(()))
+                count = constant(np.asarray(values.size, np.float32))
                 total = total_of(values)
                 mean = divide(total, float(max(1, values.size)))
             else:
@@ -141,13 +141,14 @@ def accumulate(
         for x in losses:
             sums.add(x.name, [x.total, x.count], mean)
     for metric in network.training.metrics:
-        loss = next((x for x in network.description.losses if x.of == metric.of), None)
-        x = predictions(network, metric.of, known(traced, metric.of))
+        node = next((n for n in network.description.losses if n.of == metric.of), None)
+        value, target = known(traced, metric.of), targets[metric.target]
         weights = None
-        if loss is not None and loss.target == metric.target:
-            weights = loss.loss.per_sample(known(traced, metric.of), targets[metric.target])[1]
+        if node is not None and node.target == metric.target:
+            weights = node.loss.per_sample(value, target)[1]
         with at(metric.place):
-            sums.add(metric.name, metric.metric.sums(x, targets[metric.target], weights), metric.metric.result)
+            summands = metric.metric.sums(predictions(network, metric.of, value), target, weights)
+        sums.add(metric.name, summands, metric.metric.result)
     return sums
 
 

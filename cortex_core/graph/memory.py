@@ -18,7 +18,7 @@ from cortex_compute.primitives.base import OPAQUE
 from cortex_compute.primitives.elementwise import Copy
 from cortex_compute.primitives.indexing import Concatenate
 from cortex_compute.primitives.views import Reshape
-from cortex_compute.protocol import Backend, Layout, Offer, Operand
+from cortex_compute.protocol import Backend, Layout, Offer, Operand, Refusal
 from cortex_compute.types import TensorType, contiguous_strides
 from cortex_core.graph.plan import ARENA, Instruction, Location, Plan
 from cortex_core.graph.schedule import Schedule, schedules, storage_root
@@ -133,7 +133,7 @@ class Planner:
         if isinstance(node.primitive, Concatenate):
             return COPIES
         offer = self.backend.offer(node.primitive, operands)
-        if not offer:
+        if isinstance(offer, Refusal):
             raise BackendError(f"{node.place or ''} {node.primitive}: {offer.reason}".strip())
         return offer
 
@@ -335,7 +335,9 @@ class Planner:
             )
             outputs = tuple(self.location(Value(node, i)) for i in range(len(node.types)))
             space = workspaces.get(node)
-            scratch = space and Location(ARENA, space.offset, TensorType((space.nbytes,), OPAQUE.dtype))
+            scratch = None
+            if space is not None:
+                scratch = Location(ARENA, space.offset, TensorType((space.nbytes,), OPAQUE.dtype))
             types = tuple(x.type for x in node.inputs)
             instructions.append(
                 Instruction(node.primitive, offer, inputs, outputs, scratch, node.place, guarded, types)
@@ -386,7 +388,7 @@ class Planner:
 
     def _copy(self, x: Value, target: Location, guarded: bool, place: Any = None) -> Instruction:
         offer = self.backend.offer(Copy(), (Operand(x.type, Layout(self._strides(x))),))
-        if not offer:
+        if isinstance(offer, Refusal):
             raise BackendError(f"Copy: {offer.reason}")
         return Instruction(Copy(), offer, (self.location(x),), (target,), None, place, guarded, (x.type,))
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from cortex_compute.expression import Builder, linearize, results
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.elementwise import Elementwise
@@ -56,10 +58,11 @@ def simplify(graph: Graph) -> Graph:
                 return [joined]
         elif isinstance(primitive, Elementwise):
             primitive, inputs = _elementwise(primitive, inputs)
-            if not inputs or all(isinstance(x.node.primitive, Constant) for x in inputs):
-                folded = _fold(primitive, inputs, node)
-                if folded is not None:
-                    return folded
+        known = [k for k in map(literal, inputs) if k is not None]
+        if len(known) == len(inputs) and not primitive.view:
+            folded = _fold(primitive, known, node)
+            if folded is not None:
+                return folded
         k = (primitive, *map(key, inputs))
         found = seen.get(k)
         if found is None:
@@ -88,7 +91,8 @@ def _view(p: Primitive, x: Value) -> Value | None:
             axes = tuple(inner.axes[a] for a in p.axes)
             source = x.node.inputs[0]
             if axes == tuple(range(len(axes))):
-                return source
+                unturned: Value = source
+                return unturned
             joined = Transpose(axes)
             return Value(Node(Value, joined, [source], joined.infer(source.type), x.node.place))
         return None
@@ -146,13 +150,21 @@ def _substitute(
     return Elementwise(built.code, built.literals)
 
 
-def _fold(p: Elementwise, inputs: list[Value], node: Node) -> list[Value] | None:
+def literal(x: Value) -> np.ndarray | None:
+    """The numbers of a value that is known now: a constant, or a constant that repeats."""
+    if isinstance(x.node.primitive, Broadcast):
+        inner = literal(x.node.inputs[0])
+        return None if inner is None else np.broadcast_to(inner, x.shape)
+    return x.node.primitive.array if isinstance(x.node.primitive, Constant) else None
+
+
+def _fold(p: Primitive, known: list[np.ndarray], node: Node) -> list[Value] | None:
+    """The results of a primitive over known numbers, computed now."""
     from cortex_core.ops.apply import apply
     from cortex_core.tensor import Tensor, no_grad
 
-    if any(t.size > FOLD_LIMIT for t in node.types) or not inputs:
+    if p.residual or any(t.size > FOLD_LIMIT for t in node.types) or any(a.size > FOLD_LIMIT for a in known):
         return None
     with no_grad():
-        out = apply(p, *(Tensor(x.node.primitive.array) for x in inputs))
+        out = apply(p, *map(Tensor, known))
     return [constant(y.data) for y in (out if isinstance(out, tuple) else (out,))]
-

@@ -86,7 +86,7 @@ class Value(Array):
 
 def leaf(kind: Leaf, type: TensorType, place: Place | None = None) -> Value:
     """A value without operands."""
-    return Value(Node(Value, kind, (), (type,), place))  # type: ignore[arg-type]
+    return Value(Node(Value, kind, (), (type,), place))
 
 
 def input_value(name: str, type: TensorType, place: Place | None = None) -> Value:

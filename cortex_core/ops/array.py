@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.types import DType, TensorType
@@ -22,7 +22,7 @@ _serial = itertools.count()
 class Node:
     """One application of a primitive: what went in, the types of what came out, and where it was asked for.
 
-    ``kind`` is the class of its Arrays.  An eager node keeps the outputs' ``buffers``, so that a gradient rule can
+    ``primitive`` is a Primitive, or what stands in a symbolic leaf.  ``kind`` is the class of its Arrays.  An eager node keeps the outputs' ``buffers``, so that a gradient rule can
     have the outputs again without the node holding the Tensors themselves (which hold the node).
     """
 
@@ -31,7 +31,7 @@ class Node:
     def __init__(
         self,
         kind: type[Array],
-        primitive: Primitive,
+        primitive: Any,
         inputs: Sequence[Any],
         types: tuple[TensorType, ...],
         place: Place | None = None,
@@ -106,3 +106,16 @@ class Array:
         if not self.type.shape:
             raise TypeError("a 0-d array has no length")
         return self.type.shape[0]
+
+    if TYPE_CHECKING:  # what `cortex_core.ops.operators` attaches
+
+        def __add__(self, other: Any) -> Any: ...
+        def __radd__(self, other: Any) -> Any: ...
+        def __sub__(self, other: Any) -> Any: ...
+        def __rsub__(self, other: Any) -> Any: ...
+        def __mul__(self, other: Any) -> Any: ...
+        def __rmul__(self, other: Any) -> Any: ...
+        def __truediv__(self, other: Any) -> Any: ...
+        def __rtruediv__(self, other: Any) -> Any: ...
+        def __gt__(self, other: Any) -> Any: ...
+        def __getitem__(self, key: Any) -> Any: ...

@@ -10,7 +10,7 @@ primitive's decomposition is differentiated instead.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from cortex_compute.errors import CortexError
@@ -53,7 +53,7 @@ def decompose(node: Node, inputs: Sequence[Any]) -> tuple[Any, ...]:
     return out if isinstance(out, tuple) else (out,)
 
 
-def topological(nodes: Iterable[Node], extra: dict[Node, Iterable[Node]] | None = None) -> list[Node]:
+def topological(nodes: Iterable[Node], extra: Mapping[Node, Iterable[Node]] | None = None) -> list[Node]:
     """The nodes in an order where each comes after its inputs (and after ``extra[node]``), older ones first.
 
     Only edges among the given nodes count.  A circle, which only extra edges can make, is a ValueError.

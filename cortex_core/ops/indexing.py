@@ -148,35 +148,35 @@ def cumsum(x: Any, axis: int = -1, reverse: bool = False) -> Any:
 @gradient_of(Gather)
 def _gather(node: Node, g: Any) -> Any:
     x, ids = node.inputs
-    axis = node.primitive.axis  # type: ignore[attr-defined]
+    axis = node.primitive.axis
     return lambda: apply(ScatterRows(axis, x.shape[axis]), ids, g), None
 
 
 @gradient_of(ScatterRows)
 def _scatter_rows(node: Node, g: Any) -> Any:
-    return None, lambda: gather(g, node.inputs[0], node.primitive.axis)  # type: ignore[attr-defined]
+    return None, lambda: gather(g, node.inputs[0], node.primitive.axis)
 
 
 @gradient_of(ScatterAdd)
 def _scatter_add(node: Node, g: Any) -> Any:
-    return g, None, lambda: gather(g, node.inputs[1], node.primitive.axis)  # type: ignore[attr-defined]
+    return g, None, lambda: gather(g, node.inputs[1], node.primitive.axis)
 
 
 @gradient_of(TakeAlong)
 def _take_along(node: Node, g: Any) -> Any:
     x, ids = node.inputs
-    axis = node.primitive.axis  # type: ignore[attr-defined]
+    axis = node.primitive.axis
     return lambda: apply(ScatterAlong(axis, x.shape[axis]), ids, g), None
 
 
 @gradient_of(ScatterAlong)
 def _scatter_along(node: Node, g: Any) -> Any:
-    return None, lambda: take_along(g, node.inputs[0], node.primitive.axis)  # type: ignore[attr-defined]
+    return None, lambda: take_along(g, node.inputs[0], node.primitive.axis)
 
 
 @gradient_of(Concatenate)
 def _concatenate(node: Node, g: Any) -> Any:
-    axis = node.primitive.axis  # type: ignore[attr-defined]
+    axis = node.primitive.axis
     return split(g, [x.shape[axis] for x in node.inputs], axis)
 
 

@@ -36,6 +36,13 @@ def _reshape(x: Any, *shape: Any) -> Any:
     return views.reshape(x, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
 
 
+UNARY: dict[str, Any] = {
+    "__neg__": pointwise.negative, "__abs__": pointwise.absolute, "__invert__": pointwise.logical_not,
+    "__getitem__": views.index, "reshape": _reshape, "T": property(views.transpose),
+    "__hash__": object.__hash__,  # == compares elements, so that identity must be said again
+}  # fmt: skip
+
+
 def attach() -> None:
     """Sets the operators and methods on Array."""
     for name, f in BINARY.items():
@@ -45,13 +52,8 @@ def attach() -> None:
         setattr(Array, f"__{name}__", f)
     for name, f in METHODS.items():
         setattr(Array, name, f)
-    Array.__hash__ = object.__hash__  # type: ignore[method-assign]
-    Array.__neg__ = pointwise.negative  # type: ignore[attr-defined]
-    Array.__abs__ = pointwise.absolute  # type: ignore[attr-defined]
-    Array.__invert__ = pointwise.logical_not  # type: ignore[attr-defined]
-    Array.__getitem__ = views.index  # type: ignore[attr-defined]
-    Array.reshape = _reshape  # type: ignore[attr-defined]
-    Array.T = property(views.transpose)  # type: ignore[attr-defined]
+    for name, attribute in UNARY.items():
+        setattr(Array, name, attribute)
 
 
 attach()

@@ -60,7 +60,10 @@ def index(x: Any, key: Any) -> Any:
         raise ShapeError(f"index: {given} indices for shape {x.shape}")
     if Ellipsis not in [k for k in keys if k is None or k is Ellipsis]:
         keys = (*keys, Ellipsis)
-    starts, sizes, steps, shape = [], [], [], []
+    starts: list[int] = []
+    sizes: list[int] = []
+    steps: list[int] = []
+    shape: list[int] = []
     for k in keys:
         axis = len(starts)
         if k is None:
@@ -93,7 +96,7 @@ def _reshape(node: Node, g: Any) -> Any:
 
 @gradient_of(Transpose)
 def _transpose(node: Node, g: Any) -> Any:
-    axes = node.primitive.axes  # type: ignore[attr-defined]
+    axes = node.primitive.axes
     return (lambda: transpose(g, [axes.index(i) for i in range(len(axes))]),)
 
 
@@ -109,4 +112,4 @@ def _slice(node: Node, g: Any) -> Any:
     from cortex_core.ops.indexing import unslice
 
     p = node.primitive
-    return (lambda: unslice(g, node.inputs[0].shape, p.starts, p.steps),)  # type: ignore[attr-defined]
+    return (lambda: unslice(g, node.inputs[0].shape, p.starts, p.steps),)
