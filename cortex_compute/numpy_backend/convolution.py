@@ -19,7 +19,7 @@ from cortex_compute.numpy_backend import depthwise
 from cortex_compute.numpy_backend.backend import kernel, offers
 from cortex_compute.numpy_backend.elementwise import BANDWIDTH, sequence
 from cortex_compute.numpy_backend.matrix import PEAK
-from cortex_compute.numpy_backend.memory import carve, row_major, scratch_size
+from cortex_compute.numpy_backend.memory import Dense, carve, scratch_size
 from cortex_compute.numpy_backend.pointwise import bind, workspace_size
 from cortex_compute.numpy_backend.windows import Call, Index, Way, taps, tiles
 from cortex_compute.primitives.convolution import Conv, ConvInputGrad, ConvKernelGrad, Convolution
@@ -69,20 +69,18 @@ def _choose(p: Convolution, w: TensorType, plain: Maker, channelwise: Maker, gen
 def _offer(p: Convolution, operands: Sequence[Operand], way: Way, result: TensorType) -> Offer:
     """The offer for a way; operands 0 and 1 are made row-major first, and an epilogue follows."""
     types = [o.type for o in operands]
-    copied = [i for i in (0, 1) if not row_major(operands[i])]
-    scratch = [*way.scratch, *(types[i] for i in copied)]
+    dense = Dense(operands[:2])
+    scratch = [*dense.scratch, *way.scratch]
     own = scratch_size(scratch)
     epilogue = p.epilogue if isinstance(p, Conv) else None
     literals = p.literals if isinstance(p, Conv) else ()
     tail = [result, *types[2:]]
 
     def bound(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Callable[[], None]:
-        pieces, calls = carve(workspace, scratch), list[Call]()
-        pair, copies = list(inputs[:2]), pieces[len(way.scratch) :]
-        for i, memory in zip(copied, copies):
-            calls.append(partial(np.copyto, memory, inputs[i]))
-            pair[i] = memory
-        calls += way.calls(pair[0], pair[1], outputs[0], pieces[: len(way.scratch)])
+        calls: list[Call] = []
+        pieces = carve(workspace, scratch)
+        a, b = dense.arrays(calls, inputs[:2], pieces)
+        calls += way.calls(a, b, outputs[0], pieces[len(dense.scratch) :])
         if epilogue is not None:
             rest = None if workspace is None else workspace[own:]
             arrays = [outputs[0], *inputs[2:]]
