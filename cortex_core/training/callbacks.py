@@ -26,6 +26,9 @@ class Callback:
     def __init__(self) -> None:
         self.state: dict[str, Any] = {}
 
+    def check(self, trainer: Trainer) -> None:
+        """Before anything is written: raises a `CortexError` where this callback cannot do its work."""
+
     def start(self, trainer: Trainer) -> None:
         """Before the first step, after a resume."""
 
@@ -76,8 +79,10 @@ class Best(Callback):
 class EarlyStopping(Callback):
     """Ends the training when the monitored number has not improved for ``patience`` epochs."""
 
-    def start(self, trainer: Trainer) -> None:
+    def check(self, trainer: Trainer) -> None:
         check_monitor(trainer, trainer.options.early_stopping.monitor, "early_stopping")
+
+    def start(self, trainer: Trainer) -> None:
         self._look(trainer)
 
     def epoch(self, trainer: Trainer) -> None:
@@ -99,7 +104,7 @@ class Plateau(Callback):
         super().__init__()
         self.schedule = schedule
 
-    def start(self, trainer: Trainer) -> None:
+    def check(self, trainer: Trainer) -> None:
         check_monitor(trainer, self.schedule.monitor, "schedule.reduce_on_plateau")
 
     def epoch(self, trainer: Trainer) -> None:

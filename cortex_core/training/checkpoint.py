@@ -83,10 +83,11 @@ def restore(path: str | Path, network: Network, sums: Sequence[str]) -> dict[str
     Raises `CheckpointError`, and leaves the network as it is, where the file is damaged or of another
     network.
     """
-    run = _restore(Path(path), network, _run_views(network, sums))
-    if run is None:
+    found = header(path)
+    if found.run is None:
         raise CheckpointError(f"{path} is a model, which cannot go on; resume the run from its last.cortex")
-    return run
+    _restore(Path(path), network, _run_views(network, sums))
+    return found.run
 
 
 def restore_model(path: str | Path, network: Network) -> None:
@@ -95,16 +96,14 @@ def restore_model(path: str | Path, network: Network) -> None:
     _restore(Path(path), network, _model_views(network))
 
 
-def _restore(path: Path, network: Network, views: Mapping[str, np.ndarray]) -> dict[str, Any] | None:
+def _restore(path: Path, network: Network, views: Mapping[str, np.ndarray]) -> None:
     with _opened(path) as file:
-        header = _header(file, path)
-        same_network(header, network.description.canonical)
+        same_network(_header(file, path), network.description.canonical)
         wanted = {where: (where, TensorType(a.shape, dtype(a.dtype))) for where, a in views.items()}
         arrays = _arrays(file, wanted)
     with network.store.lock:
         for where, array in arrays.items():
             np.copyto(views[where], array)
-    return header.run
 
 
 def header(path: str | Path) -> Header:

@@ -58,6 +58,8 @@ class Trainer:
         self._interrupted = False
         self._plateau = next((c for c in self.callbacks if isinstance(c, Plateau)), None)
         self._step_hooks = [c.step for c in self.callbacks if type(c).step is not Callback.step]
+        for callback in self.callbacks:
+            callback.check(self)
 
     def _entry(self, source: Source, size: int) -> Entry:
         return self.compiled.entry(stream_types(self.network, source, size))
@@ -98,15 +100,15 @@ class Trainer:
         """Loss and metrics over the samples of the current epoch so far."""
         return self.compiled.totals(next(iter(self.entries.values())))
 
-    def rate(self) -> float:
-        """The learning rate of the next step."""
+    def rate(self, step: int) -> float:
+        """The learning rate of a step of the current epoch; steps count from 0."""
         base: float = self.options.optimizer.learning_rate
         schedule = self.options.schedule
         if schedule is None:
             return base
         spans = (self.steps_per_epoch, self.steps_per_epoch * self.epochs)
         state = {} if self._plateau is None else {"state": self._plateau.state}
-        rate: float = schedule.rate(base, self.step, *spans, **state)
+        rate: float = schedule.rate(base, step, *spans, **state)
         return rate
 
     def begin(self) -> None:
@@ -192,7 +194,7 @@ class Trainer:
                 if self._interrupted:
                     self._look_for_ctrl_c()
         seconds = time.monotonic() - began
-        row = {"epoch": self.epoch + 1, "step": self.step, "learning_rate": self._rate}
+        row = {"epoch": self.epoch + 1, "step": self.step, "learning_rate": self.rate(self.step - 1)}
         row |= numbers(self.totals())
         speed = (self.samples - first) / max(seconds, 1e-9)
         if self.validation is not None:
@@ -205,8 +207,7 @@ class Trainer:
     def _step(self, batch: Batch) -> None:
         entry = self.entries[len(batch)]
         skipped = entry.program.skipped
-        self._rate = self.rate()
-        self.compiled.set_scalars(entry, self._rate)
+        self.compiled.set_scalars(entry, self.rate(self.step))
         self.compiled.launch(entry, batch.arrays)
         if entry.program.skipped != skipped:
             raise self._explained(batch)

@@ -1,0 +1,172 @@
+"""A run that goes on has the same bits as one that never stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cortex_compute.errors import CheckpointError
+from cortex_core.training.callbacks import Callback
+from cortex_core.training.train import train
+from cortex_core.training.trainer import Interrupted
+from tests.core.training.networks import blobs, description, states
+
+SPECS = {
+    "adam": {},
+    "momentum, cosine, clipping": {
+        "optimizer": {"sgd": {"learning_rate": 0.1, "momentum": 0.9}},
+        "schedule": {"cosine": {"warm_up": 0.5}},
+        "clip_norm": 0.5,
+    },
+    "plateau, early stopping": {
+        "optimizer": {"rmsprop": {"learning_rate": 0.05, "momentum": 0.5}},
+        "schedule": {"reduce_on_plateau": {"patience": 1, "factor": 0.3}},
+        "early_stopping": {"patience": 3},
+        "validation": 0.2,
+    },
+}
+
+
+class PressCtrlC(Callback):
+    """After some step, as a user would."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
+
+    def step(self, trainer: Any) -> None:
+        if trainer.step == self.after:
+            os.kill(os.getpid(), signal.SIGINT)
+            time.sleep(0.01)  # the handler runs before the next step
+
+
+def run(spec: Any, out: Path | None = None, **options: Any) -> Any:
+    return train(spec, blobs(), out=out, progress=False, **options)
+
+
+def untimed(history: Any) -> list[dict[str, Any]]:
+    return [{k: v for k, v in row.items() if k not in ("seconds", "samples_per_second")} for row in history]
+
+
+@pytest.mark.parametrize("stop", [1, 7, 10, 14, 17])
+@pytest.mark.parametrize("options", SPECS.values(), ids=SPECS)
+def test_interrupted_and_resumed_is_unbroken(tmp_path: Path, options: dict[str, Any], stop: int) -> None:
+    spec = description(epochs=4, seed=3, **options)
+    unbroken = run(spec, tmp_path / "a")
+    with pytest.raises(Interrupted, match=r"after step \d+; go on with --resume"):
+        run(spec, tmp_path / "b", callbacks=[PressCtrlC(stop)])
+    resumed = run(None, resume=tmp_path / "b")
+    assert states(resumed.network) == states(unbroken.network)
+    assert untimed(resumed.history) == untimed(unbroken.history)
+    assert resumed.summary["best"] == unbroken.summary["best"]
+    a, b = (p / "history.csv" for p in (tmp_path / "a", tmp_path / "b"))
+    assert len(a.read_text().splitlines()) == len(b.read_text().splitlines())
+
+
+def test_stopped_many_times_is_unbroken(tmp_path: Path) -> None:
+    spec = description(epochs=3)
+    unbroken = run(spec, tmp_path / "a")
+    with pytest.raises(Interrupted):
+        run(spec, tmp_path / "b", callbacks=[PressCtrlC(2)])
+    for stop in (5, 6, 13, 20):
+        with pytest.raises(Interrupted):
+            run(spec, resume=tmp_path / "b", callbacks=[PressCtrlC(stop)])
+    assert states(run(spec, resume=tmp_path / "b").network) == states(unbroken.network)
+
+
+def test_more_epochs_later_are_more_epochs_at_once(tmp_path: Path) -> None:
+    six = run(description(epochs=6), tmp_path / "a")
+    run(description(epochs=3), tmp_path / "b")
+    more = run(None, resume=tmp_path / "b", epochs=6)
+    assert states(more.network) == states(six.network)
+    assert (tmp_path / "a" / "description.yaml").read_text() == (tmp_path / "b" / "description.yaml").read_text()
+
+
+def test_a_finished_run_resumes_to_itself(tmp_path: Path) -> None:
+    first = run(description(), tmp_path / "a")
+    again = run(None, resume=tmp_path / "a" / "last.cortex")
+    assert untimed(again.history) == untimed(first.history)
+    for name, array in first.network.parameters.items():
+        np.testing.assert_array_equal(array, again.network.parameters[name])
+
+
+def test_other_options_are_refused(tmp_path: Path) -> None:
+    run(description(), tmp_path / "a")
+    with pytest.raises(CheckpointError, match=r"train\.batch_size is 8 in this run, 9 now"):
+        run(None, resume=tmp_path / "a", batch_size=9)
+    with pytest.raises(CheckpointError, match=r"train\.optimizer"):
+        run(description(optimizer="sgd"), resume=tmp_path / "a")
+    with pytest.raises(CheckpointError, match="was trained on 50 examples, the data now has 40"):
+        train(None, blobs(40), resume=tmp_path / "a", epochs=5, progress=False)
+
+
+def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
+    class Twice(Callback):
+        def step(self, trainer: Any) -> None:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+                time.sleep(0.01)
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt) as error:
+        run(description(), tmp_path, callbacks=[Twice()])
+    assert not isinstance(error.value, Interrupted)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+SCRIPT = """
+import sys
+from pathlib import Path
+from cortex_core.training.train import train
+from tests.core.training.networks import blobs, description
+out, resume = Path(sys.argv[1]), sys.argv[2] == "resume"
+where = {"resume": out} if resume else {"out": out}
+spec = description(epochs=150, validation=0.2, batch_size=4)
+print("begun", flush=True)
+train(spec, blobs(100), progress=False, checkpoint_seconds=0.005, **where)
+print("finished", flush=True)
+"""
+
+
+def child(out: Path, mode: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", SCRIPT, str(out), mode]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20))
+def test_killed_at_a_random_time_and_resumed_is_unbroken(tmp_path: Path, seed: int) -> None:
+    spec = description(epochs=150, validation=0.2, batch_size=4)
+    unbroken = train(spec, blobs(100), out=tmp_path / "a", progress=False)
+    generator, out, mode, kills = np.random.default_rng(seed), tmp_path / "b", "new", 0
+    while True:
+        process = child(out, mode)
+        assert process.stdout is not None
+        assert process.stdout.readline() == "begun\n"
+        while not (out / "last.cortex").exists() and process.poll() is None:
+            time.sleep(0.001)
+        try:
+            process.wait(generator.uniform(0.02, 0.6) if kills < 4 else 300)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+            kills, mode = kills + 1, "resume"
+            process.stdout.close()
+            continue
+        assert process.stdout.read() == "finished\n"
+        process.stdout.close()
+        break
+    assert kills > 0
+    resumed = train(None, blobs(100), resume=out, progress=False)
+    assert untimed(resumed.history) == untimed(unbroken.history)
+    for part in ("parameters", "variables"):
+        there, here = getattr(resumed.network, part), getattr(unbroken.network, part)
+        assert all(there[n].tobytes() == here[n].tobytes() for n in here)
