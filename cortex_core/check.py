@@ -1,9 +1,12 @@
-"""Everything that can be said of a description before a number is computed: mistakes, shapes, work and memory."""
+"""Everything that can be said of a description before a number is computed: mistakes, shapes, work and
+memory.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from cortex_compute.backends import get
@@ -31,12 +34,13 @@ class Memory:
     """Bytes that a program takes, exactly.
 
     ``parameters``: all parameters and running statistics.  ``gradients``, ``moments`` (of the optimiser),
-    ``workspace`` (the largest scratch of a kernel) and ``activations``: all that remains, which is what lies between the
-    layers, the batch, constants and the sums of the metrics.  ``total`` is the sum of the five.  ``arena`` is the
-    memory that values share in turns: it holds gradients, workspace and most of the activations.
+    ``workspace`` (the largest scratch of a kernel) and ``activations``: all that remains, which is what lies
+    between the layers, the batch, constants and the sums of the metrics.  ``total`` is the sum of the five.
+    ``arena`` is the memory that values share in turns: it holds gradients, workspace and most of the
+    activations.
 
-    ``predict_total`` and ``predict_arena`` are the same for a prediction.  A description without a loss cannot be
-    trained: there the other fields are those of a prediction.
+    ``predict_total`` and ``predict_arena`` are the same for a prediction.  A description without a loss
+    cannot be trained: there the other fields are those of a prediction.
     """
 
     parameters: int
@@ -52,7 +56,8 @@ class Memory:
 
 @dataclass(frozen=True)
 class Report:
-    """What `check` found.  ``memory`` is None where there are ``problems``, ``description`` where nothing was readable.
+    """What `check` found.  ``memory`` is None where there are ``problems``, ``description`` where nothing was
+    readable.
 
     ``outline`` is a network without numbers.
     """
@@ -143,13 +148,14 @@ def _losses(description: Description, traced: Traced, streams: Mapping[str, Any]
     by_node = {node.of: node for node in reversed(description.losses)}
     targets = {node.target: node for node in reversed(description.losses)}
     for node in description.losses:
-        yield from _try(node, traced, streams, node, lambda x, t, n=node: n.loss.per_sample(x, t))
+        yield from _try(node, traced, streams, node, node.loss.per_sample)
     for node in description.train.metrics if description.train is not None else ():
-        loss = by_node.get(node.of)
-        shown = (lambda x: x) if loss is None else loss.loss.prediction
-        yield from _try(
-            node, traced, streams, targets.get(node.target), lambda x, t, n=node, s=shown: n.metric.sums(s(x), t, None)
-        )
+        sums = partial(_sums, node.metric, by_node.get(node.of))
+        yield from _try(node, traced, streams, targets.get(node.target), sums)
+
+
+def _sums(metric: Any, loss: Any, x: Value, target: Value) -> Any:
+    return metric.sums(x if loss is None else loss.loss.prediction(x), target, None)
 
 
 def _try(
@@ -208,9 +214,7 @@ def count_memory(
     moments = _sum({n: t for n, t in plan.states.items() if n.startswith("segment(") and n not in held})
     workspace = min(plan.workspace, plan.arena - gradients)
     rest = total - parameters - gradients - moments - workspace
-    return Memory(
-        parameters, gradients, moments, rest, workspace, total, plan.arena, alone, predict.arena
-    )
+    return Memory(parameters, gradients, moments, rest, workspace, total, plan.arena, alone, predict.arena)
 
 
 def _as_declared(network: Network, streams: Mapping[str, TensorType]) -> dict[str, TensorType]:

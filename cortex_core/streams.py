@@ -13,10 +13,11 @@ from cortex_core.registry import nearest
 def mismatches(
     description: Any, types: Mapping[str, TensorType], streams: Mapping[str, Any], what: str
 ) -> Iterator[Problem]:
-    """Each stream that the description reads and ``what`` lacks, and each that has another shape or other classes.
+    """Each stream that the description reads and ``what`` lacks, and each that has another shape or other
+    classes.
 
-    ``types`` are those of the nodes as far as they are known; ``streams`` maps names to shapes (without the batch
-    axis), dtypes and classes.
+    ``types`` are those of the nodes as far as they are known; ``streams`` maps names to shapes (without the
+    batch axis), dtypes and classes.
     """
     has = ", ".join(f"'{name}' {tuple(s.shape)} {s.dtype}" for name, s in streams.items())
     inputs = {x.name for x in description.inputs}
@@ -30,7 +31,9 @@ def mismatches(
             told = f"this input is {list(x.shape)}"
             yield Problem(x.place.path, told, f"in {what} '{x.name}' is {list(shape)}", "", x.place)
         elif dtype(x.dtype).kind != "float" and dtype(found.dtype).kind == "float":
-            yield Problem(x.place.path, f"this input is {x.dtype}", f"in {what} it is {found.dtype}", "", x.place)
+            yield Problem(
+                x.place.path, f"this input is {x.dtype}", f"in {what} it is {found.dtype}", "", x.place
+            )
     for node in (*description.losses, *(description.train.metrics if description.train is not None else ())):
         if node.target in inputs:
             continue
@@ -38,7 +41,12 @@ def mismatches(
             yield _absent(node.place, node.target, streams, what, has)
             continue
         classes, of = streams[node.target].classes, types.get(node.of)
-        if node.kind == "softmax_cross_entropy" and classes and of is not None and len(classes) > of.shape[-1]:
+        if (
+            node.kind == "softmax_cross_entropy"
+            and classes
+            and of is not None
+            and len(classes) > of.shape[-1]
+        ):
             told = f"'{node.of}' has {of.shape[-1]} outputs"
             yield Problem(
                 node.place.path, told, f"'{node.target}' of {what} has {len(classes)} classes", "", node.place
@@ -46,4 +54,6 @@ def mismatches(
 
 
 def _absent(place: Any, name: str, streams: Mapping[str, Any], what: str, has: str) -> Problem:
-    return Problem(place.path, f"'{name}' is no stream of {what}", f"it has {has}", nearest(name, streams), place)
+    return Problem(
+        place.path, f"'{name}' is no stream of {what}", f"it has {has}", nearest(name, streams), place
+    )

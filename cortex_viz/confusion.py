@@ -16,8 +16,8 @@ ANNOTATED = 25  # classes; of more, the numbers could not be read
 def confusion(matrix: Any, classes: Sequence[str], path: str | Path) -> Path:
     """Draws counts (true class, predicted class) as a table; returns ``path``.
 
-    The colour of a cell is its share of the true class, so that rare classes show as well as frequent ones.  Raises
-    ImportError where matplotlib is absent.
+    The colour of a cell is its share of the true class, so that rare classes show as well as frequent ones.
+    Raises ImportError where matplotlib is absent.
     """
     counts = np.asarray(matrix)
     totals = counts.sum(axis=1, keepdims=True)

@@ -25,8 +25,9 @@ class Table(Protocol):
 def curves(history: Table, path: str | Path, title: str = "") -> Path:
     """Draws one panel for each quantity of a history, training and validation together; returns ``path``.
 
-    ``history`` has ``columns`` and gives each by name: numbers by epoch, None where there are none.  The best epoch of
-    the validation (else the training) loss is marked.  Raises ImportError where matplotlib is absent.
+    ``history`` has ``columns`` and gives each by name: numbers by epoch, None where there are none.  The best
+    epoch of the validation (else the training) loss is marked.  Raises ImportError where matplotlib is
+    absent.
     """
     names = [c for c in history.columns if c not in NOT_DRAWN and not c.startswith(VALIDATION)]
     names = [n for n in names if n != "learning_rate" or len(set(history[n])) > 1]

@@ -30,7 +30,8 @@ STYLE = {
 def figure(path: str | Path, width: float, height: float, dpi: int = 120) -> Iterator[Any]:
     """A matplotlib figure of this size in inches, written to ``path`` (a .png, .svg or .pdf) at the end.
 
-    Uses neither a screen nor pyplot, whose figures are global.  Raises ImportError where matplotlib is absent.
+    Uses neither a screen nor pyplot, whose figures are global.  Raises ImportError where matplotlib is
+    absent.
     """
     import matplotlib
     from matplotlib.backends.backend_agg import FigureCanvasAgg

@@ -15,8 +15,12 @@ from cortex_compute.errors import CheckpointError
 if TYPE_CHECKING:
     from cortex_core.network import Network
 
-json_option = click.option("--json", "json_file", metavar="FILE", help="Writes the result as JSON; - is standard output.")
-backend_option = click.option("--backend", default="auto", metavar="NAME", help="What computes; see `cortex backends`.")
+json_option = click.option(
+    "--json", "json_file", metavar="FILE", help="Writes the result as JSON; - is standard output."
+)
+backend_option = click.option(
+    "--backend", default="auto", metavar="NAME", help="What computes; see `cortex backends`."
+)
 batch_size_option = click.option("--batch-size", type=click.IntRange(min=1), help="Examples in a step.")
 spec_argument = click.argument("spec", metavar="SPEC")
 overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
@@ -52,5 +56,7 @@ def load_model(path: str) -> Network:
 
     file = Path(path) / "model.cortex" if Path(path).is_dir() else Path(path)
     if not file.is_file():
-        raise CheckpointError(f"{path}: there is no such model; expected a .cortex file or the folder of a run")
+        raise CheckpointError(
+            f"{path}: there is no such model; expected a .cortex file or the folder of a run"
+        )
     return load(file)

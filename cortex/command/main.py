@@ -48,7 +48,9 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="cortex %(version)s")
-@click.option("--use", multiple=True, metavar="FILE.py", help="Runs a file that registers layers, losses, data.")
+@click.option(
+    "--use", multiple=True, metavar="FILE.py", help="Runs a file that registers layers, losses, data."
+)
 def cli(use: tuple[str, ...]) -> None:
     """Neural networks as data, compiled for the machine at hand.
 

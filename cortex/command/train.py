@@ -36,8 +36,8 @@ def command(
 ) -> None:
     """Train a network that a description (or a .cortex file) holds.
 
-    KEY=VALUE overrides one place of the description. Ctrl-C leaves a run that --resume goes on with, and the result has
-    the same bits as if it had never stopped.
+    KEY=VALUE overrides one place of the description. Ctrl-C leaves a run that --resume goes on with, and the
+    result has the same bits as if it had never stopped.
 
     \b
     Examples:

@@ -13,8 +13,8 @@ from cortex_compute.errors import CortexError, SpecError
 def run_file(path: str) -> None:
     """Runs a Python file that the user has named, once, as the module of its name.
 
-    Its decorators (`cortex.layer`, `cortex.loss`, ...) register what it defines.  An error in it is a `SpecError` with
-    file and line.
+    Its decorators (`cortex.layer`, `cortex.loss`, ...) register what it defines.  An error in it is a
+    `SpecError` with file and line.
     """
     file = Path(path)
     name = f"cortex_use_{file.stem}"
@@ -37,5 +37,7 @@ def _where(error: Exception, path: str) -> str:
     """FILE:LINE of the last line of the user's file that was reached."""
     if isinstance(error, SyntaxError):
         return f"{path}:{error.lineno}"
-    lines = [f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename.endswith(Path(path).name)]
+    lines = [
+        f.lineno for f in traceback.extract_tb(error.__traceback__) if f.filename.endswith(Path(path).name)
+    ]
     return f"{path}:{lines[-1]}" if lines else path

@@ -1,4 +1,4 @@
-"""What the kit says of one case."""
+"""What a suite says of one case."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Result:
-    """What one case gave.  ``value`` is the worst error in units of what is allowed; good is at most 1."""
+    """What one case gave.  ``value`` is the worst error in units of what is allowed; good is at most 1.
+
+    Suites that measure something else say so by ``metric``, and whether ``better`` is "lower" or "higher".
+    """
 
     name: str
     value: float
@@ -17,16 +20,18 @@ class Result:
     peak_bytes: int
     detail: str = ""
     threshold: float = 1.0
+    metric: str = "error / allowed"
+    better: str = "lower"
 
     @property
     def passed(self) -> bool:
-        return self.value <= self.threshold
+        return self.value >= self.threshold if self.better == "higher" else self.value <= self.threshold
 
     def json(self) -> dict[str, Any]:
         """The entry of ``verify --json``."""
         return {
-            "name": self.name, "metric": "error / allowed", "value": self.value, "threshold": self.threshold,
-            "better": "lower", "seconds": self.seconds, "peak_bytes": self.peak_bytes, "passed": self.passed,
+            "name": self.name, "metric": self.metric, "value": self.value, "threshold": self.threshold,
+            "better": self.better, "seconds": self.seconds, "peak_bytes": self.peak_bytes, "passed": self.passed,
         }  # fmt: skip
 
 

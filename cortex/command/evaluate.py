@@ -1,0 +1,62 @@
+"""``cortex evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cortex.command.common import (
+    backend_option,
+    batch_size_option,
+    json_option,
+    load_model,
+    people,
+    write_json,
+)
+
+
+@click.command("evaluate")
+@click.argument("model", metavar="MODEL")
+@click.option(
+    "--data", metavar="NAME|FILE", help="A data set (its test part), or an .npz; default: the model's own."
+)
+@backend_option
+@batch_size_option
+@json_option
+def command(
+    model: str, data: str | None, backend: str, batch_size: int | None, json_file: str | None
+) -> None:
+    """Measure a trained network on data: the loss, the metrics, the confusion matrix.
+
+    MODEL is a .cortex file, or the folder of a run. An .npz file holds one array for each input and each
+    target.
+
+    \b
+    Examples:
+      cortex evaluate runs/digits/model.cortex --data digits
+      cortex evaluate runs/lenet --data my_digits.npz --json -
+    """
+    import numpy as np
+
+    from cortex_core.training.evaluate import evaluate
+
+    network = load_model(model)
+    found = evaluate(network, _data(network, data), batch_size=batch_size or 256, backend=backend)
+    write_json(json_file, {name: np.asarray(value).tolist() for name, value in found.items()})
+    for name, value in found.items():
+        text = f"{value:.4f}" if np.ndim(value) == 0 else f"(rows: the true class)\n{value}"
+        print(f"{name:<11} {text}", file=people(json_file))
+
+
+def _data(network: Any, data: str | None) -> Any:
+    """The name of a data set, or the arrays of a file."""
+    from cortex.command.examples import read_npz
+    from cortex_compute.errors import DataError
+
+    train = network.description.train
+    name = data if data is not None else train.data if train is not None else None
+    if name is None:
+        raise DataError("no data: give --data NAME (see `cortex data list`) or --data FILE.npz")
+    return read_npz(Path(name)) if name.endswith(".npz") else name

@@ -1,0 +1,129 @@
+"""``cortex verify``: the suites that ship with the package."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from cortex.command.common import backend_option, json_option, people, spec_argument, write_json
+
+if TYPE_CHECKING:
+    from cortex_compute.verify.result import Result
+
+only_option = click.option("--only", metavar="NAME", help="Only the cases whose name contains this.")
+
+
+@click.group("verify", subcommand_metavar="SUITE")
+def command() -> None:
+    """Run a verification suite: exit code 0 if all of it holds, 1 if not.
+
+    \b
+    Examples:
+      cortex verify backend --only Conv
+      cortex verify mnist --json mnist.json
+      cortex verify same examples/lenet.yaml --backends numpy,onednn
+    """
+
+
+def _suite(name: str, doc: str) -> Callable[[Callable[..., Any]], Any]:
+    """Registers a function (backend's name, only) -> results as a suite with the common options."""
+
+    def decorate(function: Callable[[str, str | None], Iterable[Result]]) -> click.Command:
+        def run(backend: str, only: str | None, json_file: str | None) -> None:
+            report(name, backend, function(backend, only), json_file)
+
+        decorated = backend_option(only_option(json_option(run)))
+        text = f"{doc}\n\n\b\nExample:\n  cortex verify {name}"
+        made: click.Command = command.command(name, help=text, short_help=doc)(decorated)
+        return made
+
+    return decorate
+
+
+@_suite("backend", "Every primitive against float64 references, over data types and edge shapes.")
+def _backend(backend: str, only: str | None) -> Iterable[Result]:
+    from cortex_compute.backends import get
+    from cortex_compute.verify.run import run
+
+    return run(get(backend), only)
+
+
+@_suite("gradients", "Every layer, loss and pointwise function against central differences.")
+def _gradients(backend: str, only: str | None) -> Iterable[Result]:
+    from cortex_compute.backends import get
+    from cortex_core.verify.gradients import run
+
+    return run(get(backend), only)
+
+
+@_suite("mnist", "Four networks on the 10,000 test images of MNIST; up to 12 minutes on two cores.")
+def _mnist(backend: str, only: str | None) -> Iterable[Result]:
+    from cortex_core.verify.trained import mnist
+
+    return mnist(backend, only)
+
+
+@_suite("examples", "Every description in examples/ reaches what its first two lines state.")
+def _examples(backend: str, only: str | None) -> Iterable[Result]:
+    from cortex_core.verify.trained import examples
+
+    return examples(backend, only)
+
+
+@command.command("same")
+@spec_argument
+@click.option("--backends", required=True, metavar="A,B", help="The two to compare.")
+@json_option
+def _same(spec: str, backends: str, json_file: str | None) -> None:
+    """Whether two backends train a network alike, on a made-up batch.
+
+    \b
+    Example:
+      cortex verify same examples/lenet.yaml --backends numpy,onednn
+    """
+    from cortex_core.verify.same import same
+
+    first, comma, second = (part.strip() for part in backends.partition(","))
+    if not comma or not first or not second or "," in second:
+        raise click.BadParameter(
+            f"{backends!r}: expected two names, as in numpy,onednn", param_hint="--backends"
+        )
+    report("same", backends, same(spec, first, second), json_file)
+
+
+def report(suite: str, backend: str, results: Iterable[Result], json_file: str | None) -> None:
+    """Shows failures as they come and a summary; ends with exit code 1 where something failed."""
+    from cortex_compute.backends import get
+
+    said = people(json_file)
+    found: list[Result] = []
+    for result in results:
+        found.append(result)
+        if not result.passed or result.better == "higher":
+            print(_line(result), file=said, flush=True)
+    name = backend if "," in backend else get(backend).name
+    write_json(json_file, {"suite": suite, "backend": name, "cases": [r.json() for r in found]})
+    good = sum(r.passed for r in found)
+    seconds = sum(r.seconds for r in found)
+    print(f"{suite} on {name}: {good} of {len(found)} passed, {seconds:.1f} s{_worst(found)}", file=said)
+    if good < len(found) or not found:
+        raise click.exceptions.Exit(1)
+
+
+def _line(result: Result) -> str:
+    sign = ">=" if result.better == "higher" else "<="
+    detail = f"  ({result.detail})" if result.detail else ""
+    verdict = "passed" if result.passed else "FAILED"
+    numbers = f"{result.metric} {result.value:.4g}, expected {sign} {result.threshold:g}"
+    return f"{verdict}  {result.name}: {numbers}, {result.seconds:.1f} s{detail}"
+
+
+def _worst(found: list[Result]) -> str:
+    """How close the errors that passed come to what is allowed."""
+    errors = [r for r in found if r.passed and r.better == "lower"]
+    if not errors:
+        return ""
+    worst = max(errors, key=lambda r: r.value)
+    return f", the largest error is {worst.value:.2g} of what is allowed ({worst.name})"
