@@ -332,11 +332,13 @@ def _deref(b: Builder, ref: Ref, literals: Sequence[Literal], operands: Sequence
 Rule = Callable[..., tuple[Union[E, Number, None], ...]]
 
 
-def _pow_rule(g: E, y: E, a: E, b: E) -> tuple[E | None, ...]:
+def _pow_rule(g: E, y: E, a: E, b: E) -> tuple[E | Number, ...]:
     make = g.builder.make
-    by_a = g * (b * make("pow", a, b - 1.0))
+    by_a: E | Number = g * (b * make("pow", a, b - 1.0))
     if b.op != "literal":
         by_a = make("select", b.builder.make("eq", b, 0.0), 0.0, by_a)
+    elif b.payload.value == 0:
+        by_a = 0.0
     by_b = make("select", g.builder.make("eq", a, 0.0), 0.0, g * y * make("log", a))
     return by_a, by_b
 
