@@ -1,0 +1,138 @@
+"""What `check` says is what programs take."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cortex
+from cortex_core.check import check
+from cortex_core.compiled import compile
+from cortex_core.network import Network
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SPECS = sorted(EXAMPLES.glob("*.yaml"))
+PLAIN: dict[str, Any] = {"inputs": {"x": [5]}, "layers": [{"dense": 7}, "tanh", {"dense": 3}]}
+
+
+def taken(network: Network, program: Any) -> int:
+    """The bytes of everything that a program holds: states, the arena, its own buffers."""
+    states = network.store.states
+    shared = {id(buffer) for buffer in states.values()}
+    own = [b for b in program._buffers.values() if b is not None and id(b) not in shared]
+    return sum(b.nbytes for b in [*states.values(), *own]) + network.store.arena.nbytes
+
+
+@pytest.mark.parametrize("batch", [1, 32, 100])
+@pytest.mark.parametrize("spec", SPECS, ids=lambda p: p.stem)
+def test_memory_of_training_is_exact(spec: Path, batch: int) -> None:
+    report = check(spec, batch_size=batch)
+    compiled = compile(spec, "numpy", batch_size=batch)
+    program = compiled.entry(compiled.types(batch)).program
+    assert report.memory is not None
+    assert report.memory.arena == program.plan.arena == compiled.network.store.arena.nbytes
+    assert report.memory.total == taken(compiled.network, program)
+
+
+@pytest.mark.parametrize("spec", [*SPECS, PLAIN], ids=lambda p: getattr(p, "stem", "plain"))
+def test_memory_of_prediction_is_exact(spec: Any) -> None:
+    report = check(spec, batch_size=16)
+    compiled = compile(spec, "numpy", batch_size=16, purpose="predict")
+    program = compiled.entry(compiled.types(16)).program
+    assert report.memory is not None
+    assert report.memory.predict_arena == program.plan.arena
+    assert report.memory.predict_total == taken(compiled.network, program)
+
+
+def test_the_batch_size_is_the_descriptions_by_default() -> None:
+    assert check(EXAMPLES / "digits.yaml").batch_size == 32
+    assert check(PLAIN).batch_size == 64
+
+
+def test_memory_grows_with_the_batch_and_nothing_else_does() -> None:
+    small, large = (check(EXAMPLES / "mlp.yaml", batch_size=n).memory for n in (64, 128))
+    assert small is not None
+    assert large is not None
+    assert large.activations > 1.8 * small.activations
+    assert (large.parameters, large.moments) == (small.parameters, small.moments)
+
+
+def test_no_memory_is_taken_for_a_network_that_would_not_fit() -> None:
+    report = check({"inputs": {"x": [1_000_000]}, "layers": [{"dense": 1_000_000_000}]})
+    assert report.memory is not None
+    assert report.memory.parameters == 4 * (10**15 + 10**9)
+
+
+DIGITS: dict[str, Any] = {
+    "inputs": {"image": [8, 8, 1]},
+    "layers": ["flatten", {"dense": {"units": 10, "id": "digit"}}],
+    "loss": {"softmax_cross_entropy": {"of": "digit", "target": "label"}},
+    "train": {"data": "digits"},
+}
+
+
+def problems(**changes: Any) -> list[str]:
+    return [str(p) for p in check({**DIGITS, **changes}).problems]
+
+
+def test_good() -> None:
+    assert problems() == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {"inputs": {"image": [8, 8]}},
+            "inputs.image: this input is [8, 8]: in data set 'digits' 'image' is [8, 8, 1]",
+        ),
+        (
+            {"inputs": {"picture": [8, 8, 1]}},
+            "inputs.picture: 'picture' is no stream of data set 'digits': "
+            "it has 'image' (8, 8, 1) float32, 'label' () int64",
+        ),
+        (
+            {"inputs": {"image": {"shape": [8, 8, 1], "dtype": "int64"}}, "layers": [{"embedding": [17, 2]}]},
+            None,
+        ),
+        (
+            {"layers": ["flatten", {"dense": {"units": 9, "id": "digit"}}]},
+            "loss.softmax_cross_entropy: 'digit' has 9 outputs: 'label' of data set 'digits' has 10 classes",
+        ),
+        (
+            {"train": {"data": "digits", "metrics": {"mae": {"of": "digit", "target": "lable"}}}},
+            "train.metrics.mae: 'lable' is no stream of data set 'digits': "
+            "it has 'image' (8, 8, 1) float32, 'label' () int64. Did you mean 'label'?",
+        ),
+    ],
+)
+def test_data_that_does_not_fit(changes: dict[str, Any], expected: str | None) -> None:
+    found = problems(**changes)
+    assert found if expected is None else found == [expected]
+
+
+def test_a_loss_that_cannot_be_computed() -> None:
+    (found,) = problems(loss={"mse": {"of": "digit", "target": "label"}})
+    assert found.startswith("loss.mse: 'digit' is (10,), 'label' is () int64: ")
+
+
+def test_an_axis_of_any_length() -> None:
+    report = check({"inputs": {"x": [None, 3]}, "layers": [{"dense": 4}, "flatten"]})
+    assert [row.output for row in report.layers] == [(None, 4), (None,)]
+    assert any("any length" in note for note in report.notes)
+
+
+def test_a_frozen_layer_takes_no_gradients_and_no_moments() -> None:
+    frozen = {"dense": {"units": 10, "id": "digit", "trainable": False}}
+    body = {"dense": {"units": 20, "id": "body"}}
+    report = check({**DIGITS, "layers": ["flatten", body, frozen]})
+    assert report.memory is not None
+    assert report.memory.gradients == 4 * (64 * 20 + 20)
+    assert "(frozen)" in "\n".join(cortex.network({**DIGITS, "layers": ["flatten", body, frozen]}).summary().split("\n"))
+
+
+def test_a_backend_that_is_absent() -> None:
+    with pytest.raises(cortex.BackendError, match="unknown backend 'nix'"):
+        check(PLAIN, backend="nix")
