@@ -13,7 +13,7 @@ from cortex_core.training.files import write_atomically
 # Okabe and Ito (2008): eight colours that differ for every kind of colour vision; black is for text.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
 
-STYLE = {
+STYLE: Any = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,

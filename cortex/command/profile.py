@@ -101,4 +101,5 @@ def _lines(rows: list[dict[str, Any]], size: int) -> Iterator[str]:
         )
     yield from align(table, right=(0, 1, 2, 3))
     flops = sum(row["flops"] for row in rows)
-    yield f"\n{len(rows)} instructions, {flops / 1e9:.3f} GFLOP: {1e3 * total:.3f} ms a step of {size} examples"
+    work = f"{len(rows)} instructions, {flops / 1e9:.3f} GFLOP"
+    yield f"\n{work}: {1e3 * total:.3f} ms for a step of {size} examples"
