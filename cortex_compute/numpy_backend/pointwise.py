@@ -312,8 +312,7 @@ class Binder:
         if last != i:
             return last < i
         now = [k for k in covered if read.get(("a", k)) == i]
-        alike = all(self.plan.dtypes[k] is step.compute is step.result for k in now)
-        return alike and step.op != "erf" and all(sources[k].strides == target.strides for k in now)
+        return step.op != "erf" and all(sources[k].strides == target.strides for k in now)
 
     def _literal(self, k: int, d: DType) -> np.ndarray:
         if (k, d) not in self.constants:
