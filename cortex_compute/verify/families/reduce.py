@@ -96,8 +96,8 @@ def over_blocks() -> Iterator[Case]:
     for kind, axes in itertools.product(("sum", "max", "mean"), ((0,), (1,), (0, 1))):
         for shape in ((400, 100), (100, 400), (3, 20000), (20000, 3), (17, 1100)):
             yield Case(f"{kind} over {axes} of {shape}", over(kind, *axes), normal(shape), (float32,))
-    for axis, shape in ((0, (100000,)), (0, (50000, 3)), (1, (3, 50000))):  # roundings of one sign add up
-        yield Case(f"sum of positive {shape}", over("sum", axis), positive(shape))
+    for axis, long in ((0, (100000,)), (0, (50000, 3)), (1, (3, 50000))):  # roundings of one sign add up
+        yield Case(f"sum of positive {long}", over("sum", axis), positive(long))
     yield Case("sum of images", over("sum", 0, 1, 2), normal((4, 30, 30, 10)))
     yield Case("sum inside", over("sum", 1), normal((30, 40, 30)))
     yield Case("max outside and inside", over("max", 0, 2), normal((30, 40, 30)))
