@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,11 +26,15 @@ Types = tuple[tuple[str, TensorType], ...]
 
 @dataclass(frozen=True)
 class Entry:
-    """A program, and for training and evaluation what the host needs beside it."""
+    """A program, and for training and evaluation what the host needs beside it.
+
+    ``scalars``: for each segment its multiplier of the rate, and the memory of the numbers that it reads.
+    """
 
     program: Program
     step: Step | None
     batch: int
+    scalars: tuple[tuple[float, dict[str, np.ndarray]], ...]
 
 
 class Compiled:
@@ -71,7 +75,8 @@ class Compiled:
                 plan, step = self.plan(types)
                 program = Program(plan, self.backend, self.network.store, self.worker, self.options)
                 batch = next(iter(types.values())).shape[0]
-                found = self._entries[k] = Entry(program, step, batch)
+                scalars = tuple(self._scalars(program, step))
+                found = self._entries[k] = Entry(program, step, batch, scalars)
                 if len(self._entries) > KEPT:
                     self._entries.popitem(last=False)
             self._entries.move_to_end(k)
@@ -107,10 +112,16 @@ class Compiled:
             return
         optimizer = self.network.training.optimizer
         rate = optimizer.learning_rate if learning_rate is None else learning_rate
-        for segment in entry.step.segments:
-            numbers = optimizer.scalars(self.network.step + 1, rate * segment.multiplier)
+        for multiplier, memory in entry.scalars:
+            numbers = optimizer.scalars(self.network.step + 1, rate * multiplier)
             for name, value in numbers.items():
-                entry.program.inputs[scalar_name(segment, name)][...] = value
+                memory[name][...] = value
+
+    def _scalars(self, program: Program, step: Step | None) -> Iterator[tuple[float, dict[str, np.ndarray]]]:
+        optimizer = self.network.training.optimizer
+        for segment in step.segments if step is not None else ():
+            names = optimizer.scalars(1, optimizer.learning_rate)
+            yield segment.multiplier, {n: program.inputs[scalar_name(segment, n)] for n in names}
 
     def totals(self, entry: Entry) -> dict[str, Any]:
         """The loss and the metrics over all batches since `reset`."""

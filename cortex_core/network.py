@@ -126,9 +126,11 @@ class Network:
     @property
     def training(self) -> Any:
         """The options of training: the description's, or the defaults."""
+        if self.description.train is not None:
+            return self.description.train
         from cortex_core.spec import TrainOptions
 
-        return self.description.train or TrainOptions()
+        return TrainOptions()
 
     @property
     def name(self) -> str:

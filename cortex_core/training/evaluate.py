@@ -35,7 +35,7 @@ class Evaluation:
         self.compiled.reset(any_entry)
         with closing(self.feed.epoch(0)) as batches:
             for batch in batches:
-                self.compiled.launch(self.entries[len(batch)], batch.arrays)
+                self.compiled.launch(self.entries[len(batch.rows)], batch.arrays)
         return self.compiled.totals(any_entry)
 
 

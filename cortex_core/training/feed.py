@@ -6,18 +6,20 @@ unbroken one would have seen.
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Generator, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Iterator
 from queue import SimpleQueue
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 
 from cortex_compute.errors import DataError
+from cortex_compute.types import dtype
 from cortex_core.training.source import Source
 
-DEPTH = 4  # batches between the thread and the trainer
+DEPTH = 3  # slots between the thread and the trainer
+SLOT_BYTES = 1 << 18  # small batches share a slot of this size
 STREAM = 0x6F72646572  # "order": apart from the number streams of layers and weights
 
 
@@ -32,29 +34,33 @@ def order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.argsort(words, kind="stable")
 
 
-@dataclass(frozen=True)
-class Batch:
-    """The arrays of one batch, valid until the next is asked for; ``index`` counts from 0 in its epoch."""
+class Batch(NamedTuple):
+    """The arrays of one batch, valid until the next is asked for, and which rows of the data they are.
 
-    index: int
+    ``number`` counts from 0 in its epoch.
+    """
+
+    number: int
     arrays: dict[str, np.ndarray]
     rows: np.ndarray
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
 
 class Feed:
     """The batches of a source, epoch after epoch.  The last, smaller batch of an epoch is kept.
 
-    ``names``: the streams to read.  ``seed`` None leaves the rows in their order.
+    ``names``: the streams to read.  ``seed`` None leaves the rows in their order.  The thread reads several
+    small batches at once: to wake another thread costs as much as a small step.
     """
 
     def __init__(self, source: Source, names: list[str], batch_size: int, seed: int | None = None) -> None:
         self.source, self.batch_size, self.seed = source, batch_size, seed
-        size = min(batch_size, len(source))
-        self._ring = [
-            {n: np.empty((size, *source.streams[n].shape), source.streams[n].dtype) for n in names}
+        row = sum(
+            dtype(s.dtype).itemsize * math.prod(s.shape) for n, s in source.streams.items() if n in names
+        )
+        together = max(1, SLOT_BYTES // max(1, row * batch_size))
+        self.slot = min(together, len(self)) * batch_size
+        self.ring = [
+            {n: np.empty((self.slot, *source.streams[n].shape), source.streams[n].dtype) for n in names}
             for _ in range(DEPTH)
         ]
 
@@ -74,46 +80,55 @@ class Feed:
         """
         count = len(self.source)
         rows = np.arange(count) if self.seed is None else order(count, self.seed, epoch)
-        reader = _Reader(self, epoch, rows, start)
+        reader = _Reader(self, epoch, rows[start * self.batch_size :])
+        number = start
         try:
-            yield from reader
+            for part, arrays in reader:
+                for first in range(0, len(part), self.batch_size):
+                    span = slice(first, first + self.batch_size)
+                    yield Batch(number, {name: a[span] for name, a in arrays.items()}, part[span])
+                    number += 1
         finally:
             reader.close()
 
 
-class _Reader:
-    """The thread that fills buffers, and the two queues in between."""
+Slot = dict[str, np.ndarray]
 
-    def __init__(self, feed: Feed, epoch: int, rows: np.ndarray, start: int) -> None:
-        self.source, self.size, self.epoch, self.rows = feed.source, feed.batch_size, epoch, rows
-        self.start, self.closed = start, False
-        self.free: SimpleQueue[Mapping[str, np.ndarray] | None] = SimpleQueue()
-        self.filled: SimpleQueue[tuple[Batch, Any] | BaseException | None] = SimpleQueue()
-        for buffers in feed._ring:
-            self.free.put(buffers)
+
+class _Reader:
+    """The thread that fills slots with rows, and the two queues in between."""
+
+    def __init__(self, feed: Feed, epoch: int, rows: np.ndarray) -> None:
+        self.source, self.size, self.epoch, self.rows = feed.source, feed.slot, epoch, rows
+        self.closed = False
+        self.free: SimpleQueue[Slot | None] = SimpleQueue()
+        self.filled: SimpleQueue[tuple[np.ndarray, Slot, Slot] | BaseException | None] = SimpleQueue()
+        for slot in feed.ring:
+            self.free.put(slot)
         self.thread = threading.Thread(target=self._work, name="cortex-feed", daemon=True)
         self.thread.start()
 
     def _work(self) -> None:
         try:
-            for index in range(self.start, -(-len(self.rows) // self.size)):
-                buffers = self.free.get()
-                if self.closed or buffers is None:
+            for start in range(0, len(self.rows), self.size):
+                slot = self.free.get()
+                if self.closed or slot is None:
                     return
-                rows = self.rows[index * self.size : (index + 1) * self.size]
-                arrays = {name: buffer[: len(rows)] for name, buffer in buffers.items()}
+                rows = self.rows[start : start + self.size]
+                arrays = {name: buffer[: len(rows)] for name, buffer in slot.items()}
                 self.source.gather(rows, arrays, epoch=self.epoch)
-                self.filled.put((Batch(index, arrays, rows), buffers))
+                self.filled.put((rows, arrays, slot))
             self.filled.put(None)
         except BaseException as error:  # raised again where the batches are used
             self.filled.put(error)
 
-    def __iter__(self) -> Iterator[Batch]:
+    def __iter__(self) -> Iterator[tuple[np.ndarray, Slot]]:
         while (item := self.filled.get()) is not None:
             if isinstance(item, BaseException):
                 raise item
-            yield item[0]
-            self.free.put(item[1])
+            rows, arrays, slot = item
+            yield rows, arrays
+            self.free.put(slot)
 
     def close(self) -> None:
         self.closed = True

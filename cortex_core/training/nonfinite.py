@@ -37,8 +37,8 @@ def explain(network: Network, batch: Batch, when: str) -> CortexError:
             )
     where = _search(network, batch.arrays)
     return NonFiniteError(
-        f"{when}: the loss is not finite; the first that is not: {where}. The state before this step is "
-        "kept. Try a smaller learning_rate, or clip_norm"
+        f"{when}: the loss or a gradient is not finite; the first in the step: {where}. The state before it "
+        "is kept. Try a smaller learning_rate, or clip_norm"
     )
 
 

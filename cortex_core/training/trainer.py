@@ -188,7 +188,7 @@ class Trainer:
             self.compiled.reset(next(iter(self.entries.values())))
         with closing(self.feed.epoch(self.epoch, self.batch)) as batches:
             for batch in batches:
-                self._step(batch)
+                self._train(batch)
                 for hook in self._step_hooks:
                     hook(self)
                 if self._interrupted:
@@ -204,8 +204,8 @@ class Trainer:
         for callback in self.callbacks:
             callback.epoch(self)
 
-    def _step(self, batch: Batch) -> None:
-        entry = self.entries[len(batch)]
+    def _train(self, batch: Batch) -> None:
+        entry = self.entries[len(batch.rows)]
         skipped = entry.program.skipped
         self.compiled.set_scalars(entry, self.rate(self.step))
         self.compiled.launch(entry, batch.arrays)

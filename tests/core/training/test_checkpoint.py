@@ -188,7 +188,9 @@ def test_the_run_of_another_network_is_refused_and_nothing_changes(run: Any, tmp
     other["layers"][0]["dense"]["units"] = 9
     made = network(other)
     before = states(made)
-    with pytest.raises(CheckpointError, match=r"another network: layers\[0\]\.dense\.units is 8 there, 9 here"):
+    with pytest.raises(
+        CheckpointError, match=r"another network: layers\[0\]\.dense\.units is 8 there, 9 here"
+    ):
         resumed(run.path, made)
     assert states(made) == before
 
@@ -202,7 +204,7 @@ def test_a_model_is_no_run(run: Any, tmp_path: Path) -> None:
 def test_a_run_without_its_moments_is_refused(run: Any, tmp_path: Path) -> None:
     shutil.copytree(run.path, tmp_path / "r")
     edit(lambda f: f.pop("moments"))(tmp_path / "r" / "last.cortex")
-    with pytest.raises(CheckpointError, match="moments/m/.* is missing"):
+    with pytest.raises(CheckpointError, match=r"moments/m/.* is missing"):
         resumed(tmp_path / "r", None)
 
 
@@ -224,7 +226,9 @@ def test_where_writing_fails_the_old_file_stays(
     else:
         monkeypatch.setattr(files.os, fails, lambda *a: (_ for _ in ()).throw(OSError(28, "No space left")))
     try:
-        with pytest.raises(CortexError, match=r"m\.cortex: cannot be written \((File too large|No space left)\)"):
+        with pytest.raises(
+            CortexError, match=r"m\.cortex: cannot be written \((File too large|No space left)\)"
+        ):
             run.network.save(path)
     finally:
         if fails == "write":

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from cortex_compute.errors import DataError
+from cortex_core.training import feed
 from cortex_core.training.feed import DEPTH, Feed, check_sizes, order
 from cortex_core.training.source import Arrays
 
@@ -18,8 +19,8 @@ def source(count: int = 10) -> Arrays:
     return Arrays({"i": np.arange(count), "x": np.arange(2.0 * count).reshape(count, 2)})
 
 
-def rows(feed: Feed, epoch: int, start: int = 0) -> list[list[int]]:
-    with closing(feed.epoch(epoch, start)) as batches:
+def rows(made: Feed, epoch: int, start: int = 0) -> list[list[int]]:
+    with closing(made.epoch(epoch, start)) as batches:
         return [batch.arrays["i"].tolist() for batch in batches]
 
 
@@ -36,10 +37,10 @@ def test_every_epoch_has_every_row_once_and_its_own_order() -> None:
 
 
 def test_the_last_smaller_batch_is_kept() -> None:
-    feed = Feed(source(), ["i", "x"], 4)
-    assert rows(feed, 0) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
-    assert len(feed) == 3
-    assert feed.sizes() == [4, 2]
+    made = Feed(source(), ["i", "x"], 4)
+    assert rows(made, 0) == [[0, 1, 2, 3], [4, 5, 6, 7], [8, 9]]
+    assert len(made) == 3
+    assert made.sizes() == [4, 2]
     assert Feed(source(8), ["i"], 4).sizes() == [4]
 
 
@@ -51,14 +52,28 @@ def test_streams_stay_together() -> None:
 
 
 def test_an_epoch_begun_in_the_middle_goes_on_as_the_whole_one() -> None:
-    feed = Feed(source(50), ["i"], 4, seed=5)
-    whole = rows(feed, 2)
-    assert rows(feed, 2, start=5) == whole[5:]
-    assert rows(feed, 2, start=len(whole)) == []
+    made = Feed(source(50), ["i"], 4, seed=5)
+    whole = rows(made, 2)
+    assert rows(made, 2, start=5) == whole[5:]
+    assert rows(made, 2, start=len(whole)) == []
+
+
+@pytest.fixture
+def alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each batch has a slot of its own."""
+    monkeypatch.setattr(feed, "SLOT_BYTES", 1)
+
+
+@pytest.mark.parametrize("slot", [1, 100, 1000])
+def test_how_many_batches_share_a_slot_changes_nothing(monkeypatch: pytest.MonkeyPatch, slot: int) -> None:
+    whole = rows(Feed(source(50), ["i"], 4, seed=5), 2)
+    monkeypatch.setattr(feed, "SLOT_BYTES", slot)
+    for start in (0, 3, 12):
+        assert rows(Feed(source(50), ["i"], 4, seed=5), 2, start) == whole[start:]
 
 
 class Failing(Arrays):
-    """Fails at the third batch."""
+    """Fails when it is read for the third time."""
 
     calls = 0
 
@@ -69,25 +84,26 @@ class Failing(Arrays):
         super().gather(indices, out, epoch=epoch)
 
 
+@pytest.mark.usefixtures("alone")
 def test_an_error_of_the_reading_thread_is_raised_where_the_batches_are_used() -> None:
-    seen = []
-    feed = Feed(Failing({"i": np.arange(20)}), ["i"], 4)
-    with pytest.raises(DataError, match="row 8 is damaged"), closing(feed.epoch(0)) as batches:
-        for batch in batches:
-            seen.append(batch.index)
-    assert seen == [0, 1]
+    batches = Feed(Failing({"i": np.arange(20)}), ["i"], 4).epoch(0)
+    assert [next(batches).number, next(batches).number] == [0, 1]
+    with pytest.raises(DataError, match="row 8 is damaged"):
+        next(batches)
 
 
+@pytest.mark.usefixtures("alone")
 def test_no_thread_is_left_when_the_reader_of_batches_gives_up() -> None:
     before = threading.active_count()
-    feed = Feed(source(1000), ["i"], 2)
-    with pytest.raises(RuntimeError), closing(feed.epoch(0)) as batches:
-        for _ in batches:
-            raise RuntimeError
+    made = Feed(source(1000), ["i"], 2)
+    with closing(made.epoch(0)) as batches:
+        next(batches)
+        assert threading.active_count() == before + 1
     assert threading.active_count() == before
-    assert rows(feed, 0)[0] == [0, 1]  # and the ring is whole
+    assert rows(made, 0)[0] == [0, 1]  # and the ring is whole
 
 
+@pytest.mark.usefixtures("alone")
 def test_no_more_is_read_ahead_than_the_ring_holds() -> None:
     data = Failing({"i": np.arange(1000)})
     data.calls = 100

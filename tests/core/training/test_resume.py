@@ -87,7 +87,9 @@ def test_more_epochs_later_are_more_epochs_at_once(tmp_path: Path) -> None:
     run(description(epochs=3), tmp_path / "b")
     more = run(None, resume=tmp_path / "b", epochs=6)
     assert states(more.network) == states(six.network)
-    assert (tmp_path / "a" / "description.yaml").read_text() == (tmp_path / "b" / "description.yaml").read_text()
+    assert (tmp_path / "a" / "description.yaml").read_text() == (
+        tmp_path / "b" / "description.yaml"
+    ).read_text()
 
 
 def test_a_finished_run_resumes_to_itself(tmp_path: Path) -> None:

@@ -160,7 +160,12 @@ def test_a_named_set_is_measured_on_its_test_part_once_at_the_end(tmp_path: Path
         "inputs": {"features": [4]},
         "layers": [{"dense": {"units": 3, "id": "kind"}}],
         "loss": {"softmax_cross_entropy": {"of": "kind", "target": "label"}},
-        "train": {"data": "iris", "epochs": 20, "batch_size": 8, "optimizer": {"adam": {"learning_rate": 0.1}}},
+        "train": {
+            "data": "iris",
+            "epochs": 20,
+            "batch_size": 8,
+            "optimizer": {"adam": {"learning_rate": 0.1}},
+        },
     }
     run = train(spec, out=tmp_path, progress=False)
     assert run.metrics["test"]["accuracy"] > 0.85
@@ -178,7 +183,9 @@ def test_a_run_of_the_same_folder_is_moved_aside(tmp_path: Path) -> None:
     assert (aside / "model.cortex").read_bytes() == kept
 
 
-def test_the_default_folder_has_the_name_and_the_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_default_folder_has_the_name_and_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     run = train(description(epochs=1), blobs(), progress=False)
     assert run.path.parent == Path("runs")
@@ -193,18 +200,33 @@ WRONG: list[tuple[str, dict[str, Any], type[CortexError], list[str]]] = [
     ("unknown data", {"data": "mnit"}, DataError, ["'mnit'", "Did you mean 'mnist'"]),
     ("missing stream", {"data": {"x": blobs()["x"]}}, DataError, ["'label'", "'x' (4,)"]),
     ("wrong shape", {"data": blobs() | {"x": np.zeros((50, 5))}}, DataError, ["[4]", "[5]"]),
-    ("label out of range", {"data": blobs() | {"label": np.arange(50) % 4}}, DataError, ["label 3", "0 to 2"]),
+    (
+        "label out of range",
+        {"data": blobs() | {"label": np.arange(50) % 4}},
+        DataError,
+        ["label 3", "0 to 2"],
+    ),
     ("negative label", {"data": blobs() | {"label": np.arange(50) % 3 - 1}}, DataError, ["label -1"]),
     ("NaN", {"data": blobs() | {"x": np.full((50, 4), np.nan)}}, DataError, ["'x'", "example 0", "nan"]),
     ("precision", {"precision": "float16"}, BackendError, ["float16", "float32"]),
     ("unknown backend", {"backend": "abacus"}, BackendError, ["abacus", "numpy"]),
     ("epochs", {"epochs": 0}, SpecError, ["epochs", "0"]),
     ("monitor", {"overrides": ["train.early_stopping={monitor: speed}"]}, SpecError, ["'speed'", "accuracy"]),
-    ("monitor without validation", {"overrides": ["train.early_stopping={patience: 2}"]}, SpecError, ["give val"]),
+    (
+        "monitor without validation",
+        {"overrides": ["train.early_stopping={patience: 2}"]},
+        SpecError,
+        ["give val"],
+    ),
     ("validation leaves nothing", {"validation": 0.999}, DataError, ["0.999", "at least one"]),
     ("validation too small", {"validation": 0.001}, DataError, ["at least one"]),
     ("unknown validation", {"validation": "tset"}, DataError, ["validation", "'tset'"]),
-    ("validation lacks a stream", {"validation": {"x": blobs()["x"]}}, DataError, ["'label'", "validation data"]),
+    (
+        "validation lacks a stream",
+        {"validation": {"x": blobs()["x"]}},
+        DataError,
+        ["'label'", "validation data"],
+    ),
     ("threads", {"threads": 0}, BackendError, ["threads"]),
 ]
 

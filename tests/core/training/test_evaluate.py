@@ -1,0 +1,58 @@
+"""What `evaluate` gives, against plain NumPy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cortex_compute.errors import DataError, SpecError
+from cortex_core.network import network
+from cortex_core.training.evaluate import evaluate
+from tests.core.training.networks import blobs, description, line, plain, states
+
+
+@pytest.mark.parametrize("batch_size", [7, 50, 256])
+def test_loss_accuracy_and_confusion(batch_size: int) -> None:
+    made, data = network(description()), blobs()
+    before = states(made)
+    found = evaluate(made, data, batch_size=batch_size)
+    p = made.predict(data["x"]).astype(float)
+    said, true = p.argmax(axis=1), data["label"]
+    confusion = np.zeros((3, 3))
+    np.add.at(confusion, (true, said), 1)
+    assert found["loss"] == pytest.approx(-np.log(p[np.arange(50), true]).mean(), rel=1e-5)
+    assert found["accuracy"] == pytest.approx((said == true).mean())
+    np.testing.assert_array_equal(found["confusion_matrix"], confusion)
+    assert made.description.train.metrics == ()  # what was added is not kept
+    assert {k: v for k, v in states(made).items() if k in before} == before
+
+
+def test_a_regression() -> None:
+    made, data = network(plain(metrics=["mae"])), line()
+    error = made.predict(data["x"]).astype(float) - data["t"]
+    found = evaluate(made, data)
+    assert found == {
+        "loss": pytest.approx((error**2).mean(), rel=1e-5),
+        "mae": pytest.approx(abs(error).mean(), rel=1e-5),
+    }
+
+
+def test_a_description_without_train_can_be_evaluated() -> None:
+    spec = plain()
+    del spec["train"]
+    assert set(evaluate(network(spec), line())) == {"loss"}
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(DataError, match="no split 'valid'; it has train, test"):
+        evaluate(network(description()), "iris", "valid")
+    with pytest.raises(DataError, match="'x' is no stream of"):
+        evaluate(network(description()), "iris")
+    with pytest.raises(DataError, match="label 5"):
+        evaluate(network(description()), blobs() | {"label": np.full(50, 5)})
+    with pytest.raises(DataError, match="no examples"):
+        evaluate(network(description()), blobs(0))
+    spec = description()
+    del spec["loss"], spec["train"]
+    with pytest.raises(SpecError, match="no loss"):
+        evaluate(network(spec), blobs())
