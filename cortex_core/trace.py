@@ -17,6 +17,7 @@ from cortex_core.layers.scope import Parameter, Scope, Variable
 from cortex_core.ops.apply import at
 from cortex_core.ops.reduce import sum as total_of
 from cortex_core.place import Problem
+from cortex_core.registry import nearest
 
 Declaration = Parameter | Variable
 Fetch = Callable[[str, Declaration, Any], Value]
@@ -71,11 +72,24 @@ def _layer(
 
     scope = Scope(dict(values), training, node.id, key, on_update)
     out: Value = node.layer.forward(scope, *sources)
-    for penalty in node.penalties:
-        p = values[penalty.parameter]
-        if penalty.value:
-            traced.penalties.append(penalty.value * total_of(abs(p) if penalty.kind == "l1" else p * p))
+    for name in node.layer.outputs:
+        traced.values[f"{node.id}.{name}"] = getattr(node.layer, name)(scope, *sources)
+    _penalties(node, traced)
     return out
+
+
+def _penalties(node: Any, traced: Traced) -> None:
+    """Adds the penalties of a layer, and a problem for each that names no parameter of it."""
+    for penalty in node.penalties:
+        p: Any = traced.parameters.get(f"{node.id}/{penalty.parameter}")
+        if p is None:
+            names = [name.rpartition("/")[2] for name in traced.parameters if name.startswith(f"{node.id}/")]
+            found = f"'{node.id}' has no parameter '{penalty.parameter}'"
+            hint = nearest(penalty.parameter, names)
+            expected = "" if hint else f"expected {{{' or '.join(names)}: {{{penalty.kind}: ...}}}}"
+            traced.problems.append(Problem(penalty.place.path, found, expected, hint, penalty.place))
+        elif penalty.value:
+            traced.penalties.append(penalty.value * total_of(abs(p) if penalty.kind == "l1" else p * p))
 
 
 def declarations(layer: Any, sources: list[Any]) -> Iterator[Declaration]:

@@ -31,3 +31,7 @@ class Embedding:
 
     def forward(self, p: Scope, x: Any) -> Any:
         return gather(p.table, x, 0)
+
+    def mask(self, p: Scope, x: Any) -> Any:
+        """Where there is a token, and not padding."""
+        return x != 0
