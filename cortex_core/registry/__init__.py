@@ -43,17 +43,8 @@ from cortex_core.registry.declare import (
     record,
     schedule,
 )
-from cortex_core.registry.kinds import (
-    UNKNOWN,
-    Fault,
-    Fraction,
-    Invalid,
-    Padding,
-    Plain,
-    Shape,
-    Size,
-    Unknown,
-)
+from cortex_core.registry.faults import UNKNOWN, Fault, Invalid, Unknown
+from cortex_core.registry.kinds import Fraction, Padding, Plain, Shape, Size
 from cortex_core.registry.named import Named, Written, unfold
 from cortex_core.registry.nearest import nearest
 

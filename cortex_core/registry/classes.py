@@ -10,7 +10,8 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from cortex_compute.errors import SpecError
 from cortex_core.registry import kinds
-from cortex_core.registry.kinds import UNKNOWN, Fault, FromClass, Invalid, Kind, Limits
+from cortex_core.registry.faults import UNKNOWN, Fault, Invalid
+from cortex_core.registry.kinds import FromClass, Kind, Limits
 from cortex_core.registry.nearest import nearest
 
 T = TypeVar("T")

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
+from cortex_compute.errors import SpecError
 from cortex_core.registry import kinds
 from cortex_core.registry.classes import Registry, build, named_data
-from cortex_core.registry.kinds import UNKNOWN, Fault, Invalid, Kind, clipped, shown
+from cortex_core.registry.faults import UNKNOWN, Fault, Invalid, Path, clipped, shown
+from cortex_core.registry.kinds import Kind
 from cortex_core.registry.nearest import nearest
 
 
@@ -19,8 +22,8 @@ class Written:
 
     name: str
     fields: Mapping[str, object]
-    paths: Mapping[str, kinds.Path]
-    path: kinds.Path = ()
+    paths: Mapping[str, Path]
+    path: Path = ()
 
 
 def unfold(value: object, main_of: Callable[[str], str | None]) -> Written:
@@ -86,7 +89,7 @@ def _unfold_vector(value: list[Any] | tuple[Any, ...], main_of: Callable[[str], 
     except Invalid as invalid:
         raise Invalid(fault.under(0) for fault in invalid.faults) from None
     fields: dict[str, object] = {}
-    paths: dict[str, kinds.Path] = {}
+    paths: dict[str, Path] = {}
     if rest and isinstance(rest[-1], Mapping):
         fields = dict(rest[-1])
         paths = {key: (len(rest), key) for key in fields}
@@ -99,6 +102,21 @@ def _unfold_vector(value: list[Any] | tuple[Any, ...], main_of: Callable[[str], 
     if rest and main is not None:
         fields[main], paths[main] = rest[0], (1,)
     return Written(name, fields, paths, (0,))
+
+
+@cache
+def load_plugins() -> None:
+    """Loads the modules that the entry point group ``cortex.layers`` names: they register what they hold.
+
+    Done once, and only when a description uses a name that nobody knows yet.
+    """
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group="cortex.layers"):
+        try:
+            point.load()
+        except Exception as error:
+            raise SpecError(f"the layers of '{point.value}' cannot be loaded: {error!r}") from error
 
 
 @dataclass(frozen=True)
@@ -119,6 +137,8 @@ class Named(Kind):
 
     def main_of(self, name: str) -> str | None:
         """The main field of a registered name; Invalid for an unknown one."""
+        if name not in self.registry:
+            load_plugins()
         if name not in self.registry or (self.only and not getattr(self.registry[name], self.only)):
             known = name in self.registry
             what = f"'{name}' is no {self.noun}" if known else f"unknown {self.noun} {clipped(name)}"

@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import inspect
 import pickle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -37,6 +38,8 @@ from cortex_core.registry import (
     named_data,
     nearest,
 )
+from cortex_core.registry.named import load_plugins
+from cortex_core.spec import read
 
 REGISTRIES = (LAYERS, LOSSES, METRICS, OPTIMIZERS, SCHEDULES, INITIALIZERS)
 EVERYTHING = [cls for registry in REGISTRIES for cls in registry.values()]
@@ -199,3 +202,27 @@ def test_a_name_that_is_no_python_name() -> None:
 def test_the_name_that_was_meant(name: str, meant: str) -> None:
     assert nearest(name, LAYERS) == f"Did you mean '{meant}'?"
     assert nearest("quux", LAYERS) == ""
+
+
+def test_layers_of_other_packages_are_found_when_a_name_is_unknown(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A package that is installed and names a module under ``cortex.layers``."""
+    (tmp_path / "foreign_layers.py").write_text(
+        "from cortex_core.registry import layer\n"
+        "@layer('foreign_layer')\n"
+        "class Foreign:\n"
+        "    '''For this test.'''\n"
+    )
+    metadata = tmp_path / "foreign-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text("[cortex.layers]\nforeign = foreign_layers\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    load_plugins.cache_clear()
+    try:
+        description = read({"inputs": {"x": [3]}, "layers": ["foreign_layer"]})
+        assert description.layers[0].layer.kind == "foreign_layer"
+    finally:
+        LAYERS._classes.pop("foreign_layer", None)
+        load_plugins.cache_clear()
