@@ -1,6 +1,6 @@
 """Pointwise code as a list of ufunc calls over cache-sized blocks.
 
-`Plan` turns `Code` into steps over registers, once; `bind` lays the steps over concrete arrays.  The
+`steps.plan` turns `Code` into steps over registers, once; `bind` lays the steps over concrete arrays.  The
 iteration space is coalesced to as few axes as the operands' strides allow and cut into blocks of BLOCK
 elements, so that the intermediate registers stay in the cache; every view is made when binding, so that a run
 makes none.
@@ -16,10 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from cortex_compute.expression import COMPARISONS, Code, Literal, Ref
+from cortex_compute.expression import Code, Literal, Ref
 from cortex_compute.numpy_backend.erf import erf_steps
 from cortex_compute.numpy_backend.memory import aligned
-from cortex_compute.types import DType, TensorType, bool_, broadcast, dtype, float16, float32, promote
+from cortex_compute.numpy_backend.steps import BITS, CAST, CONDITION, DIFFERENCE, ERF, Plan, Step, plan
+from cortex_compute.types import DType, TensorType, bool_, broadcast, dtype, float16, float32
 
 BLOCK = 16384  # elements; a register of float32 is 64 KB, of which a second-level cache holds a dozen
 EXPAND = 512  # operands that repeat along rows shorter than this are written out for one block
@@ -35,82 +36,6 @@ UFUNCS: dict[str, Any] = {
 }  # fmt: skip
 EXTREMES: dict[str, Any] = {"min": np.minimum, "max": np.maximum, "relu": np.maximum}
 INTEGERS = {n: np.dtype(f"int{8 * n}") for n in (1, 2, 4, 8)}  # by item size: what bits are read as
-
-# Where a step's scratch lies beyond the registers: two casts; select's condition, bits and difference; or
-# four for erf.
-CAST, CONDITION, BITS, DIFFERENCE, ERF = 0, 2, 3, 4, 2
-
-
-class Step:
-    """One instruction with its data types: what it computes in, what it gives, and into which register.
-
-    ``over`` is the instruction whose register it takes over: an argument that dies here.
-    """
-
-    __slots__ = ("compute", "op", "out", "over", "refs", "result")
-
-    def __init__(self, op: str, refs: Sequence[Ref], compute: DType, result: DType) -> None:
-        self.op, self.refs, self.compute, self.result = op, tuple(refs), compute, result
-        self.over: int | None = None
-        self.out = 0
-
-
-class Plan:
-    """The steps of a piece of code for operands of given data types, with registers by last use."""
-
-    def __init__(self, code: Code, dtypes: tuple[DType, ...], kinds: tuple[str, ...]) -> None:
-        self.code, self.dtypes = code, dtypes
-        literals = [Literal({"bool": False, "int": 0, "float": 0.0}[k]) for k in kinds]
-        types = code.types(dtypes, literals)
-        self.last_read: dict[Ref, int] = {}
-        for i, (_, *refs) in enumerate(code.instructions):
-            self.last_read.update(dict.fromkeys(refs, i))
-        self.last_read.update(dict.fromkeys(code.results, len(code.instructions)))
-        self.steps: list[Step] = []
-        for (op, *refs), result in zip(code.instructions, types):
-            arrays = [dtypes[k] if where == "a" else types[k] for where, k in refs if where != "l"]
-            weak = [kinds[k] for where, k in refs if where == "l"]
-            compute = result
-            if op in COMPARISONS or op in ("isfinite", "not"):
-                compute = promote(arrays, weak)
-            self.steps.append(Step(op, refs, compute, result))
-        self.registers = self._allocate()
-        self.scratch = max((self._scratch(s) for s in self.steps), default=0)
-        used = [*dtypes, *(d for s in self.steps for d in (s.compute, s.result))]
-        self.itemsize = max(4 if self.scratch else 1, *(d.itemsize for d in used))
-
-    def _scratch(self, step: Step) -> int:
-        """How many pieces of scratch a step needs; erf works in float32 at least."""
-        types = [self.dtypes[k] if w == "a" else self.steps[k].result for w, k in step.refs if w != "l"]
-        casts = any(d is not step.compute for d in types) and not step.op.startswith("cast:")
-        return {"erf": ERF + 4, "select": DIFFERENCE + 1}.get(step.op, 2 * casts)
-
-    def _allocate(self) -> int:
-        """Gives each step its register, where it can that of an argument that dies, which is in the cache."""
-        free: list[int] = []
-        count = 0
-        for i, step in enumerate(self.steps):
-            dying = [k for w, k in dict.fromkeys(step.refs) if w == "t" and self.last_read[w, k] == i]
-            same = [k for k in dying if self.steps[k].result is step.compute is step.result]
-            if same and step.op != "erf":
-                step.over = same[0]
-                step.out = self.steps[same[0]].out
-                dying.remove(same[0])
-            elif free:
-                step.out = free.pop()
-            else:
-                step.out = count
-                count += 1
-            free += [self.steps[k].out for k in dying]
-            if ("t", i) not in self.last_read:
-                free.append(step.out)
-        return count
-
-
-@lru_cache(maxsize=4096)
-def plan(code: Code, dtypes: tuple[DType, ...], kinds: tuple[str, ...]) -> Plan:
-    """The plan for a piece of code; literals count by kind only."""
-    return Plan(code, dtypes, kinds)
 
 
 def workspace_size(code: Code, literals: Sequence[Literal], operands: Sequence[TensorType]) -> int:

@@ -13,7 +13,8 @@ from hypothesis.extra import numpy as hnp
 
 from cortex_compute.errors import DTypeError, ShapeError
 from cortex_compute.expression import E
-from cortex_compute.numpy_backend.pointwise import BLOCK, block_slices, coalesce, plan
+from cortex_compute.numpy_backend.pointwise import BLOCK, block_slices, coalesce
+from cortex_compute.numpy_backend.steps import plan
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.protocol import Offer
 from cortex_compute.types import TensorType, float32, float64
