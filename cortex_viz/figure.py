@@ -23,6 +23,8 @@ STYLE: Any = {
     "axes.titlesize": 11,
     "axes.titlelocation": "left",
     "legend.frameon": False,
+    "svg.fonttype": "none",  # text stays text
+    "svg.hashsalt": "cortex",  # the same figure gives the same bytes
 }
 
 
@@ -43,5 +45,6 @@ def figure(path: str | Path, width: float, height: float, dpi: int = 120) -> Ite
         FigureCanvasAgg(made)
         yield made
         content = io.BytesIO()
-        made.savefig(content, format=target.suffix.lstrip(".") or "png", dpi=dpi)
+        kind = target.suffix.lstrip(".") or "png"
+        made.savefig(content, format=kind, dpi=dpi, metadata={"Date": None} if kind == "svg" else None)
     write_atomically(target, content.getvalue())

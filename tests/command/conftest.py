@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
@@ -27,29 +25,6 @@ train:
   batch_size: 16
   epochs: 8
 """
-
-
-class Said(NamedTuple):
-    """What a command line gave."""
-
-    code: int
-    out: str
-    err: str
-
-
-Cli = Callable[..., Said]
-
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
-    """Runs ``cortex ARGUMENTS`` in this process."""
-
-    def call(*arguments: object) -> Said:
-        capsys.readouterr()
-        code = run([str(a) for a in arguments])
-        return Said(code, *capsys.readouterr())
-
-    return call
 
 
 @pytest.fixture

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from cortex_core.spec import read
-from tests.command.conftest import EXAMPLES, Cli
+from tests.command.conftest import EXAMPLES
+from tests.conftest import Cli
 
 MISTAKES = """\
 inputs:

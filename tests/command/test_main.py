@@ -16,7 +16,7 @@ import cortex
 from cortex.command import main
 from cortex_compute.errors import DataError
 from cortex_core.registry import LAYERS
-from tests.command.conftest import Cli
+from tests.conftest import Cli
 
 PLAIN = ["check", "train", "evaluate", "predict", "backends", "profile", "schema"]
 SUITES = ["backend", "gradients", "mnist", "examples", "same"]
@@ -109,6 +109,7 @@ class Twice:
 """
 
 
+@pytest.mark.usefixtures("own_registry")
 def test_use_registers_a_layer(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "mine.py").write_text(LAYER)
     net = tmp_path / "net.yaml"
