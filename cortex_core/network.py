@@ -197,7 +197,7 @@ def with_train(description: Any, overrides: Sequence[str] = (), **changes: Any) 
     for part in ("inputs", "layers", "loss", "outputs"):
         if made.canonical.get(part) != old.get(part):
             raise SpecError(f"{part}: an override cannot change a network that exists; edit its description")
-    return replace(description, train=made.train, canonical=made.canonical, hash=made.hash)
+    return replace(description, train=made.train, canonical=made.canonical)
 
 
 def network(x: Any, overrides: Sequence[str] = (), seed: int | None = None) -> Network:

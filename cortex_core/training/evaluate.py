@@ -66,7 +66,7 @@ def measuring(network: Network, source: Source) -> Network:
     view.description = with_train(view.description)
     name_metrics(view, source)
     train = view.description.train
-    if any(m.kind == CONFUSION for m in train.metrics):
+    if any(m.name == CONFUSION for m in train.metrics):
         return view
     node = next((x for x in view.description.losses if x.kind == "softmax_cross_entropy"), None)
     if node is not None and dtype(source.streams[node.target].dtype).kind == "int":
