@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 SYNONYMS = {
@@ -93,6 +92,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
     folded = {_fold(n): n for n in known}
     meant = folded.get(_fold(name)) or SYNONYMS.get(_fold(name))
     if meant not in known:
+        import difflib
+
         close = difflib.get_close_matches(name[:100].lower(), known, n=1, cutoff=0.6)
         meant = close[0] if close else None
     return f"Did you mean '{meant}'?" if meant else ""

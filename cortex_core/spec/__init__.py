@@ -1,7 +1,8 @@
 """Networks as data: reading, checking, resolving and writing descriptions.
 
-``read`` gives a frozen Description or raises SpecError with every mistake; ``inspect`` gives both.  Beside what
-a layer's own fields are, an entry of ``layers`` may have
+``read`` gives a frozen Description or raises SpecError with every mistake; ``inspect`` gives both.
+
+Beside the fields of its kind, an entry of ``layers`` may have
 
 - ``id``, and ``from``: an id, the name of an input, ``ID.OUTPUT`` (``words.mask``), ``BLOCK/ID``, or a list;
 - ``trainable`` and ``learning_rate`` (a multiplier): where there are parameters; a block hands them down;
@@ -10,7 +11,7 @@ a layer's own fields are, an entry of ``layers`` may have
 - ``loss``: losses of this layer, written as in the section ``loss`` without ``of``;
 - ``repeat``: so often, one after the other, as ID.0, ID.1, ...; the ID alone is the last of them.
 
-A layer without an id is called by its kind: conv2d, conv2d_2, ...  The id of a block stands for its last layer.
+A layer without an id is called by its kind: conv2d, conv2d_2, ...  The id of a block means its last layer.
 Every layer must lead to an output or a loss.  Anchors, aliases, tags and merge keys of YAML are refused.
 """
 

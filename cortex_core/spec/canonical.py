@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from typing import Any
 
 from cortex_core.registry import data_of
@@ -53,5 +51,8 @@ def _metric(node: MetricNode) -> dict[str, Any]:
 
 def hash_of(data: dict[str, Any]) -> str:
     """SHA-256 of canonical data as JSON with sorted keys."""
+    import hashlib
+    import json
+
     text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
