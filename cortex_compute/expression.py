@@ -1,8 +1,8 @@
 """Pointwise code as data: built from Python operators, hash-consed, differentiated by one table.
 
-`Code` is straight-line: a tuple of instructions ``(op, ref, ...)`` and a tuple of results.  A ref is ``("a", k)``
-(operand k), ``("t", i)`` (result of instruction i) or ``("l", k)`` (literal k).  Literals stand beside the code,
-never in it, so that a kernel can be cached without them.  An `E` is a node of an expression under
+`Code` is straight-line: a tuple of instructions ``(op, ref, ...)`` and a tuple of results.  A ref is ``("a",
+k)`` (operand k), ``("t", i)`` (result of instruction i) or ``("l", k)`` (literal k).  Literals stand beside
+the code, never in it, so that a kernel can be cached without them.  An `E` is a node of an expression under
 construction; it lives only while a piece of code is built.
 """
 
@@ -24,7 +24,7 @@ Number = Union[bool, int, float]
 
 
 class Literal:
-    """A Python number, compared by type and bits: 1, 1.0 and True differ, 0.0 and -0.0 too, NaN equals NaN."""
+    """A Python number, compared by type and bits: 1, 1.0, True differ, 0.0 and -0.0 too, NaN equals NaN."""
 
     __slots__ = ("key", "kind", "value")
 
@@ -73,7 +73,10 @@ class Code:
         def name(ref: Ref) -> str:
             return f"{ref[0]}{ref[1]}"
 
-        lines = [f"t{i} = {op}({', '.join(map(name, refs))})" for i, (op, *refs) in enumerate(self.instructions)]
+        def line(i: int, op: str, *refs: Ref) -> str:
+            return f"t{i} = {op}({', '.join(map(name, refs))})"
+
+        lines = [line(i, *instruction) for i, instruction in enumerate(self.instructions)]
         return "; ".join([*lines, "-> " + ", ".join(map(name, self.results))])
 
     def types(self, operands: Sequence[DType], literals: Sequence[Literal]) -> list[DType]:
@@ -229,7 +232,7 @@ class E:
 
 
 def power(x: E, exponent: E | Number) -> E:
-    """``x ** exponent``; the small whole exponents of daily use become products, which are faster and as exact."""
+    """``x ** exponent``; the small whole exponents of daily use become products: faster, and as exact."""
     if isinstance(exponent, int) and not isinstance(exponent, bool):
         exponent = float(exponent) if exponent < 0 else exponent
     if not isinstance(exponent, E) and exponent in (1, 2, 3):
@@ -326,9 +329,9 @@ def _deref(b: Builder, ref: Ref, literals: Sequence[Literal], operands: Sequence
     return b.literal(literals[i].value) if where == "l" else operands[i] if where == "a" else done[i]
 
 
-# The derivative of each scalar function, as contributions: what arrives at the result is g, what leaves to each
-# argument is stated here.  y is the result; a rule that can use y does, for then the argument need not be kept.
-# A contribution is select(c, g, 0), never g * factor where the factor may be 0 and g infinite.
+# The derivative of each scalar function, as contributions: what arrives at the result is g, what leaves to
+# each argument is stated here.  y is the result; a rule that can use y does, for then the argument need not
+# be kept. A contribution is select(c, g, 0), never g * factor where the factor may be 0 and g infinite.
 Rule = Callable[..., tuple[Union[E, Number, None], ...]]
 
 

@@ -53,9 +53,10 @@ bfloat16 = DType("bfloat16", "float", "uint16")
 
 DTYPES = {
     d.name: d
-    for d in (bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64)
-    + (float16, bfloat16, float32, float64)
-}
+    for d in (
+        bool_, int8, int16, int32, int64, uint8, uint16, uint32, uint64, float16, bfloat16, float32, float64
+    )
+}  # fmt: skip
 DEFAULT = {"bool": bool_, "int": int64, "float": float32}
 _BY_NUMPY = {d.storage: d for d in DTYPES.values() if d is not bfloat16}
 

@@ -21,7 +21,8 @@ P = TypeVar("P", bound=Primitive)
 
 OFFERS: dict[type[Primitive], OfferFunction] = {}
 FAMILIES = (
-    "elementwise", "reduce", "matrix", "convolution", "pooling", "normalization", "softmax", "indexing", "random",
+    "elementwise", "reduce", "matrix", "convolution", "pooling", "normalization", "softmax", "indexing",
+    "random",
 )  # fmt: skip
 
 

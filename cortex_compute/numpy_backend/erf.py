@@ -1,8 +1,9 @@
 """erf, which NumPy lacks, as a list of NumPy calls over one block.
 
-W. J. Cody, Rational Chebyshev approximations for the error function, Mathematics of Computation 23 (1969), 631-637,
-with the coefficients of his CALERF (SPECFUN): erf(y) = y A(y^2) / B(y^2) up to 0.46875, beyond that
-erfc(y) = exp(-y^2) C(y) / D(y).  He uses C / D up to 4 only; erf itself needs no more of erfc's digits further out.
+W. J. Cody, Rational Chebyshev approximations for the error function, Mathematics of Computation 23 (1969),
+631-637, with the coefficients of his CALERF (SPECFUN): erf(y) = y A(y^2) / B(y^2) up to 0.46875, beyond that
+erfc(y) = exp(-y^2) C(y) / D(y).  He uses C / D up to 4 only; erf itself needs no more of erfc's digits
+further out.
 """
 
 from __future__ import annotations

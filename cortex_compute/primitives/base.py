@@ -1,7 +1,8 @@
 """What every primitive states.
 
-A primitive is a frozen dataclass.  It says which operands it takes and what comes out (`infer`), what that costs
-(`flops`, `nbytes`), and, for a view, how it lies in its operand's memory (`restride`).  It computes nothing.
+A primitive is a frozen dataclass.  It says which operands it takes and what comes out (`infer`), what that
+costs (`flops`, `nbytes`), and, for a view, how it lies in its operand's memory (`restride`).  It computes
+nothing.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class Primitive:
     def restride(
         self, shape: tuple[int, ...], strides: tuple[int, ...]
     ) -> tuple[int, tuple[int, ...]] | None:
-        """For a view: its offset and strides (in elements) inside an operand that lies so; None: must be copied."""
+        """For a view: offset and strides, in elements, in an operand that lies so; None: it must be copied."""
         raise NotImplementedError
 
     @property
@@ -47,8 +48,8 @@ class Primitive:
         return type(self).__name__
 
     def __str__(self) -> str:
-        shown = (f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default)
-        return f"{self.name}({', '.join(shown)})"
+        values = {f.name: getattr(self, f.name) for f in fields(self) if getattr(self, f.name) != f.default}
+        return f"{self.name}({', '.join(f'{k}={v}' for k, v in values.items())})"
 
     # What `infer` uses to reject operands, with one wording everywhere.
 

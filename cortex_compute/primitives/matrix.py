@@ -11,10 +11,10 @@ from cortex_compute.types import TensorType, broadcast
 
 @dataclass(frozen=True)
 class Gemm(Primitive):
-    """C = epilogue(A B, ...).   A (..., m, k), B (..., k, n) -> C (..., m, n); a transposed operand lies (k, m), (n, k).
+    """C = epilogue(A B, ...).   A (..., m, k), B (..., k, n) -> C (..., m, n).
 
-    The leading axes broadcast.  The epilogue is pointwise code whose operand 0 is the product; its further operands
-    follow B and broadcast to C's shape.
+    A transposed operand lies (k, m), (n, k).  The leading axes broadcast.  The epilogue is pointwise code
+    whose operand 0 is the product; its further operands follow B and broadcast to C's shape.
     """
 
     operands = ("a", "b")
@@ -40,7 +40,8 @@ class Gemm(Primitive):
 
     def flops(self, *types: TensorType) -> int:
         k = self._matrix(types[0], self.transpose_a)[1]
-        return self.product(*types[:2]).size * (2 * k + (len(self.epilogue.instructions) if self.epilogue else 0))
+        after = len(self.epilogue.instructions) if self.epilogue else 0
+        return self.product(*types[:2]).size * (2 * k + after)
 
     @staticmethod
     def _matrix(t: TensorType, transposed: bool) -> tuple[int, int]:

@@ -15,9 +15,9 @@ KINDS = ("sum", "mean", "prod", "max", "min", "argmax", "argmin")
 class Reduce(Primitive):
     """y = kind over axes of body(operands).
 
-    The operands broadcast to one shape; ``axes`` (counted from the front, sorted) index that shape.  argmax and
-    argmin take one axis, give int64, and the first place wins.  Of an empty axis sum is 0, prod 1, mean NaN, the
-    others are an error.  ``keepdims`` keeps the reduced axes with size 1.
+    The operands broadcast to one shape; ``axes`` (counted from the front, sorted) index that shape.  argmax
+    and argmin take one axis, give int64, and the first place wins.  Of an empty axis sum is 0, prod 1, mean
+    NaN, the others are an error.  ``keepdims`` keeps the reduced axes with size 1.
     """
 
     kind: str

@@ -1,6 +1,7 @@
 """Views: other shapes over the same memory.
 
-Whether a view really is one depends on how its operand lies; `restride` says so, and the planner copies if not.
+Whether a view really is one depends on how its operand lies; `restride` says so, and the planner copies
+if not.
 """
 
 from __future__ import annotations
@@ -95,7 +96,8 @@ class Slice(View):
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         self.expect_count(types, 1)
         (x,) = types
-        self.expect(len(self.starts) == len(self.sizes) == len(self.steps) == x.rank, "x has shape {}", x.shape)
+        fits = len(self.starts) == len(self.sizes) == len(self.steps) == x.rank
+        self.expect(fits, "x has shape {}", x.shape)
         for axis, (n, start, size, step) in enumerate(zip(x.shape, self.starts, self.sizes, self.steps)):
             last = start + (size - 1) * step
             inside = size == 0 or (0 <= start < n and 0 <= last < n)

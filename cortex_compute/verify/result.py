@@ -31,7 +31,8 @@ class Result:
         """The entry of ``verify --json``."""
         return {
             "name": self.name, "metric": self.metric, "value": self.value, "threshold": self.threshold,
-            "better": self.better, "seconds": self.seconds, "peak_bytes": self.peak_bytes, "passed": self.passed,
+            "better": self.better, "seconds": self.seconds, "peak_bytes": self.peak_bytes,
+            "passed": self.passed,
         }  # fmt: skip
 
 
