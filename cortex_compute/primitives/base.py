@@ -40,7 +40,7 @@ class Primitive:
     def restride(
         self, shape: tuple[int, ...], strides: tuple[int, ...]
     ) -> tuple[int, tuple[int, ...]] | None:
-        """For a view: offset and strides, in elements, in an operand that lies so; None: it must be copied."""
+        """For a view: offset and strides, in elements, in an operand that lies so; None: copy it."""
         raise NotImplementedError
 
     @property
