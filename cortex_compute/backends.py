@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from importlib.metadata import entry_points
 from typing import NamedTuple
 
 from cortex_compute.errors import BackendError
@@ -35,12 +34,12 @@ def get(name: str = "auto") -> Backend:
     A `BackendError` says why a backend cannot be had, and which ones can.
     """
     if name == "auto":
-        name = next((n for n in FASTEST_FIRST if _row(n).present), FASTEST_FIRST[-1])
-    known = _known()
-    if name not in known:
-        raise BackendError(f"unknown backend {name!r}; known are {', '.join(known)}, and auto")
+        name = next((n for n in FASTEST_FIRST if _present(n)), FASTEST_FIRST[-1])
+    place = BUILT_IN.get(name) or _known().get(name)  # asking what is installed takes a while
+    if place is None:
+        raise BackendError(f"unknown backend {name!r}; known are {', '.join(_known())}, and auto")
     try:
-        return _create(known[name])
+        return _create(place)
     except Exception as error:  # a missing library, an unfit driver: whatever it is, the backend is absent
         usable = [row.name for row in available() if row.present]
         raise BackendError(f"backend {name}: {error}; usable here: {', '.join(usable) or 'none'}") from error
@@ -62,6 +61,8 @@ def set_threads(n: int) -> None:
 
 def _known() -> dict[str, str]:
     """Name -> ``module:function``: what is installed, and what is built in."""
+    from importlib.metadata import entry_points
+
     return BUILT_IN | {e.name: e.value for e in entry_points(group=GROUP)}
 
 
@@ -70,6 +71,14 @@ def _create(place: str) -> Backend:
     module, _, function = place.partition(":")
     create: Callable[[], Backend] = getattr(import_module(module), function)
     return create()
+
+
+def _present(name: str) -> bool:
+    try:
+        _create(BUILT_IN[name])
+    except Exception:  # see get
+        return False
+    return True
 
 
 def _row(name: str) -> Row:

@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.errors import BackendError, DataError
-from cortex_compute.primitives.base import Primitive
 from cortex_compute.protocol import Backend, Operand, Refusal
 from cortex_core.graph.fuse import fuse
 from cortex_core.graph.memory import make_plan
@@ -20,7 +19,7 @@ from cortex_core.graph.simplify import rewrite, simplify
 from cortex_core.graph.value import Graph, Value, is_leaf
 from cortex_core.ops.apply import at
 from cortex_core.ops.array import Node
-from cortex_core.ops.differentiate import decompose
+from cortex_core.ops.differentiate import DECOMPOSITIONS, decompose
 from cortex_core.store import Store
 
 
@@ -42,24 +41,25 @@ def compile_graph(graph: Graph, backend: Backend, options: Options = Options()) 
 
 
 def lower(graph: Graph, backend: Backend) -> Graph:
-    """The graph with what the backend refuses said in simpler ops."""
-    refused: set[type[Primitive]] = set()
+    """The graph with what the backend refuses said in simpler ops, until it refuses nothing."""
+    refused: dict[Node, Refusal] = {}
+    for node in graph.nodes():
+        if not is_leaf(node) and not node.primitive.view:
+            offer = backend.offer(node.primitive, tuple(Operand(x.type) for x in node.inputs))
+            if isinstance(offer, Refusal):
+                refused[node] = offer
+    if not refused:
+        return graph
 
     def rule(node: Node, inputs: list[Value]) -> Any:
-        if is_leaf(node) or node.primitive.view:
+        if node not in refused:
             return None
-        offer = backend.offer(node.primitive, tuple(Operand(x.type) for x in inputs))
-        if not isinstance(offer, Refusal):
-            return None
-        refused.add(type(node.primitive))
+        if type(node.primitive) not in DECOMPOSITIONS:
+            raise BackendError(f"{backend.name}: {node.primitive}: {refused[node].reason}")
         with at(node.place):
-            try:
-                return list(decompose(node, inputs))
-            except Exception as error:
-                raise BackendError(f"{backend.name}: {node.primitive}: {offer.reason}") from error
+            return list(decompose(node, inputs))
 
-    lowered = rewrite(graph, rule)
-    return lower(lowered, backend) if refused else lowered
+    return lower(rewrite(graph, rule), backend)
 
 
 class Result:

@@ -8,6 +8,7 @@ that are not hosted in a state get an offset in the arena, so that slots alive a
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -216,12 +217,12 @@ class Planner:
                 continue
             whole_slot = self.slots[id(node), 0]
             shift = 0
+            uses = Counter(key(storage_root(x)) for x in node.inputs)
             for x in node.inputs:
                 root = storage_root(x)
                 slot = self.slots.get(key(root))
-                once = sum(storage_root(y) is root or key(storage_root(y)) == key(root) for y in node.inputs) == 1
                 if (
-                    self.pooling and slot is not None and slot.host is None and once
+                    self.pooling and slot is not None and slot.host is None and uses[key(root)] == 1
                     and whole(x, root) and key(root) not in outputs
                     and not isinstance(root.node.primitive, Concatenate)
                     and self._free_to_host(slot, whole_slot, node)

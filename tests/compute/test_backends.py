@@ -24,7 +24,7 @@ def test_an_unknown_name_lists_the_known() -> None:
 def test_a_backend_that_fails_says_why_and_what_is_usable(monkeypatch: pytest.MonkeyPatch) -> None:
     broken = importlib.metadata.EntryPoint("broken", "no_such_module:create", backends.GROUP)
     worse = importlib.metadata.EntryPoint("worse", "cortex_compute.backends:nothing", backends.GROUP)
-    monkeypatch.setattr(backends, "entry_points", lambda group: [broken, worse])
+    monkeypatch.setattr(importlib.metadata, "entry_points", lambda group: [broken, worse])
     with pytest.raises(BackendError, match=r"broken: No module named 'no_such_module'; usable here: numpy"):
         backends.get("broken")
     rows = {row.name: row for row in backends.available()}
