@@ -57,5 +57,6 @@ clean:                       ## the environments and what tools left behind; nev
 	$(PYTHON) -m venv .venv-peers
 
 .venv-peers/installed: .venv-peers/bin/python $(SETTINGS)
-	$(PEERS)/python $(INSTALL) -e '.[datasets,dev,peers]'
+	$(PEERS)/python $(INSTALL) -e '.[datasets,dev,peers]' \
+	  || $(PEERS)/python $(INSTALL) -e '.[datasets,dev]' torch==2.13.0  # Keras and JAX where they install
 	touch $@

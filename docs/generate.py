@@ -1,4 +1,4 @@
-"""Writes the tables of docs/description.md from the registries: ``python docs/generate.py`` (a test sees to it)."""
+"""Writes the tables of docs/description.md from the registries; a test sees to it that this has been run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every example of the pages runs: shell sessions print what is shown, Python runs, descriptions are right."""
+"""Every example of the pages runs: sessions print what is shown, Python runs, descriptions are right."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 def blocks(page: str, language: str) -> list[str]:
     """The blocks of a language on a page."""
-    return [text for name, text in BLOCK.findall((ROOT / page).read_text(encoding="utf-8")) if name == language]
+    return [
+        text for name, text in BLOCK.findall((ROOT / page).read_text(encoding="utf-8")) if name == language
+    ]
 
 
 def every(language: str) -> list[tuple[str, str]]:

@@ -50,7 +50,7 @@ def read_examples(path: str, network: Network) -> tuple[Arrays, list[str]]:
 def read_npz(file: Path) -> Arrays:
     """The arrays of an .npz file, by name."""
     try:
-        with np.load(file, allow_pickle=False) as content:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
             return {name: content[name] for name in content.files}
     except FileNotFoundError:
         raise DataError(f"{file}: there is no such file") from None

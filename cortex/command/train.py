@@ -43,8 +43,10 @@ def command(
     Examples:
       cortex train examples/digits.yaml
       cortex train examples/lenet.yaml --out runs/lenet train.epochs=5
-      cortex train --resume runs/lenet
+      cortex train --resume runs/lenet train.epochs=8
     """
+    if resume is not None and spec is not None and "=" in spec:
+        spec, overrides = None, (spec, *overrides)
     if spec is None and resume is None:
         raise click.UsageError("Missing argument 'SPEC' (or --resume DIR).")
     from cortex_core.training.train import train

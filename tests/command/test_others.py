@@ -1,0 +1,168 @@
+"""``verify``, ``profile``, ``data``, ``backends`` and ``schema``."""
+
+from __future__ import annotations
+
+import json
+from importlib import import_module
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+import yaml
+
+from cortex_compute.verify.result import Result
+from cortex_core.verify import same, trained
+from tests.command.conftest import EXAMPLES
+from tests.conftest import Cli
+
+CASE_KEYS = {"name", "metric", "value", "threshold", "better", "seconds", "peak_bytes", "passed"}
+
+
+@pytest.mark.parametrize(("suite", "only"), [("backend", "Gemm/"), ("gradients", "layer/dense")])
+def test_a_suite_that_holds(cli: Cli, suite: str, only: str) -> None:
+    said = cli("verify", suite, "--only", only, "--json", "-")
+    data = json.loads(said.out)
+    assert said.code == 0
+    assert (data["suite"], data["backend"]) == (suite, "numpy")
+    assert data["cases"]
+    for case in data["cases"]:
+        assert set(case) == CASE_KEYS
+        assert case["passed"] is True
+        assert only in case["name"]
+
+
+def test_a_suite_that_says_no(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    results = [Result("Gemm/good", 0.5, 0.1, 10), Result("Gemm/bad", 1.5, 0.1, 10, "it is wrong")]
+    monkeypatch.setattr(import_module("cortex_compute.verify.run"), "run", lambda backend, only: results)
+    said = cli("verify", "backend")
+    assert said.code == 1
+    assert "FAILED  Gemm/bad: error / allowed 1.5, expected <= 1" in said.out
+    assert "(it is wrong)" in said.out
+    assert "1 of 2 passed" in said.out
+
+
+def test_a_suite_without_cases_says_no(cli: Cli) -> None:
+    assert cli("verify", "backend", "--only", "nothing has this name").code == 1
+
+
+IRIS_STATED = "# Three kinds of iris.\n# Held-out accuracy: at least {least} %.\n"
+
+
+@pytest.mark.parametrize(("least", "code"), [("60.0", 0), ("100.1", 1)])
+def test_examples_are_held_to_what_they_state(
+    cli: Cli, spec: Path, monkeypatch: pytest.MonkeyPatch, least: str, code: int
+) -> None:
+    spec.write_text(IRIS_STATED.format(least=least) + spec.read_text())
+    monkeypatch.setattr(trained, "examples_folder", lambda: spec.parent)
+    said = cli("verify", "examples", "--json", "-")
+    assert said.code == code
+    (case,) = json.loads(said.out)["cases"]
+    assert (case["name"], case["better"], case["threshold"]) == ("iris", "higher", float(least))
+    assert case["passed"] is (case["value"] >= case["threshold"])
+    assert case["peak_bytes"] > 0
+
+
+def test_an_example_that_states_nothing(cli: Cli, spec: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(trained, "examples_folder", lambda: spec.parent)
+    said = cli("verify", "examples")
+    assert said.code == 2
+    assert "state no number" in said.err
+
+
+def test_every_example_states_a_number() -> None:
+    for path in EXAMPLES.glob("*.yaml"):
+        assert trained._STATED.search(" ".join(path.read_text().splitlines()[:2])), path
+
+
+def test_the_mnist_suite_is_that_of_the_issue() -> None:
+    assert trained.MNIST == {"softmax_regression": 92.0, "mlp": 98.0, "lenet": 99.0, "residual": 99.2}
+    for name in trained.MNIST:
+        train = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())["train"]
+        assert train["epochs"] <= 5
+        assert round(60_000 * train["validation"]) == 5_000
+
+
+def test_same(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    arguments = ("verify", "same", EXAMPLES / "digits.yaml", "--backends", "numpy,numpy")
+    assert cli(*arguments).code == 0
+    first = same._trained
+
+    def shifted(spec: object, backend: str, seen: list[str] = []) -> dict[str, np.ndarray]:  # noqa: B006
+        seen.append(backend)
+        return {name: a + 1e-3 * (len(seen) == 2) for name, a in first(spec, backend).items()}
+
+    monkeypatch.setattr(same, "_trained", shifted)
+    assert cli(*arguments).code == 1
+
+
+@pytest.mark.parametrize("backends", ["numpy", "numpy,", "a,b,c"])
+def test_same_needs_two(cli: Cli, backends: str) -> None:
+    assert cli("verify", "same", EXAMPLES / "digits.yaml", "--backends", backends).code == 2
+
+
+def test_profile(cli: Cli, spec: Path) -> None:
+    said = cli("profile", spec, "--runs", 2, "--json", "-")
+    data = json.loads(said.out)
+    assert said.code == 0
+    assert data["batch_size"] == 16
+    rows = data["instructions"]
+    gemm = next(r for r in rows if r["primitive"].startswith("Gemm"))
+    assert gemm["flops"] >= 2 * 16 * 4 * 8
+    assert gemm["place"].startswith(f"{spec}:6:5: layers[0].dense")
+    assert all(r["seconds"] > 0 for r in rows)
+    shares = [float(line.split()[1]) for line in said.err.splitlines()[2:] if " % " in line]
+    assert sum(shares) == pytest.approx(100, abs=0.05 * len(shares) + 0.1)
+
+
+def test_data_list(cli: Cli) -> None:
+    sets = {x["name"]: x for x in json.loads(cli("data", "list", "--json", "-").out)}
+    assert {"digits", "iris", "wine", "breast_cancer", "mnist", "fashion_mnist"} <= set(sets)
+    assert sets["mnist"]["streams"]["image"]["shape"] == [28, 28, 1]
+
+
+def test_data_show_draws_a_digit(cli: Cli) -> None:
+    said = cli("data", "show", EXAMPLES / "digits.yaml", "--examples", 1)
+    assert said.code == 0
+    lines = said.out.splitlines()
+    assert lines[0] == "digits, train: 1,438 examples"
+    assert any("@@" in line for line in lines)
+    assert lines[-1].startswith("label: ")
+
+
+def test_data_describe(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("kind,mass\nbat,1.5\ncat,\nbat,4.5\n")
+    rows = json.loads(cli("data", "describe", tmp_path / "t.csv", "--json", "-").out)
+    assert rows[0] | {"values": 2, "most": "bat", "kind": "text"} == rows[0]
+    assert rows[1] | {"missing": 1, "from": 1.5, "to": 4.5, "kind": "number"} == rows[1]
+    np.savez(tmp_path / "a.npz", x=np.arange(6.0).reshape(2, 3))
+    rows = json.loads(cli("data", "describe", tmp_path / "a.npz", "--json", "-").out)
+    assert rows == [{"array": "x", "shape": "2 x 3", "dtype": "float64", "min": 0, "mean": 2.5, "max": 5}]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["fetch", "nix"], ["show", "nix.yaml"], ["describe", "nix.csv"], ["describe", __file__]],
+)
+def test_data_that_is_not_there(cli: Cli, arguments: list[str]) -> None:
+    said = cli("data", *arguments)
+    assert (said.code, said.out) == (2, "")
+    assert said.err.count("\n") == 1
+
+
+def test_backends(cli: Cli) -> None:
+    said = cli("backends", "--json", "-")
+    rows = {row["name"]: row for row in json.loads(said.out)}
+    assert rows["numpy"]["present"] is True
+    assert rows["numpy"]["facts"]["version"] == np.__version__
+    assert "numpy (what 'auto' takes)" in said.err
+
+
+def test_the_schema_accepts_the_examples_and_rejects_a_mistake(cli: Cli) -> None:
+    schema = json.loads(cli("schema").out)
+    validator = jsonschema.Draft202012Validator(schema)
+    for path in EXAMPLES.glob("*.yaml"):
+        data = yaml.safe_load(path.read_text())
+        assert list(validator.iter_errors(data)) == []
+        data["layers"][-1] = {"dense": {"unit": 10}}
+        assert list(validator.iter_errors(data))
