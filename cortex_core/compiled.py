@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cortex_compute.errors import DataError
+from cortex_compute.errors import DataError, DTypeError
 from cortex_compute.protocol import Backend
 from cortex_compute.types import TensorType, dtype, float32, int64
 from cortex_core.graph.plan import Plan
@@ -152,12 +152,10 @@ class Compiled:
     def _type_of(self, name: str, array: np.ndarray) -> TensorType:
         for x in self.network.description.inputs:
             if x.name == name:
-                fits = array.ndim == 1 + len(x.shape) and all(
-                    n is None or n == m for n, m in zip(x.shape, array.shape[1:])
-                )
-                if not fits:
-                    raise DataError(f"input {name!r} is {array.shape[1:]}, the network takes {x.shape}")
+                check_input(x, array)
                 return TensorType(array.shape, dtype(x.dtype))
+        if array.dtype.kind not in "fiub":
+            raise DTypeError(f"target {name!r} holds {array.dtype}, expected numbers")
         return TensorType(array.shape, int64 if array.dtype.kind in "iub" else float32)
 
     def _check_labels(self, arrays: Mapping[str, np.ndarray]) -> None:
@@ -165,6 +163,16 @@ class Compiled:
             labels = arrays[node.target]
             if labels.dtype.kind in "iu" and labels.size:
                 check_labels(labels, self.network.types[node.of].shape[-1], node, node.target)
+
+
+def check_input(x: Any, array: np.ndarray) -> None:
+    """Raises an error where an array cannot be the input ``x`` of a description, batch axis included."""
+    fits = array.ndim == 1 + len(x.shape) and all(n in (None, m) for n, m in zip(x.shape, array.shape[1:]))
+    if not fits:
+        expected = ", ".join("any" if n is None else str(n) for n in ("examples", *x.shape))
+        raise DataError(f"input {x.name!r} has shape {array.shape}, expected ({expected})")
+    if not np.can_cast(array.dtype, dtype(x.dtype).storage, "same_kind"):
+        raise DTypeError(f"input {x.name!r} holds {array.dtype}, expected {x.dtype}")
 
 
 def check_labels(labels: np.ndarray, classes: int, node: Any, name: str, start: int = 0) -> None:

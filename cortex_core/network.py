@@ -197,7 +197,8 @@ def with_train(description: Any, overrides: Sequence[str] = (), **changes: Any) 
     for part in ("inputs", "layers", "loss", "outputs"):
         if made.canonical.get(part) != old.get(part):
             raise SpecError(f"{part}: an override cannot change a network that exists; edit its description")
-    return replace(description, train=made.train, canonical=made.canonical)
+    placed = {part: getattr(description, part) for part in ("inputs", "layers", "losses", "notes")}
+    return replace(made, **placed)
 
 
 def network(x: Any, overrides: Sequence[str] = (), seed: int | None = None) -> Network:

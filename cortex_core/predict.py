@@ -9,7 +9,7 @@ import numpy as np
 
 from cortex_compute.backends import get
 from cortex_compute.errors import DataError
-from cortex_core.compiled import Compiled
+from cortex_core.compiled import Compiled, check_input
 from cortex_core.network import Network
 
 
@@ -34,8 +34,7 @@ def predict(network: Network, x: Any, batch_size: int, raw: bool = False, backen
         pieces.append({name: r.numpy()[: size - short] for name, r in results.items()})
     outputs = network.description.outputs
     if not pieces:
-        empty = {name: np.empty((0, *network.types[name].shape[1:]), np.float32) for name in outputs}
-        pieces = [empty]
+        pieces = [{name: np.empty((0, *network.types[name].shape[1:]), np.float32) for name in outputs}]
     joined = {name: np.concatenate([p[name] for p in pieces]) for name in outputs}
     return joined[outputs[0]] if len(outputs) == 1 else joined
 
@@ -49,4 +48,7 @@ def as_inputs(network: Network, x: Any) -> dict[str, np.ndarray]:
     missing = [n for n in names if n not in given]
     if missing:
         raise DataError(f"missing input {missing[0]!r}; this network takes {', '.join(names)}")
-    return {name: np.asarray(given[name]) for name in names}
+    arrays = {name: np.asarray(given[name]) for name in names}
+    for node in network.description.inputs:
+        check_input(node, arrays[node.name])
+    return arrays

@@ -3,7 +3,7 @@
 ::
 
     /                       attributes: format "cortex", version 1, kind "model" or "run"
-    /description            canonical JSON (UTF-8 bytes), attribute sha256
+    /description            canonical JSON (UTF-8 bytes), attribute sha256: the description's hash
     /parameters/LAYER/NAME  float32, as `network.parameters` shows it
     /variables/LAYER/NAME   running statistics
     a run has besides:
@@ -39,12 +39,10 @@ TEXT_LIMIT = 1 << 26  # bytes of a description, or of a run's progress
 
 @dataclass(frozen=True)
 class Header:
-    """What a file says of itself: ``canonical`` is the description, ``run`` the progress (None in a model
-    file)."""
+    """What a file says of itself: the canonical description, and a run's progress (None in a model file)."""
 
     path: Path
     canonical: dict[str, Any]
-    hash: str
     run: dict[str, Any] | None
 
 
@@ -228,9 +226,8 @@ def _header(file: Any, path: Path) -> Header:
             f"{VERSION}; use the cortex that wrote it"
         )
     canonical = _json(file, "description", path)
-    sha256 = str(file["description"].attrs.get("sha256"))
     run = _json(file, "run", path) if file.attrs.get("kind") == "run" else None
-    return Header(path, canonical, sha256, run)
+    return Header(path, canonical, run)
 
 
 def _json(file: Any, where: str, path: Path) -> dict[str, Any]:

@@ -135,6 +135,15 @@ def _converted(name: str, value: Any) -> Array:
     return made
 
 
+_registered: dict[str, DataSet] = {}
+
+
+def register(dataset: DataSet) -> DataSet:
+    """Makes a data set of the user's own known by its name, until the program ends."""
+    _registered[dataset.name] = dataset
+    return dataset
+
+
 @lru_cache(maxsize=1)
 def _entry_points() -> dict[str, Any]:
     from importlib.metadata import entry_points
@@ -143,12 +152,14 @@ def _entry_points() -> dict[str, Any]:
 
 
 def known() -> list[str]:
-    """The names of all data sets that are installed."""
-    return sorted(_entry_points())
+    """The names of all data sets that are installed or registered."""
+    return sorted({**_entry_points(), **_registered})
 
 
 def find(name: str) -> DataSet:
     """The data set of that name.  Reads no data.  Raises `DataError` for an unknown name."""
+    if name in _registered:
+        return _registered[name]
     point = _entry_points().get(name)
     if point is None:
         names = ", ".join(known()) or "none: the package is not installed"

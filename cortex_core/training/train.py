@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cortex_compute.backends import get, set_threads
 from cortex_compute.errors import CheckpointError, SpecError
 from cortex_core.network import Network, with_train
@@ -154,8 +156,8 @@ def finish(trainer: Trainer) -> Run:
         found = Evaluation(view, source, trainer.options.batch_size, trainer.backend).run()
         if test is not None:
             metrics["test"] = numbers(found)
-        run.confusion = found.get(CONFUSION)
-        if run.confusion is not None:
+        if CONFUSION in found:
+            run.confusion = np.asarray(found[CONFUSION], np.int64)
             target = next(x.target for x in network.description.losses if x.kind == "softmax_cross_entropy")
             run.classes = source.streams[target].classes or tuple(map(str, range(len(run.confusion))))
     run.summary = _summary(trainer, run, best)
