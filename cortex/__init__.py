@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from cortex_core.tensor import no_grad as no_grad
     from cortex_core.training.checkpoint import load as load
     from cortex_core.training.evaluate import evaluate as evaluate
+    from cortex_core.training.source import register as register_data
     from cortex_core.training.train import train as train
 
 __version__ = "0.1.0"
@@ -56,16 +57,17 @@ _HOMES = {
     "cortex_core.training.evaluate": ("evaluate",),
     "cortex_core.training.train": ("train",),
 }
-_HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
+_HOME_OF = {name: (home, name) for home, names in _HOMES.items() for name in names}
+_HOME_OF["register_data"] = ("cortex_core.training.source", "register")
 
 __all__ = ["__version__", *sorted(_HOME_OF)]
 
 
 def __getattr__(name: str) -> Any:
-    home = _HOME_OF.get(name)
-    if home is None:
+    if name not in _HOME_OF:
         raise AttributeError(f"module 'cortex' has no attribute {name!r}")
-    value = globals()[name] = getattr(import_module(home), name)
+    module, attribute = _HOME_OF[name]
+    value = globals()[name] = getattr(import_module(module), attribute)
     return value
 
 

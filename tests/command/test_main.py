@@ -16,6 +16,7 @@ import cortex
 from cortex.command import main
 from cortex_compute.errors import DataError
 from cortex_core.registry import LAYERS
+from cortex_core.training import source
 from tests.conftest import Cli
 
 PLAIN = ["check", "train", "evaluate", "predict", "backends", "profile", "schema"]
@@ -120,6 +121,26 @@ def test_use_registers_a_layer(cli: Cli, tmp_path: Path) -> None:
     said = cli("--use", tmp_path / "mine.py", "check", net)
     assert (said.code, said.err) == (0, "")
     assert "twice_for_a_test" in said.out
+
+
+DATA = """\
+import cortex
+from cortex_datasets.source import DataSet, Stream
+
+class Mine(DataSet):
+    def load(self, split):
+        raise cortex.DataError("not here")
+
+cortex.register_data(Mine("mine", "my own", {"x": Stream((3,), "float32")}, {"train": 7}))
+"""
+
+
+def test_use_registers_data(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source, "_registered", {})
+    (tmp_path / "mine.py").write_text(DATA)
+    said = cli("--use", tmp_path / "mine.py", "data", "list")
+    assert said.code == 0
+    assert "mine: x 3 float32; train 7" in said.out
 
 
 @pytest.mark.parametrize(
