@@ -2,9 +2,9 @@
 
     python -m benchmarks.compare [--rounds 5] [--threads 2] [--only mlp,lenet] [--json FILE]
 
-Each library runs in a process of its own; the processes take turns, A B A B, so that a machine that slows down slows
-all of them.  The losses of the first steps from equal parameters must agree before anything is timed.  Only ratios
-within one round are compared: the table shows the median over rounds and their range.
+Each library runs in a process of its own; the processes take turns, A B A B, so that a machine that slows
+down slows all of them.  The losses of the first steps from equal parameters must agree before anything is
+timed.  Only ratios within one round are compared: the table shows the median over rounds and their range.
 """
 
 from __future__ import annotations
@@ -76,7 +76,8 @@ def main() -> None:
         ms = row["milliseconds"]
         low, high = row["range"]
         print(
-            f"{row['workload']:8} {ms['cortex']:6.3f} ms {ms['torch']:6.3f} ms {ms['torch_channels_last']:8.3f} ms"
+            f"{row['workload']:8} {ms['cortex']:6.3f} ms {ms['torch']:6.3f} ms"
+            f" {ms['torch_channels_last']:8.3f} ms"
             f"   {row['ratio']:.2f} ({low:.2f}-{high:.2f})   at most {row['bar']}"
         )
     if options.json:
@@ -84,7 +85,9 @@ def main() -> None:
 
         facts = {"machine": platform.machine(), "cores": os.cpu_count(), "threads": options.threads}
         facts |= {"python": platform.python_version(), "numpy": numpy.__version__}
-        options.json.write_text(json.dumps({**facts, "rounds": options.rounds, "rows": rows}, indent=1) + "\n")
+        options.json.write_text(
+            json.dumps({**facts, "rounds": options.rounds, "rows": rows}, indent=1) + "\n"
+        )
 
 
 if __name__ == "__main__":

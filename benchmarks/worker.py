@@ -2,8 +2,8 @@
 
     python -m benchmarks.worker LIBRARY WORKLOAD FILE.npz THREADS
 
-The first library (cortex) writes the initial parameters and the batch to FILE; the others start from them, so that
-equal losses show that the same work is done.
+The first library (cortex) writes the initial parameters and the batch to FILE; the others start from them, so
+that equal losses show that the same work is done.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def workload_ids(workload: Workload) -> list[str]:
 
 
 def main(library: str, workload_name: str, file: str, threads: int) -> None:
-    """Warms up, times the steps, prints the losses of the first ones and the milliseconds of each timed one."""
+    """Warms up, times the steps, prints the first losses and the milliseconds of each timed step."""
     workload = WORKLOADS[workload_name]
     if library == "cortex":
         step = cortex_step(workload, Path(file), threads)

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from cortex_core.tensor import no_grad as no_grad
     from cortex_core.training.checkpoint import load as load
     from cortex_core.training.evaluate import evaluate as evaluate
-    from cortex_core.training.source import register as register_data
+    from cortex_core.training.source import register as register_data  # noqa: F401
     from cortex_core.training.train import train as train
 
 __version__ = "0.1.0"

@@ -32,7 +32,7 @@ class Options:
     poison: bool = False
 
 
-def compile_graph(graph: Graph, backend: Backend, options: Options = Options()) -> Plan:  # noqa: B008
+def compile_graph(graph: Graph, backend: Backend, options: Options = Options()) -> Plan:
     """Everything from a traced graph to its plan.  Pure: no memory is taken."""
     graph = simplify(lower(graph, backend))
     if options.fusion:
@@ -90,12 +90,17 @@ class Result:
 class Program:
     """A plan bound to memory.  ``run`` is one step; ``inputs`` are the buffers that a run reads.
 
-    The states lie in the store, the rest in the store's arena, which the programs of one store share: they take
-    turns.  A program is not reentrant: a second thread gets an error.
+    The states lie in the store, the rest in the store's arena, which the programs of one store share: they
+    take turns.  A program is not reentrant: a second thread gets an error.
     """
 
     def __init__(
-        self, plan: Plan, backend: Backend, store: Store, worker: bool = False, options: Options = Options()  # noqa: B008
+        self,
+        plan: Plan,
+        backend: Backend,
+        store: Store,
+        worker: bool = False,
+        options: Options = Options(),
     ) -> None:
         self.plan, self.backend, self.store, self.options = plan, backend, store, options
         self.device = store.device
@@ -124,7 +129,9 @@ class Program:
         return self._buffers[where.buffer].view(where.type, where.offset, where.strides)
 
     def bind(self) -> None:
-        """Builds the kernels and fixes their memory; done before the first run, and after the arena has grown."""
+        """Builds the kernels and fixes their memory; done before the first run, and after the arena has
+        grown.
+        """
         self._buffers[ARENA] = self.store.arena.buffer
         with self.stream.active():
             self._calls = [
@@ -141,9 +148,11 @@ class Program:
         self._dead = _deaths(self.plan) if self.options.poison else {}
 
     def run(self, inputs: Mapping[str, Any] | None = None) -> dict[str, Result]:
-        """One step.  ``inputs`` are copied into the program's buffers; those not given keep what they hold."""
+        """One step.  ``inputs`` are copied into the program's buffers; the others keep what they hold."""
         if not self._busy.acquire(blocking=False):
-            raise BackendError("this program is running in another thread; use program.fork() for a second one")
+            raise BackendError(
+                "this program is running in another thread; use program.fork() for a second one"
+            )
         try:
             with self.store.lock, self.stream.active():
                 if self._bound != self.store.arena.version:
@@ -251,7 +260,9 @@ def _deaths(plan: Plan) -> dict[int, list[Location]]:
     for t in reversed(range(len(plan.instructions))):
         instruction = plan.instructions[t]
         before = alive.copy()
-        touched = [x for x in (*instruction.inputs, *instruction.outputs, instruction.workspace) if x is not None]
+        touched = [
+            x for x in (*instruction.inputs, *instruction.outputs, instruction.workspace) if x is not None
+        ]
         spans = [span for x in touched for span in _spans(x, before)]
         dead[t] = [Location(ARENA, a, TensorType((b - a,), uint8)) for a, b in spans]
         for x in instruction.outputs:

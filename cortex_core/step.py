@@ -35,8 +35,10 @@ class LossValue:
     weight: float
 
 
-def types_of(network: Network, batch: int, streams: Mapping[str, TensorType] | None = None) -> dict[str, TensorType]:
-    """The types of all inputs and targets for a batch size; ``streams`` holds those that data has made known."""
+def types_of(
+    network: Network, batch: int, streams: Mapping[str, TensorType] | None = None
+) -> dict[str, TensorType]:
+    """The types of all inputs and targets for a batch size; ``streams``: those that data has told."""
     from cortex_core.trace import batch_type
 
     known = dict(streams or {})
@@ -127,7 +129,12 @@ class Accumulators:
 
 
 def accumulate(
-    network: Network, purpose: str, total: Value, losses: Sequence[LossValue], traced: Traced, targets: Mapping[str, Value]
+    network: Network,
+    purpose: str,
+    total: Value,
+    losses: Sequence[LossValue],
+    traced: Traced,
+    targets: Mapping[str, Value],
 ) -> Accumulators:
     """The accumulators of one pass over the data."""
     sums = Accumulators(purpose)
@@ -154,7 +161,7 @@ def accumulate(
 
 @dataclass(frozen=True)
 class Step:
-    """A graph, and what the host needs beside it: the scalars that each segment's update reads, and the sums."""
+    """A graph, and what the host needs beside it: the scalars that the updates read, and the sums."""
 
     graph: Graph
     accumulators: Accumulators
@@ -235,7 +242,7 @@ def _clip(options: Any, segments: Mapping[SegmentKey, Value]) -> tuple[Value | N
 def segment_update(
     network: Network, options: Any, segment: SegmentKey, g: Value, scale: Value | None
 ) -> tuple[list[Update], list[Value]]:
-    """The optimiser over one segment: one pointwise node, whose results are the new parameters and moments."""
+    """The optimiser over one segment: one pointwise node that gives the new parameters and moments."""
     optimizer = options.optimizer
     type = network.store.types[str(segment)]
     p = state_value(str(segment), type)

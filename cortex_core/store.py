@@ -1,7 +1,8 @@
 """The parameter store: the memory of every state of a network, shared by all its programs.
 
-Parameters lie in segments, one flat array for those that are updated alike; a `Slot` says where each one is.  Everything
-else that outlives a step (moments, running statistics, metric sums, the random key) is a state by itself.
+Parameters lie in segments, one flat array for those that are updated alike; a `Slot` says where each one is.
+Everything else that outlives a step (moments, running statistics, metric sums, the random key) is a state by
+itself.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class ParameterSlot:
     offset: int
 
 
-def lay_out(parameters: Iterable[tuple[str, TensorType, SegmentKey]]) -> tuple[dict[str, ParameterSlot], dict[SegmentKey, int]]:
+def lay_out(
+    parameters: Iterable[tuple[str, TensorType, SegmentKey]],
+) -> tuple[dict[str, ParameterSlot], dict[SegmentKey, int]]:
     """A slot for each parameter, one after the other, and the elements of each segment."""
     slots: dict[str, ParameterSlot] = {}
     sizes: dict[SegmentKey, int] = {}

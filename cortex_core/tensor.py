@@ -1,4 +1,6 @@
-"""The eager interpreter: a `Tensor` computes each op at once and remembers how, so that it can be differentiated."""
+"""The eager interpreter: a `Tensor` computes each op at once and remembers how, so that it can be
+differentiated.
+"""
 
 from __future__ import annotations
 
@@ -45,8 +47,9 @@ def no_grad() -> Iterator[None]:
 class Tensor(Array):
     """An array of numbers that remembers the op that made it.
 
-    ``data`` is anything NumPy takes; a list of Python floats becomes float32, an array keeps its dtype and shares
-    its memory.  With ``requires_grad`` the ops that use it are recorded, and ``backward`` fills ``grad``.
+    ``data`` is anything NumPy takes; a list of Python floats becomes float32, an array keeps its dtype and
+    shares its memory.  With ``requires_grad`` the ops that use it are recorded, and ``backward`` fills
+    ``grad``.
     """
 
     __slots__ = ("__weakref__", "_requires_grad", "data", "grad")
@@ -106,7 +109,9 @@ class Tensor(Array):
         return tuple(cls._of(b, t, node, i) for i, (b, t) in enumerate(zip(buffers, types)))
 
     def backward(self, gradient: Tensor | None = None, create_graph: bool = False) -> None:
-        """Adds to ``grad`` of every leaf the gradient of this tensor, weighted by ``gradient`` (1 for a scalar)."""
+        """Adds to ``grad`` of every leaf the gradient of this tensor, weighted by ``gradient`` (1 for a
+        scalar).
+        """
         if not self.requires_grad:
             raise CortexError("backward: this tensor was not made from one with requires_grad=True")
         if gradient is None:
@@ -196,7 +201,9 @@ def _view(primitive: Primitive, array: np.ndarray, types: tuple[TensorType, ...]
         return (np.empty(shape, array.dtype),)
     interface = dict(array.__array_interface__)
     address, readonly = interface["data"]
-    interface.update(data=(address + offset * item, readonly), shape=shape, strides=tuple(s * item for s in new))
+    interface.update(
+        data=(address + offset * item, readonly), shape=shape, strides=tuple(s * item for s in new)
+    )
     return (np.asarray(_Holder(interface, array)),)
 
 
@@ -208,7 +215,9 @@ class _Holder:
         self.owner = owner
 
 
-def _compute(primitive: Primitive, operands: Sequence[Tensor], types: tuple[TensorType, ...]) -> tuple[Any, ...]:
+def _compute(
+    primitive: Primitive, operands: Sequence[Tensor], types: tuple[TensorType, ...]
+) -> tuple[Any, ...]:
     backend, stream = _machine()
     described = tuple(Operand(x.type) for x in operands)
     offer = backend.offer(primitive, described)

@@ -1,7 +1,7 @@
 """A description becomes values: each layer's forward is run once over symbolic values.
 
-Tracing is also how shapes are checked: a mistake becomes a `Problem` with the line of its layer, the layer's value
-stays unknown, and what merely follows from it is not reported.
+Tracing is also how shapes are checked: a mistake becomes a `Problem` with the line of its layer, the layer's
+value stays unknown, and what merely follows from it is not reported.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Fetch = Callable[[str, Declaration, Any], Value]
 
 @dataclass
 class Traced:
-    """What a trace gives: the value of each id (None: unknown), what variables become, and what went wrong."""
+    """What a trace gives: the value of each id (None: unknown), what variables become, what went wrong."""
 
     values: dict[str, Value | None] = field(default_factory=dict)
     parameters: dict[str, Value] = field(default_factory=dict)
@@ -39,8 +39,8 @@ def trace(
 ) -> Traced:
     """Runs every layer's forward.
 
-    ``inputs`` holds a value with its batch axis for each input; ``fetch(name, declaration, layer)`` gives the value of
-    a parameter or variable ("conv2d/kernel"); ``key`` is the random key.
+    ``inputs`` holds a value with its batch axis for each input; ``fetch(name, declaration, layer)`` gives the
+    value of a parameter or variable ("conv2d/kernel"); ``key`` is the random key.
     """
     traced = Traced(values=dict(inputs))
     for node in description.layers:

@@ -46,7 +46,7 @@ def command(
       cortex train --resume runs/lenet train.epochs=8
     """
     if resume is not None and spec is not None and "=" in spec:
-        spec, overrides = None, (spec, *overrides)
+        overrides, spec = (spec, *overrides), None
     if spec is None and resume is None:
         raise click.UsageError("Missing argument 'SPEC' (or --resume DIR).")
     from cortex_core.training.train import train

@@ -84,5 +84,3 @@ def kernel_gradient(p: Convolution, x: TensorType, w: TensorType, y: TensorType)
         return result
 
     return Way([each.scratch, TensorType((p.groups,), x.dtype)], calls)
-
-

@@ -1,7 +1,8 @@
 """Fusion: fewer kernels, fewer passes over memory, the same numbers but for rounding.
 
 In this order, because a group formed first would steal an activation from the product before it:
-1. epilogues: a pointwise node that alone reads a product or convolution goes into it, if the backend offers that;
+1. epilogues: a pointwise node that alone reads a product or convolution goes into it, if the backend offers
+that;
 2. groups: pointwise nodes over the same space become one node with several results;
 3. bodies: a pointwise node that alone is read by a reduction goes into it.
 """
@@ -61,7 +62,8 @@ def offered(backend: Backend, primitive: Primitive, inputs: Sequence[Value]) -> 
 def epilogues(graph: Graph, backend: Backend) -> Graph:
     """Pointwise nodes into the Gemm or Conv whose only reader they are, one after the other.
 
-    An optimiser's update stays by itself: it is written straight over the old state, an epilogue could not be.
+    An optimiser's update stays by itself: it is written straight over the old state, an epilogue could not
+    be.
     """
     readers = consumers(graph)
     new_states = {u.value.node for u in graph.updates}
@@ -139,7 +141,9 @@ def groups(graph: Graph) -> Graph:
             continue
         for x in node.inputs:
             producer, consumer = group_of[x.node], group_of[node]
-            if producer is consumer or not _may_merge(x, node, producer, consumer, readers, forward, group_of):
+            if producer is consumer or not _may_merge(
+                x, node, producer, consumer, readers, forward, group_of
+            ):
                 continue
             live.remove(producer)
             _merge(producer, consumer, live, group_of)
@@ -165,7 +169,10 @@ def _may_merge(
     inside = set(members)
     outside = {key(y) for n in members for y in n.inputs if y.node not in inside}
     kept = {
-        (id(n), i) for n in members for i in range(len(n.types)) if any(r not in inside for r in readers.get((id(n), i), ()))
+        (id(n), i)
+        for n in members
+        for i in range(len(n.types))
+        if any(r not in inside for r in readers.get((id(n), i), ()))
     }
     if len(outside) + len(kept) > MOST_OPERANDS:
         return False
@@ -237,7 +244,9 @@ def _order_of(pending: list[Group], group_of: dict[Node, Group]) -> list[Group]:
     return order
 
 
-def _one_kernel(members: list[Node], done: dict[Key, Value], readers: dict[Key, list[Node]]) -> dict[Key, Value]:
+def _one_kernel(
+    members: list[Node], done: dict[Key, Value], readers: dict[Key, list[Node]]
+) -> dict[Key, Value]:
     """One Elementwise node for the members, with a result for each value that somebody outside reads."""
     inside = set(members)
     builder = Builder()
@@ -278,7 +287,11 @@ def bodies(graph: Graph, backend: Backend) -> Graph:
         if not isinstance(p, Reduce) or p.body is not None:
             return None
         x, inner = inputs[0], inputs[0].node.primitive
-        if not isinstance(inner, Elementwise) or len(x.node.types) != 1 or len(readers[key(node.inputs[0])]) != 1:
+        if (
+            not isinstance(inner, Elementwise)
+            or len(x.node.types) != 1
+            or len(readers[key(node.inputs[0])]) != 1
+        ):
             return None
         fused = replace(p, body=inner.code, literals=inner.literals)
         if not offered(backend, fused, x.node.inputs):

@@ -1,8 +1,9 @@
 """The one place that decides about memory.
 
-Each kernel result gets a slot.  A slot may be hosted in another: a new state in the state's memory, a part in its
-concatenation, a result in an operand that dies here; claims are made in this order.  Hosted slots live as one.  Slots
-that are not hosted in a state get an offset in the arena, so that slots alive at one time do not overlap.
+Each kernel result gets a slot.  A slot may be hosted in another: a new state in the state's memory, a part in
+its concatenation, a result in an operand that dies here; claims are made in this order.  Hosted slots live as
+one.  Slots that are not hosted in a state get an offset in the arena, so that slots alive at one time do not
+overlap.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ Key = tuple[int, int]
 def make_plan(graph: Graph, backend: Backend, pooling: bool = True) -> Plan:
     """The smaller of the plans for the candidate schedules.
 
-    ``pooling=False`` gives each value memory of its own and writes nothing in place: the plan to compare with.
+    ``pooling=False`` gives each value memory of its own and writes nothing in place: the plan to compare
+    with.
     """
     graph = materialize(graph)
     plans = [Planner(graph, backend, s, pooling).plan() for s in schedules(graph)]
@@ -43,7 +45,7 @@ def make_plan(graph: Graph, backend: Backend, pooling: bool = True) -> Plan:
 
 
 def materialize(graph: Graph) -> Graph:
-    """Copies where a view cannot look into its operand's memory, and where an update's value has no kernel."""
+    """Copies where a view cannot look into its operand's memory, or an update's value has no kernel."""
     from cortex_core.graph.simplify import rewrite
 
     strides: dict[Key, tuple[int, ...]] = {}
@@ -255,9 +257,7 @@ class Planner:
                 if slot.host is not None or own is None or not whole(x, storage_root(x)):
                     continue
                 top, shift = own.root()
-                others = (
-                    self.slots.get(key(storage_root(y))) for j, y in enumerate(node.inputs) if j != i
-                )
+                others = (self.slots.get(key(storage_root(y))) for j, y in enumerate(node.inputs) if j != i)
                 clash = any(
                     s is not None and s.root()[0] is top and not self._same_reuse(node, j, i, o)
                     for j, s in zip((j for j in range(len(node.inputs)) if j != i), others)
@@ -270,7 +270,9 @@ class Planner:
                     slot.move_into(top, 0)
 
     def _same_reuse(self, node: Node, j: int, i: int, o: int) -> bool:
-        """Whether operand ``j``, which lies where operand ``i`` does, may be overwritten by output ``o`` as well."""
+        """Whether operand ``j``, which lies where operand ``i`` does, may be overwritten by output ``o`` as
+        well.
+        """
         reads = self.offers[node].reads
         if reads is not None and j not in reads:
             return True
@@ -281,7 +283,9 @@ class Planner:
 
     def _place(self) -> tuple[int, dict[Node, Slot]]:
         workspaces = {
-            n: Slot(self.offers[n].workspace, t, t) for t, n in enumerate(self.nodes) if self.offers[n].workspace
+            n: Slot(self.offers[n].workspace, t, t)
+            for t, n in enumerate(self.nodes)
+            if self.offers[n].workspace
         }
         tops = {id(s): s for s in [*(s.root()[0] for s in self.slots.values()), *workspaces.values()]}
         arena = [s for s in tops.values() if s.home == ARENA and s.nbytes]

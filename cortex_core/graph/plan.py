@@ -15,7 +15,8 @@ ARENA = "arena"
 
 @dataclass(frozen=True)
 class Location:
-    """Where a value lies: in which buffer (the arena, or an input, a state, a constant by name), at which byte.
+    """Where a value lies: in which buffer (the arena, or an input, a state, a constant by name), at which
+    byte.
 
     ``strides`` in elements; None is row-major.
     """
@@ -52,8 +53,8 @@ class Instruction:
 class Plan:
     """Everything that is needed to run, but the memory itself.
 
-    ``sizes`` are the bytes of each buffer; ``constants`` the numbers to fill in.  The instructions from ``tail`` on
-    are left out when the predicate is false.
+    ``sizes`` are the bytes of each buffer; ``constants`` the numbers to fill in.  The instructions from
+    ``tail`` on are left out when the predicate is false.
     """
 
     instructions: tuple[Instruction, ...]

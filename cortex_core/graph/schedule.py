@@ -1,7 +1,8 @@
 """The order of the instructions.
 
-Reverse mode's own order, creation, is close to the least memory for large batches; depth-first from the roots is
-often better for small ones.  The planner tries both.  What only guarded updates need comes after the predicate.
+Reverse mode's own order, creation, is close to the least memory for large batches; depth-first from the roots
+is often better for small ones.  The planner tries both.  What only guarded updates need comes after the
+predicate.
 """
 
 from __future__ import annotations
@@ -52,8 +53,8 @@ def _write_after_read(
 ) -> tuple[dict[Node, list[Node]], frozenset[str]]:
     """Edges that make each reader of a state's old value come before the kernel that writes the new one.
 
-    Where they would make a circle (two states, each from the other), or a reader of the tail would have to come
-    before a writer of the head, they are dropped, and that state gets a copy at the end.
+    Where they would make a circle (two states, each from the other), or a reader of the tail would have to
+    come before a writer of the head, they are dropped, and that state gets a copy at the end.
     """
     readers: dict[str, set[Node]] = {}
     for node in nodes:

@@ -1,7 +1,7 @@
 """Rewrites that keep every bit, or every bit but rounding: the same graph with fewer nodes.
 
-One walk in topological order.  Each node is rebuilt over its new operands, offered to the rules below, and looked up
-among the nodes already made (common subexpressions).
+One walk in topological order.  Each node is rebuilt over its new operands, offered to the rules below, and
+looked up among the nodes already made (common subexpressions).
 """
 
 from __future__ import annotations

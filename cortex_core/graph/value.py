@@ -67,7 +67,9 @@ class Value(Array):
     @classmethod
     def lift(cls, x: Any) -> Value:
         if getattr(x, "requires_grad", False):
-            raise TypeError("a Tensor that requires gradients would be frozen into the graph; pass it as an input")
+            raise TypeError(
+                "a Tensor that requires gradients would be frozen into the graph; pass it as an input"
+            )
         array = np.asarray(x)
         return constant(array.astype(np.float32) if isinstance(x, float) else array)
 
@@ -156,5 +158,3 @@ class Graph:
         predicate = None if self.predicate is None else rest.pop(0)
         updates = tuple(replace(u, value=v) for u, v in zip(self.updates, rest))
         return replace(self, outputs=outputs, predicate=predicate, updates=updates)
-
-

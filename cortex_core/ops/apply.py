@@ -1,7 +1,7 @@
 """The one way to apply a primitive.  The operands decide the interpreter: there is no ambient mode.
 
-Where an application happens (which line of a description) is known through `at`; a node stores it, and a shape
-error gets it once.
+Where an application happens (which line of a description) is known through `at`; a node stores it, and a
+shape error gets it once.
 """
 
 from __future__ import annotations

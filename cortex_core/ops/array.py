@@ -1,8 +1,8 @@
 """What both interpreters share: `Node`, the record of one application, and `Array`, one of its results.
 
-A `Tensor` (eager) and a `Value` (symbolic) are Arrays.  Both hold ``type``, the ``node`` that made them (None for
-an eager leaf), and their ``index`` among its outputs.  Operators and methods of Array are the ops of the language;
-they are attached by `cortex_core.ops`, so that this module knows none of them.
+A `Tensor` (eager) and a `Value` (symbolic) are Arrays.  Both hold ``type``, the ``node`` that made them (None
+for an eager leaf), and their ``index`` among its outputs.  Operators and methods of Array are the ops of the
+language; they are attached by `cortex_core.ops`, so that this module knows none of them.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ _serial = itertools.count()
 class Node:
     """One application of a primitive: what went in, the types of what came out, and where it was asked for.
 
-    ``primitive`` is a Primitive, or what stands in a symbolic leaf.  ``kind`` is the class of its Arrays.  An eager node keeps the outputs' ``buffers``, so that a gradient rule can
-    have the outputs again without the node holding the Tensors themselves (which hold the node).
+    ``primitive`` is a Primitive, or what stands in a symbolic leaf.  ``kind`` is the class of its Arrays.  An
+    eager node keeps the outputs' ``buffers``, so that a gradient rule can have the outputs again without the
+    node holding the Tensors themselves (which hold the node).
     """
 
     __slots__ = ("__weakref__", "buffers", "inputs", "kind", "place", "primitive", "serial", "types")

@@ -1,10 +1,10 @@
 """Differentiation, written once for both interpreters.
 
-A gradient rule is registered for a class of primitives and gets the node and one gradient per output (None where
-nobody asks).  It returns one entry per operand: an Array, None, or a function without arguments that is called only
-if that operand's gradient is wanted.  A rule is linear in the gradients, never looks at their numbers, and is made
-of ops, so that it can be differentiated again.  Where no rule is registered, or it answers NotImplemented, the
-primitive's decomposition is differentiated instead.
+A gradient rule is registered for a class of primitives and gets the node and one gradient per output (None
+where nobody asks).  It returns one entry per operand: an Array, None, or a function without arguments that is
+called only if that operand's gradient is wanted.  A rule is linear in the gradients, never looks at their
+numbers, and is made of ops, so that it can be differentiated again.  Where no rule is registered, or it
+answers NotImplemented, the primitive's decomposition is differentiated instead.
 """
 
 from __future__ import annotations
@@ -35,7 +35,9 @@ def gradient_of(*primitives: type[Primitive]) -> Callable[[Rule], Rule]:
 
 
 def decomposition_of(primitive: type[Primitive]) -> Callable[[Rule], Rule]:
-    """Registers a primitive in terms of simpler ops: ``f(primitive, *operands) -> result or tuple of results``."""
+    """Registers a primitive in terms of simpler ops: ``f(primitive, *operands) -> result or tuple of
+    results``.
+    """
 
     def register(f: Rule) -> Rule:
         DECOMPOSITIONS[primitive] = f
@@ -109,9 +111,9 @@ def differentiate(
 ) -> list[Any | None]:
     """The gradients of ``outputs`` (weighted by ``gradients``) with respect to each array in ``wanted``.
 
-    None stands where nothing flows.  An array with several consumers gets the sum.  With ``cut`` the walk stops at
-    the wanted arrays, so that they count as independent.  ``visit(array, gradient)`` is called for each array that
-    a complete gradient has reached.
+    None stands where nothing flows.  An array with several consumers gets the sum.  With ``cut`` the walk
+    stops at the wanted arrays, so that they count as independent.  ``visit(array, gradient)`` is called for
+    each array that a complete gradient has reached.
     """
     targets = {key(x) for x in wanted}
     stop = (lambda x: key(x) in targets) if cut else None

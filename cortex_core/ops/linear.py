@@ -14,9 +14,11 @@ from cortex_core.ops.views import reshape
 
 
 def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> Any:
-    """The matrix product over the last two axes; the axes before broadcast.   (..., m, k) (..., k, n) -> (..., m, n)
+    """The matrix product over the last two axes; the axes before broadcast.   (..., m, k) (..., k, n) ->
+    (..., m, n)
 
-    An operand of one axis is taken as a row (left) or a column (right), and that axis is dropped from the result.
+    An operand of one axis is taken as a row (left) or a column (right), and that axis is dropped from the
+    result.
     """
     if not a.shape or not b.shape:
         raise ShapeError(f"matmul: needs at least one axis, got shapes {a.shape} and {b.shape}")
@@ -45,7 +47,9 @@ def _gemm(node: Node, g: Any) -> Any:
     def by_b() -> Any:
         if p.transpose_b:
             d = matmul(g, a, True, p.transpose_a)
-        elif b.ndim == 2 and a.ndim > 2 and not p.transpose_a:  # one product over all leading axes, no sum after
+        elif (
+            b.ndim == 2 and a.ndim > 2 and not p.transpose_a
+        ):  # one product over all leading axes, no sum after
             d = matmul(reshape(a, (-1, a.shape[-1])), reshape(g, (-1, g.shape[-1])), True)
         else:
             d = matmul(a, g, not p.transpose_a, False)

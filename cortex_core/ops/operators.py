@@ -50,8 +50,8 @@ def attach() -> None:
         setattr(Array, f"__r{name}__", _swapped(f))
     for name, f in COMPARE.items():
         setattr(Array, f"__{name}__", f)
-    for name, f in METHODS.items():
-        setattr(Array, name, f)
+    for name, method in METHODS.items():
+        setattr(Array, name, method)
     for name, attribute in UNARY.items():
         setattr(Array, name, attribute)
 

@@ -1,7 +1,8 @@
-"""Pointwise ops: scalar functions, Python's operators, and `pointwise`, which makes one kernel of a whole formula.
+"""Pointwise ops: scalar functions, Python's operators, and `pointwise`, which makes one kernel of a whole
+formula.
 
-A scalar function called on an expression builds code; called on arrays it applies one `Elementwise` node.  A Python
-number becomes a literal of the code.  The gradient of every formula comes from the table in
+A scalar function called on an expression builds code; called on arrays it applies one `Elementwise` node.  A
+Python number becomes a literal of the code.  The gradient of every formula comes from the table in
 `cortex_compute.expression`.
 """
 
@@ -87,7 +88,9 @@ def _traced(f: Callable[..., Any], arity: int) -> Built:
     return build(f, arity)
 
 
-def _trace(f: Callable[..., Any], args: Sequence[Any], numbers: Sequence[bool], keywords: dict[str, Any]) -> Built:
+def _trace(
+    f: Callable[..., Any], args: Sequence[Any], numbers: Sequence[bool], keywords: dict[str, Any]
+) -> Built:
     places = [i for i, number in enumerate(numbers) if not number]
 
     def over_arrays(*expressions: E) -> Any:

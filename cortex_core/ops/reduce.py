@@ -74,7 +74,8 @@ def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
 def _reduce(node: Node, g: Any) -> Any:
     """sum: dx = g;  mean: g / n;  max, min: g shared by the places that hold the extreme;  prod: g y / x"""
     p, (x,) = node.primitive, node.inputs
-    assert isinstance(p, Reduce) and p.body is None, "bodies are fused after differentiation"
+    assert isinstance(p, Reduce)
+    assert p.body is None, "bodies are fused after differentiation"
     if p.kind in ("argmax", "argmin") or x.dtype.kind != "float":
         return (None,)
     kept = tuple(1 if i in p.axes else n for i, n in enumerate(x.shape))

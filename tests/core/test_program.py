@@ -1,4 +1,6 @@
-"""A whole training step, compiled: the same numbers however it is compiled, and nothing allocated while it runs."""
+"""A whole training step, compiled: the same numbers however it is compiled, and nothing allocated while it
+runs.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,10 @@ def description(**train: Any) -> dict[str, Any]:
 
 def batch(size: int = BATCH, seed: int = 0) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(seed)
-    return {"image": generator.random((size, 12, 12, 3), np.float32), "label": generator.integers(0, 10, size)}
+    return {
+        "image": generator.random((size, 12, 12, 3), np.float32),
+        "label": generator.integers(0, 10, size),
+    }
 
 
 def losses(compiled: Compiled, steps: int = 10) -> list[float]:

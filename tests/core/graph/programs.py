@@ -12,7 +12,18 @@ from cortex_core.ops.indexing import concatenate
 
 ROWS, COLUMNS = 4, 6
 
-UNARY = ("relu", "tanh", "square", "neg_exp", "transpose_twice", "flip", "halves", "sum_rows", "reshape_back", "scale")
+UNARY = (
+    "relu",
+    "tanh",
+    "square",
+    "neg_exp",
+    "transpose_twice",
+    "flip",
+    "halves",
+    "sum_rows",
+    "reshape_back",
+    "scale",
+)
 BINARY = ("add", "mul", "sub", "max", "gram", "join", "stack")
 
 

@@ -80,7 +80,7 @@ def plan_of(name: str) -> tuple[Plan, Compiled]:
 
 
 def shown(plan: Plan) -> str:
-    """One line per instruction: what it computes, what it reads and writes, without offsets, which may move."""
+    """One line per instruction: what it computes, reads and writes, without offsets, which may move."""
     lines = [f"arena {plan.arena}"]
     for i, instruction in enumerate(plan.instructions):
         if i == plan.tail:
@@ -90,11 +90,15 @@ def shown(plan: Plan) -> str:
 
 
 def _line(x: Instruction) -> str:
-    return f"{', '.join(map(_place, x.outputs))} = {_primitive(x.primitive)}({', '.join(map(_place, x.inputs))})"
+    return (
+        f"{', '.join(map(_place, x.outputs))} = {_primitive(x.primitive)}({', '.join(map(_place, x.inputs))})"
+    )
 
 
 def _primitive(p: Any) -> str:
-    code = next((c for c in (getattr(p, n, None) for n in ("code", "epilogue", "body")) if c is not None), None)
+    code = next(
+        (c for c in (getattr(p, n, None) for n in ("code", "epilogue", "body")) if c is not None), None
+    )
     kind = f" {p.kind}" if p.name == "Reduce" else ""
     return f"{p.name}{kind}" + (f"[{' '.join(i[0] for i in code.instructions)}]" if code is not None else "")
 

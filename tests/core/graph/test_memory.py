@@ -22,10 +22,14 @@ def copies(plan: object) -> int:
     return sum(isinstance(i.primitive, Copy) for i in plan.instructions)  # type: ignore[attr-defined]
 
 
-def run_once(graph: Graph, inputs: dict[str, np.ndarray], states: dict[str, np.ndarray]) -> tuple[dict, Store]:
+def run_once(
+    graph: Graph, inputs: dict[str, np.ndarray], states: dict[str, np.ndarray]
+) -> tuple[dict, Store]:
     backend = get("numpy")
     store = Store(backend.devices()[0])
-    program = Program(compile_graph(graph, backend, Options(poison=True)), backend, store, options=Options(poison=True))
+    program = Program(
+        compile_graph(graph, backend, Options(poison=True)), backend, store, options=Options(poison=True)
+    )
     for name, value in states.items():
         store.write(name, value)
     return {k: np.asarray(v) for k, v in program.run(inputs).items()}, store
@@ -57,7 +61,9 @@ def test_new_states_are_written_over_the_old_ones() -> None:
     loss = reduce.mean(pointwise.tanh(linear.matmul(x, w)))
     (g,) = differentiate([loss], [constant(np.ones((), np.float32))], [w])
     new_m = m * 0.9 + g
-    plan = compile_graph(Graph((x,), {"loss": loss}, (Update(w, w - 0.1 * new_m), Update(m, new_m))), get("numpy"))
+    plan = compile_graph(
+        Graph((x,), {"loss": loss}, (Update(w, w - 0.1 * new_m), Update(m, new_m))), get("numpy")
+    )
     assert copies(plan) == 0
     written = {o.buffer for i in plan.instructions for o in i.outputs}
     assert {"state:w", "state:m"} <= written
@@ -80,11 +86,15 @@ def test_a_part_that_appears_twice_is_copied() -> None:
     graph = Graph((x,), {"out": indexing.concatenate([y, y, x], 0)})
     given = np.array([0.0, 1.0, 2.0], np.float32)
     results, _ = run_once(graph, {"x": given}, {})
-    np.testing.assert_allclose(results["out"], np.concatenate([np.exp(given), np.exp(given), given]), rtol=1e-6)
+    np.testing.assert_allclose(
+        results["out"], np.concatenate([np.exp(given), np.exp(given), given]), rtol=1e-6
+    )
 
 
 def test_the_value_check_sees_every_wrong_merge() -> None:
-    """Slots are merged by force, one pair after the other, whenever both are alive: each time the check speaks."""
+    """Slots are merged by force, one pair after the other, whenever both are alive: each time the check
+    speaks.
+    """
     x = input_value("x", TensorType((8, 8)))
     y = x
     for i in range(5):

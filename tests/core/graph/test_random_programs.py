@@ -1,4 +1,6 @@
-"""Random programs with gradients, views, concatenations and state updates: eager, planned and poisoned runs agree."""
+"""Random programs with gradients, views, concatenations and state updates: eager, planned and poisoned runs
+agree.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,7 @@ STEPS = 3
 
 
 def graph_of(program: list[tuple[str, int, int]], guarded: bool) -> Graph:
-    """One training step: two states learn by gradient descent, a third one keeps a moving mean of the first."""
+    """One training step: two states learn by gradient descent, a third keeps a moving mean of the first."""
     x, a, b, m = input_value("x", TYPE), *(state_value(n, TYPE) for n in ("a", "b", "m"))
     loss = run(program, [x, a, b])
     da, db = differentiate([loss], [constant(np.ones(()))], [a, b])
@@ -68,7 +70,9 @@ def planned(graph: Graph, seed: int, options: Options) -> list[np.ndarray]:
 
 @settings(max_examples=60, deadline=None)
 @given(steps(), st.integers(0, 10), st.booleans())
-def test_eager_planned_and_poisoned_agree(program: list[tuple[str, int, int]], seed: int, guarded: bool) -> None:
+def test_eager_planned_and_poisoned_agree(
+    program: list[tuple[str, int, int]], seed: int, guarded: bool
+) -> None:
     expected = eager(program, seed, guarded)
     graph = graph_of(program, guarded)
     for options in (
@@ -84,7 +88,9 @@ def test_eager_planned_and_poisoned_agree(program: list[tuple[str, int, int]], s
 
 @settings(max_examples=60, deadline=None)
 @given(steps(), st.booleans())
-def test_no_value_is_overwritten_while_it_is_needed(program: list[tuple[str, int, int]], guarded: bool) -> None:
+def test_no_value_is_overwritten_while_it_is_needed(
+    program: list[tuple[str, int, int]], guarded: bool
+) -> None:
     backend = get("numpy")
     graph = simplify(graph_of(program, guarded))
     assert check(graph, backend) == []
