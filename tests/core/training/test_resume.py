@@ -148,24 +148,21 @@ def child(out: Path, mode: str) -> subprocess.Popen[str]:
 def test_killed_at_a_random_time_and_resumed_is_unbroken(tmp_path: Path, seed: int) -> None:
     spec = description(epochs=150, validation=0.2, batch_size=4)
     unbroken = train(spec, blobs(100), out=tmp_path / "a", progress=False)
-    generator, out, mode, kills = np.random.default_rng(seed), tmp_path / "b", "new", 0
-    while True:
-        process = child(out, mode)
-        assert process.stdout is not None
-        assert process.stdout.readline() == "begun\n"
-        while not (out / "last.cortex").exists() and process.poll() is None:
-            time.sleep(0.001)
-        try:
-            process.wait(generator.uniform(0.02, 0.6) if kills < 4 else 300)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-            kills, mode = kills + 1, "resume"
-            process.stdout.close()
-            continue
-        assert process.stdout.read() == "finished\n"
-        process.stdout.close()
-        break
+    generator, out, kills = np.random.default_rng(seed), tmp_path / "b", 0
+    finished = False
+    while not finished:
+        with child(out, "resume" if kills else "new") as process:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "begun\n"
+            while not (out / "last.cortex").exists() and process.poll() is None:
+                time.sleep(0.001)
+            try:
+                process.wait(generator.uniform(0.02, 0.6) if kills < 4 else 300)
+                assert process.stdout.read() == "finished\n"
+                finished = True
+            except subprocess.TimeoutExpired:
+                process.kill()
+                kills += 1
     assert kills > 0
     resumed = train(None, blobs(100), resume=out, progress=False)
     assert untimed(resumed.history) == untimed(unbroken.history)
