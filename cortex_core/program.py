@@ -174,15 +174,20 @@ class Program:
         self.stream.copy(source, target)
 
     def _execute(self) -> None:
-        calls, stream, tail = self._calls, self.stream, self.plan.tail
-        if self._dead:
-            self._execute_poisoned()
-            return
-        for call in calls[:tail]:
-            call(stream)
+        tail, end = self.plan.tail, self.plan.end
+        self._launch(0, tail)
         if self._passes():
-            for call in calls[tail:]:
-                call(stream)
+            self._launch(tail, end)
+        self._launch(end, len(self._calls))
+
+    def _launch(self, start: int, stop: int) -> None:
+        """The calls from ``start`` to ``stop``; a poisoned run fills after each one what nobody reads any more."""
+        for t in range(start, stop):
+            self._calls[t](self.stream)
+            if self._dead:
+                self.stream.synchronize()
+                for memory in self._dead[t]:
+                    self._array(memory).fill(0xFF)
 
     def _passes(self) -> bool:
         """Whether the guarded tail may run; on a CPU the host simply looks."""
@@ -192,15 +197,6 @@ class Program:
         good = bool(self._predicate)
         self.skipped += not good
         return good
-
-    def _execute_poisoned(self) -> None:
-        for t, call in enumerate(self._calls):
-            if t == self.plan.tail and not self._passes():
-                return
-            call(self.stream)
-            self.stream.synchronize()
-            for memory in self._dead.get(t, ()):
-                self._array(memory).fill(0xFF)
 
     def _results(self) -> dict[str, Result]:
         results = {}

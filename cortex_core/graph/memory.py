@@ -64,7 +64,7 @@ def materialize(graph: Graph) -> Graph:
         strides[key(made)] = placed[1]
         return [made]
 
-    graph = rewrite(graph, rule)
+    graph = _keep_old_states(rewrite(graph, rule))
     taken: set[Key] = set()
     updates = []
     for u in graph.updates:
@@ -74,6 +74,20 @@ def materialize(graph: Graph) -> Graph:
         taken.add(key(storage_root(u.value)))
         updates.append(u)
     return replace(graph, updates=tuple(updates))
+
+
+def _keep_old_states(graph: Graph) -> Graph:
+    """Copies of the states that an output or the predicate shows: both are read after the new ones are written."""
+    changing = {u.state.node.primitive for u in graph.updates}
+
+    def kept(x: Value) -> Value:
+        changes = storage_root(x).node.primitive in changing
+        return Value(Node(Value, Copy(), [x], (x.type,))) if changes else x
+
+    outputs = {name: kept(x) for name, x in graph.outputs.items()}
+    return replace(
+        graph, outputs=outputs, predicate=None if graph.predicate is None else kept(graph.predicate)
+    )
 
 
 class Slot:
@@ -349,24 +363,23 @@ class Planner:
             )
         if self.tail >= len(self.nodes):
             tail = len(instructions)
-        for value, name, guarded in sorted(self.copies, key=lambda c: c[2]):
-            target = Location(f"state:{name}", 0, value.type)
-            made = self._copy(value, target, guarded and self.graph.predicate is not None)
-            if guarded or self.graph.predicate is None:
-                instructions.append(made)
-            else:  # before the tail, where nothing of the head reads the old state any more
-                instructions.insert(tail, made)
-                tail += 1
         return self._finish(instructions, tail, arena, workspaces)
 
     def _finish(
         self, instructions: list[Instruction], tail: int, arena: int, workspaces: dict[Node, Slot]
     ) -> Plan:
+        """Adds the copies into states, where nobody reads the old ones any more; guarded ones are of the tail."""
         graph = self.graph
+        unguarded: list[Instruction] = []
+        for value, name, guarded in self.copies:
+            guarded = guarded and graph.predicate is not None
+            target = Location(f"state:{name}", 0, value.type)
+            (instructions if guarded else unguarded).append(self._copy(value, target, guarded))
         predicate = None if graph.predicate is None else self.location(graph.predicate)
         return Plan(
-            tuple(instructions),
+            (*instructions, *unguarded),
             tail,
+            len(instructions),
             {v.node.primitive.name: self.location(v) for v in graph.inputs},
             {name: self.location(v) for name, v in graph.outputs.items()},
             {name: v.type for name, v in graph.states().items()},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from cortex_compute.primitives.base import Primitive
@@ -53,26 +53,27 @@ class Instruction:
 class Plan:
     """Everything that is needed to run, but the memory itself.
 
-    ``sizes`` are the bytes of each buffer; ``constants`` the numbers to fill in.  The instructions from
-    ``tail`` on are left out when the predicate is false.
+    ``constants`` are the numbers to fill in, ``arena`` and ``workspace`` bytes.  The instructions from ``tail``
+    to ``end`` are left out when the predicate is false.
     """
 
     instructions: tuple[Instruction, ...]
     tail: int
+    end: int
     inputs: dict[str, Location]
     outputs: dict[str, Location]
     states: dict[str, TensorType]
     predicate: Location | None
     constants: dict[str, Any]
     arena: int
-    gradients: int = 0
     workspace: int = 0
-    choices: tuple[str, ...] = field(default=())
 
     def __str__(self) -> str:
         lines = [f"arena {self.arena} bytes, {len(self.instructions)} instructions"]
         for i, instruction in enumerate(self.instructions):
             if i == self.tail and self.predicate is not None:
                 lines.append(f"--- if {self.predicate}")
+            if i == self.end:
+                lines.append("--- always")
             lines.append(f"{i:4d}  {instruction}")
         return "\n".join(lines)

@@ -6,11 +6,12 @@ Values have no owner; a `Graph` is what its roots reach.  Leaves are inputs, sta
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
+from cortex_compute.errors import ShapeError
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.types import TensorType, dtype
 from cortex_core.ops import operators as _operators  # noqa: F401  (gives Array its operators)
@@ -119,6 +120,11 @@ class Update:
     value: Value
     guarded: bool = True
 
+    def __post_init__(self) -> None:
+        if self.state.type != self.value.type:
+            name = self.state.node.primitive.name
+            raise ShapeError(f"state {name} is {self.state.type}, its new value is {self.value.type}")
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -131,7 +137,12 @@ class Graph:
     outputs: dict[str, Value]
     updates: tuple[Update, ...] = ()
     predicate: Value | None = None
-    names: dict[int, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        names = [u.state.node.primitive.name for u in self.updates]
+        twice = sorted({n for n in names if names.count(n) > 1}) if len(set(names)) < len(names) else []
+        if twice:
+            raise ValueError(f"a state has one new value, these have several: {', '.join(twice)}")
 
     @property
     def roots(self) -> list[Value]:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from cortex_compute.backends import get
+from cortex_compute.errors import ShapeError
 from cortex_compute.primitives.elementwise import Copy
-from cortex_compute.types import TensorType
+from cortex_compute.types import TensorType, bool_
 from cortex_core.graph.check import violations
 from cortex_core.graph.memory import Planner, Slot, make_plan, materialize
 from cortex_core.graph.schedule import schedules
@@ -138,3 +139,41 @@ def test_a_symbolic_value_has_no_number() -> None:
         bool(x)
     with pytest.raises(TypeError, match="no number yet"):
         float(Value(x.node))
+
+
+FOUR = TensorType((4,))
+
+
+def test_an_output_shows_the_state_as_it_was_before_the_run() -> None:
+    a = state_value("a", FOUR)
+    graph = Graph((), {"old": a, "turned": a[::-1]}, (Update(a, a + 1.0),))
+    results, store = run_once(graph, {}, {"a": np.arange(4.0)})
+    np.testing.assert_array_equal(results["old"], np.arange(4.0))
+    np.testing.assert_array_equal(results["turned"], np.arange(4.0)[::-1])
+    np.testing.assert_array_equal(store.array("a"), np.arange(4.0) + 1)
+
+
+def test_a_predicate_that_is_a_state_is_read_before_it_changes() -> None:
+    go, b = state_value("go", TensorType((), bool_)), state_value("b", FOUR)
+    updates = Update(go, pointwise.logical_not(go), guarded=False), Update(b, b + 1.0)
+    _, store = run_once(Graph((), {}, updates, go), {}, {"go": np.array(True)})
+    np.testing.assert_array_equal(store.array("b"), np.ones(4))
+    assert not store.array("go")
+
+
+@pytest.mark.parametrize("good", [True, False])
+def test_guarded_updates_read_what_an_unguarded_one_is_about_to_change(good: bool) -> None:
+    x, a, b = input_value("x", TensorType(())), state_value("a", FOUR), state_value("b", FOUR)
+    updates = Update(a, a + 1.0, guarded=False), Update(b, b + a)
+    graph = Graph((x,), {"x": x * 1.0}, updates, pointwise.isfinite(x))
+    _, store = run_once(graph, {"x": np.float32(1 if good else np.nan)}, {"a": np.arange(4.0)})
+    np.testing.assert_array_equal(store.array("a"), np.arange(4.0) + 1)
+    np.testing.assert_array_equal(store.array("b"), np.arange(4.0) * good)
+
+
+def test_a_state_has_one_new_value_of_its_own_type() -> None:
+    a = state_value("a", FOUR)
+    with pytest.raises(ValueError, match="have several: a"):
+        Graph((), {}, (Update(a, a + 1.0), Update(a, a * 2.0)))
+    with pytest.raises(ShapeError, match=r"state a is float32\[4\], its new value is float32\[\]"):
+        Update(a, reduce.sum(a))
