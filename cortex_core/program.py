@@ -181,7 +181,7 @@ class Program:
         self._launch(end, len(self._calls))
 
     def _launch(self, start: int, stop: int) -> None:
-        """The calls from ``start`` to ``stop``; a poisoned run fills after each one what nobody reads any more."""
+        """The calls from ``start`` to ``stop``; a poisoned run fills what nobody reads after each of them."""
         for t in range(start, stop):
             self._calls[t](self.stream)
             if self._dead:

@@ -148,11 +148,10 @@ def accumulate(
         for x in losses:
             sums.add(x.name, [x.total, x.count], mean)
     for metric in network.training.metrics:
-        node = next((n for n in network.description.losses if n.of == metric.of), None)
+        pair = (metric.of, metric.target)
+        node = next((n for n in network.description.losses if (n.of, n.target) == pair), None)
         value, target = known(traced, metric.of), targets[metric.target]
-        weights = None
-        if node is not None and node.target == metric.target:
-            weights = node.loss.per_sample(value, target)[1]
+        weights = None if node is None else node.loss.per_sample(value, target)[1]
         with at(metric.place):
             summands = metric.metric.sums(predictions(network, metric.of, value), target, weights)
         sums.add(metric.name, summands, metric.metric.result)

@@ -77,7 +77,7 @@ def materialize(graph: Graph) -> Graph:
 
 
 def _keep_old_states(graph: Graph) -> Graph:
-    """Copies of the states that an output or the predicate shows: both are read after the new ones are written."""
+    """Copies of states that an output or the predicate shows, which are read when the new ones are there."""
     changing = {u.state.node.primitive for u in graph.updates}
 
     def kept(x: Value) -> Value:
@@ -368,7 +368,7 @@ class Planner:
     def _finish(
         self, instructions: list[Instruction], tail: int, arena: int, workspaces: dict[Node, Slot]
     ) -> Plan:
-        """Adds the copies into states, where nobody reads the old ones any more; guarded ones are of the tail."""
+        """Adds the copies into states, when nobody reads the old ones; those that are guarded end the tail."""
         graph = self.graph
         unguarded: list[Instruction] = []
         for value, name, guarded in self.copies:

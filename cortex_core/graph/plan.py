@@ -53,8 +53,8 @@ class Instruction:
 class Plan:
     """Everything that is needed to run, but the memory itself.
 
-    ``constants`` are the numbers to fill in, ``arena`` and ``workspace`` bytes.  The instructions from ``tail``
-    to ``end`` are left out when the predicate is false.
+    ``constants`` are the numbers to fill in, ``arena`` and ``workspace`` bytes.  The instructions from
+    ``tail`` to ``end`` are left out when the predicate is false.
     """
 
     instructions: tuple[Instruction, ...]

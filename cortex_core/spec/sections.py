@@ -160,6 +160,9 @@ def _single(node: Node, name: str) -> Node:
     return one
 
 
+TOTAL = "loss"  # what the history calls the sum of all losses
+
+
 class Terms:
     """Reads losses and metrics: what they are of, their target, their names."""
 
@@ -172,7 +175,7 @@ class Terms:
         """The section ``loss``, and the ``loss`` of single layers."""
         written: list[tuple[str | None, Node]] = [(None, one) for one in each_written(node)]
         written += [(id_, one) for id_, inner in on_layers for one in each_written(inner)]
-        names = _UniqueNames(self.problems)
+        names = _UniqueNames({TOTAL})
         losses = (self._loss(one, id_, names) for id_, one in written)
         return tuple(loss for loss in losses if loss is not None)
 
@@ -217,7 +220,7 @@ class Terms:
 
     def metrics(self, node: Node | None, losses: tuple[LossNode, ...]) -> tuple[MetricNode, ...]:
         """``train.metrics``.  ``of`` and ``target`` are those of the loss where there is one."""
-        names = _UniqueNames(self.problems)
+        names = _UniqueNames({TOTAL, *(loss.name for loss in losses if len(losses) > 1)})
         metrics = (self._metric(one, losses, names) for one in each_written(node))
         return tuple(metric for metric in metrics if metric is not None)
 
@@ -245,10 +248,10 @@ class Terms:
 
 
 class _UniqueNames:
-    """Names of losses or metrics: given ones once, others numbered."""
+    """Names of losses or metrics, which stand side by side in a history: given ones once, others numbered."""
 
-    def __init__(self, problems: Problems) -> None:
-        self.taken: set[str] = set()
+    def __init__(self, taken: set[str]) -> None:
+        self.taken = taken
 
     def name(self, item: Item, problems: Problems) -> str:
         given = item.common_value("name", NameKind(), None, problems)
