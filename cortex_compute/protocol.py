@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.types import TensorType
@@ -21,8 +21,7 @@ Array = Any  # what a device's memory looks like to its kernels: numpy.ndarray, 
 Launch = Callable[["Stream"], None]
 
 
-@dataclass(frozen=True)
-class Layout:
+class Layout(NamedTuple):
     """How the elements of a type lie in memory.
 
     ``strides`` in elements for an ordinary array (None: row-major).  With a ``key`` the layout is opaque:
@@ -37,8 +36,7 @@ class Layout:
 ROW_MAJOR = Layout()
 
 
-@dataclass(frozen=True)
-class Operand:
+class Operand(NamedTuple):
     """An operand as the compiler proposes it: a type and the layout in which it would be given."""
 
     type: TensorType

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.protocol import Offer
@@ -13,8 +13,7 @@ from cortex_core.place import Place
 ARENA = "arena"
 
 
-@dataclass(frozen=True)
-class Location:
+class Location(NamedTuple):
     """Where a value lies: in which buffer (the arena, or an input, a state, a constant by name), at which
     byte.
 
@@ -31,8 +30,7 @@ class Location:
         return f"{spot}:{self.type}" + (f"/{list(self.strides)}" if self.strides is not None else "")
 
 
-@dataclass(frozen=True)
-class Instruction:
+class Instruction(NamedTuple):
     """One kernel call: what runs, over which memory.  None: an operand that is not read."""
 
     primitive: Primitive
