@@ -1,8 +1,8 @@
 """Fusion: fewer kernels, fewer passes over memory, the same numbers but for rounding.
 
 In this order, because a group formed first would steal an activation from the product before it:
-1. epilogues: a pointwise node that alone reads a product or convolution goes into it, if the backend offers
-that;
+
+1. epilogues: a pointwise node that alone reads a product or convolution goes into it, if the backend agrees;
 2. groups: pointwise nodes over the same space become one node with several results;
 3. bodies: a pointwise node that alone is read by a reduction goes into it.
 """
