@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, Union
 
 import numpy as np
 
+from cortex_compute.errors import DTypeError
 from cortex_compute.types import DType, bool_, dtype, promote
 
 Ref = tuple[str, int]
@@ -83,13 +84,13 @@ class Code:
         """The data type of each instruction's result."""
         done: list[DType] = []
         for op, *refs in self.instructions:
-            arrays, kinds = [], []
+            arrays, weak = [], []
             for where, i in refs[1:] if op == "select" else refs:
                 if where == "l":
-                    kinds.append(literals[i].kind)
+                    weak.append(literals[i])
                 else:
                     arrays.append(operands[i] if where == "a" else done[i])
-            done.append(_result_type(op, arrays, kinds))
+            done.append(_result_type(op, arrays, weak))
         return done
 
     def result_types(self, operands: Sequence[DType], literals: Sequence[Literal]) -> tuple[DType, ...]:
@@ -101,18 +102,25 @@ class Code:
         )
 
 
-def _result_type(op: str, arrays: list[DType], kinds: list[str]) -> DType:
+def _result_type(op: str, arrays: list[DType], literals: list[Literal]) -> DType:
     if op.startswith("cast:"):
         return dtype(op[5:])
-    if op in BOOLEAN:
-        if op in COMPARISONS:
-            promote(arrays, kinds)
+    if op in BOOLEAN and op not in COMPARISONS:
         return bool_
-    if op in FLOATING:
-        return promote(arrays, [*kinds, "float"])
-    if op in ARITHMETIC:
-        return promote(arrays, [*kinds, "int"])
-    return promote(arrays, kinds)
+    kinds = [x.kind for x in literals]
+    kinds += ["float"] if op in FLOATING else ["int"] if op in ARITHMETIC else []
+    compute = promote(arrays, kinds)
+    if compute.kind == "int":
+        _expect_range(literals, compute)
+    return bool_ if op in COMPARISONS else compute
+
+
+def _expect_range(literals: Iterable[Literal], d: DType) -> None:
+    """Rejects integers that would wrap around when they take the type of the array that they meet."""
+    bounds = np.iinfo(d.storage)
+    for x in literals:
+        if not bounds.min <= x.value <= bounds.max:
+            raise DTypeError(f"{x} is no {d}, the type of the array that it meets; cast the array")
 
 
 COMPARISONS = frozenset({"lt", "le", "gt", "ge", "eq", "ne"})
@@ -335,13 +343,13 @@ def _deref(b: Builder, ref: Ref, literals: Sequence[Literal], operands: Sequence
 Rule = Callable[..., tuple[Union[E, Number, None], ...]]
 
 
-def _pow_rule(g: E, y: E, a: E, b: E) -> tuple[E | Number, ...]:
+def _pow_rule(g: E, y: E, a: E, b: E) -> tuple[E | None, ...]:
     make = g.builder.make
-    by_a: E | Number = g * (b * make("pow", a, b - 1.0))
+    by_a: E | None = g * (b * make("pow", a, b - 1.0))
     if b.op != "literal":
         by_a = make("select", b.builder.make("eq", b, 0.0), 0.0, by_a)
     elif b.payload.value == 0:
-        by_a = 0.0
+        by_a = None
     by_b = make("select", g.builder.make("eq", a, 0.0), 0.0, g * y * make("log", a))
     return by_a, by_b
 

@@ -118,6 +118,8 @@ class Tensor(Array):
             if self.type.size != 1:
                 raise ShapeError(f"backward: a tensor of shape {self.shape} needs a gradient of that shape")
             gradient = Tensor(np.ones(self.shape, self.data.dtype))
+        elif gradient.type != self.type:
+            raise ShapeError(f"backward: this tensor is {self.type}, the gradient {gradient.type}")
         leaves = _leaves(self)
         token = RECORDING.set(RECORDING.get() and create_graph)
         try:
@@ -189,6 +191,8 @@ def _leaves(root: Tensor) -> list[Tensor]:
 
 def _view(primitive: Primitive, array: np.ndarray, types: tuple[TensorType, ...]) -> tuple[np.ndarray, ...]:
     item = array.itemsize
+    if any(s % item for s in array.strides):  # a field of a record: no whole number of elements apart
+        array = array.copy()
     strides = tuple(s // item for s in array.strides)
     placed = primitive.restride(array.shape, strides)
     if placed is None:

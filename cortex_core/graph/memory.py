@@ -368,7 +368,7 @@ class Planner:
     def _finish(
         self, instructions: list[Instruction], tail: int, arena: int, workspaces: dict[Node, Slot]
     ) -> Plan:
-        """Adds the copies into states, when nobody reads the old ones; those that are guarded end the tail."""
+        """Adds the copies into states, whose old values nobody reads any more; guarded ones end the tail."""
         graph = self.graph
         unguarded: list[Instruction] = []
         for value, name, guarded in self.copies:

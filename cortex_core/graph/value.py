@@ -71,8 +71,9 @@ class Value(Array):
             raise TypeError(
                 "a Tensor that requires gradients would be frozen into the graph; pass it as an input"
             )
-        array = np.asarray(x)
-        return constant(array.astype(np.float32) if isinstance(x, float) else array)
+        from cortex_core.tensor import Tensor
+
+        return constant(Tensor(x).data)
 
     @classmethod
     def output(cls, node: Node, index: int) -> Value:

@@ -6,13 +6,15 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from cortex_compute.errors import CortexError
 from cortex_compute.primitives.reduce import Reduce
-from cortex_compute.types import normalize_axes, promote
+from cortex_compute.types import normalize_axes
 from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Node
-from cortex_core.ops.differentiate import gradient_of
-from cortex_core.ops.pointwise import cast, divide, equal, multiply
-from cortex_core.ops.views import broadcast_to, reshape
+from cortex_core.ops.differentiate import decomposition_of, gradient_of
+from cortex_core.ops.indexing import pad
+from cortex_core.ops.pointwise import cast, divide, equal, select
+from cortex_core.ops.views import broadcast_to, reshape, transpose
 
 Axes = int | Sequence[int] | None
 
@@ -20,8 +22,8 @@ Axes = int | Sequence[int] | None
 def reduce(kind: str, x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """``kind`` (sum, mean, prod, max, min, argmax, argmin) over ``axis``: one, several, or None for all."""
     axes = normalize_axes(axis, len(x.shape), kind)
-    if not axes and kind in ("sum", "mean", "max", "min", "prod"):
-        return x if axis is not None or x.dtype.kind == "float" else apply(Reduce(kind, ()), x)
+    if not axes and x.dtype.kind == "float" and kind not in ("argmax", "argmin"):
+        return x
     return apply(Reduce(kind, axes, keepdims), x)
 
 
@@ -72,7 +74,7 @@ def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
 
 @gradient_of(Reduce)
 def _reduce(node: Node, g: Any) -> Any:
-    """sum: dx = g;  mean: g / n;  max, min: g shared by the places that hold the extreme;  prod: g y / x"""
+    """sum: dx = g;  mean: g / n;  max, min: g shared by the places of the extreme;  prod: decomposed"""
     p, (x,) = node.primitive, node.inputs
     assert isinstance(p, Reduce)
     assert p.body is None, "bodies are fused after differentiation"
@@ -84,8 +86,22 @@ def _reduce(node: Node, g: Any) -> Any:
         g = divide(g, float(math.prod(x.shape[a] for a in p.axes)))
     if p.kind in ("sum", "mean"):
         return (broadcast_to(g, x.shape),)
-    y = reshape(node.outputs[0], kept)
     if p.kind == "prod":
-        return (divide(multiply(g, y), x),)
-    hit = cast(equal(x, y), promote((x.dtype,)))
-    return (multiply(hit, divide(g, sum(hit, p.axes, keepdims=True))),)
+        return NotImplemented
+    hit = equal(x, reshape(node.outputs[0], kept))
+    count = sum(cast(hit, x.dtype), p.axes, keepdims=True)
+    return (select(hit, divide(g, count), 0.0),)
+
+
+@decomposition_of(Reduce)
+def _prod(p: Reduce, x: Any) -> Any:
+    """A product as pairs of factors, pairs of pairs and so on: y / x is no gradient where a factor is 0."""
+    if p.kind != "prod":
+        raise CortexError(f"Reduce {p.kind} has no decomposition")
+    kept = [n for a, n in enumerate(x.shape) if a not in p.axes]
+    turned = transpose(x, [*p.axes, *(a for a in range(x.ndim) if a not in p.axes)])
+    left = reshape(turned, (math.prod(x.shape[a] for a in p.axes), *kept))
+    while (n := left.shape[0]) != 1:
+        even = pad(left, [[0, n % 2 if n else 2], *([0, 0] for _ in kept)], 1)
+        left = even[0::2] * even[1::2]
+    return reshape(left, p.infer(x.type)[0].shape)
