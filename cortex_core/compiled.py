@@ -110,6 +110,7 @@ class Compiled:
         """Writes what changes from step to step (rates, bias corrections), computed here in float64."""
         if self.purpose != "train" or entry.step is None:
             return
+        self.network.store.settle()
         optimizer = self.network.training.optimizer
         rate = optimizer.learning_rate if learning_rate is None else learning_rate
         for multiplier, memory in entry.scalars:

@@ -103,6 +103,7 @@ class Program:
         options: Options = Options(),
     ) -> None:
         self.plan, self.backend, self.store, self.options = plan, backend, store, options
+        self.worker = worker
         self.device = store.device
         self.stream = self.device.stream(worker)
         self.inputs: dict[str, np.ndarray] = {}
@@ -157,8 +158,12 @@ class Program:
             with self.store.lock, self.stream.active():
                 if self._bound != self.store.arena.version:
                     self.bind()
+                if self.store.last is not None:  # of another program, perhaps: they share the arena
+                    self.stream.wait(self.store.last)
                 for name, value in (inputs or {}).items():
                     self._feed(name, value)
+                if inputs:
+                    self.stream.synchronize()  # the caller may change them now
                 self._execute()
                 return self._results()
         finally:
@@ -203,16 +208,20 @@ class Program:
         copies = {name: np.empty(a.shape, a.dtype) for name, a in self._outputs.items()}
         for name, a in self._outputs.items():
             self.stream.copy(a, copies[name])
-        event = self.stream.record()
+        event = self.store.last = self.stream.record()
         for name, array in copies.items():
             results[name] = Result(array, event)
         return results
 
     def profile(self, runs: int = 10) -> list[dict[str, Any]]:
-        """Median seconds of each instruction over some runs, with FLOPs, bytes and the place it came from."""
-        self.bind()
-        seconds = np.zeros((runs, len(self._calls)))
+        """Median seconds of each instruction over some runs, with FLOPs, bytes and the place it came from.
+
+        Every instruction runs, whatever the predicate says: the states change.
+        """
         with self.store.lock, self.stream.active():
+            self.store.settle()
+            self.bind()
+            seconds = np.zeros((runs, len(self._calls)))
             for r in range(runs):
                 for i, call in enumerate(self._calls):
                     start = time.perf_counter()
@@ -232,10 +241,15 @@ class Program:
         ]
 
     def fork(self) -> Program:
-        """The same program over the same states with an arena of its own, for another thread."""
+        """The same program over the same states with an arena of its own, for another thread.
+
+        Only for a program that changes no state; nor may another one change them while a fork runs.
+        """
+        if any(x.buffer.startswith("state:") for i in self.plan.instructions for x in i.outputs):
+            raise BackendError("this program changes its states, so that no second one can run beside it")
         store = Store(self.device)
         store.states, store.types, store.slots = self.store.states, self.store.types, self.store.slots
-        return Program(self.plan, self.backend, store, options=self.options)
+        return Program(self.plan, self.backend, store, self.worker, self.options)
 
 
 def _type_of(array: np.ndarray) -> Any:

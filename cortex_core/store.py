@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.errors import CheckpointError, ShapeError
-from cortex_compute.protocol import Device
+from cortex_compute.protocol import Device, Event
 from cortex_compute.types import TensorType
 
 
@@ -71,7 +71,7 @@ class Nowhere:
 
 
 class Store:
-    """Named states in a device's memory.  ``lock`` is held by whoever writes."""
+    """Named states in a device's memory.  ``lock`` is held by whoever writes, ``last`` is the end of a run."""
 
     def __init__(self, device: Device) -> None:
         self.device = device
@@ -80,6 +80,13 @@ class Store:
         self.types: dict[str, TensorType] = {}
         self.slots: dict[str, ParameterSlot] = {}
         self.arena = Arena(device)
+        self.last: Event | None = None
+
+    def settle(self) -> None:
+        """Waits for the last run of a program; the host may read and write from here on."""
+        last, self.last = self.last, None
+        if last is not None:
+            last.synchronize()
 
     def ensure(self, name: str, type: TensorType) -> Any:
         """The memory of a state, made and zeroed where it is new."""
@@ -91,7 +98,8 @@ class Store:
         return self.states[name]
 
     def array(self, name: str) -> np.ndarray:
-        """A state, or a parameter by its name, as an array over the store's own memory."""
+        """A state, or a parameter by its name: an array over the store's own memory, after the last run."""
+        self.settle()
         slot = self.slots.get(name)
         if slot is not None:
             offset = slot.offset * slot.type.dtype.itemsize

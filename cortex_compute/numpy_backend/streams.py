@@ -60,21 +60,28 @@ class DoneEvent:
 
 
 class ThreadEvent(threading.Event):
-    """An event that the worker sets."""
+    """An event that the worker sets; waiting for it raises the error of a launch before it."""
+
+    error: BaseException | None = None
 
     def synchronize(self) -> None:
         self.wait()
+        if self.error is not None:
+            raise self.error
 
 
 class WorkerStream:
-    """Runs launches in order on a thread of its own.  An error in one is raised by the next synchronize()."""
+    """Runs launches in order on a thread of its own.
+
+    After an error in one no more are run until synchronize(), which raises it; so do the events after it.
+    """
 
     def active(self) -> AbstractContextManager[None]:
         """A context for launches; the worker has its own settings."""
         return nullcontext()
 
     def __init__(self) -> None:
-        self._queue: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Callable[[], None] | ThreadEvent | None] = queue.SimpleQueue()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="cortex-stream", daemon=True)
         self._thread.start()
@@ -82,8 +89,9 @@ class WorkerStream:
     def _work(self) -> None:
         with quiet():
             while (call := self._queue.get()) is not None:
-                if isinstance(getattr(call, "__self__", None), ThreadEvent):
-                    call()
+                if isinstance(call, ThreadEvent):
+                    call.error = self._error
+                    call.set()
                 elif self._error is None:
                     try:
                         call()
@@ -98,14 +106,14 @@ class WorkerStream:
 
     def record(self) -> ThreadEvent:
         event = ThreadEvent()
-        self._queue.put(event.set)
+        self._queue.put(event)
         return event
 
     def wait(self, event: DoneEvent | ThreadEvent) -> None:
         self._queue.put(event.synchronize)
 
     def synchronize(self) -> None:
-        self.record().synchronize()
+        self.record().wait()
         if self._error is not None:
             error, self._error = self._error, None
             raise error

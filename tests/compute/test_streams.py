@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 import pytest
 
-from cortex_compute.numpy_backend.streams import InlineStream, WorkerStream
+from cortex_compute.numpy_backend.streams import InlineStream, ThreadEvent, WorkerStream
 
 SOON = 5.0  # seconds; only a broken stream waits so long
 
@@ -145,3 +145,25 @@ def test_close_ends_the_thread_after_what_was_launched() -> None:
     stream.close()
     assert seen == [1]
     InlineStream().close()
+
+
+def test_an_event_raises_the_error_of_a_launch_before_it(worker: WorkerStream) -> None:
+    """Else the numbers of a run that failed would be read as if they were its results."""
+
+    def fail() -> None:
+        raise ValueError("in a kernel")
+
+    before = worker.record()
+    worker.launch(fail)
+    event, seen = worker.record(), []
+    before.synchronize()
+    for stream in (InlineStream(), WorkerStream()):
+        with pytest.raises(ValueError, match="in a kernel"):
+            _after(stream, event, seen)
+    assert seen == []
+
+
+def _after(stream: InlineStream | WorkerStream, event: ThreadEvent, seen: list[int]) -> None:
+    stream.wait(event)
+    stream.launch(lambda: seen.append(1))
+    stream.synchronize()

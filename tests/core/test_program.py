@@ -13,9 +13,14 @@ import pytest
 
 from cortex_compute.backends import get
 from cortex_compute.errors import BackendError, DataError
+from cortex_compute.types import TensorType
 from cortex_core.compiled import Compiled, compile
+from cortex_core.graph.value import Graph, Update, input_value, state_value
 from cortex_core.network import network
-from cortex_core.program import Options
+from cortex_core.ops.linear import matmul
+from cortex_core.ops.reduce import sum as total
+from cortex_core.program import Options, Program, compile_graph
+from cortex_core.store import Store
 
 BATCH = 32
 LARGEST = 4096  # bytes of the largest block that a step may allocate
@@ -190,3 +195,38 @@ def test_results_of_a_step_keep_their_numbers() -> None:
     value = float(first)
     compiled.run(batch(seed=1))
     assert float(first) == value
+
+
+def test_programs_on_workers_take_turns() -> None:
+    """Of one store, with a stream each: what the second one reads is what the first one has written."""
+    backend = get("numpy")
+    store = Store(backend.devices()[0])
+    big, count = state_value("big", TensorType((700, 700))), state_value("count", TensorType(()))
+    slow = count + total(matmul(matmul(big, big), big)) * 0.0 + 1.0
+    graphs = Graph((), {}, (Update(count, slow),)), Graph((), {"count": count * 1.0})
+    first, second = (Program(compile_graph(g, backend), backend, store, worker=True) for g in graphs)
+    for i in range(1, 4):
+        first.run()
+        assert float(second.run()["count"]) == i
+        first.run()
+        assert store.array("count") == i + 1
+        store.write("count", i)
+
+
+def test_what_is_given_to_a_worker_may_change_afterwards() -> None:
+    backend = get("numpy")
+    store = Store(backend.devices()[0])
+    x, big = input_value("x", TensorType((3,))), state_value("big", TensorType((700, 700)))
+    busy = Graph((x,), {"y": x * 2.0}, (Update(big, matmul(big, big)),))
+    program = Program(compile_graph(busy, backend), backend, store, worker=True)
+    given = np.ones(3, np.float32)
+    program.run({"x": given})
+    results = program.run({"x": given})
+    given[:] = 5
+    np.testing.assert_array_equal(results["y"].numpy(), 2 * np.ones(3))
+
+
+def test_a_program_that_changes_states_has_no_fork() -> None:
+    compiled = compile(description())
+    with pytest.raises(BackendError, match="changes its states"):
+        compiled.entry(compiled.types(4)).program.fork()
