@@ -71,7 +71,7 @@ class Nowhere:
 
 
 class Store:
-    """Named states in a device's memory.  ``lock`` is held by whoever writes, ``last`` is the end of a run."""
+    """Named states in a device's memory.  Whoever writes holds ``lock``; ``last`` is the end of a run."""
 
     def __init__(self, device: Device) -> None:
         self.device = device
