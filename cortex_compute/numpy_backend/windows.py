@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 
@@ -51,16 +51,39 @@ def taps(
     return [(tuple(o for o, _ in tap), tuple(i for _, i in tap)) for tap in itertools.product(*axes)]
 
 
-def tiles(images: int, rows: int, row_bytes: int, limit: int) -> list[tuple[slice, slice]]:
+class Tiles(Sequence[tuple[slice, slice]]):
+    """Runs of ``image_step`` images, and within them of ``row_step`` rows.
+
+    Each is made when it is asked for, so that an offer for an absurd batch costs as little as any other.
+    """
+
+    def __init__(self, images: int, rows: int, image_step: int, row_step: int) -> None:
+        self.images, self.rows = images, rows
+        self.image_step, self.row_step = image_step, row_step
+        self.parts = -(-rows // row_step)  # of each run of images
+
+    def __len__(self) -> int:
+        return -(-self.images // self.image_step) * self.parts
+
+    @overload
+    def __getitem__(self, index: int) -> tuple[slice, slice]: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[tuple[slice, slice]]: ...
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self[i] for i in range(*index.indices(len(self)))]
+        run, part = divmod(range(len(self))[index], self.parts)
+        i, j = run * self.image_step, part * self.row_step
+        return slice(i, min(i + self.image_step, self.images)), slice(j, min(j + self.row_step, self.rows))
+
+
+def tiles(images: int, rows: int, row_bytes: int, limit: int) -> Tiles:
     """Cuts images of ``rows`` rows into runs of images, or of rows of one image, of about ``limit`` bytes."""
-    if not images:
-        return []
     row_bytes = max(1, row_bytes)
     image_bytes = rows * row_bytes
     if image_bytes > limit:
-        step = max(1, limit // row_bytes)
-        parts = [slice(j, min(j + step, rows)) for j in range(0, rows, step)]
-        return [(slice(i, i + 1), part) for i in range(images) for part in parts]
-    count = -(-images * image_bytes // limit)
-    step = -(-images // count)
-    return [(slice(i, min(i + step, images)), slice(0, rows)) for i in range(0, images, step)]
+        return Tiles(images, rows, 1, max(1, limit // row_bytes))
+    count = max(1, -(-images * image_bytes // limit))
+    return Tiles(images, rows, max(1, -(-images // count)), max(1, rows))

@@ -62,7 +62,10 @@ class Value(Array):
 
     @classmethod
     def run(cls, primitive: Primitive, operands: Sequence[Any], place: Place | None) -> tuple[Value, ...]:
-        node = Node(cls, primitive, operands, primitive.infer(*(x.type for x in operands)), place)
+        types = primitive.infer(*(x.type for x in operands))
+        for type in types:
+            check_size(type)
+        node = Node(cls, primitive, operands, types, place)
         return tuple(cls(node, i) for i in range(len(node.types)))
 
     @classmethod
@@ -88,8 +91,19 @@ class Value(Array):
         return f"Value({self.type}, {self.node.primitive})"
 
 
+LARGEST = 2**52  # bytes: what many values add up to still fits into 64 bits
+
+
+def check_size(type: TensorType) -> None:
+    """Raises `ShapeError` for a value that no memory holds, before anybody counts with its size."""
+    if type.nbytes > LARGEST:
+        told = f"a value would take {type.nbytes:.3g} bytes"
+        raise ShapeError(f"{told}: expected smaller shapes or a smaller batch")
+
+
 def leaf(kind: Leaf, type: TensorType, place: Place | None = None) -> Value:
     """A value without operands."""
+    check_size(type)
     return Value(Node(Value, kind, (), (type,), place))
 
 
