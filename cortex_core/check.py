@@ -5,7 +5,7 @@ memory.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from cortex_compute.types import TensorType, dtype
 from cortex_core.graph.value import Value, input_value
 from cortex_core.network import CHECK_BATCH, Network, declare, with_train
 from cortex_core.ops.apply import at
-from cortex_core.place import Problem
+from cortex_core.place import Place, Problem
 from cortex_core.program import compile_graph
 from cortex_core.spec import Description, inspect, locate
 from cortex_core.step import predict_graph, train_step, types_of
@@ -93,16 +93,16 @@ def check(
     description, found = inspect(source, overrides)
     if description is None:
         return Report(None, tuple(found))
-    _, traced = declare(description)
-    problems = [*found, *traced.problems]
     streams, unknown = _streams(description, source, overrides)
+    what = f"data set '{description.train.data}'" if streams else ""
+    known = _known_inputs(description, streams, what) if streams else description
+    _, traced = declare(known)
+    problems = [*found, *traced.problems, *unknown]
     types = {name: value.type for name, value in traced.values.items() if value is not None}
-    problems += unknown
     if streams:
-        problems += mismatches(description, types, streams, f"data set '{description.train.data}'")
-    if not any(p.place in {n.place for n in _measured(description)} for p in problems):
-        problems += _losses(description, traced, streams)
-    layers = tuple(rows(description))
+        problems += mismatches(description, types, streams, what)
+    problems += _losses(description, traced, streams, {p.place for p in problems})
+    layers = tuple(rows(known))
     size = batch_size or (description.train.batch_size if description.train is not None else BATCH_SIZE)
     if problems:
         return Report(description, tuple(_in_order(problems)), layers, None, size, description.notes)
@@ -117,7 +117,7 @@ def _in_order(problems: Sequence[Problem]) -> list[Problem]:
 
 
 def _notes(description: Description) -> tuple[str, ...]:
-    free = [x.name for x in description.inputs if None in x.shape]
+    free = [x.name for x in description.inputs if None in (x.shape or ())]
     counted = f"{', '.join(free)}: axes of any length are counted as 8 long" if free else ""
     return (*description.notes, counted) if counted else description.notes
 
@@ -128,30 +128,50 @@ def _streams(
     """The streams of the data set that the description names; a file's are not known before it is read."""
     from cortex_core.training.source import find
 
-    name = description.train.data if description.train is not None else None
-    if name is None or "." in name or "/" in name:
-        return {}, []
-    try:
-        return find(name).streams, []
-    except DataError as error:
-        place = locate(source, overrides, ("train", "data"))
-        return {}, [Problem(place.path, str(error), "", "", place)]
+    streams: Mapping[str, Any] = {}
+    problems = []
+    for key in ("data", "validation") if description.train is not None else ():
+        name = getattr(description.train, key)
+        if not isinstance(name, str) or "." in name or "/" in name:
+            continue
+        try:
+            found = find(name)
+            streams = found.streams if key == "data" else streams
+        except DataError as error:
+            place = locate(source, overrides, ("train", key))
+            problems.append(Problem(place.path, str(error), "", "", place))
+    return streams, problems
 
 
-def _measured(description: Description) -> list[Any]:
-    metrics = description.train.metrics if description.train is not None else ()
-    return [*description.losses, *metrics]
+def _known_inputs(description: Description, streams: Mapping[str, Any], what: str) -> Description:
+    """The description; an input that does not suit its data has no shape, so that nothing follows from it."""
+    wrong = {p.place for p in mismatches(description, {}, streams, what)}
+    inputs = (
+        replace(x, shape=None) if x.name in streams and x.place in wrong else x for x in description.inputs
+    )
+    return replace(description, inputs=tuple(inputs))
 
 
-def _losses(description: Description, traced: Traced, streams: Mapping[str, Any]) -> Iterator[Problem]:
-    """Each loss and each metric that cannot be computed from its node and its target."""
+def _losses(
+    description: Description, traced: Traced, streams: Mapping[str, Any], reported: set[Place]
+) -> Iterator[Problem]:
+    """Each loss and each metric that cannot be computed from its node and its target.
+
+    A metric that measures what a wrong loss has for node and target is not reported beside it.
+    """
     by_node = {node.of: node for node in reversed(description.losses)}
     targets = {node.target: node for node in reversed(description.losses)}
+    wrong = set()
     for node in description.losses:
-        yield from _try(node, traced, streams, node, node.loss.per_sample)
+        skip = node.place in reported
+        problems = [] if skip else list(_try(node, traced, streams, node, node.loss.per_sample))
+        yield from problems
+        if problems or skip:
+            wrong.add((node.of, node.target))
     for node in description.train.metrics if description.train is not None else ():
-        sums = partial(_sums, node.metric, by_node.get(node.of))
-        yield from _try(node, traced, streams, targets.get(node.target), sums)
+        if node.place not in reported and (node.of, node.target) not in wrong:
+            sums = partial(_sums, node.metric, by_node.get(node.of))
+            yield from _try(node, traced, streams, targets.get(node.target), sums)
 
 
 def _sums(metric: Any, loss: Any, x: Value, target: Value) -> Any:

@@ -15,6 +15,7 @@ import numpy as np
 
 from cortex_compute.errors import DTypeError, ShapeError
 from cortex_compute.types import TensorType, int64
+from cortex_core.layers.expect import reasoned
 from cortex_core.ops.indexing import gather
 from cortex_core.ops.pointwise import cast, log, maximum, not_equal, pointwise, select, sigmoid
 from cortex_core.ops.reduce import mean
@@ -31,9 +32,9 @@ SMALLEST = 1.1754943508222875e-38  # normal float32: no logarithm of a probabili
 
 
 def refuse(loss: Any, needs: str, x: Any, target: Any) -> NoReturn:
-    """Raises a `ShapeError` with the shapes of both sides, without the batch axis."""
+    """Raises a `ShapeError`: what a loss or a metric needs, and both shapes without the batch axis."""
     shapes = f"the node is {x.shape[1:]}, the target is {target.shape[1:]}"
-    raise ShapeError(f"{loss.kind} needs {needs}: {shapes}")
+    raise reasoned(ShapeError, shapes, f"{loss.kind} needs {needs}")
 
 
 def like(loss: Any, x: Any, target: Any) -> Any:

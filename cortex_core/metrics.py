@@ -10,13 +10,12 @@ the host.  ``better`` says in which direction a metric improves.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal, NoReturn
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from cortex_compute.errors import ShapeError
 from cortex_compute.types import float64, int64
-from cortex_core.losses import absolute_difference, like, squared_difference
+from cortex_core.losses import absolute_difference, like, refuse, squared_difference
 from cortex_core.ops.apply import interpreter
 from cortex_core.ops.indexing import one_hot, top_k
 from cortex_core.ops.linear import matmul
@@ -27,12 +26,6 @@ from cortex_core.ops.views import broadcast_to, reshape
 from cortex_core.registry import base, field, metric
 
 Totals = np.ndarray
-
-
-def refuse(metric: Any, needs: str, x: Any, target: Any) -> NoReturn:
-    """Raises a `ShapeError` with the shapes of both sides, without the batch axis."""
-    shapes = f"the node is {x.shape[1:]}, the target is {target.shape[1:]}"
-    raise ShapeError(f"{metric.kind} needs {needs}: {shapes}")
 
 
 def classes(metric: Any, x: Any, target: Any, threshold: float) -> tuple[Any, Any, int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,13 +12,14 @@ import numpy as np
 
 from cortex_compute.errors import SpecError
 from cortex_compute.types import TensorType, float32, uint64
-from cortex_core.graph.value import Value, input_value, state_value
+from cortex_core.graph.value import Value, state_value
 from cortex_core.initializers import fans
 from cortex_core.layers.scope import Parameter, Variable
 from cortex_core.ops.random import stream_of
 from cortex_core.ops.views import reshape, slice_
+from cortex_core.place import Problem
 from cortex_core.store import Nowhere, ParameterSlot, SegmentKey, Store, lay_out
-from cortex_core.trace import Declaration, Traced, batch_type, trace
+from cortex_core.trace import FREE, OTHER, Declaration, Traced, has_free_axes, input_values, trace
 
 if TYPE_CHECKING:
     from cortex_core.compiled import Compiled
@@ -49,15 +51,26 @@ class Declared:
 
 def declare(description: Any, batch: int = CHECK_BATCH) -> tuple[dict[str, Declared], Traced]:
     """Every parameter and variable of a description, by a trace; problems are in the trace."""
+    found, traced = _declare(description, batch, FREE)
+    if has_free_axes(description):
+        other, _ = _declare(description, batch, OTHER)
+        depends = [name for name, d in found.items() if name in other and other[name].type != d.type]
+        if depends:
+            place = found[depends[0]].layer.place
+            told = f"the shape of '{depends[0]}' depends on an axis of any length"
+            hint = "expected a fixed size in inputs, or a layer before it that takes the axis away"
+            traced.problems.append(Problem(place.path, told, hint, "", place))
+    return found, traced
+
+
+def _declare(description: Any, batch: int, free: int) -> tuple[dict[str, Declared], Traced]:
     found: dict[str, Declared] = {}
 
     def fetch(name: str, declaration: Declaration, layer: Any) -> Value:
         found[name] = Declared(name, declaration, layer)
         return state_value(name, found[name].type)
 
-    inputs = {
-        x.name: input_value(x.name, batch_type(x.shape, x.dtype, batch), x.place) for x in description.inputs
-    }
+    inputs = input_values(description, batch, free)
     traced = trace(description, inputs, fetch, state_value(KEY, KEY_TYPE), training=True)
     return found, traced
 
@@ -105,7 +118,9 @@ class Network:
 
     def initialize(self, seed: int) -> None:
         """Draws all parameters anew.  Each has a generator of its own, so that one more layer changes no
-        other."""
+        other.  Raises `SpecError` for a seed that is no whole number of 64 bits."""
+        if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**64:
+            raise SpecError(f"seed is {seed!r:.60}: expected a whole number from 0 to 2**64 - 1")
         for name, d in self.declared.items():
             if isinstance(d.declaration, Variable):
                 self.store.write(name, np.full(d.declaration.shape, d.declaration.value, np.float32))

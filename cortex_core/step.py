@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from cortex_compute.errors import ShapeError
 from cortex_compute.expression import E, build
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.types import TensorType, float32, float64
@@ -74,9 +75,10 @@ def predictions(network: Network, name: str, value: Value) -> Value:
 
 
 def known(traced: Traced, name: str) -> Value:
-    """A traced value that is known to exist."""
+    """A traced value.  Raises `ShapeError` where a layer does not suit the shapes that are really given."""
     value = traced.values[name]
-    assert value is not None, name
+    if value is None:
+        raise ShapeError("\n".join(map(str, traced.problems)))
     return value
 
 

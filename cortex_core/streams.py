@@ -23,13 +23,17 @@ def mismatches(
     inputs = {x.name for x in description.inputs}
     for x in description.inputs:
         if x.name not in streams:
-            yield _absent(x.place, x.name, streams, what, has)
+            if x.shape is not None:
+                yield _absent(x.place, x.name, streams, what, has)
             continue
         found = streams[x.name]
         shape = tuple(found.shape)
+        if x.shape is None:
+            continue
         if len(x.shape) != len(shape) or any(n not in (None, m) for n, m in zip(x.shape, shape)):
             told = f"this input is {list(x.shape)}"
-            yield Problem(x.place.path, told, f"in {what} '{x.name}' is {list(shape)}", "", x.place)
+            expected = f"in {what} '{x.name}' is {list(shape)}"
+            yield Problem(x.place.path, told, expected, _hint(x.shape, shape), x.place)
         elif dtype(x.dtype).kind != "float" and dtype(found.dtype).kind == "float":
             yield Problem(
                 x.place.path, f"this input is {x.dtype}", f"in {what} it is {found.dtype}", "", x.place
@@ -45,12 +49,20 @@ def mismatches(
             node.kind == "softmax_cross_entropy"
             and classes
             and of is not None
+            and of.shape[1:-1] == tuple(streams[node.target].shape)
             and len(classes) > of.shape[-1]
         ):
-            told = f"'{node.of}' has {of.shape[-1]} outputs"
+            told = f"'{node.of}' has {of.shape[-1]} output{'s' if of.shape[-1] != 1 else ''}"
             yield Problem(
                 node.place.path, told, f"'{node.target}' of {what} has {len(classes)} classes", "", node.place
             )
+
+
+def _hint(given: tuple[int | None, ...], shape: tuple[int, ...]) -> str:
+    """Habits of other houses: a batch axis in front, channels first."""
+    if given[1:] == shape:
+        return "Leave the batch axis out"
+    return "Channels stand last" if given[1:] + given[:1] == shape else ""
 
 
 def _absent(place: Any, name: str, streams: Mapping[str, Any], what: str, has: str) -> Problem:

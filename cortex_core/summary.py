@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cortex_core.graph.value import Value, input_value, is_leaf, state_value
+from cortex_core.graph.value import Value, is_leaf, state_value
 from cortex_core.network import CHECK_BATCH, Declared, Network
 from cortex_core.ops.array import Node
-from cortex_core.trace import Declaration, Traced, batch_type, trace
+from cortex_core.trace import FREE, OTHER, Declaration, Traced, has_free_axes, input_values, trace
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ class LayerRow:
 
 def rows(description: Any) -> list[LayerRow]:
     """A row for each layer, in the order of the description."""
-    declared, traced = _forward(description, free=8)
-    other = _forward(description, free=9)[1] if _has_free_axes(description) else traced
+    declared, traced = _forward(description, FREE)
+    other = _forward(description, OTHER)[1] if has_free_axes(description) else traced
     counts = _flops(description, traced)
     parameters: dict[str, int] = {}
     for name, d in declared.items():
@@ -63,10 +63,6 @@ def rows(description: Any) -> list[LayerRow]:
     ]
 
 
-def _has_free_axes(description: Any) -> bool:
-    return any(n is None for x in description.inputs for n in x.shape)
-
-
 def _forward(description: Any, free: int) -> tuple[dict[str, Declared], Traced]:
     """The trace of a prediction, in which an axis of any length is ``free`` long."""
     declared: dict[str, Declared] = {}
@@ -75,10 +71,7 @@ def _forward(description: Any, free: int) -> tuple[dict[str, Declared], Traced]:
         declared[name] = Declared(name, declaration, layer)
         return state_value(name, declared[name].type)
 
-    inputs = {
-        x.name: input_value(x.name, batch_type(x.shape, x.dtype, CHECK_BATCH, free), x.place)
-        for x in description.inputs
-    }
+    inputs = input_values(description, CHECK_BATCH, free)
     return declared, trace(description, inputs, fetch, None, training=False)
 
 

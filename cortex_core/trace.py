@@ -12,7 +12,7 @@ from typing import Any
 
 from cortex_compute.errors import DTypeError, ShapeError
 from cortex_compute.types import TensorType
-from cortex_core.graph.value import Value
+from cortex_core.graph.value import Value, input_value
 from cortex_core.layers.scope import Parameter, Scope, Variable
 from cortex_core.ops.apply import at
 from cortex_core.ops.reduce import sum as total_of
@@ -35,12 +35,12 @@ class Traced:
 
 
 def trace(
-    description: Any, inputs: Mapping[str, Value], fetch: Fetch, key: Value | None, training: bool
+    description: Any, inputs: Mapping[str, Value | None], fetch: Fetch, key: Value | None, training: bool
 ) -> Traced:
     """Runs every layer's forward.
 
-    ``inputs`` holds a value with its batch axis for each input; ``fetch(name, declaration, layer)`` gives the
-    value of a parameter or variable ("conv2d/kernel"); ``key`` is the random key.
+    ``inputs`` holds a value with its batch axis for each input (None: unknown); ``fetch(name, declaration,
+    layer)`` gives the value of a parameter or variable ("conv2d/kernel"); ``key`` is the random key.
     """
     traced = Traced(values=dict(inputs))
     for node in description.layers:
@@ -102,14 +102,37 @@ def _problem(node: Any, sources: list[Any], error: Exception) -> Problem:
     """The shapes on both sides, by the names that the description uses."""
     shown = ", ".join(f"{name!r} is {s.shape[1:]}" for name, s in zip(node.sources, sources))
     path = node.place.path + (".from" if len(sources) > 1 else "")
-    return Problem(path, shown, getattr(error, "reason", str(error)), "", _at(node.place, path))
+    needs = getattr(error, "reason", str(error))
+    other = [f"{x.dtype}" for x in sources if x.dtype.kind != "float"]
+    if isinstance(error, DTypeError) and needs == str(error) and other:
+        needs = f"{node.kind} needs floating point, not {other[0]}; an input says so by 'dtype: float32'"
+    return Problem(path, shown, needs, "", _at(node.place, path))
 
 
 def _at(place: Any, path: str) -> Any:
     return type(place)(place.file, place.line, place.column, path)
 
 
-def batch_type(shape: tuple[int | None, ...], dtype: Any, batch: int, free: int = 8) -> TensorType:
+FREE, OTHER = 8, 1000
+"""Two lengths of an axis of any length: what differs between them depends on it."""
+
+
+def has_free_axes(description: Any) -> bool:
+    """Whether an input has an axis of any length."""
+    return any(n is None for x in description.inputs for n in x.shape or ())
+
+
+def input_values(description: Any, batch: int, free: int = FREE) -> dict[str, Value | None]:
+    """A value for each input, None for one whose shape is not known."""
+    return {
+        x.name: None
+        if x.shape is None
+        else input_value(x.name, batch_type(x.shape, x.dtype, batch, free), x.place)
+        for x in description.inputs
+    }
+
+
+def batch_type(shape: tuple[int | None, ...], dtype: Any, batch: int, free: int = FREE) -> TensorType:
     """The type of an input with its batch axis; an axis of any length gets ``free``."""
     from cortex_compute.types import dtype as named
 

@@ -17,17 +17,18 @@ def refuse(needs: str, *inputs: Any) -> NoReturn:
         shown = f"the input is {inputs[0].shape[1:]}"
     else:
         shown = ", ".join(f"input {i} is {x.shape[1:]}" for i, x in enumerate(inputs))
-    raise _reasoned(ShapeError, shown, needs)
+    raise reasoned(ShapeError, shown, needs)
 
 
 def whole_numbers(layer: Any, x: Any) -> None:
     """Raises a `DTypeError` for an input of another kind."""
     if x.dtype.kind != "int":
         needs = f"{layer.kind} needs whole numbers, not {x.dtype}; an input says so by 'dtype: int64'"
-        raise _reasoned(DTypeError, f"the input is {x.dtype} {x.shape[1:]}", needs)
+        raise reasoned(DTypeError, f"the input is {x.dtype} {x.shape[1:]}", needs)
 
 
-def _reasoned(kind: type[Exception], shown: str, needs: str) -> Exception:
+def reasoned(kind: type[Exception], shown: str, needs: str) -> Exception:
+    """An error with what was given and what is needed; ``reason`` is the need alone."""
     error = kind(f"{shown}: {needs}")
     error.reason = needs  # type: ignore[attr-defined]
     return error

@@ -110,7 +110,10 @@ class Whole(Kind):
             whole = isinstance(value, float) and value.is_integer() and abs(value) <= LARGEST
             raise self.refuse(value, f"Write {int(value)}" if whole else "")
         number = int(value)
-        if abs(number) > LARGEST or not self.limits.hold(number):
+        if abs(number) > LARGEST:
+            expected = f"expected {self.words}, of at most 64 bits"
+            raise Invalid([Fault((), f"{clipped(number)} is too large", expected)])
+        if not self.limits.hold(number):
             raise Invalid([Fault((), self.limits.broken(number), f"expected {self.words}")])
         return number
 

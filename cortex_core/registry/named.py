@@ -60,7 +60,9 @@ def _unfold_mapping(value: Mapping[str, object], main_of: Callable[[str], str | 
         return Written(name, inner, {key: (name, key) for key in inner}, (name,))
     if main is None:
         expected = f"{name} has no main argument: expected a mapping of fields"
-        raise Invalid([Fault((name,), shown(inner), expected)])
+        names = isinstance(inner, list) and all(isinstance(item, str) for item in inner)
+        hint = f"Write {{{name}: {{from: [...]}}}} if it takes these" if names and inner else ""
+        raise Invalid([Fault((name,), shown(inner), expected, hint)])
     return Written(name, {main: inner}, {main: (name,)}, (name,))
 
 
@@ -74,6 +76,9 @@ def _several_keys(names: list[str], main_of: Callable[[str], str | None]) -> Fau
         except Invalid:
             continue
         known.append(name)
+    if names[0] in ("type", "kind", "class_name", "layer"):
+        hint = f"Write the name as the key, and the fields behind it: {{NAME: {{{names[1]}: ...}}}}"
+        return Fault((names[0],), f"'{names[0]}' is no name that is known", "", hint, at_key=True)
     found = f"{len(names)} keys where one name is expected: {', '.join(map(repr, names[:4]))}"
     if len(known) == 1:
         rest = next(name for name in names if name != known[0])

@@ -13,7 +13,7 @@ def canonical(description: Description) -> dict[str, Any]:
     data: dict[str, Any] = {
         "cortex": 1,
         "name": description.name,
-        "inputs": {i.name: {"shape": list(i.shape), "dtype": i.dtype} for i in description.inputs},
+        "inputs": {i.name: {"shape": list(i.shape or ()), "dtype": i.dtype} for i in description.inputs},
         "layers": [_layer(node) for node in description.layers],
     }
     if description.losses:

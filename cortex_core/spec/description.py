@@ -13,10 +13,13 @@ UNKNOWN_SOURCE = "?"
 
 @dataclass(frozen=True)
 class InputNode:
-    """A stream that the network reads.  ``shape`` is without the batch axis; None is any length."""
+    """A stream that the network reads.  ``shape`` is without the batch axis; None in it is any length.
+
+    ``shape`` itself is None where it is not known, which is only after a mistake.
+    """
 
     name: str
-    shape: tuple[int | None, ...]
+    shape: tuple[int | None, ...] | None
     dtype: str
     place: Place
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from cortex_core.place import Place
 from cortex_core.registry import LAYERS, UNKNOWN, Fault, Invalid, Named, fields_of, nearest
+from cortex_core.registry.faults import shown
 from cortex_core.registry.kinds import Flag, Kind, Limits, Real, Schema, Whole
 from cortex_core.spec.blocks import COMMON, Block, Environment, glimpse, substitute
 from cortex_core.spec.description import UNKNOWN_SOURCE, Penalty
@@ -25,11 +26,14 @@ class Identifier(Kind):
     words = "a name of letters, digits, _ and -"
 
     def read(self, value: Any) -> str:
-        if isinstance(value, (bool, float)) or not isinstance(value, (str, int)) or value == "input":
+        if value == "input":
+            raise Invalid([Fault((), "'input' means the input of a block", "expected another name")])
+        if isinstance(value, (bool, float)) or not isinstance(value, (str, int)):
             hint = f'Write "{str(value).lower()}" in quotes' if isinstance(value, (bool, float)) else ""
             raise self.refuse(value, hint)
         if not _ID.fullmatch(str(value)):
-            raise self.refuse(str(value))
+            meant = re.sub(r"[^A-Za-z0-9_]+", "_", str(value)).strip("_")
+            raise self.refuse(str(value), f"Write {meant}" if _ID.fullmatch(meant) else "")
         return str(value)
 
     def schema(self) -> Schema:
@@ -175,8 +179,7 @@ class Expander:
         if isinstance(node.value, str) and node.value:
             return Reference(node.value, scope, node)
         if node.value is not UNKNOWN:
-            found = "this is a list" if isinstance(node.value, list) else f"{node.plain()!r:.60} is no id"
-            self.problems.at(node, found, "expected the id of a layer or the name of an input")
+            self.problems.at(node, shown(node.plain()), "expected the id of a layer or the name of an input")
         return Reference("", scope, node, full=UNKNOWN_SOURCE)
 
     def _repeat(self, item: Item, id_: str, sources: tuple[Reference, ...], inherited: Inherited) -> str:
@@ -205,7 +208,7 @@ class Expander:
         layer = None if cls is None else item.build(cls, COMMON, self.problems)
         penalties = self._penalties(item)
         if cls is not None and not hasattr(cls, "parameters"):
-            inherited = Inherited()
+            inherited, penalties = Inherited(), ()
             for name in ("trainable", "learning_rate", "penalty"):
                 if name in item.common:
                     fault = Fault(
@@ -276,7 +279,11 @@ class Expander:
                     ("penalty", name), found, "expected {l2: 0.001} or {kernel: {l2: 0.001}}", "", True
                 )
                 item.fault(fault, self.problems)
-        return tuple(sorted(found_, key=lambda p: (p.parameter, p.kind)))
+        once = {(p.parameter, p.kind): p for p in found_}
+        if len(once) < len(found_):
+            expected = "expected it once: l1 and l2 without a parameter are on the kernel"
+            item.fault(Fault(("penalty",), "the kernel has the same penalty twice", expected), self.problems)
+        return tuple(once[key] for key in sorted(once))
 
     def _penalty(
         self, item: Item, parameter: str, kind: str, node: Node, path: tuple[str, ...]

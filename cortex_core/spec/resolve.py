@@ -106,6 +106,7 @@ class _Resolver:
         if not isinstance(node.value, list) or not node.value:
             text = node.value if isinstance(node.value, str) else ""
             hint = f"Write '- {text[1:20].strip()}', with a space" if text.startswith("-") else ""
+            hint = "Begin each with '- '" if isinstance(node.value, dict) else hint
             self.problems.at(node, "this is no list of layers", "expected one layer at least", hint)
             return None
         if size_problems(node.value, blocks, self.problems):
@@ -135,7 +136,8 @@ class _Resolver:
         top, problems, entries = self.top, self.problems, wiring.entries
         sources = {id_: tuple(map(wiring.resolve, entry.sources)) for id_, entry in entries.items()}
         for id_, entry in entries.items():
-            check_arity(entry, sources[id_], problems)
+            if not check_arity(entry, sources[id_], problems):
+                entry.layer = None
         order = in_order(entries, sources)
         if not wiring.ambiguous:
             report_circles(set(entries) - set(order), entries, sources, problems)

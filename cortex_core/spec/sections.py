@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -9,7 +10,7 @@ from pathlib import PurePath
 from typing import Any
 
 from cortex_compute.types import DTYPES
-from cortex_core.registry import LOSSES, METRICS, UNKNOWN, Invalid, Named, build, fields_of, nearest
+from cortex_core.registry import LOSSES, METRICS, UNKNOWN, Fault, Invalid, Named, build, fields_of, nearest
 from cortex_core.registry.kinds import Choice, Kind, Limits, Optional_, Real, Text, Whole, read_items
 from cortex_core.spec.description import UNKNOWN_SOURCE, InputNode, LossNode, MetricNode
 from cortex_core.spec.expand import Identifier, Reference, Scope
@@ -19,6 +20,7 @@ from cortex_core.spec.tree import Node, Problems
 
 TOP = ("cortex", "name", "inputs", "blocks", "layers", "loss", "outputs", "train")
 VERSION = 1
+MOST = 2**40  # elements of one example
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 
 Resolve = Callable[[Reference], str]
@@ -69,7 +71,7 @@ def read_version(node: Node | None, problems: Problems) -> None:
 class NameKind(Text):
     """The name of a network: it names folders, so it is short and plain."""
 
-    words = "a name of letters, digits, _, - and ."
+    words = "a name of letters, digits, ., _ and -"
 
     def read(self, value: Any) -> str:
         text = super().read(value)
@@ -94,9 +96,11 @@ def read_inputs(node: Node | None, problems: Problems) -> tuple[InputNode, ...]:
 
 
 def _read_input(owner: Node, name: str, node: Node, problems: Problems) -> InputNode:
+    named = True
     try:
         Identifier().read(name)
     except Invalid as invalid:
+        named = False
         problems.at_key(owner, name, *_words(invalid))
     shape_node: Node | None = node
     dtype = "float32"
@@ -111,8 +115,8 @@ def _read_input(owner: Node, name: str, node: Node, problems: Problems) -> Input
         ):
             problems.at_key(owner, name, "'shape' is missing", "expected a list of sizes")
         dtype = read_value(node.value.get("dtype"), Choice(tuple(DTYPES)), dtype, problems)
-    shape = read_value(shape_node, InputShape(), (), problems)
-    return InputNode(name, shape, dtype, owner.place(at_key=name))
+    shape = read_value(shape_node, InputShape(), None, problems)
+    return InputNode(name, shape if named else None, dtype, owner.place(at_key=name))
 
 
 def _words(invalid: Invalid) -> tuple[str, str, str]:
@@ -129,7 +133,12 @@ class InputShape(Kind):
     def read(self, value: Any) -> tuple[int | None, ...]:
         size = Optional_(Whole(Limits(minimum=1)))
         if isinstance(value, (list, tuple)):
-            return read_items(size, value)
+            if any(item in ("None", "none", "?") for item in value):
+                raise self.refuse(value, "Write null for an axis of any length")
+            shape = read_items(size, value)
+            if math.prod(n or 1 for n in shape) > MOST:
+                raise Invalid([Fault((), "this is too large", f"expected {MOST:,} elements at most")])
+            return shape
         if value is None or isinstance(value, (str, bool)):
             raise self.refuse(value)
         return (Whole(Limits(minimum=1)).read(value),)
@@ -140,13 +149,16 @@ class InputShape(Kind):
         return {"anyOf": [size, many]}
 
 
-def each_written(node: Node | None) -> list[Node]:
-    """The things of a section that holds one or several: NAME, a list, or a mapping of several names."""
+def each_written(node: Node | None, common: Collection[str]) -> list[Node]:
+    """The things of a section that holds one or several: NAME, a list, or a mapping of several names.
+
+    A mapping in which a ``common`` field stands is one thing, wrongly indented.
+    """
     if node is None or node.value is UNKNOWN:
         return []
     if isinstance(node.value, list):
         return node.value
-    if isinstance(node.value, dict) and len(node.value) > 1:
+    if isinstance(node.value, dict) and len(node.value) > 1 and not node.value.keys() & {*common}:
         return [_single(node, name) for name in node.value]
     return [node]
 
@@ -163,6 +175,10 @@ def _single(node: Node, name: str) -> Node:
 TOTAL = "loss"  # what the history calls the sum of all losses
 
 
+LOSS_FIELDS = ("of", "target", "weight", "name")
+METRIC_FIELDS = ("of", "target", "name")
+
+
 class Terms:
     """Reads losses and metrics: what they are of, their target, their names."""
 
@@ -173,19 +189,18 @@ class Terms:
 
     def losses(self, node: Node | None, on_layers: Iterable[tuple[str, Node]]) -> tuple[LossNode, ...]:
         """The section ``loss``, and the ``loss`` of single layers."""
-        written: list[tuple[str | None, Node]] = [(None, one) for one in each_written(node)]
-        written += [(id_, one) for id_, inner in on_layers for one in each_written(inner)]
+        written: list[tuple[str | None, Node]] = [(None, one) for one in each_written(node, LOSS_FIELDS)]
+        written += [(id_, one) for id_, inner in on_layers for one in each_written(inner, LOSS_FIELDS)]
         names = _UniqueNames({TOTAL})
         losses = (self._loss(one, id_, names) for id_, one in written)
         return tuple(loss for loss in losses if loss is not None)
 
     def _loss(self, node: Node, on: str | None, names: _UniqueNames) -> LossNode | None:
-        common = ("of", "target", "weight", "name")
-        item = read_item(node, Named(LOSSES, "loss").main_of, common, self.problems)
+        item = read_item(node, Named(LOSSES, "loss").main_of, LOSS_FIELDS, self.problems)
         if not item.kind:
             return None
-        item.adopt(fields_of(LOSSES[item.kind]), common)
-        loss = item.build(LOSSES[item.kind], common, self.problems)
+        item.adopt(fields_of(LOSSES[item.kind]), LOSS_FIELDS)
+        loss = item.build(LOSSES[item.kind], LOSS_FIELDS, self.problems)
         of = self._of(item, on)
         target = item.common_value("target", Text(), None, self.problems)
         if target is None:
@@ -221,19 +236,20 @@ class Terms:
     def metrics(self, node: Node | None, losses: tuple[LossNode, ...]) -> tuple[MetricNode, ...]:
         """``train.metrics``.  ``of`` and ``target`` are those of the loss where there is one."""
         names = _UniqueNames({TOTAL, *(loss.name for loss in losses if len(losses) > 1)})
-        metrics = (self._metric(one, losses, names) for one in each_written(node))
+        metrics = (self._metric(one, losses, names) for one in each_written(node, METRIC_FIELDS))
         return tuple(metric for metric in metrics if metric is not None)
 
     def _metric(self, node: Node, losses: tuple[LossNode, ...], names: _UniqueNames) -> MetricNode | None:
-        common = ("of", "target", "name")
-        item = read_item(node, Named(METRICS, "metric").main_of, common, self.problems)
+        item = read_item(node, Named(METRICS, "metric").main_of, METRIC_FIELDS, self.problems)
         if not item.kind:
             return None
-        item.adopt(fields_of(METRICS[item.kind]), common)
-        metric = item.build(METRICS[item.kind], common, self.problems)
+        item.adopt(fields_of(METRICS[item.kind]), METRIC_FIELDS)
+        metric = item.build(METRICS[item.kind], METRIC_FIELDS, self.problems)
         of = self._of(item, None) if "of" in item.common else ""
         target = item.common_value("target", Text(), None, self.problems)
         fitting = [loss for loss in losses if of in ("", loss.of) and target in (None, loss.target)]
+        if not of and len(losses) == 1:
+            fitting = list(losses)
         if (not of or target is None) and not self.problems:
             if len(fitting) != 1:
                 self._missing(

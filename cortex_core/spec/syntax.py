@@ -9,8 +9,8 @@ _WORDS = (
     ("mapping values are not allowed", "a second ': ' where a value stands", "", False),
     ("could not find expected ':'", "a key without ': '", "Write 'key: value', with a space", True),
     ("found unexpected end of stream", "a quote that is never closed", "", True),
-    ("',' or ']'", "no ',' or ']' where one must be", "Close the '['", False),
-    ("',' or '}'", "no ',' or '}' where one must be", "Close the '{'", False),
+    ("',' or ']'", "no ',' or ']' before this", "Close the '['", False),
+    ("',' or '}'", "no ',' or '}' before this", "Close the '{'", False),
     ("expected '-' indicator", "no '-' where the next item must be", "Indent as the first item", False),
     ("expected <block end>", "this does not fit the lines above", "Indent as its neighbours", False),
     ("expected key", "no key where the next one must be", "Indent as its neighbours", False),
@@ -19,6 +19,7 @@ _WORDS = (
     ("tab character", "a tab", "YAML indents with spaces", False),
     ("node content", "a list or mapping that breaks off", "", False),
     ("undefined alias", "an alias (*)", "A description has no aliases", False),
+    ("alphabetic or numeric character", "a '*' or '&' without a name", "Begin an item with '- '", False),
     ("document start", "text after the end of the description", "Indent it, or take it out", False),
 )
 
@@ -35,6 +36,12 @@ def explain(error: Any, text: str) -> tuple[int, int, str, str]:
                 continue
             if hint.startswith("Close") and context is not None:
                 hint = f"{hint} of line {context.line + 1}, column {context.column + 1}"
+                hint += ", or put a ',' between its items"
+            if (
+                found.startswith(("no key", "no '-'"))
+                and (row := _glued_dash(text, context, place)) is not None
+            ):
+                return row
             if found.startswith("a second"):
                 return _second_colon(text, place.line, place.column)
             return place.line + 1, place.column + 1, found, hint
@@ -42,6 +49,15 @@ def explain(error: Any, text: str) -> tuple[int, int, str, str]:
         return *_control_character(text), "a control character", "Take it out"
     line, column = mark.line + 1, mark.column + 1
     return line, column, *_character(problem, text, mark)
+
+
+def _glued_dash(text: str, context: Any, place: Any) -> tuple[int, int, str, str] | None:
+    """``-relu: 5``, which YAML takes for a key that begins with a dash."""
+    for mark in (context, place):
+        line = "" if mark is None else _line(text, mark.line)[mark.column :]
+        if line.startswith("-") and line[1:2].isalpha():
+            return mark.line + 1, mark.column + 1, "a '-' without a space behind it", "Write '- '"
+    return None
 
 
 def _second_colon(text: str, row: int, column: int) -> tuple[int, int, str, str]:

@@ -89,6 +89,9 @@ class Wiring:
             return f"{full}.{output}"
         if reference.node is not None:
             what = f"'{full}' has no output '{output}'"
+            name = reference.text.rpartition(".")[0]
+            if reference.scope.prefix + name in self.alias:  # such as u1.7, where u1 is repeated less often
+                what = f"there is no '{reference.text}', '{name}' ends with '{full}'"
             expected = f"expected {full}.{' or .'.join(names)}" if names else f"expected '{full}' alone"
             self.problems.at(reference.node, what, expected)
         return UNKNOWN_SOURCE
@@ -149,21 +152,23 @@ def owner(source: str, entries: Collection[str]) -> str:
     return base if source not in entries and base in entries else source
 
 
-def check_arity(entry: Entry, sources: tuple[str, ...], problems: Problems) -> None:
-    """A layer gets as many values as it takes."""
+def check_arity(entry: Entry, sources: tuple[str, ...], problems: Problems) -> bool:
+    """Whether a layer gets as many values as it takes; False after a report."""
     cls = LAYERS.get(entry.item.kind)
     if cls is None or UNKNOWN_SOURCE in sources:
-        return
+        return True
     wanted = getattr(cls, "inputs", 1)
     count = len(sources)
     if count == wanted or (wanted == "several" and count >= 2):
-        return
+        return True
     node = entry.item.common.get("from")
     place = entry.place if node is None else node.place(path=(*entry.item.path, "from"))
     given = f"{entry.item.kind} is given {count} value{'s' if count != 1 else ''}"
     expected = "two or more: from: [a, b]" if wanted == "several" else f"{wanted}"
     hint = "add, multiply and concatenate take several" if wanted == 1 else ""
-    problems.add(place, given, f"expected {expected}", hint)
+    if count:  # (an empty list is reported as such)
+        problems.add(place, given, f"expected {expected}", hint)
+    return False
 
 
 def in_order(entries: Collection[str], sources: Sources) -> list[str]:

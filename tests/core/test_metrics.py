@@ -126,10 +126,10 @@ def test_nothing_counted_is_nan() -> None:
 
 def test_what_does_not_fit() -> None:
     with pytest.raises(
-        ShapeError, match=r"accuracy needs a target .*: the node is \(4,\), the target is \(3,\)"
+        ShapeError, match=r"the node is \(4,\), the target is \(3,\): accuracy needs a target"
     ):
         metric("accuracy").sums(Tensor(SCORES), Tensor(np.zeros((N, 3))), None)
-    with pytest.raises(ShapeError, match=r"top_k needs at least 5 outputs: the node is \(4,\)"):
+    with pytest.raises(ShapeError, match=r"the node is \(4,\).*: top_k needs at least 5 outputs"):
         metric("top_k").sums(Tensor(SCORES), Tensor(LABELS), None)
     with pytest.raises(ShapeError, match=r"mse needs a target of the node's shape"):
         metric("mse").sums(Tensor(OUTPUTS), Tensor(LABELS), None)

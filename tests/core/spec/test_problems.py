@@ -154,7 +154,7 @@ LAYERS = {
         "net.yaml:4:27: layers[0].dense.id: 'image' is the name of an input already: expected another id"
     ],
     "  - dense: {units: 3, id: a b}": [
-        "net.yaml:4:27: layers[0].dense.id: 'a b' is text: expected a name of letters, digits, _ and -"
+        "net.yaml:4:27: layers[0].dense.id: 'a b' is text: expected a name of letters, digits, _ and -. Write a_b"
     ],
     "  - embedding: {tokens: 9, units: 2, id: words}\n  - dense: {units: 3, from: words.mask}": [
         "net.yaml:5:29: layers[1].dense.from: 'words' gives no mask: expected mask_zero: true in words"
@@ -199,11 +199,11 @@ SECTIONS = {
         "net.yaml:1:9: cortex: version 2: this program reads version 1"
     ],
     "name: a/b\ninputs: {x: [3]}\nlayers: [relu]": [
-        "net.yaml:1:7: name: 'a/b' is text: expected a name of letters, digits, _, - and ."
+        "net.yaml:1:7: name: 'a/b' is text: expected a name of letters, digits, ., _ and -"
     ],
     "inputs:\n  x: [3, -1]\n  'a b': {shap: [3]}\n  c: {shape: [2], dtype: float31}\nlayers: [relu: {from: c}]": [
         "net.yaml:2:10: inputs.x[1]: -1 is too small: expected a whole number, at least 1",
-        "net.yaml:3:3: inputs.a b: 'a b' is text: expected a name of letters, digits, _ and -",
+        "net.yaml:3:3: inputs.a b: 'a b' is text: expected a name of letters, digits, _ and -. Write a_b",
         "net.yaml:3:11: inputs.a b.shap: unknown field. Did you mean 'shape'?",
         "net.yaml:4:26: inputs.c.dtype: 'float31' is text: expected bool, int8, int16, int32, int64, uint8, "
         "uint16, uint32, uint64, float16, bfloat16, float32 or float64. Did you mean 'float32'?",

@@ -64,8 +64,10 @@ SYNTAX = {
     "a: b: c\n": "1:5: a second ': ' where a value stands. Quote it, or write {key: value}",
     "a: 1\n  b: 2\n": "2:3: a key below a line that has a value already. Indent it as its neighbours",
     "a: 1\nb\nc: 2\n": "2:1: a key without ': '. Write 'key: value', with a space",
-    "a: [1, 2\nb: 3\n": "2:2: no ',' or ']' where one must be. Close the '[' of line 1, column 4",
-    "a: {x: 1\nb: 3\n": "2:2: no ',' or '}' where one must be. Close the '{' of line 1, column 4",
+    "a: [1, 2\nb: 3\n": "2:2: no ',' or ']' before this. "
+    "Close the '[' of line 1, column 4, or put a ',' between its items",
+    "a: {x: 1\nb: 3\n": "2:2: no ',' or '}' before this. "
+    "Close the '{' of line 1, column 4, or put a ',' between its items",
     "a: 'x\nb: 3\n": "1:4: a quote that is never closed",
     "a: @x\n": "1:4: '@' begins no value. Quote a value that begins with '@'",
     "a:\n    b: 1\n  c: 2\n": "3:3: no key where the next one must be. Indent as its neighbours",
