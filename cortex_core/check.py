@@ -128,19 +128,24 @@ def _streams(
     """The streams of the data set that the description names; a file's are not known before it is read."""
     from cortex_core.training.source import find
 
-    streams: Mapping[str, Any] = {}
-    problems = []
-    for key in ("data", "validation") if description.train is not None else ():
-        name = getattr(description.train, key)
-        if not isinstance(name, str) or "." in name or "/" in name:
-            continue
-        try:
-            found = find(name)
-            streams = found.streams if key == "data" else streams
-        except DataError as error:
-            place = locate(source, overrides, ("train", key))
-            problems.append(Problem(place.path, str(error), "", "", place))
-    return streams, problems
+    train = description.train
+    dataset = None
+    try:
+        if train is not None and _is_name(train.data):
+            dataset = find(train.data)
+        if dataset is not None and _is_name(train.validation) and train.validation not in dataset.lengths:
+            find(train.validation)
+    except DataError as error:
+        place = locate(source, overrides, ("train", "data" if dataset is None else "validation"))
+        splits = "" if dataset is None else f"; {dataset.name} has {', '.join(dataset.lengths)}"
+        streams = {} if dataset is None else dataset.streams
+        return streams, [Problem(place.path, f"{error}{splits}", "", "", place)]
+    return {} if dataset is None else dataset.streams, []
+
+
+def _is_name(data: Any) -> bool:
+    """Whether it is the name of a data set, and no file."""
+    return isinstance(data, str) and "." not in data and "/" not in data
 
 
 def _known_inputs(description: Description, streams: Mapping[str, Any], what: str) -> Description:

@@ -101,6 +101,12 @@ def test_each_wrong_loss_is_named_beside_the_others(tmp_path: Path) -> None:
     assert [p.path for p in check(str(path)).problems] == ["loss.softmax_cross_entropy", "loss.mse"]
 
 
+def test_a_split_of_the_data_may_validate(tmp_path: Path) -> None:
+    path = tmp_path / "net.yaml"
+    path.write_text(GOOD.replace("validation: 0.1", "validation: test"))
+    assert not check(str(path)).problems
+
+
 def test_an_absurd_batch_costs_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "net.yaml"
     path.write_text(GOOD.replace("- relu", "- max_pool2d: 2"))
