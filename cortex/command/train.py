@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 import click
 
@@ -80,11 +80,11 @@ def draw(run: Run) -> list[Path] | str:
     return made
 
 
-def _report(run: Run, pictures: list[Path] | str, file: object) -> None:
+def _report(run: Run, pictures: list[Path] | str, file: IO[str]) -> None:
     for part, numbers in run.metrics.items():
         words = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
-        print(f"{part:<11} {words}", file=file)  # type: ignore[call-overload]
+        print(f"{part:<11} {words}", file=file)
     shown = pictures if isinstance(pictures, str) else ", ".join(map(str, pictures))
     rows = {"model": run.path / "model.cortex", "history": run.path / "history.csv", "pictures": shown}
     for name, value in rows.items():
-        print(f"{name:<11} {value}", file=file)  # type: ignore[call-overload]
+        print(f"{name:<11} {value}", file=file)

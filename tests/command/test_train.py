@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import json
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -86,6 +88,23 @@ def test_resume_goes_on_with_the_same_bits(cli: Cli, spec: Path, tmp_path: Path)
     whole, resumed = (cortex.load(tmp_path / name / "model.cortex").parameters for name in ("whole", "run"))
     for name in whole:
         np.testing.assert_array_equal(whole[name], resumed[name])
+
+
+def test_ctrl_c_leaves_a_run_to_go_on_with(cli: Cli, spec: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "cortex", "train", str(spec), "--out", str(out), "train.epochs=100000"]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    assert process.stderr is not None
+    while not process.stderr.readline().startswith("epoch 2/"):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    rest = process.communicate(timeout=60)[1].splitlines()
+    assert process.returncode == 130
+    assert "Traceback" not in "".join(rest)
+    assert f"--resume {out}" in rest[-1]
+    with (out / "history.csv").open() as file:
+        finished = len(list(csv.DictReader(file)))
+    assert cli("train", "--resume", out, f"train.epochs={finished + 1}").code == 0
 
 
 def test_resume_of_what_is_no_run(cli: Cli, tmp_path: Path) -> None:
