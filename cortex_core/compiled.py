@@ -10,11 +10,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cortex_compute.errors import DataError, DTypeError
+from cortex_compute.errors import DataError, DTypeError, SpecError
 from cortex_compute.protocol import Backend
 from cortex_compute.types import TensorType, dtype, float32, int64
 from cortex_core.graph.plan import Plan
-from cortex_core.network import Network, network
+from cortex_core.network import Network, check_batch_size, network
 from cortex_core.program import Options, Program, Result, compile_graph
 from cortex_core.step import Step, evaluate_step, predict_graph, scalar_name, train_step, types_of
 
@@ -91,6 +91,8 @@ class Compiled:
 
     def run(self, inputs: Mapping[str, Any], learning_rate: float | None = None) -> dict[str, Result]:
         """One step over a batch: {name: array} for each input and target."""
+        if not isinstance(inputs, Mapping):
+            raise TypeError(f"a batch is a dict of arrays, not {type(inputs).__name__}")
         arrays = {name: np.asarray(x) for name, x in inputs.items()}
         entry = self.entry(self._types_of(arrays))
         if self.purpose != "predict":
@@ -212,7 +214,9 @@ def compile(
     from cortex_compute.backends import get
 
     if purpose not in PURPOSES:
-        raise ValueError(f"purpose is {purpose!r}; known are {', '.join(PURPOSES)}")
+        raise SpecError(f"purpose is {purpose!r}; known are {', '.join(PURPOSES)}")
+    if batch_size is not None:
+        check_batch_size(batch_size)
     made = network(x)
     if seed is not None:
         made.initialize(seed)

@@ -198,6 +198,12 @@ def parameter_value(slot: ParameterSlot, segment: TensorType) -> Value:
     return value
 
 
+def check_batch_size(size: Any) -> None:
+    """Raises `SpecError` for a batch size that is no whole number above 0."""
+    if isinstance(size, bool) or not isinstance(size, Integral) or size < 1:
+        raise SpecError(f"batch_size is {size!r:.60}: expected a whole number, at least 1")
+
+
 def with_train(description: Any, overrides: Sequence[str] = (), **changes: Any) -> Any:
     """The description with other options under ``train``, and with defaults for those that nobody gave.
 

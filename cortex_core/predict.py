@@ -10,11 +10,12 @@ import numpy as np
 from cortex_compute.backends import get
 from cortex_compute.errors import DataError
 from cortex_core.compiled import Compiled, check_input
-from cortex_core.network import Network
+from cortex_core.network import Network, check_batch_size
 
 
 def predict(network: Network, x: Any, batch_size: int, raw: bool = False, backend: str = "auto") -> Any:
     """The outputs for all examples of ``x``; see `Network.predict`."""
+    check_batch_size(batch_size)
     arrays = as_inputs(network, x)
     lengths = {name: len(a) for name, a in arrays.items()}
     if len(set(lengths.values())) != 1:

@@ -9,6 +9,7 @@ import pytest
 
 from cortex_compute.errors import ShapeError, SpecError
 from cortex_core.check import check
+from cortex_core.compiled import compile
 from cortex_core.network import network
 
 GOOD = """\
@@ -121,3 +122,20 @@ def test_an_absurd_batch_costs_no_memory(tmp_path: Path) -> None:
 def test_a_wrong_seed(seed: Any) -> None:
     with pytest.raises(SpecError, match="expected a whole number"):
         network({"inputs": {"x": [3]}, "layers": [{"dense": 2}]}, seed=seed)
+
+
+@pytest.mark.parametrize("size", ["a", 0, -1, 1.5, True])
+def test_a_wrong_batch_size(size: Any) -> None:
+    made = network({"inputs": {"x": [3]}, "layers": [{"dense": 2}]})
+    with pytest.raises(SpecError, match=r"batch_size is .*: expected a whole number, at least 1"):
+        compile(made, purpose="predict", batch_size=size)
+    with pytest.raises(SpecError, match="batch_size is"):
+        made.predict([[1.0, 2.0, 3.0]], batch_size=size)
+
+
+def test_a_wrong_purpose_and_a_wrong_batch() -> None:
+    made = network({"inputs": {"x": [3]}, "layers": [{"dense": 2}]})
+    with pytest.raises(SpecError, match="known are train, evaluate, predict"):
+        compile(made, purpose="fly")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="dict of arrays"):
+        compile(made, purpose="predict").run([1.0])  # type: ignore[arg-type]
