@@ -220,7 +220,6 @@ def compile(
     made = network(x)
     if seed is not None:
         made.initialize(seed)
-        made.step = 0
     compiled = Compiled(made, get(backend), purpose, options=Options(**options))
     if batch_size is not None:
         compiled.entry(compiled.types(batch_size))

@@ -129,7 +129,15 @@ class Network:
                 shape = d.declaration.shape
                 drawn = d.declaration.initializer.draw(shape, generator, fans(shape))
                 self.store.write(name, np.asarray(drawn, np.float32))
+        self.restart(seed)
+
+    def restart(self, seed: int) -> None:
+        """Training begins anew with the parameters as they are: no moments, step 0, the random key of ``seed``."""
+        for name in self.store.types:
+            if name.startswith("segment(") and "/" in name:
+                self.store.write(name, np.zeros(self.store.types[name].shape, np.float32))
         self.store.write(KEY, np.array([seed, 0], np.uint64))
+        self.step = 0
 
     def fetch(self, name: str, declaration: Declaration, layer: Any) -> Value:
         """The symbolic value of a parameter (a view into its segment) or variable, for tracing."""
@@ -223,10 +231,17 @@ def with_train(description: Any, overrides: Sequence[str] = (), **changes: Any) 
 
 
 def network(x: Any, overrides: Sequence[str] = (), seed: int | None = None) -> Network:
-    """A network from a dict, a YAML file, or a .cortex file (with its parameters)."""
+    """A network from a dict, a YAML file, or a .cortex file (with its parameters).
+
+    ``overrides`` and ``seed`` are for descriptions: a network that has parameters refuses them.
+    """
+    stored = isinstance(x, (str, Path)) and str(x).endswith(".cortex")
+    if (isinstance(x, Network) or stored) and (overrides or seed is not None):
+        given = "overrides" if overrides else "a seed"
+        raise SpecError(f"{given} cannot change a network that has parameters; give its description instead")
     if isinstance(x, Network):
         return x
-    if isinstance(x, (str, Path)) and str(x).endswith(".cortex"):
+    if stored:
         from cortex_core.training.checkpoint import load
 
         return load(x)

@@ -2,8 +2,7 @@
 
 Slots cannot be checked instead, because a wrong merge makes a slot that looks right.  The check walks the
 instructions and keeps, for each byte, who wrote it last; a reader must find the bytes of the value that the
-graph says it reads.  It needs the graph that was planned (after `materialize`), and is used by tests and by
-``poison`` runs.
+graph says it reads.  It needs the graph that was planned (after `materialize`), and is used by the tests.
 """
 
 from __future__ import annotations

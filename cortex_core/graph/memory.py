@@ -449,11 +449,10 @@ def place(slots: list[Slot]) -> int:
     total = 0
     for n, slot in enumerate(slots):
         alive = np.flatnonzero((starts[:n] <= slot.end) & (ends[:n] >= slot.start))
-        offset = 0
-        for i in alive[np.argsort(lows[alive], kind="stable")]:
-            if lows[i] - offset >= slot.nbytes:
-                break
-            offset = max(offset, int(highs[i]))
+        alive = alive[np.argsort(lows[alive], kind="stable")]
+        tops = np.maximum.accumulate(np.concatenate([[0], highs[alive]]))  # where each gap begins
+        fits = np.flatnonzero(lows[alive] - tops[:-1] >= slot.nbytes)
+        offset = int(tops[fits[0]] if fits.size else tops[-1])
         slot.offset = offset
         starts[n], ends[n] = slot.start, min(slot.end, END)
         lows[n], highs[n] = offset, offset + aligned(slot.nbytes)

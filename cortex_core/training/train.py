@@ -90,7 +90,7 @@ def _fresh(
     if given is None:
         raise SpecError("train needs a network: a description, its file, or a .cortex file")
     built = isinstance(given, Network) or str(given).endswith(".cortex")
-    made = make_network(given, () if built else overrides, changes["seed"])
+    made = make_network(given) if built else make_network(given, overrides, changes["seed"])
     rest = overrides if built else ()
     made.description = with_options(made.description, data, validation, rest, **changes)
     return made

@@ -113,13 +113,7 @@ class Trainer:
 
     def begin(self) -> None:
         """The state before the first step: no moments, the random key of the seed."""
-        store = self.network.store
-        with store.lock:
-            for name in store.types:
-                if "/" in name and name.startswith("segment("):
-                    store.array(name).fill(0)
-            store.array(KEY)[...] = (self.options.seed, 0)
-        self.network.step = 0
+        self.network.restart(self.options.seed)
 
     def resume(self) -> None:
         """The state that last.cortex holds."""
