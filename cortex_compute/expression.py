@@ -345,12 +345,12 @@ Rule = Callable[..., tuple[Union[E, Number, None], ...]]
 
 def _pow_rule(g: E, y: E, a: E, b: E) -> tuple[E | None, ...]:
     make = g.builder.make
-    by_a: E | None = g * (b * make("pow", a, b - 1.0))
+    if b.op == "literal" and b.payload.value == 0:
+        return None, None
+    by_a = g * (b * make("pow", a, b - 1.0))
     if b.op != "literal":
-        by_a = make("select", b.builder.make("eq", b, 0.0), 0.0, by_a)
-    elif b.payload.value == 0:
-        by_a = None
-    by_b = make("select", g.builder.make("eq", a, 0.0), 0.0, g * y * make("log", a))
+        by_a = make("select", make("eq", b, 0.0), 0.0, by_a)
+    by_b = make("select", make("eq", a, 0.0), 0.0, g * y * make("log", a))
     return by_a, by_b
 
 

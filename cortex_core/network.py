@@ -132,7 +132,7 @@ class Network:
         self.restart(seed)
 
     def restart(self, seed: int) -> None:
-        """Training begins anew with the parameters as they are: no moments, step 0, the random key of ``seed``."""
+        """Training begins anew with the parameters as they are: no moments, step 0, the key of ``seed``."""
         for name in self.store.types:
             if name.startswith("segment(") and "/" in name:
                 self.store.write(name, np.zeros(self.store.types[name].shape, np.float32))
