@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import click
@@ -47,9 +49,10 @@ def command(
       cortex check examples/lenet.yaml --batch-size 256 --json -
       cortex check examples/lenet.yaml train.optimizer.adam.learning_rate=0.01 --canonical
     """
-    from cortex_core.check import check
+    with no_collection():
+        from cortex_core.check import check
 
-    report = check(spec, overrides, backend, batch_size)
+        report = check(spec, overrides, backend, batch_size)
     write_json(json_file, {"file": spec, **report.as_data()})
     for problem in report.problems:
         print(problem, file=sys.stderr)
@@ -62,6 +65,16 @@ def command(
         return
     for line in _lines(report):
         print(line, file=people(json_file))
+
+
+@contextmanager
+def no_collection() -> Iterator[None]:
+    """Without the collector of circles, which finds none here and takes a tenth of the time."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 def _lines(report: Report) -> Iterator[str]:
