@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -108,7 +107,6 @@ def _text(error: CortexError) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The entry point of ``cortex``."""
-    gc.set_threshold(
         20_000
     )  # loading and compiling make many objects that stay: looking for waste takes 7 % longer
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
