@@ -107,6 +107,4 @@ def _text(error: CortexError) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
     """The entry point of ``cortex``."""
-        20_000
-    )  # loading and compiling make many objects that stay: looking for waste takes 7 % longer
     sys.exit(run(sys.argv[1:] if arguments is None else arguments))
