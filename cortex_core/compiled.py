@@ -95,6 +95,7 @@ class Compiled:
             raise TypeError(f"a batch is a dict of arrays, not {type(inputs).__name__}")
         arrays = {name: np.asarray(x) for name, x in inputs.items()}
         entry = self.entry(self._types_of(arrays))
+        check_tokens(self.network.description, arrays)
         if self.purpose != "predict":
             self._check_labels(arrays)
         self.set_scalars(entry, learning_rate)
@@ -196,6 +197,22 @@ def check_labels(labels: np.ndarray, classes: int, node: Any, name: str, start: 
             f"stream {name!r}: example {start + first} has label {worst}, "
             f"the classes of {node.of!r} are 0 to {classes - 1}"
         )
+
+
+def check_tokens(description: Any, arrays: Mapping[str, np.ndarray], start: int = 0) -> None:
+    """A token that an embedding does not have is a `DataError`; ``arrays`` begin at example ``start``."""
+    for node in description.layers:
+        tokens = arrays.get(node.sources[0]) if node.kind == "embedding" else None
+        if tokens is None or not tokens.size:
+            continue
+        bad = (tokens < 0) | (tokens >= node.layer.tokens)
+        if bad.any():
+            first = int(np.flatnonzero(bad.reshape(len(tokens), -1).any(axis=1))[0])
+            worst = tokens.reshape(-1)[int(np.flatnonzero(bad.reshape(-1))[0])]
+            raise DataError(
+                f"input {node.sources[0]!r}: example {start + first} has token {worst}, "
+                f"the tokens of {node.id!r} are 0 to {node.layer.tokens - 1}"
+            )
 
 
 def compile(

@@ -38,7 +38,7 @@ def read_examples(path: str, network: Network) -> tuple[Arrays, list[str]]:
         arrays = read_npz(file)
     elif file.suffix in (".npy", ".csv"):
         only = _only_input(network, path)
-        arrays = {only.name: read_npy(file) if file.suffix == ".npy" else _csv(file, only.shape)}
+        arrays = {only.name: read_npy(file) if file.suffix == ".npy" else _csv(file, only.shape, only.dtype)}
     else:
         raise DataError(f"{path}: expected {KINDS}")
     for name, array in arrays.items():
@@ -75,7 +75,7 @@ def _only_input(network: Network, path: str) -> Any:
     return inputs[0]
 
 
-def _csv(file: Path, shape: tuple[int | None, ...]) -> np.ndarray[Any, Any]:
+def _csv(file: Path, shape: tuple[int | None, ...], dtype: str) -> np.ndarray[Any, Any]:
     """One example in a line; a first line that holds no numbers is a header."""
     lines = file.read_text(encoding="utf-8-sig").splitlines()
     start = 1 if lines and not _are_numbers(lines[0]) else 0
@@ -89,7 +89,10 @@ def _csv(file: Path, shape: tuple[int | None, ...]) -> np.ndarray[Any, Any]:
                 raise DataError(
                     f"{file}:{number}: has {len(rows[-1])} columns, the lines before have {len(rows[0])}"
                 )
-    table = np.array(rows, np.float32)
+    table = np.array(rows, np.float64)
+    if "int" in dtype and not np.all(table == np.floor(table)):
+        raise DataError(f"{file}: the network takes whole numbers")
+    table = table.astype(dtype if "int" in dtype else np.float32)
     free = [-1 if n is None else n for n in shape]
     try:
         return table.reshape(len(table), *free)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -32,7 +33,11 @@ def _suite(name: str, doc: str) -> Callable[[Callable[..., Any]], Any]:
 
     def decorate(function: Callable[[str, str | None], Iterable[Result]]) -> click.Command:
         def run(backend: str, only: str | None, json_file: str | None) -> None:
-            report(name, backend, function(backend, only), json_file)
+            results = iter(function(backend, only))
+            first = next(results, None)
+            if first is None:
+                raise click.BadParameter(f"no case of {name} has {only!r} in its name", param_hint="--only")
+            report(name, backend, chain([first], results), json_file)
 
         decorated = backend_option(only_option(json_option(run)))
         text = f"{doc}\n\n\b\nExample:\n  cortex verify {name}"

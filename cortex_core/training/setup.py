@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from cortex_compute.errors import BackendError, DataError, SpecError
 from cortex_compute.types import TensorType, dtype
-from cortex_core.compiled import check_labels
+from cortex_core.compiled import check_labels, check_tokens
 from cortex_core.network import Network, with_train
 from cortex_core.streams import mismatches
 from cortex_core.training.feed import check_sizes
@@ -125,16 +125,27 @@ def check_source(network: Network, source: Source, batch_size: int, what: str) -
     A source that names its classes has checked its labels; of others every label is looked at.
     """
     check_sizes(source, batch_size, what)
+    embedded = {n.sources[0] for n in network.description.layers if n.kind == "embedding"}
+    for name in embedded & {x.name for x in network.description.inputs}:
+        for start, tokens in _pieces(source, name):
+            check_tokens(network.description, {name: tokens}, start)
     for node in network.description.losses:
         stream = source.streams[node.target]
         named = stream.classes is not None
         if node.kind == "softmax_cross_entropy" and not named and dtype(stream.dtype).kind == "int":
             classes = network.types[node.of].shape[-1]
-            for start in range(0, len(source), SCANNED):
-                rows = np.arange(start, min(start + SCANNED, len(source)))
-                labels = np.empty((len(rows), *stream.shape), stream.dtype)
-                source.gather(rows, {node.target: labels})
+            for start, labels in _pieces(source, node.target):
                 check_labels(labels, classes, node, node.target, start)
+
+
+def _pieces(source: Source, name: str) -> Iterator[tuple[int, np.ndarray]]:
+    """A stream piece by piece, each with the number of its first example."""
+    stream = source.streams[name]
+    for start in range(0, len(source), SCANNED):
+        rows = np.arange(start, min(start + SCANNED, len(source)))
+        piece = np.empty((len(rows), *stream.shape), stream.dtype)
+        source.gather(rows, {name: piece})
+        yield start, piece
 
 
 def stream_types(network: Network, source: Source, batch: int) -> dict[str, TensorType]:

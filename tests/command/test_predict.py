@@ -112,3 +112,24 @@ def test_out_of_an_unknown_kind(cli: Cli, iris_run: Path, tmp_path: Path) -> Non
     said = cli("predict", iris_run, tmp_path / "in.npy", "--out", "o.txt")
     assert said.code == 2
     assert "expected .npy, .npz or .csv" in said.err
+
+
+def test_a_csv_of_whole_numbers_feeds_an_embedding(cli: Cli, tmp_path: Path) -> None:
+    made = cortex.network(
+        {
+            "inputs": {"words": {"shape": [3], "dtype": "int64"}},
+            "layers": [
+                {"embedding": {"tokens": 7, "units": 2}},
+                "flatten",
+                {"dense": {"units": 2, "id": "y"}},
+            ],
+        }
+    )
+    made.save(tmp_path / "m.cortex")
+    table, out = np.array([[0, 6, 2], [1, 1, 5]]), tmp_path / "out.npy"
+    np.savetxt(tmp_path / "in.csv", table, "%d", ",")
+    assert cli("predict", tmp_path / "m.cortex", tmp_path / "in.csv", "--out", out).code == 0
+    np.testing.assert_array_equal(np.load(out), made.predict(table))
+    (tmp_path / "bad.csv").write_text("1,2,2.5\n")
+    done = cli("predict", tmp_path / "m.cortex", tmp_path / "bad.csv")
+    assert (done.code, "takes whole numbers" in done.err) == (2, True)

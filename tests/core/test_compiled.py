@@ -10,6 +10,7 @@ import pytest
 from cortex_compute.errors import BackendError, DataError, DTypeError, SpecError
 from cortex_core.compiled import KEPT, compile
 from cortex_core.network import Network, network
+from cortex_core.training.train import train
 from tests.core.training.networks import blobs, description, line, plain, states
 
 
@@ -167,3 +168,22 @@ def test_wrong_arguments() -> None:
         compile({"layers": []})
     with pytest.raises(TypeError):
         compile(description(), fusoin=False)
+
+
+def test_a_token_that_the_embedding_lacks_is_an_error() -> None:
+    description = {
+        "inputs": {"words": {"shape": [2], "dtype": "int64"}},
+        "layers": [{"embedding": {"tokens": 5, "units": 3}}, "flatten", {"dense": {"units": 1, "id": "y"}}],
+        "loss": {"mse": {"of": "y", "target": "t"}},
+    }
+    made = network(description)
+    words, t = np.array([[0, 4], [1, 5], [2, 3]]), np.zeros((3, 1), np.float32)
+    for call in (
+        lambda: made.predict(words),
+        lambda: compile(made).run({"words": words, "t": t}),
+        lambda: train(made, data={"words": words, "t": t}, batch_size=1, progress=False),
+    ):
+        with pytest.raises(DataError, match="example 1 has token 5, the tokens of 'embedding' are 0 to 4"):
+            call()
+    with pytest.raises(DataError, match="example 0 has token -1"):
+        made.predict(np.array([[2, -1]]))
