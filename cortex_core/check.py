@@ -13,7 +13,7 @@ from cortex_compute.backends import get
 from cortex_compute.errors import DataError, DTypeError, ShapeError
 from cortex_compute.types import TensorType, dtype
 from cortex_core.graph.value import Value, input_value
-from cortex_core.network import CHECK_BATCH, Network, declare, with_train
+from cortex_core.network import CHECK_BATCH, Network, declare
 from cortex_core.ops.apply import at
 from cortex_core.place import Place, Problem
 from cortex_core.program import compile_graph
@@ -96,7 +96,7 @@ def check(
     streams, unknown = _streams(description, source, overrides)
     what = f"data set '{description.train.data}'" if streams else ""
     known = _known_inputs(description, streams, what) if streams else description
-    _, traced = declare(known)
+    declared, traced = declare(known)
     problems = [*found, *traced.problems, *unknown]
     types = {name: value.type for name, value in traced.values.items() if value is not None}
     if streams:
@@ -106,7 +106,7 @@ def check(
     size = batch_size or (description.train.batch_size if description.train is not None else BATCH_SIZE)
     if problems:
         return Report(description, tuple(_in_order(problems)), layers, None, size, description.notes)
-    outline = Network.outline(description)
+    outline = Network.outline(description, (declared, traced))
     memory = count_memory(outline, backend, size, streams)
     return Report(description, (), layers, memory, size, _notes(description), outline)
 
@@ -231,8 +231,7 @@ def count_memory(
         workspace = min(predict.workspace, predict.arena)
         rest = alone - parameters - workspace
         return Memory(parameters, 0, 0, rest, workspace, alone, predict.arena, alone, predict.arena)
-    made = Network.outline(with_train(network.description)) if network.description.train is None else network
-    step = train_step(made, types)
+    step = train_step(network, types)
     plan = compile_graph(step.graph, engine)
     total = _sum(held | plan.states) + plan.arena + _beside(plan)
     gradients = sum(held[str(s)].nbytes for s in step.segments)

@@ -84,19 +84,22 @@ class Network:
     def __init__(self, description: Any, seed: int | None = None) -> None:
         from cortex_compute.backends import get
 
-        self._lay_out(description, Store(get("numpy").devices()[0]))
+        self._lay_out(description, Store(get("numpy").devices()[0]), declare(description))
         self.initialize(self.training.seed if seed is None else seed)
 
     @classmethod
-    def outline(cls, description: Any) -> Network:
-        """A network without numbers: it can be traced, planned and counted, and takes no memory."""
+    def outline(cls, description: Any, declared: tuple[dict[str, Declared], Traced] | None = None) -> Network:
+        """A network without numbers: it can be traced, planned and counted, and takes no memory.
+
+        ``declared`` is what `declare` gave for this description, where it is known.
+        """
         made = cls.__new__(cls)
-        made._lay_out(description, Store(Nowhere()))
+        made._lay_out(description, Store(Nowhere()), declared or declare(description))
         return made
 
-    def _lay_out(self, description: Any, store: Store) -> None:
+    def _lay_out(self, description: Any, store: Store, declared: tuple[dict[str, Declared], Traced]) -> None:
         self.description = description
-        self.declared, traced = declare(description)
+        self.declared, traced = declared
         if traced.problems:
             raise SpecError("\n".join(map(str, traced.problems)), tuple(traced.problems))
         self.types = {i: v.type for i, v in traced.values.items() if v is not None}

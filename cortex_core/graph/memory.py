@@ -40,8 +40,10 @@ def make_plan(graph: Graph, backend: Backend, pooling: bool = True) -> Plan:
     with.
     """
     graph = materialize(graph)
-    plans = [Planner(graph, backend, s, pooling).plan() for s in schedules(graph)]
-    return min(plans, key=lambda p: p.arena)
+    planners = [Planner(graph, backend, s, pooling) for s in schedules(graph)]
+    for planner in planners:
+        planner.lay_out()
+    return min(planners, key=lambda p: p.arena).emit()
 
 
 def materialize(graph: Graph) -> Graph:
@@ -129,9 +131,16 @@ class Planner:
         self.slots: dict[Key, Slot] = {}
         self.copies: list[tuple[Value, str, bool]] = []
         self.constants: dict[str, Any] = {}
+        self.arena = 0
+        self.workspaces: dict[Node, Slot] = {}
 
     def plan(self) -> Plan:
-        """Runs the stages."""
+        """Both stages."""
+        self.lay_out()
+        return self.emit()
+
+    def lay_out(self) -> None:
+        """Decides where everything lies; ``arena`` is then known."""
         for node in self.nodes:
             self.offers[node] = self._offer(node)
         self._last_reads()
@@ -140,8 +149,7 @@ class Planner:
         self._host_parts()
         if self.pooling:
             self._reuse_operands()
-        arena, workspaces = self._place()
-        return self._emit(arena, workspaces)
+        self.arena, self.workspaces = self._place()
 
     # What the backend says, for operands as they lie.
 
@@ -337,7 +345,8 @@ class Planner:
         self.constants[name] = p.array
         return name
 
-    def _emit(self, arena: int, workspaces: dict[Node, Slot]) -> Plan:
+    def emit(self) -> Plan:
+        """The instructions over the memory that `lay_out` has decided."""
         instructions: list[Instruction] = []
         tail = 0
         for t, node in enumerate(self.nodes):
@@ -353,7 +362,7 @@ class Planner:
                 for i, x in enumerate(node.inputs)
             )
             outputs = tuple(self.location(Value(node, i)) for i in range(len(node.types)))
-            space = workspaces.get(node)
+            space = self.workspaces.get(node)
             scratch = None
             if space is not None:
                 scratch = Location(ARENA, space.offset, TensorType((space.nbytes,), OPAQUE.dtype))
@@ -363,11 +372,9 @@ class Planner:
             )
         if self.tail >= len(self.nodes):
             tail = len(instructions)
-        return self._finish(instructions, tail, arena, workspaces)
+        return self._finish(instructions, tail)
 
-    def _finish(
-        self, instructions: list[Instruction], tail: int, arena: int, workspaces: dict[Node, Slot]
-    ) -> Plan:
+    def _finish(self, instructions: list[Instruction], tail: int) -> Plan:
         """Adds the copies into states, whose old values nobody reads any more; guarded ones end the tail."""
         graph = self.graph
         unguarded: list[Instruction] = []
@@ -385,8 +392,8 @@ class Planner:
             {name: v.type for name, v in graph.states().items()},
             predicate,
             self.constants,
-            arena,
-            workspace=max((s.nbytes for s in workspaces.values()), default=0),
+            self.arena,
+            workspace=max((s.nbytes for s in self.workspaces.values()), default=0),
         )
 
     def _parts(self, node: Node, guarded: bool) -> list[Instruction]:
