@@ -126,14 +126,18 @@ def _streams(
     description: Description, source: Any, overrides: Sequence[str]
 ) -> tuple[Mapping[str, Any], list[Problem]]:
     """The streams of the data set that the description names; a file's are not known before it is read."""
+    from cortex_core.training.npz import is_file
     from cortex_core.training.source import find
+
+    def named(data: Any) -> bool:
+        return isinstance(data, str) and not is_file(data)
 
     train = description.train
     dataset = None
     try:
-        if train is not None and _is_name(train.data):
+        if train is not None and named(train.data):
             dataset = find(train.data)
-        if dataset is not None and _is_name(train.validation) and train.validation not in dataset.lengths:
+        if dataset is not None and named(train.validation) and train.validation not in dataset.lengths:
             find(train.validation)
     except DataError as error:
         place = locate(source, overrides, ("train", "data" if dataset is None else "validation"))
@@ -141,11 +145,6 @@ def _streams(
         streams = {} if dataset is None else dataset.streams
         return streams, [Problem(place.path, f"{error}{splits}", "", "", place)]
     return {} if dataset is None else dataset.streams, []
-
-
-def _is_name(data: Any) -> bool:
-    """Whether it is the name of a data set, and no file."""
-    return isinstance(data, str) and "." not in data and "/" not in data
 
 
 def _known_inputs(description: Description, streams: Mapping[str, Any], what: str) -> Description:

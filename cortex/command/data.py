@@ -148,8 +148,9 @@ def _cell(value: Any) -> str:
 
 
 def _arrays(path: Path) -> list[dict[str, Any]]:
-    from cortex.command.examples import read_npy, read_npz
+    from cortex.command.examples import read_npy
     from cortex_compute.errors import DataError
+    from cortex_core.training.npz import read_npz
 
     if path.suffix not in (".npz", ".npy"):
         raise DataError(f"{path}: expected .csv, .npz or .npy")

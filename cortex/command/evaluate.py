@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
@@ -51,12 +50,11 @@ def command(
 
 
 def _data(network: Any, data: str | None) -> Any:
-    """The name of a data set, or the arrays of a file."""
-    from cortex.command.examples import read_npz
+    """The name of a data set, or of a file."""
     from cortex_compute.errors import DataError
 
     train = network.description.train
     name = data if data is not None else train.data if train is not None else None
     if name is None:
         raise DataError("no data: give --data NAME (see `cortex data list`) or --data FILE.npz")
-    return read_npz(Path(name)) if name.endswith(".npz") else name
+    return name

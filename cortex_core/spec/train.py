@@ -42,7 +42,7 @@ class EarlyStopping:
 class TrainOptions:
     """Everything under ``train``."""
 
-    data: str | None = field(default=None, doc="the name of a data set")
+    data: str | None = field(default=None, doc="the name of a data set, or an .npz file")
     validation: Fraction | None = field(default=None, doc="a fraction of the data, or a name")
     optimizer: Optimizer = field(default="adam", doc="what updates the parameters")
     schedule: Schedule | None = field(default=None, doc="how the learning rate changes")

@@ -15,7 +15,14 @@ from cortex_core.network import Network, with_train
 from cortex_core.registry import METRICS
 from cortex_core.spec import MetricNode
 from cortex_core.training.feed import Feed
-from cortex_core.training.setup import check_source, check_streams, name_metrics, names_of, stream_types
+from cortex_core.training.setup import (
+    check_source,
+    check_streams,
+    name_metrics,
+    names_of,
+    opened,
+    stream_types,
+)
 from cortex_core.training.source import Source, as_source, find
 
 CONFUSION = "confusion_matrix"
@@ -51,6 +58,7 @@ def evaluate(
     """
     if not network.description.losses:
         raise SpecError(f"{network.name}: its description has no loss, so there is nothing to evaluate")
+    data = opened(network, data)
     dataset = find(data) if isinstance(data, str) else None
     if dataset is not None and split not in dataset.lengths:
         raise DataError(f"{dataset.name} has no split {split!r}; it has {', '.join(dataset.lengths)}")

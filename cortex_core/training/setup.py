@@ -14,6 +14,7 @@ from cortex_core.compiled import check_labels, check_tokens
 from cortex_core.network import Network, with_train
 from cortex_core.streams import mismatches
 from cortex_core.training.feed import check_sizes
+from cortex_core.training.npz import is_file, open_file
 from cortex_core.training.source import DataSet, Source, as_source, find, known
 
 SCANNED = 65536  # labels that are looked at together
@@ -70,6 +71,8 @@ def open_data(network: Network, data: Any, validation: Any) -> Data:
             f"no data: give data= (a name, a dict of arrays, or a source), or write train.data; known are "
             f"{', '.join(known())}"
         )
+    data = opened(network, data)
+    validation = opened(network, validation)
     dataset = find(data) if isinstance(data, str) else None
     if dataset is not None:
         check_streams(network, dataset.streams, dataset.name)
@@ -80,6 +83,13 @@ def open_data(network: Network, data: Any, validation: Any) -> Data:
             check_streams(network, source.streams, what)
             check_source(network, source, options.batch_size if source is found.train else 1, what)
     return found
+
+
+def opened(network: Network, data: Any) -> Any:
+    """The examples of a data file, which is looked for beside the description; other data as it is."""
+    if isinstance(data, str) and is_file(data):
+        return open_file(data, network.description.inputs[0].place.file)
+    return data
 
 
 def _divide(train: Source, dataset: DataSet | None, validation: Any) -> tuple[Source, Source | None]:

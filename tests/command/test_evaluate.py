@@ -44,7 +44,7 @@ def test_the_models_own_data_is_the_default(cli: Cli, iris_run: Path) -> None:
     [
         ("irys", "unknown data set 'irys'"),
         ("digits", "'features'"),
-        ("missing.npz", "missing.npz: there is no such file"),
+        ("missing.npz", "there is no data file 'missing.npz'"),
         ("damaged.npz", "damaged.npz: damaged"),
         ("labels.npz", "label"),
         ("nan.npz", "not finite"),
