@@ -17,6 +17,7 @@ from cortex_core.network import CHECK_BATCH, Network, declare
 from cortex_core.ops.apply import at
 from cortex_core.place import Place, Problem
 from cortex_core.program import compile_graph
+from cortex_core.registry import nearest
 from cortex_core.spec import Description, inspect, locate
 from cortex_core.step import predict_graph, train_step, types_of
 from cortex_core.streams import mismatches
@@ -102,6 +103,7 @@ def check(
     if streams:
         problems += mismatches(description, types, streams, what)
     problems += _losses(description, traced, streams, {p.place for p in problems})
+    problems += _monitors(description, source, overrides)
     layers = tuple(rows(known))
     size = batch_size or (description.train.batch_size if description.train is not None else BATCH_SIZE)
     if problems:
@@ -114,6 +116,32 @@ def check(
 def _in_order(problems: Sequence[Problem]) -> list[Problem]:
     """By line and column, each once; overrides and dicts, which have none, in the order found."""
     return sorted(dict.fromkeys(problems), key=lambda p: (p.place.line or 0, p.place.column or 0))
+
+
+def _monitors(description: Description, source: Any, overrides: Sequence[str]) -> Iterator[Problem]:
+    """Each option that watches a number which this training will not measure."""
+    from cortex_core.training.setup import CROSS_ENTROPIES
+
+    train = description.train
+    if train is None:
+        return
+    measured = ["loss", *(n.name for n in description.losses if len(description.losses) > 1)]
+    measured += [m.name for m in train.metrics if m.kind != "confusion_matrix"]
+    if not train.metrics and any(n.kind in CROSS_ENTROPIES for n in description.losses):
+        measured.append("accuracy")  # which a training on class labels measures by itself
+    known = [*measured, *(f"validation_{name}" for name in measured)]
+    for option in ("early_stopping", "schedule"):
+        monitor = getattr(getattr(train, option), "monitor", None)
+        if monitor is not None and monitor not in known:
+            place = locate(source, overrides, ("train", option))
+            hint = nearest(monitor, known)
+            yield Problem(
+                place.path,
+                f"monitor {monitor!r} is not measured",
+                f"there are {', '.join(known)}",
+                hint,
+                place,
+            )
 
 
 def _notes(description: Description) -> tuple[str, ...]:

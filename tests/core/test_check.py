@@ -138,3 +138,24 @@ def test_a_frozen_layer_takes_no_gradients_and_no_moments() -> None:
 def test_a_backend_that_is_absent() -> None:
     with pytest.raises(cortex.BackendError, match="unknown backend 'nix'"):
         check(PLAIN, backend="nix")
+
+
+@pytest.mark.parametrize(
+    ("option", "column", "hint"),
+    [
+        ("early_stopping: {monitor: val_loss}", 19, "'validation_loss'"),
+        ("schedule: {reduce_on_plateau: {monitor: acuracy}}", 13, "'accuracy'"),
+    ],
+)
+def test_an_option_that_watches_what_is_not_measured(
+    tmp_path: Path, option: str, column: int, hint: str
+) -> None:
+    text = (
+        "inputs: {features: [4]}\nlayers: [{dense: {units: 3, id: kind}}]\n"
+        f"loss: {{softmax_cross_entropy: {{of: kind, target: label}}}}\ntrain:\n  data: iris\n  {option}\n"
+    )
+    (tmp_path / "net.yaml").write_text(text)
+    (problem,) = check(tmp_path / "net.yaml").problems
+    assert (problem.place.line, problem.place.column) == (6, column)
+    assert "is not measured" in str(problem)
+    assert hint in problem.hint
