@@ -15,8 +15,11 @@ from cortex_compute.errors import BackendError
 from cortex_compute.protocol import Backend
 
 GROUP = "cortex.backends"
-BUILT_IN = {"numpy": "cortex_compute.numpy_backend:create"}
-FASTEST_FIRST = ("numpy",)
+BUILT_IN = {
+    "onednn": "cortex_compute.onednn_backend:create",
+    "numpy": "cortex_compute.numpy_backend:create",
+}
+FASTEST_FIRST = ("onednn", "numpy")
 
 
 class Row(NamedTuple):

@@ -1,0 +1,38 @@
+"""Several backends over the same memory as one: the cheapest offer is taken."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from cortex_compute.primitives.base import Primitive
+from cortex_compute.protocol import Backend, Device, Offer, Operand, Refusal
+
+
+class Composed:
+    """What the first backend refuses or does dearer, the others take.
+
+    Bears the first one's name, devices and facts; an offer's ``implementation`` says who runs it.
+    """
+
+    def __init__(self, *parts: Backend) -> None:
+        self.parts = parts
+        self.name = parts[0].name
+        self._cached = lru_cache(maxsize=4096)(self._offer)
+
+    def devices(self) -> Sequence[Device]:
+        return self.parts[0].devices()
+
+    def offer(self, primitive: Primitive, operands: Sequence[Operand]) -> Offer | Refusal:
+        return self._cached(primitive, tuple(operands))
+
+    def _offer(self, primitive: Primitive, operands: tuple[Operand, ...]) -> Offer | Refusal:
+        answers = [part.offer(primitive, operands) for part in self.parts]
+        offers = [answer for answer in answers if isinstance(answer, Offer)]
+        if offers:
+            return min(offers, key=lambda offer: offer.cost)
+        return Refusal("; ".join(a.reason for a in answers if isinstance(a, Refusal)))
+
+    def describe(self) -> dict[str, str]:
+        facts = self.parts[0].describe()
+        return facts | {"for the rest": ", ".join(part.name for part in self.parts[1:])}

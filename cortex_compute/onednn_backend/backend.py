@@ -1,0 +1,82 @@
+"""The backend object: the table from primitives to offers, over NumPy's memory."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from importlib import import_module
+from typing import Any, TypeVar
+
+from cortex_compute.numpy_backend.backend import HostDevice
+from cortex_compute.onednn_backend.constants import DTYPES
+from cortex_compute.onednn_backend.descriptors import Unimplemented
+from cortex_compute.onednn_backend.epilogue import Untranslatable
+from cortex_compute.onednn_backend.library import load
+from cortex_compute.primitives.base import OPAQUE, Primitive
+from cortex_compute.protocol import Offer, Operand, Refusal
+from cortex_compute.types import bfloat16, float32
+
+OfferFunction = Callable[[Any, Sequence[Operand]], "Offer | Refusal"]
+P = TypeVar("P", bound=Primitive)
+
+OFFERS: dict[type[Primitive], OfferFunction] = {}
+FAMILIES = ("matrix", "convolution", "pooling", "normalization", "softmax", "elementwise")
+ISA = {
+    0x1: "SSE4.1", 0x3: "AVX", 0x7: "AVX2", 0xF: "AVX2 VNNI", 0x27: "AVX-512", 0x67: "AVX-512 VNNI",
+    0xE7: "AVX-512 VNNI BF16", 0x1EF: "AVX-512 FP16", 0xFEF: "AMX", 0x1FEF: "AMX FP16",
+}  # fmt: skip
+
+
+def offers(*primitives: type[P]) -> Callable[[OfferFunction], OfferFunction]:
+    """Registers the function that answers for some classes of primitives."""
+
+    def register(function: OfferFunction) -> OfferFunction:
+        OFFERS.update(dict.fromkeys(primitives, function))
+        return function
+
+    return register
+
+
+class OneDnnBackend:
+    """Runs in float32 and bfloat16 what oneDNN has fast kernels for; the rest it refuses."""
+
+    name = "onednn"
+
+    def __init__(self) -> None:
+        self.library = load()
+        self._devices = (HostDevice(),)
+        for family in FAMILIES:
+            import_module(f"cortex_compute.onednn_backend.{family}")
+        self._cached = lru_cache(maxsize=4096)(self._offer)
+
+    def devices(self) -> Sequence[HostDevice]:
+        return self._devices
+
+    def offer(self, primitive: Primitive, operands: Sequence[Operand]) -> Offer | Refusal:
+        return self._cached(primitive, tuple(operands))
+
+    @staticmethod
+    def _offer(primitive: Primitive, operands: tuple[Operand, ...]) -> Offer | Refusal:
+        answer = OFFERS.get(type(primitive))
+        if answer is None:
+            return Refusal(f"oneDNN has no kernel for {primitive.name}")
+        types = [o.type for o in operands if o.type is not OPAQUE]
+        if types and types[0].dtype not in (float32, bfloat16):
+            return Refusal(f"oneDNN computes in float32 and bfloat16, not in {types[0].dtype}")
+        if any(t.dtype not in DTYPES for t in types):
+            return Refusal(f"oneDNN reads no {', '.join(t.dtype.name for t in types if t.dtype not in DTYPES)}")
+        if any(0 in t.shape for t in types):
+            return Refusal("oneDNN wants at least one element")
+        try:
+            return answer(primitive, operands)
+        except (Unimplemented, Untranslatable) as refusal:
+            return Refusal(str(refusal))
+
+    def describe(self) -> dict[str, str]:
+        version = self.library.version
+        isa = self.library.c.dnnl_get_effective_cpu_isa()
+        return {
+            "version": f"{version.major}.{version.minor}.{version.patch}",
+            "instructions": ISA.get(isa, hex(isa)),
+            "library": self.library.path,
+        }

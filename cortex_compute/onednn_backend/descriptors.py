@@ -1,0 +1,182 @@
+"""Memory descriptors and primitive descriptors, owned by Python objects that free them."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Sequence
+from ctypes import byref, c_char_p, c_int64
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from cortex_compute.errors import BackendError
+from cortex_compute.onednn_backend import constants as c
+from cortex_compute.onednn_backend.library import STATUS, Desc, Handle, load
+from cortex_compute.types import DType, float32
+
+Sizes = tuple[int, ...]
+
+
+class Unimplemented(Exception):
+    """oneDNN refuses a primitive; the message names it, its operands, and the status."""
+
+
+class MemoryDesc:
+    """How an operand lies: oneDNN's description, and the bytes that it takes."""
+
+    def __init__(self, handle: Desc, name: str) -> None:
+        self.handle, self.name = handle, name
+        self.nbytes: int = load().c.dnnl_memory_desc_get_size(handle)
+
+    def __del__(self) -> None:
+        load().c.dnnl_memory_desc_destroy(self.handle)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, MemoryDesc) and bool(
+            load().c.dnnl_memory_desc_equal(self.handle, other.handle)
+        )
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+@lru_cache(maxsize=4096)
+def strided(shape: Sizes, strides: Sizes, dtype: DType = float32) -> MemoryDesc:
+    """An array: logical sizes in oneDNN's order, strides in elements."""
+    handle = Desc()
+    rank = len(shape)
+    load().call(
+        "memory_desc_create_with_strides", byref(handle), rank, dims(shape), c.DTYPES[dtype], dims(strides)
+    )
+    return MemoryDesc(handle, f"{dtype}{list(shape)}")
+
+
+@lru_cache(maxsize=4096)
+def chosen(shape: Sizes, dtype: DType = float32) -> MemoryDesc:
+    """An operand whose layout the implementation may choose."""
+    handle = Desc()
+    load().call(
+        "memory_desc_create_with_tag", byref(handle), len(shape), dims(shape), c.DTYPES[dtype], c.ANY
+    )
+    return MemoryDesc(handle, f"{dtype}{list(shape)}")
+
+
+def dims(sizes: Sequence[int]) -> Any:
+    """Sizes as C has them."""
+    return (c_int64 * len(sizes))(*sizes)
+
+
+class PostOp(NamedTuple):
+    """An operation on what a primitive has computed: ``kind`` eltwise (algorithm, alpha, beta), binary
+    (algorithm, operand) or prelu (mask)."""
+
+    kind: str
+    algorithm: int = 0
+    alpha: float = 0.0
+    beta: float = 0.0
+    operand: MemoryDesc | None = None
+
+
+class PrimitiveDesc:
+    """A primitive with its implementation chosen.  Raises `Unimplemented` where there is none.
+
+    ``arguments`` are those of ``dnnl_NAME_primitive_desc_create`` after the engine, `MemoryDesc` and sizes
+    (tuples) as they are.  ``hint``: the forward, for a backward; it is kept alive.
+    """
+
+    def __init__(self, name: str, *arguments: Any, post_ops: Sequence[PostOp] = ()) -> None:
+        self.library, self.name = load(), name
+        self.operands = [a for a in arguments if isinstance(a, MemoryDesc)]
+        self._kept = arguments
+        self.handle, self.primitive = Handle(), Handle()
+        attributes = self._attributes(post_ops)
+        create = getattr(self.library.c, f"dnnl_{name}_primitive_desc_create")
+        try:
+            status = create(byref(self.handle), *self._converted(name, arguments), attributes)
+        finally:
+            self.library.c.dnnl_primitive_attr_destroy(attributes)
+        if status in (2, 3):
+            raise Unimplemented(self._told(STATUS[status], status))
+        if status:
+            raise BackendError(self._told(STATUS.get(status, "unknown error"), status))
+
+    def _told(self, what: str, status: int) -> str:
+        return f"oneDNN: {self.name} of {', '.join(map(repr, self.operands))}: {what} (status {status})"
+
+    def _converted(self, name: str, arguments: Sequence[Any]) -> list[Any]:
+        engine = self.library.engine
+        converted: list[Any] = [] if name == "reorder" else [engine]
+        for a in arguments:
+            if isinstance(a, (MemoryDesc, PrimitiveDesc)):
+                converted.append(a.handle)
+                if name == "reorder":
+                    converted.append(engine)
+            else:
+                converted.append(dims(a) if isinstance(a, tuple) else a)
+        return converted
+
+    def _attributes(self, post_ops: Sequence[PostOp]) -> Handle:
+        call = self.library.call
+        attributes, chain = Handle(), Handle()
+        call("primitive_attr_create", byref(attributes))
+        call("primitive_attr_set_scratchpad_mode", attributes, 1)
+        call("post_ops_create", byref(chain))
+        for op in post_ops:
+            if op.kind == "eltwise":
+                call("post_ops_append_eltwise", chain, op.algorithm, op.alpha, op.beta)
+            elif op.kind == "prelu":
+                call("post_ops_append_prelu", chain, op.algorithm)
+            else:
+                assert op.operand is not None
+                call("post_ops_append_binary", chain, op.algorithm, op.operand.handle)
+        call("primitive_attr_set_post_ops", attributes, chain)
+        call("post_ops_destroy", chain)
+        return attributes
+
+    def __del__(self) -> None:
+        if self.primitive:
+            self.library.c.dnnl_primitive_destroy(self.primitive)
+        if self.handle:
+            self.library.c.dnnl_primitive_desc_destroy(self.handle)
+
+    def desc(self, what: str) -> MemoryDesc:
+        """The layout of one of the operands: src, weights, dst, workspace, ..."""
+        found = self.library.c.dnnl_primitive_desc_query_md(self.handle, c.QUERY[what], 0)
+        copy = Desc()
+        self.library.call("memory_desc_clone", byref(copy), found)
+        return MemoryDesc(copy, f"{self.name}.{what}")
+
+    @property
+    def implementation(self) -> str:
+        """As oneDNN calls it: ``brgconv:avx512_core``, ``jit:uni``, ``ref:any``."""
+        text = c_char_p()
+        self.library.call("primitive_desc_query", self.handle, c.QUERY_IMPLEMENTATION, 0, byref(text))
+        return (text.value or b"").decode()
+
+    def create(self) -> Handle:
+        """The primitive, made (and its code generated) at the first call."""
+        if not self.primitive:
+            status = self.library.c.dnnl_primitive_create(byref(self.primitive), self.handle)
+            if status:
+                raise BackendError(self._told(STATUS.get(status, "unknown error"), status))
+        return self.primitive
+
+
+class Memory:
+    """A dnnl_memory over an address that stays where it is."""
+
+    def __init__(self, desc: MemoryDesc, address: int) -> None:
+        self.handle = Handle()
+        self._destroy = load().c.dnnl_memory_destroy
+        load().call("memory_create", byref(self.handle), desc.handle, load().engine, address)
+
+    def __del__(self) -> None:
+        if self.handle:
+            self._destroy(self.handle)
+
+
+class Argument(ctypes.Structure):
+    """``dnnl_exec_arg_t``"""
+
+    _fields_ = (("argument", ctypes.c_int), ("memory", ctypes.c_void_p))

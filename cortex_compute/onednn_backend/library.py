@@ -1,0 +1,172 @@
+"""libdnnl, through its C API: where it lies, the functions that are used, and what their status means.
+
+Numbers and signatures are those of oneDNN 3.2's `dnnl.h` and `dnnl_types.h`; later 3.x keep them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_int64, c_size_t, c_uint, c_void_p
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cortex_compute.errors import BackendError
+
+VARIABLE = "CORTEX_ONEDNN_LIBRARY"
+DISTRIBUTION = "onednn-cpu-gomp"
+SYSTEM = "libdnnl.so.3"
+OLDEST = (3, 2)
+
+STATUS = {
+    1: "out of memory",
+    2: "invalid arguments",
+    3: "not implemented",
+    4: "no implementation is left",
+    5: "a run-time error",
+    6: "something else is required",
+}
+
+Desc, Handle, Dims = c_void_p, c_void_p, POINTER(c_int64)
+PROTOTYPES: dict[str, list[Any]] = {
+    "engine_create": [POINTER(Handle), c_int, c_size_t],
+    "stream_create": [POINTER(Handle), Handle, c_uint],
+    "memory_desc_create_with_strides": [POINTER(Desc), c_int, Dims, c_int, Dims],
+    "memory_desc_create_with_tag": [POINTER(Desc), c_int, Dims, c_int, c_int],
+    "memory_desc_clone": [POINTER(Desc), Desc],
+    "memory_desc_equal": [Desc, Desc],
+    "memory_desc_destroy": [Desc],
+    "memory_create": [POINTER(Handle), Desc, Handle, c_void_p],
+    "memory_destroy": [Handle],
+    "post_ops_create": [POINTER(Handle)],
+    "post_ops_append_eltwise": [Handle, c_int, c_float, c_float],
+    "post_ops_append_binary": [Handle, c_int, Desc],
+    "post_ops_append_prelu": [Handle, c_int],
+    "post_ops_append_sum": [Handle, c_float, c_int, c_int],
+    "post_ops_destroy": [Handle],
+    "primitive_attr_create": [POINTER(Handle)],
+    "primitive_attr_set_post_ops": [Handle, Handle],
+    "primitive_attr_set_scratchpad_mode": [Handle, c_int],
+    "primitive_attr_destroy": [Handle],
+    "primitive_desc_query": [Handle, c_int, c_int, c_void_p],
+    "primitive_desc_destroy": [Handle],
+    "primitive_create": [POINTER(Handle), Handle],
+    "primitive_execute": [Handle, Handle, c_int, c_void_p],
+    "primitive_destroy": [Handle],
+}
+# What follows the pointer to the result and the engine, up to the attributes that end every signature.
+_CONV = [Dims, Dims, Dims, Dims]
+PRIMITIVES: dict[str, list[Any]] = {
+    "convolution_forward": [c_int, c_int, Desc, Desc, Desc, Desc, *_CONV],
+    "convolution_backward_data": [c_int, Desc, Desc, Desc, *_CONV, Handle],
+    "convolution_backward_weights": [c_int, Desc, Desc, Desc, Desc, *_CONV, Handle],
+    "inner_product_backward_weights": [Desc, Desc, Desc, Desc, Handle],
+    "inner_product_forward": [c_int, Desc, Desc, Desc, Desc],
+    "matmul": [Desc, Desc, Desc, Desc],
+    "pooling_forward": [c_int, c_int, Desc, Desc, Dims, Dims, Dims, Dims, Dims],
+    "pooling_backward": [c_int, Desc, Desc, Dims, Dims, Dims, Dims, Dims, Handle],
+    "batch_normalization_forward": [c_int, Desc, Desc, c_float, c_uint],
+    "batch_normalization_backward": [c_int, Desc, Desc, Desc, c_float, c_uint, Handle],
+    "layer_normalization_forward": [c_int, Desc, Desc, Desc, c_float, c_uint],
+    "layer_normalization_backward": [c_int, Desc, Desc, Desc, Desc, c_float, c_uint, Handle],
+    "softmax_forward": [c_int, c_int, Desc, Desc, c_int],
+    "softmax_backward": [c_int, Desc, Desc, Desc, c_int, Handle],
+    "eltwise_forward": [c_int, c_int, Desc, Desc, c_float, c_float],
+    "eltwise_backward": [c_int, Desc, Desc, Desc, c_float, c_float, Handle],
+    "binary": [c_int, Desc, Desc, Desc],
+    "reduction": [c_int, Desc, Desc, c_float, c_float],
+}
+
+
+class Version(ctypes.Structure):
+    """``dnnl_version_t``"""
+
+    _fields_ = (
+        ("major", c_int), ("minor", c_int), ("patch", c_int), ("hash", c_char_p),
+        ("cpu_runtime", c_uint), ("gpu_runtime", c_uint),
+    )  # fmt: skip
+
+
+class Library:
+    """A loaded libdnnl with its engine and stream.  `call` turns a status into an error that names the function."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        try:
+            self.c = ctypes.CDLL(path)
+            self._declare()
+        except (OSError, AttributeError) as error:
+            raise BackendError(f"{path} is no usable oneDNN library: {error}") from error
+        self.engine, self.stream = Handle(), Handle()
+        self.call("engine_create", byref(self.engine), 1, 0)
+        self.call("stream_create", byref(self.stream), self.engine, 1)
+
+    def _declare(self) -> None:
+        self.c.dnnl_version.restype = POINTER(Version)
+        self.version = self.c.dnnl_version().contents
+        found = self.version.major, self.version.minor
+        if not OLDEST <= found < (4, 0):
+            told = f"{self.path} is oneDNN {found[0]}.{found[1]}"
+            raise BackendError(f"{told}; needs {OLDEST[0]}.{OLDEST[1]} or a later 3.x")
+        for name, arguments in PROTOTYPES.items():
+            getattr(self.c, f"dnnl_{name}").argtypes = arguments
+        for name, arguments in PRIMITIVES.items():
+            function = getattr(self.c, f"dnnl_{name}_primitive_desc_create")
+            function.argtypes = [POINTER(Handle), Handle, *arguments, Handle]
+        self.c.dnnl_reorder_primitive_desc_create.argtypes = [
+            POINTER(Handle), Desc, Handle, Desc, Handle, Handle,
+        ]  # fmt: skip
+        self.c.dnnl_primitive_desc_query_md.argtypes = [Handle, c_int, c_int]
+        self.c.dnnl_primitive_desc_query_md.restype = Desc
+        self.c.dnnl_memory_desc_get_size.argtypes = [Desc]
+        self.c.dnnl_memory_desc_get_size.restype = c_size_t
+        self.c.dnnl_get_effective_cpu_isa.restype = c_uint
+
+    def call(self, name: str, *arguments: Any) -> None:
+        """Calls ``dnnl_NAME``; a status other than success is a `BackendError`."""
+        status = getattr(self.c, f"dnnl_{name}")(*arguments)
+        if status:
+            raise BackendError(f"oneDNN: {name}: {STATUS.get(status, 'unknown error')} (status {status})")
+
+    def __repr__(self) -> str:
+        return f"oneDNN {self.version.major}.{self.version.minor}.{self.version.patch} ({self.path})"
+
+
+def candidates() -> Iterator[tuple[str, str]]:
+    """Where a library may be, and how that place is called; the first one counts."""
+    named = os.environ.get(VARIABLE)
+    if named:
+        yield named, f"{VARIABLE}={named}"
+        return
+    for path in _of_the_wheel():
+        yield str(path), f"the wheel {DISTRIBUTION}"
+    yield SYSTEM, f"the system's {SYSTEM}"
+
+
+def _of_the_wheel() -> Iterator[Path]:
+    from importlib.metadata import PackageNotFoundError, files
+
+    try:
+        listed = files(DISTRIBUTION) or []
+    except PackageNotFoundError:
+        return
+    for file in listed:
+        if file.name == SYSTEM:
+            yield Path(str(file.locate())).resolve()
+
+
+@cache
+def load() -> Library:
+    """The library, loaded once.  A `BackendError` lists where it was looked for, and why each did not do."""
+    found = []
+    for path, place in candidates():
+        try:
+            return Library(path)
+        except BackendError as error:
+            found.append(f"{place}: {error}")
+    if len(found) == 1 and not os.environ.get(VARIABLE):
+        found.insert(0, f"the wheel {DISTRIBUTION} is not installed")
+    told = "; ".join(found)
+    raise BackendError(f"no oneDNN library: {told}. Install the extra onednn, or name a file in {VARIABLE}")

@@ -1,0 +1,101 @@
+"""The matrix product: oneDNN's matmul, which reads transposed and strided matrices as they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cortex_compute.numpy_backend.matrix import blas_reads
+from cortex_compute.numpy_backend.memory import row_major
+from cortex_compute.onednn_backend import constants as c
+from cortex_compute.onednn_backend.backend import offers
+from cortex_compute.onednn_backend.descriptors import MemoryDesc, PrimitiveDesc, strided
+from cortex_compute.onednn_backend.epilogue import Epilogue, translate
+from cortex_compute.onednn_backend.recipe import In, Out, Recipe, seconds
+from cortex_compute.primitives.matrix import Gemm
+from cortex_compute.protocol import Offer, Operand, Refusal
+from cortex_compute.types import TensorType, contiguous_strides
+
+Sizes = tuple[int, ...]
+
+
+class Matrices:
+    """Operands of a product with equally many axes, as oneDNN wants them; turned ones by their strides."""
+
+    def __init__(self, p: Gemm, operands: Sequence[Operand], result: TensorType) -> None:
+        a, b = ((o.type.shape, o.layout.strides or contiguous_strides(o.type.shape)) for o in operands[:2])
+        out = result.shape
+        self.flat = len(b[0]) == 2 < len(out) and not p.transpose_a and row_major(operands[0])
+        if self.flat:  # one product over all leading axes
+            a, out = self._joined(a), self._joined((out, contiguous_strides(out)))[0]
+        self.rank = len(out)
+        self.a = self._turned(a) if p.transpose_a else a
+        self.b = self._turned(b) if p.transpose_b else b
+        self.out = out, contiguous_strides(out)
+
+    @staticmethod
+    def _joined(x: tuple[Sizes, Sizes]) -> tuple[Sizes, Sizes]:
+        shape = (-1, x[0][-1])
+        rows = 1
+        for n in x[0][:-1]:
+            rows *= n
+        return (rows, shape[1]), (x[1][-2] if rows > 1 else shape[1], 1)
+
+    @staticmethod
+    def _turned(x: tuple[Sizes, Sizes]) -> tuple[Sizes, Sizes]:
+        shape, strides = x
+        return (*shape[:-2], shape[-1], shape[-2]), (*strides[:-2], strides[-1], strides[-2])
+
+    def desc(self, x: tuple[Sizes, Sizes], operand: TensorType) -> MemoryDesc:
+        shape, strides = x
+        front = self.rank - len(shape)
+        outer = shape[0] * strides[0] if shape else 1
+        return strided((1,) * front + shape, (outer,) * front + strides, operand.dtype)
+
+    def addend(self, t: TensorType) -> MemoryDesc:
+        """A further operand of the epilogue, row-major."""
+        shape = self._joined((t.shape, contiguous_strides(t.shape)))[0] if self._joins(t) else t.shape
+        return self.desc((shape, contiguous_strides(shape)), t)
+
+    def _joins(self, t: TensorType) -> bool:
+        return self.flat and t.rank > 2
+
+
+@offers(Gemm)
+def gemm(p: Gemm, operands: Sequence[Operand]) -> Offer | Refusal:
+    types = [o.type for o in operands]
+    (result,) = p.infer(*types)
+    if not all(blas_reads(o.type, o.layout.strides) for o in operands[:2]):
+        return Refusal("oneDNN's matmul wants one dense axis in each matrix")
+    if not all(map(row_major, operands[2:])):
+        return Refusal("oneDNN's post-ops want row-major operands")
+    m = Matrices(p, operands, result)
+    if m.flat and any(1 in t.shape[:-1] and t.rank > 1 for t in types[2:]):
+        return Refusal("an operand of the epilogue repeats along an axis that is joined with others")
+    channels = m.out[0][-1]
+    epilogue = translate(
+        p.epilogue, p.literals,
+        lambda k: m.addend(types[k + 1]),
+        m.desc(((1,), (1,)), types[0]),
+        lambda k: types[k + 1].shape == (channels,),
+    )  # fmt: skip
+    a, b, out = m.desc(m.a, types[0]), m.desc(m.b, types[1]), m.desc(m.out, result)
+    recipe = Recipe()
+    recipe.call(*_matmul(a, b, out, m, epilogue, types))
+    work = sum(t.nbytes for t in types) + result.nbytes
+    return recipe.offer(seconds(p.flops(*types), work))
+
+
+def _matmul(
+    a: MemoryDesc,
+    b: MemoryDesc,
+    out: MemoryDesc,
+    m: Matrices,
+    epilogue: Epilogue,
+    types: Sequence[TensorType],
+):
+    arguments = {c.SRC: (In(0), a), c.WEIGHTS: (In(1), b), c.DST: (Out(0), out), **epilogue.arguments}
+    bias = None
+    if epilogue.bias is not None:
+        bias = m.addend(types[epilogue.bias + 1])
+        arguments[c.BIAS] = In(epilogue.bias + 1), bias
+    return PrimitiveDesc("matmul", a, b, bias, out, post_ops=epilogue.post_ops), arguments

@@ -1,0 +1,182 @@
+"""A kernel as a recipe: primitives one after the other, over operands, results and scratch.
+
+An offer needs only the descriptors; the primitives are made when the kernel is built.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, Union
+
+import numpy as np
+
+from cortex_compute.errors import BackendError
+from cortex_compute.numpy_backend.backend import NumpyKernel
+from cortex_compute.numpy_backend.elementwise import sequence
+from cortex_compute.numpy_backend.memory import aligned
+from cortex_compute.onednn_backend import constants as c
+from cortex_compute.onednn_backend.descriptors import Argument, Memory, MemoryDesc, PrimitiveDesc
+from cortex_compute.onednn_backend.library import STATUS
+from cortex_compute.protocol import Kernel, Offer, Refusal
+
+
+@dataclass(frozen=True)
+class In:
+    """Operand ``index``."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Out:
+    """Result ``index``."""
+
+    index: int
+
+
+@dataclass(frozen=True)
+class Scratch:
+    """Scratch memory ``index`` of the recipe."""
+
+    index: int
+
+
+Where = Union[In, Out, Scratch, np.ndarray]  # an array: numbers that never change
+
+
+class Call(NamedTuple):
+    """One primitive; ``arguments`` maps oneDNN's numbers to what lies there, and how."""
+
+    primitive: PrimitiveDesc
+    arguments: Mapping[int, tuple[Where, MemoryDesc]]
+
+
+class HostCall(NamedTuple):
+    """A step in Python: ``bind(array)`` gets a function from places to arrays and gives the call."""
+
+    bind: Callable[[Callable[[Where], Any]], Callable[[], None]]
+
+
+@dataclass
+class Recipe:
+    """Calls, and the bytes of each piece of scratch that they share."""
+
+    calls: list[Call | HostCall] = field(default_factory=list)
+    scratch: list[int] = field(default_factory=list)
+
+    def space(self, nbytes: int) -> Scratch:
+        """A new piece of scratch."""
+        self.scratch.append(nbytes)
+        return Scratch(len(self.scratch) - 1)
+
+    def call(self, primitive: PrimitiveDesc, arguments: Mapping[int, tuple[Where, MemoryDesc]]) -> None:
+        """Adds a primitive."""
+        self.calls.append(Call(primitive, arguments))
+
+    def reordered(self, where: Where, have: MemoryDesc, want: MemoryDesc) -> Where:
+        """``where``, or scratch into which a call copies it in the layout ``want``."""
+        if have == want:
+            return where
+        there = self.space(want.nbytes)
+        self.reorder(where, have, there, want)
+        return there
+
+    def reorder(self, source: Where, have: MemoryDesc, target: Where, want: MemoryDesc) -> None:
+        """Adds the copy from one place and layout (or data type) to another."""
+        self.call(PrimitiveDesc("reorder", have, want), {c.FROM: (source, have), c.TO: (target, want)})
+
+    @property
+    def primitives(self) -> list[PrimitiveDesc]:
+        return [call.primitive for call in self.calls if isinstance(call, Call)]
+
+    @property
+    def scratchpad(self) -> int:
+        """Bytes of scratch that the primitives themselves want; they take turns in it."""
+        return max((p.desc("scratchpad").nbytes for p in self.primitives), default=0)
+
+    @property
+    def implementation(self) -> str:
+        """What does the work: the implementation of the last primitive that is no reorder."""
+        work = [p for p in self.primitives if p.name != "reorder"] or self.primitives
+        return f"onednn {work[-1].implementation}"
+
+    def offer(self, cost: float, **facts: Any) -> Offer | Refusal:
+        """The offer of this recipe; refused where an implementation is oneDNN's slow reference."""
+        slow = [p.name for p in self.primitives if p.implementation.startswith("ref")]
+        if slow:
+            return Refusal(f"oneDNN has only its reference implementation of {', '.join(slow)}")
+        pieces = sum(map(aligned, self.scratch))
+        return Offer(
+            build=self.build,
+            workspace=pieces + self.scratchpad,
+            cost=cost,
+            implementation=self.implementation,
+            **facts,
+        )
+
+    def build(self) -> Kernel:
+        """Makes the primitives."""
+        for primitive in self.primitives:
+            primitive.create()
+        return NumpyKernel(self._bind)
+
+    def _bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Callable[[], None]:
+        pieces, offset = [], 0
+        for nbytes in self.scratch:
+            pieces.append(workspace[offset : offset + nbytes])
+            offset += aligned(nbytes)
+        scratchpad = None if workspace is None else workspace[offset:]
+
+        def array(where: Where) -> Any:
+            if isinstance(where, np.ndarray):
+                return where
+            return {In: inputs, Out: outputs, Scratch: pieces}[type(where)][where.index]
+
+        return sequence([_bound(call, array, scratchpad) for call in self.calls])
+
+
+def _bound(call: Call | HostCall, array: Callable[[Where], Any], scratchpad: Any) -> Callable[[], None]:
+    if isinstance(call, HostCall):
+        return call.bind(array)
+    primitive = call.primitive
+    listed = [(n, desc, _memory_of(array(where), desc)) for n, (where, desc) in call.arguments.items()]
+    needed = primitive.desc("scratchpad")
+    if needed.nbytes:
+        listed.append((c.SCRATCHPAD, needed, scratchpad))
+    memories = [Memory(desc, a.ctypes.data) for _, desc, a in listed]
+    arguments = (Argument * len(listed))(*((n, m.handle) for (n, _, _), m in zip(listed, memories)))
+    return _launch(primitive, arguments, (memories, [a for _, _, a in listed]))
+
+
+def _memory_of(a: Any, desc: MemoryDesc) -> np.ndarray:
+    """The array, or memory for a result that nobody wants."""
+    return np.empty(desc.nbytes, np.uint8) if a is None else a
+
+
+def _launch(primitive: PrimitiveDesc, arguments: Any, kept: Any) -> Callable[[], None]:
+    """The call that executes; ``kept`` lives as long as it."""
+    library = primitive.library
+    execute = library.c.dnnl_primitive_execute
+    fixed = primitive.create().value, library.stream.value, len(arguments), ctypes.addressof(arguments)
+
+    def run(keep: Any = (primitive, arguments, kept)) -> None:
+        status = execute(*fixed)
+        if status:
+            told = f"{primitive.name} ({primitive.implementation}) of {primitive.operands}"
+            raise BackendError(f"oneDNN: {told}: {STATUS.get(status, 'unknown error')} (status {status})")
+
+    return run
+
+
+# What the work costs, in seconds: only the order of offers matters (see cortex_compute.composed).
+
+CALL = 1.5e-6  # a call through ctypes and the start of the threads, beyond what a call of NumPy takes
+PEAK = 2e11  # FLOP per second, of a small machine
+BANDWIDTH = 4e10  # bytes per second
+
+
+def seconds(flops: float, nbytes: float, calls: int = 1) -> float:
+    """An estimate for work on matrices and windows."""
+    return calls * CALL + max(flops / PEAK, nbytes / BANDWIDTH)
