@@ -67,6 +67,8 @@ class Offer:
     """A backend's yes.
 
     ``layouts``: of the operands, then of the outputs; None accepts them as proposed, outputs row-major.
+    A residual's layout bears the key of who can read it: the forward's offer states it, the gradient is
+    asked with it, and refuses another one's, so that both are bound to the same implementation.
     ``reads``: operands whose memory is read (None: all).  ``reuse``: (operand, output) pairs that may share
     memory. ``strided_outputs``: whether outputs may be parts of a larger array.  ``workspace``: bytes of
     scratch; ``residual``: bytes of the opaque last output, if the primitive has one.  ``cost``: estimated
@@ -82,6 +84,11 @@ class Offer:
     residual: int = 0
     cost: float = 0.0
     implementation: str = ""
+
+    @property
+    def residual_layout(self) -> Layout:
+        """The layout of the last output, for the gradient that reads it."""
+        return self.layouts[-1] if self.layouts else ROW_MAJOR
 
 
 class Event(Protocol):

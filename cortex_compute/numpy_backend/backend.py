@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module
 from typing import Any, TypeVar
@@ -12,12 +13,14 @@ import numpy as np
 
 from cortex_compute.numpy_backend.memory import HostBuffer
 from cortex_compute.numpy_backend.streams import InlineStream, WorkerStream
-from cortex_compute.primitives.base import Primitive
-from cortex_compute.protocol import Launch, Offer, Operand, Refusal
+from cortex_compute.primitives.base import OPAQUE, Primitive
+from cortex_compute.protocol import ROW_MAJOR, Launch, Layout, Offer, Operand, Refusal
 
 Bind = Callable[[Sequence[Any], Sequence[Any], Any], Callable[[], None]]
 OfferFunction = Callable[[Any, Sequence[Operand]], "Offer | Refusal"]
 P = TypeVar("P", bound=Primitive)
+
+RESIDUAL = Layout(key="numpy")  # what a forward keeps is read by this backend alone
 
 OFFERS: dict[type[Primitive], OfferFunction] = {}
 FAMILIES = (
@@ -49,7 +52,7 @@ def offers(primitive: type[P]) -> Callable[[OfferFunction], OfferFunction]:
 
 def kernel(bind: Bind, **facts: Any) -> Offer:
     """An offer whose kernel is ``bind``, with the facts that `Offer` names."""
-    return Offer(build=lambda: NumpyKernel(bind), **facts)
+    return Offer(build=lambda: NumpyKernel(bind), implementation="numpy", **facts)
 
 
 class HostDevice:
@@ -95,9 +98,14 @@ class NumpyBackend:
         for operand in operands:
             if operand.type.dtype.name == "bfloat16":
                 return Refusal("numpy has no bfloat16")
-            if operand.layout.key:
+            if operand.layout.key and (operand.type != OPAQUE or operand.layout != RESIDUAL):
                 return Refusal(f"numpy cannot read the layout {operand.layout.key}")
-        return answer(primitive, operands)
+        offer = answer(primitive, operands)
+        if isinstance(offer, Refusal) or not primitive.residual:
+            return offer
+        outputs = len(primitive.infer(*(o.type for o in operands)))
+        visible = (*(o.layout for o in operands), *(ROW_MAJOR,) * (outputs - 1))
+        return replace(offer, layouts=(*visible, RESIDUAL))
 
     def describe(self) -> dict[str, str]:
         blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from cortex_compute.primitives.base import OPAQUE, Primitive
-from cortex_compute.protocol import Backend, Offer, Operand, Stream
+from cortex_compute.protocol import ROW_MAJOR, Backend, Layout, Offer, Operand, Stream
 from cortex_compute.types import DType, TensorType, dtype, uint8
 from cortex_compute.verify import tolerances
 from cortex_compute.verify.case import Case
@@ -50,6 +50,7 @@ class Trial:
         rng = np.random.default_rng(zlib.crc32(case.name.encode()))
         self.operands = [np.asarray(a) for a in case.operands(rng, d)]
         self.types = [TensorType(a.shape, dtype(a.dtype)) for a in self.operands]
+        self.residual_layout = ROW_MAJOR  # as the forward's offer states it
         self.worst, self.detail, self.peak = 0.0, "", 0
 
     def run(self, name: str) -> Result:
@@ -95,7 +96,7 @@ class Trial:
         yield Variation("worker", worker=True)
         for way in (turned, spaced, backwards):
             yield Variation(f"operands {way.__name__}", strides=way)
-        offer = self._offer([Operand(t) for t in self.types])
+        offer = self._offer([Operand(t, self._layout(t)) for t in self.types])
         if offer is None:
             return
         if offer.strided_outputs:
@@ -110,6 +111,9 @@ class Trial:
                 yield Variation(f"output {j} unwanted", omitted=(j,))
                 yield Variation(f"only output {j}", omitted=tuple(i for i in visible if i != j))
 
+    def _layout(self, t: TensorType, placed: Placed | None = None) -> Layout:
+        return self.residual_layout if t == OPAQUE else placed.layout if placed else ROW_MAJOR
+
     def _offer(self, operands: Sequence[Operand]) -> Offer | None:
         answer = self.backend.offer(self.primitive, operands)
         return answer if isinstance(answer, Offer) else None
@@ -117,7 +121,7 @@ class Trial:
     def _vary(self, v: Variation) -> None:
         """Lays everything out, runs, and compares; a refusal of strided operands is allowed."""
         placed = [self._place(a, t, v) for a, t in zip(self.operands, self.types)]
-        operands = [Operand(t, p.layout) for t, p in zip(self.types, placed)]
+        operands = [Operand(t, self._layout(t, p)) for t, p in zip(self.types, placed)]
         offer = self._offer(operands)
         if offer is None:
             if all(o.layout.strides is None for o in operands):
@@ -212,6 +216,7 @@ class Trial:
         launch = offer.build().bind([p.array for p in placed], [p.array for p in outputs], workspace.array)
         with stream.active():
             launch(stream)
+        self.residual_layout = offer.residual_layout
         k = self.types.index(OPAQUE)
         self.operands[k] = outputs[-1].read(stream)[0]
 

@@ -154,13 +154,17 @@ class Planner:
     # What the backend says, for operands as they lie.
 
     def _offer(self, node: Node) -> Offer:
-        operands = tuple(Operand(x.type, Layout(self._strides(x))) for x in node.inputs)
         if isinstance(node.primitive, Concatenate):
             return COPIES
+        operands = tuple(Operand(x.type, self._layout(x)) for x in node.inputs)
         offer = self.backend.offer(node.primitive, operands)
         if isinstance(offer, Refusal):
             raise BackendError(f"{node.place or ''} {node.primitive}: {offer.reason}".strip())
         return offer
+
+    def _layout(self, x: Value) -> Layout:
+        """How an operand lies; a residual as the offer of the forward that keeps it says."""
+        return self.offers[x.node].residual_layout if x.type is OPAQUE else Layout(self._strides(x))
 
     def _strides(self, x: Value) -> tuple[int, ...] | None:
         """Strides of a view in elements; None: row-major."""

@@ -10,7 +10,7 @@ import pytest
 from cortex_compute.errors import DTypeError, ShapeError
 from cortex_compute.primitives.base import OPAQUE
 from cortex_compute.primitives.pooling import AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad, MaxPoolPick
-from cortex_compute.protocol import Offer, Operand
+from cortex_compute.protocol import Layout, Offer, Operand, Refusal
 from cortex_compute.types import TensorType, dtype, int32
 from tests.compute.kernels import BACKEND, STREAM, compute
 
@@ -136,6 +136,23 @@ def test_bad_operands_are_refused(fields: Any, x: TensorType, said: str) -> None
     for primitive in (MaxPool, AvgPool):
         with pytest.raises(ShapeError, match=said):
             primitive(*fields).infer(x)
+
+
+def test_a_gradient_reads_no_residual_of_another_implementation() -> None:
+    fields: Any = ((2, 2), (2, 2), ((0, 0), (0, 0)))
+    y = TensorType((2, 3, 3, 4))
+    own = BACKEND.offer(MaxPool(*fields), [Operand(X)])
+    assert isinstance(own, Offer)
+    assert own.residual_layout.key == own.implementation == "numpy"
+
+    def asked(residual: Layout) -> Offer | Refusal:
+        operands = [Operand(X), Operand(y), Operand(OPAQUE, residual), Operand(y)]
+        return BACKEND.offer(MaxPoolGrad(*fields), operands)
+
+    assert isinstance(asked(own.residual_layout), Offer)
+    assert isinstance(asked(Layout()), Offer)
+    assert asked(Layout(key="onednn")) == Refusal("numpy cannot read the layout onednn")
+    assert not BACKEND.offer(MaxPool(*fields), [Operand(X, own.residual_layout)])
 
 
 def test_integers_are_refused() -> None:

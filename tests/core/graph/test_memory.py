@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
 from cortex_compute.backends import get
 from cortex_compute.errors import ShapeError
+from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.elementwise import Copy
+from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_compute.types import TensorType, bool_
 from cortex_core.graph.check import violations
 from cortex_core.graph.memory import Planner, Slot, make_plan, materialize
 from cortex_core.graph.schedule import schedules
 from cortex_core.graph.value import Graph, Update, Value, constant, input_value, state_value
-from cortex_core.ops import indexing, linear, pointwise, reduce, views
+from cortex_core.ops import indexing, linear, pointwise, pooling, reduce, views
 from cortex_core.ops.differentiate import differentiate
 from cortex_core.program import Options, Program, compile_graph
 from cortex_core.store import Store
@@ -139,6 +143,28 @@ def test_a_symbolic_value_has_no_number() -> None:
         bool(x)
     with pytest.raises(TypeError, match="no number yet"):
         float(Value(x.node))
+
+
+class Recording:
+    """NumPy, and the layouts that it was asked with."""
+
+    name = "recording"
+
+    def __init__(self) -> None:
+        self.good, self.keys = get("numpy"), {}
+
+    def offer(self, primitive: Primitive, operands: Sequence[Operand]) -> Offer | Refusal:
+        self.keys[primitive.name] = [o.layout.key for o in operands]
+        return self.good.offer(primitive, operands)
+
+
+def test_a_gradient_is_asked_with_the_layout_of_the_forwards_residual() -> None:
+    x = input_value("x", TensorType((2, 4, 4, 3)))
+    loss = reduce.sum(pointwise.tanh(pooling.max_pool(x, 2)))
+    (g,) = differentiate([loss], [constant(np.ones((), np.float32))], [x])
+    backend = Recording()
+    make_plan(Graph((x,), {"g": g}), backend)
+    assert backend.keys["MaxPoolGrad"] == ["", "", "numpy", ""]
 
 
 FOUR = TensorType((4,))
