@@ -3,29 +3,40 @@
 A variance is the mean square of what is left when the mean is taken away, so that it never cancels.  Batch
 norm finds both in one pass: each block of rows has its own mean and its own squares, which are then merged
 (Chan, Golub and LeVeque, "Updating formulae and a pairwise algorithm for computing sample variances", 1979).
-Sums are products with ones: BLAS is several times faster there than `np.add.reduce`.
+Sums are products with ones: BLAS is several times faster there than `np.add.reduce`.  A ReLU behind a batch
+norm is one more step over a block that is in the cache.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from cortex_compute.expression import build
 from cortex_compute.numpy_backend.backend import kernel, offers
 from cortex_compute.numpy_backend.elementwise import BANDWIDTH, sequence
 from cortex_compute.numpy_backend.memory import Dense, carve, scratch_size
-from cortex_compute.numpy_backend.pointwise import BLOCK
+from cortex_compute.numpy_backend.pointwise import BLOCK, bind, workspace_size
 from cortex_compute.numpy_backend.rows import Rows
-from cortex_compute.primitives.normalization import BatchNorm, BatchNormGrad, LayerNorm, LayerNormGrad
+from cortex_compute.primitives.normalization import (
+    BatchNorm,
+    BatchNormGrad,
+    BatchNormRelu,
+    BatchNormReluGrad,
+    LayerNorm,
+    LayerNormGrad,
+)
 from cortex_compute.protocol import Offer, Operand
-from cortex_compute.types import TensorType
+from cortex_compute.types import TensorType, uint8
 
 WIDTH = 1024  # elements: channels are repeated up to this, as NumPy walks short rows slowly
 HEIGHT = 32  # rows of a block, at least: there is one row of partial sums for each block
+GATE = build(lambda y, g: y.builder.make("select", y > 0, g, 0.0), 2)
 
 Call = Callable[[], Any]
 
@@ -70,9 +81,11 @@ class Channels:
 
 
 @offers(BatchNorm)
+@offers(BatchNormRelu)
 def batch_norm(p: BatchNorm, operands: Sequence[Operand]) -> Offer:
     c, dense = Channels(operands[0].type), Dense(operands)
     scratch = [*[c.vector] * 3, *[c.row] * 3, *[c.partial] * 2, c.block, *dense.scratch]
+    zeros = np.zeros(c.width if isinstance(p, BatchNormRelu) else 0, c.vector.dtype.storage)
 
     def bound(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Call:
         memory = carve(workspace, scratch)
@@ -91,6 +104,8 @@ def batch_norm(p: BatchNorm, operands: Sequence[Operand]) -> Offer:
                 calls.append(partial(np.subtract, x[part], rows[0], out))
                 calls.append(partial(np.multiply, out, rows[1], out))
                 calls.append(partial(np.add, out, rows[2], out))
+                if zeros.size:
+                    calls.append(partial(np.maximum, out, zeros, out=out))
         return sequence(calls)
 
     return _offer(bound, scratch, operands, ((0, 0),))
@@ -134,21 +149,43 @@ def _inverse_deviation(variance: np.ndarray, epsilon: float, out: np.ndarray) ->
 
 @offers(BatchNormGrad)
 def batch_norm_gradient(p: BatchNormGrad, operands: Sequence[Operand]) -> Offer:
+    return _gradient(p, operands, None, ((0, 0), (4, 0)))
+
+
+@offers(BatchNormReluGrad)
+def batch_norm_relu_gradient(p: BatchNormReluGrad, operands: Sequence[Operand]) -> Offer:
+    offer = _gradient(p, operands, 4, ((4, 0), (6, 0)))
+    return replace(offer, reads=frozenset(range(7)) - {5})
+
+
+def _gradient(p: BatchNormGrad, operands: Sequence[Operand], gate: int | None, reuse: Any) -> Offer:
+    """With a ``gate``, the number of an operand, g counts where that is above 0.
+
+    What passes lies in dx from the first pass to the second; so dx may lie over g and the gate, not over x.
+    """
     c, dense = Channels(operands[0].type), Dense(operands)
     scratch = [*[c.vector] * 4, *[c.row] * 4, *[c.partial] * 2, c.block, *dense.scratch]
+    if gate is not None:
+        space = workspace_size(GATE.code, GATE.literals, [c.block] * 2)
+        scratch[11:11] = [c.block, TensorType((space,), uint8)]
 
     def bound(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Call:
         memory = carve(workspace, scratch)
         dscale, dshift, deviation, slope, *rows, products, sums, block = memory[:11]
         calls: list[Call] = []
-        x, scale, mean, variance, g = dense.arrays(calls, inputs, memory[11:])
-        x, g, dx = c.matrix(x), c.matrix(g), outputs[0]
+        arrays = dense.arrays(calls, inputs, memory[len(scratch) - len(dense.scratch) :])
+        x, scale, mean, variance = arrays[:4]
+        x, g, dx = c.matrix(x), c.matrix(arrays[-1]), None if outputs[0] is None else c.matrix(outputs[0])
         dscale, dshift = (v if o is None else o for v, o in zip((dscale, dshift), outputs[1:]))
         calls.append(c.tile(mean, rows[0]))
         for i, part in enumerate(c.blocks):
-            rest = block[: part.stop - part.start]
-            calls += [partial(np.subtract, x[part], rows[0], rest), partial(np.multiply, rest, g[part], rest)]
-            calls += [c.sum(rest, products[i]), c.sum(g[part], sums[i])]
+            rest, passed = block[: part.stop - part.start], g[part]
+            if gate is not None:
+                passed = memory[11][: len(rest)] if dx is None else dx[part]
+                pair = [c.matrix(arrays[gate])[part], g[part]]
+                calls += bind(GATE.code, GATE.literals, pair, [passed], memory[12], [c.block.dtype] * 2)
+            calls += [partial(np.subtract, x[part], rows[0], rest), partial(np.multiply, rest, passed, rest)]
+            calls += [c.sum(rest, products[i]), c.sum(passed, sums[i])]
         calls += c.total(products, rows[1], dscale) + c.total(sums, rows[1], dshift)
         calls += _inverse_deviation(variance, p.epsilon, deviation)
         calls.append(partial(np.multiply, dscale, deviation, dscale))
@@ -157,11 +194,12 @@ def batch_norm_gradient(p: BatchNormGrad, operands: Sequence[Operand]) -> Offer:
             calls += [partial(np.multiply, dscale, deviation, slope), partial(np.divide, slope, n, slope)]
             calls += [c.tile(slope, rows[1]), partial(np.divide, dshift, n, slope), c.tile(slope, rows[2])]
             calls += [partial(np.multiply, deviation, scale, deviation), c.tile(deviation, rows[3])]
+            g = g if gate is None else dx
             for part in c.blocks:
-                calls += _center(x[part], g[part], rows, block[: part.stop - part.start], c.matrix(dx)[part])
+                calls += _center(x[part], g[part], rows, block[: part.stop - part.start], dx[part])
         return sequence(calls)
 
-    return _offer(bound, scratch, operands, ((0, 0), (4, 0)))
+    return _offer(bound, scratch, operands, reuse)
 
 
 def _center(

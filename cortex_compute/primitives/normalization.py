@@ -7,8 +7,9 @@ are taken over.  The variance is the biased one: divided by n, not by n - 1.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
-from cortex_compute.primitives.base import Primitive
+from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.types import TensorType
 
 
@@ -55,12 +56,16 @@ class BatchNormGrad(_Normalization):
     dx = scale r (g - mean(g) - h mean(g h)), the sums and means over all axes but the last.
     """
 
-    operands = ("x", "scale", "mean", "variance", "g")
+    operands: ClassVar[tuple[str, ...]] = ("x", "scale", "mean", "variance", "g")
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         self.expect_count(types, 5)
         self.floating(*types)
-        x, scale, mean, variance, g = types
+        return self._gradients(*types)
+
+    def _gradients(
+        self, x: TensorType, scale: TensorType, mean: TensorType, variance: TensorType, g: TensorType
+    ) -> tuple[TensorType, ...]:
         named = {"scale": scale, "mean": mean, "variance": variance}
         self._check(x, {name: (t, x.shape[-1:]) for name, t in named.items()})
         self.expect(g.shape == x.shape, "g has shape {}, x has {}", g.shape, x.shape)
@@ -68,6 +73,44 @@ class BatchNormGrad(_Normalization):
 
     def flops(self, *types: TensorType) -> int:
         return 10 * types[0].size
+
+
+@dataclass(frozen=True)
+class BatchNormRelu(BatchNorm):
+    """y = relu(`BatchNorm`), where a NaN stays NaN.
+
+    x (..., C), scale (C,), shift (C,) -> y (..., C), mean (C,), variance (C,), residual.  The compiler makes
+    it after differentiation, where the backend offers it: it has no gradient rule and no decomposition.
+    """
+
+    residual = True
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        return (*super().infer(*types), OPAQUE)
+
+    def flops(self, *types: TensorType) -> int:
+        return super().flops(*types) + types[0].size
+
+
+@dataclass(frozen=True)
+class BatchNormReluGrad(BatchNormGrad):
+    """`BatchNormGrad` of g where y > 0, of 0 elsewhere, with the y and the residual of `BatchNormRelu`.
+
+    x (..., C), scale (C,), mean (C,), variance (C,), y (..., C), residual, g (..., C) -> dx (..., C),
+    dscale (C,), dshift (C,).  A backend reads y or the residual.
+    """
+
+    operands = ("x", "scale", "mean", "variance", "y", "residual", "g")
+
+    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+        self.expect_count(types, 7)
+        x, scale, mean, variance, y, _, g = types
+        self.floating(x, scale, mean, variance, y, x, g)
+        self.expect(y.shape == x.shape, "y has shape {}, x has {}", y.shape, x.shape)
+        return self._gradients(x, scale, mean, variance, g)
+
+    def flops(self, *types: TensorType) -> int:
+        return super().flops(*types) + types[0].size
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 
 from cortex_compute.numpy_backend.normalization import Channels
-from cortex_compute.primitives.normalization import BatchNorm, BatchNormGrad, LayerNorm, LayerNormGrad
+from cortex_compute.primitives.normalization import (
+    BatchNorm,
+    BatchNormGrad,
+    BatchNormRelu,
+    BatchNormReluGrad,
+    LayerNorm,
+    LayerNormGrad,
+)
 from cortex_compute.types import TensorType
 from tests.compute.kernels import allocated, compute
 
@@ -70,3 +77,25 @@ def test_strided_operands_are_copied_into_the_workspace(shape: tuple[int, ...]) 
     assert allocated(BatchNormGrad(), x, v, v, v, g) < 4096
     assert allocated(LayerNorm(), x, v, v) < 4096
     assert allocated(LayerNormGrad(), x, v, rows, rows, g) < 4096
+
+
+def test_a_nan_stays_in_its_channel_through_the_relu_as_well() -> None:
+    x = RNG.standard_normal((300, 4)).astype(np.float32)
+    x[17, 2] = np.nan
+    y, *_ = compute(BatchNormRelu(), x, np.ones(4, np.float32), np.zeros(4, np.float32))
+    np.testing.assert_array_equal(np.isnan(y).all(0), [False, False, True, False])
+    assert (y[:, [0, 1, 3]] >= 0).all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_what_the_relu_stops_counts_as_no_gradient(shape: tuple[int, ...]) -> None:
+    """The gradient behind the ReLU is a NaN; where y is a NaN nothing passes either."""
+    x, y, g = (RNG.standard_normal(shape).astype(np.float32) for _ in range(3))
+    y[y < 0] = 0
+    y[0, ..., 0] = np.nan
+    open_ = y > 0
+    v, none = np.ones(shape[-1], np.float32), np.zeros(0, np.uint8)
+    wanted = compute(BatchNormGrad(), x, v, 0 * v, v, np.where(open_, g, np.float32(0)))
+    found = compute(BatchNormReluGrad(), x, v, 0 * v, v, y, none, np.where(open_, g, np.float32(np.nan)))
+    for a, b in zip(found, wanted):
+        np.testing.assert_array_equal(a, b)

@@ -8,7 +8,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from cortex_compute.primitives.base import Primitive
-from cortex_compute.primitives.normalization import BatchNorm, BatchNormGrad, LayerNorm, LayerNormGrad
+from cortex_compute.primitives.normalization import (
+    BatchNorm,
+    BatchNormGrad,
+    BatchNormRelu,
+    BatchNormReluGrad,
+    LayerNorm,
+    LayerNormGrad,
+)
 from cortex_compute.types import DType
 from cortex_compute.verify.case import Case, Operands, cases, normal, positive, together
 from cortex_compute.verify.reference import magnitude, reference
@@ -88,6 +95,29 @@ def norm_gradient_size(
     return dx, _front_sum(np.abs(g) * size), _front_sum(np.abs(g))
 
 
+@reference(BatchNormRelu)
+def norm_relu(p: BatchNormRelu, *operands: np.ndarray) -> Arrays:
+    y, mean, variance = norm(p, *operands)
+    return np.maximum(y, 0), mean, variance, np.zeros(0)
+
+
+@magnitude(BatchNormRelu)
+def norm_relu_size(p: BatchNormRelu, *operands: np.ndarray) -> Arrays:
+    return (*norm_size(p, *operands), np.zeros(0))
+
+
+@reference(BatchNormReluGrad)
+def norm_relu_gradient(p: BatchNormReluGrad, *operands: np.ndarray) -> Arrays:
+    x, scale, mean, variance, y, _, g = operands
+    return norm_gradient(p, x, scale, mean, variance, np.where(y > 0, g, 0))
+
+
+@magnitude(BatchNormReluGrad)
+def norm_relu_gradient_size(p: BatchNormReluGrad, *operands: np.ndarray) -> Arrays:
+    x, scale, mean, variance, y, _, g = operands
+    return norm_gradient_size(p, x, scale, mean, variance, np.where(y > 0, g, 0))
+
+
 SHAPES = {
     "rows": (6, 5),
     "images": (2, 3, 4, 5),
@@ -138,6 +168,59 @@ def batch_norm_gradients() -> Iterator[Case]:
         last = shape[-1:]
         operands = together(normal(shape, last, last), positive(last), normal(shape))
         yield Case(name, BatchNormGrad(1e-5), operands)
+
+
+@cases(BatchNormRelu)
+def batch_norm_relus() -> Iterator[Case]:
+    for name, shape in SHAPES.items():
+        yield Case(name, BatchNormRelu(1e-5), normal(shape, shape[-1:], shape[-1:]))
+    yield Case("NaN", BatchNormRelu(1e-5), together(_one_nan((40, 5)), normal((5,), (5,))))
+
+
+def _one_nan(shape: tuple[int, ...]) -> Operands:
+    def make(rng: np.random.Generator, dtype: DType) -> list[np.ndarray]:
+        x = rng.standard_normal(shape)
+        x[0, 1] = np.nan
+        return [x.astype(dtype.storage)]
+
+    return make
+
+
+def _behind_relu(p: BatchNormRelu, shape: tuple[int, ...], behind: float) -> Operands:
+    """x, scale, mean, variance, y, room for the residual, and g, which is ``behind`` where y is 0.
+
+    The forward's shift is the gradient's mean, which may be any vector.  No y lies so close to 0 that
+    rounding would decide whether g passes.
+    """
+
+    def make(rng: np.random.Generator, dtype: DType) -> list[np.ndarray]:
+        channels = shape[-1:]
+        mean = rng.uniform(0.5, 1.0, channels) * rng.choice([-1.0, 1.0], channels)
+        x, scale, g = (rng.standard_normal(s) for s in (shape, channels, shape))
+        variance = rng.uniform(0.5, 2.0, channels)
+        x, scale, mean, variance = (a.astype(dtype.storage) for a in (x, scale, mean, variance))
+        y = np.zeros(shape)
+        while shape[0]:
+            y = norm(p, x.astype(float), scale.astype(float), mean.astype(float))[0]
+            close = np.abs(y) < 1e-3
+            if not close.any():
+                break
+            x[close] += 0.1
+        g = np.where(y > 0, g, g if behind == 0 else behind)
+        rest = [np.maximum(y, 0).astype(dtype.storage), np.zeros(0, np.uint8), g.astype(dtype.storage)]
+        return [x, scale, mean, variance, *rest]
+
+    return make
+
+
+@cases(BatchNormReluGrad)
+def batch_norm_relu_gradients() -> Iterator[Case]:
+    p, forward = BatchNormReluGrad(1e-5), BatchNormRelu(1e-5)
+    for name, shape in SHAPES.items():
+        yield Case(name, p, _behind_relu(forward, shape, 0), forward=(forward, (0, 1, 2)))
+    for value in (np.inf, np.nan):
+        operands = _behind_relu(forward, (40, 5), value)
+        yield Case(f"{value} behind the ReLU", p, operands, forward=(forward, (0, 1, 2)))
 
 
 @cases(LayerNormGrad)
