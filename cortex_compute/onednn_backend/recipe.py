@@ -129,30 +129,34 @@ class Recipe:
             offset += aligned(nbytes)
         scratchpad = None if workspace is None else workspace[offset:]
 
+        results = [self._unwanted(j) if a is None else a for j, a in enumerate(outputs)]
+
         def array(where: Where) -> Any:
             if isinstance(where, np.ndarray):
                 return where
-            return {In: inputs, Out: outputs, Scratch: pieces}[type(where)][where.index]
+            return {In: inputs, Out: results, Scratch: pieces}[type(where)][where.index]
 
         return sequence([_bound(call, array, scratchpad) for call in self.calls])
+
+    def _unwanted(self, index: int) -> np.ndarray:
+        """Memory for a result that nobody wants, but oneDNN, or a later call."""
+        calls = [call for call in self.calls if isinstance(call, Call)]
+        listed = [pair for call in calls for pair in call.arguments.values()]
+        sizes = [d.nbytes for where, d in listed if isinstance(where, Out) and where.index == index]
+        return np.empty(max(sizes, default=0), np.uint8)
 
 
 def _bound(call: Call | HostCall, array: Callable[[Where], Any], scratchpad: Any) -> Callable[[], None]:
     if isinstance(call, HostCall):
         return call.bind(array)
     primitive = call.primitive
-    listed = [(n, desc, _memory_of(array(where), desc)) for n, (where, desc) in call.arguments.items()]
+    listed = [(n, desc, array(where)) for n, (where, desc) in call.arguments.items()]
     needed = primitive.desc("scratchpad")
     if needed.nbytes:
         listed.append((c.SCRATCHPAD, needed, scratchpad))
     memories = [Memory(desc, a.ctypes.data) for _, desc, a in listed]
     arguments = (Argument * len(listed))(*((n, m.handle) for (n, _, _), m in zip(listed, memories)))
     return _launch(primitive, arguments, (memories, [a for _, _, a in listed]))
-
-
-def _memory_of(a: Any, desc: MemoryDesc) -> np.ndarray:
-    """The array, or memory for a result that nobody wants."""
-    return np.empty(desc.nbytes, np.uint8) if a is None else a
 
 
 def _launch(primitive: PrimitiveDesc, arguments: Any, kept: Any) -> Callable[[], None]:

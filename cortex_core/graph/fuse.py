@@ -2,13 +2,15 @@
 
 In this order, because a group formed first would steal an activation from the product before it:
 
-1. epilogues: a pointwise node that alone reads a product or convolution goes into it, if the backend agrees;
+1. epilogues: a pointwise node that alone reads a product or convolution goes into it, where the backend
+   offers that for no more than the two apart;
 2. groups: pointwise nodes over the same space become one node with several results;
 3. bodies: a pointwise node that alone is read by a reduction goes into it.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -18,7 +20,7 @@ from cortex_compute.primitives.convolution import Conv
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.primitives.reduce import Reduce
-from cortex_compute.protocol import Backend, Operand
+from cortex_compute.protocol import Backend, Offer, Operand
 from cortex_core.graph.simplify import rewrite
 from cortex_core.graph.value import Graph, Value
 from cortex_core.ops.array import Node
@@ -52,9 +54,10 @@ def consumers(graph: Graph) -> dict[Key, list[Node]]:
 ROOT = Node(Value, Primitive(), (), ())  # stands for "read at the end"
 
 
-def offered(backend: Backend, primitive: Primitive, inputs: Sequence[Value]) -> bool:
-    """Whether the backend would run this."""
-    return bool(backend.offer(primitive, tuple(Operand(x.type) for x in inputs)))
+def cost(backend: Backend, primitive: Primitive, inputs: Sequence[Value]) -> float:
+    """Seconds that the backend estimates; infinite where it refuses."""
+    offer = backend.offer(primitive, tuple(Operand(x.type) for x in inputs))
+    return offer.cost if isinstance(offer, Offer) else math.inf
 
 
 # 1. Epilogues
@@ -79,7 +82,10 @@ def epilogues(graph: Graph, backend: Backend) -> Graph:
             if x.type != node.types[0] or sum(key(y) == key(x) for y in inputs) != 1:
                 continue
             fused = _with_epilogue(p, x, node.primitive, inputs, k)
-            if fused is not None and offered(backend, fused[0], fused[1]):
+            if fused is None:
+                continue
+            apart = cost(backend, p, x.node.inputs) + cost(backend, node.primitive, inputs)
+            if cost(backend, *fused) <= apart:
                 made = Node(Value, fused[0], fused[1], node.types, node.place or x.node.place)
                 return [Value(made)]
         return None
@@ -297,7 +303,8 @@ def bodies(graph: Graph, backend: Backend) -> Graph:
         ):
             return None
         fused = replace(p, body=inner.code, literals=inner.literals)
-        if not offered(backend, fused, x.node.inputs):
+        apart = cost(backend, inner, x.node.inputs) + cost(backend, p, inputs)
+        if cost(backend, fused, x.node.inputs) > apart:
             return None
         return [Value(Node(Value, fused, x.node.inputs, node.types, node.place or x.node.place))]
 
