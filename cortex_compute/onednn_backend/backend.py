@@ -60,7 +60,7 @@ class OneDnnBackend:
         answer = OFFERS.get(type(primitive))
         if answer is None:
             return Refusal(f"oneDNN has no kernel for {primitive.name}")
-        types = [o.type for o in operands if o.type is not OPAQUE]
+        types = [o.type for o in operands if o.type != OPAQUE]
         if types and types[0].dtype not in (float32, bfloat16):
             return Refusal(f"oneDNN computes in float32 and bfloat16, not in {types[0].dtype}")
         if any(t.dtype not in DTYPES for t in types):

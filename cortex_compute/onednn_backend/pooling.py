@@ -1,1 +1,155 @@
-"""To come."""
+"""Pooling, channels last.
+
+oneDNN's maximum drops NaN, and is -3.4e38 for a window of -inf alone.  So a look at x follows it: where its
+sum of squares is not finite, NumPy's kernel does the work again.  Both number the elements of a window
+row-major and keep a byte for each element of y, so that each reads the other's residual.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from cortex_compute.numpy_backend.backend import RESIDUAL
+from cortex_compute.numpy_backend.memory import row_major
+from cortex_compute.onednn_backend import constants as c
+from cortex_compute.onednn_backend.backend import offers
+from cortex_compute.onednn_backend.convolution import image
+from cortex_compute.onednn_backend.descriptors import PrimitiveDesc
+from cortex_compute.onednn_backend.fallback import Arrays, redone_unless
+from cortex_compute.onednn_backend.recipe import In, Out, Recipe, seconds
+from cortex_compute.primitives.pooling import (
+    Averaging,
+    AvgPool,
+    AvgPoolGrad,
+    MaxPool,
+    MaxPoolGrad,
+    Pooling,
+)
+from cortex_compute.protocol import ROW_MAJOR, Offer, Operand, Refusal
+from cortex_compute.types import TensorType, float32, uint8
+
+Sizes = tuple[int, ...]
+CALLS = 0  # NumPy makes several calls for each element of a window, and its cost counts none of them
+
+
+def _geometry(p: Pooling, x: TensorType, y: TensorType) -> tuple[Sizes, Sizes, Sizes, Sizes, Sizes]:
+    """Stride, size, dilation, and padding such that the windows are those of y: rounding up takes more of it
+    behind, elements that no window reaches less than none."""
+    axes = zip(x.shape[1:-1], y.shape[1:-1], p.size, p.stride, p.padding)
+    after = tuple((count - 1) * s + k - n - before for n, count, k, s, (before, _) in axes)
+    return p.stride, p.size, (0,) * len(p.size), tuple(before for before, _ in p.padding), after
+
+
+def _forward(p: Pooling, algorithm: int, x: TensorType, y: TensorType) -> PrimitiveDesc:
+    return PrimitiveDesc(
+        "pooling_forward", c.FORWARD_TRAINING, algorithm, image(x), image(y), *_geometry(p, x, y)
+    )
+
+
+def _backward(algorithm: int, p: Pooling, x: TensorType, y: TensorType, hint: PrimitiveDesc) -> PrimitiveDesc:
+    return PrimitiveDesc("pooling_backward", algorithm, image(x), image(y), *_geometry(p, x, y), hint)
+
+
+def _unfit(*operands: Operand) -> str:
+    """Why operands are refused, if they are."""
+    if not all(map(row_major, operands)):
+        return "oneDNN's pooling wants row-major operands"
+    return "" if operands[0].type.dtype is float32 else "pooling is only run in float32"
+
+
+# The maximum.
+
+
+def _bytewise(p: Pooling, forward: PrimitiveDesc, y: TensorType) -> bool:
+    """Whether the winners are kept as NumPy keeps them."""
+    return math.prod(p.size) < 256 and forward.desc("workspace") == image(TensorType(y.shape, uint8))
+
+
+OTHER_RESIDUAL = Refusal("oneDNN keeps more than a byte for each element of y")
+
+
+def _finite(array: Arrays) -> Callable[[], bool]:
+    x = array(In(0)).reshape(-1)
+    return lambda: math.isfinite(np.dot(x, x))
+
+
+@offers(MaxPool)
+def max_pool(p: MaxPool, operands: Sequence[Operand]) -> Offer | Refusal:
+    x = operands[0].type
+    y = p.infer(x)[0]
+    if reason := _unfit(*operands):
+        return Refusal(reason)
+    forward = _forward(p, c.POOL_MAX, x, y)
+    if not _bytewise(p, forward, y):
+        return OTHER_RESIDUAL
+    kept = forward.desc("workspace")
+    recipe = Recipe()
+    recipe.call(forward, {c.SRC: (In(0), image(x)), c.DST: (Out(0), image(y)), c.WORKSPACE: (Out(1), kept)})
+    redone_unless(recipe, _finite, p, operands)
+    cost = seconds(p.flops(x), 2 * x.nbytes + y.nbytes, CALLS)
+    return recipe.offer(cost, residual=kept.nbytes, layouts=(operands[0].layout, ROW_MAJOR, RESIDUAL))
+
+
+@offers(MaxPoolGrad)
+def max_pool_grad(p: MaxPoolGrad, operands: Sequence[Operand]) -> Offer | Refusal:
+    x, y, _, g = (o.type for o in operands)
+    if operands[2].layout.key not in ("", RESIDUAL.key):
+        return Refusal(f"oneDNN's pooling reads no residual {operands[2].layout.key}")
+    if reason := _unfit(*operands[:2], operands[3]):
+        return Refusal(reason)
+    forward = _forward(p, c.POOL_MAX, x, y)
+    if not _bytewise(p, forward, y):
+        return OTHER_RESIDUAL
+    recipe, kept = Recipe(), forward.desc("workspace")
+    recipe.call(
+        _backward(c.POOL_MAX, p, x, y, forward),
+        {c.WORKSPACE: (In(2), kept), c.DIFF_DST: (In(3), image(g)), c.DIFF_SRC: (Out(0), image(x))},
+    )
+    return recipe.offer(seconds(p.flops(x), x.nbytes + y.nbytes, CALLS), reads=frozenset((2, 3)))
+
+
+# The mean.
+
+
+def _averaging(p: Averaging, x: TensorType) -> int | None:
+    """What to divide by, as oneDNN calls it; None, if it has no such rule."""
+    if all(n == size for axis, size in zip(p.divisors(x), p.size) for n in axis):
+        return c.POOL_AVG_INCLUDE
+    return None if p.count_padding else c.POOL_AVG_EXCLUDE
+
+
+OTHER_DIVISORS = Refusal("oneDNN also counts what a window covers beyond the padding")
+
+
+@offers(AvgPool)
+def avg_pool(p: AvgPool, operands: Sequence[Operand]) -> Offer | Refusal:
+    x = operands[0].type
+    (y,) = p.infer(x)
+    if reason := _unfit(*operands):
+        return Refusal(reason)
+    algorithm = _averaging(p, x)
+    if algorithm is None:
+        return OTHER_DIVISORS
+    recipe = Recipe()
+    recipe.call(_forward(p, algorithm, x, y), {c.SRC: (In(0), image(x)), c.DST: (Out(0), image(y))})
+    return recipe.offer(seconds(p.flops(x), x.nbytes + y.nbytes, CALLS))
+
+
+@offers(AvgPoolGrad)
+def avg_pool_grad(p: AvgPoolGrad, operands: Sequence[Operand]) -> Offer | Refusal:
+    y = operands[0].type
+    (x,) = p.infer(y)
+    if reason := _unfit(*operands):
+        return Refusal(reason)
+    algorithm = _averaging(p, x)
+    if algorithm is None:
+        return OTHER_DIVISORS
+    recipe = Recipe()
+    recipe.call(
+        _backward(algorithm, p, x, y, _forward(p, algorithm, x, y)),
+        {c.DIFF_DST: (In(0), image(y)), c.DIFF_SRC: (Out(0), image(x))},
+    )
+    return recipe.offer(seconds(p.flops(y), x.nbytes + y.nbytes, CALLS))

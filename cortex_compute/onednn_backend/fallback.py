@@ -1,0 +1,54 @@
+"""NumPy's kernel in the place of oneDNN's, for operands that oneDNN mistreats."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+from cortex_compute.numpy_backend.backend import NumpyBackend
+from cortex_compute.numpy_backend.streams import InlineStream
+from cortex_compute.onednn_backend.recipe import HostCall, In, Out, Recipe, Where
+from cortex_compute.primitives.base import OPAQUE, Primitive
+from cortex_compute.protocol import Launch, Offer, Operand
+from cortex_compute.types import TensorType
+
+Arrays = Callable[[Where], Any]
+Check = Callable[[Arrays], Callable[[], bool]]
+NUMPY = NumpyBackend()
+INLINE = InlineStream()
+
+
+def redone_unless(recipe: Recipe, fine: Check, primitive: Primitive, operands: Sequence[Operand]) -> Offer:
+    """Adds a step that looks whether all is ``fine``, and if not runs NumPy's kernel, over the same memory.
+
+    ``fine`` gets the arrays when the kernel is bound.  NumPy's is bound when it is first needed.  Returns
+    its offer.
+    """
+    offer = NUMPY.offer(primitive, operands)
+    assert isinstance(offer, Offer)
+    results = primitive.infer(*(o.type for o in operands))
+    workspace = recipe.space(offer.workspace) if offer.workspace else None
+
+    def bind(array: Arrays) -> Callable[[], None]:
+        is_fine = fine(array)
+
+        @cache
+        def again() -> Launch:
+            inputs = [array(In(k)) for k in range(len(operands))]
+            outputs = [_typed(array(Out(j)), t) for j, t in enumerate(results)]
+            return offer.build().bind(inputs, outputs, workspace and array(workspace))
+
+        def step() -> None:
+            if not is_fine():
+                again()(INLINE)
+
+        return step
+
+    recipe.calls.append(HostCall(bind))
+    return offer
+
+
+def _typed(a: Any, t: TensorType) -> Any:
+    """What nobody wants is memory without a type."""
+    return a if t is OPAQUE else a.view(t.dtype.storage).reshape(t.shape)
