@@ -21,6 +21,7 @@ from cortex_compute.numpy_backend.elementwise import BANDWIDTH, sequence
 from cortex_compute.numpy_backend.matrix import PEAK
 from cortex_compute.numpy_backend.memory import Dense, carve, scratch_size
 from cortex_compute.numpy_backend.pointwise import bind, workspace_size
+from cortex_compute.numpy_backend.reduce import add_rows, sums_of_rows
 from cortex_compute.numpy_backend.windows import Call, Index, Way, taps, tiles
 from cortex_compute.primitives.convolution import Conv, ConvInputGrad, ConvKernelGrad, Convolution
 from cortex_compute.protocol import Offer, Operand, Refusal
@@ -51,7 +52,7 @@ def conv_input_grad(p: ConvInputGrad, operands: Sequence[Operand]) -> Offer:
 @offers(ConvKernelGrad)
 def conv_kernel_grad(p: ConvKernelGrad, operands: Sequence[Operand]) -> Offer:
     x, g = (o.type for o in operands)
-    (w,) = p.infer(x, g)
+    w = p.infer(x, g)[0]
     maker = _choose(p, w, _plain_kernel, depthwise.kernel_gradient, _unfolded_kernel)
     return _offer(p, operands, maker(p, x, w, g), w)
 
@@ -67,10 +68,14 @@ def _choose(p: Convolution, w: TensorType, plain: Maker, channelwise: Maker, gen
 
 
 def _offer(p: Convolution, operands: Sequence[Operand], way: Way, result: TensorType) -> Offer:
-    """The offer for a way; operands 0 and 1 are made row-major first, and an epilogue follows."""
+    """The offer for a way; operands 0 and 1 are made row-major first, and an epilogue or a sum follows."""
     types = [o.type for o in operands]
     dense = Dense(operands[:2])
     scratch = [*dense.scratch, *way.scratch]
+    bias = isinstance(p, ConvKernelGrad) and p.bias
+    if bias:
+        g = types[1]
+        scratch.append(sums_of_rows(TensorType((math.prod(g.shape[:-1]), g.shape[-1]), g.dtype)))
     own = scratch_size(scratch)
     epilogue = p.epilogue if isinstance(p, Conv) else None
     literals = p.literals if isinstance(p, Conv) else ()
@@ -80,7 +85,11 @@ def _offer(p: Convolution, operands: Sequence[Operand], way: Way, result: Tensor
         calls: list[Call] = []
         pieces = carve(workspace, scratch)
         a, b = dense.arrays(calls, inputs[:2], pieces)
-        calls += way.calls(a, b, outputs[0], pieces[len(dense.scratch) :])
+        if outputs[0] is not None:
+            spare = pieces[len(dense.scratch) :]
+            calls += way.calls(a, b, outputs[0], spare[:-1] if bias else spare)
+        if bias and outputs[1] is not None:
+            calls += add_rows(_rows(b), outputs[1][None, :], pieces[-1])
         if epilogue is not None:
             rest = None if workspace is None else workspace[own:]
             arrays = [outputs[0], *inputs[2:]]

@@ -10,8 +10,9 @@ import numpy as np
 
 from cortex_compute.numpy_backend.backend import kernel, offers
 from cortex_compute.numpy_backend.elementwise import sequence
-from cortex_compute.numpy_backend.memory import aligned, carve
+from cortex_compute.numpy_backend.memory import carve, scratch_size
 from cortex_compute.numpy_backend.pointwise import bind, workspace_size
+from cortex_compute.numpy_backend.reduce import add_rows, sums_of_rows
 from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_compute.types import TensorType, contiguous_strides
@@ -31,11 +32,14 @@ def blas_reads(t: TensorType, strides: tuple[int, ...] | None) -> bool:
 @offers(Gemm)
 def gemm(p: Gemm, operands: Sequence[Operand]) -> Offer | Refusal:
     types = [o.type for o in operands]
-    product, (result,) = p.product(*types[:2]), p.infer(*types)
+    product, result = p.product(*types[:2]), p.infer(*types)[0]
     if product.dtype is not result.dtype:
         return Refusal("numpy's epilogue keeps the data type of the product")
     copied = [i for i in (0, 1) if not blas_reads(types[i], operands[i].layout.strides)]
-    copies = sum(aligned(types[i].nbytes) for i in copied)
+    pieces = [types[i] for i in copied]
+    if p.sums:
+        pieces.append(sums_of_rows(types[1]))
+    copies = scratch_size(pieces)
     scratch = 0
     if p.epilogue is not None:
         scratch = workspace_size(p.epilogue, p.literals, [product, *types[2:]])
@@ -43,10 +47,15 @@ def gemm(p: Gemm, operands: Sequence[Operand]) -> Offer | Refusal:
     def bound(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Callable[[], None]:
         calls: list[Callable[[], Any]] = []
         matrices = list(inputs[:2])
-        for i, memory in zip(copied, carve(workspace, [types[i] for i in copied])):
+        spare = carve(workspace, pieces)
+        for i, memory in zip(copied, spare):
             calls.append(partial(np.copyto, memory, matrices[i]))
             matrices[i] = memory
         a, b, out = matrices[0], matrices[1], outputs[0]
+        if p.sums and outputs[1] is not None:
+            calls += add_rows(b, outputs[1][None, :], spare[-1])
+        if out is None:
+            return sequence(calls)
         if b.ndim == 2 and a.ndim > 2 and not p.transpose_a and a.flags.c_contiguous:
             a, flat = a.reshape(-1, a.shape[-1]), out.reshape(-1, out.shape[-1])
         else:

@@ -133,10 +133,16 @@ def _product_with_ones(
     y = out.reshape([out.shape[i] for i in long if i not in axes])
     if long[-1] in axes:
         return [partial(np.matmul, x, _ones(n, x.dtype), y)]
-    return _add_rows(x, y[..., None, :], scratch)
+    return add_rows(x, y[..., None, :], scratch)
 
 
-def _add_rows(x: np.ndarray, y: np.ndarray, scratch: np.ndarray) -> list[Call]:
+def sums_of_rows(x: TensorType) -> TensorType:
+    """The type of the scratch that `add_rows` takes for (rows, columns)."""
+    rows, columns = x.shape
+    return TensorType((-(-rows // ROWS) * columns if rows > ROWS else 0,), x.dtype)
+
+
+def add_rows(x: np.ndarray, y: np.ndarray, scratch: np.ndarray) -> list[Call]:
     """The sum over axis -2 of ``x`` (..., rows, columns) into ``y`` (..., 1, columns), in groups."""
     *batch, n, columns = x.shape
     ones = _ones(min(n, ROWS), x.dtype)[None, :]

@@ -109,11 +109,13 @@ class ConvInputGrad(Convolution):
 class ConvKernelGrad(Convolution):
     """dw[k, c, o] = sum over n, i of x[n, i stride + k dilation - before, c] g[n, i, o]
 
-    x (N, *S, C), g (N, *S', O) -> (*``kernel``, C/groups, O).
+    x (N, *S, C), g (N, *S', O) -> dw (*``kernel``, C/groups, O).  With ``bias`` also its gradient, db (O,):
+    the sum of g over all axes but the last.
     """
 
     operands = ("x", "g")
     kernel: tuple[int, ...]
+    bias: bool = False
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         self.expect_count(types, 2)
@@ -125,7 +127,8 @@ class ConvKernelGrad(Convolution):
         y = self.product(x, w)
         self.expect(g.shape == y.shape, "g has shape {}; x {} and w {} give {}",
                     g.shape, x.shape, w.shape, y.shape)  # fmt: skip
-        return (w,)
+        return (w, TensorType(g.shape[-1:], g.dtype)) if self.bias else (w,)
 
     def flops(self, *types: TensorType) -> int:
-        return 2 * self.multiplications(self.infer(*types)[0], types[1])
+        added = types[1].size if self.bias else 0
+        return 2 * self.multiplications(self.infer(*types)[0], types[1]) + added

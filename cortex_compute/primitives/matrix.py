@@ -15,6 +15,9 @@ class Gemm(Primitive):
 
     A transposed operand lies (k, m), (n, k).  The leading axes broadcast.  The epilogue is pointwise code
     whose operand 0 is the product; its further operands follow B and broadcast to C's shape.
+
+    With ``sums`` there is a second output, the sums of B's columns: (n,).  It is the gradient of a dense
+    layer's bias, beside that of its weights.  A and B then have two axes, and there is no epilogue.
     """
 
     operands = ("a", "b")
@@ -22,6 +25,7 @@ class Gemm(Primitive):
     transpose_b: bool = False
     epilogue: Code | None = None
     literals: tuple[Literal, ...] = ()
+    sums: bool = False
 
     def product(self, a: TensorType, b: TensorType) -> TensorType:
         """The type of A B."""
@@ -36,12 +40,19 @@ class Gemm(Primitive):
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         product = self.product(*types[:2])
-        return (with_epilogue(self, product, types[2:], self.epilogue, self.literals),)
+        result = with_epilogue(self, product, types[2:], self.epilogue, self.literals)
+        if not self.sums:
+            return (result,)
+        plain = types[0].rank == types[1].rank == 2 and not self.transpose_b and self.epilogue is None
+        self.expect(plain, "sums are of a plain b with two axes, without epilogue; got a {}, b {}",
+                    types[0].shape, types[1].shape)  # fmt: skip
+        return result, TensorType(types[1].shape[1:], result.dtype)
 
     def flops(self, *types: TensorType) -> int:
         k = self._matrix(types[0], self.transpose_a)[1]
         after = len(self.epilogue.instructions) if self.epilogue else 0
-        return self.product(*types[:2]).size * (2 * k + after)
+        added = types[1].size if self.sums else 0
+        return self.product(*types[:2]).size * (2 * k + after) + added
 
     @staticmethod
     def _matrix(t: TensorType, transposed: bool) -> tuple[int, int]:

@@ -117,4 +117,5 @@ def _conv_kernel_grad(node: Node, d: Any) -> Any:
     """<d, dw(x, g)> = <x * d, g>:  the gradient of x is ConvInputGrad(g, d),  of g x * d"""
     p, (x, g) = node.primitive, node.inputs
     assert isinstance(p, ConvKernelGrad)
+    assert not p.bias, "the bias' gradient is fused after differentiation"
     return lambda: _input_gradient(p, x, g, d), lambda: apply(Conv(*_shared(p)), x, d)

@@ -38,6 +38,7 @@ def _gemm(node: Node, g: Any) -> Any:
     """C = A B:  dA = g Bᵀ,  dB = Aᵀ g, each summed over the leading axes along which it was repeated."""
     p, (a, b) = node.primitive, node.inputs
     assert isinstance(p, Gemm)
+    assert not p.sums, "sums are fused after differentiation"
 
     def by_a() -> Any:
         if p.transpose_a:

@@ -72,6 +72,9 @@ def test_gradients_by_hand() -> None:
     assert dx.ravel().tolist() == [50, 100, 70, 140]
     dw = compute(ConvKernelGrad(*fields, kernel=(2,)), x, g)
     assert dw.ravel().tolist() == [5 * 1 + 7 * 3, 5 * 2 + 7 * 4]
+    dw, db = compute(ConvKernelGrad(*fields, kernel=(2,), bias=True), x, g)
+    assert dw.ravel().tolist() == [5 * 1 + 7 * 3, 5 * 2 + 7 * 4]
+    assert db.tolist() == [5 + 7]
 
 
 def test_what_no_window_sees_has_no_gradient() -> None:

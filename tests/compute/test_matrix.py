@@ -26,6 +26,12 @@ def test_values_by_hand() -> None:
     np.testing.assert_array_equal(compute(Gemm(True, True), np.ascontiguousarray(A.T), B.T.copy()), AB)
 
 
+def test_sums_beside_the_product() -> None:
+    product, sums = compute(Gemm(sums=True), A, B)
+    np.testing.assert_array_equal(product, AB)
+    np.testing.assert_array_equal(sums, [2, 3])
+
+
 def test_strided_operands() -> None:
     wide = np.zeros((4, 9), np.float32)
     wide[::2, ::3] = A
@@ -100,6 +106,8 @@ def test_a_call_allocates_next_to_nothing() -> None:
             [TensorType((2, 3)), TensorType((3, 4)), TensorType((5, 2, 4))],
             r"enlarge \(2, 4\) to \(5, 2, 4\)",
         ),
+        (Gemm(sums=True), [TensorType((5, 2, 3)), TensorType((3, 4))], "sums are of a plain b with two axes"),
+        (Gemm(False, True, sums=True), [TensorType((2, 3)), TensorType((4, 3))], "sums are of a plain b"),
     ],
 )
 def test_shapes_that_do_not_fit(p: Gemm, types: list[TensorType], message: str) -> None:
@@ -116,5 +124,6 @@ def test_dtypes_that_do_not_fit() -> None:
 
 def test_flops() -> None:
     assert Gemm().flops(TensorType((2, 3)), TensorType((3, 4))) == 2 * 2 * 3 * 4
+    assert Gemm(sums=True).flops(TensorType((2, 3)), TensorType((3, 4))) == 2 * 2 * 3 * 4 + 12
     bias = fused(lambda c, b: c + b, 2)
     assert bias.flops(TensorType((5, 2, 3)), TensorType((3, 4)), TensorType((4,))) == 5 * 8 * (6 + 1)

@@ -68,9 +68,10 @@ def conv_input_grad(p: ConvInputGrad, g: np.ndarray, w: np.ndarray) -> tuple[Any
 @reference(ConvKernelGrad)
 def conv_kernel_grad(p: ConvKernelGrad, x: np.ndarray, g: np.ndarray) -> tuple[Any, ...]:
     dw = np.zeros((*p.kernel, x.shape[-1] // p.groups, g.shape[-1]))
+    db = (g.sum(tuple(range(g.ndim - 1))),) if p.bias else ()
     for at, tap, to in _meetings(p, x.shape, p.kernel, g.shape):
         _grouped(p, dw[tap])[...] += np.einsum("ngc,ngo->cgo", _grouped(p, x[at]), _grouped(p, g[to]))
-    return (dw,)
+    return dw, *db
 
 
 FIELDS = ("stride", "padding", "dilation", "groups")
@@ -117,6 +118,7 @@ def _all_three(name: str, x: tuple[int, ...], w: tuple[int, ...], fields: dict[s
     yield Case(name, p, normal(x, w))
     yield Case(name, ConvInputGrad(**fields, shape=x), normal(y.shape, w))
     yield Case(name, ConvKernelGrad(**fields, kernel=w[:-2]), normal(x, y.shape))
+    yield Case(f"{name}, bias", ConvKernelGrad(**fields, kernel=w[:-2], bias=True), normal(x, y.shape))
 
 
 @cases(Conv, ConvInputGrad, ConvKernelGrad)

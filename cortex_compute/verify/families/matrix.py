@@ -25,12 +25,14 @@ def with_epilogue(p: Any, product: Pair, extra: Sequence[np.ndarray]) -> Pair:
 
 @reference(Gemm)
 def gemm(p: Gemm, *operands: np.ndarray) -> tuple[Any, ...]:
-    return (_gemm(p, *operands)[0],)
+    product = _gemm(p, *operands)[0]
+    return (product, operands[1].sum(0)) if p.sums else (product,)
 
 
 @magnitude(Gemm)
 def gemm_size(p: Gemm, *operands: np.ndarray) -> tuple[Any, ...]:
-    return (_gemm(p, *operands)[1],)
+    size = _gemm(p, *operands)[1]
+    return (size, np.abs(operands[1]).sum(0)) if p.sums else (size,)
 
 
 def _gemm(p: Gemm, a: np.ndarray, b: np.ndarray, *extra: np.ndarray) -> Pair:
@@ -73,6 +75,18 @@ def products() -> Iterator[Case]:
         yield Case(f"{name} spread", p, _spread(a, b))
     yield Case("larger", Gemm(), normal((130, 70), (70, 90)))
     yield Case("deep", Gemm(True, False), normal((5000, 3), (5000, 4)))
+
+
+@cases(Gemm)
+def sums() -> Iterator[Case]:
+    for turn_a in (True, False):
+        p, name = Gemm(turn_a, sums=True), f"sums beside {'AT' if turn_a else 'A'} B"
+        for m, k, n in ((3, 4, 5), (1, 4, 5), (3, 1, 5), (3, 4, 1), (0, 4, 5), (3, 0, 5), (3, 4, 0)):
+            yield Case(f"{name} {m}x{k}x{n}", p, normal(_shape(m, k, turn_a), (k, n)))
+        a = _shape(6, 4, turn_a)
+        yield Case(f"{name} lying turned", p, transposed(a[::-1], (5, 4)))
+        yield Case(f"{name} of columns", p, _every_second(a, (4, 5)))
+    yield Case("sums beside a deep product", Gemm(True, sums=True), normal((5000, 3), (5000, 4)))
 
 
 @cases(Gemm)
