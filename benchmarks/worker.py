@@ -31,7 +31,7 @@ def batch_of(workload: Workload) -> tuple[np.ndarray, np.ndarray]:
 
 def cortex_step(workload: Workload, path: Path, threads: int) -> Callable[[], float]:
     """A step of the compiled program, which reads its batch from an array as the others do."""
-    from cortex_compute.backends import set_threads
+    from cortex_compute.threads import set_threads
     from cortex_core.compiled import compile
 
     set_threads(threads)

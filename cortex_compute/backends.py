@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from cortex_compute.errors import BackendError
 from cortex_compute.protocol import Backend
+from cortex_compute.threads import threads
 
 GROUP = "cortex.backends"
 BUILT_IN = {
@@ -32,7 +33,9 @@ class Row(NamedTuple):
 
 
 def get(name: str = "auto") -> Backend:
-    """The backend of this name; ``auto`` is the fastest that is present.  Each is made once.
+    """The backend of this name; ``auto`` is the fastest that is present.
+
+    Each is made once, and anew for another number of threads.
 
     A `BackendError` says why a backend cannot be had, and which ones can.
     """
@@ -42,7 +45,7 @@ def get(name: str = "auto") -> Backend:
     if place is None:
         raise BackendError(f"unknown backend {name!r}; known are {', '.join(_known())}, and auto")
     try:
-        return _create(place)
+        return _create(place, threads())
     except Exception as error:  # a missing library, an unfit driver: whatever it is, the backend is absent
         usable = [row.name for row in available() if row.present]
         raise BackendError(f"backend {name}: {error}; usable here: {', '.join(usable) or 'none'}") from error
@@ -53,15 +56,6 @@ def available() -> list[Row]:
     return [_row(name) for name in _known()]
 
 
-def set_threads(n: int) -> None:
-    """Limits the threads of the mathematical libraries to ``n``, for the rest of the process."""
-    if n < 1:
-        raise BackendError(f"threads: {n} is too few; give 1 or more")
-    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
-
-    threadpool_limits(n)
-
-
 def _known() -> dict[str, str]:
     """Name -> ``module:function``: what is installed, and what is built in."""
     from importlib.metadata import entry_points
@@ -70,15 +64,16 @@ def _known() -> dict[str, str]:
 
 
 @cache
-def _create(place: str) -> Backend:
+def _create(place: str, threads: int) -> Backend:
     module, _, function = place.partition(":")
     create: Callable[[], Backend] = getattr(import_module(module), function)
     return create()
 
 
+@cache
 def _present(name: str) -> bool:
     try:
-        _create(BUILT_IN[name])
+        _create(BUILT_IN[name], threads())
     except Exception:  # see get
         return False
     return True
@@ -86,7 +81,7 @@ def _present(name: str) -> bool:
 
 def _row(name: str) -> Row:
     try:
-        backend = _create(_known()[name])
+        backend = _create(_known()[name], threads())
         return Row(name, True, backend.describe())
     except Exception as error:  # see get
         return Row(name, False, {}, f"{type(error).__name__}: {error}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.protocol import Backend, Device, Offer, Operand, Refusal
@@ -25,6 +25,14 @@ class Composed:
 
     def offer(self, primitive: Primitive, operands: Sequence[Operand]) -> Offer | Refusal:
         return self._cached(primitive, tuple(operands))
+
+    def single(self) -> Composed:
+        return self._single
+
+    @cached_property
+    def _single(self) -> Composed:
+        parts = [part.single() for part in self.parts]
+        return self if all(a is b for a, b in zip(parts, self.parts)) else Composed(*parts)
 
     def _offer(self, primitive: Primitive, operands: tuple[Operand, ...]) -> Offer | Refusal:
         answers = [part.offer(primitive, operands) for part in self.parts]

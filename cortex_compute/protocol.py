@@ -142,5 +142,8 @@ class Backend(Protocol):
     def offer(self, primitive: Primitive, operands: Sequence[Operand]) -> Offer | Refusal:
         """Whether and how the backend would run the primitive.  Cheap, pure and cached."""
 
+    def single(self) -> Backend:
+        """The backend on one thread, for work too small to share out; itself, where it makes no difference."""
+
     def describe(self) -> dict[str, str]:
         """Facts for ``cortex backends``: library versions, instruction set, cores."""

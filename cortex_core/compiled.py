@@ -60,11 +60,17 @@ class Compiled:
 
     def plan(self, types: Mapping[str, TensorType]) -> tuple[Plan, Step | None]:
         """The plan for these types of inputs and targets; takes no memory."""
+        backend = self._backend_for(types)
         if self.purpose == "predict":
             graph = predict_graph(self.network, types, self.raw)
-            return compile_graph(graph, self.backend, self.options), None
+            return compile_graph(graph, backend, self.options), None
         step = (train_step if self.purpose == "train" else evaluate_step)(self.network, types)
-        return compile_graph(step.graph, self.backend, self.options), step
+        return compile_graph(step.graph, backend, self.options), step
+
+    def _backend_for(self, types: Mapping[str, TensorType]) -> Backend:
+        """The backend; on one thread to predict one example: a busy core would make the others wait."""
+        one = self.purpose == "predict" and _batch(types) == 1
+        return self.backend.single() if one else self.backend
 
     def entry(self, types: Mapping[str, TensorType]) -> Entry:
         """The program for these types, compiled where it is new."""
@@ -73,10 +79,10 @@ class Compiled:
             found = self._entries.get(k)
             if found is None:
                 plan, step = self.plan(types)
-                program = Program(plan, self.backend, self.network.store, self.worker, self.options)
-                batch = next(iter(types.values())).shape[0]
+                backend = self._backend_for(types)
+                program = Program(plan, backend, self.network.store, self.worker, self.options)
                 scalars = tuple(self._scalars(program, step))
-                found = self._entries[k] = Entry(program, step, batch, scalars)
+                found = self._entries[k] = Entry(program, step, _batch(types), scalars)
                 if len(self._entries) > KEPT:
                     self._entries.popitem(last=False)
             self._entries.move_to_end(k)
@@ -167,6 +173,10 @@ class Compiled:
             labels = arrays[node.target]
             if labels.dtype.kind in "iu" and labels.size:
                 check_labels(labels, self.network.types[node.of].shape[-1], node, node.target)
+
+
+def _batch(types: Mapping[str, TensorType]) -> int:
+    return next(iter(types.values())).shape[0]
 
 
 def check_input(x: Any, array: np.ndarray) -> None:

@@ -21,8 +21,9 @@ def predict(network: Network, x: Any, batch_size: int, raw: bool = False, backen
     if len(set(lengths.values())) != 1:
         raise DataError(f"the inputs differ in length: {lengths}")
     count = next(iter(lengths.values()))
+    engine = get(backend)
     compiled = network._programs.setdefault(
-        ("predict", backend, raw), Compiled(network, get(backend), "predict", raw)
+        ("predict", engine, raw), Compiled(network, engine, "predict", raw)
     )
     size = max(1, min(batch_size, count))
     pieces: list[dict[str, np.ndarray]] = []

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cortex_compute.numpy_backend.memory import HostBuffer
-from cortex_compute.numpy_backend.streams import InlineStream, WorkerStream
+from cortex_compute.numpy_backend.streams import InlineStream, Settings, WorkerStream, settings
 from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.protocol import ROW_MAJOR, Launch, Layout, Offer, Operand, Refusal
 
@@ -56,9 +56,12 @@ def kernel(bind: Bind, **facts: Any) -> Offer:
 
 
 class HostDevice:
-    """The memory and the cores of this machine."""
+    """The memory and the cores of this machine.  Kernels run within ``settings`` of their thread."""
 
     name = "cpu"
+
+    def __init__(self, settings: Settings = settings) -> None:
+        self._settings = settings
 
     def memory(self) -> tuple[int, int]:
         page = os.sysconf("SC_PAGE_SIZE") if hasattr(os, "sysconf") else 0
@@ -70,7 +73,7 @@ class HostDevice:
         return HostBuffer(nbytes)
 
     def stream(self, worker: bool = False) -> InlineStream | WorkerStream:
-        return WorkerStream() if worker else InlineStream()
+        return (WorkerStream if worker else InlineStream)(self._settings)
 
 
 class NumpyBackend:
@@ -89,6 +92,9 @@ class NumpyBackend:
 
     def offer(self, primitive: Primitive, operands: Sequence[Operand]) -> Offer | Refusal:
         return self._cached(primitive, tuple(operands))
+
+    def single(self) -> NumpyBackend:
+        return self  # BLAS itself decides what is worth sharing out
 
     @staticmethod
     def _offer(primitive: Primitive, operands: tuple[Operand, ...]) -> Offer | Refusal:

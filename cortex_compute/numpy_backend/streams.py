@@ -8,9 +8,14 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
+
+from cortex_compute.protocol import Event
+from cortex_compute.threads import THREADS
+
+Settings = Callable[[], AbstractContextManager[None]]
 
 BUFFER = 256  # elements; NumPy takes buffers of this size for each operand whose axes it cannot join
 
@@ -26,12 +31,22 @@ def quiet() -> Iterator[None]:
             np.setbufsize(before)
 
 
+def settings() -> AbstractContextManager[None]:
+    """What NumPy's kernels need of the thread that they run in: quiet, and all threads for BLAS."""
+    return _with_blas() if THREADS.openmp else quiet()
+
+
+@contextmanager
+def _with_blas() -> Iterator[None]:
+    with THREADS.blas(), quiet():
+        yield
+
+
 class InlineStream:
     """Runs each launch before it returns."""
 
-    def active(self) -> AbstractContextManager[None]:
-        """A context for launches: they run in this thread, with its settings."""
-        return quiet()
+    def __init__(self, settings: Settings = settings) -> None:
+        self.active = settings  # a context for launches, which run in this thread
 
     def launch(self, call: Callable[[], None]) -> None:
         call()
@@ -42,7 +57,7 @@ class InlineStream:
     def record(self) -> DoneEvent:
         return DoneEvent()
 
-    def wait(self, event: DoneEvent | ThreadEvent) -> None:
+    def wait(self, event: Event) -> None:
         event.synchronize()
 
     def synchronize(self) -> None:
@@ -76,27 +91,24 @@ class WorkerStream:
     After an error in one no more are run until synchronize(), which raises it; so do the events after it.
     """
 
-    def active(self) -> AbstractContextManager[None]:
-        """A context for launches; the worker has its own settings."""
-        return nullcontext()
-
-    def __init__(self) -> None:
+    def __init__(self, settings: Settings = settings) -> None:
+        self.active = settings  # where kernels are built; the worker enters it for each launch
         self._queue: queue.SimpleQueue[Callable[[], None] | ThreadEvent | None] = queue.SimpleQueue()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="cortex-stream", daemon=True)
         self._thread.start()
 
     def _work(self) -> None:
-        with quiet():
-            while (call := self._queue.get()) is not None:
-                if isinstance(call, ThreadEvent):
-                    call.error = self._error
-                    call.set()
-                elif self._error is None:
-                    try:
+        while (call := self._queue.get()) is not None:
+            if isinstance(call, ThreadEvent):
+                call.error = self._error
+                call.set()
+            elif self._error is None:
+                try:
+                    with self.active():
                         call()
-                    except BaseException as error:  # handed to whoever synchronizes
-                        self._error = error
+                except BaseException as error:  # handed to whoever synchronizes
+                    self._error = error
 
     def launch(self, call: Callable[[], None]) -> None:
         self._queue.put(call)
@@ -109,7 +121,7 @@ class WorkerStream:
         self._queue.put(event)
         return event
 
-    def wait(self, event: DoneEvent | ThreadEvent) -> None:
+    def wait(self, event: Event) -> None:
         self._queue.put(event.synchronize)
 
     def synchronize(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -12,6 +12,7 @@ from cortex_compute.onednn_backend.constants import DTYPES
 from cortex_compute.onednn_backend.descriptors import Unimplemented
 from cortex_compute.onednn_backend.epilogue import Untranslatable
 from cortex_compute.onednn_backend.library import load
+from cortex_compute.onednn_backend.team import Team
 from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_compute.types import bfloat16, float32
@@ -38,13 +39,17 @@ def offers(*primitives: type[P]) -> Callable[[OfferFunction], OfferFunction]:
 
 
 class OneDnnBackend:
-    """Runs in float32 and bfloat16 what oneDNN has fast kernels for; the rest it refuses."""
+    """Runs in float32 and bfloat16 what oneDNN has fast kernels for; the rest it refuses.
+
+    Its kernels are made for ``threads`` threads and run on them.
+    """
 
     name = "onednn"
 
-    def __init__(self) -> None:
+    def __init__(self, threads: int) -> None:
         self.library = load()
-        self._devices = (HostDevice(),)
+        self._team = Team(self.library, threads)
+        self._devices = (HostDevice(self._team.settings),)
         for family in FAMILIES:
             import_module(f"cortex_compute.onednn_backend.{family}")
         self._cached = lru_cache(maxsize=4096)(self._offer)
@@ -55,8 +60,14 @@ class OneDnnBackend:
     def offer(self, primitive: Primitive, operands: Sequence[Operand]) -> Offer | Refusal:
         return self._cached(primitive, tuple(operands))
 
-    @staticmethod
-    def _offer(primitive: Primitive, operands: tuple[Operand, ...]) -> Offer | Refusal:
+    def single(self) -> OneDnnBackend:
+        return self._single
+
+    @cached_property
+    def _single(self) -> OneDnnBackend:
+        return self if self._team.size == 1 else OneDnnBackend(threads=1)
+
+    def _offer(self, primitive: Primitive, operands: tuple[Operand, ...]) -> Offer | Refusal:
         answer = OFFERS.get(type(primitive))
         if answer is None:
             return Refusal(f"oneDNN has no kernel for {primitive.name}")
@@ -64,19 +75,22 @@ class OneDnnBackend:
         if types and types[0].dtype not in (float32, bfloat16):
             return Refusal(f"oneDNN computes in float32 and bfloat16, not in {types[0].dtype}")
         if any(t.dtype not in DTYPES for t in types):
-            return Refusal(f"oneDNN reads no {', '.join(t.dtype.name for t in types if t.dtype not in DTYPES)}")
+            return Refusal(
+                f"oneDNN reads no {', '.join(t.dtype.name for t in types if t.dtype not in DTYPES)}"
+            )
         if any(0 in t.shape for t in types):
             return Refusal("oneDNN wants at least one element")
+        self._team.gather()  # the descriptions that an offer makes are for so many threads
         try:
             return answer(primitive, operands)
         except (Unimplemented, Untranslatable) as refusal:
             return Refusal(str(refusal))
 
     def describe(self) -> dict[str, str]:
-        version = self.library.version
-        isa = self.library.c.dnnl_get_effective_cpu_isa()
+        version, isa = self.library.version, self.library.instructions
         return {
             "version": f"{version.major}.{version.minor}.{version.patch}",
             "instructions": ISA.get(isa, hex(isa)),
+            "threads": str(self._team.size),
             "library": self.library.path,
         }

@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from ctypes import byref, c_char_p, c_int64
 from functools import lru_cache
+from threading import Lock
 from typing import Any, NamedTuple
 
 from cortex_compute.errors import BackendError
@@ -56,9 +57,7 @@ def strided(shape: Sizes, strides: Sizes, dtype: DType = float32) -> MemoryDesc:
 def chosen(shape: Sizes, dtype: DType = float32) -> MemoryDesc:
     """An operand whose layout the implementation may choose."""
     handle = Desc()
-    load().call(
-        "memory_desc_create_with_tag", byref(handle), len(shape), dims(shape), c.DTYPES[dtype], c.ANY
-    )
+    load().call("memory_desc_create_with_tag", byref(handle), len(shape), dims(shape), c.DTYPES[dtype], c.ANY)
     return MemoryDesc(handle, f"{dtype}{list(shape)}")
 
 
@@ -90,6 +89,7 @@ class PrimitiveDesc:
         self.operands = [a for a in arguments if isinstance(a, MemoryDesc)]
         self._kept = arguments
         self.handle, self.primitive = Handle(), Handle()
+        self._threads, self._lock = self.library.threads, Lock()
         attributes = self._attributes(post_ops)
         create = getattr(self.library.c, f"dnnl_{name}_primitive_desc_create")
         try:
@@ -120,18 +120,24 @@ class PrimitiveDesc:
         call = self.library.call
         attributes, chain = Handle(), Handle()
         call("primitive_attr_create", byref(attributes))
-        call("primitive_attr_set_scratchpad_mode", attributes, 1)
-        call("post_ops_create", byref(chain))
-        for op in post_ops:
-            if op.kind == "eltwise":
-                call("post_ops_append_eltwise", chain, op.algorithm, op.alpha, op.beta)
-            elif op.kind == "prelu":
-                call("post_ops_append_prelu", chain, op.algorithm)
-            else:
-                assert op.operand is not None
-                call("post_ops_append_binary", chain, op.algorithm, op.operand.handle)
-        call("primitive_attr_set_post_ops", attributes, chain)
-        call("post_ops_destroy", chain)
+        try:
+            call("primitive_attr_set_scratchpad_mode", attributes, 1)
+            call("post_ops_create", byref(chain))
+            for op in post_ops:
+                if op.kind == "eltwise":
+                    call("post_ops_append_eltwise", chain, op.algorithm, op.alpha, op.beta)
+                elif op.kind == "prelu":
+                    call("post_ops_append_prelu", chain, op.algorithm)
+                else:
+                    assert op.operand is not None
+                    call("post_ops_append_binary", chain, op.algorithm, op.operand.handle)
+            call("primitive_attr_set_post_ops", attributes, chain)
+        except BackendError:
+            self.library.c.dnnl_primitive_attr_destroy(attributes)
+            raise
+        finally:
+            if chain:
+                self.library.c.dnnl_post_ops_destroy(chain)
         return attributes
 
     def __del__(self) -> None:
@@ -155,11 +161,15 @@ class PrimitiveDesc:
         return (text.value or b"").decode()
 
     def create(self) -> Handle:
-        """The primitive, made (and its code generated) at the first call."""
-        if not self.primitive:
-            status = self.library.c.dnnl_primitive_create(byref(self.primitive), self.handle)
-            if status:
-                raise BackendError(self._told(STATUS.get(status, "unknown error"), status))
+        """The primitive, made (and its code generated) at the first call, for as many threads as it was
+        described for.
+        """
+        with self._lock:
+            if not self.primitive:
+                self.library.set_threads(self._threads)
+                status = self.library.c.dnnl_primitive_create(byref(self.primitive), self.handle)
+                if status:
+                    raise BackendError(self._told(STATUS.get(status, "unknown error"), status))
         return self.primitive
 
 

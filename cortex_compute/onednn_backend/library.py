@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import ctypes
 import os
+import platform
 from collections.abc import Iterator
 from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_int64, c_size_t, c_uint, c_void_p
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 from cortex_compute.errors import BackendError
 
+SEQUENTIAL, OPENMP = 1, 2  # how oneDNN was built to use threads
 VARIABLE = "CORTEX_ONEDNN_LIBRARY"
 DISTRIBUTION = "onednn-cpu-gomp"
 SYSTEM = "libdnnl.so.3"
@@ -29,7 +31,9 @@ STATUS = {
     6: "something else is required",
 }
 
-Desc, Handle, Dims = c_void_p, c_void_p, POINTER(c_int64)
+Desc: TypeAlias = c_void_p
+Handle: TypeAlias = c_void_p
+Dims = POINTER(c_int64)
 PROTOTYPES: dict[str, list[Any]] = {
     "engine_create": [POINTER(Handle), c_int, c_size_t],
     "stream_create": [POINTER(Handle), Handle, c_uint],
@@ -90,7 +94,11 @@ class Version(ctypes.Structure):
 
 
 class Library:
-    """A loaded libdnnl with its engine and stream.  `call` turns a status into an error that names the function."""
+    """A loaded libdnnl with its engine and stream.
+
+    `call` turns a status into an error that names the function.  The stream has no state of its own (work on
+    a CPU is done when a call returns), so all threads share it.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -110,6 +118,8 @@ class Library:
         if not OLDEST <= found < (4, 0):
             told = f"{self.path} is oneDNN {found[0]}.{found[1]}"
             raise BackendError(f"{told}; needs {OLDEST[0]}.{OLDEST[1]} or a later 3.x")
+        if self.version.cpu_runtime not in (SEQUENTIAL, OPENMP):
+            raise BackendError(f"{self.path} was built for other threads than OpenMP's")
         for name, arguments in PROTOTYPES.items():
             getattr(self.c, f"dnnl_{name}").argtypes = arguments
         for name, arguments in PRIMITIVES.items():
@@ -123,6 +133,23 @@ class Library:
         self.c.dnnl_memory_desc_get_size.argtypes = [Desc]
         self.c.dnnl_memory_desc_get_size.restype = c_size_t
         self.c.dnnl_get_effective_cpu_isa.restype = c_uint
+        self.instructions: int = self.c.dnnl_get_effective_cpu_isa()
+        if not self.instructions and platform.machine() in ("x86_64", "AMD64"):
+            raise BackendError("oneDNN's kernels need a CPU with SSE4.1, and this one has not even that")
+        self.openmp = self.version.cpu_runtime == OPENMP
+        if self.openmp:  # found in what the library itself has loaded
+            self.c.omp_set_num_threads.argtypes = [c_int]
+            self.c.omp_set_num_threads.restype = None
+
+    @property
+    def threads(self) -> int:
+        """How many threads the kernels that this thread makes and runs use."""
+        return self.c.omp_get_max_threads() if self.openmp else 1
+
+    def set_threads(self, n: int) -> None:
+        """Sets `threads`, for the calling thread."""
+        if self.openmp:
+            self.c.omp_set_num_threads(n)
 
     def call(self, name: str, *arguments: Any) -> None:
         """Calls ``dnnl_NAME``; a status other than success is a `BackendError`."""

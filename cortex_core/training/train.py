@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from cortex_compute.backends import get, set_threads
+from cortex_compute.backends import get
 from cortex_compute.errors import CheckpointError, SpecError
+from cortex_compute.threads import set_threads
 from cortex_core.network import Network, with_train
 from cortex_core.network import network as make_network
 from cortex_core.schedules import ReduceOnPlateau
