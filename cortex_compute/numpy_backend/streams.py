@@ -9,6 +9,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -18,17 +19,23 @@ from cortex_compute.threads import THREADS
 Settings = Callable[[], AbstractContextManager[None]]
 
 BUFFER = 256  # elements; NumPy takes buffers of this size for each operand whose axes it cannot join
+KEEPS_BUFSIZE = not np.__version__.startswith("1.")  # whether errstate puts it back on its own
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
+class quiet(np.errstate):
     """NumPy says nothing of infinities and NaN, and allocates next to nothing."""
-    with np.errstate(all="ignore"):
-        before = np.setbufsize(BUFFER)
-        try:
-            yield
-        finally:
-            np.setbufsize(before)
+
+    def __init__(self) -> None:
+        super().__init__(all="ignore")
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self._before = np.setbufsize(BUFFER)
+
+    def __exit__(self, *error: Any) -> None:
+        if not KEEPS_BUFSIZE:
+            np.setbufsize(self._before)
+        super().__exit__(*error)
 
 
 def settings() -> AbstractContextManager[None]:

@@ -89,7 +89,7 @@ class PrimitiveDesc:
         self.operands = [a for a in arguments if isinstance(a, MemoryDesc)]
         self._kept = arguments
         self.handle, self.primitive = Handle(), Handle()
-        self._threads, self._lock = self.library.threads, Lock()
+        self._threads, self._lock = self.library.threads(), Lock()
         attributes = self._attributes(post_ops)
         create = getattr(self.library.c, f"dnnl_{name}_primitive_desc_create")
         try:

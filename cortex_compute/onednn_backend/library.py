@@ -8,7 +8,7 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ctypes import POINTER, byref, c_char_p, c_float, c_int, c_int64, c_size_t, c_uint, c_void_p
 from functools import cache
 from pathlib import Path
@@ -137,19 +137,16 @@ class Library:
         if not self.instructions and platform.machine() in ("x86_64", "AMD64"):
             raise BackendError("oneDNN's kernels need a CPU with SSE4.1, and this one has not even that")
         self.openmp = self.version.cpu_runtime == OPENMP
+        self._declare_openmp()
+
+    def _declare_openmp(self) -> None:
+        """How many threads the kernels use that this thread makes and runs: to ask, and to set."""
+        self.threads: Callable[[], int] = lambda: 1
+        self.set_threads: Callable[[int], None] = lambda n: None
         if self.openmp:  # found in what the library itself has loaded
+            self.threads, self.set_threads = self.c.omp_get_max_threads, self.c.omp_set_num_threads
             self.c.omp_set_num_threads.argtypes = [c_int]
             self.c.omp_set_num_threads.restype = None
-
-    @property
-    def threads(self) -> int:
-        """How many threads the kernels that this thread makes and runs use."""
-        return self.c.omp_get_max_threads() if self.openmp else 1
-
-    def set_threads(self, n: int) -> None:
-        """Sets `threads`, for the calling thread."""
-        if self.openmp:
-            self.c.omp_set_num_threads(n)
 
     def call(self, name: str, *arguments: Any) -> None:
         """Calls ``dnnl_NAME``; a status other than success is a `BackendError`."""

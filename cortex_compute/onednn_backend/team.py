@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager
+from functools import partial
 
 from cortex_compute.errors import BackendError
 from cortex_compute.numpy_backend.streams import quiet
@@ -33,20 +34,17 @@ class Team:
     """``size`` threads of one library."""
 
     def __init__(self, library: Library, size: int) -> None:
-        self.library, self.size = library, size if library.openmp else 1
+        self.size = size if library.openmp else 1
+        self.gather = partial(library.set_threads, self.size)  # tells OpenMP, for the calling thread
 
     def settings(self) -> AbstractContextManager[None]:
-        """Gathers the team for what this thread launches.  The context is the one that NumPy's share needs."""
+        """Gathers the team for what this thread launches.  The context is what NumPy's share needs."""
         if Fork.lost:
             raise BackendError(
-                "this process was forked after oneDNN had started threads, which do not live on in the child: "
+                "this process was forked after oneDNN had started threads, which are gone in the child: "
                 "start it with the method 'spawn', or before the first step"
             )
         if self.size > 1:
             Fork.had = True
         self.gather()
         return quiet()
-
-    def gather(self) -> None:
-        """Tells OpenMP how many threads this thread works with."""
-        self.library.set_threads(self.size)
