@@ -19,11 +19,17 @@ NUMPY = NumpyBackend()
 INLINE = InlineStream()
 
 
-def redone_unless(recipe: Recipe, fine: Check, primitive: Primitive, operands: Sequence[Operand]) -> Offer:
+def redone_unless(
+    recipe: Recipe,
+    fine: Check,
+    primitive: Primitive,
+    operands: Sequence[Operand],
+    afterwards: Callable[[Arrays], None] = lambda array: None,
+) -> None:
     """Adds a step that looks whether all is ``fine``, and if not runs NumPy's kernel, over the same memory.
 
-    ``fine`` gets the arrays when the kernel is bound.  NumPy's is bound when it is first needed.  Returns
-    its offer.
+    ``fine`` gets the arrays when the kernel is bound; NumPy's is bound when it is first needed.  What it
+    leaves is made oneDNN's by ``afterwards``.
     """
     offer = NUMPY.offer(primitive, operands)
     assert isinstance(offer, Offer)
@@ -36,19 +42,19 @@ def redone_unless(recipe: Recipe, fine: Check, primitive: Primitive, operands: S
         @cache
         def again() -> Launch:
             inputs = [array(In(k)) for k in range(len(operands))]
-            outputs = [_typed(array(Out(j)), t) for j, t in enumerate(results)]
+            outputs = [typed(array(Out(j)), t) for j, t in enumerate(results)]
             return offer.build().bind(inputs, outputs, workspace and array(workspace))
 
         def step() -> None:
             if not is_fine():
                 again()(INLINE)
+                afterwards(array)
 
         return step
 
     recipe.calls.append(HostCall(bind))
-    return offer
 
 
-def _typed(a: Any, t: TensorType) -> Any:
-    """What nobody wants is memory without a type."""
-    return a if t is OPAQUE else a.view(t.dtype.storage).reshape(t.shape)
+def typed(a: Any, t: TensorType) -> Any:
+    """A result as an array; one that nobody wants is memory without a type."""
+    return a if t == OPAQUE else a.view(t.dtype.storage).reshape(t.shape)

@@ -1,1 +1,225 @@
-"""To come."""
+"""Batch norm, alone and with ReLU, and layer norm.
+
+All of them see an array as its rows (rows, C), batch norm as a few images with a pixel for each row: so it is
+fastest, as an image has its price, and one alone is not divided well among threads.  Where C is no multiple
+of 4 oneDNN has no generated code for batch norm, and is slower than NumPy.
+
+oneDNN's ReLU makes NaN 0.  There is none where mean, variance, scale and shift are finite; where one is not,
+NumPy's kernel does the work again.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from cortex_compute.numpy_backend.memory import row_major
+from cortex_compute.onednn_backend import constants as c
+from cortex_compute.onednn_backend.backend import offers
+from cortex_compute.onednn_backend.descriptors import MemoryDesc, PrimitiveDesc, strided
+from cortex_compute.onednn_backend.fallback import Arrays, redone_unless, typed
+from cortex_compute.onednn_backend.recipe import In, Out, Recipe, Where, seconds
+from cortex_compute.primitives.base import OPAQUE, Primitive
+from cortex_compute.primitives.normalization import (
+    BatchNorm,
+    BatchNormGrad,
+    BatchNormRelu,
+    BatchNormReluGrad,
+    LayerNorm,
+    LayerNormGrad,
+)
+from cortex_compute.protocol import ROW_MAJOR, Layout, Offer, Operand, Refusal
+from cortex_compute.types import TensorType, float32
+
+IMAGES = 8  # at most
+AFFINE = c.USE_SCALE | c.USE_SHIFT
+MASK = Layout(key="onednn relu")  # a bit for each element of y: whether it is above 0
+CALLS = 0  # NumPy makes dozens of calls, and its cost counts none of them
+
+
+def _unfit(operands: Sequence[Operand]) -> str:
+    """Why operands are refused, if they are."""
+    if not all(row_major(o) for o in operands if o.type != OPAQUE):
+        return "oneDNN's normalization wants row-major operands"
+    return "" if operands[0].type.dtype is float32 else "normalization is only run in float32"
+
+
+def _cost(p: Primitive, operands: Sequence[Operand]) -> float:
+    types = [o.type for o in operands]
+    return seconds(p.flops(*types), p.nbytes(*types), CALLS)
+
+
+# Batch norm.
+
+
+class Channels:
+    """Forward and backward of a batch norm, and how x lies."""
+
+    def __init__(self, p: BatchNorm | BatchNormGrad, x: TensorType, flags: int = AFFINE) -> None:
+        rows, channels = math.prod(x.shape[:-1]), x.shape[-1]
+        images = math.gcd(rows, IMAGES)
+        pixels = rows // images
+        image = strided((images, channels, pixels, 1), (pixels * channels, 1, channels, channels))
+        self.image, self.vector = image, strided((channels,), (1,))
+        self.forward = PrimitiveDesc(
+            "batch_normalization_forward", c.FORWARD_TRAINING, image, image, p.epsilon, flags
+        )
+        self.backward = PrimitiveDesc(
+            "batch_normalization_backward", c.BACKWARD, image, image, image, p.epsilon, flags, self.forward
+        )
+
+    @property
+    def slow(self) -> bool:
+        return any(d.implementation.startswith("nspc") for d in (self.forward, self.backward))
+
+    def normalized(self) -> dict[int, tuple[Where, MemoryDesc]]:
+        """The arguments of the forward."""
+        image, vector = self.image, self.vector
+        return {
+            c.SRC: (In(0), image), c.SCALE: (In(1), vector), c.SHIFT: (In(2), vector),
+            c.DST: (Out(0), image), c.MEAN: (Out(1), vector), c.VARIANCE: (Out(2), vector),
+        }  # fmt: skip
+
+    def differentiated(self, g: int) -> dict[int, tuple[Where, MemoryDesc]]:
+        """The arguments of the backward, with g as operand ``g``."""
+        image, vector = self.image, self.vector
+        return {
+            c.SRC: (In(0), image), c.SCALE: (In(1), vector), c.MEAN: (In(2), vector),
+            c.VARIANCE: (In(3), vector), c.DIFF_DST: (In(g), image),
+            c.DIFF_SRC: (Out(0), image), c.DIFF_SCALE: (Out(1), vector), c.DIFF_SHIFT: (Out(2), vector),
+        }  # fmt: skip
+
+
+SLOW = Refusal("oneDNN's batch norm is slower than NumPy's for this number of channels")
+
+
+@offers(BatchNorm)
+def batch_norm(p: BatchNorm, operands: Sequence[Operand]) -> Offer | Refusal:
+    if reason := _unfit(operands):
+        return Refusal(reason)
+    norm, recipe = Channels(p, operands[0].type), Recipe()
+    if norm.slow:
+        return SLOW
+    recipe.call(norm.forward, norm.normalized())
+    return recipe.offer(_cost(p, operands), reuse=((0, 0),))
+
+
+@offers(BatchNormGrad)
+def batch_norm_grad(p: BatchNormGrad, operands: Sequence[Operand]) -> Offer | Refusal:
+    if reason := _unfit(operands):
+        return Refusal(reason)
+    norm, recipe = Channels(p, operands[0].type), Recipe()
+    if norm.slow:
+        return SLOW
+    recipe.call(norm.backward, norm.differentiated(4))
+    return recipe.offer(_cost(p, operands), reuse=((0, 0), (4, 0)))
+
+
+# Batch norm and ReLU.
+
+
+def _bits(norm: Channels, x: TensorType) -> bool:
+    """Whether the workspace is a bit for each element, in the order of memory."""
+    kept = norm.forward.desc("workspace")
+    return kept.nbytes == -(-x.size // 8) and kept == norm.backward.desc("workspace")
+
+
+def _finite(array: Arrays) -> Callable[[], bool]:
+    scale, shift = array(In(1)), array(In(2))
+    mean, variance = (array(Out(j)).view(scale.dtype) for j in (1, 2))
+
+    def finite() -> bool:
+        return math.isfinite(np.dot(scale, scale) + np.dot(shift, shift) + np.dot(mean, variance))
+
+    return finite
+
+
+@offers(BatchNormRelu)
+def batch_norm_relu(p: BatchNormRelu, operands: Sequence[Operand]) -> Offer | Refusal:
+    if reason := _unfit(operands):
+        return Refusal(reason)
+    x = operands[0].type
+    norm, recipe = Channels(p, x, AFFINE | c.FUSE_RELU), Recipe()
+    if norm.slow or not _bits(norm, x):
+        return SLOW
+    if not p.epsilon:
+        return Refusal("oneDNN's ReLU hides the NaN of a channel without variance")
+    kept = norm.forward.desc("workspace")
+
+    def mask(array: Arrays) -> None:
+        y = typed(array(Out(0)), x).reshape(-1)
+        array(Out(3))[...] = np.packbits(y > 0, bitorder="little")
+
+    recipe.call(norm.forward, {**norm.normalized(), c.WORKSPACE: (Out(3), kept)})
+    redone_unless(recipe, _finite, p, operands, mask)
+    layouts = (*(o.layout for o in operands), *[ROW_MAJOR] * 3, MASK)
+    return recipe.offer(_cost(p, operands), residual=kept.nbytes, layouts=layouts)
+
+
+@offers(BatchNormReluGrad)
+def batch_norm_relu_grad(p: BatchNormReluGrad, operands: Sequence[Operand]) -> Offer | Refusal:
+    if reason := _unfit(operands):
+        return Refusal(reason)
+    if operands[5].layout.key != MASK.key:
+        return Refusal("oneDNN's gradient needs the mask that its own forward keeps")
+    norm, recipe = Channels(p, operands[0].type, AFFINE | c.FUSE_RELU), Recipe()
+    recipe.call(
+        norm.backward,
+        {**norm.differentiated(6), c.WORKSPACE: (In(5), norm.backward.desc("workspace"))},
+    )
+    reads = frozenset(range(7)) - {4}
+    return recipe.offer(_cost(p, operands), reads=reads, reuse=((0, 0), (6, 0)))
+
+
+# Layer norm.
+
+
+class Rows:
+    """Forward and backward of a layer norm, and how x and its statistics lie."""
+
+    def __init__(self, p: LayerNorm | LayerNormGrad, x: TensorType) -> None:
+        rows, channels = math.prod(x.shape[:-1]), x.shape[-1]
+        matrix, column = strided((rows, channels), (channels, 1)), strided((rows,), (1,))
+        self.matrix, self.column, self.vector = matrix, column, strided((channels,), (1,))
+        self.forward = PrimitiveDesc(
+            "layer_normalization_forward", c.FORWARD_TRAINING, matrix, matrix, column, p.epsilon, AFFINE
+        )
+        self.backward = PrimitiveDesc(
+            "layer_normalization_backward", c.BACKWARD, matrix, matrix, matrix, column, p.epsilon, AFFINE,
+            self.forward,
+        )  # fmt: skip
+
+
+@offers(LayerNorm)
+def layer_norm(p: LayerNorm, operands: Sequence[Operand]) -> Offer | Refusal:
+    if reason := _unfit(operands):
+        return Refusal(reason)
+    norm, recipe = Rows(p, operands[0].type), Recipe()
+    recipe.call(
+        norm.forward,
+        {
+            c.SRC: (In(0), norm.matrix), c.SCALE: (In(1), norm.vector), c.SHIFT: (In(2), norm.vector),
+            c.DST: (Out(0), norm.matrix), c.MEAN: (Out(1), norm.column), c.VARIANCE: (Out(2), norm.column),
+        },
+    )  # fmt: skip
+    return recipe.offer(_cost(p, operands), reuse=((0, 0),))
+
+
+@offers(LayerNormGrad)
+def layer_norm_grad(p: LayerNormGrad, operands: Sequence[Operand]) -> Offer | Refusal:
+    if reason := _unfit(operands):
+        return Refusal(reason)
+    norm, recipe = Rows(p, operands[0].type), Recipe()
+    recipe.call(
+        norm.backward,
+        {
+            c.SRC: (In(0), norm.matrix), c.DIFF_DST: (In(4), norm.matrix),
+            c.MEAN: (In(2), norm.column), c.VARIANCE: (In(3), norm.column), c.SCALE: (In(1), norm.vector),
+            c.SHIFT: (In(1), norm.vector),  # asked for, and not read
+            c.DIFF_SRC: (Out(0), norm.matrix), c.DIFF_SCALE: (Out(1), norm.vector),
+            c.DIFF_SHIFT: (Out(2), norm.vector),
+        },
+    )  # fmt: skip
+    return recipe.offer(_cost(p, operands), reuse=((0, 0), (4, 0)))

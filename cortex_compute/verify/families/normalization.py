@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -128,6 +129,7 @@ SHAPES = {
     "several blocks": (1040, 40),
     "a prime number of rows": (701, 30),
     "wide rows": (3, 17000),
+    "channels that fill a register": (2, 3, 5, 32),
 }
 
 
@@ -174,7 +176,14 @@ def batch_norm_gradients() -> Iterator[Case]:
 def batch_norm_relus() -> Iterator[Case]:
     for name, shape in SHAPES.items():
         yield Case(name, BatchNormRelu(1e-5), normal(shape, shape[-1:], shape[-1:]))
-    yield Case("NaN", BatchNormRelu(1e-5), together(_one_nan((40, 5)), normal((5,), (5,))))
+    for channels in (5, 16):
+        name, vector = f"{channels} channels", (channels,)
+        x, number = _one_nan((40, channels)), normal(vector)
+        yield Case(f"NaN in {name}", BatchNormRelu(1e-5), together(x, number, number))
+        nan = _one_nan((1, channels))
+        for k, operands in enumerate((together(nan, number), together(number, nan))):
+            pair = together(normal((40, channels)), _flat(operands))
+            yield Case(f"NaN in operand {k + 1} of {name}", BatchNormRelu(1e-5), pair)
 
 
 def _one_nan(shape: tuple[int, ...]) -> Operands:
@@ -184,6 +193,10 @@ def _one_nan(shape: tuple[int, ...]) -> Operands:
         return [x.astype(dtype.storage)]
 
     return make
+
+
+def _flat(operands: Operands) -> Operands:
+    return lambda rng, dtype: [a.reshape(-1) for a in operands(rng, dtype)]
 
 
 def _behind_relu(p: BatchNormRelu, shape: tuple[int, ...], behind: float) -> Operands:
@@ -218,9 +231,10 @@ def batch_norm_relu_gradients() -> Iterator[Case]:
     p, forward = BatchNormReluGrad(1e-5), BatchNormRelu(1e-5)
     for name, shape in SHAPES.items():
         yield Case(name, p, _behind_relu(forward, shape, 0), forward=(forward, (0, 1, 2)))
-    for value in (np.inf, np.nan):
-        operands = _behind_relu(forward, (40, 5), value)
-        yield Case(f"{value} behind the ReLU", p, operands, forward=(forward, (0, 1, 2)))
+    for value, channels in itertools.product((np.inf, np.nan), (5, 16)):
+        operands = _behind_relu(forward, (40, channels), value)
+        name = f"{value} behind the ReLU of {channels} channels"
+        yield Case(name, p, operands, forward=(forward, (0, 1, 2)))
 
 
 @cases(LayerNormGrad)
