@@ -31,7 +31,7 @@ def test_auto_is_the_fastest_that_is_present(monkeypatch: pytest.MonkeyPatch, fo
     monkeypatch.setitem(backends.BUILT_IN, "onednn", "cortex_compute.no_such_module:create")
     backends._present.cache_clear()
     assert backends.get() is backends.get("numpy")
-    with pytest.raises(BackendError, match="backend onednn: No module named .*; usable here: numpy"):
+    with pytest.raises(BackendError, match=r"backend onednn: No module named .*; usable here: numpy"):
         backends.get("onednn")
 
 
