@@ -2,15 +2,15 @@
 
 In this order, because a group formed first would steal an activation from the product before it:
 
-1. epilogues: a pointwise node that alone reads a product or convolution goes into it, where the backend
+1. what has patterns of its own, in `relu` and `bias`;
+2. epilogues: a pointwise node that alone reads a product or convolution goes into it, where the backend
    offers that for no more than the two apart;
-2. groups: pointwise nodes over the same space become one node with several results;
-3. bodies: a pointwise node that alone is read by a reduction goes into it.
+3. groups: pointwise nodes over the same space become one node with several results;
+4. bodies: a pointwise node that alone is read by a reduction goes into it.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -20,7 +20,10 @@ from cortex_compute.primitives.convolution import Conv
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.primitives.reduce import Reduce
-from cortex_compute.protocol import Backend, Offer, Operand
+from cortex_compute.protocol import Backend
+from cortex_core.graph.bias import join_bias_gradients
+from cortex_core.graph.matching import Key, consumers, cost
+from cortex_core.graph.relu import join_relus
 from cortex_core.graph.simplify import rewrite
 from cortex_core.graph.value import Graph, Value
 from cortex_core.ops.array import Node
@@ -30,37 +33,16 @@ MOST_OPERANDS = 12  # operands and results of one kernel
 MOST_INSTRUCTIONS = 40
 MOST_NODES = 20_000  # of a graph whose nodes are grouped: what each depends on takes a bit for each other one
 
-Key = tuple[int, int]
-
 
 def fuse(graph: Graph, backend: Backend) -> Graph:
-    """All three passes."""
+    """All passes."""
+    graph = join_bias_gradients(join_relus(graph, backend), backend)
     graph = epilogues(graph, backend)
     graph = groups(graph)
     return bodies(graph, backend)
 
 
-def consumers(graph: Graph) -> dict[Key, list[Node]]:
-    """Who reads each value; a root counts as a reader of its own."""
-    found: dict[Key, list[Node]] = {}
-    for node in graph.nodes():
-        for x in node.inputs:
-            found.setdefault(key(x), []).append(node)
-    for root in graph.roots:
-        found.setdefault(key(root), []).append(ROOT)
-    return found
-
-
-ROOT = Node(Value, Primitive(), (), ())  # stands for "read at the end"
-
-
-def cost(backend: Backend, primitive: Primitive, inputs: Sequence[Value]) -> float:
-    """Seconds that the backend estimates; infinite where it refuses."""
-    offer = backend.offer(primitive, tuple(Operand(x.type) for x in inputs))
-    return offer.cost if isinstance(offer, Offer) else math.inf
-
-
-# 1. Epilogues
+# Epilogues
 
 
 def epilogues(graph: Graph, backend: Backend) -> Graph:
@@ -77,7 +59,7 @@ def epilogues(graph: Graph, backend: Backend) -> Graph:
             return None
         for k, (x, old) in enumerate(zip(inputs, node.inputs)):
             p = x.node.primitive
-            if not isinstance(p, (Gemm, Conv)) or len(readers[key(old)]) != 1:
+            if not isinstance(p, (Gemm, Conv)) or len(readers[key(old)]) != 1 or len(x.node.types) != 1:
                 continue
             if x.type != node.types[0] or sum(key(y) == key(x) for y in inputs) != 1:
                 continue
@@ -117,7 +99,7 @@ def _with_epilogue(
     return replace(p, epilogue=built.code, literals=built.literals), main + order
 
 
-# 2. Groups
+# Groups
 
 
 class Group:
@@ -284,7 +266,7 @@ def _one_kernel(
     return {k: Value(node, i) for i, k in enumerate(kept)}
 
 
-# 3. Bodies
+# Bodies
 
 
 def bodies(graph: Graph, backend: Backend) -> Graph:

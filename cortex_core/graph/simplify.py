@@ -6,7 +6,7 @@ looked up among the nodes already made (common subexpressions).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,16 +23,27 @@ from cortex_core.ops.differentiate import key, topological
 FOLD_LIMIT = 4096  # elements; a larger constant is better computed than stored
 
 
-def rewrite(graph: Graph, rule: Callable[[Node, list[Value]], Sequence[Value] | None]) -> Graph:
-    """The graph with every node replaced by what ``rule(node, new_operands)`` says; None: the same node."""
+def rewrite(
+    graph: Graph,
+    rule: Callable[[Node, list[Value]], Sequence[Value] | None],
+    after: Mapping[Node, Sequence[Node]] | None = None,
+) -> Graph:
+    """The graph with every node replaced by what ``rule(node, new_operands)`` says; None: the same node.
+
+    ``after`` names nodes that must be replaced before a node is.  Once one node is new, all behind it are
+    made anew, so that the order of creation, by which a program may be scheduled, stays what it was.
+    """
     done: dict[tuple[int, int], Value] = {}
-    for node in topological(graph.nodes()):
+    renewed = False
+    for node in topological(graph.nodes(), after):
         inputs = [done[key(x)] for x in node.inputs]
         new: Sequence[Value] | None = rule(node, inputs)
         if new is None:
-            same = all(a.node is b.node and a.index == b.index for a, b in zip(inputs, node.inputs))
-            kept = node if same else Node(Value, node.primitive, inputs, node.types, node.place)
+            kept = node
+            if inputs and (renewed or any(key(a) != key(b) for a, b in zip(inputs, node.inputs))):
+                kept = Node(Value, node.primitive, inputs, node.types, node.place)
             new = [Value(kept, i) for i in range(len(node.types))]
+        renewed = renewed or (bool(inputs) and new[0].node is not node)
         for i, value in enumerate(new):
             done[id(node), i] = value
     return graph.with_roots([done[key(x)] for x in graph.roots])
