@@ -30,7 +30,8 @@ verify: .venv/installed     ## train the MNIST suite; up to 12 minutes on two co
 	$(BIN)/cortex verify mnist
 
 verify-all: .venv/installed
-	$(BIN)/cortex verify backend
+	$(BIN)/cortex verify backend --backend numpy
+	$(BIN)/cortex verify backend --backend auto
 	$(BIN)/cortex verify gradients
 	$(BIN)/cortex verify mnist
 	$(BIN)/cortex verify examples
@@ -48,11 +49,11 @@ clean:                       ## the environments and what tools left behind; nev
 	$(PYTHON) -m venv .venv
 
 .venv/installed: .venv/bin/python $(SETTINGS)
-	$(BIN)/python $(INSTALL) $(EDITABLE) -e '.[datasets,viz]'
+	$(BIN)/python $(INSTALL) $(EDITABLE) -e '.[onednn,datasets,viz]'
 	touch $@
 
 .venv/installed-dev: .venv/bin/python $(SETTINGS)
-	$(BIN)/python $(INSTALL) $(EDITABLE) -e '.[datasets,viz,dev]'
+	$(BIN)/python $(INSTALL) $(EDITABLE) -e '.[onednn,datasets,viz,dev]'
 	touch .venv/installed $@
 
 .venv-peers/bin/python:

@@ -84,4 +84,5 @@ def _row(name: str) -> Row:
         backend = _create(_known()[name], threads())
         return Row(name, True, backend.describe())
     except Exception as error:  # see get
-        return Row(name, False, {}, f"{type(error).__name__}: {error}")
+        kind = "" if isinstance(error, BackendError) else f"{type(error).__name__}: "
+        return Row(name, False, {}, f"{kind}{error}")
