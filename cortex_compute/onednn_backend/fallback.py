@@ -19,17 +19,10 @@ NUMPY = NumpyBackend()
 INLINE = InlineStream()
 
 
-def redone_unless(
-    recipe: Recipe,
-    fine: Check,
-    primitive: Primitive,
-    operands: Sequence[Operand],
-    afterwards: Callable[[Arrays], None] = lambda array: None,
-) -> None:
+def redone_unless(recipe: Recipe, fine: Check, primitive: Primitive, operands: Sequence[Operand]) -> None:
     """Adds a step that looks whether all is ``fine``, and if not runs NumPy's kernel, over the same memory.
 
-    ``fine`` gets the arrays when the kernel is bound; NumPy's is bound when it is first needed.  What it
-    leaves is made oneDNN's by ``afterwards``.
+    ``fine`` gets the arrays when the kernel is bound; NumPy's is bound when it is first needed.
     """
     offer = NUMPY.offer(primitive, operands)
     assert isinstance(offer, Offer)
@@ -42,19 +35,18 @@ def redone_unless(
         @cache
         def again() -> Launch:
             inputs = [array(In(k)) for k in range(len(operands))]
-            outputs = [typed(array(Out(j)), t) for j, t in enumerate(results)]
+            outputs = [_typed(array(Out(j)), t) for j, t in enumerate(results)]
             return offer.build().bind(inputs, outputs, workspace and array(workspace))
 
         def step() -> None:
             if not is_fine():
                 again()(INLINE)
-                afterwards(array)
 
         return step
 
     recipe.calls.append(HostCall(bind))
 
 
-def typed(a: Any, t: TensorType) -> Any:
+def _typed(a: Any, t: TensorType) -> Any:
     """A result as an array; one that nobody wants is memory without a type."""
     return a if t == OPAQUE else a.view(t.dtype.storage).reshape(t.shape)

@@ -2,10 +2,10 @@
 
 All of them see an array as its rows (rows, C), batch norm as a few images with a pixel for each row: so it is
 fastest, as an image has its price, and one alone is not divided well among threads.  Where C is no multiple
-of 4 oneDNN has no generated code for batch norm, and is slower than NumPy.
+of 4 oneDNN has no generated code for batch norm (with ReLU: of 8, or before AVX2), and is slower than NumPy.
 
 oneDNN's ReLU makes NaN 0.  There is none where mean, variance, scale and shift are finite; where one is not,
-NumPy's kernel does the work again.
+NumPy's kernel computes y again.  The mask stays: in it NaN is not above 0.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from cortex_compute.numpy_backend.memory import row_major
 from cortex_compute.onednn_backend import constants as c
 from cortex_compute.onednn_backend.backend import offers
 from cortex_compute.onednn_backend.descriptors import MemoryDesc, PrimitiveDesc, strided
-from cortex_compute.onednn_backend.fallback import Arrays, redone_unless, typed
+from cortex_compute.onednn_backend.fallback import Arrays, redone_unless
 from cortex_compute.onednn_backend.recipe import In, Out, Recipe, Where, seconds
 from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.primitives.normalization import (
@@ -120,12 +120,6 @@ def batch_norm_grad(p: BatchNormGrad, operands: Sequence[Operand]) -> Offer | Re
 # Batch norm and ReLU.
 
 
-def _bits(norm: Channels, x: TensorType) -> bool:
-    """Whether the workspace is a bit for each element, in the order of memory."""
-    kept = norm.forward.desc("workspace")
-    return kept.nbytes == -(-x.size // 8) and kept == norm.backward.desc("workspace")
-
-
 def _finite(array: Arrays) -> Callable[[], bool]:
     scale, shift = array(In(1)), array(In(2))
     mean, variance = (array(Out(j)).view(scale.dtype) for j in (1, 2))
@@ -140,20 +134,14 @@ def _finite(array: Arrays) -> Callable[[], bool]:
 def batch_norm_relu(p: BatchNormRelu, operands: Sequence[Operand]) -> Offer | Refusal:
     if reason := _unfit(operands):
         return Refusal(reason)
-    x = operands[0].type
-    norm, recipe = Channels(p, x, AFFINE | c.FUSE_RELU), Recipe()
-    if norm.slow or not _bits(norm, x):
+    norm, recipe = Channels(p, operands[0].type, AFFINE | c.FUSE_RELU), Recipe()
+    if norm.slow:
         return SLOW
     if not p.epsilon:
         return Refusal("oneDNN's ReLU hides the NaN of a channel without variance")
     kept = norm.forward.desc("workspace")
-
-    def mask(array: Arrays) -> None:
-        y = typed(array(Out(0)), x).reshape(-1)
-        array(Out(3))[...] = np.packbits(y > 0, bitorder="little")
-
     recipe.call(norm.forward, {**norm.normalized(), c.WORKSPACE: (Out(3), kept)})
-    redone_unless(recipe, _finite, p, operands, mask)
+    redone_unless(recipe, _finite, p, operands)
     layouts = (*(o.layout for o in operands), *[ROW_MAJOR] * 3, MASK)
     return recipe.offer(_cost(p, operands), residual=kept.nbytes, layouts=layouts)
 

@@ -32,12 +32,18 @@ from cortex_compute.protocol import ROW_MAJOR, Offer, Operand, Refusal
 from cortex_compute.types import TensorType, float32, uint8
 
 Sizes = tuple[int, ...]
+ONE_CHANNEL = Refusal("oneDNN's gradient of pooling is slower than NumPy's for one channel")
+OTHER_RESIDUAL = Refusal("oneDNN keeps more than a byte for each element of y")
+OTHER_DIVISORS = Refusal("oneDNN also counts what a window covers beyond the padding")
 CALLS = 0  # NumPy makes several calls for each element of a window, and its cost counts none of them
 
 
 def _geometry(p: Pooling, x: TensorType, y: TensorType) -> tuple[Sizes, Sizes, Sizes, Sizes, Sizes]:
-    """Stride, size, dilation, and padding such that the windows are those of y: rounding up takes more of it
-    behind, elements that no window reaches less than none."""
+    """Stride, size, dilation, padding before and behind.
+
+    What the last window reaches beyond x is the padding behind: more than ``p`` says where the number of
+    windows is rounded up, less than 0 where elements are left over.
+    """
     axes = zip(x.shape[1:-1], y.shape[1:-1], p.size, p.stride, p.padding)
     after = tuple((count - 1) * s + k - n - before for n, count, k, s, (before, _) in axes)
     return p.stride, p.size, (0,) * len(p.size), tuple(before for before, _ in p.padding), after
@@ -49,7 +55,8 @@ def _forward(p: Pooling, algorithm: int, x: TensorType, y: TensorType) -> Primit
     )
 
 
-def _backward(algorithm: int, p: Pooling, x: TensorType, y: TensorType, hint: PrimitiveDesc) -> PrimitiveDesc:
+def _backward(p: Pooling, algorithm: int, x: TensorType, y: TensorType) -> PrimitiveDesc:
+    hint = _forward(p, algorithm, x, y)
     return PrimitiveDesc("pooling_backward", algorithm, image(x), image(y), *_geometry(p, x, y), hint)
 
 
@@ -63,12 +70,9 @@ def _unfit(*operands: Operand) -> str:
 # The maximum.
 
 
-def _bytewise(p: Pooling, forward: PrimitiveDesc, y: TensorType) -> bool:
+def _bytewise(pool: PrimitiveDesc, y: TensorType) -> bool:
     """Whether the winners are kept as NumPy keeps them."""
-    return math.prod(p.size) < 256 and forward.desc("workspace") == image(TensorType(y.shape, uint8))
-
-
-OTHER_RESIDUAL = Refusal("oneDNN keeps more than a byte for each element of y")
+    return pool.desc("workspace") == image(TensorType(y.shape, uint8))
 
 
 def _finite(array: Arrays) -> Callable[[], bool]:
@@ -83,7 +87,7 @@ def max_pool(p: MaxPool, operands: Sequence[Operand]) -> Offer | Refusal:
     if reason := _unfit(*operands):
         return Refusal(reason)
     forward = _forward(p, c.POOL_MAX, x, y)
-    if not _bytewise(p, forward, y):
+    if not _bytewise(forward, y):
         return OTHER_RESIDUAL
     kept = forward.desc("workspace")
     recipe = Recipe()
@@ -100,12 +104,14 @@ def max_pool_grad(p: MaxPoolGrad, operands: Sequence[Operand]) -> Offer | Refusa
         return Refusal(f"oneDNN's pooling reads no residual {operands[2].layout.key}")
     if reason := _unfit(*operands[:2], operands[3]):
         return Refusal(reason)
-    forward = _forward(p, c.POOL_MAX, x, y)
-    if not _bytewise(p, forward, y):
+    if x.shape[-1] == 1:
+        return ONE_CHANNEL
+    backward = _backward(p, c.POOL_MAX, x, y)
+    if not _bytewise(backward, y):
         return OTHER_RESIDUAL
-    recipe, kept = Recipe(), forward.desc("workspace")
+    recipe, kept = Recipe(), backward.desc("workspace")
     recipe.call(
-        _backward(c.POOL_MAX, p, x, y, forward),
+        backward,
         {c.WORKSPACE: (In(2), kept), c.DIFF_DST: (In(3), image(g)), c.DIFF_SRC: (Out(0), image(x))},
     )
     return recipe.offer(seconds(p.flops(x), x.nbytes + y.nbytes, CALLS), reads=frozenset((2, 3)))
@@ -119,9 +125,6 @@ def _averaging(p: Averaging, x: TensorType) -> int | None:
     if all(n == size for axis, size in zip(p.divisors(x), p.size) for n in axis):
         return c.POOL_AVG_INCLUDE
     return None if p.count_padding else c.POOL_AVG_EXCLUDE
-
-
-OTHER_DIVISORS = Refusal("oneDNN also counts what a window covers beyond the padding")
 
 
 @offers(AvgPool)
@@ -144,12 +147,14 @@ def avg_pool_grad(p: AvgPoolGrad, operands: Sequence[Operand]) -> Offer | Refusa
     (x,) = p.infer(y)
     if reason := _unfit(*operands):
         return Refusal(reason)
+    if x.shape[-1] == 1:
+        return ONE_CHANNEL
     algorithm = _averaging(p, x)
     if algorithm is None:
         return OTHER_DIVISORS
     recipe = Recipe()
     recipe.call(
-        _backward(algorithm, p, x, y, _forward(p, algorithm, x, y)),
+        _backward(p, algorithm, x, y),
         {c.DIFF_DST: (In(0), image(y)), c.DIFF_SRC: (Out(0), image(x))},
     )
     return recipe.offer(seconds(p.flops(y), x.nbytes + y.nbytes, CALLS))

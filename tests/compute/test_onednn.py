@@ -1,0 +1,174 @@
+"""oneDNN's kernels pass the conformance kit, are the ones that run, and keep what NumPy's keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cortex_compute.backends import available, get
+from cortex_compute.primitives.base import OPAQUE, Primitive
+from cortex_compute.primitives.normalization import (
+    BatchNorm,
+    BatchNormGrad,
+    BatchNormRelu,
+    BatchNormReluGrad,
+    LayerNorm,
+    LayerNormGrad,
+)
+from cortex_compute.primitives.pooling import AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad
+from cortex_compute.primitives.softmax import LogSoftmax, Softmax
+from cortex_compute.protocol import ROW_MAJOR, Backend, Layout, Offer, Operand
+from cortex_compute.types import TensorType, dtype, float32
+from cortex_compute.verify import Result, summary
+from cortex_compute.verify.case import cases_of
+from cortex_compute.verify.run import primitives
+from cortex_compute.verify.trial import Trial
+
+ROW = next(row for row in available() if row.name == "onednn")
+pytestmark = pytest.mark.skipif(not ROW.present, reason=ROW.reason)
+
+FUSES_RELU = ROW.facts.get("instructions") not in ("SSE4.1", "AVX")
+fuses_relu = pytest.mark.skipif(not FUSES_RELU, reason="oneDNN fuses batch norm and ReLU from AVX2 on")
+
+FAMILIES = ("pooling", "normalization", "softmax")
+KERNELS = [p for p in primitives() if p.__module__.rpartition(".")[2] in FAMILIES]
+IMAGE, ROWS = TensorType((8, 12, 12, 32)), TensorType((64, 96))
+HALVES: Any = {"size": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
+OVERLAPPING: Any = {"size": (3, 3), "stride": (2, 2), "padding": ((1, 1), (0, 1)), "ceil": True}
+HALF = TensorType((8, 6, 6, 32))
+MASK = Layout(key="onednn relu")
+
+
+@pytest.mark.parametrize("primitive", KERNELS, ids=lambda p: p.__name__)
+def test_the_kit_passes(primitive: type[Primitive]) -> None:
+    backend = get("onednn")
+    device = backend.devices()[0]
+    streams = device.stream(), device.stream(worker=True)
+    found: list[Result] = []
+    for case in cases_of(primitive):
+        if float32 in case.dtypes:  # all others are NumPy's
+            found.append(Trial(backend, case, float32, streams).run(case.name))
+    streams[1].close()
+    assert found
+    assert all(r.passed for r in found), summary(found)
+
+
+def vectors(x: TensorType, n: int) -> list[TensorType]:
+    return [TensorType(x.shape[-1:])] * n
+
+
+def columns(x: TensorType) -> list[TensorType]:
+    return [TensorType(x.shape[:-1])] * 2
+
+
+PLAIN: list[Any] = [
+    (MaxPool(**HALVES), [IMAGE]),
+    (MaxPool(**OVERLAPPING), [IMAGE]),
+    (MaxPoolGrad(**HALVES), [IMAGE, HALF, OPAQUE, HALF]),
+    (AvgPool(**HALVES), [IMAGE]),
+    (AvgPool(**OVERLAPPING), [IMAGE]),
+    (AvgPoolGrad(**HALVES, shape=IMAGE.shape), [HALF]),
+    (BatchNorm(), [IMAGE, *vectors(IMAGE, 2)]),
+    (BatchNorm(), [ROWS, *vectors(ROWS, 2)]),
+    (BatchNormGrad(), [IMAGE, *vectors(IMAGE, 3), IMAGE]),
+    pytest.param(BatchNormRelu(), [IMAGE, *vectors(IMAGE, 2)], marks=fuses_relu, id="BatchNormRelu"),
+    (LayerNorm(), [ROWS, *vectors(ROWS, 2)]),
+    (LayerNormGrad(), [ROWS, *vectors(ROWS, 1), *columns(ROWS), ROWS]),
+    (Softmax(), [ROWS]),
+]
+
+
+@pytest.mark.parametrize(("primitive", "types"), PLAIN, ids=lambda p: getattr(p, "name", ""))
+def test_onednn_runs(primitive: Primitive, types: Sequence[TensorType]) -> None:
+    layouts = [Layout(key="numpy") if t == OPAQUE else ROW_MAJOR for t in types]
+    offer = get("onednn").offer(primitive, list(map(Operand, types, layouts)))
+    assert isinstance(offer, Offer)
+    assert offer.implementation.startswith("onednn ")
+    assert "ref" not in offer.implementation
+
+
+@pytest.mark.parametrize(
+    ("primitive", "types"),
+    [
+        (LogSoftmax(), [ROWS]),  # oneDNN's logarithm is not exact enough
+        (MaxPool((16, 16), (1, 1), ((0, 0), (0, 0))), [TensorType((2, 20, 20, 16))]),  # 256 elements: 4 bytes
+        (AvgPool(**OVERLAPPING, count_padding=True), [IMAGE]),  # oneDNN divides by 9 beyond the padding
+        (BatchNorm(), [TensorType((8, 5)), *vectors(TensorType((8, 5)), 2)]),
+        (Softmax(), [TensorType((0, 5))]),
+        (Softmax(), [TensorType((4, 5), dtype("float64"))]),
+    ],
+    ids=lambda p: getattr(p, "name", ""),
+)
+def test_numpy_runs_the_rest(primitive: Primitive, types: Sequence[TensorType]) -> None:
+    offer = get("onednn").offer(primitive, list(map(Operand, types)))
+    assert isinstance(offer, Offer)
+    assert offer.implementation == "numpy"
+
+
+def run(
+    backend: Backend, p: Primitive, arrays: Sequence[np.ndarray], residual: Layout = ROW_MAJOR
+) -> tuple[list[np.ndarray], Layout]:
+    """The results, and the layout of the residual; an operand of bytes is one in the layout ``residual``."""
+    types = [OPAQUE if a.dtype == np.uint8 else TensorType(a.shape, dtype(a.dtype)) for a in arrays]
+    offer = backend.offer(p, [Operand(t, residual if t == OPAQUE else ROW_MAJOR) for t in types])
+    assert isinstance(offer, Offer), offer
+    results = [
+        np.full(offer.residual, 0xFF, np.uint8) if t == OPAQUE else np.full(t.shape, np.nan, t.dtype.storage)
+        for t in p.infer(*types)
+    ]
+    launch = offer.build().bind(arrays, results, np.full(offer.workspace, 0xFF, np.uint8))
+    stream = backend.devices()[0].stream()
+    with stream.active():
+        launch(stream)
+    return results, offer.residual_layout
+
+
+def numbers(shape: Sequence[int], *, whole: bool = False) -> np.ndarray:
+    rng = np.random.default_rng(5)
+    made: Any = rng.integers(-2, 3, shape) if whole else rng.standard_normal(shape)
+    return np.asarray(made, np.float32)
+
+
+@pytest.mark.parametrize("fields", [HALVES, OVERLAPPING], ids=["halves", "overlapping"])
+@pytest.mark.parametrize("bad", [None, np.nan, np.inf, -np.inf])
+def test_the_winners_are_kept_as_numpy_keeps_them(fields: Any, bad: float | None) -> None:
+    x = numbers(IMAGE.shape, whole=True)  # with many ties
+    if bad is not None:
+        x[2, 3:9, 3:9, 4] = bad
+    (y, winners), layout = run(get("onednn"), MaxPool(**fields), [x])
+    (expected, expected_winners), _ = run(get("numpy"), MaxPool(**fields), [x])
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(winners, expected_winners)
+    operands = [x, y, winners, numbers(y.shape, whole=True)]
+    (dx,), (expected_dx,) = (
+        run(get(n), MaxPoolGrad(**fields), operands, layout)[0] for n in ("onednn", "numpy")
+    )
+    np.testing.assert_array_equal(dx, expected_dx)
+
+
+@fuses_relu
+@pytest.mark.parametrize("channels", [8, 16, 40])
+@pytest.mark.parametrize("bad", [None, 0, 1, 2], ids=["finite", "NaN in x", "NaN in scale", "NaN in shift"])
+def test_relu_after_batch_norm_keeps_a_bit_for_each_element(channels: int, bad: int | None) -> None:
+    operands = [numbers((37, channels)), numbers((channels,)), numbers((channels,))]
+    if bad is not None:
+        operands[bad][..., 3] = np.nan
+    (y, mean, variance, bits), layout = run(get("onednn"), BatchNormRelu(), operands)
+    assert layout == MASK
+    np.testing.assert_array_equal(np.isnan(y).any(0), np.arange(channels) == (3 if bad is not None else -1))
+    np.testing.assert_array_equal(bits, np.packbits(y > 0, bitorder="little"))
+    x, scale, _ = operands
+    rest = [mean, variance, y, bits, numbers(y.shape)[::-1].copy()]
+    found, _ = run(get("onednn"), BatchNormReluGrad(), [x, scale, *rest], layout)
+    expected, _ = run(get("numpy"), BatchNormReluGrad(), [x, scale, *rest])
+    for a, b in zip(found, expected):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_a_channel_without_variance_and_epsilon_is_nan() -> None:
+    operands = [np.full((8, 16), 2.0, np.float32), *[np.ones(16, np.float32)] * 2]
+    (y, *_), _ = run(get("onednn"), BatchNormRelu(0.0), operands)
+    assert np.isnan(y).all()
