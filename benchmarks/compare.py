@@ -1,10 +1,10 @@
-"""A training step of Cortex beside PyTorch's, in one run on one machine.
+"""Cortex beside PyTorch, torch.compile and JAX, in one run on one machine.
 
-    python -m benchmarks.compare [--rounds 5] [--threads 2] [--only mlp,lenet] [--json FILE]
+    python -m benchmarks.compare [--rounds 7] [--threads 2] [--only mlp,cnn] [--json FILE]
 
 Each library runs in a process of its own; the processes take turns, A B A B, so that a machine that slows
-down slows all of them.  The losses of the first steps from equal parameters must agree before anything is
-timed.  Only ratios within one round are compared: the table shows the median over rounds and their range.
+down slows all of them.  From equal parameters they must give equal losses before anything is timed.  Only
+what was measured within one round is compared: a ratio is the median over rounds, with its range.
 """
 
 from __future__ import annotations
@@ -12,82 +12,216 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
-import subprocess
 import sys
 import tempfile
+from contextlib import ExitStack, nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
+from benchmarks import machine
+from benchmarks.cold import ColdStart
+from benchmarks.report import peak_text, text
+from benchmarks.rows import LABELS, ROWS, Row
+from benchmarks.turns import ROOT, Absent, Neighbour, Worker
 from benchmarks.workloads import WORKLOADS
 
-LIBRARIES = ("cortex", "torch", "torch_channels_last")
-BARS = {"mlp": 0.8, "lenet": 6.0}  # Cortex's time on NumPy as a multiple of PyTorch's, at most
+# module of the worker, and the way in which it uses its library
+WORKERS = {
+    "cortex": ("cortex_worker", ""),
+    "cortex_float32": ("cortex_worker", ""),
+    "torch": ("torch_worker", ""),
+    "torch_channels_last": ("torch_worker", "channels_last"),
+    "torch_compile": ("torch_worker", "compile"),
+    "jax": ("jax_worker", ""),
+    "product_numpy": ("product_worker", "numpy"),
+    "product_torch": ("product_worker", "torch"),
+    "product_onednn": ("product_worker", "onednn"),
+    "product_jax": ("product_worker", "jax"),
+}
+BFLOAT16 = 2e-2  # relative difference of losses that is rounding where numbers have eight bits
+Round = dict[str, dict[str, float]]
 
 
-def measure(library: str, workload: str, file: str, threads: int) -> dict[str, Any]:
-    """One process of the worker."""
-    env = {**os.environ, "OMP_NUM_THREADS": str(threads), "OPENBLAS_NUM_THREADS": str(threads)}
-    command = [sys.executable, "-m", "benchmarks.worker", library, workload, file, str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
-    if done.returncode:
-        raise SystemExit(f"{library} {workload} failed:\n{done.stderr}")
-    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return result
+class Contestant(Protocol):
+    values: list[list[float]]
+
+    def turn(self, seconds: float) -> dict[str, float]: ...
+    def close(self) -> None: ...
 
 
-def compare(workload: str, rounds: int, threads: int) -> dict[str, Any]:
-    """All libraries on one workload, in turn."""
-    times: dict[str, list[float]] = {library: [] for library in LIBRARIES}
-    with tempfile.TemporaryDirectory() as folder:
-        file = str(Path(folder) / "parameters.npz")
-        for _ in range(rounds):
-            losses: dict[str, list[float]] = {}
-            for library in LIBRARIES:
-                result = measure(library, workload, file, threads)
-                losses[library] = result["losses"]
-                times[library].append(median(result["milliseconds"]))
-            for library, values in losses.items():
-                if any(abs(a - b) > 2e-4 * abs(b) for a, b in zip(values, losses["cortex"])):
-                    raise SystemExit(f"{library} does other work on {workload}: {values}, {losses['cortex']}")
-    best_peer = [min(a, b) for a, b in zip(times["torch"], times["torch_channels_last"])]
-    ratios = [c / p for c, p in zip(times["cortex"], best_peer)]
-    return {
-        "workload": workload,
-        "milliseconds": {k: median(v) for k, v in times.items()},
-        "ratio": median(ratios),
-        "range": [min(ratios), max(ratios)],
-        "bar": BARS[workload],
+@dataclass(frozen=True)
+class Settings:
+    rounds: int
+    seconds: float
+    threads: int
+    backend: str
+    peers_python: str
+
+
+def start(library: str, row: Row, settings: Settings, folder: Path) -> Contestant:
+    """Starts a contestant; raises `Absent` where it cannot take part."""
+    python = sys.executable if library.startswith("cortex") else settings.peers_python
+    if row.purpose == "cold":
+        return ColdStart(library, python, folder, settings.threads, settings.backend)
+    workload = WORKLOADS[row.workload]
+    module, way = WORKERS[library]
+    task = {
+        "workload": workload.name,
+        "description": workload.description,
+        "batch": 1 if row.purpose == "predict" else workload.batch,
+        "purpose": row.purpose,
+        "precision": "float32" if library == "cortex_float32" else row.precision,
+        "file": str(folder / "parameters.npz"),
+        "threads": settings.threads,
+        "backend": settings.backend,
+        "way": way,
     }
+    return Worker(python, module, task)
+
+
+def differ(row: Row, values: list[list[float]], other: list[list[float]]) -> bool:
+    """Whether two libraries do different work: more than rounding lies between what they computed."""
+    workload = WORKLOADS[row.workload]
+    for i, (a, b) in enumerate(zip(values, other)):
+        bound = BFLOAT16 if row.precision == "bfloat16" else workload.later if i else workload.first
+        size = max(map(abs, b))
+        if len(a) != len(b) or not all(abs(x - y) <= bound * size for x, y in zip(a, b)):
+            return True
+    return False
+
+
+def check(row: Row, contestants: dict[str, Contestant]) -> None:
+    """Raises `Absent` for Cortex, or SystemExit for a peer, where the work is not what it should be."""
+    ours = contestants["cortex"].values
+    for library, contestant in contestants.items():
+        if not library.startswith("product") and differ(row, contestant.values, ours):
+            raise SystemExit(f"{row.name}: {LABELS[library]} gives {contestant.values}, Cortex {ours}")
+    full = contestants.get("cortex_float32")
+    if full is not None and full.values == ours:
+        raise Absent(f"the losses have the bits of float32: nothing was computed in {row.precision}")
+
+
+def measure(row: Row, settings: Settings) -> dict[str, Any]:
+    """All contestants of a row, in turn: every figure, and what is left out and why."""
+    left_out: dict[str, str] = {}
+    contestants: dict[str, Contestant] = {}
+    rounds: list[Round] = []
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        try:
+            for library in row.contestants:
+                try:
+                    contestants[library] = start(library, row, settings, folder)
+                    stack.callback(contestants[library].close)
+                except Absent as absent:
+                    if library == "cortex":
+                        raise
+                    left_out[library] = str(absent)
+            check(row, contestants)
+        except Absent as absent:
+            return {"name": row.name, "failed": str(absent)}
+        with Neighbour() if row.neighbour else nullcontext():
+            for _ in range(settings.rounds):
+                rounds.append({name: c.turn(settings.seconds) for name, c in contestants.items()})
+    return {"name": row.name, **summary(row, rounds), "left_out": left_out, "rounds": rounds}
+
+
+def spread(values: list[float]) -> dict[str, float]:
+    return {"median": median(values), "low": min(values), "high": max(values)}
+
+
+def summary(row: Row, rounds: list[Round]) -> dict[str, Any]:
+    """Over the rounds: each contestant's milliseconds and tails, and the ratio to the fastest rival."""
+    times = {}
+    for library in rounds[0]:
+        times[library] = spread([r[library]["median"] for r in rounds])
+        for tail in ("p90", "p99"):
+            if tail in rounds[0][library]:
+                times[library][tail] = median(r[library][tail] for r in rounds)
+    rivals = [name for name in row.rivals if name in rounds[0]]
+    if not rivals:
+        return {"times": times}
+    fastest = [min(r[name]["median"] for name in rivals) for r in rounds]
+    ratio = spread([best / r["cortex"]["median"] for best, r in zip(fastest, rounds)])
+    return {"times": times, "ratio": ratio}
+
+
+def peak_of(results: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The best large matrix product of the run: GFLOP/s over a turn, and the library."""
+    from benchmarks.product_worker import FLOPS
+
+    best = [
+        (1e-6 * FLOPS / figures["low"], library)
+        for result in results
+        for library, figures in result.get("times", {}).items()
+        if library.startswith("product")
+    ]
+    if not best:
+        return None
+    rate, library = max(best)
+    return {"gflops": rate, "library": library}
+
+
+def add_fractions(results: list[dict[str, Any]], peak: dict[str, Any]) -> None:
+    """The fraction of the peak that each step of Cortex reaches in float32."""
+    from benchmarks.flops import step_flops
+
+    for result in results:
+        row = ROWS[result["name"]]
+        plain = row.purpose == "train" and row.precision == "float32" and not row.neighbour
+        if plain and "times" in result:
+            work = 1e-6 * step_flops(WORKLOADS[row.workload])
+            rates = [work / r["cortex"]["median"] for r in result["rounds"]]
+            result["of_peak"] = spread([rate / peak["gflops"] for rate in rates])
+
+
+def options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.compare", description=__doc__.split("\n")[0])
+    add = parser.add_argument
+    here = ROOT / ".venv-peers" / "bin" / "python"
+    add("--rounds", type=int, default=7, help="how many times each library has its turn (%(default)s)")
+    add("--seconds", type=float, default=1.0, help="how long a turn is (%(default)s)")
+    add("--threads", type=int, default=os.cpu_count() or 1, help="of every library (%(default)s)")
+    add("--only", metavar="ROWS", default=",".join(ROWS), help="names of rows, with commas between")
+    add("--backend", default="auto", help="of Cortex (%(default)s)")
+    add("--peers-python", metavar="PATH", default=str(here) if here.exists() else sys.executable)
+    add("--json", metavar="FILE", help="everything that was measured; - is standard output")
+    add("--list", action="store_true", help="shows the names of the rows, and ends")
+    chosen = parser.parse_args()
+    chosen.only = [name for name in chosen.only.split(",") if name]
+    unknown = sorted(set(chosen.only) - set(ROWS))
+    if unknown:
+        parser.error(f"unknown row {unknown[0]!r}; known are {', '.join(ROWS)}")
+    return chosen
 
 
 def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1)
-    parser.add_argument("--only", default=",".join(WORKLOADS))
-    parser.add_argument("--json", type=Path)
-    options = parser.parse_args()
-    rows = [compare(name, options.rounds, options.threads) for name in options.only.split(",")]
-    print(f"{'step':8} {'cortex':>9} {'torch':>9} {'torch nhwc':>11}   cortex / best torch (range)   bar")
-    for row in rows:
-        ms = row["milliseconds"]
-        low, high = row["range"]
-        print(
-            f"{row['workload']:8} {ms['cortex']:6.3f} ms {ms['torch']:6.3f} ms"
-            f" {ms['torch_channels_last']:8.3f} ms"
-            f"   {row['ratio']:.2f} ({low:.2f}-{high:.2f})   at most {row['bar']}"
-        )
-    if options.json:
-        import numpy
-
-        facts = {"machine": platform.machine(), "cores": os.cpu_count(), "threads": options.threads}
-        facts |= {"python": platform.python_version(), "numpy": numpy.__version__}
-        options.json.write_text(
-            json.dumps({**facts, "rounds": options.rounds, "rows": rows}, indent=1) + "\n"
-        )
+    """Prints each row as soon as it is measured."""
+    chosen = options()
+    if chosen.list:
+        print("\n".join(f"{row.name:17} {row.title}" for row in ROWS.values()))
+        return
+    settings = Settings(chosen.rounds, chosen.seconds, chosen.threads, chosen.backend, chosen.peers_python)
+    facts = machine.facts(settings.backend, settings.peers_python)
+    out = sys.stderr if chosen.json == "-" else sys.stdout
+    print(machine.line(facts, settings.threads), end="\n\n", file=out, flush=True)
+    results = []
+    for name in chosen.only:
+        results.append(measure(ROWS[name], settings))
+        print(text(results[-1]), end="\n\n", file=out, flush=True)
+    peak = peak_of(results)
+    if peak:
+        add_fractions(results, peak)
+        print(peak_text(peak, results), file=out)
+    if chosen.json:
+        run = {**facts, "threads": settings.threads, "rounds": settings.rounds, "seconds": settings.seconds}
+        content = json.dumps({**run, "load_after": os.getloadavg(), "peak": peak, "rows": results}, indent=1)
+        if chosen.json == "-":
+            print(content)
+        else:
+            Path(chosen.json).write_text(content + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
