@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
@@ -20,8 +21,8 @@ from cortex_compute.onednn_backend import constants as c
 from cortex_compute.onednn_backend.backend import offers
 from cortex_compute.onednn_backend.descriptors import MemoryDesc, PrimitiveDesc, strided
 from cortex_compute.onednn_backend.fallback import Arrays, redone_unless
-from cortex_compute.onednn_backend.recipe import In, Out, Recipe, Where, seconds
-from cortex_compute.primitives.base import OPAQUE, Primitive
+from cortex_compute.onednn_backend.recipe import HostCall, In, Out, Recipe, Where, seconds
+from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.normalization import (
     BatchNorm,
     BatchNormGrad,
@@ -41,7 +42,7 @@ CALLS = 0  # NumPy makes dozens of calls, and its cost counts none of them
 
 def _unfit(operands: Sequence[Operand]) -> str:
     """Why operands are refused, if they are."""
-    if not all(row_major(o) for o in operands if o.type != OPAQUE):
+    if not all(map(row_major, operands)):
         return "oneDNN's normalization wants row-major operands"
     return "" if operands[0].type.dtype is float32 else "normalization is only run in float32"
 
@@ -82,12 +83,12 @@ class Channels:
             c.DST: (Out(0), image), c.MEAN: (Out(1), vector), c.VARIANCE: (Out(2), vector),
         }  # fmt: skip
 
-    def differentiated(self, g: int) -> dict[int, tuple[Where, MemoryDesc]]:
-        """The arguments of the backward, with g as operand ``g``."""
+    def differentiated(self, g: Where) -> dict[int, tuple[Where, MemoryDesc]]:
+        """The arguments of the backward."""
         image, vector = self.image, self.vector
         return {
             c.SRC: (In(0), image), c.SCALE: (In(1), vector), c.MEAN: (In(2), vector),
-            c.VARIANCE: (In(3), vector), c.DIFF_DST: (In(g), image),
+            c.VARIANCE: (In(3), vector), c.DIFF_DST: (g, image),
             c.DIFF_SRC: (Out(0), image), c.DIFF_SCALE: (Out(1), vector), c.DIFF_SHIFT: (Out(2), vector),
         }  # fmt: skip
 
@@ -113,7 +114,7 @@ def batch_norm_grad(p: BatchNormGrad, operands: Sequence[Operand]) -> Offer | Re
     norm, recipe = Channels(p, operands[0].type), Recipe()
     if norm.slow:
         return SLOW
-    recipe.call(norm.backward, norm.differentiated(4))
+    recipe.call(norm.backward, norm.differentiated(In(4)))
     return recipe.offer(_cost(p, operands), reuse=((0, 0), (4, 0)))
 
 
@@ -148,17 +149,30 @@ def batch_norm_relu(p: BatchNormRelu, operands: Sequence[Operand]) -> Offer | Re
 
 @offers(BatchNormReluGrad)
 def batch_norm_relu_grad(p: BatchNormReluGrad, operands: Sequence[Operand]) -> Offer | Refusal:
-    if reason := _unfit(operands):
+    """Takes a g that lies anyhow, as nobody else reads the mask."""
+    if reason := _unfit(operands[:4]):
         return Refusal(reason)
     if operands[5].layout.key != MASK.key:
         return Refusal("oneDNN's gradient needs the mask that its own forward keeps")
     norm, recipe = Channels(p, operands[0].type, AFFINE | c.FUSE_RELU), Recipe()
-    recipe.call(
-        norm.backward,
-        {**norm.differentiated(6), c.WORKSPACE: (In(5), norm.backward.desc("workspace"))},
-    )
+    g = _dense(recipe, operands, 6)
+    kept = norm.backward.desc("workspace")
+    recipe.call(norm.backward, {**norm.differentiated(g), c.WORKSPACE: (In(5), kept)})
     reads = frozenset(range(7)) - {4}
     return recipe.offer(_cost(p, operands), reads=reads, reuse=((0, 0), (6, 0)))
+
+
+def _dense(recipe: Recipe, operands: Sequence[Operand], k: int) -> Where:
+    """Operand ``k``, or scratch into which it is copied row-major."""
+    if row_major(operands[k]):
+        return In(k)
+    shape, there = operands[k].type.shape, recipe.space(operands[k].type.nbytes)
+
+    def bind(array: Arrays) -> Callable[[], None]:
+        return partial(np.copyto, array(there).view(np.float32).reshape(shape), array(In(k)))
+
+    recipe.calls.append(HostCall(bind))
+    return there
 
 
 # Layer norm.

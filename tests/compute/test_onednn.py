@@ -113,7 +113,8 @@ def run(
 ) -> tuple[list[np.ndarray], Layout]:
     """The results, and the layout of the residual; an operand of bytes is one in the layout ``residual``."""
     types = [OPAQUE if a.dtype == np.uint8 else TensorType(a.shape, dtype(a.dtype)) for a in arrays]
-    offer = backend.offer(p, [Operand(t, residual if t == OPAQUE else ROW_MAJOR) for t in types])
+    strided = [Layout(tuple(s // a.itemsize for s in a.strides)) for a in arrays]
+    offer = backend.offer(p, [Operand(t, residual if t == OPAQUE else s) for t, s in zip(types, strided)])
     assert isinstance(offer, Offer), offer
     results = [
         np.full(offer.residual, 0xFF, np.uint8) if t == OPAQUE else np.full(t.shape, np.nan, t.dtype.storage)
@@ -166,6 +167,9 @@ def test_relu_after_batch_norm_keeps_a_bit_for_each_element(channels: int, bad: 
     expected, _ = run(get("numpy"), BatchNormReluGrad(), [x, scale, *rest])
     for a, b in zip(found, expected):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+    columns = [*rest[:-1], np.asfortranarray(rest[-1])]
+    for a, b in zip(run(get("onednn"), BatchNormReluGrad(), [x, scale, *columns], layout)[0], found):
+        np.testing.assert_array_equal(a, b)
 
 
 def test_a_channel_without_variance_and_epsilon_is_nan() -> None:
