@@ -26,10 +26,11 @@ class MemoryDesc:
 
     def __init__(self, handle: Desc, name: str) -> None:
         self.handle, self.name = handle, name
+        self._destroy = load().c.dnnl_memory_desc_destroy  # at the end of the process `load` may be gone
         self.nbytes: int = load().c.dnnl_memory_desc_get_size(handle)
 
     def __del__(self) -> None:
-        load().c.dnnl_memory_desc_destroy(self.handle)
+        self._destroy(self.handle)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, MemoryDesc) and bool(
