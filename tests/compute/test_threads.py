@@ -20,6 +20,7 @@ from cortex_compute.threads import THREADS, set_threads
 
 @pytest.fixture(autouse=True)
 def restored(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    get()  # from here on it is known whether there are OpenMP's threads
     monkeypatch.setattr(THREADS, "chosen", THREADS.chosen)
     monkeypatch.setattr(THREADS, "openmp", THREADS.openmp)
     threads.default.cache_clear()

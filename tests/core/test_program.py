@@ -71,8 +71,8 @@ def test_fusion_and_shared_memory_change_nothing(train: dict[str, Any]) -> None:
 
 
 def test_a_worker_thread_gives_the_same_bits() -> None:
-    inline = compile(description())
-    worker = Compiled(network(description()), get("numpy"), worker=True)
+    inline = compile(description(), "numpy")
+    worker = Compiled(network(description()), get(), worker=True)
     assert losses(inline) == losses(worker)
     for name, value in inline.network.parameters.items():
         np.testing.assert_array_equal(value, worker.network.parameters[name])
