@@ -11,7 +11,7 @@ from benchmarks.workloads import batch_of
 
 
 def make(task: Task) -> Step:
-    """A step that reads its batch from an array.  ``task["file"]`` gets the parameters that it starts from."""
+    """A step that reads its batch from an array; ``task["file"]`` gets the parameters it starts from."""
     import cortex
     from cortex_compute.threads import set_threads
 
