@@ -70,9 +70,10 @@ def test_fusion_and_shared_memory_change_nothing(train: dict[str, Any]) -> None:
         np.testing.assert_allclose(losses(compile(description(**train), **options)), plain, rtol=2e-5)
 
 
-def test_a_worker_thread_gives_the_same_bits() -> None:
-    inline = compile(description(), "numpy")
-    worker = Compiled(network(description()), get(), worker=True)
+@pytest.mark.parametrize("backend", ["numpy", "auto"])
+def test_a_worker_thread_gives_the_same_bits(backend: str) -> None:
+    inline = compile(description(), backend)
+    worker = Compiled(network(description()), get(backend), worker=True)
     assert losses(inline) == losses(worker)
     for name, value in inline.network.parameters.items():
         np.testing.assert_array_equal(value, worker.network.parameters[name])
