@@ -143,7 +143,7 @@ class Backend(Protocol):
         """Whether and how the backend would run the primitive.  Cheap, pure and cached."""
 
     def single(self) -> Backend:
-        """The backend on one thread, for work too small to share out; itself, where it makes no difference."""
+        """The backend on one thread, for work too small to share out; itself, if that is the same."""
 
     def describe(self) -> dict[str, str]:
         """Facts for ``cortex backends``: library versions, instruction set, cores."""

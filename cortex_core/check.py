@@ -283,4 +283,4 @@ def _beside(plan: Plan) -> int:
     """The bytes of a program's own buffers: what it reads, and constants."""
     inputs = sum(max(1, x.type.nbytes) for x in plan.inputs.values())
     constants = sum(max(1, int(array.nbytes)) for array in plan.constants.values())
-    return inputs + constants
+    return plan.kept + inputs + constants

@@ -143,8 +143,9 @@ class Compiled:
     def reset(self, entry: Entry) -> None:
         """Starts the sums of the loss and the metrics anew."""
         assert entry.step is not None
+        store = self.network.store
         for name in entry.step.accumulators.states:
-            self.network.store.array(name).fill(0)
+            store.write(name, np.zeros_like(store.array(name)))
 
     def _types_of(self, arrays: Mapping[str, np.ndarray]) -> dict[str, TensorType]:
         names = [x.name for x in self.network.description.inputs]

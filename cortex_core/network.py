@@ -75,10 +75,33 @@ def _declare(description: Any, batch: int, free: int) -> tuple[dict[str, Declare
     return found, traced
 
 
+class Numbers(Mapping[str, np.ndarray]):
+    """Arrays of a store by name.  They are only to be read; ``numbers[name] = array`` changes one."""
+
+    def __init__(self, store: Store, names: tuple[str, ...]) -> None:
+        self._store, self._names = store, names
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        if name not in self._names:
+            raise KeyError(name)
+        return self._store.array(name)
+
+    def __setitem__(self, name: str, array: Any) -> None:
+        if name not in self._names:
+            raise KeyError(name)
+        self._store.write(name, array)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+
 class Network:
     """A description and its parameters, which every program compiled from it shares.
 
-    ``parameters`` maps names ("dense/kernel") to arrays over the store's own memory, in the canonical layout.
+    ``parameters`` maps names ("dense/kernel") to arrays, in the canonical layout.
     """
 
     def __init__(self, description: Any, seed: int | None = None) -> None:
@@ -164,15 +187,15 @@ class Network:
         return name
 
     @property
-    def parameters(self) -> Mapping[str, np.ndarray]:
-        """Each parameter by name, as an array over the store's memory."""
-        return {name: self.store.array(name) for name in self.slots}
+    def parameters(self) -> Numbers:
+        """Each parameter by name: arrays to read; to change one, assign to its name."""
+        return Numbers(self.store, tuple(self.slots))
 
     @property
-    def variables(self) -> Mapping[str, np.ndarray]:
-        """Each running statistic by name."""
-        names = [n for n, d in self.declared.items() if isinstance(d.declaration, Variable)]
-        return {name: self.store.array(name) for name in names}
+    def variables(self) -> Numbers:
+        """Each running statistic by name, as `parameters`."""
+        names = (n for n, d in self.declared.items() if isinstance(d.declaration, Variable))
+        return Numbers(self.store, tuple(names))
 
     def predict(self, x: Any, batch_size: int = 256, raw: bool = False) -> Any:
         """The outputs for examples ``x``: an array, or {input: array}.

@@ -14,7 +14,7 @@ from cortex_compute.errors import BackendError, DataError
 from cortex_compute.protocol import Backend, Operand, Refusal
 from cortex_core.graph.fuse import fuse
 from cortex_core.graph.memory import make_plan
-from cortex_core.graph.plan import ARENA, Location, Plan
+from cortex_core.graph.plan import ARENA, KEPT, Location, Plan
 from cortex_core.graph.simplify import rewrite, simplify
 from cortex_core.graph.value import Graph, Value, is_leaf
 from cortex_core.ops.apply import at
@@ -105,7 +105,7 @@ class Program:
         self.plan, self.backend, self.store, self.options = plan, backend, store, options
         self.worker = worker
         self.device = store.device
-        self.stream = self.device.stream(worker)
+        self.stream = backend.devices()[0].stream(worker)
         self.inputs: dict[str, np.ndarray] = {}
         self._buffers: dict[str, Any] = {}
         self._calls: list[Callable[[Any], None]] = []
@@ -122,6 +122,10 @@ class Program:
             location = Location(name, 0, _type_of(array))
             np.copyto(buffer.view(location.type), array)
             self._buffers[name] = buffer
+        if plan.kept:
+            self._buffers[KEPT] = self.device.empty(plan.kept)
+        self._version = -1  # of the weights from which the prologue was computed
+        self._written = _written(plan)
         store.arena.reserve(plan.arena)
 
     def _array(self, where: Location | None) -> Any:
@@ -145,7 +149,7 @@ class Program:
             ]
         self._predicate = self._array(self.plan.predicate)
         self._outputs = {name: self._array(where) for name, where in self.plan.outputs.items()}
-        self._bound = self.store.arena.version
+        self._bound, self._version = self.store.arena.version, -1
         self._dead = _deaths(self.plan) if self.options.poison else {}
 
     def run(self, inputs: Mapping[str, Any] | None = None) -> dict[str, Result]:
@@ -179,11 +183,15 @@ class Program:
         self.stream.copy(source, target)
 
     def _execute(self) -> None:
-        tail, end = self.plan.tail, self.plan.end
-        self._launch(0, tail)
+        start, tail, end = self.plan.prologue, self.plan.tail, self.plan.end
+        if self._version != self.store.version:
+            self._launch(0, start)
+            self._version = self.store.version
+        self._launch(start, tail)
         if self._passes():
             self._launch(tail, end)
         self._launch(end, len(self._calls))
+        self.store.changed(self._written)
 
     def _launch(self, start: int, stop: int) -> None:
         """The calls from ``start`` to ``stop``; a poisoned run fills what nobody reads after each of them."""
@@ -245,11 +253,15 @@ class Program:
 
         Only for a program that changes no state; nor may another one change them while a fork runs.
         """
-        if any(x.buffer.startswith("state:") for i in self.plan.instructions for x in i.outputs):
+        if self._written:
             raise BackendError("this program changes its states, so that no second one can run beside it")
-        store = Store(self.device)
-        store.states, store.types, store.slots = self.store.states, self.store.types, self.store.slots
-        return Program(self.plan, self.backend, store, self.worker, self.options)
+        return Program(self.plan, self.backend, self.store.fork(), self.worker, self.options)
+
+
+def _written(plan: Plan) -> set[str]:
+    """The names of the states that a program changes."""
+    outputs = (x.buffer for i in plan.instructions for x in i.outputs)
+    return {b.removeprefix("state:") for b in outputs if b.startswith("state:")}
 
 
 def _type_of(array: np.ndarray) -> Any:

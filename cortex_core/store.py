@@ -81,6 +81,24 @@ class Store:
         self.slots: dict[str, ParameterSlot] = {}
         self.arena = Arena(device)
         self.last: Event | None = None
+        self._version = [0]  # of the weights; shared with the forks
+
+    def fork(self) -> Store:
+        """The same states with another arena."""
+        made = Store(self.device)
+        made.states, made.types, made.slots = self.states, self.types, self.slots
+        made._version = self._version
+        return made
+
+    @property
+    def version(self) -> int:
+        """Counts the changes of weights: of every state but sums and the random key."""
+        return self._version[0]
+
+    def changed(self, names: Iterable[str]) -> None:
+        """Says that these states have new numbers."""
+        if not all(name.startswith(("metric/", "random_key")) for name in names):
+            self._version[0] += 1
 
     def settle(self) -> None:
         """Waits for the last run of a program; the host may read and write from here on."""
@@ -97,27 +115,35 @@ class Store:
             raise ShapeError(f"state {name} is {self.types[name]}, the program has {type}")
         return self.states[name]
 
-    def array(self, name: str) -> np.ndarray:
-        """A state, or a parameter by its name: an array over the store's own memory, after the last run."""
+    def array(self, name: str, moment: str = "") -> np.ndarray:
+        """A state, a parameter, or a parameter's ``moment``, after the last run; only to be read."""
+        array = self._memory(name, moment)
+        array.flags.writeable = False
+        return array
+
+    def _memory(self, name: str, moment: str) -> np.ndarray:
         self.settle()
         slot = self.slots.get(name)
         if slot is not None:
             offset = slot.offset * slot.type.dtype.itemsize
-            view: np.ndarray = self.states[str(slot.segment)].view(slot.type, offset)
+            segment = f"{slot.segment}/{moment}" if moment else str(slot.segment)
+            memory = self.ensure(segment, self.types[str(slot.segment)])
+            view: np.ndarray = memory.view(slot.type, offset)
             return view
         if name not in self.states:
             raise KeyError(name)
         state: np.ndarray = self.states[name].view(self.types[name])
         return state
 
-    def write(self, name: str, value: Any) -> None:
-        """Copies numbers into a state or a parameter; the shape must be right."""
-        target = self.array(name)
+    def write(self, name: str, value: Any, moment: str = "") -> None:
+        """Copies numbers into a state, a parameter, or a parameter's moment; the shape must be right."""
+        target = self._memory(name, moment)
         source = np.asarray(value)
         if source.shape != target.shape:
             raise CheckpointError(f"{name}: has shape {source.shape}, this network needs {target.shape}")
         with self.lock:
             np.copyto(target, source, "same_kind")
+            self.changed([name])
 
     def add_parameters(self, slots: Mapping[str, ParameterSlot], sizes: Mapping[SegmentKey, int]) -> None:
         """Makes the segments."""

@@ -12,7 +12,7 @@ from cortex_compute.onednn_backend import constants as c
 from cortex_compute.onednn_backend.backend import offers
 from cortex_compute.onednn_backend.descriptors import MemoryDesc, PrimitiveDesc, chosen, strided
 from cortex_compute.onednn_backend.epilogue import translate
-from cortex_compute.onednn_backend.recipe import In, Out, Recipe, seconds
+from cortex_compute.onednn_backend.recipe import Arguments, In, Out, Recipe, seconds
 from cortex_compute.primitives.convolution import Conv, ConvInputGrad, ConvKernelGrad, Convolution
 from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_compute.types import TensorType, contiguous_strides
@@ -76,7 +76,7 @@ def conv(p: Conv, operands: Sequence[Operand]) -> Offer | Refusal:
         lambda k: types[k + 1].shape == y.shape[-1:],
     )  # fmt: skip
     source, filters, target = image(types[0]), Filters(types[1], p.groups), image(y)
-    arguments = {c.SRC: (In(0), source), c.DST: (Out(0), target), **epilogue.arguments}
+    arguments: Arguments = {c.SRC: (In(0), source), c.DST: (Out(0), target), **epilogue.arguments}
     bias = None
     if epilogue.bias is not None:
         bias = strided(y.shape[-1:], (1,), types[epilogue.bias + 1].dtype)

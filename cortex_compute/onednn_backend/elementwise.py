@@ -1,8 +1,8 @@
 """Pointwise code as few calls: each a binary primitive with a chain of post-ops behind it.
 
-The instructions are taken in order.  What is read once stays a chain to which later instructions are added;
-what is read more than once, or is a result, is written to memory.  Adam over a segment becomes four calls.
-oneDNN has no select; of all uses it understands one, the gradient of relu: select(y > 0, g, 0), which is right
+The instructions are taken in order.  What is read once stays a chain to which later ones are added; what is
+read more than once, or is a result, is written to memory.  Adam over a segment becomes four calls.
+oneDNN has no select; it understands one use of it, the gradient of relu: select(y > 0, g, 0), which is right
 for every finite g.
 """
 
@@ -187,7 +187,7 @@ class Selector:
         return other.then(c.ADD, scaled.start).then(c.MUL, number(f))
 
     def _relu(self, x: Stored) -> Chain:
-        """max(relu(min(x, 0)), x): of two numbers of which one is NaN the machine's maximum takes the last."""
+        """max(relu(min(x, 0)), x): where one of two numbers is NaN, the machine's maximum is the last."""
         return Chain(x, c.MIN, number(0.0)).then(c.RELU).then(c.MAX, x)
 
     def _relu_gradient(self, y: Stored, g: Stored) -> Stored:
@@ -253,7 +253,8 @@ class Selector:
             post_ops.append(PostOp("binary", link, operand=self.desc(operand)))
             arguments[c.of_post_op(n)] = operand, self.desc(operand)
         arguments[c.SRC_1] = second, self.desc(second)
-        self._call(PrimitiveDesc("binary", algorithm, first, self.desc(second), to, post_ops=post_ops), arguments)
+        operands = first, self.desc(second), to
+        self._call(PrimitiveDesc("binary", algorithm, *operands, post_ops=post_ops), arguments)
         return target
 
     def _call(self, primitive: PrimitiveDesc, arguments: dict[int, tuple[Stored, MemoryDesc]]) -> None:

@@ -7,7 +7,7 @@ so relu is a parametric relu of slope 0 (which keeps NaN, and gives -0), then 0 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, Union
 
 import numpy as np
 
@@ -32,10 +32,13 @@ class Untranslatable(Exception):
     """The code has no chain; the message names the instruction."""
 
 
-def steps(code: Code) -> list[tuple[str, Ref | None, bool]]:
-    """Straight-line code as a chain over operand 0: (op, other operand, whether the chain is the left one)."""
+Step = tuple[str, Union[Ref, None], bool]
+
+
+def steps(code: Code) -> list[Step]:
+    """Straight-line code as a chain over operand 0: op, other operand, whether the chain is the left one."""
     running: Ref = ("a", 0)
-    found: list[tuple[str, Ref | None, bool]] = []
+    found: list[Step] = []
     for i, (op, *refs) in enumerate(code.instructions):
         if refs.count(running) != 1 or len(refs) > 2 or any(r[0] == "t" for r in refs if r != running):
             raise Untranslatable(f"{op} is no link of a chain")

@@ -46,6 +46,9 @@ class Scratch:
 Where = Union[In, Out, Scratch, np.ndarray]  # an array: numbers that never change
 
 
+Arguments = dict[int, tuple[Where, MemoryDesc]]
+
+
 class Call(NamedTuple):
     """One primitive; ``arguments`` maps oneDNN's numbers to what lies there, and how."""
 
@@ -155,7 +158,8 @@ def _bound(call: Call | HostCall, array: Callable[[Where], Any], scratchpad: Any
     if needed.nbytes:
         listed.append((c.SCRATCHPAD, needed, scratchpad))
     memories = [Memory(desc, a.ctypes.data) for _, desc, a in listed]
-    arguments = (Argument * len(listed))(*((n, m.handle) for (n, _, _), m in zip(listed, memories)))
+    entries = [Argument(n, m.handle) for (n, _, _), m in zip(listed, memories)]
+    arguments = (Argument * len(entries))(*entries)
     return _launch(primitive, arguments, (memories, [a for _, _, a in listed]))
 
 

@@ -1,6 +1,7 @@
 """A bias' gradient from the kernel that makes the weights' gradient: both read the whole of g.
 
-The sum of g over all axes but the last, beside ConvKernelGrad(x, g), becomes that node's second output.
+The sum of g over all axes but the last, beside ConvKernelGrad(x, g) or the product A g, becomes that node's
+second output.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from dataclasses import replace
 
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.convolution import ConvKernelGrad
+from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.primitives.reduce import Reduce
 from cortex_compute.primitives.views import Reshape
 from cortex_compute.protocol import Backend
@@ -59,6 +61,8 @@ def _with_sums(node: Node) -> Primitive | None:
     p = node.primitive
     if isinstance(p, ConvKernelGrad):
         return replace(p, bias=True)
+    if isinstance(p, Gemm) and p.epilogue is None and not p.transpose_b:
+        return replace(p, sums=True) if all(x.ndim == 2 for x in node.inputs) else None
     return None
 
 

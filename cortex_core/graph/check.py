@@ -13,7 +13,7 @@ import numpy as np
 
 from cortex_compute.primitives.indexing import Concatenate
 from cortex_core.graph.memory import Planner, materialize
-from cortex_core.graph.plan import ARENA, Location, Plan
+from cortex_core.graph.plan import ARENA, KEPT, Location, Plan
 from cortex_core.graph.schedule import Schedule, storage_root
 from cortex_core.graph.value import Graph, Value, is_leaf
 from cortex_core.ops.differentiate import key
@@ -23,7 +23,10 @@ class Owners:
     """Who wrote each byte of each buffer last; 0 is nobody."""
 
     def __init__(self, plan: Plan) -> None:
-        self.bytes: dict[str, np.ndarray] = {ARENA: np.zeros(plan.arena, np.int32)}
+        self.bytes: dict[str, np.ndarray] = {
+            ARENA: np.zeros(plan.arena, np.int32),
+            KEPT: np.zeros(plan.kept, np.int32),
+        }
         for name, type in plan.states.items():
             self.bytes[f"state:{name}"] = np.zeros(type.nbytes, np.int32)
 

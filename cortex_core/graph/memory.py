@@ -22,7 +22,7 @@ from cortex_compute.primitives.indexing import Concatenate
 from cortex_compute.primitives.views import Reshape
 from cortex_compute.protocol import Backend, Layout, Offer, Operand, Refusal
 from cortex_compute.types import TensorType, contiguous_strides
-from cortex_core.graph.plan import ARENA, Instruction, Location, Plan
+from cortex_core.graph.plan import ARENA, KEPT, Instruction, Location, Plan
 from cortex_core.graph.schedule import Schedule, schedules, storage_root
 from cortex_core.graph.value import Constant, Graph, Input, State, Value, is_leaf
 from cortex_core.ops.array import Node
@@ -131,7 +131,8 @@ class Planner:
         self.slots: dict[Key, Slot] = {}
         self.copies: list[tuple[Value, str, bool]] = []
         self.constants: dict[str, Any] = {}
-        self.arena = 0
+        self.prologue = sum(n in schedule.prologue for n in self.nodes)
+        self.arena = self.kept = 0
         self.workspaces: dict[Node, Slot] = {}
 
     def plan(self) -> Plan:
@@ -145,6 +146,7 @@ class Planner:
             self.offers[node] = self._offer(node)
         self._last_reads()
         self._make_slots()
+        self._keep_prologue()
         self._host_states()
         self._host_parts()
         if self.pooling:
@@ -202,6 +204,15 @@ class Planner:
                 nbytes = self.offers[node].residual if type is OPAQUE else type.nbytes
                 end = self.last.get((id(node), i), t)
                 self.slots[id(node), i] = Slot(nbytes, t, end)
+
+    def _keep_prologue(self) -> None:
+        """What later instructions, or the caller, read of the prologue lies in memory of its own."""
+        outside = [x for n in self.nodes if n not in self.schedule.prologue for x in n.inputs]
+        for k in {key(storage_root(x)) for x in [*outside, *self.graph.roots]}:
+            slot = self.slots.get(k)
+            if slot is not None and slot.start < self.prologue:
+                slot.move_into(Slot(slot.nbytes, 0, END, KEPT), 0)
+                slot.root()[0].offset, self.kept = self.kept, self.kept + aligned(slot.nbytes)
 
     # Claims.
 
@@ -352,8 +363,10 @@ class Planner:
     def emit(self) -> Plan:
         """The instructions over the memory that `lay_out` has decided."""
         instructions: list[Instruction] = []
-        tail = 0
+        tail = prologue = 0
         for t, node in enumerate(self.nodes):
+            if t == self.prologue:
+                prologue = len(instructions)
             if t == self.tail:
                 tail = len(instructions)
             guarded = t >= self.tail and self.graph.predicate is not None
@@ -376,9 +389,11 @@ class Planner:
             )
         if self.tail >= len(self.nodes):
             tail = len(instructions)
-        return self._finish(instructions, tail)
+        if self.prologue >= len(self.nodes):
+            prologue = len(instructions)
+        return self._finish(instructions, prologue, tail)
 
-    def _finish(self, instructions: list[Instruction], tail: int) -> Plan:
+    def _finish(self, instructions: list[Instruction], prologue: int, tail: int) -> Plan:
         """Adds the copies into states, whose old values nobody reads any more; guarded ones end the tail."""
         graph = self.graph
         unguarded: list[Instruction] = []
@@ -397,7 +412,9 @@ class Planner:
             predicate,
             self.constants,
             self.arena,
-            workspace=max((s.nbytes for s in self.workspaces.values()), default=0),
+            max((s.nbytes for s in self.workspaces.values()), default=0),
+            prologue,
+            self.kept,
         )
 
     def _parts(self, node: Node, guarded: bool) -> list[Instruction]:

@@ -11,6 +11,7 @@ from cortex_compute.types import TensorType
 from cortex_core.place import Place
 
 ARENA = "arena"
+KEPT = "kept"  # results of the prologue, which outlive a run
 
 
 class Location(NamedTuple):
@@ -51,8 +52,9 @@ class Instruction(NamedTuple):
 class Plan:
     """Everything that is needed to run, but the memory itself.
 
-    ``constants`` are the numbers to fill in, ``arena`` and ``workspace`` bytes.  The instructions from
-    ``tail`` to ``end`` are left out when the predicate is false.
+    ``constants`` are the numbers to fill in, ``arena``, ``workspace`` and ``kept`` bytes.  The instructions
+    before ``prologue`` depend on weights alone, and run only when these have changed; those from ``tail`` to
+    ``end`` are left out when the predicate is false.
     """
 
     instructions: tuple[Instruction, ...]
@@ -65,10 +67,14 @@ class Plan:
     constants: dict[str, Any]
     arena: int
     workspace: int = 0
+    prologue: int = 0
+    kept: int = 0
 
     def __str__(self) -> str:
         lines = [f"arena {self.arena} bytes, {len(self.instructions)} instructions"]
         for i, instruction in enumerate(self.instructions):
+            if i == self.prologue and i:
+                lines.append("--- the above once for each version of the weights")
             if i == self.tail and self.predicate is not None:
                 lines.append(f"--- if {self.predicate}")
             if i == self.end:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from cortex_core.graph.value import Graph, State, Value, is_leaf
+from cortex_core.graph.value import Graph, Input, State, Value, is_leaf
 from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import ancestors, topological
 
@@ -19,27 +19,44 @@ from cortex_core.ops.differentiate import ancestors, topological
 class Schedule:
     """Nodes in order (views among them, leaves not); those from ``tail`` on are skipped when the guard fails.
 
-    ``direct`` holds the names of the states that their new value's kernel may write straight over.
+    ``direct`` holds the names of the states that their new value's kernel may write straight over.  The nodes
+    of the ``prologue`` come first: they depend on nothing that a run changes.
     """
 
     order: tuple[Node, ...]
     tail: int
     direct: frozenset[str]
+    prologue: frozenset[Node] = frozenset()
 
 
 def schedules(graph: Graph) -> list[Schedule]:
     """The candidates."""
     nodes = {n for n in graph.nodes() if not is_leaf(n)}
+    prologue = frozenset(steady(graph) & nodes)
     head = nodes
     if graph.predicate is not None:
         always = [u.value for u in graph.updates if not u.guarded]
         head = {n for n in ancestors([*graph.outputs.values(), graph.predicate, *always]) if n in nodes}
-    tail = nodes - head
+    tail = nodes - head - prologue
+    head = head - prologue
     edges, direct = _write_after_read(graph, nodes, head)
+    before = topological(prologue)
     first = topological(head, edges), topological(tail, edges)
     second = _depth_first(graph, head, edges), _depth_first(graph, tail, edges)
     orders = [first] if first == second else [first, second]  # a chain has but one
-    return [Schedule((*a, *b), len(a), direct) for a, b in orders]
+    return [Schedule((*before, *a, *b), len(before) + len(a), direct, prologue) for a, b in orders]
+
+
+def steady(graph: Graph) -> set[Node]:
+    """The nodes that depend on constants and on states that the graph does not change, leaves included."""
+    changing = {u.state.node.primitive for u in graph.updates}
+    found: set[Node] = set()
+    for node in topological(graph.nodes()):
+        if isinstance(node.primitive, Input) or node.primitive in changing:
+            continue
+        if all(x.node in found for x in node.inputs):
+            found.add(node)
+    return found
 
 
 def storage_root(x: Value) -> Value:

@@ -37,6 +37,9 @@ VERSION = 1
 TEXT_LIMIT = 1 << 26  # bytes of a description, or of a run's progress
 
 
+Place = tuple[str, str]  # a state or parameter of the store by its name, and which of its moments
+
+
 @dataclass(frozen=True)
 class Header:
     """What a file says of itself: the canonical description, and a run's progress (None in a model file)."""
@@ -48,13 +51,13 @@ class Header:
 
 def save(path: str | Path, network: Network) -> None:
     """Writes description, parameters and running statistics, whole or not at all."""
-    _write(Path(path), network, _model_views(network), None)
+    _write(Path(path), network, _model_places(network), None)
 
 
 def save_state(path: str | Path, network: Network, run: Mapping[str, Any], sums: Sequence[str]) -> None:
     """Writes everything that a run needs to go on: besides the model the moments, the sums of the epoch
     (states of these names) and ``run`` (plain data)."""
-    _write(Path(path), network, _run_views(network, sums), run)
+    _write(Path(path), network, _run_places(network, sums), run)
 
 
 def load(path: str | Path) -> Network:
@@ -84,24 +87,27 @@ def restore(path: str | Path, network: Network, sums: Sequence[str]) -> dict[str
     found = header(path)
     if found.run is None:
         raise CheckpointError(f"{path} is a model, which cannot go on; resume the run from its last.cortex")
-    _restore(Path(path), network, _run_views(network, sums))
+    _restore(Path(path), network, _run_places(network, sums))
     return found.run
 
 
 def restore_model(path: str | Path, network: Network) -> None:
     """Puts parameters and running statistics into a network of the same description; errors as for
     `restore`."""
-    _restore(Path(path), network, _model_views(network))
+    _restore(Path(path), network, _model_places(network))
 
 
-def _restore(path: Path, network: Network, views: Mapping[str, np.ndarray]) -> None:
+def _restore(path: Path, network: Network, places: Mapping[str, Place]) -> None:
+    store = network.store
     with _opened(path) as file:
         same_network(_header(file, path), network.description.canonical)
-        wanted = {where: (where, TensorType(a.shape, dtype(a.dtype))) for where, a in views.items()}
+        memory = {where: store.array(*place) for where, place in places.items()}
+        wanted = {where: (where, TensorType(a.shape, dtype(a.dtype))) for where, a in memory.items()}
         arrays = _arrays(file, wanted)
-    with network.store.lock:
+    with store.lock:
         for where, array in arrays.items():
-            np.copyto(views[where], array)
+            name, moment = places[where]
+            store.write(name, array, moment)
 
 
 def header(path: str | Path) -> Header:
@@ -151,29 +157,24 @@ def _home(name: str, parameter: bool) -> str:
     return f"{'parameters' if parameter else 'variables'}/{name}"
 
 
-def _model_views(network: Network) -> dict[str, np.ndarray]:
-    """Where each dataset of a model lives in the network's memory."""
-    parameters = {_home(name, True): a for name, a in network.parameters.items()}
-    return parameters | {_home(name, False): a for name, a in network.variables.items()}
+def _model_places(network: Network) -> dict[str, Place]:
+    """For each dataset of a model its name in the network's store."""
+    parameters: dict[str, Place] = {_home(name, True): (name, "") for name in network.parameters}
+    return parameters | {_home(name, False): (name, "") for name in network.variables}
 
 
-def _run_views(network: Network, sums: Sequence[str]) -> dict[str, np.ndarray]:
-    """Where each dataset of a run lives: those of the model, the random key, the moments, the sums of the
-    epoch."""
-    store = network.store
-    views = {**_model_views(network), KEY: store.array(KEY)}
+def _run_places(network: Network, sums: Sequence[str]) -> dict[str, Place]:
+    """For each dataset of a run its name in the store: those of the model, the random key, the moments, the
+    sums of the epoch."""
+    places = {**_model_places(network), KEY: (KEY, "")}
     for moment in network.description.train.optimizer.state:
         for name, slot in network.slots.items():
             if slot.segment.trainable:
-                memory = store.ensure(f"{slot.segment}/{moment}", store.types[str(slot.segment)])
-                offset = slot.offset * slot.type.dtype.itemsize
-                views[f"moments/{moment}/{name}"] = memory.view(slot.type, offset)
-    return views | {f"sums/{name}": store.array(name) for name in sums}
+                places[f"moments/{moment}/{name}"] = name, moment
+    return places | {f"sums/{name}": (name, "") for name in sums}
 
 
-def _write(
-    path: Path, network: Network, views: Mapping[str, np.ndarray], run: Mapping[str, Any] | None
-) -> None:
+def _write(path: Path, network: Network, places: Mapping[str, Place], run: Mapping[str, Any] | None) -> None:
     # The file is built in memory and written by us: HDF5 cannot recover from a full disk when it closes.
     import h5py
 
@@ -186,8 +187,8 @@ def _write(
         if run is not None:
             _put(file, "run", np.frombuffer(json.dumps(run).encode(), np.uint8))
         with network.store.lock:
-            for where, array in views.items():
-                _put(file, where, array)
+            for where, place in places.items():
+                _put(file, where, network.store.array(*place))
         file.flush()
         image = file.id.get_file_image()
     write_atomically(path, image)

@@ -10,6 +10,8 @@ from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cortex_compute.backends import get
 from cortex_compute.errors import CheckpointError, CortexError
 from cortex_core.compiled import Compiled, Entry
@@ -208,7 +210,9 @@ class Trainer:
         self.batch += 1
 
     def _explained(self, batch: Batch) -> CortexError:
-        self.network.store.array(KEY)[1] -= 1  # the only thing that a failed step changes
+        seed, count = self.network.store.array(KEY)
+        before = np.array([seed, count - 1], np.uint64)  # all that a failed step changes
+        self.network.store.write(KEY, before)
         return explain(self.network, batch, f"epoch {self.epoch + 1}, step {self.step + 1}")
 
     @contextmanager

@@ -15,8 +15,8 @@ from cortex_compute.primitives.normalization import BatchNormReluGrad
 from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_compute.types import TensorType, float64
 from cortex_core.graph.plan import Plan
-from cortex_core.graph.value import Graph, constant, input_value
-from cortex_core.ops import convolution, normalization, pointwise, pooling, reduce
+from cortex_core.graph.value import Graph, Value, constant, input_value
+from cortex_core.ops import convolution, linear, normalization, pointwise, pooling, reduce
 from cortex_core.ops.differentiate import differentiate
 from cortex_core.program import Options, Program, compile_graph
 from cortex_core.store import Store
@@ -266,12 +266,55 @@ def test_the_batch_norm_comes_first() -> None:
 
 
 def test_a_bias_gradient_comes_from_the_kernel_of_the_weight_gradient() -> None:
-    def net(x: Any, w: Any, b: Any) -> Any:
-        return reduce.mean(pointwise.tanh(convolution.conv(x, w, padding=1) + b))
+    def net(x: Any, w: Any, b: Any, v: Any, c: Any) -> Any:
+        y = pointwise.tanh(convolution.conv(x, w, padding=1) + b)
+        return reduce.mean(pointwise.tanh(linear.matmul(y, v) + c))
 
-    given = numbers(x=(3, 6, 5, 2), w=(3, 3, 2, 7), b=(7,))
-    graph = graph_of(net, given, "w", "b")
+    given = numbers(x=(3, 6, 5, 2), w=(3, 3, 2, 7), b=(7,), v=(7, 4), c=(4,))
+    graph = graph_of(net, given, "w", "b", "v", "c")
     kinds, plan = compare(graph, given)
     assert kinds["Reduce"] == 1  # the loss
-    assert [i.primitive.name for i in plan.instructions if len(i.outputs) == 2] == ["ConvKernelGrad"]
-    check_slopes(net, graph, given, "w", "b")
+    fused = [i.primitive for i in plan.instructions if len(i.outputs) == 2]
+    assert sorted(p.name for p in fused) == ["ConvKernelGrad", "Gemm"]
+    check_slopes(net, graph, given, "w", "b", "v", "c")
+
+
+def test_one_sum_serves_two_biases() -> None:
+    def net(x: Any, w: Any, b: Any, v: Any, c: Any) -> Any:
+        return reduce.mean(pointwise.tanh(linear.matmul(x, w) + b + (linear.matmul(x * x, v) + c)))
+
+    given = numbers(x=(9, 3), w=(3, 4), b=(4,), v=(3, 4), c=(4,))
+    kinds, plan = compare(graph_of(net, given, "w", "b", "v", "c"), given)
+    assert kinds["Reduce"] == 1
+    assert sum(len(i.outputs) == 2 for i in plan.instructions) == 1
+
+
+def sums_and_product(between: Callable[[Value, Value], Value]) -> tuple[Counter[str], Plan]:
+    given = numbers(x=(9, 3), g=(9, 3))
+    x, g = (input_value(n, TensorType((9, 3), float64)) for n in given)
+    total = reduce.sum(g, 0)
+    product = linear.matmul(between(x, total), g, True)
+    return compare(Graph((x, g), {"total": total, "product": product}), given)
+
+
+def test_a_sum_that_the_product_depends_on_stays() -> None:
+    kinds, _ = sums_and_product(lambda x, total: x)
+    assert kinds == {"Gemm": 1}
+    kinds, _ = sums_and_product(lambda x, total: x * total)
+    assert kinds["Gemm"] == kinds["Reduce"] == 1
+
+
+def test_other_sums_stay() -> None:
+    given = numbers(x=(9, 3), g=(9, 4))
+    x, g = (input_value(n, TensorType(a.shape, float64)) for n, a in given.items())
+    outputs = {
+        "product": linear.matmul(x, g, True),
+        "rows": reduce.sum(g, 1),
+        "all": reduce.sum(g),
+        "mean": reduce.mean(g, 0),
+        "kept": reduce.sum(g, 0, keepdims=True),
+        "folded": reduce.sum(g.reshape(18, 2), 0),
+    }
+    kinds, _ = compare(Graph((x, g), outputs), given)
+    assert kinds["Reduce"] == 5
+    assert kinds["Gemm"] == 1

@@ -18,6 +18,11 @@ from cortex_core.training.train import train
 from tests.core.training.networks import blobs, description, line, plain, states
 
 
+def fill(network: Any, name: str, value: float) -> None:
+    """Gives all numbers of a parameter one value."""
+    network.parameters[name] = np.full_like(network.parameters[name], value)
+
+
 class Before(Callback):
     """Changes the network after step ``at``, and notes all states as they then are."""
 
@@ -29,7 +34,9 @@ class Before(Callback):
     def step(self, trainer: Any) -> None:
         if trainer.step == self.at:
             for name, value in self.changes.values():
-                trainer.network.parameters[name].flat[0] = value
+                array = trainer.network.parameters[name].copy()
+                array.flat[0] = value
+                trainer.network.parameters[name] = array
             self.seen = states(trainer.network)
             self.network = trainer.network
 
@@ -76,9 +83,9 @@ def test_a_gradient_that_overflows_is_named(tmp_path: Path) -> None:
         def step(self, trainer: Any) -> None:
             if trainer.step == 2:
                 for name in ("first/kernel", "first/bias"):
-                    trainer.network.parameters[name][...] = 0
-                trainer.network.parameters["y/kernel"][...] = 1e38
-                trainer.network.parameters["y/bias"][...] = 1e15
+                    fill(trainer.network, name, 0)
+                fill(trainer.network, "y/kernel", 1e38)
+                fill(trainer.network, "y/bias", 1e15)
 
     with pytest.raises(NonFiniteError, match=r"step 3.*a gradient of layer 'first'"):
         train(spec, data, out=tmp_path, progress=False, callbacks=[Flat()])

@@ -118,7 +118,9 @@ class Worsen(Callback):
 
     def step(self, trainer: Any) -> None:
         if trainer.epoch == self.after:
-            trainer.network.parameters["out/bias"][0] += 5
+            bias = trainer.network.parameters["out/bias"].copy()
+            bias[0] += 5
+            trainer.network.parameters["out/bias"] = bias
 
 
 def test_the_network_ends_with_the_parameters_of_the_best_epoch(tmp_path: Path) -> None:
