@@ -104,8 +104,9 @@ class Compiled:
         check_tokens(self.network.description, arrays)
         if self.purpose != "predict":
             self._check_labels(arrays)
-        self.set_scalars(entry, learning_rate)
-        return self.launch(entry, arrays)
+        with entry.program.alone:
+            self.set_scalars(entry, learning_rate)
+            return self.launch(entry, arrays)
 
     def launch(self, entry: Entry, arrays: Mapping[str, Any] | None = None) -> dict[str, Result]:
         """Runs a program over its input buffers, after copying ``arrays`` there."""

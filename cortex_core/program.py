@@ -12,6 +12,7 @@ import numpy as np
 
 from cortex_compute.errors import BackendError, DataError
 from cortex_compute.protocol import Backend, Operand, Refusal
+from cortex_core.graph.fold import fold
 from cortex_core.graph.fuse import fuse
 from cortex_core.graph.memory import make_plan
 from cortex_core.graph.plan import ARENA, KEPT, Location, Plan
@@ -36,7 +37,7 @@ def compile_graph(graph: Graph, backend: Backend, options: Options = Options()) 
     """Everything from a traced graph to its plan.  Pure: no memory is taken."""
     graph = simplify(lower(graph, backend))
     if options.fusion:
-        graph = fuse(graph, backend)
+        graph = fuse(simplify(fold(graph)), backend)
     return make_plan(graph, backend, options.pooling)
 
 
@@ -87,11 +88,28 @@ class Result:
         return repr(self.numpy())
 
 
+class Alone:
+    """A lock that another thread does not wait for: it gets an error.  Its holder may take it again."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            raise BackendError(
+                "this program is running in another thread; use program.fork() for a second one"
+            )
+
+    def __exit__(self, *error: object) -> None:
+        self._lock.release()
+
+
 class Program:
     """A plan bound to memory.  ``run`` is one step; ``inputs`` are the buffers that a run reads.
 
     The states lie in the store, the rest in the store's arena, which the programs of one store share: they
-    take turns.  A program is not reentrant: a second thread gets an error.
+    take turns.  A program is not reentrant: a second thread gets an error, and nothing is changed.  Whoever
+    prepares its inputs for a run holds ``alone``.
     """
 
     def __init__(
@@ -110,7 +128,7 @@ class Program:
         self._buffers: dict[str, Any] = {}
         self._calls: list[Callable[[Any], None]] = []
         self._bound = -1
-        self._busy = threading.Lock()
+        self.alone = Alone()
         self.skipped = 0
         for name, where in plan.inputs.items():
             self._buffers[where.buffer] = self.device.empty(max(1, where.type.nbytes))
@@ -154,24 +172,17 @@ class Program:
 
     def run(self, inputs: Mapping[str, Any] | None = None) -> dict[str, Result]:
         """One step.  ``inputs`` are copied into the program's buffers; the others keep what they hold."""
-        if not self._busy.acquire(blocking=False):
-            raise BackendError(
-                "this program is running in another thread; use program.fork() for a second one"
-            )
-        try:
-            with self.store.lock, self.stream.active():
-                if self._bound != self.store.arena.version:
-                    self.bind()
-                if self.store.last is not None:  # of another program, perhaps: they share the arena
-                    self.stream.wait(self.store.last)
-                for name, value in (inputs or {}).items():
-                    self._feed(name, value)
-                if inputs:
-                    self.stream.synchronize()  # the caller may change them now
-                self._execute()
-                return self._results()
-        finally:
-            self._busy.release()
+        with self.alone, self.store.lock, self.stream.active():
+            if self._bound != self.store.arena.version:
+                self.bind()
+            if self.store.last is not None:  # of another program, perhaps: they share the arena
+                self.stream.wait(self.store.last)
+            for name, value in (inputs or {}).items():
+                self._feed(name, value)
+            if inputs:
+                self.stream.synchronize()  # the caller may change them now
+            self._execute()
+            return self._results()
 
     def _feed(self, name: str, value: Any) -> None:
         target = self.inputs.get(name)
@@ -226,7 +237,7 @@ class Program:
 
         Every instruction runs, whatever the predicate says: the states change.
         """
-        with self.store.lock, self.stream.active():
+        with self.alone, self.store.lock, self.stream.active():
             self.store.settle()
             self.bind()
             seconds = np.zeros((runs, len(self._calls)))

@@ -104,7 +104,7 @@ def test_one_program_used_by_two_threads_is_an_error_and_no_corruption() -> None
     first.start()
     assert inside.wait(30)
     with pytest.raises(BackendError, match="running in another thread"):
-        compiled.run({"x": batch()["x"] * 0, "t": batch()["t"]})
+        compiled.run({"x": batch()["x"] * 0, "t": batch()["t"]}, learning_rate=1.0)
     go.set()
     first.join()
     program._execute = execute  # type: ignore[method-assign]
