@@ -12,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import sys
 import tempfile
 from contextlib import ExitStack, nullcontext
@@ -194,6 +195,8 @@ def options() -> argparse.Namespace:
     unknown = sorted(set(chosen.only) - set(ROWS))
     if unknown:
         parser.error(f"unknown row {unknown[0]!r}; known are {', '.join(ROWS)}")
+    if not shutil.which(chosen.peers_python):
+        parser.error(f"--peers-python: there is no program {chosen.peers_python}")
     return chosen
 
 

@@ -81,7 +81,7 @@ def plot(run: dict[str, Any], path: Path) -> None:
                 panel.loglog(x, y, color=colour, marker=marker, markersize=4, label=network)
             panel.set(title=axis, xlabel=label)
             values = sorted({p["value"] for p in run["points"] if p["axis"] == axis})
-            panel.set_xticks(values if axis != "width" else values[::2], minor=False)
+            panel.set_xticks(values if len(values) <= 5 else values[::2], minor=False)
             panel.xaxis.set_major_formatter("{x:.0f}")
             panel.minorticks_off()
         panels[0].set_ylabel("milliseconds of a step")

@@ -64,7 +64,8 @@ def line(facts: dict[str, Any], threads: int) -> str:
     peers = facts["peers"]
     installed = [f"{label} {peers[k]}" for k, label in (("torch", "PyTorch"), ("jax", "JAX")) if k in peers]
     return (
-        f"{facts['date']}, {facts['processor']}, {facts['cores']} cores, {threads} threads; "
+        f"{facts['date']}, {facts['processor']}, {facts['cores']} cores, {threads} threads, "
+        f"load {facts['load_before'][0]:.1f} before the run; "
         f"Cortex {facts['cortex']} on {facts['backend']}, NumPy {facts['numpy']}; "
         f"{', '.join(installed) or 'no peer is installed'}"
     )

@@ -28,6 +28,7 @@ RUN: dict[str, Any] = {
     "processor": "Abacus",
     "cores": 2,
     "threads": 2,
+    "load_before": [0.04, 0.1, 0.2],
     "cortex": "0",
     "backend": "numpy",
     "numpy": "2",
@@ -62,7 +63,9 @@ def test_text() -> None:
 
 def test_markdown() -> None:
     lines = markdown(RUN).splitlines()
-    assert lines[0].startswith("2000-01-01, Abacus, 2 cores, 2 threads; Cortex 0 on numpy")
+    assert lines[0].startswith(
+        "2000-01-01, Abacus, 2 cores, 2 threads, load 0.0 before the run; Cortex 0 on numpy"
+    )
     row = next(line for line in lines if line.startswith("| MLP 784-256-128-10: step, batch 128 | 0.500"))
     assert row.endswith("| 2.40 (2.00-2.50) | 1.1 | 1.3 | goal met |")
     assert "| MLP 784-256-128-10: prediction, batch 1 | 3.00 |  |  |  |  |" in lines
