@@ -56,6 +56,8 @@ class Compiled:
         self.network, self.backend, self.purpose = network, backend, purpose
         self.raw, self.worker, self.options = raw, worker, options
         self._entries: OrderedDict[Types, Entry] = OrderedDict()
+        self._checked: dict[Any, Types] = {}  # shapes and dtypes of batches that were found good
+        self._tokens = any(node.kind == "embedding" for node in network.description.layers)
         self._lock = threading.Lock()
 
     def plan(self, types: Mapping[str, TensorType]) -> tuple[Plan, Step | None]:
@@ -74,10 +76,13 @@ class Compiled:
 
     def entry(self, types: Mapping[str, TensorType]) -> Entry:
         """The program for these types, compiled where it is new."""
-        k = tuple(sorted(types.items()))
+        return self._entry(tuple(sorted(types.items())))
+
+    def _entry(self, k: Types) -> Entry:
         with self._lock:
             found = self._entries.get(k)
             if found is None:
+                types = dict(k)
                 plan, step = self.plan(types)
                 backend = self._backend_for(types)
                 program = Program(plan, backend, self.network.store, self.worker, self.options)
@@ -100,8 +105,15 @@ class Compiled:
         if not isinstance(inputs, Mapping):
             raise TypeError(f"a batch is a dict of arrays, not {type(inputs).__name__}")
         arrays = {name: np.asarray(x) for name, x in inputs.items()}
-        entry = self.entry(self._types_of(arrays))
-        check_tokens(self.network.description, arrays)
+        signature = tuple([(name, a.shape, a.dtype) for name, a in arrays.items()])
+        types = self._checked.get(signature)
+        if types is None:
+            if len(self._checked) > 8 * KEPT:
+                self._checked.clear()
+            types = self._checked[signature] = tuple(sorted(self._types_of(arrays).items()))
+        entry = self._entry(types)
+        if self._tokens:
+            check_tokens(self.network.description, arrays)
         if self.purpose != "predict":
             self._check_labels(arrays)
         with entry.program.alone:
