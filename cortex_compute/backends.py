@@ -57,10 +57,10 @@ def available() -> list[Row]:
 
 
 def _known() -> dict[str, str]:
-    """Name -> ``module:function``: what is installed, and what is built in."""
+    """Name -> ``module:function``: what is built in, and what else is installed."""
     from importlib.metadata import entry_points
 
-    return BUILT_IN | {e.name: e.value for e in entry_points(group=GROUP)}
+    return BUILT_IN | {e.name: e.value for e in entry_points(group=GROUP) if e.name not in BUILT_IN}
 
 
 @cache
