@@ -233,9 +233,11 @@ class Program:
         return results
 
     def profile(self, runs: int = 10) -> list[dict[str, Any]]:
-        """Median seconds of each instruction over some runs, with FLOPs, bytes and the place it came from.
+        """Each instruction's seconds (the median and the fastest of some runs), its FLOPs and bytes, and the
+        place it came from.
 
-        Every instruction runs, whatever the predicate says: the states change.
+        ``prologue`` marks those that run only when the weights have changed.  Every instruction runs,
+        whatever the predicate says: the states change.
         """
         with self.alone, self.store.lock, self.stream.active():
             self.store.settle()
@@ -250,13 +252,16 @@ class Program:
         return [
             {
                 "primitive": str(x.primitive),
-                "seconds": float(s),
+                "operands": [str(t) for t in x.types],
+                "seconds": float(np.median(s)),
+                "fastest": float(np.min(s)),
                 "flops": x.primitive.flops(*x.types),
                 "bytes": x.primitive.nbytes(*x.types),
                 "place": str(x.place or ""),
                 "implementation": x.offer.implementation or self.backend.name,
+                "prologue": i < self.plan.prologue,
             }
-            for x, s in zip(self.plan.instructions, np.median(seconds, axis=0))
+            for i, (x, s) in enumerate(zip(self.plan.instructions, seconds.T))
         ]
 
     def fork(self) -> Program:

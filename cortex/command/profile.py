@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -17,9 +18,7 @@ from cortex.command.common import (
     write_json,
 )
 
-if TYPE_CHECKING:
-    from cortex_compute.types import TensorType
-    from cortex_core.program import Program
+TYPE = re.compile(r"\w+\[([\d, ]*)\]")  # a type as it prints: float32[64, 28, 28, 1]
 
 
 @click.command("profile")
@@ -43,9 +42,9 @@ def command(
     runs: int,
     json_file: str | None,
 ) -> None:
-    """Time each instruction of a step: seconds, GFLOP/s, GB/s, share, line of the description.
+    """Time each instruction of a step, beside the best product of two large matrices: the machine's peak.
 
-    The numbers that are computed with are made up; no data is read.
+    The numbers that are computed with are made up; no data is read.  docs/profile.md says how to read it.
 
     \b
     Examples:
@@ -54,6 +53,7 @@ def command(
     """
     from cortex_core.compiled import compile
     from cortex_core.network import network
+    from cortex_core.profile import fill, profile
 
     made = network(spec, overrides)
     size = batch_size or made.training.batch_size
@@ -63,43 +63,79 @@ def command(
     fill(entry.program, types)
     compiled.set_scalars(entry)
     compiled.launch(entry)
-    rows = entry.program.profile(runs)
-    write_json(json_file, {"backend": compiled.backend.name, "batch_size": size, "instructions": rows})
-    for line in _lines(rows, size):
+    told = {"backend": compiled.backend.name, "batch_size": size, "purpose": purpose}
+    found = told | profile(entry.program, runs)
+    write_json(json_file, found)
+    for line in _lines(found, spec):
         print(line, file=people(json_file))
 
 
-def fill(program: Program, types: dict[str, TensorType]) -> None:
-    """Puts made-up examples into the program's inputs: floats in 0..1, zeros for class indices and tokens."""
-    import numpy as np
-
-    generator = np.random.default_rng(0)
-    for name, type in types.items():
-        if type.dtype.kind == "float":
-            program.inputs[name][...] = generator.random(type.shape)
-        else:
-            program.inputs[name][...] = 0
-
-
-def _lines(rows: list[dict[str, Any]], size: int) -> Iterator[str]:
+def _lines(found: dict[str, Any], spec: str) -> Iterator[str]:
     from cortex_core.summary import align
 
-    total = sum(row["seconds"] for row in rows)
-    table = [["microseconds", "share", "GFLOP/s", "GB/s", "instruction", "by", "from"]]
-    for row in rows:
-        seconds = max(row["seconds"], 1e-9)
-        table.append(
-            [
-                f"{1e6 * seconds:,.1f}",
-                f"{100 * seconds / max(total, 1e-9):.1f} %",
-                f"{row['flops'] / seconds / 1e9:.2f}",
-                f"{row['bytes'] / seconds / 1e9:.2f}",
-                row["primitive"] if len(row["primitive"]) <= 60 else row["primitive"][:57] + "...",
-                row["implementation"],
-                row["place"],
-            ]
-        )
-    yield from align(table, right=(0, 1, 2, 3))
-    flops = sum(row["flops"] for row in rows)
-    work = f"{len(rows)} instructions, {flops / 1e9:.3f} GFLOP"
-    yield f"\n{work}: {1e3 * total:.3f} ms for a step of {size} examples"
+    rows = [_cells(row, found["seconds"], spec) for row in found["instructions"]]
+    head = ["us", "share", "GFLOP/s", "of peak", "MB", "GB/s", "instruction", "by", "from"]
+    if rows:
+        yield from align([head, *rows], right=range(6))
+        yield ""
+    parts = [[x["implementation"], f"{x['calls']}", percent(x["share"], 1)] for x in found["implementations"]]
+    if parts:
+        yield from align([["by", "calls", "share"], *parts], right=(1, 2))
+        yield ""
+    yield from _sentences(found)
+
+
+def _cells(row: dict[str, Any], total: float, spec: str) -> list[str]:
+    from cortex_core.profile import family, short
+
+    spot, space, path = row["place"].removeprefix(f"{spec}:").rpartition(" ")
+    return [
+        f"{1e6 * row['seconds']:,.1f}",
+        "once" if row["prologue"] else percent(row["seconds"] / total, 1),
+        f"{row['gflops']:.1f}" if row["flops"] else "",
+        percent(row["of_peak"]) if row["flops"] else "",
+        f"{row['bytes'] / 1e6:.2f}",
+        f"{row['bytes'] / row['seconds'] / 1e9:.1f}",
+        cut(f"{cut(short(row['primitive']), 23)} {shapes(row)}", 35),
+        cut(family(row["implementation"]), 22),
+        spot + space + cut(path, 22, tail=20),
+    ]
+
+
+def _sentences(found: dict[str, Any]) -> Iterator[str]:
+    from cortex_core.profile import short
+
+    rows = found["instructions"]
+    once = sum(row["prologue"] for row in rows)
+    rate = f"{found['gflops']:.1f} GFLOP/s, {percent(found['of_peak'])} of the peak"
+    yield f"{len(rows) - once} instructions in {1e3 * found['seconds']:.3f} ms: {rate}"
+    if once:
+        took = f"{1e3 * found['prologue_seconds']:.3f} ms"
+        yield f"{once} more run once for each version of the weights, and are not counted: {took}"
+    if found["slowest"] is not None:
+        slow = rows[found["slowest"]]
+        share, place = percent(slow["seconds"] / found["seconds"]), slow["place"] or "no single layer"
+        what = cut(f"{short(slow['primitive'])} {shapes(slow)}", 80)
+        yield f"the slowest takes {share} of the time: {what}, by {slow['implementation']},"
+        yield f"  from {place}"
+    yield (
+        f"the peak is {found['peak_gflops']:.1f} GFLOP/s, the best float32 product of two large matrices "
+        f"on {found['backend']}, threads: {found['threads']}"
+    )
+
+
+def shapes(row: dict[str, Any]) -> str:
+    """The operands' shapes: ``64x28x28x1, 5x5x1x20, 20``; single numbers are left out."""
+    found = (TYPE.sub(lambda match: match[1].replace(", ", "x"), t) for t in row["operands"])
+    return ", ".join(filter(None, found))
+
+
+def cut(text: str, width: int, tail: int = 0) -> str:
+    """As much of the text as fits in a column, with ``tail`` letters from its end."""
+    head = width - tail - len("..")
+    return text if len(text) <= width else f"{text[:head]}..{text[len(text) - tail :]}"
+
+
+def percent(x: float, digits: int = 0) -> str:
+    """0.125 is 12.5 %."""
+    return f"{100 * x:.{digits}f} %"

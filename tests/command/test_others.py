@@ -1,4 +1,4 @@
-"""``verify``, ``profile``, ``data``, ``backends`` and ``schema``."""
+"""``verify``, ``data``, ``backends`` and ``schema``."""
 
 from __future__ import annotations
 
@@ -96,20 +96,6 @@ def test_same(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("backends", ["numpy", "numpy,", "a,b,c"])
 def test_same_needs_two(cli: Cli, backends: str) -> None:
     assert cli("verify", "same", EXAMPLES / "digits.yaml", "--backends", backends).code == 2
-
-
-def test_profile(cli: Cli, spec: Path) -> None:
-    said = cli("profile", spec, "--runs", 2, "--json", "-")
-    data = json.loads(said.out)
-    assert said.code == 0
-    assert data["batch_size"] == 16
-    rows = data["instructions"]
-    gemm = next(r for r in rows if r["primitive"].startswith("Gemm"))
-    assert gemm["flops"] >= 2 * 16 * 4 * 8
-    assert gemm["place"].startswith(f"{spec}:6:5: layers[0].dense")
-    assert all(r["seconds"] > 0 for r in rows)
-    shares = [float(line.split()[1]) for line in said.err.splitlines()[2:] if " % " in line]
-    assert sum(shares) == pytest.approx(100, abs=0.05 * len(shares) + 0.1)
 
 
 def test_data_list(cli: Cli) -> None:
