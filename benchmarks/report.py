@@ -1,6 +1,7 @@
 """Shows what `benchmarks.compare` measured: as text while it runs, and as the tables of docs/benchmarks.md.
 
 python -m benchmarks.report FILE.json       writes the tables into docs/benchmarks.md
+python -m benchmarks.report --numpy         writes the table of what NumPy computes, and keeps its reasons
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from benchmarks.rows import LABELS, ROWS, Row
 
 PAGE = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 MARKED = re.compile(r"<!-- table: [^ ]* -->\n.*?<!-- end -->", re.DOTALL)
+BY_NUMPY = re.compile(r"(?<=<!-- numpy -->\n).*?(?=\n<!-- end -->)", re.DOTALL)
 COLUMNS = ("cortex", "torch", "torch_channels_last", "torch_compile", "jax")
 Result = dict[str, Any]
 
@@ -142,15 +144,34 @@ def insert(page: str, file: str, tables: str) -> str:
     return MARKED.sub(lambda _: f"<!-- table: {file} -->\n{tables}\n<!-- end -->", page)
 
 
+def by_numpy(page: str) -> list[list[str]]:
+    """The cells of the page's table of what NumPy computes, without its head; the last one is the reason."""
+    found = BY_NUMPY.search(page)
+    lines = found[0].splitlines()[2:] if found else []
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
+
+
+def with_by_numpy(page: str, head: list[str], rows: list[list[str]]) -> str:
+    """The page with these rows, each with the reason that the page gives for its first two cells."""
+    reasons = {(cells[0], cells[1]): cells[-1] for cells in by_numpy(page)}
+    full = [[*cells, reasons.get((cells[0], cells[1]), "")] for cells in rows]
+    return BY_NUMPY.sub(lambda _: table([*head, "why NumPy"], full), page)
+
+
+def main(argument: str) -> None:
+    page = PAGE.read_text(encoding="utf-8")
+    if argument == "--numpy":
+        from benchmarks.numpy_share import HEAD, shares
+
+        page = with_by_numpy(page, HEAD, [share.cells() for share in shares()])
+    else:
+        source, root = Path(argument).resolve(), PAGE.parents[1]
+        name = source.relative_to(root).as_posix() if source.is_relative_to(root) else source.name
+        page = insert(page, name, markdown(json.loads(source.read_text(encoding="utf-8"))))
+    PAGE.write_text(page, encoding="utf-8")
+
+
 if __name__ == "__main__":
     if len(sys.argv) != 2:
-        sys.exit("usage: python -m benchmarks.report FILE.json")
-    source = Path(sys.argv[1])
-    made = markdown(json.loads(source.read_text(encoding="utf-8")))
-    root = PAGE.parents[1]
-    name = (
-        source.resolve().relative_to(root).as_posix()
-        if source.resolve().is_relative_to(root)
-        else source.name
-    )
-    PAGE.write_text(insert(PAGE.read_text(encoding="utf-8"), name, made), encoding="utf-8")
+        sys.exit("usage: python -m benchmarks.report FILE.json | --numpy")
+    main(sys.argv[1])
