@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +101,32 @@ def test_a_convolution_that_takes_batch_norm_in_has_a_prologue(cli: Cli) -> None
     once = [line for line in said.out.splitlines() if " once " in line and "batch_norm" in line]
     assert len(once) == 14  # of seven layers: scale and shift, and the kernel times the scale
     assert max(map(len, said.out.splitlines())) <= 140
+
+
+NUMBERS = r" *[\d,.]+ +(once|[\d.]+ %)( +[\d,.]+ +\d+ %)? +[\d,.]+ +[\d.]+"
+INSTRUCTION = re.compile(NUMBERS + r"  \w+.*  (numpy|onednn [\w:+.]+)( +\d+:\d+: [\w.\[\]]+)?")
+FAMILY = re.compile(r"(numpy|onednn [\w:+]+) +\d+ +[\d.]+ %")
+
+
+def shape(text: str) -> list[str]:
+    """The lines of a profile without what was measured; lines that are alike are one."""
+    lines = []
+    for line in text.splitlines():
+        kind = "instruction" if INSTRUCTION.fullmatch(line) else "family" if FAMILY.fullmatch(line) else ""
+        words = re.sub(r"-+", "-", " ".join(line.split()))
+        plain = re.sub(r"(?<=time: ).*|(?<=from ).*|(?<=on )\w+(?=, threads)|[\d.]+", "#", words)
+        if (kind or plain) not in lines[-1:]:
+            lines.append(kind or plain)
+    return lines
+
+
+def test_the_page_shows_what_is_printed(cli: Cli) -> None:
+    page = (EXAMPLES.parent / "docs" / "profile.md").read_text(encoding="utf-8")
+    found = re.search(r"```console\n\$ cortex (.*)\n((?:.*\n)*?)```", page)
+    assert found
+    options = found[1].replace("examples", str(EXAMPLES)).split()
+    assert shape(cli(*options, "--runs", 1).out) == shape(found[2])
+    assert shape(found[2]).count("instruction") == shape(found[2]).count("family") == 1
 
 
 def test_nothing_to_run(cli: Cli, tmp_path: Path) -> None:
