@@ -23,7 +23,7 @@ COMMANDS = {
     "predict": "Run a trained network on arrays, tables or images.",
     "verify": "Run a verification suite.",
     "backends": "List the compute backends and what each can do.",
-    "profile": "Time each instruction of a training step.",
+    "profile": "Time each instruction of a step, beside the peak of the machine.",
     "data": "List, fetch, show and describe data.",
     "schema": "Print the JSON schema of descriptions.",
 }
