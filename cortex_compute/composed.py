@@ -7,6 +7,7 @@ from functools import cached_property, lru_cache
 
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.protocol import Backend, Device, Offer, Operand, Refusal
+from cortex_compute.types import DType
 
 
 class Composed:
@@ -40,6 +41,9 @@ class Composed:
         if offers:
             return min(offers, key=lambda offer: offer.cost)
         return Refusal("; ".join(a.reason for a in answers if isinstance(a, Refusal)))
+
+    def precision(self, dtype: DType) -> str:
+        return self.parts[0].precision(dtype)
 
     def describe(self) -> dict[str, str]:
         facts = self.parts[0].describe()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 from cortex_compute.primitives.base import Primitive
-from cortex_compute.types import TensorType
+from cortex_compute.types import DType, TensorType
 
 Array = Any  # what a device's memory looks like to its kernels: numpy.ndarray, cupy.ndarray
 Launch = Callable[["Stream"], None]
@@ -147,3 +147,6 @@ class Backend(Protocol):
 
     def describe(self) -> dict[str, str]:
         """Facts for ``cortex backends``: library versions, instruction set, cores."""
+    def precision(self, dtype: DType) -> str:
+        """Empty, if networks may well be trained in ``dtype``; else why not, and what to do."""
+

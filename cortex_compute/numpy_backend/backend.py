@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from cortex_compute.numpy_backend.bfloat16 import converted, narrow_type
 from cortex_compute.numpy_backend.memory import HostBuffer
 from cortex_compute.numpy_backend.streams import InlineStream, Settings, WorkerStream, settings
 from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.protocol import ROW_MAJOR, Launch, Layout, Offer, Operand, Refusal
+from cortex_compute.types import DType, bfloat16
 
 Bind = Callable[[Sequence[Any], Sequence[Any], Any], Callable[[], None]]
 OfferFunction = Callable[[Any, Sequence[Operand]], "Offer | Refusal"]
@@ -77,7 +79,7 @@ class HostDevice:
 
 
 class NumpyBackend:
-    """Runs every primitive of the vocabulary in float16, float32 and float64."""
+    """Runs every primitive of the vocabulary in float16, float32, float64, and bfloat16 by way of float32."""
 
     name = "numpy"
 
@@ -102,16 +104,23 @@ class NumpyBackend:
         if answer is None:
             return Refusal(f"numpy has no kernel for {primitive.name}")
         for operand in operands:
-            if operand.type.dtype.name == "bfloat16":
-                return Refusal("numpy has no bfloat16")
             if operand.layout.key and (operand.type != OPAQUE or operand.layout != RESIDUAL):
                 return Refusal(f"numpy cannot read the layout {operand.layout.key}")
-        offer = answer(primitive, operands)
+        narrow = narrow_type(primitive, [o.type for o in operands])
+        offer = converted(primitive, operands, narrow, answer) if narrow else answer(primitive, operands)
         if isinstance(offer, Refusal) or not primitive.residual:
             return offer
         outputs = len(primitive.infer(*(o.type for o in operands)))
         visible = (*(o.layout for o in operands), *(ROW_MAJOR,) * (outputs - 1))
         return replace(offer, layouts=(*visible, RESIDUAL))
+
+    def precision(self, dtype: DType) -> str:
+        if dtype is not bfloat16:
+            return ""
+        return (
+            "numpy computes bfloat16 in float32, slower than float32 itself: use the onednn backend on a CPU "
+            "with AVX512_BF16 or AMX"
+        )
 
     def describe(self) -> dict[str, str]:
         blas = np.show_config(mode="dicts")["Build Dependencies"]["blas"]

@@ -29,7 +29,7 @@ from cortex_compute.primitives.indexing import (
     TakeAlong,
     TopK,
 )
-from cortex_compute.protocol import Offer, Operand, Refusal
+from cortex_compute.protocol import Offer, Operand
 from cortex_compute.types import TensorType, bool_, int64
 
 ADD_AT = 1.5e-9  # seconds for one element of a scatter, of one core
@@ -214,9 +214,7 @@ def pad(p: Pad, operands: Sequence[Operand]) -> Offer:
 
 
 @offers(OneHot)
-def one_hot(p: OneHot, operands: Sequence[Operand]) -> Offer | Refusal:
-    if p.dtype.name == "bfloat16":
-        return Refusal("numpy has no bfloat16")
+def one_hot(p: OneHot, operands: Sequence[Operand]) -> Offer:
     ids = operands[0].type
     (result,) = p.infer(ids)
     space = (ids.size, p.classes)

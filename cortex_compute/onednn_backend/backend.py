@@ -14,8 +14,10 @@ from cortex_compute.onednn_backend.epilogue import Untranslatable
 from cortex_compute.onednn_backend.library import load
 from cortex_compute.onednn_backend.team import Team
 from cortex_compute.primitives.base import OPAQUE, Primitive
+from cortex_compute.primitives.convolution import Conv
+from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.protocol import Offer, Operand, Refusal
-from cortex_compute.types import bfloat16, float32
+from cortex_compute.types import DType, bfloat16, float32
 
 OfferFunction = Callable[[Any, Sequence[Operand]], "Offer | Refusal"]
 P = TypeVar("P", bound=Primitive)
@@ -26,6 +28,7 @@ ISA = {
     0x1: "SSE4.1", 0x3: "AVX", 0x7: "AVX2", 0xF: "AVX2 VNNI", 0x27: "AVX-512", 0x67: "AVX-512 VNNI",
     0xE7: "AVX-512 VNNI BF16", 0x1EF: "AVX-512 FP16", 0xFEF: "AMX", 0x1FEF: "AMX FP16",
 }  # fmt: skip
+BFLOAT16 = 0x80  # the bit of AVX512_BF16, which AMX includes; AVX2 VNNI 2 has no gradients in bfloat16
 
 
 def offers(*primitives: type[P]) -> Callable[[OfferFunction], OfferFunction]:
@@ -78,6 +81,9 @@ class OneDnnBackend:
             return Refusal(
                 f"oneDNN reads no {', '.join(t.dtype.name for t in types if t.dtype not in DTYPES)}"
             )
+        results = primitive.infer(*(o.type for o in operands))
+        if not self._has_bfloat16 and bfloat16 in (t.dtype for t in (*types, *results)):
+            return Refusal(self.precision(bfloat16))
         if any(0 in t.shape for t in types):
             return Refusal("oneDNN wants at least one element")
         self._team.gather()  # the descriptions that an offer makes are for so many threads
@@ -87,10 +93,27 @@ class OneDnnBackend:
             return Refusal(str(refusal))
 
     def describe(self) -> dict[str, str]:
-        version, isa = self.library.version, self.library.instructions
+        version = self.library.version
         return {
+    def precision(self, dtype: DType) -> str:
+        if dtype is not bfloat16 or self._has_bfloat16:
+            return ""
+        return (
+            f"this CPU ({self._instructions}) has neither AVX512_BF16 nor AMX, which bfloat16 wants: "
+            "train in float32"
+        )
+
+    @property
+    def _has_bfloat16(self) -> bool:
+        return bool(self.library.instructions & BFLOAT16)
+
+    @property
+    def _instructions(self) -> str:
+        isa = self.library.instructions
+        return ISA.get(isa, hex(isa))
+
             "version": f"{version.major}.{version.minor}.{version.patch}",
-            "instructions": ISA.get(isa, hex(isa)),
+            "instructions": self._instructions,
             "threads": str(self._team.size),
             "library": self.library.path,
         }

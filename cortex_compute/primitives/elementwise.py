@@ -11,7 +11,11 @@ from cortex_compute.types import TensorType, broadcast
 
 @dataclass(frozen=True)
 class Elementwise(Primitive):
-    """results = code(operands), for each element of the broadcast shape.  Every result has that shape."""
+    """results = code(operands), for each element of the broadcast shape.  Every result has that shape.
+
+    Code with bfloat16 is computed in float32: a cast to bfloat16 inside it does not round, only what is
+    written to memory does.
+    """
 
     code: Code
     literals: tuple[Literal, ...] = ()

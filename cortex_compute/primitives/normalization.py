@@ -2,6 +2,10 @@
 
 Both are (x - mean) / sqrt(variance + epsilon) * scale + shift; they differ in the axes that mean and variance
 are taken over.  The variance is the biased one: divided by n, not by n - 1.
+
+x, y and their gradients are of one floating type.  Scale, shift, mean, variance and the gradients of the
+first two have that type too, but float32 beside an x of 16 bits: a sum over a whole batch, or a parameter
+that moves by a thousandth of itself, is lost in fewer bits.
 """
 
 from __future__ import annotations
@@ -9,15 +13,32 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from cortex_compute.errors import DTypeError
 from cortex_compute.primitives.base import OPAQUE, Primitive
-from cortex_compute.types import TensorType
+from cortex_compute.types import DType, TensorType, float32
+
+LIKE_X = ("x", "y", "g")  # the operands that have x's type; the others are vectors
+
+
+def vector_type(x: DType) -> DType:
+    """The type of scale, shift, mean and variance beside an x of type ``x``."""
+    return float32 if x.itemsize == 2 else x
 
 
 @dataclass(frozen=True)
-class _Normalization(Primitive):
+class Normalization(Primitive):
     """What the four have in common: the operands, and epsilon, which is added to the variance."""
 
     epsilon: float = 1e-5
+
+    def _expect_types(self, *types: TensorType) -> None:
+        """Rejects an x that is not floating, and operands that have neither its type nor that of vectors."""
+        x = types[0].dtype
+        self.floating(types[0])
+        for name, t in zip(self.operands, types):
+            wanted = x if name in LIKE_X else vector_type(x)
+            if t.dtype is not wanted and name != "residual":
+                raise DTypeError(f"{self.name}: {name} is {t.dtype}; beside x, {x}, it is {wanted}: cast it")
 
     def _check(self, x: TensorType, vectors: dict[str, tuple[TensorType, tuple[int, ...]]]) -> None:
         self.expect(x.rank >= 2 and x.shape[-1] > 0, "x has shape {}; needs (..., channels)", x.shape)
@@ -30,7 +51,7 @@ class _Normalization(Primitive):
 
 
 @dataclass(frozen=True)
-class BatchNorm(_Normalization):
+class BatchNorm(Normalization):
     """y = (x - mean) / sqrt(variance + epsilon) * scale + shift, per channel.
 
     x (..., C), scale (C,), shift (C,) -> y (..., C), mean (C,), variance (C,).  Mean and variance are
@@ -41,14 +62,14 @@ class BatchNorm(_Normalization):
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         self.expect_count(types, 3)
-        self.floating(*types)
+        self._expect_types(*types)
         x, scale, shift = types
         self._check(x, {"scale": (scale, x.shape[-1:]), "shift": (shift, x.shape[-1:])})
         return x, scale, scale
 
 
 @dataclass(frozen=True)
-class BatchNormGrad(_Normalization):
+class BatchNormGrad(Normalization):
     """The gradients of `BatchNorm` for a gradient of y, with its mean and variance.
 
     x (..., C), scale (C,), mean (C,), variance (C,), g (..., C) -> dx (..., C), dscale (C,), dshift (C,).
@@ -60,7 +81,7 @@ class BatchNormGrad(_Normalization):
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         self.expect_count(types, 5)
-        self.floating(*types)
+        self._expect_types(*types)
         return self._gradients(*types)
 
     def _gradients(
@@ -105,7 +126,7 @@ class BatchNormReluGrad(BatchNormGrad):
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         self.expect_count(types, 7)
         x, scale, mean, variance, y, _, g = types
-        self.floating(x, scale, mean, variance, y, x, g)
+        self._expect_types(*types)
         self.expect(y.shape == x.shape, "y has shape {}, x has {}", y.shape, x.shape)
         return self._gradients(x, scale, mean, variance, g)
 
@@ -114,7 +135,7 @@ class BatchNormReluGrad(BatchNormGrad):
 
 
 @dataclass(frozen=True)
-class LayerNorm(_Normalization):
+class LayerNorm(Normalization):
     """y = (x - mean) / sqrt(variance + epsilon) * scale + shift, over the last axis.
 
     x (B..., C), scale (C,), shift (C,) -> y (B..., C), mean (B...), variance (B...).  Ba et al., 2016.
@@ -124,15 +145,15 @@ class LayerNorm(_Normalization):
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         self.expect_count(types, 3)
-        self.floating(*types)
+        self._expect_types(*types)
         x, scale, shift = types
         self._check(x, {"scale": (scale, x.shape[-1:]), "shift": (shift, x.shape[-1:])})
-        rows = TensorType(x.shape[:-1], x.dtype)
+        rows = TensorType(x.shape[:-1], scale.dtype)
         return x, rows, rows
 
 
 @dataclass(frozen=True)
-class LayerNormGrad(_Normalization):
+class LayerNormGrad(Normalization):
     """The gradients of `LayerNorm` for a gradient of y, with its mean and variance.
 
     x, g (B..., C), scale (C,), mean, variance (B...) -> dx (B..., C), dscale (C,), dshift (C,).
@@ -144,7 +165,7 @@ class LayerNormGrad(_Normalization):
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         self.expect_count(types, 5)
-        self.floating(*types)
+        self._expect_types(*types)
         x, scale, mean, variance, g = types
         rows = x.shape[:-1]
         self._check(x, {"scale": (scale, x.shape[-1:]), "mean": (mean, rows), "variance": (variance, rows)})

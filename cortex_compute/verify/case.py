@@ -21,7 +21,7 @@ from typing import TypeVar
 import numpy as np
 
 from cortex_compute.primitives.base import Primitive
-from cortex_compute.types import DType, float32, float64
+from cortex_compute.types import DType, bfloat16, float32, float64
 
 Operands = Callable[[np.random.Generator, DType], Sequence[np.ndarray]]
 
@@ -30,6 +30,7 @@ Operands = Callable[[np.random.Generator, DType], Sequence[np.ndarray]]
 class Case:
     """One case.  ``operands(rng, dtype)`` makes the arrays, the floating ones of ``dtype``.
 
+    For bfloat16 they are made as float32 and then rounded, but for those that the primitive wants in float32.
     ``signed_zeros``: zeros must have the reference's sign.  ``forward``: for the gradient of a primitive with
     a residual, the forward primitive and which of this case's operands it takes; its residual, made by the
     backend under test, replaces the operand that is an empty uint8 array.
@@ -38,7 +39,7 @@ class Case:
     name: str
     primitive: Primitive
     operands: Operands
-    dtypes: tuple[DType, ...] = (float32, float64)
+    dtypes: tuple[DType, ...] = (float32, float64, bfloat16)
     signed_zeros: bool = False
     forward: tuple[Primitive, tuple[int, ...]] | None = None
 

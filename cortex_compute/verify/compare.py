@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from cortex_compute.types import DType
+from cortex_compute.types import DType, bfloat16
+from cortex_compute.verify.bfloat16 import rounded as nearest
 from cortex_compute.verify.tolerances import tiny
 
 WRONG = 1e9  # the value of what no tolerance allows: a wrong integer, a NaN out of place, a refusal
@@ -13,7 +14,7 @@ WRONG = 1e9  # the value of what no tolerance allows: a wrong integer, a NaN out
 def distance(
     actual: np.ndarray, wanted: np.ndarray, magnitude: np.ndarray, d: DType, bound: float, signed_zeros: bool
 ) -> tuple[float, str]:
-    """The worst error in units of ``bound * magnitude + tiny``, and where it is.
+    """The worst error in units of ``bound * magnitude + tiny``, and where it is.  bfloat16 comes as float64.
 
     Integers and booleans must be equal; NaN and infinities must stand where the reference, rounded to the
     data type, has them; with ``signed_zeros`` zeros must have its sign.
@@ -35,7 +36,7 @@ def _floating(
     actual: np.ndarray, wanted: np.ndarray, magnitude: np.ndarray, d: DType, bound: float, signed_zeros: bool
 ) -> np.ndarray:
     with np.errstate(all="ignore"):
-        rounded = wanted.astype(d.storage)
+        rounded = nearest(wanted) if d is bfloat16 else wanted.astype(d.storage)
         finite = np.isfinite(rounded)
         size = np.fmax(np.where(np.isfinite(magnitude), magnitude, 0.0), np.abs(wanted))
         allowed = bound * size + tiny(d)

@@ -15,9 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from cortex_compute.primitives.base import OPAQUE, Primitive
+from cortex_compute.primitives.normalization import LIKE_X, Normalization
 from cortex_compute.protocol import ROW_MAJOR, Backend, Layout, Offer, Operand, Stream
-from cortex_compute.types import DType, TensorType, dtype, uint8
+from cortex_compute.types import DType, TensorType, bfloat16, dtype, float32, uint8
 from cortex_compute.verify import tolerances
+from cortex_compute.verify.bfloat16 import loaded, stored
 from cortex_compute.verify.case import Case
 from cortex_compute.verify.compare import WRONG, distance
 from cortex_compute.verify.placement import Placed, backwards, spaced, turned
@@ -48,8 +50,13 @@ class Trial:
         self.device = backend.devices()[0]
         self.primitive = case.primitive
         rng = np.random.default_rng(zlib.crc32(case.name.encode()))
-        self.operands = [np.asarray(a) for a in case.operands(rng, d)]
-        self.types = [TensorType(a.shape, dtype(a.dtype)) for a in self.operands]
+        made = [np.asarray(a) for a in case.operands(rng, float32 if d is bfloat16 else d)]
+        self.strides = [tuple(s // a.itemsize for s in a.strides) for a in made]
+        self.types = [TensorType(a.shape, dtype(a.dtype)) for a in made]
+        self.narrow = d is bfloat16
+        if self.narrow:
+            self.types = [_narrowed(self.primitive, k, t) for k, t in enumerate(self.types)]
+        self.operands = [stored(a) if t.dtype is bfloat16 else a for a, t in zip(made, self.types)]
         self.residual_layout = ROW_MAJOR  # as the forward's offer states it
         self.worst, self.detail, self.peak = 0.0, "", 0
 
@@ -59,7 +66,8 @@ class Trial:
             with np.errstate(all="ignore"):
                 self.prepare()
                 if self.primitive.view:
-                    for value, detail in view_errors(self.primitive, self.operands[0], self.expected[0]):
+                    x = _values(self.operands[0], self.types[0].dtype)
+                    for value, detail in view_errors(self.primitive, x, self.expected[0]):
                         self._note(value, detail)
                 else:
                     for variation in self._variations():
@@ -71,10 +79,9 @@ class Trial:
     def prepare(self) -> None:
         """The expected results, and the operands with a residual that the backend made."""
         self.results = self.primitive.infer(*self.types)
-        self.expected = [np.asarray(a) for a in expected(self.primitive, self.operands)]
-        self.magnitudes = [np.asarray(a) for a in magnitudes(self.primitive, self.operands)]
-        floats = [t.dtype.eps for t in (*self.types, *self.results)]
-        self.bound = tolerances.factor(self.primitive) * max(floats)
+        values = [_values(a, t.dtype) for a, t in zip(self.operands, self.types)]
+        self.expected = [np.asarray(a) for a in expected(self.primitive, values)]
+        self.magnitudes = [np.asarray(a) for a in magnitudes(self.primitive, values)]
         if self.case.forward is not None:
             self._residual(*self.case.forward)
 
@@ -85,16 +92,29 @@ class Trial:
     def _compare(self, what: str, j: int, actual: np.ndarray) -> None:
         d = self.results[j].dtype
         value, where = distance(
-            actual, self.expected[j], self.magnitudes[j], d, self.bound, self.case.signed_zeros
+            _values(actual, d),
+            self.expected[j],
+            self.magnitudes[j],
+            d,
+            self._bound(d),
+            self.case.signed_zeros,
         )
         self._note(value, f"{what}: output {j} {where}" if value > 1 else "")
+
+    def _bound(self, result: DType) -> float:
+        """What is allowed of a result's magnitude.  What is not written as bfloat16 is float32 meanwhile."""
+        types = [t.dtype for t in (*self.types, *self.results)]
+        if result is not bfloat16:
+            types = [float32 if d is bfloat16 else d for d in types]
+        return tolerances.factor(self.primitive) * max(d.eps for d in types)
 
     # The ways to run a kernel.
 
     def _variations(self) -> Iterator[Variation]:
         yield Variation("inline")
-        yield Variation("worker", worker=True)
-        for way in (turned, spaced, backwards):
+        if not self.narrow:  # whose kernels differ from those of float32 by what they read and write
+            yield Variation("worker", worker=True)
+        for way in (turned,) if self.narrow else (turned, spaced, backwards):
             yield Variation(f"operands {way.__name__}", strides=way)
         offer = self._offer([Operand(t, self._layout(t)) for t in self.types])
         if offer is None:
@@ -120,7 +140,7 @@ class Trial:
 
     def _vary(self, v: Variation) -> None:
         """Lays everything out, runs, and compares; a refusal of strided operands is allowed."""
-        placed = [self._place(a, t, v) for a, t in zip(self.operands, self.types)]
+        placed = [self._place(k, v) for k in range(len(self.types))]
         operands = [Operand(t, self._layout(t, p)) for t, p in zip(self.types, placed)]
         offer = self._offer(operands)
         if offer is None:
@@ -175,15 +195,16 @@ class Trial:
         if not workspace.read(stream)[1]:
             self._note(WRONG, f"{v.name}: wrote beside the workspace of {workspace.type.size} bytes")
 
-    def _place(self, a: np.ndarray, t: TensorType, v: Variation) -> Placed:
+    def _place(self, k: int, v: Variation) -> Placed:
+        t = self.types[k]
         if t == OPAQUE:  # a residual, which always lies as the forward left it
-            return Placed(self.device, TensorType(a.shape, uint8))
+            return Placed(self.device, TensorType(self.operands[k].shape, uint8))
         if v.strides is not None:
             strides = v.strides(t.shape)
         elif v.over:
             strides = None
         else:
-            strides = tuple(s // a.itemsize for s in a.strides)
+            strides = self.strides[k]
         return Placed(self.device, t, strides)
 
     def _outputs(self, offer: Offer, placed: Sequence[Placed], v: Variation) -> list[Placed | None]:
@@ -219,6 +240,16 @@ class Trial:
         self.residual_layout = offer.residual_layout
         k = self.types.index(OPAQUE)
         self.operands[k] = outputs[-1].read(stream)[0]
+
+
+def _narrowed(primitive: Primitive, k: int, t: TensorType) -> TensorType:
+    """The type of operand ``k``, where those that may be of bfloat16 are."""
+    vector = isinstance(primitive, Normalization) and primitive.operands[k] not in LIKE_X
+    return t if vector or t.dtype is not float32 else TensorType(t.shape, bfloat16)
+
+
+def _values(a: np.ndarray, d: DType) -> np.ndarray:
+    return loaded(a) if d is bfloat16 else a
 
 
 def _matching(pairs: Sequence[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

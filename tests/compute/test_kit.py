@@ -255,4 +255,5 @@ def test_only_chooses_by_name() -> None:
     assert {r.name for r in run(get("numpy"), only="copy/matrix")} == {
         "Copy/matrix/float32",
         "Copy/matrix/float64",
+        "Copy/matrix/bfloat16",
     }

@@ -127,7 +127,7 @@ def literals() -> Iterator[Case]:
 
 @cases(Elementwise)
 def casts() -> Iterator[Case]:
-    for to in ("float32", "float64", "int32", "int64", "bool"):
+    for to in ("bfloat16", "float32", "float64", "int32", "int64", "bool"):
         for source in ("float", "int32", "bool"):
             draw = normal((17,)) if source == "float" else integers(0, 2, (17,), source)
             yield Case(f"cast {source} to {to}", single(f"cast:{to}", None), draw)

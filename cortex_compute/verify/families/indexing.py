@@ -21,7 +21,7 @@ from cortex_compute.primitives.indexing import (
     TakeAlong,
     TopK,
 )
-from cortex_compute.types import DType, bool_, float32, float64, int32
+from cortex_compute.types import DType, bfloat16, bool_, float32, float64, int32
 from cortex_compute.verify.case import Case, Operands, cases, integers, normal, together, transposed
 from cortex_compute.verify.reference import magnitude, reference
 
@@ -246,7 +246,7 @@ def paddings() -> Iterator[Case]:
 
 @cases(OneHot)
 def one_hots() -> Iterator[Case]:
-    for d in (float32, float64, int32, bool_):
+    for d in (bfloat16, float32, float64, int32, bool_):
         yield Case(f"to {d}", OneHot(5, d), integers(-2, 8, (12,)))
     for dtype in ("int32", "uint8", "uint64"):
         yield Case(f"of {dtype}", OneHot(5), integers(0, 8, (3, 4), dtype))

@@ -1,0 +1,198 @@
+"""bfloat16, which NumPy does not have: 16-bit storage, converted to float32 and back round a float32 kernel.
+
+A bfloat16 is the upper half of a float32.  What only moves elements runs on the storage as it is.  The same
+conversion serves a float16 beside float32 vectors (`Normalization`), which no kernel computes in directly.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.expression import Code, Literal
+from cortex_compute.numpy_backend.memory import carve, scratch_size
+from cortex_compute.numpy_backend.pointwise import BLOCK, block_slices
+from cortex_compute.primitives.base import Primitive
+from cortex_compute.primitives.elementwise import Copy
+from cortex_compute.primitives.indexing import Concatenate, Gather, Pad, TakeAlong
+from cortex_compute.primitives.normalization import Normalization
+from cortex_compute.protocol import Kernel, Launch, Offer, Operand, Refusal, Stream
+from cortex_compute.types import DType, TensorType, bfloat16, bool_, float16, float32, uint16, uint32
+
+HALF, ONE, SIXTEEN = (np.uint32(n) for n in (0x7FFF, 1, 16))
+QUIET_NAN = np.uint32(0x7FC0)
+SECONDS = 1e-9  # for one element and way
+MOVES = (Copy, Gather, TakeAlong, Concatenate, Pad)
+
+Call = Callable[[], Any]
+Places = tuple[tuple[int, tuple[int, ...]], ...]
+
+
+def widen(bits: np.ndarray) -> np.ndarray:
+    """The float32 of the bfloat16 whose storage (uint16) is ``bits``; exact."""
+    out = np.empty(bits.shape, np.float32)
+    _widen(bits, out)
+    return out
+
+
+def narrow(values: np.ndarray) -> np.ndarray:
+    """The storage (uint16) of ``values`` as bfloat16: the nearest, of two the even one; NaN is quiet."""
+    out = np.empty(values.shape, np.uint16)
+    with np.errstate(invalid="ignore"):
+        _narrow(np.asarray(values, np.float32), out, *carve(None, _spare(out.size)))
+    return out
+
+
+def _widen(bits: np.ndarray, out: np.ndarray) -> None:
+    raw = out.view(np.uint32)
+    np.copyto(raw, bits)
+    np.left_shift(raw, SIXTEEN, raw)
+
+
+def _spare(size: int) -> list[TensorType]:
+    """What `_narrow` needs for arrays of so many elements."""
+    return [TensorType((min(size, BLOCK),), d) for d in (uint32, bool_)]
+
+
+def _narrow(values: np.ndarray, out: np.ndarray, rounded: np.ndarray, nan: np.ndarray) -> None:
+    for block in block_slices(out.shape):
+        index: Any = (*block, ...)  # with the dots a 0-d array stays an array
+        source, target = values[index], out[index]
+        bits = source.view(np.uint32)
+        n, mask = (a[: source.size].reshape(source.shape) for a in (rounded, nan))
+        np.not_equal(source, source, mask)
+        np.right_shift(bits, SIXTEEN, n)
+        np.bitwise_and(n, ONE, n)
+        np.add(n, HALF, n)  # what lies half way is rounded up if the last bit that stays is 1
+        np.add(n, bits, n)
+        np.right_shift(n, SIXTEEN, n)
+        np.copyto(n, QUIET_NAN, where=mask)
+        np.copyto(target, n, "unsafe")
+
+
+def in_float32(primitive: Primitive) -> Primitive:
+    """The primitive with float32 wherever it names bfloat16; itself, if it does not."""
+    changed: dict[str, Any] = {}
+    for f in fields(primitive):
+        value = getattr(primitive, f.name)
+        if value is bfloat16:
+            changed[f.name] = float32
+        elif isinstance(value, Code) and any(i[0] == "cast:bfloat16" for i in value.instructions):
+            cast = (("cast:float32", *i[1:]) if i[0] == "cast:bfloat16" else i for i in value.instructions)
+            changed[f.name] = Code(value.arity, cast, value.results)
+    return replace(primitive, **changed) if changed else primitive
+
+
+def narrow_type(primitive: Primitive, types: Sequence[TensorType]) -> DType | None:
+    """The type among operands, results and casts that NumPy's kernels do not compute in."""
+    if any(t.dtype is bfloat16 for t in types) or in_float32(primitive) is not primitive:
+        return bfloat16
+    mixed = isinstance(primitive, Normalization) and types[0].dtype is float16
+    return float16 if mixed else None
+
+
+OfferFunction = Callable[[Any, Sequence[Operand]], "Offer | Refusal"]
+
+
+def converted(
+    primitive: Primitive, operands: Sequence[Operand], narrow: DType, answer: OfferFunction
+) -> Offer | Refusal:
+    """The offer of ``answer`` for operands and results of the type ``narrow``, which it does not know."""
+    types = [o.type for o in operands]
+    if isinstance(primitive, MOVES):
+        return answer(_of_storage(primitive), _retyped(operands, narrow, uint16))
+    offer = answer(in_float32(primitive), _retyped(operands, narrow, float32))
+    if isinstance(offer, Refusal):
+        return offer
+    results = primitive.infer(*types)
+    reads = [k for k in range(len(types)) if offer.reads is None or k in offer.reads]
+    plan = Conversion(
+        narrow,
+        tuple((k, types[k].shape) for k in reads if types[k].dtype is narrow),
+        tuple((j, t.shape) for j, t in enumerate(results) if t.dtype is narrow),
+    )
+    inside, outside = dict(plan.operands), dict(plan.results)
+    reuse = [(k, j) for k, j in offer.reuse if k not in inside and j not in outside]
+    reuse += [(k, j) for k, shape in plan.operands for j in outside if shape == outside[j]]
+    return replace(
+        offer,
+        build=lambda: ConvertingKernel(offer.build(), plan),
+        reuse=tuple(reuse),
+        strided_outputs=offer.strided_outputs or len(outside) == len(results),
+        workspace=plan.nbytes + offer.workspace,
+        cost=offer.cost + SECONDS * plan.elements,
+    )
+
+
+def _retyped(operands: Sequence[Operand], old: DType, new: DType) -> list[Operand]:
+    return [o._replace(type=TensorType(o.type.shape, new)) if o.type.dtype is old else o for o in operands]
+
+
+def _of_storage(primitive: Primitive) -> Primitive:
+    """What moves bfloat16, for the integers that they are stored as."""
+    if not isinstance(primitive, Pad):
+        return primitive
+    bits = narrow(np.array(primitive.value.value, np.float32))
+    return replace(primitive, value=Literal(int(bits)))
+
+
+class Conversion:
+    """Which operands and results (number, shape) of a float32 kernel are of another type, and its scratch.
+
+    Operands are converted before the kernel runs and results after it: each result may take the place of
+    any operand.
+    """
+
+    def __init__(self, narrow: DType, operands: Places, results: Places) -> None:
+        self.narrow, self.operands, self.results = narrow, operands, results
+        wide = [TensorType(shape, float32) for _, shape in (*operands, *results)]
+        self.elements = sum(t.size for t in wide)
+        self.scratch = [*wide, *_spare(max((t.size for t in wide), default=0))]
+        self.nbytes = scratch_size(self.scratch)
+
+    def before(self, source: np.ndarray, memory: np.ndarray) -> Call:
+        if self.narrow is bfloat16:
+            return partial(_widen, source, memory)
+        return partial(np.copyto, memory, source)
+
+    def after(self, memory: np.ndarray, target: np.ndarray, spare: Sequence[np.ndarray]) -> Call:
+        if self.narrow is bfloat16:
+            return partial(_narrow, memory, target, *spare)
+        return partial(np.copyto, target, memory, "same_kind")
+
+
+class ConvertingKernel:
+    """A float32 kernel between conversions."""
+
+    def __init__(self, kernel: Kernel, plan: Conversion) -> None:
+        self.kernel, self.plan = kernel, plan
+
+    def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Launch:
+        plan, inputs, outputs = self.plan, list(inputs), list(outputs)
+        *wide, rounded, nan = carve(workspace, plan.scratch)
+        memory = iter(wide)
+        before, after = [], []
+        for k, _ in plan.operands:
+            array = next(memory)
+            before.append(plan.before(inputs[k], array))
+            inputs[k] = array
+        for j, _ in plan.results:
+            array = next(memory)
+            if outputs[j] is not None:
+                after.append(plan.after(array, outputs[j], (rounded, nan)))
+                outputs[j] = array
+        rest = None if workspace is None else workspace[plan.nbytes :]
+        launch = self.kernel.bind(inputs, outputs, rest)
+
+        def run(stream: Stream) -> None:
+            for call in before:
+                stream.launch(call)
+            launch(stream)
+            for call in after:
+                stream.launch(call)
+
+        return run
