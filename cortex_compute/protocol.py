@@ -34,6 +34,8 @@ class Layout(NamedTuple):
 
 
 ROW_MAJOR = Layout()
+ANY = Layout(key="any")
+"""Proposes that the offer chooses the layout of an operand: one that `Copy` with this layout makes."""
 
 
 class Operand(NamedTuple):
@@ -145,8 +147,8 @@ class Backend(Protocol):
     def single(self) -> Backend:
         """The backend on one thread, for work too small to share out; itself, if that is the same."""
 
-    def describe(self) -> dict[str, str]:
-        """Facts for ``cortex backends``: library versions, instruction set, cores."""
     def precision(self, dtype: DType) -> str:
         """Empty, if networks may well be trained in ``dtype``; else why not, and what to do."""
 
+    def describe(self) -> dict[str, str]:
+        """Facts for ``cortex backends``: library versions, instruction set, cores."""

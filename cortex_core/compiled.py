@@ -10,9 +10,9 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cortex_compute.errors import DataError, DTypeError, SpecError
+from cortex_compute.errors import BackendError, DataError, DTypeError, SpecError
 from cortex_compute.protocol import Backend
-from cortex_compute.types import TensorType, dtype, float32, int64
+from cortex_compute.types import TensorType, bfloat16, dtype, float32, int64
 from cortex_core.graph.plan import Plan
 from cortex_core.network import Network, check_batch_size, network
 from cortex_core.program import Options, Program, Result, compile_graph
@@ -53,6 +53,8 @@ class Compiled:
         worker: bool = False,
         options: Options = Options(),  # noqa: B008
     ) -> None:
+        if purpose == "train":
+            check_precision(network.training.precision, backend)
         self.network, self.backend, self.purpose = network, backend, purpose
         self.raw, self.worker, self.options = raw, worker, options
         self._entries: OrderedDict[Types, Entry] = OrderedDict()
@@ -191,6 +193,16 @@ class Compiled:
 
 def _batch(types: Mapping[str, TensorType]) -> int:
     return next(iter(types.values())).shape[0]
+
+
+def check_precision(name: str, backend: Backend) -> None:
+    """Raises a `BackendError` where no network can be trained in this precision on the backend."""
+    if name in (float32.name, bfloat16.name):
+        reason = backend.precision(dtype(name))
+    else:
+        reason = f"networks train in {float32} or {bfloat16}; choose one of them"
+    if reason:
+        raise BackendError(f"precision {name}: {reason}")
 
 
 def check_input(x: Any, array: np.ndarray) -> None:

@@ -14,6 +14,7 @@ from cortex_compute.errors import BackendError, DataError
 from cortex_compute.protocol import Backend, Operand, Refusal
 from cortex_core.graph.fold import fold
 from cortex_core.graph.fuse import fuse
+from cortex_core.graph.layout import lay_out_weights
 from cortex_core.graph.memory import make_plan
 from cortex_core.graph.plan import ARENA, KEPT, Location, Plan
 from cortex_core.graph.simplify import rewrite, simplify
@@ -37,7 +38,7 @@ def compile_graph(graph: Graph, backend: Backend, options: Options = Options()) 
     """Everything from a traced graph to its plan.  Pure: no memory is taken."""
     graph = simplify(lower(graph, backend))
     if options.fusion:
-        graph = fuse(simplify(fold(graph)), backend)
+        graph = lay_out_weights(fuse(simplify(fold(graph)), backend), backend)
     return make_plan(graph, backend, options.pooling)
 
 
@@ -206,11 +207,12 @@ class Program:
 
     def _launch(self, start: int, stop: int) -> None:
         """The calls from ``start`` to ``stop``; a poisoned run fills what nobody reads after each of them."""
-        for t in range(start, stop):
-            self._calls[t](self.stream)
-            if self._dead:
-                self.stream.synchronize()
-                for memory in self._dead[t]:
+        stream, dead = self.stream, self._dead
+        for t, call in enumerate(self._calls[start:stop], start):
+            call(stream)
+            if dead:
+                stream.synchronize()
+                for memory in dead[t]:
                     self._array(memory).fill(0xFF)
 
     def _passes(self) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from cortex_compute.errors import ShapeError
 from cortex_compute.expression import E, build
 from cortex_compute.primitives.elementwise import Elementwise
-from cortex_compute.types import TensorType, float32, float64
+from cortex_compute.types import DType, TensorType, dtype, float32, float64
 from cortex_core.graph.value import Graph, Update, Value, constant, input_value, state_value
 from cortex_core.network import KEY, KEY_TYPE, Network
 from cortex_core.ops.apply import apply, at
@@ -75,11 +75,15 @@ def predictions(network: Network, name: str, value: Value) -> Value:
 
 
 def known(traced: Traced, name: str) -> Value:
-    """A traced value.  Raises `ShapeError` where a layer does not suit the shapes that are really given."""
-    value = traced.values[name]
+    """A traced value; losses, metrics and outputs are computed from it, and in no less than float32.
+
+    Raises `ShapeError` where a layer does not suit the shapes that are really given.
+    """
+    value: Any = traced.values[name]
     if value is None:
         raise ShapeError("\n".join(map(str, traced.problems)))
-    return value
+    narrow = value.dtype.kind == "float" and value.dtype.itemsize < 4
+    return cast(value, float32) if narrow else value  # type: ignore[no-any-return]
 
 
 def loss_values(network: Network, traced: Traced, targets: Mapping[str, Value]) -> list[LossValue]:
@@ -170,10 +174,14 @@ class Step:
 
 
 def train_step(network: Network, types: Mapping[str, TensorType]) -> Step:
-    """One step of training: forward, loss, gradients, clipping, update, statistics."""
+    """One step of training: forward, loss, gradients, clipping, update, statistics.
+
+    The layers and their gradients compute in the precision that is asked for; losses, parameters, the
+    gradients of these and the update stay in float32.
+    """
     options = network.training
     key = state_value(KEY, KEY_TYPE)
-    traced, values = _forward(network, types, key, training=True)
+    traced, values = _forward(network, types, key, True, dtype(options.precision))
     losses = loss_values(network, traced, values)
     total = total_loss(losses, traced.penalties)
     segments = segment_gradients(network, traced, total)
@@ -201,7 +209,7 @@ def train_step(network: Network, types: Mapping[str, TensorType]) -> Step:
 
 def evaluate_step(network: Network, types: Mapping[str, TensorType]) -> Step:
     """Forward, losses and metrics, in the mode of evaluation."""
-    traced, values = _forward(network, types, None, training=False)
+    traced, values = _forward(network, types, None, False, float32)
     losses = loss_values(network, traced, values)
     total = total_loss(losses, traced.penalties)
     sums = accumulate(network, "evaluate", total, losses, traced, values)
@@ -209,12 +217,12 @@ def evaluate_step(network: Network, types: Mapping[str, TensorType]) -> Step:
 
 
 def _forward(
-    network: Network, types: Mapping[str, TensorType], key: Value | None, training: bool
+    network: Network, types: Mapping[str, TensorType], key: Value | None, training: bool, precision: DType
 ) -> tuple[Traced, dict[str, Value]]:
     places = {x.name: x.place for x in network.description.inputs}
     values = {name: input_value(name, t, places.get(name)) for name, t in types.items()}
     inputs = {x.name: values[x.name] for x in network.description.inputs}
-    return trace(network.description, inputs, network.fetch, key, training), values
+    return trace(network.description, inputs, network.fetch, key, training, precision), values
 
 
 def segment_gradients(network: Network, traced: Traced, total: Value) -> dict[SegmentKey, Value]:

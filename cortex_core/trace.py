@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cortex_compute.errors import DTypeError, ShapeError
-from cortex_compute.types import TensorType
+from cortex_compute.types import DType, TensorType, float32
 from cortex_core.graph.value import Value, input_value
 from cortex_core.layers.scope import Parameter, Scope, Variable
 from cortex_core.ops.apply import at
+from cortex_core.ops.pointwise import cast
 from cortex_core.ops.reduce import sum as total_of
 from cortex_core.place import Problem
 from cortex_core.registry import nearest
@@ -35,14 +36,20 @@ class Traced:
 
 
 def trace(
-    description: Any, inputs: Mapping[str, Value | None], fetch: Fetch, key: Value | None, training: bool
+    description: Any,
+    inputs: Mapping[str, Value | None],
+    fetch: Fetch,
+    key: Value | None,
+    training: bool,
+    precision: DType = float32,
 ) -> Traced:
     """Runs every layer's forward.
 
     ``inputs`` holds a value with its batch axis for each input (None: unknown); ``fetch(name, declaration,
     layer)`` gives the value of a parameter or variable ("conv2d/kernel"); ``key`` is the random key.
+    The layers compute in ``precision``: they see the inputs and all but the precise parameters cast to it.
     """
-    traced = Traced(values=dict(inputs))
+    traced = Traced(values={n: None if x is None else in_precision(x, precision) for n, x in inputs.items()})
     for node in description.layers:
         sources = [traced.values.get(s) for s in node.sources]
         if node.layer is None or any(s is None for s in sources):
@@ -50,15 +57,26 @@ def trace(
             continue
         try:
             with at(node.place):
-                traced.values[node.id] = _layer(node, sources, fetch, key, training, traced)
+                traced.values[node.id] = _layer(node, sources, fetch, key, training, traced, precision)
         except (ShapeError, DTypeError) as error:
             traced.values[node.id] = None
             traced.problems.append(_problem(node, sources, error))
     return traced
 
 
+def in_precision(x: Value, precision: DType) -> Value:
+    """A float32 value cast to ``precision``; any other as it is."""
+    return cast(x, precision) if x.dtype is float32 and precision is not float32 else x
+
+
 def _layer(
-    node: Any, sources: list[Any], fetch: Fetch, key: Value | None, training: bool, traced: Traced
+    node: Any,
+    sources: list[Any],
+    fetch: Fetch,
+    key: Value | None,
+    training: bool,
+    traced: Traced,
+    precision: DType,
 ) -> Value:
     values: dict[str, Any] = {}
     for declared in declarations(node.layer, sources):
@@ -66,6 +84,8 @@ def _layer(
         values[declared.name] = fetch(name, declared, node)
         if isinstance(declared, Parameter):
             traced.parameters[name] = values[declared.name]
+            if not declared.precise:
+                values[declared.name] = in_precision(values[declared.name], precision)
 
     def on_update(name: str, value: Value) -> None:
         traced.updates[f"{node.id}/{name}"] = value

@@ -11,7 +11,7 @@ import numpy as np
 from cortex_compute.numpy_backend.backend import kernel, offers
 from cortex_compute.numpy_backend.pointwise import bind, workspace_size
 from cortex_compute.primitives.elementwise import Copy, Elementwise
-from cortex_compute.protocol import Offer, Operand
+from cortex_compute.protocol import Offer, Operand, Refusal
 
 BANDWIDTH = 1e10  # bytes per second, of one core; only the order of costs matters
 
@@ -49,7 +49,10 @@ def elementwise(p: Elementwise, operands: Sequence[Operand]) -> Offer:
 
 
 @offers(Copy)
-def copy(p: Copy, operands: Sequence[Operand]) -> Offer:
+def copy(p: Copy, operands: Sequence[Operand]) -> Offer | Refusal:
+    if p.layout.key:
+        return Refusal(f"numpy cannot write the layout {p.layout.key}")
+
     def bound(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Callable[[], None]:
         return partial(np.copyto, outputs[0], inputs[0])
 

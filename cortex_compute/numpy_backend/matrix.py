@@ -18,6 +18,7 @@ from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_compute.types import TensorType, contiguous_strides
 
 PEAK = 1e11  # FLOP per second, of a small machine; only the order of costs matters
+STREAM = 8e10  # bytes per second, from the caches
 
 
 def blas_reads(t: TensorType, strides: tuple[int, ...] | None) -> bool:
@@ -69,4 +70,6 @@ def gemm(p: Gemm, operands: Sequence[Operand]) -> Offer | Refusal:
             calls += bind(p.epilogue, p.literals, [out, *inputs[2:]], [out], rest, dtypes)
         return sequence(calls)
 
-    return kernel(bound, workspace=copies + scratch, cost=p.flops(*types) / PEAK)
+    return kernel(
+        bound, workspace=copies + scratch, cost=max(p.flops(*types) / PEAK, p.nbytes(*types) / STREAM)
+    )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from cortex_compute.expression import Code, Literal
 from cortex_compute.primitives.base import Primitive
+from cortex_compute.protocol import ROW_MAJOR, Layout
 from cortex_compute.types import TensorType, broadcast
 
 
@@ -36,8 +37,9 @@ class Elementwise(Primitive):
 
 @dataclass(frozen=True)
 class Copy(Primitive):
-    """y = x, row-major, in memory of its own."""
+    """y = x, in memory of its own: row-major, or in an opaque layout that the backend has chosen."""
 
+    layout: Layout = ROW_MAJOR
     operands = ("x",)
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:

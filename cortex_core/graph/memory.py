@@ -166,7 +166,9 @@ class Planner:
 
     def _layout(self, x: Value) -> Layout:
         """How an operand lies; a residual as the offer of the forward that keeps it says."""
-        return self.offers[x.node].residual_layout if x.type is OPAQUE else Layout(self._strides(x))
+        if x.type is OPAQUE:
+            return self.offers[x.node].residual_layout
+        return opaque_layout(x) or Layout(self._strides(x))
 
     def _strides(self, x: Value) -> tuple[int, ...] | None:
         """Strides of a view in elements; None: row-major."""
@@ -201,7 +203,9 @@ class Planner:
     def _make_slots(self) -> None:
         for t, node in enumerate(self.nodes):
             for i, type in enumerate(node.types):
-                nbytes = self.offers[node].residual if type is OPAQUE else type.nbytes
+                layout = opaque_layout(Value(node, i))
+                nbytes = layout.nbytes if layout else type.nbytes
+                nbytes = self.offers[node].residual if type is OPAQUE else nbytes
                 end = self.last.get((id(node), i), t)
                 self.slots[id(node), i] = Slot(nbytes, t, end)
 
@@ -349,7 +353,8 @@ class Planner:
             name = self._constant(p)
             return Location(name, offset, x.type, layout)
         slot, moved = self.slots[key(root)].root()
-        type = TensorType((slot.nbytes,), OPAQUE.dtype) if x.type is OPAQUE else x.type
+        bare = x.type is OPAQUE or opaque_layout(x) is not None
+        type = TensorType((slot.nbytes,), OPAQUE.dtype) if bare else x.type
         return Location(slot.home, slot.offset + moved + offset, type, layout)
 
     def _constant(self, p: Constant) -> str:
@@ -440,6 +445,12 @@ class Planner:
 
 
 COPIES = Offer(build=lambda: None, implementation="parts")  # type: ignore[arg-type,return-value]
+
+
+def opaque_layout(x: Value) -> Layout | None:
+    """The layout of a copy that only the backend reads."""
+    p = x.node.primitive
+    return p.layout if isinstance(p, Copy) and p.layout.key else None
 
 
 def aligned(nbytes: int) -> int:

@@ -15,7 +15,7 @@ from cortex_compute.expression import Builder, linearize, results
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.primitives.views import Broadcast, Reshape, Transpose
-from cortex_compute.types import broadcast
+from cortex_compute.types import bfloat16, broadcast
 from cortex_core.graph.value import Constant, Graph, Value, constant, is_leaf
 from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import key, topological
@@ -175,6 +175,8 @@ def _fold(p: Primitive, known: list[np.ndarray], node: Node) -> list[Value] | No
     from cortex_core.tensor import Tensor, no_grad
 
     if p.residual or any(t.size > FOLD_LIMIT for t in node.types) or any(a.size > FOLD_LIMIT for a in known):
+        return None
+    if any(t.dtype is bfloat16 for t in node.types):  # of which NumPy has no arrays
         return None
     with no_grad():
         out = apply(p, *map(Tensor, known))

@@ -26,9 +26,9 @@ def affine(layer: Any, x: TensorType) -> Iterator[Parameter]:
     if x.rank < 2:
         refuse(f"{layer.kind} needs at least one axis", x)
     if layer.scale:
-        yield Parameter("scale", x.shape[-1:], ones)
+        yield Parameter("scale", x.shape[-1:], ones, precise=True)
     if layer.center:
-        yield Parameter("shift", x.shape[-1:], zeros)
+        yield Parameter("shift", x.shape[-1:], zeros, precise=True)
 
 
 @layer("batch_norm", transparent=True)

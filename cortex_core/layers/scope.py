@@ -17,11 +17,15 @@ from cortex_core.ops.random import bernoulli, random_normal, random_uniform, str
 
 @dataclass(frozen=True)
 class Parameter:
-    """Something that is learned: its name inside the layer, its shape, and a registered initialiser."""
+    """Something that is learned: its name inside the layer, its shape, and a registered initialiser.
+
+    Where a network trains in less than float32, the layer sees it rounded, unless it is ``precise``.
+    """
 
     name: str
     shape: tuple[int, ...]
     initializer: Any
+    precise: bool = False
 
 
 @dataclass(frozen=True)

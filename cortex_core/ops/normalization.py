@@ -12,7 +12,7 @@ from cortex_core.ops import reduce
 from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import decomposition_of, gradient_of
-from cortex_core.ops.pointwise import pointwise, rsqrt
+from cortex_core.ops.pointwise import cast, pointwise, rsqrt
 from cortex_core.ops.views import reshape
 
 Norm = BatchNorm | LayerNorm | BatchNormGrad | LayerNormGrad
@@ -62,7 +62,8 @@ def _affine(x: Any, mean: Any, factor: Any, shift: Any) -> Any:
 
 
 def _vectors(x: Any, scale: Any | None, shift: Any | None) -> tuple[Any, Any]:
-    storage, channels = dtype(x.dtype).storage, x.shape[-1:]
+    of, channels = dtype(x.dtype), x.shape[-1:]
+    storage = of.storage if of.itemsize > 2 else np.float32
     ones = np.ones(channels, storage) if scale is None else scale
     return ones, np.zeros(channels, storage) if shift is None else shift
 
@@ -92,13 +93,18 @@ def _moments(p: Norm, x: Any) -> tuple[Any, Any, Any]:
     return rest, mean, reduce.mean(rest * rest, axes, keepdims=True)
 
 
+def _as(x: Any, like: Any) -> Any:
+    """x in the data type of another: a narrow x has wide vectors."""
+    return x if x.dtype is like.dtype else cast(x, like.dtype)
+
+
 @decomposition_of(BatchNorm)
 @decomposition_of(LayerNorm)
 def _norm_decomposed(p: Norm, x: Any, scale: Any, shift: Any) -> tuple[Any, ...]:
-    rest, mean, variance = _moments(p, x)
+    rest, mean, variance = _moments(p, _as(x, scale))
     y = rest * rsqrt(variance + p.epsilon) * scale + shift
     kept = [n for a, n in enumerate(x.shape) if a not in _axes(p, x)]
-    return y, reshape(mean, kept), reshape(variance, kept)
+    return _as(y, x), reshape(mean, kept), reshape(variance, kept)
 
 
 @decomposition_of(BatchNormGrad)
@@ -107,9 +113,9 @@ def _norm_gradient_decomposed(
     p: Norm, x: Any, scale: Any, mean: Any, variance: Any, g: Any
 ) -> tuple[Any, ...]:
     """Statistics computed again, so that x is differentiated through them; the saved ones get nothing."""
-    axes, front = _axes(p, x), tuple(range(len(x.shape) - 1))
-    rest, _, variance = _moments(p, x)
+    axes, front, g = _axes(p, x), tuple(range(len(x.shape) - 1)), _as(g, scale)
+    rest, _, variance = _moments(p, _as(x, scale))
     r = rsqrt(variance + p.epsilon)
     h, k = rest * r, g * scale
     dx = r * (k - reduce.mean(k, axes, keepdims=True) - h * reduce.mean(k * h, axes, keepdims=True))
-    return dx, reduce.sum(g * h, front), reduce.sum(g, front)
+    return _as(dx, x), reduce.sum(g * h, front), reduce.sum(g, front)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cortex_compute.errors import BackendError, DataError, SpecError
+from cortex_compute.errors import DataError, SpecError
 from cortex_compute.types import TensorType, dtype
 from cortex_core.compiled import check_labels, check_tokens
 from cortex_core.network import Network, with_train
@@ -52,8 +52,6 @@ def with_options(
     if validation is not None:
         given["validation"] = validation if isinstance(validation, (str, int, float)) else None
     made = with_train(description, overrides, **given)
-    if made.train.precision != "float32":
-        raise BackendError(f"precision {made.train.precision}: this backend trains in float32 only")
     if made.train.augment is not None:
         raise DataError("train.augment: this data cannot be varied; leave it out")
     return made
