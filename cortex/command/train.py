@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 @click.option("--resume", metavar="DIR", help="Goes on with a run that was cut short.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and dropout.")
 @click.option("--threads", type=click.IntRange(min=1), help="How many cores to use.")
-@click.option("--precision", metavar="P", help="float32 (default), float64, tf32, bfloat16, float16.")
+@click.option("--precision", metavar="P", help="float32 (default) or bfloat16 (bf16).")
 @json_option
 def command(
     spec: str | None,
@@ -58,7 +58,7 @@ def command(
         seed=seed,
         backend=backend,
         threads=threads,
-        precision=precision,
+        precision="bfloat16" if precision == "bf16" else precision,
         overrides=overrides,
     )
     pictures = draw(run)

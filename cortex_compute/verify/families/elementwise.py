@@ -191,6 +191,7 @@ def shapes() -> Iterator[Case]:
         yield Case(f"{n} elements, two results", formula(lambda a, b: [a + b, a - b], 2), normal((n,), (n,)))
     yield Case("0-d", fma, normal((), (), ()))
     yield Case("0-d and an axis", add, normal((), (4,)))
+    yield Case("0-d and one element", fma, normal((1,), (), (1,)))
     yield Case("empty", fma, normal((0, 4), (0, 4), (4,)))
     yield Case("empty against one", add, normal((0, 4), (1, 4)))
     yield Case("size-1 axes", fma, normal((1, 3, 1), (1, 1, 1), (3, 1)))
