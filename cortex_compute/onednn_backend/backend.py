@@ -23,7 +23,7 @@ OfferFunction = Callable[[Any, Sequence[Operand]], "Offer | Refusal"]
 P = TypeVar("P", bound=Primitive)
 
 OFFERS: dict[type[Primitive], OfferFunction] = {}
-FAMILIES = ("matrix", "convolution", "pooling", "normalization", "softmax", "elementwise")
+FAMILIES = ("packing", "matrix", "convolution", "pooling", "normalization", "softmax", "elementwise")
 ISA = {
     0x1: "SSE4.1", 0x3: "AVX", 0x7: "AVX2", 0xF: "AVX2 VNNI", 0x27: "AVX-512", 0x67: "AVX-512 VNNI",
     0xE7: "AVX-512 VNNI BF16", 0x1EF: "AVX-512 FP16", 0xFEF: "AMX", 0x1FEF: "AMX FP16",
@@ -86,15 +86,15 @@ class OneDnnBackend:
             return Refusal(self.precision(bfloat16))
         if any(0 in t.shape for t in types):
             return Refusal("oneDNN wants at least one element")
+        opaque = [k for k, o in enumerate(operands) if o.layout.key and o.type != OPAQUE]
+        if opaque and not (opaque == [1] and isinstance(primitive, (Gemm, Conv))):
+            return Refusal("oneDNN chooses the layout of weights alone")
         self._team.gather()  # the descriptions that an offer makes are for so many threads
         try:
             return answer(primitive, operands)
         except (Unimplemented, Untranslatable) as refusal:
             return Refusal(str(refusal))
 
-    def describe(self) -> dict[str, str]:
-        version = self.library.version
-        return {
     def precision(self, dtype: DType) -> str:
         if dtype is not bfloat16 or self._has_bfloat16:
             return ""
@@ -112,6 +112,9 @@ class OneDnnBackend:
         isa = self.library.instructions
         return ISA.get(isa, hex(isa))
 
+    def describe(self) -> dict[str, str]:
+        version = self.library.version
+        return {
             "version": f"{version.major}.{version.minor}.{version.patch}",
             "instructions": self._instructions,
             "threads": str(self._team.size),

@@ -1,6 +1,7 @@
 """Convolution and its gradients, channels last.
 
-oneDNN chooses the layout of the kernel; a reorder, part of the kernel here, brings it there and back.
+oneDNN chooses the layout of the kernel.  A reorder, part of what runs here, brings it there and back, unless
+it lies in that layout already.
 """
 
 from __future__ import annotations
@@ -12,7 +13,8 @@ from cortex_compute.onednn_backend import constants as c
 from cortex_compute.onednn_backend.backend import offers
 from cortex_compute.onednn_backend.descriptors import MemoryDesc, PrimitiveDesc, chosen, strided
 from cortex_compute.onednn_backend.epilogue import translate
-from cortex_compute.onednn_backend.recipe import Arguments, In, Out, Recipe, seconds
+from cortex_compute.onednn_backend.packing import is_packed, layout_of, packed, with_packed
+from cortex_compute.onednn_backend.recipe import Arguments, In, Out, Recipe, Where, seconds
 from cortex_compute.primitives.convolution import Conv, ConvInputGrad, ConvKernelGrad, Convolution
 from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_compute.types import TensorType, contiguous_strides
@@ -60,7 +62,7 @@ def _forward(p: Convolution, x: MemoryDesc, w: MemoryDesc, y: MemoryDesc) -> Pri
 
 
 def _cost(p: Convolution, types: Sequence[TensorType], calls: int) -> float:
-    return seconds(p.flops(*types), p.nbytes(*types), calls)
+    return seconds(p.flops(*types), p.nbytes(*types), calls, types[0].dtype)
 
 
 @offers(Conv)
@@ -72,7 +74,7 @@ def conv(p: Conv, operands: Sequence[Operand]) -> Offer | Refusal:
     epilogue = translate(
         p.epilogue, p.literals,
         lambda k: broadcast_image(types[k + 1], y.rank),
-        broadcast_image(TensorType((1,), types[0].dtype), y.rank),
+        broadcast_image(TensorType((1,)), y.rank),
         lambda k: types[k + 1].shape == y.shape[-1:],
     )  # fmt: skip
     source, filters, target = image(types[0]), Filters(types[1], p.groups), image(y)
@@ -81,14 +83,21 @@ def conv(p: Conv, operands: Sequence[Operand]) -> Offer | Refusal:
     if epilogue.bias is not None:
         bias = strided(y.shape[-1:], (1,), types[epilogue.bias + 1].dtype)
         arguments[c.BIAS] = In(epilogue.bias + 1), bias
+    found = packed(operands[1].layout)
     primitive = PrimitiveDesc(
         "convolution_forward", c.FORWARD_TRAINING, c.CONVOLUTION_DIRECT,
-        source, filters.any, bias, target, *_geometry(p), post_ops=epilogue.post_ops,
+        source, found.wanted if found else filters.any, bias, target, *_geometry(p),
+        post_ops=epilogue.post_ops,
     )  # fmt: skip
-    recipe, wanted = Recipe(), primitive.desc("weights")
-    arguments[c.WEIGHTS] = recipe.reordered(In(1), filters.plain, wanted), wanted
+    recipe, wanted, layouts = Recipe(), primitive.desc("weights"), None
+    weights: Where = In(1)
+    if is_packed(operands[1]):
+        layouts = with_packed(operands, layout_of(filters.plain, wanted))
+    else:
+        weights = recipe.reordered(In(1), filters.plain, wanted)
+    arguments[c.WEIGHTS] = weights, wanted
     recipe.call(primitive, arguments)
-    return recipe.offer(_cost(p, types, len(recipe.calls)))
+    return recipe.offer(_cost(p, types, len(recipe.calls)), layouts=layouts)
 
 
 @offers(ConvInputGrad)

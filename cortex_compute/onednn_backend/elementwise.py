@@ -4,6 +4,9 @@ The instructions are taken in order.  What is read once stays a chain to which l
 read more than once, or is a result, is written to memory.  Adam over a segment becomes four calls.
 oneDNN has no select; it understands one use of it, the gradient of relu: select(y > 0, g, 0), which is right
 for every finite g.
+
+Chains compute in float32.  A binary primitive wants its first operand to be of its result's type; where that
+is not so, a reorder comes before or behind it.
 """
 
 from __future__ import annotations
@@ -95,6 +98,7 @@ class Selector:
                 raise Untranslatable("a result is an operand, or another result")
             self.targets[ref] = j
         self.values: list[Some] = []
+        self.reordered: dict[tuple[Stored, DType], Stored] = {}
         self.writes: dict[int, int] = {}
         self.reads: dict[int, int] = {}
 
@@ -104,7 +108,7 @@ class Selector:
     def _operand(self, k: int, t: TensorType) -> Stored:
         if t.size == 1 and self.size > 1:
             return Stored(In(k), SCALAR, t.dtype)
-        if t.shape == self.shape:
+        if t.shape == self.shape or self.size == 1:
             return Stored(In(k), FULL, t.dtype)
         if t.size == t.shape[-1] == self.shape[-1]:
             return Stored(In(k), VECTOR, t.dtype)
@@ -122,13 +126,18 @@ class Selector:
         for i, (op, *refs) in enumerate(self.p.code.instructions):
             ref: Ref = ("t", i)
             value = self._instruction(op, [self._value(r) for r in refs])
-            target = self.targets.get(ref)
+            target = self._target()
             if target is not None:
-                value = self._store(value, Stored(Out(target), FULL, self.results[target].dtype))
-                self.writes[target] = len(self.recipe.calls) - 1
+                value = self._store(value, target)
+                self.writes[self.targets[ref]] = len(self.recipe.calls) - 1
             elif isinstance(value, Chain) and (self.uses[ref] > 1 or len(value.links) >= LONGEST):
                 value = self._stored(value)
             self.values.append(value)
+
+    def _target(self) -> Stored | None:
+        """Where the value of the next instruction is to be written, if it is a result."""
+        j = self.targets.get(("t", len(self.values)))
+        return None if j is None else Stored(Out(j), FULL, self.results[j].dtype)
 
     def _value(self, ref: Ref) -> Some:
         where, i = ref
@@ -140,13 +149,13 @@ class Selector:
         if op == "gt" and isinstance(args[0], Stored) and is_zero(args[1]):
             return Positive(args[0])
         if op == "select" and isinstance(args[0], Positive) and is_zero(args[2]):
-            return self._relu_gradient(args[0].y, self._stored(args[1]))
+            return self._relu_gradient(args[0].y, args[1])
         if any(isinstance(a, Positive) for a in args):
             raise Untranslatable(f"{op} of a comparison")
         if op.startswith("cast:"):
             return args[0]
         if op == "relu":
-            return self._relu(self._stored(args[0]))
+            return self._relu(args[0])
         if op == "neg":
             return self._chain(args[0]).then(c.MUL, number(-1.0))
         if op in UNARY:
@@ -186,17 +195,23 @@ class Selector:
             other = self._chain(self._stored(other))
         return other.then(c.ADD, scaled.start).then(c.MUL, number(f))
 
-    def _relu(self, x: Stored) -> Chain:
+    # A result in bfloat16 is the same, whether it is rounded before its ReLU or after.
+
+    def _relu(self, value: Some) -> Chain:
         """max(relu(min(x, 0)), x): where one of two numbers is NaN, the machine's maximum is the last."""
+        target = self._target()
+        wide = target is None or target.dtype is float32
+        wide |= isinstance(value, Stored) and value.dtype is float32
+        x = self._of_type(value, float32 if wide else bfloat16)
         return Chain(x, c.MIN, number(0.0)).then(c.RELU).then(c.MAX, x)
 
-    def _relu_gradient(self, y: Stored, g: Stored) -> Stored:
-        if y.kind != FULL or g.kind != FULL:
+    def _relu_gradient(self, y: Stored, g: Some) -> Stored:
+        if y.kind != FULL or kind(g) != FULL:
             raise Untranslatable("the gradient of relu over operands that repeat")
-        target = self._spare(FULL, g.dtype)
-        place = self.targets.get(("t", len(self.values)))
-        if place is not None:
-            target = Stored(Out(place), FULL, self.results[place].dtype)
+        target = self._target()
+        if target is None or target.dtype is not y.dtype:
+            target = self._spare(FULL, float32)
+        y, g = self._of_type(y, target.dtype), self._of_type(g, target.dtype)
         dy, dg, dx = self.desc(y), self.desc(g), self.desc(target)
         forward = PrimitiveDesc("eltwise_forward", c.FORWARD_TRAINING, c.RELU, dy, dy, 0.0, 0.0)
         primitive = PrimitiveDesc("eltwise_backward", c.RELU_FROM_OUTPUT, dx, dg, dy, 0.0, 0.0, forward)
@@ -212,12 +227,22 @@ class Selector:
 
     def _spare(self, kind: int, dtype: DType) -> Stored:
         n = (1, self.columns, self.size)[kind]
-        return Stored(self.recipe.space(4 * n), kind, dtype)
+        return Stored(self.recipe.space(n * dtype.itemsize), kind, dtype)
 
     def _stored(self, x: Some) -> Stored:
         if isinstance(x, Positive):
             raise Untranslatable("a comparison is read more than once")
         return x if isinstance(x, Stored) else self._store(x, self._spare(kind(x), float32))
+
+    def _of_type(self, x: Some, dtype: DType) -> Stored:
+        """The value in memory, in this type; a reorder is made once for each."""
+        if not isinstance(x, Stored):
+            return self._store(x, self._spare(kind(x), dtype))
+        if x.dtype is dtype:
+            return x
+        if (x, dtype) not in self.reordered:
+            self.reordered[x, dtype] = self._store(x, self._spare(x.kind, dtype))
+        return self.reordered[x, dtype]
 
     def _store(self, x: Some, target: Stored) -> Stored:
         """The call that computes a chain."""
@@ -228,12 +253,15 @@ class Selector:
         x = self._chain(x)
         if kind(x) != target.kind:
             raise Untranslatable("a result repeats")
+        if x.second is None and not x.links:
+            return self._moved(x.start, target)
+        if x.start.dtype is not target.dtype:
+            if target.dtype is not float32:
+                return self._moved(self._stored(x), target)
+            x = self._starting_in_float32(x)
         first, to = self.desc(x.start), self.desc(target)
         arguments: dict[int, tuple[Stored, MemoryDesc]] = {c.SRC: (x.start, first), c.DST: (target, to)}
         algorithm, second, links = x.algorithm, x.second, x.links
-        if algorithm is None and not links:
-            self._call(PrimitiveDesc("reorder", first, to), arguments)
-            return target
         if algorithm is None and len(links) == 1 and links[0][1] is None:
             forward = c.FORWARD_INFERENCE, links[0][0], first, to, 0.0, 0.0
             self._call(PrimitiveDesc("eltwise_forward", *forward), arguments)
@@ -256,6 +284,19 @@ class Selector:
         operands = first, self.desc(second), to
         self._call(PrimitiveDesc("binary", algorithm, *operands, post_ops=post_ops), arguments)
         return target
+
+    def _moved(self, x: Stored, target: Stored) -> Stored:
+        """The call that copies, or changes the type."""
+        have, want = self.desc(x), self.desc(target)
+        self._call(PrimitiveDesc("reorder", have, want), {c.FROM: (x, have), c.TO: (target, want)})
+        return target
+
+    def _starting_in_float32(self, x: Chain) -> Chain:
+        second = x.second
+        turns = second is not None and second.dtype is float32 and second.kind == x.start.kind
+        if turns and second is not None and x.algorithm in (c.ADD, c.MUL):
+            return replace(x, start=second, second=x.start)
+        return replace(x, start=self._of_type(x.start, float32))
 
     def _call(self, primitive: PrimitiveDesc, arguments: dict[int, tuple[Stored, MemoryDesc]]) -> None:
         n = len(self.recipe.calls)

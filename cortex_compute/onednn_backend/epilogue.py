@@ -17,6 +17,7 @@ from cortex_compute.onednn_backend.descriptors import MemoryDesc, PostOp
 from cortex_compute.onednn_backend.recipe import In, Where
 
 BINARY = {"add": c.ADD, "sub": c.SUB, "mul": c.MUL, "div": c.DIV}
+CASTS = ("cast:float32", "cast:bfloat16")
 ZERO = np.zeros(1, np.float32)
 
 
@@ -36,10 +37,16 @@ Step = tuple[str, Union[Ref, None], bool]
 
 
 def steps(code: Code) -> list[Step]:
-    """Straight-line code as a chain over operand 0: op, other operand, whether the chain is the left one."""
+    """Straight-line code as a chain over operand 0: op, other operand, whether the chain is the left one.
+
+    A chain is float32 whatever its operands are, so that a cast between floating types is nothing.
+    """
     running: Ref = ("a", 0)
     found: list[Step] = []
     for i, (op, *refs) in enumerate(code.instructions):
+        if op in CASTS and refs == [running]:
+            running = ("t", i)
+            continue
         if refs.count(running) != 1 or len(refs) > 2 or any(r[0] == "t" for r in refs if r != running):
             raise Untranslatable(f"{op} is no link of a chain")
         others = [r for r in refs if r != running]

@@ -12,8 +12,9 @@ from cortex_compute.numpy_backend.matrix import blas_reads
 from cortex_compute.numpy_backend.memory import row_major
 from cortex_compute.onednn_backend import constants as c
 from cortex_compute.onednn_backend.backend import offers
-from cortex_compute.onednn_backend.descriptors import MemoryDesc, PrimitiveDesc, strided
+from cortex_compute.onednn_backend.descriptors import MemoryDesc, PrimitiveDesc, chosen, strided
 from cortex_compute.onednn_backend.epilogue import translate
+from cortex_compute.onednn_backend.packing import is_packed, layout_of, packed, with_packed
 from cortex_compute.onednn_backend.recipe import (
     BANDWIDTH,
     Arguments,
@@ -26,9 +27,11 @@ from cortex_compute.onednn_backend.recipe import (
 )
 from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.protocol import Offer, Operand, Refusal
-from cortex_compute.types import TensorType, contiguous_strides
+from cortex_compute.types import TensorType, bfloat16, contiguous_strides
 
 Sizes = tuple[int, ...]
+ONE_BFLOAT16 = 0x3F80
+STREAM = 1e11  # bytes per second of a matrix in oneDNN's own layout, from the caches
 
 
 class Matrices:
@@ -88,31 +91,50 @@ def gemm(p: Gemm, operands: Sequence[Operand]) -> Offer | Refusal:
     epilogue = translate(
         p.epilogue, p.literals,
         lambda k: m.addend(types[k + 1]),
-        m.desc(((1,), (1,)), types[0]),
+        m.desc(((1,), (1,)), TensorType((1,))),
         lambda k: types[k + 1].shape == (channels,),
     )  # fmt: skip
-    a, b, out = m.desc(m.a, types[0]), m.desc(m.b, types[1]), m.desc(m.out, result)
-    arguments: Arguments = {
-        c.SRC: (In(0), a),
-        c.WEIGHTS: (In(1), b),
-        c.DST: (Out(0), out),
-        **epilogue.arguments,
-    }
+    own = is_packed(operands[1])
+    if own and (m.rank > 2 or p.transpose_b or p.sums):
+        return Refusal("oneDNN chooses the layout of a plain matrix alone")
+    a, plain, out = m.desc(m.a, types[0]), m.desc(m.b, types[1]), m.desc(m.out, result)
+    b = plain
+    if own:
+        found = packed(operands[1].layout)
+        b = found.wanted if found else chosen(types[1].shape, types[1].dtype)
+    arguments: Arguments = {c.SRC: (In(0), a), c.DST: (Out(0), out), **epilogue.arguments}
     bias = None
     if epilogue.bias is not None:
         bias = m.addend(types[epilogue.bias + 1])
         arguments[c.BIAS] = In(epilogue.bias + 1), bias
-    recipe = Recipe()
-    recipe.call(PrimitiveDesc("matmul", a, b, bias, out, post_ops=epilogue.post_ops), arguments)
+    recipe, layouts = Recipe(), None
+    primitive = PrimitiveDesc("matmul", a, b, bias, out, post_ops=epilogue.post_ops)
+    wanted = primitive.desc("weights")
+    arguments[c.WEIGHTS] = In(1), wanted
+    recipe.call(primitive, arguments)
     work = sum(t.nbytes for t in types) + result.nbytes
-    cost = seconds(p.flops(*types), work)
+    cost = seconds(p.flops(*types), work * BANDWIDTH / STREAM if own else work, 1, types[0].dtype)
+    if own:
+        layouts = with_packed(operands, layout_of(plain, wanted))
     if sums:
-        recipe.calls.append(HostCall(_column_sums(types[1])))
+        _add_column_sums(recipe, types[1], plain)
         cost += types[1].nbytes / BANDWIDTH
-    return recipe.offer(cost)
+    return recipe.offer(cost, layouts=layouts)
 
 
-def _column_sums(b: TensorType) -> Callable[[Callable[[Where], Any]], Callable[[], None]]:
+def _add_column_sums(recipe: Recipe, b: TensorType, matrix: MemoryDesc) -> None:
     """The second result, by BLAS: faster than an inner product of oneDNN that gives both."""
-    ones = np.ones(b.shape[0], b.dtype.storage)
-    return lambda array: partial(np.matmul, ones, array(In(1)), array(Out(1)))
+    rows, columns = b.shape
+    if b.dtype is bfloat16:
+        ones = np.full(rows, ONE_BFLOAT16, np.uint16)
+        one, out = (strided((1, n), (n, 1), bfloat16) for n in (rows, columns))
+        primitive = PrimitiveDesc("matmul", one, matrix, None, out)
+        recipe.call(primitive, {c.SRC: (ones, one), c.WEIGHTS: (In(1), matrix), c.DST: (Out(1), out)})
+        return
+    ones = np.ones(rows, b.dtype.storage)
+
+    def bind(array: Callable[[Where], Any]) -> Callable[[], None]:
+        wanted = array(Out(1)).size > 0
+        return partial(np.matmul, ones, array(In(1)), array(Out(1))) if wanted else lambda: None
+
+    recipe.calls.append(HostCall(bind))

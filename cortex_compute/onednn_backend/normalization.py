@@ -32,7 +32,7 @@ from cortex_compute.primitives.normalization import (
     LayerNormGrad,
 )
 from cortex_compute.protocol import ROW_MAJOR, Layout, Offer, Operand, Refusal
-from cortex_compute.types import TensorType, float32
+from cortex_compute.types import TensorType, bfloat16
 
 IMAGES = 8  # at most
 AFFINE = c.USE_SCALE | c.USE_SHIFT
@@ -42,9 +42,7 @@ CALLS = 0  # NumPy makes dozens of calls, and its cost counts none of them
 
 def _unfit(operands: Sequence[Operand]) -> str:
     """Why operands are refused, if they are."""
-    if not all(map(row_major, operands)):
-        return "oneDNN's normalization wants row-major operands"
-    return "" if operands[0].type.dtype is float32 else "normalization is only run in float32"
+    return "" if all(map(row_major, operands)) else "oneDNN's normalization wants row-major operands"
 
 
 def _cost(p: Primitive, operands: Sequence[Operand]) -> float:
@@ -62,7 +60,9 @@ class Channels:
         rows, channels = math.prod(x.shape[:-1]), x.shape[-1]
         images = math.gcd(rows, IMAGES)
         pixels = rows // images
-        image = strided((images, channels, pixels, 1), (pixels * channels, 1, channels, channels))
+        strides = (pixels * channels, 1, channels, channels)
+        image = strided((images, channels, pixels, 1), strides, x.dtype)
+        self.narrow = x.dtype is bfloat16
         self.image, self.vector = image, strided((channels,), (1,))
         self.forward = PrimitiveDesc(
             "batch_normalization_forward", c.FORWARD_TRAINING, image, image, p.epsilon, flags
@@ -73,7 +73,9 @@ class Channels:
 
     @property
     def slow(self) -> bool:
-        return any(d.implementation.startswith("nspc") for d in (self.forward, self.backward))
+        """Slower than NumPy, which is in no hurry with bfloat16."""
+        kernels = self.forward.implementation, self.backward.implementation
+        return not self.narrow and any(k.startswith("nspc") for k in kernels)
 
     def normalized(self) -> dict[int, tuple[Where, MemoryDesc]]:
         """The arguments of the forward."""
@@ -166,10 +168,10 @@ def _dense(recipe: Recipe, operands: Sequence[Operand], k: int) -> Where:
     """Operand ``k``, or scratch into which it is copied row-major."""
     if row_major(operands[k]):
         return In(k)
-    shape, there = operands[k].type.shape, recipe.space(operands[k].type.nbytes)
+    (shape, dtype), there = operands[k].type, recipe.space(operands[k].type.nbytes)
 
     def bind(array: Arrays) -> Callable[[], None]:
-        return partial(np.copyto, array(there).view(np.float32).reshape(shape), array(In(k)))
+        return partial(np.copyto, array(there).view(dtype.storage).reshape(shape), array(In(k)))
 
     recipe.calls.append(HostCall(bind))
     return there
@@ -183,7 +185,7 @@ class Rows:
 
     def __init__(self, p: LayerNorm | LayerNormGrad, x: TensorType) -> None:
         rows, channels = math.prod(x.shape[:-1]), x.shape[-1]
-        matrix, column = strided((rows, channels), (channels, 1)), strided((rows,), (1,))
+        matrix, column = strided((rows, channels), (channels, 1), x.dtype), strided((rows,), (1,))
         self.matrix, self.column, self.vector = matrix, column, strided((channels,), (1,))
         self.forward = PrimitiveDesc(
             "layer_normalization_forward", c.FORWARD_TRAINING, matrix, matrix, column, p.epsilon, AFFINE

@@ -1,16 +1,13 @@
 """Pooling, channels last.
 
-oneDNN's maximum drops NaN, and is -3.4e38 for a window of -inf alone.  So a look at x follows it: where its
-sum of squares is not finite, NumPy's kernel does the work again.  Both number the elements of a window
+oneDNN's maximum drops NaN, and is -3.4e38 for a window of -inf alone.  So a look at x follows it: where it is
+not finite, NumPy's kernel does the work again.  Both number the elements of a window
 row-major and keep a byte for each element of y, so that each reads the other's residual.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Sequence
-
-import numpy as np
+from collections.abc import Sequence
 
 from cortex_compute.numpy_backend.backend import RESIDUAL
 from cortex_compute.numpy_backend.memory import row_major
@@ -18,7 +15,7 @@ from cortex_compute.onednn_backend import constants as c
 from cortex_compute.onednn_backend.backend import offers
 from cortex_compute.onednn_backend.convolution import image
 from cortex_compute.onednn_backend.descriptors import PrimitiveDesc
-from cortex_compute.onednn_backend.fallback import Arrays, redone_unless
+from cortex_compute.onednn_backend.fallback import finite, redone_unless
 from cortex_compute.onednn_backend.recipe import In, Out, Recipe, seconds
 from cortex_compute.primitives.pooling import (
     Averaging,
@@ -29,7 +26,7 @@ from cortex_compute.primitives.pooling import (
     Pooling,
 )
 from cortex_compute.protocol import ROW_MAJOR, Offer, Operand, Refusal
-from cortex_compute.types import TensorType, float32, uint8
+from cortex_compute.types import TensorType, uint8
 
 Sizes = tuple[int, ...]
 ONE_CHANNEL = Refusal("oneDNN's gradient of pooling is slower than NumPy's for one channel")
@@ -62,9 +59,7 @@ def _backward(p: Pooling, algorithm: int, x: TensorType, y: TensorType) -> Primi
 
 def _unfit(*operands: Operand) -> str:
     """Why operands are refused, if they are."""
-    if not all(map(row_major, operands)):
-        return "oneDNN's pooling wants row-major operands"
-    return "" if operands[0].type.dtype is float32 else "pooling is only run in float32"
+    return "" if all(map(row_major, operands)) else "oneDNN's pooling wants row-major operands"
 
 
 # The maximum.
@@ -73,11 +68,6 @@ def _unfit(*operands: Operand) -> str:
 def _bytewise(pool: PrimitiveDesc, y: TensorType) -> bool:
     """Whether the winners are kept as NumPy keeps them."""
     return pool.desc("workspace") == image(TensorType(y.shape, uint8))
-
-
-def _finite(array: Arrays) -> Callable[[], bool]:
-    x = array(In(0)).reshape(-1)
-    return lambda: math.isfinite(np.dot(x, x))
 
 
 @offers(MaxPool)
@@ -92,7 +82,7 @@ def max_pool(p: MaxPool, operands: Sequence[Operand]) -> Offer | Refusal:
     kept = forward.desc("workspace")
     recipe = Recipe()
     recipe.call(forward, {c.SRC: (In(0), image(x)), c.DST: (Out(0), image(y)), c.WORKSPACE: (Out(1), kept)})
-    redone_unless(recipe, _finite, p, operands)
+    redone_unless(recipe, finite(recipe, In(0), x), p, operands)
     cost = seconds(p.flops(x), 2 * x.nbytes + y.nbytes, CALLS)
     return recipe.offer(cost, residual=kept.nbytes, layouts=(operands[0].layout, ROW_MAJOR, RESIDUAL))
 

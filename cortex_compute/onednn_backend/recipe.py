@@ -18,8 +18,9 @@ from cortex_compute.numpy_backend.elementwise import sequence
 from cortex_compute.numpy_backend.memory import aligned
 from cortex_compute.onednn_backend import constants as c
 from cortex_compute.onednn_backend.descriptors import Argument, Memory, MemoryDesc, PrimitiveDesc
-from cortex_compute.onednn_backend.library import STATUS
+from cortex_compute.onednn_backend.library import STATUS, load
 from cortex_compute.protocol import Kernel, Offer, Refusal
+from cortex_compute.types import DType, bfloat16, float32
 
 
 @dataclass(frozen=True)
@@ -180,11 +181,14 @@ def _launch(primitive: PrimitiveDesc, arguments: Any, kept: Any) -> Callable[[],
 
 # What the work costs, in seconds: only the order of offers matters (see cortex_compute.composed).
 
-CALL = 1.5e-6  # a call through ctypes and the start of the threads, beyond what a call of NumPy takes
-PEAK = 2e11  # FLOP per second, of a small machine
+CALL = 2e-7  # a call through ctypes, beyond what a call of NumPy takes
+START = 1.3e-6  # of more threads than one
+PEAK = 2e11  # FLOP per second of float32, of a small machine
 BANDWIDTH = 4e10  # bytes per second
 
 
-def seconds(flops: float, nbytes: float, calls: int = 1) -> float:
+def seconds(flops: float, nbytes: float, calls: int = 1, dtype: DType = float32) -> float:
     """An estimate for work on matrices and windows."""
-    return calls * CALL + max(flops / PEAK, nbytes / BANDWIDTH)
+    peak = 2 * PEAK if dtype is bfloat16 else PEAK
+    call = CALL + (START if load().threads() > 1 else 0)
+    return calls * call + max(flops / peak, nbytes / BANDWIDTH)
