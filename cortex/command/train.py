@@ -7,7 +7,14 @@ from typing import IO, TYPE_CHECKING
 
 import click
 
-from cortex.command.common import backend_option, json_option, overrides_argument, people, write_json
+from cortex.command.common import (
+    backend_option,
+    json_option,
+    overrides_argument,
+    people,
+    precision_option,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from cortex_core.training.run import Run
@@ -21,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--resume", metavar="DIR", help="Goes on with a run that was cut short.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and dropout.")
 @click.option("--threads", type=click.IntRange(min=1), help="How many cores to use.")
-@click.option("--precision", metavar="P", help="float32 (default) or bfloat16 (bf16).")
+@precision_option
 @json_option
 def command(
     spec: str | None,
@@ -58,7 +65,7 @@ def command(
         seed=seed,
         backend=backend,
         threads=threads,
-        precision="bfloat16" if precision == "bf16" else precision,
+        precision=precision,
         overrides=overrides,
     )
     pictures = draw(run)

@@ -8,7 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cortex.command.common import backend_option, json_option, people, spec_argument, write_json
+from cortex.command.common import (
+    backend_option,
+    json_option,
+    people,
+    precision_option,
+    spec_argument,
+    write_json,
+)
 
 if TYPE_CHECKING:
     from cortex_compute.verify.result import Result
@@ -33,11 +40,7 @@ def _suite(name: str, doc: str) -> Callable[[Callable[..., Any]], Any]:
 
     def decorate(function: Callable[[str, str | None], Iterable[Result]]) -> click.Command:
         def run(backend: str, only: str | None, json_file: str | None) -> None:
-            results = iter(function(backend, only))
-            first = next(results, None)
-            if first is None:
-                raise click.BadParameter(f"no case of {name} has {only!r} in its name", param_hint="--only")
-            report(name, backend, chain([first], results), json_file)
+            verify(name, backend, only, function(backend, only), json_file)
 
         decorated = backend_option(only_option(json_option(run)))
         text = f"{doc}\n\n\b\nExample:\n  cortex verify {name}"
@@ -63,11 +66,21 @@ def _gradients(backend: str, only: str | None) -> Iterable[Result]:
     return run(get(backend), only)
 
 
-@_suite("mnist", "Four networks on the 10,000 test images of MNIST; up to 12 minutes on two cores.")
-def _mnist(backend: str, only: str | None) -> Iterable[Result]:
+@command.command("mnist")
+@backend_option
+@precision_option
+@only_option
+@json_option
+def _mnist(backend: str, precision: str | None, only: str | None, json_file: str | None) -> None:
+    """Four networks on the 10,000 test images of MNIST; up to 12 minutes on two cores.
+
+    \b
+    Example:
+      cortex verify mnist --precision bf16
+    """
     from cortex_core.verify.trained import mnist
 
-    return mnist(backend, only)
+    verify("mnist", backend, only, mnist(backend, only, precision), json_file)
 
 
 @_suite("examples", "Every description in examples/ reaches what its first two lines state.")
@@ -96,6 +109,17 @@ def _same(spec: str, backends: str, json_file: str | None) -> None:
             f"{backends!r}: expected two names, as in numpy,onednn", param_hint="--backends"
         )
     report("same", backends, same(spec, first, second), json_file)
+
+
+def verify(
+    suite: str, backend: str, only: str | None, results: Iterable[Result], json_file: str | None
+) -> None:
+    """Reports the results of a suite; where there are none, the name that was asked for is wrong."""
+    rest = iter(results)
+    first = next(rest, None)
+    if first is None:
+        raise click.BadParameter(f"no case of {suite} has {only!r} in its name", param_hint="--only")
+    report(suite, backend, chain([first], rest), json_file)
 
 
 def report(suite: str, backend: str, results: Iterable[Result], json_file: str | None) -> None:

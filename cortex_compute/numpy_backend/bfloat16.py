@@ -26,6 +26,7 @@ from cortex_compute.types import DType, TensorType, bfloat16, bool_, float16, fl
 HALF, ONE, SIXTEEN = (np.uint32(n) for n in (0x7FFF, 1, 16))
 QUIET_NAN = np.uint32(0x7FC0)
 SECONDS = 1e-9  # for one element and way
+WIDENING, NARROWING = 2e-6, 1e-5  # seconds for the calls that convert an operand, and a result
 MOVES = (Copy, Gather, TakeAlong, Concatenate, Pad)
 
 Call = Callable[[], Any]
@@ -124,7 +125,7 @@ def converted(
         reuse=tuple(reuse),
         strided_outputs=offer.strided_outputs or len(outside) == len(results),
         workspace=plan.nbytes + offer.workspace,
-        cost=offer.cost + SECONDS * plan.elements,
+        cost=offer.cost + plan.cost,
     )
 
 
@@ -150,7 +151,7 @@ class Conversion:
     def __init__(self, narrow: DType, operands: Places, results: Places) -> None:
         self.narrow, self.operands, self.results = narrow, operands, results
         wide = [TensorType(shape, float32) for _, shape in (*operands, *results)]
-        self.elements = sum(t.size for t in wide)
+        self.cost = len(operands) * WIDENING + len(results) * NARROWING + sum(t.size for t in wide) * SECONDS
         self.scratch = [*wide, *_spare(max((t.size for t in wide), default=0))]
         self.nbytes = scratch_size(self.scratch)
 

@@ -32,7 +32,7 @@ from cortex_compute.primitives.normalization import (
     LayerNormGrad,
 )
 from cortex_compute.protocol import ROW_MAJOR, Layout, Offer, Operand, Refusal
-from cortex_compute.types import TensorType, bfloat16
+from cortex_compute.types import TensorType
 
 IMAGES = 8  # at most
 AFFINE = c.USE_SCALE | c.USE_SHIFT
@@ -62,7 +62,6 @@ class Channels:
         pixels = rows // images
         strides = (pixels * channels, 1, channels, channels)
         image = strided((images, channels, pixels, 1), strides, x.dtype)
-        self.narrow = x.dtype is bfloat16
         self.image, self.vector = image, strided((channels,), (1,))
         self.forward = PrimitiveDesc(
             "batch_normalization_forward", c.FORWARD_TRAINING, image, image, p.epsilon, flags
@@ -73,9 +72,7 @@ class Channels:
 
     @property
     def slow(self) -> bool:
-        """Slower than NumPy, which is in no hurry with bfloat16."""
-        kernels = self.forward.implementation, self.backward.implementation
-        return not self.narrow and any(k.startswith("nspc") for k in kernels)
+        return any(d.implementation.startswith("nspc") for d in (self.forward, self.backward))
 
     def normalized(self) -> dict[int, tuple[Where, MemoryDesc]]:
         """The arguments of the forward."""

@@ -53,5 +53,5 @@ class TrainOptions:
     early_stopping: EarlyStopping | None = field(default=None, doc="when to stop before the last epoch")
     metrics: Metrics = field(default=(), doc="what is measured beside the loss")
     seed: int = field(default=0, doc="of weights, order and dropout", minimum=0)
-    precision: Precision = field(default="float32", doc="of what is computed")
+    precision: Precision = field(default="float32", doc="of what layers compute in training")
     augment: Plain = field(default=None, doc="how samples are varied; read by the data set")

@@ -26,14 +26,14 @@ def examples_folder() -> Path:
     return found
 
 
-def mnist(backend: str = "auto", only: str | None = None) -> Iterator[Result]:
+def mnist(backend: str = "auto", only: str | None = None, precision: str | None = None) -> Iterator[Result]:
     """The MNIST suite: each network trains for at most 5 epochs, and reads the test images once, at the end.
 
     Everything that can be chosen, the best epoch included, is chosen on the last 5,000 training images.
     """
     folder = examples_folder()
     chosen = {name: least for name, least in MNIST.items() if only is None or only.lower() in name}
-    yield from _train({folder / f"{name}.yaml": least for name, least in chosen.items()}, backend)
+    yield from _train({folder / f"{name}.yaml": least for name, least in chosen.items()}, backend, precision)
 
 
 def examples(backend: str = "auto", only: str | None = None) -> Iterator[Result]:
@@ -49,22 +49,23 @@ def examples(backend: str = "auto", only: str | None = None) -> Iterator[Result]
     yield from _train(stated, backend)
 
 
-def _train(wanted: Mapping[Path, float], backend: str) -> Iterator[Result]:
+def _train(wanted: Mapping[Path, float], backend: str, precision: str | None = None) -> Iterator[Result]:
     for path, least in wanted.items():
-        yield _case(path, least, backend)
+        yield _case(path, least, backend, precision)
 
 
-def _case(path: Path, least: float, backend: str) -> Result:
+def _case(path: Path, least: float, backend: str, precision: str | None) -> Result:
     """Trains one description and measures it on its test examples."""
     from cortex_core.training.train import train
 
     start, value, peak, detail = time.perf_counter(), 0.0, 0, ""
     with tempfile.TemporaryDirectory(prefix="cortex-") as scratch:
         try:
-            run = train(str(path), backend=backend, out=Path(scratch) / path.stem)
+            run = train(str(path), backend=backend, precision=precision, out=Path(scratch) / path.stem)
             value = 100 * run.metrics["test"]["accuracy"]
             peak = run.network.store.nbytes + run.network.store.arena.nbytes
         except CortexError as error:
             detail = str(error)
     seconds = time.perf_counter() - start
-    return Result(path.stem, value, seconds, peak, detail, least, "test accuracy, %", "higher")
+    name = path.stem if precision is None else f"{path.stem} in {precision}"
+    return Result(name, value, seconds, peak, detail, least, "test accuracy, %", "higher")
