@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from cortex_compute.numpy_backend.bfloat16 import converted, narrow_type
+from cortex_compute.numpy_backend.bfloat16 import converted, half_type
 from cortex_compute.numpy_backend.memory import HostBuffer
 from cortex_compute.numpy_backend.streams import InlineStream, Settings, WorkerStream, settings
 from cortex_compute.primitives.base import OPAQUE, Primitive
@@ -106,8 +106,8 @@ class NumpyBackend:
         for operand in operands:
             if operand.layout.key and (operand.type != OPAQUE or operand.layout != RESIDUAL):
                 return Refusal(f"numpy cannot read the layout {operand.layout.key}")
-        narrow = narrow_type(primitive, [o.type for o in operands])
-        offer = converted(primitive, operands, narrow, answer) if narrow else answer(primitive, operands)
+        half = half_type(primitive, [o.type for o in operands])
+        offer = converted(primitive, operands, half, answer) if half else answer(primitive, operands)
         if isinstance(offer, Refusal) or not primitive.residual:
             return offer
         outputs = len(primitive.infer(*(o.type for o in operands)))

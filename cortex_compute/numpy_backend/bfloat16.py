@@ -30,6 +30,7 @@ WIDENING, NARROWING = 2e-6, 1e-5  # seconds for the calls that convert an operan
 MOVES = (Copy, Gather, TakeAlong, Concatenate, Pad)
 
 Call = Callable[[], Any]
+OfferFunction = Callable[[Any, Sequence[Operand]], "Offer | Refusal"]
 Places = tuple[tuple[int, tuple[int, ...]], ...]
 
 
@@ -88,33 +89,31 @@ def in_float32(primitive: Primitive) -> Primitive:
     return replace(primitive, **changed) if changed else primitive
 
 
-def narrow_type(primitive: Primitive, types: Sequence[TensorType]) -> DType | None:
-    """The type among operands, results and casts that NumPy's kernels do not compute in."""
+def half_type(primitive: Primitive, types: Sequence[TensorType]) -> DType | None:
+    """The type of 16 bits among operands, results and casts that no kernel computes in."""
     if any(t.dtype is bfloat16 for t in types) or in_float32(primitive) is not primitive:
         return bfloat16
     mixed = isinstance(primitive, Normalization) and types[0].dtype is float16
     return float16 if mixed else None
 
 
-OfferFunction = Callable[[Any, Sequence[Operand]], "Offer | Refusal"]
-
-
 def converted(
-    primitive: Primitive, operands: Sequence[Operand], narrow: DType, answer: OfferFunction
+    primitive: Primitive, operands: Sequence[Operand], half: DType, answer: OfferFunction
 ) -> Offer | Refusal:
-    """The offer of ``answer`` for operands and results of the type ``narrow``, which it does not know."""
+    """The offer of ``answer`` for operands and results of the type ``half``, which it does not know."""
     types = [o.type for o in operands]
     if isinstance(primitive, MOVES):
-        return answer(_of_storage(primitive), _retyped(operands, narrow, uint16))
-    offer = answer(in_float32(primitive), _retyped(operands, narrow, float32))
+        return answer(*_on_storage(primitive, operands))
+    wide = [Operand(TensorType(o.type.shape, float32)) if o.type.dtype is half else o for o in operands]
+    offer = answer(in_float32(primitive), wide)
     if isinstance(offer, Refusal):
         return offer
     results = primitive.infer(*types)
     reads = [k for k in range(len(types)) if offer.reads is None or k in offer.reads]
     plan = Conversion(
-        narrow,
-        tuple((k, types[k].shape) for k in reads if types[k].dtype is narrow),
-        tuple((j, t.shape) for j, t in enumerate(results) if t.dtype is narrow),
+        half,
+        tuple((k, types[k].shape) for k in reads if types[k].dtype is half),
+        tuple((j, t.shape) for j, t in enumerate(results) if t.dtype is half),
     )
     inside, outside = dict(plan.operands), dict(plan.results)
     reuse = [(k, j) for k, j in offer.reuse if k not in inside and j not in outside]
@@ -129,16 +128,13 @@ def converted(
     )
 
 
-def _retyped(operands: Sequence[Operand], old: DType, new: DType) -> list[Operand]:
-    return [o._replace(type=TensorType(o.type.shape, new)) if o.type.dtype is old else o for o in operands]
-
-
-def _of_storage(primitive: Primitive) -> Primitive:
-    """What moves bfloat16, for the integers that they are stored as."""
-    if not isinstance(primitive, Pad):
-        return primitive
-    bits = narrow(np.array(primitive.value.value, np.float32))
-    return replace(primitive, value=Literal(int(bits)))
+def _on_storage(primitive: Primitive, operands: Sequence[Operand]) -> tuple[Primitive, list[Operand]]:
+    """What moves bfloat16, as what moves the integers that they are stored as."""
+    if isinstance(primitive, Pad):
+        bits = narrow(np.array(primitive.value.value, np.float32))
+        primitive = replace(primitive, value=Literal(int(bits)))
+    stored = (TensorType(t.shape, uint16) if t.dtype is bfloat16 else t for t, _ in operands)
+    return primitive, [o._replace(type=t) for o, t in zip(operands, stored)]
 
 
 class Conversion:
@@ -148,20 +144,20 @@ class Conversion:
     any operand.
     """
 
-    def __init__(self, narrow: DType, operands: Places, results: Places) -> None:
-        self.narrow, self.operands, self.results = narrow, operands, results
+    def __init__(self, half: DType, operands: Places, results: Places) -> None:
+        self.half, self.operands, self.results = half, operands, results
         wide = [TensorType(shape, float32) for _, shape in (*operands, *results)]
         self.cost = len(operands) * WIDENING + len(results) * NARROWING + sum(t.size for t in wide) * SECONDS
         self.scratch = [*wide, *_spare(max((t.size for t in wide), default=0))]
         self.nbytes = scratch_size(self.scratch)
 
     def before(self, source: np.ndarray, memory: np.ndarray) -> Call:
-        if self.narrow is bfloat16:
+        if self.half is bfloat16:
             return partial(_widen, source, memory)
         return partial(np.copyto, memory, source)
 
     def after(self, memory: np.ndarray, target: np.ndarray, spare: Sequence[np.ndarray]) -> Call:
-        if self.narrow is bfloat16:
+        if self.half is bfloat16:
             return partial(_narrow, memory, target, *spare)
         return partial(np.copyto, target, memory, "same_kind")
 

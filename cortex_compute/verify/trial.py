@@ -112,8 +112,7 @@ class Trial:
 
     def _variations(self) -> Iterator[Variation]:
         yield Variation("inline")
-        if not self.narrow:  # whose kernels differ from those of float32 by what they read and write
-            yield Variation("worker", worker=True)
+        yield Variation("worker", worker=True)
         for way in (turned,) if self.narrow else (turned, spaced, backwards):
             yield Variation(f"operands {way.__name__}", strides=way)
         offer = self._offer([Operand(t, self._layout(t)) for t in self.types])

@@ -9,7 +9,12 @@ import numpy as np
 import pytest
 
 from cortex_compute.backends import available, get
+from cortex_compute.composed import Composed
+from cortex_compute.expression import build
 from cortex_compute.primitives.base import OPAQUE, Primitive
+from cortex_compute.primitives.convolution import Conv, ConvInputGrad, ConvKernelGrad
+from cortex_compute.primitives.elementwise import Elementwise
+from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.primitives.normalization import (
     BatchNorm,
     BatchNormGrad,
@@ -20,8 +25,8 @@ from cortex_compute.primitives.normalization import (
 )
 from cortex_compute.primitives.pooling import AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad
 from cortex_compute.primitives.softmax import LogSoftmax, Softmax
-from cortex_compute.protocol import ROW_MAJOR, Backend, Layout, Offer, Operand
-from cortex_compute.types import TensorType, dtype, float32
+from cortex_compute.protocol import ROW_MAJOR, Backend, Layout, Offer, Operand, Refusal
+from cortex_compute.types import DType, TensorType, bfloat16, dtype, float32
 from cortex_compute.verify import Result, summary
 from cortex_compute.verify.case import cases_of
 from cortex_compute.verify.run import primitives
@@ -33,7 +38,10 @@ pytestmark = pytest.mark.skipif(not ROW.present, reason=ROW.reason)
 FUSES_RELU = ROW.facts.get("instructions") not in ("SSE4.1", "AVX")
 fuses_relu = pytest.mark.skipif(not FUSES_RELU, reason="oneDNN fuses batch norm and ReLU from AVX2 on")
 
-FAMILIES = ("pooling", "normalization", "softmax")
+HAS_BFLOAT16 = not get("onednn").precision(bfloat16) if ROW.present else False
+has_bfloat16 = pytest.mark.skipif(not HAS_BFLOAT16, reason="this CPU has no instructions for bfloat16")
+TYPES = [float32, pytest.param(bfloat16, marks=has_bfloat16)]
+FAMILIES = ("matrix", "convolution", "pooling", "normalization", "softmax", "elementwise")
 KERNELS = [p for p in primitives() if p.__module__.rpartition(".")[2] in FAMILIES]
 IMAGE, ROWS = TensorType((8, 12, 12, 32)), TensorType((64, 96))
 HALVES: Any = {"size": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
@@ -42,15 +50,26 @@ HALF = TensorType((8, 6, 6, 32))
 MASK = Layout(key="onednn relu")
 
 
+class Wherever(Composed):
+    """oneDNN's kernel wherever it has one: for small operands, too, where NumPy's is cheaper."""
+
+    def _offer(self, primitive: Primitive, operands: tuple[Operand, ...]) -> Offer | Refusal:
+        first, second = (part.offer(primitive, operands) for part in self.parts)
+        return first or second
+
+
+@pytest.mark.parametrize("d", TYPES, ids=str)  # all others are NumPy's
 @pytest.mark.parametrize("primitive", KERNELS, ids=lambda p: p.__name__)
-def test_the_kit_passes(primitive: type[Primitive]) -> None:
-    backend = get("onednn")
+def test_the_kit_passes(primitive: type[Primitive], d: DType) -> None:
+    made = get("onednn")
+    assert isinstance(made, Composed)
+    backend = Wherever(*made.parts)
     device = backend.devices()[0]
     streams = device.stream(), device.stream(worker=True)
     found: list[Result] = []
     for case in cases_of(primitive):
-        if float32 in case.dtypes:  # all others are NumPy's
-            found.append(Trial(backend, case, float32, streams).run(case.name))
+        if d in case.dtypes:
+            found.append(Trial(backend, case, d, streams).run(case.name))
     streams[1].close()
     assert found
     assert all(r.passed for r in found), summary(found)
@@ -84,6 +103,73 @@ PLAIN: list[Any] = [
 @pytest.mark.parametrize(("primitive", "types"), PLAIN, ids=lambda p: getattr(p, "name", ""))
 def test_onednn_runs(primitive: Primitive, types: Sequence[TensorType]) -> None:
     layouts = [Layout(key="numpy") if t == OPAQUE else ROW_MAJOR for t in types]
+    offer = get("onednn").offer(primitive, list(map(Operand, types, layouts)))
+    assert isinstance(offer, Offer)
+    assert offer.implementation.startswith("onednn ")
+    assert "ref" not in offer.implementation
+
+
+def half(t: TensorType) -> TensorType:
+    return TensorType(t.shape, bfloat16)
+
+
+def formula(f: Any, arity: int) -> dict[str, Any]:
+    built = build(f, arity)
+    return {"code": built.code, "literals": built.literals}
+
+
+def relu(x: Any) -> Any:
+    return x.builder.make("relu", x)
+
+
+def adam(p: Any, g: Any, m: Any, v: Any, rate: Any) -> list[Any]:
+    make = p.builder.make
+    g = make("cast:float32", g)
+    m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * (g * g)
+    p = p - rate * m / (make("sqrt", v) + 1e-8)
+    return [p, m, v, make("cast:bfloat16", p)]
+
+
+BIASED = formula(lambda y, b: relu(y + b), 2)
+EPILOGUE: Any = {"epilogue": BIASED["code"]}
+SAME: Any = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+A, B, FILTERS, FLAT = map(half, map(TensorType, [(128, 784), (784, 256), (3, 3, 32, 32), (256,)]))
+X, Y, R = half(IMAGE), half(HALF), half(ROWS)
+LONG = TensorType((100_000,))
+HALVED: dict[str, tuple[Primitive, list[TensorType]]] = {
+    "Gemm": (Gemm(**EPILOGUE), [A, B, FLAT]),
+    "Gemm turned, with sums": (Gemm(transpose_a=True, sums=True), [A, half(TensorType((128, 256)))]),
+    "Conv": (Conv(**SAME, **EPILOGUE), [X, FILTERS, half(TensorType((32,)))]),
+    "ConvInputGrad": (ConvInputGrad(**SAME, shape=X.shape), [X, FILTERS]),
+    "ConvKernelGrad": (ConvKernelGrad(**SAME, kernel=(3, 3), bias=True), [X, X]),
+    "BatchNorm": (BatchNorm(), [X, *vectors(X, 2)]),
+    "BatchNormGrad": (BatchNormGrad(), [X, *vectors(X, 3), X]),
+    "BatchNormRelu": (BatchNormRelu(), [X, *vectors(X, 2)]),
+    "BatchNormReluGrad": (BatchNormReluGrad(), [X, *vectors(X, 3), X, OPAQUE, X]),
+    "LayerNorm": (LayerNorm(), [R, *vectors(R, 2)]),
+    "LayerNormGrad": (LayerNormGrad(), [R, *vectors(R, 1), *columns(R), R]),
+    "MaxPool": (MaxPool(**OVERLAPPING), [X]),
+    "MaxPoolGrad": (MaxPoolGrad(**HALVES), [X, Y, OPAQUE, Y]),
+    "AvgPool": (AvgPool(**HALVES), [X]),
+    "AvgPoolGrad": (AvgPoolGrad(**HALVES, shape=X.shape), [Y]),
+    "Softmax": (Softmax(), [R]),
+    "copy of float32": (Elementwise(**formula(lambda x: x.builder.make("cast:bfloat16", x), 1)), [LONG]),
+    "float32 copy": (Elementwise(**formula(lambda x: x.builder.make("cast:float32", x), 1)), [half(LONG)]),
+    "sum and ReLU": (Elementwise(**formula(lambda x, y: relu(x + y), 2)), [X, X]),
+    "gradient of ReLU": (
+        Elementwise(**formula(lambda y, g, k: y.builder.make("select", y > 0, g + k, 0.0), 3)),
+        [X, X, X],
+    ),
+    "adam": (Elementwise(**formula(adam, 5)), [LONG, half(LONG), LONG, LONG, TensorType(())]),
+}
+
+
+@has_bfloat16
+@pytest.mark.parametrize("name", HALVED)
+def test_onednn_runs_in_bfloat16(name: str) -> None:
+    primitive, types = HALVED[name]
+    residual = MASK if isinstance(primitive, BatchNormReluGrad) else Layout(key="numpy")
+    layouts = [residual if t == OPAQUE else ROW_MAJOR for t in types]
     offer = get("onednn").offer(primitive, list(map(Operand, types, layouts)))
     assert isinstance(offer, Offer)
     assert offer.implementation.startswith("onednn ")
