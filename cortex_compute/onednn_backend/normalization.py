@@ -21,7 +21,7 @@ from cortex_compute.onednn_backend import constants as c
 from cortex_compute.onednn_backend.backend import offers
 from cortex_compute.onednn_backend.descriptors import MemoryDesc, PrimitiveDesc, strided
 from cortex_compute.onednn_backend.fallback import Arrays, redone_unless
-from cortex_compute.onednn_backend.recipe import HostCall, In, Out, Recipe, Where, seconds
+from cortex_compute.onednn_backend.recipe import Arguments, HostCall, In, Out, Recipe, Where, seconds
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.normalization import (
     BatchNorm,
@@ -30,6 +30,7 @@ from cortex_compute.primitives.normalization import (
     BatchNormReluGrad,
     LayerNorm,
     LayerNormGrad,
+    Normalization,
 )
 from cortex_compute.protocol import ROW_MAJOR, Layout, Offer, Operand, Refusal
 from cortex_compute.types import TensorType
@@ -37,6 +38,7 @@ from cortex_compute.types import TensorType
 IMAGES = 8  # at most
 AFFINE = c.USE_SCALE | c.USE_SHIFT
 MASK = Layout(key="onednn relu")  # a bit for each element of y: whether it is above 0
+Argument = tuple[Where, MemoryDesc]
 CALLS = 0  # NumPy makes dozens of calls, and its cost counts none of them
 
 
@@ -54,42 +56,64 @@ def _cost(p: Primitive, operands: Sequence[Operand]) -> float:
 
 
 class Channels:
-    """Forward and backward of a batch norm, and how x lies."""
+    """Forward and backward of a batch norm, and how x lies.
+
+    In bfloat16 there is generated code for multiples of 16 alone; other numbers of channels are float32 here,
+    between two reorders.
+    """
 
     def __init__(self, p: BatchNorm | BatchNormGrad, x: TensorType, flags: int = AFFINE) -> None:
         rows, channels = math.prod(x.shape[:-1]), x.shape[-1]
         images = math.gcd(rows, IMAGES)
         pixels = rows // images
-        strides = (pixels * channels, 1, channels, channels)
-        image = strided((images, channels, pixels, 1), strides, x.dtype)
-        self.image, self.vector = image, strided((channels,), (1,))
-        self.forward = PrimitiveDesc(
-            "batch_normalization_forward", c.FORWARD_TRAINING, image, image, p.epsilon, flags
-        )
-        self.backward = PrimitiveDesc(
-            "batch_normalization_backward", c.BACKWARD, image, image, image, p.epsilon, flags, self.forward
-        )
+        sizes, strides = (images, channels, pixels, 1), (pixels * channels, 1, channels, channels)
+        self.vector = strided((channels,), (1,))
+        self.given = strided(sizes, strides, x.dtype)
+        for image in (self.given, strided(sizes, strides)):
+            self.image, (self.forward, self.backward) = image, _both(p, image, flags)
+            if not self.slow:
+                break
 
     @property
     def slow(self) -> bool:
         return any(d.implementation.startswith("nspc") for d in (self.forward, self.backward))
 
-    def normalized(self) -> dict[int, tuple[Where, MemoryDesc]]:
-        """The arguments of the forward."""
-        image, vector = self.image, self.vector
-        return {
-            c.SRC: (In(0), image), c.SCALE: (In(1), vector), c.SHIFT: (In(2), vector),
-            c.DST: (Out(0), image), c.MEAN: (Out(1), vector), c.VARIANCE: (Out(2), vector),
+    def normalize(self, recipe: Recipe, residual: Arguments | None = None) -> None:
+        """Adds the forward."""
+        y, vector = self._result(recipe), self.vector
+        arguments = {
+            c.SRC: self._image(recipe, In(0)), c.SCALE: (In(1), vector), c.SHIFT: (In(2), vector),
+            c.DST: y, c.MEAN: (Out(1), vector), c.VARIANCE: (Out(2), vector),
         }  # fmt: skip
+        recipe.call(self.forward, arguments | (residual or {}))
+        self._write(recipe, y)
 
-    def differentiated(self, g: Where) -> dict[int, tuple[Where, MemoryDesc]]:
-        """The arguments of the backward."""
-        image, vector = self.image, self.vector
-        return {
-            c.SRC: (In(0), image), c.SCALE: (In(1), vector), c.MEAN: (In(2), vector),
-            c.VARIANCE: (In(3), vector), c.DIFF_DST: (g, image),
-            c.DIFF_SRC: (Out(0), image), c.DIFF_SCALE: (Out(1), vector), c.DIFF_SHIFT: (Out(2), vector),
+    def differentiate(self, recipe: Recipe, g: Where, residual: Arguments | None = None) -> None:
+        """Adds the backward."""
+        dx, vector = self._result(recipe), self.vector
+        arguments = {
+            c.SRC: self._image(recipe, In(0)), c.SCALE: (In(1), vector), c.MEAN: (In(2), vector),
+            c.VARIANCE: (In(3), vector), c.DIFF_DST: self._image(recipe, g),
+            c.DIFF_SRC: dx, c.DIFF_SCALE: (Out(1), vector), c.DIFF_SHIFT: (Out(2), vector),
         }  # fmt: skip
+        recipe.call(self.backward, arguments | (residual or {}))
+        self._write(recipe, dx)
+
+    def _image(self, recipe: Recipe, where: Where) -> Argument:
+        return recipe.reordered(where, self.given, self.image), self.image
+
+    def _result(self, recipe: Recipe) -> Argument:
+        return Out(0) if self.image == self.given else recipe.space(self.image.nbytes), self.image
+
+    def _write(self, recipe: Recipe, made: Argument) -> None:
+        if made[0] != Out(0):
+            recipe.reorder(*made, Out(0), self.given)
+
+
+def _both(p: Normalization, image: MemoryDesc, flags: int) -> tuple[PrimitiveDesc, PrimitiveDesc]:
+    name, what = "batch_normalization", (p.epsilon, flags)
+    forward = PrimitiveDesc(f"{name}_forward", c.FORWARD_TRAINING, image, image, *what)
+    return forward, PrimitiveDesc(f"{name}_backward", c.BACKWARD, image, image, image, *what, forward)
 
 
 SLOW = Refusal("oneDNN's batch norm is slower than NumPy's for this number of channels")
@@ -102,7 +126,7 @@ def batch_norm(p: BatchNorm, operands: Sequence[Operand]) -> Offer | Refusal:
     norm, recipe = Channels(p, operands[0].type), Recipe()
     if norm.slow:
         return SLOW
-    recipe.call(norm.forward, norm.normalized())
+    norm.normalize(recipe)
     return recipe.offer(_cost(p, operands), reuse=((0, 0),))
 
 
@@ -113,7 +137,7 @@ def batch_norm_grad(p: BatchNormGrad, operands: Sequence[Operand]) -> Offer | Re
     norm, recipe = Channels(p, operands[0].type), Recipe()
     if norm.slow:
         return SLOW
-    recipe.call(norm.backward, norm.differentiated(In(4)))
+    norm.differentiate(recipe, In(4))
     return recipe.offer(_cost(p, operands), reuse=((0, 0), (4, 0)))
 
 
@@ -140,7 +164,7 @@ def batch_norm_relu(p: BatchNormRelu, operands: Sequence[Operand]) -> Offer | Re
     if not p.epsilon:
         return Refusal("oneDNN's ReLU hides the NaN of a channel without variance")
     kept = norm.forward.desc("workspace")
-    recipe.call(norm.forward, {**norm.normalized(), c.WORKSPACE: (Out(3), kept)})
+    norm.normalize(recipe, {c.WORKSPACE: (Out(3), kept)})
     redone_unless(recipe, _finite, p, operands)
     layouts = (*(o.layout for o in operands), *[ROW_MAJOR] * 3, MASK)
     return recipe.offer(_cost(p, operands), residual=kept.nbytes, layouts=layouts)
@@ -156,7 +180,7 @@ def batch_norm_relu_grad(p: BatchNormReluGrad, operands: Sequence[Operand]) -> O
     norm, recipe = Channels(p, operands[0].type, AFFINE | c.FUSE_RELU), Recipe()
     g = _dense(recipe, operands, 6)
     kept = norm.backward.desc("workspace")
-    recipe.call(norm.backward, {**norm.differentiated(g), c.WORKSPACE: (In(5), kept)})
+    norm.differentiate(recipe, g, {c.WORKSPACE: (In(5), kept)})
     reads = frozenset(range(7)) - {4}
     return recipe.offer(_cost(p, operands), reads=reads, reuse=((0, 0), (6, 0)))
 

@@ -135,6 +135,7 @@ EPILOGUE: Any = {"epilogue": BIASED["code"]}
 SAME: Any = {"stride": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
 A, B, FILTERS, FLAT = map(half, map(TensorType, [(128, 784), (784, 256), (3, 3, 32, 32), (256,)]))
 X, Y, R = half(IMAGE), half(HALF), half(ROWS)
+C24 = half(TensorType((8, 6, 6, 24)))
 LONG = TensorType((100_000,))
 HALVED: dict[str, tuple[Primitive, list[TensorType]]] = {
     "Gemm": (Gemm(**EPILOGUE), [A, B, FLAT]),
@@ -146,6 +147,8 @@ HALVED: dict[str, tuple[Primitive, list[TensorType]]] = {
     "BatchNormGrad": (BatchNormGrad(), [X, *vectors(X, 3), X]),
     "BatchNormRelu": (BatchNormRelu(), [X, *vectors(X, 2)]),
     "BatchNormReluGrad": (BatchNormReluGrad(), [X, *vectors(X, 3), X, OPAQUE, X]),
+    "BatchNorm of 24 channels": (BatchNorm(), [C24, *vectors(C24, 2)]),
+    "BatchNormReluGrad of 24 channels": (BatchNormReluGrad(), [C24, *vectors(C24, 3), C24, OPAQUE, C24]),
     "LayerNorm": (LayerNorm(), [R, *vectors(R, 2)]),
     "LayerNormGrad": (LayerNormGrad(), [R, *vectors(R, 1), *columns(R), R]),
     "MaxPool": (MaxPool(**OVERLAPPING), [X]),
