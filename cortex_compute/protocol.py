@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
+from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.types import DType, TensorType
 
@@ -45,7 +45,7 @@ class Operand(NamedTuple):
     layout: Layout = ROW_MAJOR
 
 
-@dataclass(frozen=True)
+@frozen
 class Refusal:
     """A backend's no, with the reason."""
 
@@ -64,7 +64,7 @@ class Kernel(Protocol):
         """Fixes the memory; None stands for an operand that is not read or an output that nobody wants."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Offer:
     """A backend's yes.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cortex_compute.errors import SpecError
+from cortex_compute.frozen import frozen
 from cortex_compute.types import TensorType, float32, uint64
 from cortex_core.graph.value import Value, state_value
 from cortex_core.initializers import fans
@@ -29,7 +30,7 @@ KEY_TYPE = TensorType((2,), uint64)
 CHECK_BATCH = 2
 
 
-@dataclass(frozen=True)
+@frozen
 class Declared:
     """A parameter or variable of a network: where it belongs and how it starts."""
 
@@ -109,6 +110,16 @@ class Network:
 
         self._lay_out(description, Store(get("numpy").devices()[0]), declare(description))
         self.initialize(self.training.seed if seed is None else seed)
+
+    @classmethod
+    def blank(cls, description: Any, declared: tuple[dict[str, Declared], Traced]) -> Network:
+        """A network whose parameters are 0, for numbers that come from elsewhere."""
+        from cortex_compute.backends import get
+
+        made = cls.__new__(cls)
+        made._lay_out(description, Store(get("numpy").devices()[0]), declared)
+        made.restart(made.training.seed)
+        return made
 
     @classmethod
     def outline(cls, description: Any, declared: tuple[dict[str, Declared], Traced] | None = None) -> Network:

@@ -5,13 +5,13 @@ Errors, the profile and the search for a NaN all point with a :class:`Place`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from cortex_compute.frozen import frozen
 
 DICT = "<dict>"
 OVERRIDE = "<override>"
 
 
-@dataclass(frozen=True)
+@frozen
 class Place:
     """A spot in a description.  Lines and columns count from 1; both are None where there is no file.
 
@@ -32,7 +32,7 @@ class Place:
         return ": ".join(part for part in (spot, self.path) if part)
 
 
-@dataclass(frozen=True)
+@frozen
 class Problem:
     """One mistake in a description: what was found, what would be right, and a hint.
 

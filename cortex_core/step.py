@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import reduce
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 
 from cortex_compute.errors import ShapeError
 from cortex_compute.expression import E, build
+from cortex_compute.frozen import frozen
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.types import DType, TensorType, dtype, float32, float64
 from cortex_core.graph.value import Graph, Update, Value, constant, input_value, state_value
@@ -25,7 +25,7 @@ from cortex_core.store import SegmentKey
 from cortex_core.trace import Traced, trace
 
 
-@dataclass(frozen=True)
+@frozen
 class LossValue:
     """One loss of a step: its mean over the samples, and the sums that the mean of an epoch needs."""
 
@@ -164,7 +164,7 @@ def accumulate(
     return sums
 
 
-@dataclass(frozen=True)
+@frozen
 class Step:
     """A graph, and what the host needs beside it: the scalars that the updates read, and the sums."""
 

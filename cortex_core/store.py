@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from cortex_compute.errors import CheckpointError, ShapeError
+from cortex_compute.frozen import frozen
 from cortex_compute.protocol import Device, Event
 from cortex_compute.types import TensorType
 
 
-@dataclass(frozen=True)
+@frozen
 class SegmentKey:
     """What the parameters of one segment have in common: how they are updated."""
 
@@ -32,7 +32,7 @@ class SegmentKey:
         return "segment(" + ", ".join(parts or ["plain"]) + ")"
 
 
-@dataclass(frozen=True)
+@frozen
 class ParameterSlot:
     """Where a parameter lies: in which segment, at which element."""
 

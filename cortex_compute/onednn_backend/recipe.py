@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, Union
 import numpy as np
 
 from cortex_compute.errors import BackendError
+from cortex_compute.frozen import frozen
 from cortex_compute.numpy_backend.backend import NumpyKernel
 from cortex_compute.numpy_backend.elementwise import sequence
 from cortex_compute.numpy_backend.memory import aligned
@@ -23,21 +24,21 @@ from cortex_compute.protocol import Kernel, Offer, Refusal
 from cortex_compute.types import DType, bfloat16, float32
 
 
-@dataclass(frozen=True)
+@frozen
 class In:
     """Operand ``index``."""
 
     index: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Out:
     """Result ``index``."""
 
     index: int
 
 
-@dataclass(frozen=True)
+@frozen
 class Scratch:
     """Scratch memory ``index`` of the recipe."""
 

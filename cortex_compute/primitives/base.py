@@ -7,17 +7,18 @@ nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import Any, ClassVar
 
 from cortex_compute.errors import DTypeError, ShapeError
+from cortex_compute.frozen import frozen
 from cortex_compute.types import TensorType, uint8
 
 OPAQUE = TensorType((0,), uint8)
 """The type of a residual: bytes that only the backend reads, as many as the offer says."""
 
 
-@dataclass(frozen=True)
+@frozen
 class Primitive:
     """The base of the vocabulary."""
 

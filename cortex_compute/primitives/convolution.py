@@ -9,16 +9,16 @@ learning", 2016).
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from cortex_compute.expression import Code, Literal
+from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.matrix import with_epilogue
 from cortex_compute.primitives.windows import Padding, window_count
 from cortex_compute.types import TensorType
 
 
-@dataclass(frozen=True)
+@frozen
 class Convolution(Primitive):
     """What the three share: for each spatial axis a stride, zeros (before, after), and a dilation."""
 
@@ -58,7 +58,7 @@ class Convolution(Primitive):
         return y.size * math.prod(w.shape[:-1])
 
 
-@dataclass(frozen=True)
+@frozen
 class Conv(Convolution):
     """y[n, i, o] = epilogue(sum over k, c of x[n, i stride + k dilation - before, c] w[k, c, o], ...)
 
@@ -81,7 +81,7 @@ class Conv(Convolution):
         return 2 * self.multiplications(types[1], y) + tail
 
 
-@dataclass(frozen=True)
+@frozen
 class ConvInputGrad(Convolution):
     """dx[n, i stride + k dilation - before, c] += sum over o of g[n, i, o] w[k, c, o], for every i and k.
 
@@ -105,7 +105,7 @@ class ConvInputGrad(Convolution):
         return 2 * self.multiplications(types[1], types[0])
 
 
-@dataclass(frozen=True)
+@frozen
 class ConvKernelGrad(Convolution):
     """dw[k, c, o] = sum over n, i of x[n, i stride + k dilation - before, c] g[n, i, o]
 

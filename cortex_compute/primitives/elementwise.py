@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from cortex_compute.expression import Code, Literal
+from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.protocol import ROW_MAJOR, Layout
 from cortex_compute.types import TensorType, broadcast
 
 
-@dataclass(frozen=True)
+@frozen
 class Elementwise(Primitive):
     """results = code(operands), for each element of the broadcast shape.  Every result has that shape.
 
@@ -35,7 +34,7 @@ class Elementwise(Primitive):
         return "Elementwise(" + ", ".join(i[0] for i in self.code.instructions) + ")"
 
 
-@dataclass(frozen=True)
+@frozen
 class Copy(Primitive):
     """y = x, in memory of its own: row-major, or in an opaque layout that the backend has chosen."""
 

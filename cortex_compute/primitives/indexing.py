@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from cortex_compute.errors import DTypeError
 from cortex_compute.expression import Literal
+from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.types import RANK, DType, TensorType, float32, int64, uint64
 
@@ -21,7 +21,7 @@ def equal_but(a: TensorType, b: TensorType, axis: int) -> bool:
     return a.rank == b.rank and with_size(a.shape, axis, 0) == with_size(b.shape, axis, 0)
 
 
-@dataclass(frozen=True)
+@frozen
 class Indexing(Primitive):
     """The base of what reads or writes along one axis (counted from the front) at integer places.
 
@@ -43,7 +43,7 @@ class Indexing(Primitive):
         self.expect(0 <= self.axis < t.rank, "{} of shape {} has no axis {}", name, t.shape, self.axis)
 
 
-@dataclass(frozen=True)
+@frozen
 class Gather(Indexing):
     """y[..., i, ...] = x[..., ids[i], ...], where the axes of ids take the place of ``axis``.
 
@@ -65,7 +65,7 @@ class Gather(Indexing):
         return types[1].nbytes + 2 * self.infer(*types)[0].nbytes
 
 
-@dataclass(frozen=True)
+@frozen
 class ScatterRows(Indexing):
     """The adjoint of Gather: zeros of ``size`` along ``axis``, to which g is added at ids.
 
@@ -90,7 +90,7 @@ class ScatterRows(Indexing):
         return types[1].size
 
 
-@dataclass(frozen=True)
+@frozen
 class ScatterAdd(Indexing):
     """y = x, with g added at ids along ``axis``; ids that repeat add, in their order.
 
@@ -113,7 +113,7 @@ class ScatterAdd(Indexing):
         return types[2].size
 
 
-@dataclass(frozen=True)
+@frozen
 class TakeAlong(Indexing):
     """y[..., i, ...] = x[..., ids[..., i, ...], ...]: each element has its own place (np.take_along_axis).
 
@@ -137,7 +137,7 @@ class TakeAlong(Indexing):
         return types[1].nbytes + 2 * self.infer(*types)[0].nbytes
 
 
-@dataclass(frozen=True)
+@frozen
 class ScatterAlong(Indexing):
     """The adjoint of TakeAlong: zeros of ``size`` along ``axis``, each element of g added at its place.
 
@@ -160,7 +160,7 @@ class ScatterAlong(Indexing):
         return types[1].size
 
 
-@dataclass(frozen=True)
+@frozen
 class Concatenate(Primitive):
     """The operands one after the other along ``axis``; all other sizes are equal."""
 
@@ -179,7 +179,7 @@ class Concatenate(Primitive):
         return (TensorType(with_size(first.shape, self.axis, total), first.dtype),)
 
 
-@dataclass(frozen=True)
+@frozen
 class Pad(Primitive):
     """x with ``interior`` values put between neighbours, ``low`` before and ``high`` after, along each axis.
 
@@ -208,7 +208,7 @@ class Pad(Primitive):
         return (TensorType(shape, x.dtype),)
 
 
-@dataclass(frozen=True)
+@frozen
 class OneHot(Primitive):
     """y[..., c] = 1 where ids[...] = c, else 0; an id out of range gives zeros.
 
@@ -226,7 +226,7 @@ class OneHot(Primitive):
         return (TensorType((*types[0].shape, self.classes), self.dtype),)
 
 
-@dataclass(frozen=True)
+@frozen
 class TopK(Primitive):
     """The k largest (or smallest) along the last axis, best first, and their places.
 
@@ -250,7 +250,7 @@ class TopK(Primitive):
         return types[0].size * self.k
 
 
-@dataclass(frozen=True)
+@frozen
 class Cumsum(Primitive):
     """y[i] = x[0] + ... + x[i] along ``axis`` (``reverse``: x[i] + ... + x[n - 1]); integers sum in int64."""
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from cortex_compute.expression import Code, Literal
+from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.types import TensorType, broadcast
 
 
-@dataclass(frozen=True)
+@frozen
 class Gemm(Primitive):
     """C = epilogue(A B, ...).   A (..., m, k), B (..., k, n) -> C (..., m, n).
 

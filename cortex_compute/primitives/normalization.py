@@ -10,10 +10,10 @@ that moves by a thousandth of itself, is lost in fewer bits.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from cortex_compute.errors import DTypeError
+from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.types import DType, TensorType, float32
 
@@ -25,7 +25,7 @@ def vector_type(x: DType) -> DType:
     return float32 if x.itemsize == 2 else x
 
 
-@dataclass(frozen=True)
+@frozen
 class Normalization(Primitive):
     """What the four have in common: the operands, and epsilon, which is added to the variance."""
 
@@ -38,7 +38,7 @@ class Normalization(Primitive):
         for name, t in zip(self.operands, types):
             wanted = x if name in LIKE_X else vector_type(x)
             if t.dtype is not wanted and name != "residual":
-                raise DTypeError(f"{self.name}: {name} is {t.dtype}; beside x, {x}, it is {wanted}: cast it")
+                raise DTypeError(f"{self.name}: x is {x}, {name} is {t.dtype}; cast {name} to {wanted}")
 
     def _check(self, x: TensorType, vectors: dict[str, tuple[TensorType, tuple[int, ...]]]) -> None:
         self.expect(x.rank >= 2 and x.shape[-1] > 0, "x has shape {}; needs (..., channels)", x.shape)
@@ -50,7 +50,7 @@ class Normalization(Primitive):
         return 8 * types[0].size
 
 
-@dataclass(frozen=True)
+@frozen
 class BatchNorm(Normalization):
     """y = (x - mean) / sqrt(variance + epsilon) * scale + shift, per channel.
 
@@ -68,7 +68,7 @@ class BatchNorm(Normalization):
         return x, scale, scale
 
 
-@dataclass(frozen=True)
+@frozen
 class BatchNormGrad(Normalization):
     """The gradients of `BatchNorm` for a gradient of y, with its mean and variance.
 
@@ -96,7 +96,7 @@ class BatchNormGrad(Normalization):
         return 10 * types[0].size
 
 
-@dataclass(frozen=True)
+@frozen
 class BatchNormRelu(BatchNorm):
     """y = relu(`BatchNorm`), where a NaN stays NaN.
 
@@ -113,7 +113,7 @@ class BatchNormRelu(BatchNorm):
         return super().flops(*types) + types[0].size
 
 
-@dataclass(frozen=True)
+@frozen
 class BatchNormReluGrad(BatchNormGrad):
     """`BatchNormGrad` of g where y > 0, of 0 elsewhere, with the y and the residual of `BatchNormRelu`.
 
@@ -134,7 +134,7 @@ class BatchNormReluGrad(BatchNormGrad):
         return super().flops(*types) + types[0].size
 
 
-@dataclass(frozen=True)
+@frozen
 class LayerNorm(Normalization):
     """y = (x - mean) / sqrt(variance + epsilon) * scale + shift, over the last axis.
 
@@ -152,7 +152,7 @@ class LayerNorm(Normalization):
         return x, rows, rows
 
 
-@dataclass(frozen=True)
+@frozen
 class LayerNormGrad(Normalization):
     """The gradients of `LayerNorm` for a gradient of y, with its mean and variance.
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 from cortex_compute.errors import DTypeError
+from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.primitives.windows import Padding, window_count
 from cortex_compute.types import TensorType
 
 
-@dataclass(frozen=True)
+@frozen
 class Pooling(Primitive):
     """What all share: for each spatial axis a window size, a stride and padding (before, after).
 
@@ -48,7 +48,7 @@ class Pooling(Primitive):
         return self.pooled(types[0]).size * math.prod(self.size)
 
 
-@dataclass(frozen=True)
+@frozen
 class MaxPool(Pooling):
     """y[n, i, c] = max over k of x[n, i stride + k - before, c].   x (N, *S, C) -> (N, *S', C), residual
 
@@ -64,7 +64,7 @@ class MaxPool(Pooling):
         return (self.pooled(types[0]), OPAQUE)
 
 
-@dataclass(frozen=True)
+@frozen
 class _Winners(Pooling):
     """The two linear maps between x's and y's elements that the winners define."""
 
@@ -78,7 +78,7 @@ class _Winners(Pooling):
         return x, y
 
 
-@dataclass(frozen=True)
+@frozen
 class MaxPoolGrad(_Winners):
     """dx[n, j, c] = sum of g[n, i, c] over the windows i that j won.   x, y, residual, g (as y) -> as x"""
 
@@ -90,7 +90,7 @@ class MaxPoolGrad(_Winners):
         return (x,)
 
 
-@dataclass(frozen=True)
+@frozen
 class MaxPoolPick(_Winners):
     """z[n, i, c] = v at the winner of window i: MaxPoolGrad's adjoint.   x, y, residual, v (as x) -> as y"""
 
@@ -102,7 +102,7 @@ class MaxPoolPick(_Winners):
         return (y,)
 
 
-@dataclass(frozen=True)
+@frozen
 class Averaging(Pooling):
     """What a mean divides by: a window's elements of x, with ``count_padding`` also those of the padding."""
 
@@ -122,7 +122,7 @@ class Averaging(Pooling):
         return tuple(result)
 
 
-@dataclass(frozen=True)
+@frozen
 class AvgPool(Averaging):
     """y[n, i, c] = sum over k of x[n, i stride + k - before, c] / divisor[i].   (N, *S, C) -> (N, *S', C)"""
 
@@ -133,7 +133,7 @@ class AvgPool(Averaging):
         return (self.pooled(types[0]),)
 
 
-@dataclass(frozen=True)
+@frozen
 class AvgPoolGrad(Averaging):
     """dx[n, i stride + k - before, c] += g[n, i, c] / divisor[i], all i, k.   g (N, *S', C) -> ``shape``"""
 

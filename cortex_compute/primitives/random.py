@@ -6,9 +6,8 @@ and the counter [block, 0, run, 0].  A block gives four 64-bit words; the first 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from cortex_compute.errors import DTypeError
+from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.types import DType, TensorType, bool_, float32, float64, uint64
 
@@ -20,7 +19,7 @@ def bernoulli_threshold(p: float) -> int:
     return round(p * LEVELS)
 
 
-@dataclass(frozen=True)
+@frozen
 class Random(Primitive):
     """Draws for ``key`` = (seed, run), uint64[2].
 

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from cortex_compute.expression import Code, Literal
+from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.types import TensorType, broadcast, int64, promote
 
 KINDS = ("sum", "mean", "prod", "max", "min", "argmax", "argmin")
 
 
-@dataclass(frozen=True)
+@frozen
 class Reduce(Primitive):
     """y = kind over axes of body(operands).
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from cortex_compute.errors import DTypeError
+from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.types import TensorType
 
 
-@dataclass(frozen=True)
+@frozen
 class Softmax(Primitive):
     """y = exp(x) / sum(exp(x)) over the last axis, computed from x - max(x).   x (..., C) -> (..., C)
 
@@ -28,7 +27,7 @@ class Softmax(Primitive):
         return 5 * types[0].size
 
 
-@dataclass(frozen=True)
+@frozen
 class LogSoftmax(Primitive):
     """y = x - log(sum(exp(x))) over the last axis, computed from x - max(x).   x (..., C) -> (..., C)"""
 
@@ -44,7 +43,7 @@ class LogSoftmax(Primitive):
         return 5 * types[0].size
 
 
-@dataclass(frozen=True)
+@frozen
 class SoftmaxCrossEntropy(Primitive):
     """-sum(t log softmax(logits)) per row, t = (1 - a) onehot(label) + a / C, with a the label smoothing.
 
@@ -67,7 +66,7 @@ class SoftmaxCrossEntropy(Primitive):
         return 5 * types[0].size
 
 
-@dataclass(frozen=True)
+@frozen
 class SoftmaxCrossEntropyGrad(Primitive):
     """dlogits = g (p - t), with t as in `SoftmaxCrossEntropy`.
 

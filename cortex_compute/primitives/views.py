@@ -7,15 +7,15 @@ if not.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
+from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.types import TensorType, broadcast
 
 Strided = tuple[int, tuple[int, ...]]
 
 
-@dataclass(frozen=True)
+@frozen
 class View(Primitive):
     """The base of all views: one operand, no arithmetic."""
 
@@ -26,7 +26,7 @@ class View(Primitive):
         return 0
 
 
-@dataclass(frozen=True)
+@frozen
 class Reshape(View):
     """The same elements in row-major order, in another shape (all sizes written out)."""
 
@@ -67,7 +67,7 @@ class Reshape(View):
         return 0, tuple(reversed(result))
 
 
-@dataclass(frozen=True)
+@frozen
 class Transpose(View):
     """y[i0, i1, ...] with the axes in the order ``axes``: axis j of y is axis axes[j] of x."""
 
@@ -85,7 +85,7 @@ class Transpose(View):
         return 0, tuple(strides[a] for a in self.axes)
 
 
-@dataclass(frozen=True)
+@frozen
 class Slice(View):
     """y = x[start : start + size * step : step] along each axis; ``steps`` may be negative, not 0."""
 
@@ -110,7 +110,7 @@ class Slice(View):
         return offset, tuple(a * s for a, s in zip(self.steps, strides))
 
 
-@dataclass(frozen=True)
+@frozen
 class Broadcast(View):
     """x repeated to ``shape`` by NumPy's rule."""
 

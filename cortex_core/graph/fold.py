@@ -7,10 +7,10 @@ There the statistics are weights as the kernel is: (x * w + b - mean) factor + s
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from cortex_compute.expression import Code, build
+from cortex_compute.frozen import frozen
 from cortex_compute.primitives.convolution import Conv
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.primitives.matrix import Gemm
@@ -26,7 +26,7 @@ SCALED = build(lambda x, mean, factor: (x - mean) * factor, 3).code
 AFFINE = build(lambda x, mean, factor, shift: (x - mean) * factor + shift, 4).code
 
 
-@dataclass(frozen=True)
+@frozen
 class Product:
     """A convolution or matrix product with weights, and what is added to it for each channel."""
 

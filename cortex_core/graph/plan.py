@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.protocol import Offer
 from cortex_compute.types import TensorType
@@ -48,7 +48,7 @@ class Instruction(NamedTuple):
         return f"{', '.join(map(str, self.outputs))} = {self.primitive}({reads})"
 
 
-@dataclass(frozen=True)
+@frozen
 class Plan:
     """Everything that is needed to run, but the memory itself.
 

@@ -8,14 +8,14 @@ predicate.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
+from cortex_compute.frozen import frozen
 from cortex_core.graph.value import Graph, Input, State, Value, is_leaf
 from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import ancestors, topological
 
 
-@dataclass(frozen=True)
+@frozen
 class Schedule:
     """Nodes in order (views among them, leaves not); those from ``tail`` on are skipped when the guard fails.
 

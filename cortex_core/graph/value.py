@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NoReturn
 import numpy as np
 
 from cortex_compute.errors import ShapeError
+from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.types import TensorType, dtype
 from cortex_core.ops import operators as _operators  # noqa: F401  (gives Array its operators)
@@ -27,14 +28,14 @@ class Leaf:
     residual = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Input(Leaf):
     """Memory that the caller fills before a run."""
 
     name: str
 
 
-@dataclass(frozen=True)
+@frozen
 class State(Leaf):
     """Memory that outlives a run; a graph's updates say what it becomes."""
 

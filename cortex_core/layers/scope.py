@@ -9,13 +9,13 @@ traces of the same forward.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
+from cortex_compute.frozen import frozen
 from cortex_core.ops.random import bernoulli, random_normal, random_uniform, stream_of
 
 
-@dataclass(frozen=True)
+@frozen
 class Parameter:
     """Something that is learned: its name inside the layer, its shape, and a registered initialiser.
 
@@ -28,7 +28,7 @@ class Parameter:
     precise: bool = False
 
 
-@dataclass(frozen=True)
+@frozen
 class Variable:
     """Something that is kept but not learned, such as a running mean; ``value`` fills it at the start."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from cortex_compute.errors import SpecError
+from cortex_compute.frozen import frozen
 from cortex_core.registry import kinds
 from cortex_core.registry.faults import UNKNOWN, Fault, Invalid
 from cortex_core.registry.kinds import FromClass, Kind, Limits
@@ -51,7 +51,7 @@ SCHEDULES = Registry("schedule")
 INITIALIZERS = Registry("initializer")
 
 
-@dataclass(frozen=True)
+@frozen
 class Field:
     """One field of a registered class.  ``name`` is what descriptions say, ``attribute`` what Python says."""
 
@@ -198,15 +198,10 @@ def _kind_of(hint: Any, cls: type, limits: Limits | None, choices: tuple[Any, ..
 
 
 def declare(cls: type[T]) -> type[T]:
-    """Makes a class with annotated fields a frozen dataclass, built by keyword and validated.
-
-    The methods are shared: writing and compiling them for each class, as ``dataclass`` does, would cost
-    25 ms at every start of the program.
-    """
-    made = dataclass(kw_only=True, init=False, repr=False, eq=False)(cls)
-    for method in (_init, _repr, _eq, _hash, _setattr, _delattr):
-        setattr(made, f"_{method.__name__}__", method)
-    return made
+    """Makes a class with annotated fields a frozen dataclass, built by keyword and validated."""
+    made: Any = frozen(cls)
+    made.__init__ = _init
+    return made  # type: ignore[no-any-return]
 
 
 def _init(self: Any, **values: object) -> None:
@@ -223,27 +218,6 @@ def _init(self: Any, **values: object) -> None:
     self.__dict__.update(built.__dict__)
 
 
-def _repr(self: Any) -> str:
-    values = ", ".join(f"{name}={value!r}" for name, value in self.__dict__.items())
-    return f"{type(self).__name__}({values})"
-
-
-def _eq(self: Any, other: object) -> bool:
-    return type(self) is type(other) and self.__dict__ == other.__dict__
-
-
-def _hash(self: Any) -> int:
-    return hash((type(self), *self.__dict__.values()))
-
-
-def _setattr(self: Any, name: str, value: object) -> None:
-    raise dataclasses.FrozenInstanceError(f"cannot assign to field '{name}': use dataclasses.replace")
-
-
-def _delattr(self: Any, name: str) -> None:
-    raise dataclasses.FrozenInstanceError(f"cannot delete field '{name}'")
-
-
 def data_of(instance: object) -> dict[str, Any]:
     """Canonical data of an instance: every field, by name, with its default where none was given."""
     known = fields_of(type(instance)).values()
@@ -255,7 +229,7 @@ def named_data(instance: Any) -> Any:
     return {instance.kind: data_of(instance)} if fields_of(type(instance)) else instance.kind
 
 
-@dataclass(frozen=True)
+@frozen
 class Record(Kind):
     """A mapping with the fields of one class, such as ``early_stopping: {patience: 3}``."""
 

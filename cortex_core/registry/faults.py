@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Union
+
+from cortex_compute.frozen import frozen
 
 Path = tuple[Union[str, int], ...]
 
@@ -19,7 +21,7 @@ class Unknown:
 UNKNOWN = Unknown()
 
 
-@dataclass(frozen=True)
+@frozen
 class Fault:
     """One mistake, at ``path`` inside the value that was read; ``at_key`` points at the key itself."""
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 import math
 import numbers
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Annotated, Any
 
+from cortex_compute.frozen import frozen
 from cortex_core.registry.faults import Fault, Invalid, Path, clipped, shown
 from cortex_core.registry.nearest import nearest
 
@@ -21,7 +22,7 @@ Schema = dict[str, Any]
 LARGEST = 2**63 - 1  # what a shape, a count or a seed can be: a signed 64-bit number
 
 
-@dataclass(frozen=True)
+@frozen
 class Limits:
     """Bounds of a number: ``minimum`` and ``maximum`` include their ends, ``above`` and ``below`` do not."""
 
@@ -93,7 +94,7 @@ class Kind:
         return Invalid([Fault(path, shown(value), f"expected {self.words}", hint)])
 
 
-@dataclass(frozen=True)
+@frozen
 class Whole(Kind):
     """A whole number of at most 64 bits."""
 
@@ -121,7 +122,7 @@ class Whole(Kind):
         return {"type": "integer", **self.limits.schema}
 
 
-@dataclass(frozen=True)
+@frozen
 class Real(Kind):
     """A finite number."""
 
@@ -161,7 +162,7 @@ def _as_number(value: object) -> str:
     return f"Write {number / 100 if percent else number:g}" if math.isfinite(number) else ""
 
 
-@dataclass(frozen=True)
+@frozen
 class Flag(Kind):
     """true or false."""
 
@@ -178,7 +179,7 @@ class Flag(Kind):
         return {"type": "boolean"}
 
 
-@dataclass(frozen=True)
+@frozen
 class Text(Kind):
     """A name or a text."""
 
@@ -195,7 +196,7 @@ class Text(Kind):
         return {"type": "string", "minLength": 1}
 
 
-@dataclass(frozen=True)
+@frozen
 class Choice(Kind):
     """One of a few words (or numbers)."""
 
@@ -217,7 +218,7 @@ class Choice(Kind):
         return {"enum": list(self.options)}
 
 
-@dataclass(frozen=True)
+@frozen
 class Optional_(Kind):
     """What another kind reads, or null."""
 
@@ -237,7 +238,7 @@ class Optional_(Kind):
         return {"anyOf": [self.inner.schema(), {"type": "null"}]}
 
 
-@dataclass(frozen=True)
+@frozen
 class Either(Kind):
     """One of two kinds: the first that reads the value.  ``validation: 0.1`` or ``validation: test``."""
 
@@ -259,7 +260,7 @@ class Either(Kind):
         return {"anyOf": [kind.schema() for kind in self.kinds]}
 
 
-@dataclass(frozen=True)
+@frozen
 class Many(Kind):
     """A list, each item of one kind; ``length`` items where that is given."""
 
@@ -307,7 +308,7 @@ def read_as(outer: Kind, inner: Kind, value: Any) -> Any:
         raise Invalid(replace(fault, expected=expected) for fault in invalid.faults) from None
 
 
-@dataclass(frozen=True)
+@frozen
 class SizeKind(Kind):
     """One whole number per spatial axis, or one for all of them: ``5`` is ``[5, 5]`` in two dimensions."""
 
@@ -334,7 +335,7 @@ class SizeKind(Kind):
         return {"anyOf": [whole.schema(), Many(whole, self.rank).schema()]}
 
 
-@dataclass(frozen=True)
+@frozen
 class PaddingKind(Kind):
     """``valid``, ``same``, one number for all sides, or [before, after] for each spatial axis."""
 
@@ -370,7 +371,7 @@ class PaddingKind(Kind):
         return {"anyOf": [{"enum": ["valid", "same"]}, side.schema(), pairs.schema()]}
 
 
-@dataclass(frozen=True)
+@frozen
 class ShapeKind(Kind):
     """A list of whole numbers; a single number is a list of one."""
 
@@ -393,7 +394,7 @@ class ShapeKind(Kind):
         return {"anyOf": [whole, {"type": "array", "items": whole}]}
 
 
-@dataclass(frozen=True)
+@frozen
 class PlainKind(Kind):
     """Plain data of any form, kept as it is: what another package reads and checks."""
 
@@ -420,7 +421,7 @@ class PlainKind(Kind):
         return {}
 
 
-@dataclass(frozen=True)
+@frozen
 class FromClass:
     """Marks an annotation whose kind is made from the limits and the rank of the layer that has the field."""
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from cortex_compute.errors import SpecError
+from cortex_compute.frozen import frozen
 from cortex_core.registry import kinds
 from cortex_core.registry.classes import Registry, build, named_data
 from cortex_core.registry.faults import UNKNOWN, Fault, Invalid, Path, clipped, shown
@@ -16,7 +16,7 @@ from cortex_core.registry.kinds import Kind
 from cortex_core.registry.nearest import nearest
 
 
-@dataclass(frozen=True)
+@frozen
 class Written:
     """A named thing as somebody wrote it: the name, its fields, and the path of each field in the data."""
 
@@ -124,7 +124,7 @@ def load_plugins() -> None:
             raise SpecError(f"the layers of '{point.value}' cannot be loaded: {error!r}") from error
 
 
-@dataclass(frozen=True)
+@frozen
 class Named(Kind):
     """A registered thing: ``adam``, ``{adam: {learning_rate: 0.01}}``; ``only`` narrows the choice."""
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
+from cortex_compute.frozen import frozen
 from cortex_core.place import Place
 
 UNKNOWN_SOURCE = "?"
 """Stands among the sources of a layer of which it is not known what it takes (only after a mistake)."""
 
 
-@dataclass(frozen=True)
+@frozen
 class InputNode:
     """A stream that the network reads.  ``shape`` is without the batch axis; None in it is any length.
 
@@ -24,7 +24,7 @@ class InputNode:
     place: Place
 
 
-@dataclass(frozen=True)
+@frozen
 class Penalty:
     """Adds ``value`` times the sum of squares (l2) or of absolute values (l1) of a parameter to the loss."""
 
@@ -34,7 +34,7 @@ class Penalty:
     place: Place
 
 
-@dataclass(frozen=True)
+@frozen
 class LayerNode:
     """One layer.  ``sources`` are ids, names of inputs, or ``ID.OUTPUT`` such as ``words.mask``.
 
@@ -52,7 +52,7 @@ class LayerNode:
     place: Place
 
 
-@dataclass(frozen=True)
+@frozen
 class LossNode:
     """One term of the loss: ``weight * loss(of, target)``; ``target`` is a stream of the data or an input."""
 
@@ -65,7 +65,7 @@ class LossNode:
     place: Place
 
 
-@dataclass(frozen=True)
+@frozen
 class MetricNode:
     """One metric of ``of`` against ``target``."""
 
@@ -77,7 +77,7 @@ class MetricNode:
     place: Place
 
 
-@dataclass(frozen=True)
+@frozen
 class Description:
     """A network, and how it is trained.
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from cortex_compute.frozen import frozen
 from cortex_core.place import Place
 from cortex_core.registry import LAYERS, UNKNOWN, Fault, Invalid, Named, fields_of, nearest
 from cortex_core.registry.faults import shown
@@ -19,7 +20,7 @@ from cortex_core.spec.tree import Node, Problems
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./\-]{0,199}")
 
 
-@dataclass(frozen=True)
+@frozen
 class Identifier(Kind):
     """The name of a layer or an input."""
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Any
 
+from cortex_compute.frozen import frozen
 from cortex_compute.types import DTYPES
 from cortex_core.registry import LOSSES, METRICS, UNKNOWN, Fault, Invalid, Named, build, fields_of, nearest
 from cortex_core.registry.kinds import Choice, Kind, Limits, Optional_, Real, Text, Whole, read_items
@@ -67,7 +67,7 @@ def read_version(node: Node | None, problems: Problems) -> None:
         problems.at(node, found, f"this program reads version {VERSION}")
 
 
-@dataclass(frozen=True)
+@frozen
 class NameKind(Text):
     """The name of a network: it names folders, so it is short and plain."""
 
@@ -124,7 +124,7 @@ def _words(invalid: Invalid) -> tuple[str, str, str]:
     return fault.found, fault.expected, fault.hint
 
 
-@dataclass(frozen=True)
+@frozen
 class InputShape(Kind):
     """Sizes without the batch axis; null is any length.  A single number is a list of one."""
 

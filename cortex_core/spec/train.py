@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
+from cortex_compute.frozen import frozen
 from cortex_core.registry import Fraction, Optimizer, Plain, Schedule, field, record
 from cortex_core.registry.kinds import FromClass, Kind, Schema
 from cortex_core.spec.description import MetricNode
@@ -12,7 +12,7 @@ from cortex_core.spec.description import MetricNode
 Precision = Literal["float32", "float64", "tf32", "bfloat16", "float16"]
 
 
-@dataclass(frozen=True)
+@frozen
 class _Metrics(Kind):
     """Metrics that have been resolved (what they are of is known only when all layers are)."""
 

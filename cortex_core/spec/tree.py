@@ -5,9 +5,9 @@ from __future__ import annotations
 import numbers
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from cortex_compute.frozen import frozen
 from cortex_core.place import DICT, Place, Problem
 from cortex_core.registry import UNKNOWN, Fault, Unknown, named_data
 
@@ -16,7 +16,7 @@ MAX_NODES = 500_000  # in a file
 MAX_VALUES = 5_000_000  # in a dict, which is in memory already
 
 
-@dataclass(frozen=True)
+@frozen
 class Mark:
     """A spot in a file; no line where there is no file."""
 

@@ -20,13 +20,13 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from cortex_compute.errors import CheckpointError, SpecError
+from cortex_compute.frozen import frozen
 from cortex_compute.types import TensorType, dtype, uint8
 from cortex_core.layers.scope import Parameter
 from cortex_core.network import KEY, Network, declare
@@ -40,7 +40,7 @@ TEXT_LIMIT = 1 << 26  # bytes of a description, or of a run's progress
 Place = tuple[str, str]  # a state or parameter of the store by its name, and which of its moments
 
 
-@dataclass(frozen=True)
+@frozen
 class Header:
     """What a file says of itself: the canonical description, and a run's progress (None in a model file)."""
 
@@ -66,12 +66,13 @@ def load(path: str | Path) -> Network:
     with _opened(Path(path)) as file:
         header = _header(file, Path(path))
         description = describe(header)
-        found, _ = declare(description)
+        declared = declare(description)
         states = {
-            _home(name, isinstance(d.declaration, Parameter)): (name, d.type) for name, d in found.items()
+            _home(name, isinstance(d.declaration, Parameter)): (name, d.type)
+            for name, d in declared[0].items()
         }
         arrays = _arrays(file, states)
-    network = Network(description)
+    network = Network.blank(description, declared)
     for name, array in arrays.items():
         network.store.write(name, array)
     return network

@@ -287,7 +287,7 @@ def test_statistics_are_float32_beside_16_bits(d: DType, v: DType) -> None:
 )
 def test_other_vectors_are_refused_by_name(d: DType, v: DType) -> None:
     for p, types in norms(d, v):
-        with pytest.raises(DTypeError, match=f"{p.name}: scale is {v}; beside x, {d}, it is"):
+        with pytest.raises(DTypeError, match=f"{p.name}: x is {d}, scale is {v}; cast scale to"):
             p.infer(*types)
 
 
