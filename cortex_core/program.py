@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,7 @@ from cortex_core.graph.fold import fold
 from cortex_core.graph.fuse import fuse
 from cortex_core.graph.layout import lay_out_weights
 from cortex_core.graph.memory import make_plan
-from cortex_core.graph.plan import ARENA, KEPT, Location, Plan
+from cortex_core.graph.plan import ARENA, KEPT, Instruction, Location, Plan
 from cortex_core.graph.simplify import rewrite, simplify
 from cortex_core.graph.value import Graph, Value, is_leaf
 from cortex_core.ops.apply import at
@@ -143,7 +143,8 @@ class Program:
             self._buffers[name] = buffer
         if plan.kept:
             self._buffers[KEPT] = self.device.empty(plan.kept)
-        self._version = -1  # of the weights from which the prologue was computed
+        self._version = -1  # of the states from which the prologue was computed
+        self._read = _read(plan.instructions[: plan.prologue])
         self._written = _written(plan)
         store.arena.reserve(plan.arena)
 
@@ -196,9 +197,10 @@ class Program:
 
     def _execute(self) -> None:
         start, tail, end = self.plan.prologue, self.plan.tail, self.plan.end
-        if self._version != self.store.version:
+        version = self.store.version(self._read)
+        if self._version != version:
             self._launch(0, start)
-            self._version = self.store.version
+            self._version = version
         self._launch(start, tail)
         if self._passes():
             self._launch(tail, end)
@@ -276,10 +278,19 @@ class Program:
         return Program(self.plan, self.backend, self.store.fork(), self.worker, self.options)
 
 
-def _written(plan: Plan) -> set[str]:
+def _read(instructions: Sequence[Instruction]) -> list[str]:
+    """The names of the states that some instructions read."""
+    return _states(x for i in instructions for x in i.inputs if x is not None)
+
+
+def _written(plan: Plan) -> list[str]:
     """The names of the states that a program changes."""
-    outputs = (x.buffer for i in plan.instructions for x in i.outputs)
-    return {b.removeprefix("state:") for b in outputs if b.startswith("state:")}
+    return _states(x for i in plan.instructions for x in i.outputs)
+
+
+def _states(places: Iterable[Location]) -> list[str]:
+    buffers = dict.fromkeys(x.buffer for x in places)
+    return [b.removeprefix("state:") for b in buffers if b.startswith("state:")]
 
 
 def _type_of(array: np.ndarray) -> Any:

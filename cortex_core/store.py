@@ -8,6 +8,7 @@ itself.
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -81,24 +82,22 @@ class Store:
         self.slots: dict[str, ParameterSlot] = {}
         self.arena = Arena(device)
         self.last: Event | None = None
-        self._version = [0]  # of the weights; shared with the forks
+        self._changes: Counter[str] = Counter()  # of each state; shared with the forks
 
     def fork(self) -> Store:
         """The same states with another arena."""
         made = Store(self.device)
         made.states, made.types, made.slots = self.states, self.types, self.slots
-        made._version = self._version
+        made._changes = self._changes
         return made
 
-    @property
-    def version(self) -> int:
-        """Counts the changes of weights: of every state but sums and the random key."""
-        return self._version[0]
+    def version(self, names: Iterable[str]) -> int:
+        """Counts the changes of these states."""
+        return sum(map(self._changes.__getitem__, names))
 
     def changed(self, names: Iterable[str]) -> None:
         """Says that these states have new numbers."""
-        if not all(name.startswith(("metric/", "random_key")) for name in names):
-            self._version[0] += 1
+        self._changes.update(names)
 
     def settle(self) -> None:
         """Waits for the last run of a program; the host may read and write from here on."""
@@ -143,7 +142,8 @@ class Store:
             raise CheckpointError(f"{name}: has shape {source.shape}, this network needs {target.shape}")
         with self.lock:
             np.copyto(target, source, "same_kind")
-            self.changed([name])
+            slot = self.slots.get(name)
+            self.changed([name if slot is None else str(slot.segment)])
 
     def add_parameters(self, slots: Mapping[str, ParameterSlot], sizes: Mapping[SegmentKey, int]) -> None:
         """Makes the segments."""

@@ -58,6 +58,25 @@ def test_between_changes_it_does_not_run() -> None:
     assert ran == list(range(program.plan.prologue, len(calls)))
 
 
+def test_a_frozen_part_is_not_computed_again_while_the_rest_trains() -> None:
+    """Here: the penalty on its weights."""
+    frozen = {"dense": {"units": 5, "trainable": False, "penalty": {"l2": 1.0}}}
+    layers = [frozen, {"dense": {"units": 2, "id": "y"}}]
+    train = compile({**DESCRIPTION, "layers": layers}, "numpy", batch_size=4)
+    program = train.entry(train.types(4)).program
+    assert program.plan.prologue
+    batch = {"x": X, "t": np.ones((4, 2), np.float32)}
+    train.run(batch)
+    ran: list[int] = []
+    calls = program._calls
+    program._calls = [lambda s, i=i, call=call: (ran.append(i), call(s)) for i, call in enumerate(calls)]
+    before = float(train.run(batch)["loss"])
+    assert min(ran) == program.plan.prologue
+    train.network.parameters["dense/kernel"] = 2 * train.network.parameters["dense/kernel"]
+    assert float(train.run(batch)["loss"]) != before
+    assert 0 in ran
+
+
 def test_the_numbers_of_a_network_are_only_to_be_read() -> None:
     network = compile(DESCRIPTION, "numpy").network
     assert not network.parameters["y/bias"].flags.writeable
