@@ -133,7 +133,8 @@ def casts() -> Iterator[Case]:
             yield Case(f"cast {source} to {to}", single(f"cast:{to}", None), draw)
     yield Case("cast in the middle", formula(lambda x: make("cast:float64", x * 0.1) * 3, 1), normal((20,)))
     mask = formula(lambda x, y: x * make("cast:float32", y > 0), 2)
-    yield Case("cast of a comparison", mask, normal((20,), (20,)), dtypes=(float32,))
+    single_type = normal((20,), (20,))  # x has to be of the type that the comparison is cast to
+    yield Case("cast of a comparison", mask, single_type, dtypes=(float32,))
 
 
 def adam(p: E, g: E, m: E, v: E, rate: E) -> list[E]:
