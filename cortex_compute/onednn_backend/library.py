@@ -79,7 +79,6 @@ PRIMITIVES: dict[str, list[Any]] = {
     "softmax_forward": [c_int, c_int, Desc, Desc, c_int],
     "softmax_backward": [c_int, Desc, Desc, Desc, c_int, Handle],
     "eltwise_forward": [c_int, c_int, Desc, Desc, c_float, c_float],
-    "eltwise_backward": [c_int, Desc, Desc, Desc, c_float, c_float, Handle],
     "binary": [c_int, Desc, Desc, Desc],
     "reduction": [c_int, Desc, Desc, c_float, c_float],
 }

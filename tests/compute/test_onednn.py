@@ -13,7 +13,7 @@ from cortex_compute.composed import Composed
 from cortex_compute.expression import build
 from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.primitives.convolution import Conv, ConvInputGrad, ConvKernelGrad
-from cortex_compute.primitives.elementwise import Elementwise
+from cortex_compute.primitives.elementwise import Copy, Elementwise
 from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.primitives.normalization import (
     BatchNorm,
@@ -24,9 +24,10 @@ from cortex_compute.primitives.normalization import (
     LayerNormGrad,
 )
 from cortex_compute.primitives.pooling import AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad
+from cortex_compute.primitives.reduce import Reduce
 from cortex_compute.primitives.softmax import LogSoftmax, Softmax
-from cortex_compute.protocol import ROW_MAJOR, Backend, Layout, Offer, Operand, Refusal
-from cortex_compute.types import DType, TensorType, bfloat16, dtype, float32
+from cortex_compute.protocol import ANY, ROW_MAJOR, Backend, Layout, Offer, Operand, Refusal
+from cortex_compute.types import DType, TensorType, bfloat16, dtype, float32, uint8
 from cortex_compute.verify import Result, summary
 from cortex_compute.verify.case import cases_of
 from cortex_compute.verify.run import primitives
@@ -41,7 +42,7 @@ fuses_relu = pytest.mark.skipif(not FUSES_RELU, reason="oneDNN fuses batch norm 
 HAS_BFLOAT16 = not get("onednn").precision(bfloat16) if ROW.present else False
 has_bfloat16 = pytest.mark.skipif(not HAS_BFLOAT16, reason="this CPU has no instructions for bfloat16")
 TYPES = [float32, pytest.param(bfloat16, marks=has_bfloat16)]
-FAMILIES = ("matrix", "convolution", "pooling", "normalization", "softmax", "elementwise")
+FAMILIES = ("matrix", "convolution", "pooling", "normalization", "softmax", "reduce", "elementwise")
 KERNELS = [p for p in primitives() if p.__module__.rpartition(".")[2] in FAMILIES]
 IMAGE, ROWS = TensorType((8, 12, 12, 32)), TensorType((64, 96))
 HALVES: Any = {"size": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
@@ -97,6 +98,8 @@ PLAIN: list[Any] = [
     (LayerNorm(), [ROWS, *vectors(ROWS, 2)]),
     (LayerNormGrad(), [ROWS, *vectors(ROWS, 1), *columns(ROWS), ROWS]),
     (Softmax(), [ROWS]),
+    (Reduce("sum", (1,)), [TensorType((4096, 64))]),
+    (Reduce("mean", (1, 2)), [TensorType((512, 32, 16))]),
 ]
 
 
@@ -265,3 +268,55 @@ def test_a_channel_without_variance_and_epsilon_is_nan() -> None:
     operands = [np.full((8, 16), 2.0, np.float32), *[np.ones(16, np.float32)] * 2]
     (y, *_), _ = run(get("onednn"), BatchNormRelu(0.0), operands)
     assert np.isnan(y).all()
+
+
+# Weights in oneDNN's own layout.
+
+
+def launched(offer: Any, arrays: Sequence[Any], out: Any) -> Any:
+    """A kernel's only result, over new memory; ``out`` is its type, or the bytes of an opaque one."""
+    device = get("onednn").devices()[0]
+    made = TensorType((out,), uint8) if isinstance(out, int) else out
+    result = device.empty(max(1, made.nbytes)).view(made)
+    workspace = device.empty(max(1, offer.workspace)).view(TensorType((offer.workspace,), uint8))
+    stream = device.stream()
+    with stream.active():
+        offer.build().bind(arrays, [result], workspace)(stream)
+    return result
+
+
+PRODUCTS = [
+    (Gemm(), [(32, 300), (300, 200)]),
+    (Conv(**SAME), [(2, 9, 9, 32), (3, 3, 32, 48)]),
+    (Conv(**{**SAME, "groups": 2}), [(2, 9, 9, 32), (3, 3, 16, 64)]),
+]
+
+
+@pytest.mark.parametrize(("primitive", "shapes"), PRODUCTS, ids=["Gemm", "Conv", "Conv, grouped"])
+def test_weights_in_a_layout_of_its_own_give_the_same_product(primitive: Any, shapes: Any) -> None:
+    backend = get("onednn")
+    rng = np.random.default_rng(0)
+    x, w = (rng.standard_normal(s).astype(np.float32) for s in shapes)
+    types = [TensorType(s) for s in shapes]
+    (y,) = primitive.infer(*types)
+    asked = backend.offer(primitive, (Operand(types[0]), Operand(types[1], ANY)))
+    assert isinstance(asked, Offer)
+    assert asked.layouts is not None
+    layout = asked.layouts[1]
+    assert layout.key
+    copy = backend.offer(Copy(layout), (Operand(types[1]),))
+    laid = launched(copy, [w], layout.nbytes)
+    offer = backend.offer(primitive, (Operand(types[0]), Operand(types[1], layout)))
+    assert isinstance(offer, Offer)
+    expected = launched(get("numpy").offer(primitive, list(map(Operand, types))), [x, w], y)
+    np.testing.assert_allclose(launched(offer, [x, laid], y), expected, rtol=1e-4, atol=1e-4)
+
+
+def test_a_layout_of_its_own_is_for_those_who_know_it() -> None:
+    layout = Layout(key="onednn layout 0", nbytes=64)
+    t = TensorType((4, 4))
+    assert not get("numpy").offer(Copy(layout), (Operand(t),))
+    for name in ("numpy", "onednn"):
+        assert not get(name).offer(Copy(Layout(key="someone's")), (Operand(t),))
+        assert not get(name).offer(Gemm(), (Operand(t, ANY), Operand(t)))
+        assert not get(name).offer(Gemm(transpose_b=True), (Operand(t), Operand(t, ANY)))
