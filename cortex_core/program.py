@@ -177,14 +177,18 @@ class Program:
         with self.alone, self.store.lock, self.stream.active():
             if self._bound != self.store.arena.version:
                 self.bind()
-            if self.store.last is not None:  # of another program, perhaps: they share the arena
-                self.stream.wait(self.store.last)
-            for name, value in (inputs or {}).items():
-                self._feed(name, value)
-            if inputs:
-                self.stream.synchronize()  # the caller may change them now
-            self._execute()
-            return self._results()
+            try:
+                if self.store.last is not None:  # of another program, perhaps: they share the arena
+                    self.stream.wait(self.store.last)
+                for name, value in (inputs or {}).items():
+                    self._feed(name, value)
+                if inputs:
+                    self.stream.synchronize()  # the caller may change them now
+                self._execute()
+                return self._results()
+            except BaseException:  # of this run, or of one before it whose error only shows now
+                self._version, self.store.last = -1, None
+                raise
 
     def _feed(self, name: str, value: Any) -> None:
         target = self.inputs.get(name)
@@ -201,11 +205,11 @@ class Program:
         if self._version != version:
             self._launch(0, start)
             self._version = version
+        self.store.changed(self._written)  # whatever becomes of the rest of this run
         self._launch(start, tail)
         if self._passes():
             self._launch(tail, end)
         self._launch(end, len(self._calls))
-        self.store.changed(self._written)
 
     def _launch(self, start: int, stop: int) -> None:
         """The calls from ``start`` to ``stop``; a poisoned run fills what nobody reads after each of them."""
@@ -246,6 +250,7 @@ class Program:
         with self.alone, self.store.lock, self.stream.active():
             self.store.settle()
             self.bind()
+            self.store.changed(self._written)
             seconds = np.zeros((runs, len(self._calls)))
             for r in range(runs):
                 for i, call in enumerate(self._calls):

@@ -170,6 +170,6 @@ class Arena:
     def reserve(self, nbytes: int) -> None:
         """Makes it at least so large; programs that are bound to a smaller one bind again."""
         if self.buffer is None or nbytes > self.nbytes:
+            self.buffer = self.device.empty(max(1, nbytes))  # may find too little memory: nothing has changed then
             self.nbytes = nbytes
-            self.buffer = self.device.empty(max(1, nbytes))
             self.version += 1

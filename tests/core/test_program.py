@@ -234,3 +234,24 @@ def test_a_program_that_changes_states_has_no_fork() -> None:
     compiled = compile(description())
     with pytest.raises(BackendError, match="changes its states"):
         compiled.entry(compiled.types(4)).program.fork()
+
+
+def test_too_little_memory_leaves_everything_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = network(description())
+    compiled = Compiled(made, get("numpy"))
+    expected = losses(Compiled(network(description()), get("numpy")), 4)
+    assert losses(compiled, 2) == expected[:2]
+    device = type(made.store.arena.device)
+    empty = device.empty
+
+    def poor(self: Any, nbytes: int) -> Any:
+        if nbytes > 2 * made.store.arena.nbytes:
+            raise MemoryError
+        return empty(self, nbytes)
+
+    monkeypatch.setattr(device, "empty", poor)
+    before = made.store.arena.nbytes
+    with pytest.raises(MemoryError):
+        compiled.entry(compiled.types(64 * BATCH))
+    assert made.store.arena.nbytes == before
+    assert [float(compiled.run(batch(seed=i))["loss"]) for i in (2, 3)] == expected[2:]

@@ -5,8 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
-from cortex_core.compiled import compile
+from cortex_compute.backends import get
+from cortex_core.compiled import Compiled, compile
+from cortex_core.network import network
 
 X = np.linspace(-1, 1, 12, dtype=np.float32).reshape(4, 3)
 DESCRIPTION: dict[str, Any] = {
@@ -82,3 +85,54 @@ def test_the_numbers_of_a_network_are_only_to_be_read() -> None:
     assert not network.parameters["y/bias"].flags.writeable
     network.parameters["y/bias"] = np.array([1, 2], np.float32)
     np.testing.assert_array_equal(network.parameters["y/bias"], [1, 2])
+
+
+def both() -> tuple[Any, Any, dict[str, np.ndarray]]:
+    """A prediction and a training of one network, and a batch."""
+    predict = compile(DESCRIPTION, "numpy", batch_size=4, purpose="predict", seed=1)
+    predict.run({"x": X})
+    train = compile(predict.network, "numpy", batch_size=4)
+    return predict, train, {"x": X, "t": np.ones((4, 2), np.float32)}
+
+
+def test_a_step_that_is_interrupted_after_its_update_counts_as_a_change() -> None:
+    predict, train, batch = both()
+    program = train.entry(train.types(4)).program
+    train.run(batch)
+
+    def interrupt(stream: Any) -> None:
+        raise KeyboardInterrupt
+
+    predict.run({"x": X})
+    program._calls[-1] = interrupt
+    with pytest.raises(KeyboardInterrupt):
+        train.run(batch)
+    np.testing.assert_allclose(predict.run({"x": X})["y"], by_hand(predict.network), rtol=1e-4, atol=1e-5)
+
+
+def test_so_does_a_profile() -> None:
+    predict, train, batch = both()
+    train.run(batch)
+    predict.run({"x": X})
+    train.entry(train.types(4)).program.profile(2)
+    np.testing.assert_allclose(predict.run({"x": X})["y"], by_hand(predict.network), rtol=1e-4, atol=1e-5)
+
+
+def test_a_prologue_that_failed_on_a_worker_is_run_again() -> None:
+    made = network(DESCRIPTION, seed=1)
+    predict = Compiled(made, get("numpy"), "predict", worker=True)
+    program = predict.entry(predict.types(4)).program
+    predict.run({"x": X})["y"].numpy()
+    first = program._calls[0]
+
+    def fail() -> None:
+        raise MemoryError("too little")
+
+    program._calls[0] = lambda stream: stream.launch(fail)
+    made.parameters["dense/kernel"] = made.parameters["dense/kernel"] * 2
+    with pytest.raises(MemoryError):
+        predict.run({"x": X})["y"].numpy()
+    program._calls[0] = first
+    with pytest.raises(MemoryError):  # what the arena holds is unknown: the next run is told
+        predict.run({"x": X})["y"].numpy()
+    np.testing.assert_allclose(predict.run({"x": X})["y"], by_hand(made), rtol=1e-4, atol=1e-5)
