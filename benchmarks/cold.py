@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.turns import ROOT, Absent, environment
+from benchmarks.turns import ROOT, Absent, Failed, environment
 from benchmarks.workloads import WORKLOADS, batch_of
 
 CORTEX = """
@@ -88,12 +88,18 @@ class ColdStart:
         passed = 1e3 * (time.perf_counter() - start)
         _, errors = done.communicate()
         if not line:
-            raise Absent((errors.strip().splitlines() or ["it printed nothing"])[-1])
+            raise ended(errors)
         self.values: list[list[float]] = json.loads(line)
         return {"median": passed, "steps": 1}
 
     def close(self) -> None:
         """Nothing is kept."""
+
+
+def ended(errors: str) -> Absent | Failed:
+    """Why a process ended without a prediction."""
+    last = (errors.strip().splitlines() or ["it printed nothing"])[-1]
+    return Absent(last) if last.startswith("ModuleNotFoundError") else Failed(last)
 
 
 def write_files(library: str, python: str, folder: Path) -> None:
@@ -111,4 +117,4 @@ def write_files(library: str, python: str, folder: Path) -> None:
         source = TO_TORCH.format(npz=str(npz), pt=str(folder / "lenet.pt"))
         done = subprocess.run([python, "-c", source], cwd=ROOT, capture_output=True, text=True, check=False)
         if done.returncode:
-            raise Absent(done.stderr.strip().splitlines()[-1])
+            raise ended(done.stderr)

@@ -25,7 +25,7 @@ from benchmarks import machine
 from benchmarks.cold import ColdStart
 from benchmarks.report import peak_text, text
 from benchmarks.rows import LABELS, ROWS, Row
-from benchmarks.turns import ROOT, Absent, Neighbour, Worker
+from benchmarks.turns import ROOT, Absent, Failed, Neighbour, Worker
 from benchmarks.workloads import WORKLOADS
 
 # module of the worker, and the way in which it uses its library
@@ -94,14 +94,14 @@ def differ(row: Row, values: list[list[float]], other: list[list[float]]) -> boo
 
 
 def check(row: Row, contestants: dict[str, Contestant]) -> None:
-    """Raises `Absent` for Cortex, or SystemExit for a peer, where the work is not what it should be."""
+    """Raises `Failed` where the work is not what it should be."""
     ours = contestants["cortex"].values
     for library, contestant in contestants.items():
         if not library.startswith("product") and differ(row, contestant.values, ours):
-            raise SystemExit(f"{row.name}: {LABELS[library]} gives {contestant.values}, Cortex {ours}")
+            raise Failed(f"{LABELS[library]} gives {contestant.values}, Cortex {ours}")
     full = contestants.get("cortex_float32")
     if full is not None and full.values == ours:
-        raise Absent(f"the losses have the bits of float32: nothing was computed in {row.precision}")
+        raise Failed(f"the losses have the bits of float32: nothing was computed in {row.precision}")
 
 
 def measure(row: Row, settings: Settings) -> dict[str, Any]:
@@ -121,11 +121,11 @@ def measure(row: Row, settings: Settings) -> dict[str, Any]:
                         raise
                     left_out[library] = str(absent)
             check(row, contestants)
-        except Absent as absent:
-            return {"name": row.name, "failed": str(absent)}
-        with Neighbour() if row.neighbour else nullcontext():
-            for _ in range(settings.rounds):
-                rounds.append({name: c.turn(settings.seconds) for name, c in contestants.items()})
+            with Neighbour() if row.neighbour else nullcontext():
+                for _ in range(settings.rounds):
+                    rounds.append({name: c.turn(settings.seconds) for name, c in contestants.items()})
+        except (Absent, Failed) as reason:
+            return {"name": row.name, "failed": str(reason)}
     return {"name": row.name, **summary(row, rounds), "left_out": left_out, "rounds": rounds}
 
 
@@ -211,20 +211,31 @@ def main() -> None:
     out = sys.stderr if chosen.json == "-" else sys.stdout
     print(machine.line(facts, settings.threads), end="\n\n", file=out, flush=True)
     results = []
+    run = {**facts, "threads": settings.threads, "rounds": settings.rounds, "seconds": settings.seconds}
     for name in chosen.only:
         results.append(measure(ROWS[name], settings))
         print(text(results[-1]), end="\n\n", file=out, flush=True)
+        save(chosen.json, run, results)
     peak = peak_of(results)
     if peak:
         add_fractions(results, peak)
         print(peak_text(peak, results), file=out)
-    if chosen.json:
-        run = {**facts, "threads": settings.threads, "rounds": settings.rounds, "seconds": settings.seconds}
-        content = json.dumps({**run, "load_after": os.getloadavg(), "peak": peak, "rows": results}, indent=1)
-        if chosen.json == "-":
-            print(content)
-        else:
-            Path(chosen.json).write_text(content + "\n", encoding="utf-8")
+    if chosen.json == "-":
+        print(content(run, results))
+
+
+def save(file: str | None, run: dict[str, Any], results: list[dict[str, Any]]) -> None:
+    """Writes what there is after each row, so that a run that is cut short has not been for nothing."""
+    if file not in (None, "-"):
+        Path(file).write_text(content(run, results) + "\n", encoding="utf-8")
+
+
+def content(run: dict[str, Any], results: list[dict[str, Any]]) -> str:
+    """Everything that was measured, as JSON."""
+    peak = peak_of(results)
+    if peak:
+        add_fractions(results, peak)
+    return json.dumps({**run, "load_after": os.getloadavg(), "peak": peak, "rows": results}, indent=1)
 
 
 if __name__ == "__main__":

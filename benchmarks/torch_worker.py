@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from itertools import pairwise
@@ -113,6 +115,13 @@ def make(task: Task) -> Step:
     return (predict if task["purpose"] == "predict" else train)(model, x, y, precision, task["way"])
 
 
+def compiled(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """By torch.compile, which writes C++."""
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        raise ModuleNotFoundError("torch.compile needs a C++ compiler")
+    return torch.compile(forward)
+
+
 def train(
     model: nn.Module, x: Tensor, y: Tensor, precision: Callable[[], AbstractContextManager[object]], way: str
 ) -> Step:
@@ -123,7 +132,7 @@ def train(
         return criterion(model(x), y)
 
     if "compile" in way:
-        forward = torch.compile(forward)
+        forward = compiled(forward)
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)
@@ -146,7 +155,7 @@ def predict(
         return model(x).softmax(-1)
 
     if "compile" in way:
-        forward = torch.compile(forward)
+        forward = compiled(forward)
 
     def step() -> np.ndarray:
         with torch.inference_mode(), precision():

@@ -11,14 +11,18 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.serve import Task
+from benchmarks.serve import MISSING, Task
 
 ROOT = Path(__file__).parents[1]
 PAUSE = 0.05  # seconds after a turn, in which the threads of its library fall asleep
 
 
 class Absent(Exception):
-    """A contestant that cannot take part: its library is not installed, or refuses the task."""
+    """A contestant that cannot take part: its library is not installed."""
+
+
+class Failed(Exception):
+    """A contestant that should have taken part ended: the row has no result."""
 
 
 class Worker:
@@ -63,7 +67,7 @@ class Worker:
         self._errors.seek(0)
         said = self._errors.read().strip().splitlines() or [f"exit status {self._process.returncode}"]
         self.close()
-        raise Absent(said[-1])
+        raise (Absent if self._process.returncode == MISSING else Failed)(said[-1])
 
 
 class Neighbour:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,8 @@ import pytest
 from benchmarks import compare
 from benchmarks.cold import ColdStart
 from benchmarks.rows import ROWS, Row
-from benchmarks.serve import turn
-from benchmarks.turns import Absent, Worker
+from benchmarks.serve import MISSING, turn
+from benchmarks.turns import ROOT, Absent, Failed, Worker
 from benchmarks.workloads import WORKLOADS, batch_of
 
 SETTINGS = compare.Settings(2, 0.01, 1, "numpy", sys.executable)
@@ -66,7 +67,7 @@ def test_a_process_of_cortex(tmp_path: Path) -> None:
 
 
 def test_a_process_that_fails_says_why() -> None:
-    with pytest.raises(Absent, match="abacus_worker"):
+    with pytest.raises(Failed, match="abacus_worker"):
         Worker(sys.executable, "abacus_worker", {"threads": 1})
 
 
@@ -91,8 +92,26 @@ def test_ratios_are_taken_within_a_round(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_other_work_is_not_timed(monkeypatch: pytest.MonkeyPatch) -> None:
     made = {"cortex": Made([[2.0], [1.0]], 1, 1), "torch": Made([[2.0], [1.001]], 1, 1)}
-    with pytest.raises(SystemExit, match="mlp: PyTorch gives"):
-        compete(monkeypatch, ROWS["mlp"], made)
+    result = compete(monkeypatch, ROWS["mlp"], made)
+    assert set(result) == {"name", "failed"}
+    assert "PyTorch gives [[2.0], [1.001]]" in result["failed"]
+
+
+def test_a_peer_that_dies_in_a_round_is_not_left_out_of_the_ratio(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Dying(Made):
+        def turn(self, seconds: float) -> dict[str, float]:
+            raise Failed("killed")
+
+    result = compete(monkeypatch, ROWS["mlp"], {"cortex": Made([[1.0]], 1, 1), "torch": Dying([[1.0]])})
+    assert result == {"name": "mlp", "failed": "killed"}
+
+
+def test_a_library_that_is_not_installed_is_absent() -> None:
+    program = (
+        "import sys; from benchmarks.serve import serve; serve(lambda task: __import__('no_such_library'))"
+    )
+    done = subprocess.run([sys.executable, "-c", program, "{}"], capture_output=True, text=True, cwd=ROOT)
+    assert done.returncode == MISSING
 
 
 def test_cortex_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
