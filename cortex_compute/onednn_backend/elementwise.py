@@ -2,11 +2,12 @@
 
 The instructions are taken in order.  What is read once stays a chain to which later ones are added; what is
 read more than once, or is a result, is written to memory.  Adam over a segment becomes four calls.
-oneDNN has no select; it understands one use of it, the gradient of relu: select(y > 0, g, 0), which is right
-for every finite g.
+oneDNN has no select; it understands one use of it, the gradient of relu: select(y > 0, g, 0), as a product.
+It is right for every finite g; where y is not positive, an infinite g, and NaN, give NaN instead of 0.
 
-Chains compute in float32.  A binary primitive wants its first operand to be of its result's type; where that
-is not so, a reorder comes before or behind it.
+Chains compute in float32, whatever is read and written: a cast between float32 and bfloat16 inside of a piece
+of code rounds nothing.  A binary primitive wants its first operand to be of its result's type; where that is
+not so, a reorder comes before or behind it.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from cortex_compute.numpy_backend.memory import row_major
 from cortex_compute.onednn_backend import constants as c
 from cortex_compute.onednn_backend.backend import offers
 from cortex_compute.onednn_backend.descriptors import MemoryDesc, PostOp, PrimitiveDesc, strided
-from cortex_compute.onednn_backend.epilogue import BINARY, Untranslatable
+from cortex_compute.onednn_backend.epilogue import BINARY, CASTS, Untranslatable
 from cortex_compute.onednn_backend.recipe import BANDWIDTH, In, Out, Recipe, Where
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.protocol import Offer, Operand, Refusal
@@ -32,6 +33,7 @@ from cortex_compute.types import DType, TensorType, bfloat16, bool_, float32
 SCALAR, VECTOR, FULL = 0, 1, 2  # one number, one number for each place of the last axis, one for each element
 CALL = 8e-6  # seconds: NumPy's estimate is one for memory, and from the caches it is ten times as fast
 LONGEST = 16  # links of a chain; oneDNN takes 32
+FACTORS = 2.0**-10, 2.0**10  # a sum may be divided by such a number and multiplied again
 UNARY = {"sqrt": c.SQRT, "tanh": c.TANH, "abs": c.ABS}
 
 
@@ -152,7 +154,7 @@ class Selector:
             return self._relu_gradient(args[0].y, args[1])
         if any(isinstance(a, Positive) for a in args):
             raise Untranslatable(f"{op} of a comparison")
-        if op.startswith("cast:"):
+        if op in CASTS:
             return args[0]
         if op == "relu":
             return self._relu(args[0])
@@ -166,8 +168,9 @@ class Selector:
 
     def _binary(self, op: str, x: Some, y: Some) -> Chain:
         if isinstance(x, Chain) and isinstance(y, Chain):
-            if op == "add" and (x.factor or y.factor):
-                return self._sum(*((x, y) if abs(x.factor) >= abs(y.factor) else (y, x)))
+            scaled, other = (x, y) if abs(x.factor) >= abs(y.factor) else (y, x)
+            if op == "add" and FACTORS[0] <= abs(scaled.factor) <= FACTORS[1]:
+                return self._sum(scaled, other)
             y = self._stored(y)
         if isinstance(x, Stored) and isinstance(y, Stored):
             if kind(x) < kind(y) and op in ("add", "mul"):
@@ -185,7 +188,10 @@ class Selector:
         return self._chain(self._stored(x)).then(BINARY[op], self._stored(y))
 
     def _sum(self, scaled: Chain, other: Chain) -> Chain:
-        """x f + other = (other / f + x) f, so that x need not be multiplied beforehand."""
+        """x f + other = (other / f + x) f, so that x need not be multiplied beforehand.
+
+        With f between `FACTORS` the quotient leaves float32's range only where ``other`` is at its end.
+        """
         f = scaled.factor
         if other.factor:
             other = replace(other, second=number(other.factor / f))
@@ -201,8 +207,12 @@ class Selector:
         return Chain(x, c.MIN, number(0.0)).then(c.RELU).then(c.MAX, x)
 
     def _relu_gradient(self, y: Stored, g: Some) -> Chain:
-        """(y > 0) g: faster than oneDNN's own, and of an infinite g it makes the same."""
-        return Chain(y, c.GREATER, number(0.0)).then(c.MUL, self._beforehand(g))
+        """(max(y, 0) > 0) g: oneDNN holds NaN for greater than 0, but its maximum of NaN and 0 is 0.
+
+        Faster than oneDNN's own gradient, which makes NaN of 0 times infinity, too, and lets g through NaN.
+        """
+        positive = Chain(y, c.MAX, number(0.0)).then(c.GREATER, number(0.0))
+        return positive.then(c.MUL, self._beforehand(g))
 
     def _beforehand(self, x: Some) -> Stored:
         """What a ReLU or its gradient gets, in memory.

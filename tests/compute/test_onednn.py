@@ -270,6 +270,21 @@ def test_a_channel_without_variance_and_epsilon_is_nan() -> None:
     assert np.isnan(y).all()
 
 
+def test_the_gradient_of_relu_where_numbers_are_not_finite() -> None:
+    """As select(y > 0, g, 0) but for what the module says: NaN for an infinite g, or NaN, times 0."""
+    inf, nan = np.inf, np.nan
+    gate = Elementwise(**formula(lambda y, g: y.builder.make("select", y > 0, g, 0.0), 2))
+    y, g = np.meshgrid([nan, -inf, -1, -0.0, 0, 1, inf], [nan, -inf, inf, -2, 0, 3], indexing="ij")
+    n = 40_000 // y.size * y.size  # NumPy's kernel is the cheaper one for few
+    operands = [np.resize(a, n).astype(np.float32) for a in (y, g)]
+    offer = get("onednn").offer(gate, [Operand(TensorType((n,)))] * 2)
+    assert isinstance(offer, Offer)
+    assert offer.implementation.startswith("onednn ")
+    expected = np.where(y > 0, g, np.where(np.isfinite(g), 0, nan))
+    (out,), _ = run(get("onednn"), gate, operands)
+    np.testing.assert_array_equal(out, np.resize(expected, n).astype(np.float32))
+
+
 # Weights in oneDNN's own layout.
 
 

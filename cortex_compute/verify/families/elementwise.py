@@ -132,6 +132,8 @@ def casts() -> Iterator[Case]:
             draw = normal((17,)) if source == "float" else integers(0, 2, (17,), source)
             yield Case(f"cast {source} to {to}", single(f"cast:{to}", None), draw)
     yield Case("cast in the middle", formula(lambda x: make("cast:float64", x * 0.1) * 3, 1), normal((20,)))
+    truth = formula(lambda x: make("cast:float32", make("cast:bool", make("relu", x))) * 2, 1)
+    yield Case("cast to bool in the middle", truth, normal((20,)))
     mask = formula(lambda x, y: x * make("cast:float32", y > 0), 2)
     single_type = normal((20,), (20,))  # x has to be of the type that the comparison is cast to
     yield Case("cast of a comparison", mask, single_type, dtypes=(float32,))
@@ -178,8 +180,15 @@ def composed() -> Iterator[Case]:
     yield Case("gradient of relu, the same in each row", gate, normal((6, 50), (50,)))
     clip = formula(lambda x: make("min", make("max", x, -0.5), 0.5), 1)
     yield Case("clip", clip, normal((40,)))
+    for factor in (1e-30, 1e30):
+        scaled = formula(lambda x, y, z, f=factor: x * f + y * z, 3)
+        yield Case(f"sum with {factor} times", scaled, _large((9,), (9,), (9,)))
     many = formula(lambda x: sum((x * float(i) for i in range(1, 30)), x), 1)
     yield Case("many instructions", many, normal((40,)))
+
+
+def _large(*shapes: tuple[int, ...]) -> Operands:
+    return lambda rng, dtype: [1e5 * rng.uniform(1, 2, s).astype(dtype.storage) for s in shapes]
 
 
 def _pair() -> Operands:
