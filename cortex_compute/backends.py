@@ -11,7 +11,7 @@ from functools import cache
 from importlib import import_module
 from typing import NamedTuple
 
-from cortex_compute.errors import BackendError
+from cortex_compute.errors import AskedForError, BackendError
 from cortex_compute.protocol import Backend
 from cortex_compute.threads import threads
 
@@ -74,6 +74,8 @@ def _create(place: str, threads: int) -> Backend:
 def _present(name: str) -> bool:
     try:
         _create(BUILT_IN[name], threads())
+    except AskedForError:
+        raise
     except Exception:  # see get
         return False
     return True

@@ -35,5 +35,9 @@ class BackendError(CortexError, RuntimeError):
     """A backend is missing, or cannot do what was asked."""
 
 
+class AskedForError(BackendError):
+    """Something that the environment asks for by name cannot be had: nothing else may stand in for it."""
+
+
 class CheckpointError(CortexError, ValueError):
     """A .cortex file is damaged, cut short, or belongs to another network."""

@@ -11,10 +11,13 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
+from numbers import Integral
 from threading import Lock
 from typing import Any
 
 from cortex_compute.errors import BackendError
+
+MOST = 1024  # far more, and OpenMP finds no memory for their stacks
 
 
 class Threads:
@@ -79,8 +82,8 @@ def set_threads(n: int) -> None:
 
     Programs that are compiled already keep what their kernels were built for.
     """
-    if n < 1:
-        raise BackendError(f"threads: {n} is too few; give 1 or more")
+    if isinstance(n, bool) or not isinstance(n, Integral) or not 1 <= n <= MOST:
+        raise BackendError(f"threads is {n!r:.40}: expected a whole number from 1 to {MOST}")
     THREADS.chosen = n
     THREADS.apply()
 
@@ -96,5 +99,5 @@ def default() -> int:
     """OMP_NUM_THREADS, else the cores that this process may use; read once, as OpenMP does."""
     first = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # a list holds nested levels
     if first.isdigit() and int(first):
-        return int(first)
+        return min(int(first), MOST)
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

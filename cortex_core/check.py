@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from cortex_compute.backends import get
 from cortex_compute.errors import DataError, DTypeError, ShapeError
 from cortex_compute.types import TensorType, dtype
-from cortex_core.compiled import check_precision
 from cortex_core.graph.value import Value, input_value
 from cortex_core.network import CHECK_BATCH, Network, declare
 from cortex_core.ops.apply import at
@@ -259,7 +258,6 @@ def count_memory(
         workspace = min(predict.workspace, predict.arena)
         rest = alone - parameters - workspace
         return Memory(parameters, 0, 0, rest, workspace, alone, predict.arena, alone, predict.arena)
-    check_precision(network.training.precision, engine)
     step = train_step(network, types)
     plan = compile_graph(step.graph, engine)
     total = _sum(held | plan.states) + plan.arena + _beside(plan)

@@ -12,7 +12,7 @@ import numpy as np
 
 from cortex_compute.errors import BackendError, DataError, DTypeError, SpecError
 from cortex_compute.protocol import Backend
-from cortex_compute.types import TensorType, bfloat16, dtype, float32, int64
+from cortex_compute.types import TensorType, dtype, float32, int64
 from cortex_core.graph.plan import Plan
 from cortex_core.network import Network, check_batch_size, network
 from cortex_core.program import Options, Program, Result, compile_graph
@@ -53,9 +53,12 @@ class Compiled:
         worker: bool = False,
         options: Options = Options(),  # noqa: B008
     ) -> None:
+        if purpose != "predict" and not network.description.losses:
+            raise SpecError(f"{network.name}: to {purpose} a network needs a loss; add the section 'loss'")
         if purpose == "train":
             check_precision(network.training.precision, backend)
         self.network, self.backend, self.purpose = network, backend, purpose
+        self.store = network.store
         self.raw, self.worker, self.options = raw, worker, options
         self._entries: OrderedDict[Types, Entry] = OrderedDict()
         self._checked: dict[Any, Types] = {}  # shapes and dtypes of batches that were found good
@@ -87,13 +90,24 @@ class Compiled:
                 types = dict(k)
                 plan, step = self.plan(types)
                 backend = self._backend_for(types)
-                program = Program(plan, backend, self.network.store, self.worker, self.options)
+                program = Program(plan, backend, self.store, self.worker, self.options)
                 scalars = tuple(self._scalars(program, step))
                 found = self._entries[k] = Entry(program, step, _batch(types), scalars)
                 if len(self._entries) > KEPT:
                     self._entries.popitem(last=False)
             self._entries.move_to_end(k)
             return found
+
+    def fork(self) -> Compiled:
+        """The same prediction for another thread: with programs of its own, over the same parameters.
+
+        Raises `BackendError` for training and evaluation, which change states.
+        """
+        if self.purpose != "predict":
+            raise BackendError(f"to {self.purpose} changes states: no second program can run beside it")
+        made = Compiled(self.network, self.backend, self.purpose, self.raw, self.worker, self.options)
+        made.store = self.store.fork()
+        return made
 
     def types(self, batch: int, streams: Mapping[str, TensorType] | None = None) -> dict[str, TensorType]:
         """The types of what a run takes, for a batch size."""
@@ -197,10 +211,7 @@ def _batch(types: Mapping[str, TensorType]) -> int:
 
 def check_precision(name: str, backend: Backend) -> None:
     """Raises a `BackendError` where no network can be trained in this precision on the backend."""
-    if name in (float32.name, bfloat16.name):
-        reason = backend.precision(dtype(name))
-    else:
-        reason = f"networks train in {float32} or {bfloat16}; choose one of them"
+    reason = backend.precision(dtype(name))
     if reason:
         raise BackendError(f"precision {name}: {reason}")
 
@@ -270,6 +281,10 @@ def compile(
         raise SpecError(f"purpose is {purpose!r}; known are {', '.join(PURPOSES)}")
     if batch_size is not None:
         check_batch_size(batch_size)
+    unknown = sorted(set(options) - set(Options.__dataclass_fields__))
+    if unknown:
+        known = ", ".join(["backend", "batch_size", "purpose", "seed", *Options.__dataclass_fields__])
+        raise TypeError(f"compile() takes no {unknown[0]!r}; it takes {known}")
     made = network(x)
     if seed is not None:
         made.initialize(seed)

@@ -32,7 +32,8 @@ def predict(network: Network, x: Any, batch_size: int, raw: bool = False, backen
         short = size - len(next(iter(part.values())))
         if short:  # no layer couples samples here, so what pads does not matter
             part = {n: np.concatenate([a, np.repeat(a[-1:], short, axis=0)]) for n, a in part.items()}
-        results = compiled.run(part)
+        with network.store.lock:  # another thread waits for its turn
+            results = compiled.run(part)
         pieces.append({name: r.numpy()[: size - short] for name, r in results.items()})
     outputs = network.description.outputs
     if not pieces:

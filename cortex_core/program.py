@@ -98,7 +98,7 @@ class Alone:
     def __enter__(self) -> None:
         if not self._lock.acquire(blocking=False):
             raise BackendError(
-                "this program is running in another thread; use program.fork() for a second one"
+                "this program is running in another thread; that one needs its own: compiled.fork()"
             )
 
     def __exit__(self, *error: object) -> None:

@@ -170,6 +170,6 @@ class Arena:
     def reserve(self, nbytes: int) -> None:
         """Makes it at least so large; programs that are bound to a smaller one bind again."""
         if self.buffer is None or nbytes > self.nbytes:
-            self.buffer = self.device.empty(max(1, nbytes))  # may find too little memory: nothing has changed then
+            self.buffer = self.device.empty(max(1, nbytes))  # where memory is short, nothing has changed
             self.nbytes = nbytes
             self.version += 1

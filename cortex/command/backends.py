@@ -17,8 +17,13 @@ def command(json_file: str | None) -> None:
       cortex backends
     """
     from cortex_compute.backends import available, get
+    from cortex_compute.errors import AskedForError
 
-    rows, chosen = available(), get().name
+    rows = available()
+    try:
+        chosen = get().name
+    except AskedForError:  # which is told beside its backend
+        chosen = ""
     write_json(
         json_file,
         [{"name": r.name, "present": r.present, "facts": r.facts, "reason": r.reason} for r in rows],

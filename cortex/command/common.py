@@ -24,7 +24,6 @@ backend_option = click.option(
 precision_option = click.option(
     "--precision",
     metavar="P",
-    callback=lambda context, option, value: "bfloat16" if value == "bf16" else value,
     help="What layers compute in training: float32 (default) or bfloat16, in short bf16.",
 )
 batch_size_option = click.option("--batch-size", type=click.IntRange(min=1), help="Examples in a step.")

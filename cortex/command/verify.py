@@ -150,8 +150,8 @@ def _line(result: Result) -> str:
 
 
 def _worst(found: list[Result]) -> str:
-    """How close the errors that passed come to what is allowed."""
-    errors = [r for r in found if r.passed and r.better == "lower"]
+    """How close the errors come to what is allowed, where all hold."""
+    errors = [r for r in found if r.better == "lower"] if all(r.passed for r in found) else []
     if not errors:
         return ""
     worst = max(errors, key=lambda r: r.value)

@@ -15,7 +15,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from cortex_compute.errors import BackendError
+from cortex_compute.errors import AskedForError, BackendError
 
 SEQUENTIAL, OPENMP = 1, 2  # how oneDNN was built to use threads
 VARIABLE = "CORTEX_ONEDNN_LIBRARY"
@@ -102,6 +102,7 @@ class Library:
 
     def __init__(self, path: str) -> None:
         self.path = path
+        _expect_whole(path)
         try:
             self.c = ctypes.CDLL(path)
             self._declare()
@@ -158,11 +159,24 @@ class Library:
         return f"oneDNN {self.version.major}.{self.version.minor}.{self.version.patch} ({self.path})"
 
 
+def _expect_whole(path: str) -> None:
+    """Raises `BackendError` for a 64-bit ELF file that is cut short: the loader would die of it."""
+    file = Path(path)
+    if not file.is_file():
+        return
+    with file.open("rb") as opened:
+        head = opened.read(64)
+    if head[:5] == b"\x7fELF\x02" and len(head) == 64:
+        table, size, count = (int.from_bytes(head[a:b], "little") for a, b in ((40, 48), (58, 60), (60, 62)))
+        if table + size * count > file.stat().st_size:
+            raise BackendError(f"{path} is cut short: copy it again")
+
+
 def candidates() -> Iterator[tuple[str, str]]:
     """Where a library may be, and how that place is called; the first one counts."""
     named = os.environ.get(VARIABLE)
     if named:
-        yield named, f"{VARIABLE}={named}"
+        yield str(Path(named).resolve()) if Path(named).exists() else named, f"{VARIABLE}={named}"
         return
     for path in _of_the_wheel():
         yield str(path), f"the wheel {DISTRIBUTION}"
@@ -181,13 +195,16 @@ def _of_the_wheel() -> Iterator[Path]:
 @cache
 def load() -> Library:
     """The library, loaded once.  A `BackendError` lists where it was looked for, and why each did not do."""
+    named = os.environ.get(VARIABLE)
     found = []
     for path, place in candidates():
         try:
             return Library(path)
         except BackendError as error:
+            if named:
+                raise AskedForError(f"{place}: {error}; name another file, or unset it") from error
             found.append(f"{place}: {error}")
-    if len(found) == 1 and not os.environ.get(VARIABLE):
+    if len(found) == 1:
         found.insert(0, f"the wheel {DISTRIBUTION} is not installed")
     told = "; ".join(found)
     raise BackendError(f"no oneDNN library: {told}. Install the extra onednn, or name a file in {VARIABLE}")

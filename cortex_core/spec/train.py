@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from cortex_compute.frozen import frozen
 from cortex_core.registry import Fraction, Optimizer, Plain, Schedule, field, record
-from cortex_core.registry.kinds import FromClass, Kind, Schema
+from cortex_core.registry.kinds import Choice, FromClass, Kind, Schema
 from cortex_core.spec.description import MetricNode
 
-Precision = Literal["float32", "float64", "tf32", "bfloat16", "float16"]
+SHORT = {"bf16": "bfloat16", "fp32": "float32"}
 
 
 @frozen
@@ -27,6 +27,15 @@ class _Metrics(Kind):
         return {"$ref": "#/$defs/metrics"}
 
 
+@frozen
+class _Precision(Choice):
+    """A data type that layers can compute in, also by its short name."""
+
+    def read(self, value: Any) -> Any:
+        return super().read(SHORT.get(value, value) if isinstance(value, str) else value)
+
+
+Precision = Annotated[str, FromClass(lambda limits, rank: _Precision(("float32", "bfloat16")))]
 Metrics = Annotated[tuple[MetricNode, ...], FromClass(lambda limits, rank: _Metrics())]
 
 

@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from cortex_compute.errors import CortexError, SpecError
+from cortex_compute.errors import BackendError, CortexError, SpecError
 from cortex_compute.verify.result import Result
 
 MNIST = {"softmax_regression": 92.0, "mlp": 98.0, "lenet": 99.0, "residual": 99.2}
@@ -64,6 +64,8 @@ def _case(path: Path, least: float, backend: str, precision: str | None) -> Resu
             run = train(str(path), backend=backend, precision=precision, out=Path(scratch) / path.stem)
             value = 100 * run.metrics["test"]["accuracy"]
             peak = run.network.store.nbytes + run.network.store.arena.nbytes
+        except (SpecError, BackendError):  # of the question, and not of the network
+            raise
         except CortexError as error:
             detail = str(error)
     seconds = time.perf_counter() - start

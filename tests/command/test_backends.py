@@ -39,17 +39,19 @@ def broken(tmp_path: Path) -> str:
     return str(path)
 
 
-def test_a_broken_library_is_told_and_auto_takes_numpy(broken: str) -> None:
+def test_a_broken_library_is_told_and_nothing_stands_in_for_it(broken: str) -> None:
     said = cortex("backends", "--json", "-", CORTEX_ONEDNN_LIBRARY=broken)
     rows = {row["name"]: row for row in json.loads(said.out)}
     assert said.code == 0
     assert rows["onednn"]["present"] is False
-    assert rows["onednn"]["reason"].startswith(f"no oneDNN library: CORTEX_ONEDNN_LIBRARY={broken}: ")
-    assert "onednn: absent: no oneDNN library" in said.err
-    assert "numpy (what 'auto' takes)" in said.err
-    said = cortex(
-        "profile", LENET, "--batch-size", "2", "--runs", "1", "--json", "-", CORTEX_ONEDNN_LIBRARY=broken
-    )
+    assert rows["onednn"]["reason"].startswith(f"CORTEX_ONEDNN_LIBRARY={broken}: ")
+    assert "onednn: absent: CORTEX_ONEDNN_LIBRARY=" in said.err
+    assert "what 'auto' takes" not in said.err
+    small = ("profile", LENET, "--batch-size", "2", "--runs", "1", "--json", "-")
+    said = cortex(*small, CORTEX_ONEDNN_LIBRARY=broken)
+    assert said.code == 2
+    assert said.err.startswith(f"CORTEX_ONEDNN_LIBRARY={broken}: ")
+    said = cortex(*small, "--backend", "numpy", CORTEX_ONEDNN_LIBRARY=broken)
     assert (said.code, json.loads(said.out)["backend"]) == (0, "numpy")
 
 
@@ -57,7 +59,7 @@ def test_a_broken_library_is_told_and_auto_takes_numpy(broken: str) -> None:
 def test_a_broken_library_that_is_asked_for_is_an_error(broken: str, command: str) -> None:
     said = cortex(command, LENET, "--backend", "onednn", CORTEX_ONEDNN_LIBRARY=broken)
     assert said.code == 2
-    assert said.err.startswith(f"backend onednn: no oneDNN library: CORTEX_ONEDNN_LIBRARY={broken}: ")
+    assert said.err.startswith(f"backend onednn: CORTEX_ONEDNN_LIBRARY={broken}: ")
     assert said.err.rstrip().endswith("usable here: numpy")
     assert len(said.err.splitlines()) == 1
 

@@ -70,6 +70,21 @@ class TestLooking:
         with pytest.raises(BackendError, match=r"CORTEX_ONEDNN_LIBRARY=/no/such/libdnnl\.so: .*cannot open"):
             library.load.__wrapped__()
 
+    def test_nothing_stands_in_for_a_named_file(self) -> None:
+        code = "from cortex_compute import backends; backends.get()"
+        named = {**os.environ, library.VARIABLE: "/no/such/libdnnl.so"}
+        done = subprocess.run([sys.executable, "-c", code], env=named, capture_output=True, text=True)
+        last = done.stderr.strip().splitlines()[-1]
+        assert "AskedForError: CORTEX_ONEDNN_LIBRARY=/no/such/libdnnl.so" in last
+        assert last.endswith("name another file, or unset it")
+
+    def test_a_file_that_is_cut_short(self, loaded: library.Library, tmp_path: Path) -> None:
+        part = tmp_path / "libdnnl.so.3"
+        with open(loaded.path, "rb") as whole:
+            part.write_bytes(whole.read(1_000_000))
+        with pytest.raises(BackendError, match=r"libdnnl\.so\.3 is cut short"):
+            library.Library(str(part))
+
     def test_else_the_wheel_and_the_system(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(library.VARIABLE, raising=False)
         monkeypatch.setattr(library, "_of_the_wheel", lambda: iter([Path("/wheel/libdnnl.so.3")]))

@@ -58,9 +58,10 @@ def test_the_default_is_that_of_openmp(
     assert threads.threads() == (expected or len(os.sched_getaffinity(0)))
 
 
-def test_too_few() -> None:
-    with pytest.raises(BackendError, match="give 1 or more"):
-        set_threads(0)
+@pytest.mark.parametrize("n", [0, -3, 100_000, 2**40, 1.5, True, "2", None])
+def test_what_is_no_number_of_threads(n: Any) -> None:
+    with pytest.raises(BackendError, match=r"threads is .*: expected a whole number from 1 to 1024"):
+        set_threads(n)
 
 
 def test_without_openmp_blas_has_them_all(monkeypatch: pytest.MonkeyPatch) -> None:

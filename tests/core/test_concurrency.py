@@ -11,6 +11,7 @@ import pytest
 
 from cortex_compute.errors import BackendError
 from cortex_core.compiled import Compiled, compile
+from cortex_core.network import network
 
 STEPS = 20
 
@@ -111,3 +112,23 @@ def test_one_program_used_by_two_threads_is_an_error_and_no_corruption() -> None
     for _ in range(STEPS - 1):
         compiled.run(batch())
     assert b"".join(a.tobytes() for a in compiled.network.parameters.values()) == expected
+
+
+def test_predictions_of_one_network_wait_for_each_other() -> None:
+    made, x = network(description(8)), batch()["x"]
+    expected = made.predict(x)
+    for found in together(*[lambda: [made.predict(x) for _ in range(20)]] * 4):
+        for y in found:
+            np.testing.assert_array_equal(y, expected)
+
+
+def test_a_fork_of_a_prediction_runs_beside_it() -> None:
+    x = batch()["x"]
+    first = compile(description(8), batch_size=len(x), purpose="predict")
+    expected = first.run({"x": x})["kind"].numpy()
+    works = [lambda f=f: [f.run({"x": x})["kind"].numpy() for _ in range(50)] for f in (first, first.fork())]
+    for found in together(*works):
+        for y in found:
+            np.testing.assert_array_equal(y, expected)
+    with pytest.raises(BackendError, match="to train changes states"):
+        compile(description(8)).fork()

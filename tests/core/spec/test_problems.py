@@ -254,8 +254,8 @@ LOSSES = {
         "net.yaml:6:15: train.optimizer.adma: unknown optimizer 'adma'. Did you mean 'adam'?",
         "net.yaml:7:3: train.epoch: unknown field. Did you mean 'epochs'?",
         "net.yaml:8:15: train.batch_size: 0 is too small: expected a whole number, at least 1",
-        "net.yaml:9:14: train.precision: 'float31' is text: expected float32, float64, tf32, bfloat16 or "
-        "float16. Did you mean 'float32'?",
+        "net.yaml:9:14: train.precision: 'float31' is text: expected float32 or bfloat16. "
+        "Did you mean 'float32'?",
     ],
     "train:\n  optimizer: {sgd: {lr: 0.1}}\n  early_stopping: {patient: 3}\n  metrics: [acuracy]": [
         "net.yaml:6:21: train.optimizer.sgd.lr: unknown field. Did you mean 'learning_rate'?",

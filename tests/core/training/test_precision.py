@@ -151,7 +151,12 @@ def test_a_cpu_without_it_is_told() -> None:
 
 def test_other_precisions_are_refused() -> None:
     for name in ("float64", "tf32", "float16"):
-        with pytest.raises(
-            cortex.BackendError, match=f"precision {name}: networks train in float32 or bfloat16"
-        ):
-            cortex.compile(line(name))
+        with pytest.raises(cortex.SpecError, match=f"'{name}' is text: expected float32 or bfloat16"):
+            cortex.network(line(name))
+
+
+def test_short_names_stand_for_the_long_ones() -> None:
+    for short, long in (("bf16", "bfloat16"), ("fp32", "float32")):
+        made = cortex.network(line(short))
+        assert made.training.precision == long
+        assert made.description.canonical["train"]["precision"] == long

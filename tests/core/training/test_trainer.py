@@ -210,7 +210,7 @@ WRONG: list[tuple[str, dict[str, Any], type[CortexError], list[str]]] = [
     ),
     ("negative label", {"data": blobs() | {"label": np.arange(50) % 3 - 1}}, DataError, ["label -1"]),
     ("NaN", {"data": blobs() | {"x": np.full((50, 4), np.nan)}}, DataError, ["'x'", "example 0", "nan"]),
-    ("precision", {"precision": "float16"}, BackendError, ["float16", "float32 or bfloat16"]),
+    ("precision", {"precision": "float16"}, SpecError, ["float16", "float32 or bfloat16"]),
     (
         "precision of the backend",
         {"precision": "bfloat16", "backend": "numpy"},
