@@ -2,6 +2,9 @@
 
 oneDNN chooses the layout of the kernel.  A reorder, part of what runs here, brings it there and back, unless
 it lies in that layout already.
+
+In bfloat16 numbers are multiplied in pairs.  Of one channel the other number of a pair is the next pixel's,
+with the factor 0: a NaN or infinity there reaches one pixel more than it should.
 """
 
 from __future__ import annotations

@@ -1,7 +1,9 @@
 """Pointwise code after a product or a convolution, as a chain of post-ops.
 
 Only code that keeps NaN, infinity and the sign of zero has a translation: oneDNN's own relu turns NaN into 0,
-so relu is a parametric relu of slope 0 (which keeps NaN, and gives -0), then 0 is added.
+so relu is a parametric relu of slope 0 (which keeps NaN, and gives -0), then 0 is added.  Of minus infinity
+that makes NaN, the slope times it, where max(x, 0) is 0: the one deviation.  What would be exact, elu of
+alpha 0, doubles the time of a convolution of one channel.
 """
 
 from __future__ import annotations

@@ -11,8 +11,8 @@ import numpy as np
 from cortex_compute.expression import build
 from cortex_compute.primitives.convolution import Conv, ConvInputGrad, ConvKernelGrad, Convolution
 from cortex_compute.types import TensorType
-from cortex_compute.verify.case import Case, cases, normal, transposed
-from cortex_compute.verify.families.matrix import with_epilogue
+from cortex_compute.verify.case import Case, cases, normal, together, transposed
+from cortex_compute.verify.families.matrix import NOT_FINITE, times_one, with_epilogue
 from cortex_compute.verify.reference import magnitude, reference
 from cortex_compute.verify.scalar import Pair
 
@@ -147,6 +147,12 @@ def epilogues() -> Iterator[Case]:
     for name, built, shapes in extras:
         p = Conv((1, 1), ((0, 0), (0, 0)), (1, 1), 1, built.code, built.literals)
         yield Case(name, p, normal((3, 6, 7, 2), (3, 2, 2, 4), *shapes))
+    for name, built, shapes in (("relu", relu, ()), ("bias", bias, ((4,),)), ("tanh", both, ((4,), (4,)))):
+        p = Conv((1, 1), ((0, 0), (0, 0)), (1, 1), 1, built.code, built.literals)
+        values = (*NOT_FINITE, 0.0 if built is relu else -np.inf)
+        # Two channels: of one, oneDNN spreads NaN in bfloat16.
+        images = times_one((1, 5, 1, 2), (1, 1, 2, 4), np.repeat(values, 2))
+        yield Case(f"{name} of what is not finite", p, together(images, normal(*shapes)))
     p = Conv((1, 1), ((0, 0), (0, 0)), (1, 1), 1, bias.code, bias.literals)
     yield Case("bias after one element", p, normal((3, 6, 7, 2), (1, 1, 2, 4), (4,)))
     yield Case("bias of an empty batch", p, normal((0, 6, 7, 2), (3, 2, 2, 4), (4,)))

@@ -7,13 +7,16 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from cortex_compute.expression import E, build
 from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.types import DType
-from cortex_compute.verify.case import Case, cases, normal, transposed
+from cortex_compute.verify.case import Case, Operands, cases, normal, together, transposed
 from cortex_compute.verify.reference import magnitude, reference
 from cortex_compute.verify.scalar import Pair, evaluate, operand
+
+NOT_FINITE = (1.0, np.nan, -1.0, np.inf)  # for relu; minus infinity aside, of which oneDNN's makes NaN
 
 
 def with_epilogue(p: Any, product: Pair, extra: Sequence[np.ndarray]) -> Pair:
@@ -104,8 +107,17 @@ def epilogues() -> Iterator[Case]:
     yield Case("gate", gate, normal((7, 4), (4, 5), (7, 5)))
     yield Case("batched epilogue", addend, normal((3, 7, 4), (4, 5), (3, 7, 5), (5,)))
     yield Case("epilogue over blocks", both, normal((150, 20), (170, 20), (170,)))
+    for name, p, *rest in (("bias", bias, (5,)), ("tanh", both, (5,)), ("addend", addend, (5, 5), (5,))):
+        product = times_one((5, 1), (5, 1) if p.transpose_b else (1, 5), (*NOT_FINITE, -np.inf))
+        yield Case(f"{name} of what is not finite", p, together(product, normal(*rest)))
+    yield Case("relu of what is not finite", relu, times_one((4, 1), (1, 5), NOT_FINITE))
     yield Case("epilogue of an empty batch", bias, normal((0, 4), (4, 5), (5,)))
     yield Case("epilogue without depth", bias, normal((3, 0), (0, 5), (5,)))
+
+
+def times_one(a: tuple[int, ...], b: tuple[int, ...], values: ArrayLike) -> Operands:
+    """``values`` as an operand of shape ``a``, and ones of shape ``b``."""
+    return lambda rng, dtype: [np.array(values, dtype.storage).reshape(a), np.ones(b, dtype.storage)]
 
 
 def _shape(rows: int, columns: int, turned: bool) -> tuple[int, int]:
