@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import numpy as np
@@ -85,9 +86,9 @@ def test_same(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     assert cli(*arguments).code == 0
     first = same._trained
 
-    def shifted(spec: object, backend: str, seen: list[str] = []) -> dict[str, np.ndarray]:  # noqa: B006
+    def shifted(spec: object, backend: str, moved: float = 0.0, seen: list[str] = []) -> Any:  # noqa: B006
         seen.append(backend)
-        return {name: a + 1e-3 * (len(seen) == 2) for name, a in first(spec, backend).items()}
+        return {name: a + 0.1 * (len(seen) == 2) for name, a in first(spec, backend, moved).items()}
 
     monkeypatch.setattr(same, "_trained", shifted)
     assert cli(*arguments).code == 1
