@@ -1,8 +1,8 @@
 """Whether two backends compute the same network: training steps over one made-up batch, then a prediction.
 
-Steps magnify rounding: where a ReLU opens or an almost vanishing gradient changes its sign, Adam makes a whole
-step of it.  So the first backend runs a second time, from parameters that are moved by a few roundings, and two
-backends may lie a few times as far apart as that.
+Steps magnify rounding: where a ReLU opens or an almost vanishing gradient changes its sign, Adam makes a
+whole step of it.  So the first backend runs a second time, from parameters that are moved by the rounding of
+a long sum, and two backends may lie a few times as far apart as that.
 """
 
 from __future__ import annotations
@@ -21,10 +21,7 @@ from cortex_core.network import Network, network
 
 STEPS = 5
 ALLOWED = 1e-4  # of the largest number that is compared, or of 1; float32 in another order of summation
-MOVED, TIMES = (
-    2.0**-16,
-    4,
-)  # about the rounding of a sum of some hundreds; what comes of it is allowed so often
+MOVED, TIMES = 2.0**-16, 4  # of a parameter; what comes of it is allowed so many times
 BATCH = 8
 Arrays = Mapping[str, np.ndarray]
 
