@@ -27,8 +27,8 @@ FAMILIES = (
     "packing", "matrix", "convolution", "pooling", "normalization", "softmax", "reduce", "elementwise",
 )  # fmt: skip
 ISA = {
-    0x1: "SSE4.1", 0x3: "AVX", 0x7: "AVX2", 0xF: "AVX2 VNNI", 0x27: "AVX-512", 0x67: "AVX-512 VNNI",
-    0xE7: "AVX-512 VNNI BF16", 0x1EF: "AVX-512 FP16", 0xFEF: "AMX", 0x1FEF: "AMX FP16",
+    0x1: "SSE4.1", 0x3: "AVX", 0x7: "AVX2", 0xF: "AVX2 VNNI", 0x1F: "AVX2 VNNI 2", 0x27: "AVX-512",
+    0x67: "AVX-512 VNNI", 0xE7: "AVX-512 VNNI BF16", 0x1EF: "AVX-512 FP16", 0xFEF: "AMX", 0x1FEF: "AMX FP16",
 }  # fmt: skip
 BFLOAT16 = 0x80  # the bit of AVX512_BF16, which AMX includes; AVX2 VNNI 2 has no gradients in bfloat16
 

@@ -17,8 +17,11 @@ from cortex_compute.types import DType, float32
 Sizes = tuple[int, ...]
 
 
+REFUSALS = 2, 3  # invalid arguments, not implemented
+
+
 class Unimplemented(Exception):
-    """oneDNN refuses a primitive; the message names it, its operands, and the status."""
+    """oneDNN refuses a primitive or an operand; the message names it, its operands, and the status."""
 
 
 class MemoryDesc:
@@ -45,21 +48,28 @@ class MemoryDesc:
 
 @lru_cache(maxsize=4096)
 def strided(shape: Sizes, strides: Sizes, dtype: DType = float32) -> MemoryDesc:
-    """An array: logical sizes in oneDNN's order, strides in elements."""
-    handle = Desc()
-    rank = len(shape)
-    load().call(
-        "memory_desc_create_with_strides", byref(handle), rank, dims(shape), c.DTYPES[dtype], dims(strides)
-    )
-    return MemoryDesc(handle, f"{dtype}{list(shape)}")
+    """An array: logical sizes in oneDNN's order, strides in elements.
+
+    Raises `Unimplemented` for more than 12 axes, and for a negative stride.
+    """
+    described = len(shape), dims(shape), c.DTYPES[dtype], dims(strides)
+    return _described("strides", described, f"{dtype}{list(shape)}", f" with strides {list(strides)}")
 
 
 @lru_cache(maxsize=4096)
 def chosen(shape: Sizes, dtype: DType = float32) -> MemoryDesc:
-    """An operand whose layout the implementation may choose."""
-    handle = Desc()
-    load().call("memory_desc_create_with_tag", byref(handle), len(shape), dims(shape), c.DTYPES[dtype], c.ANY)
-    return MemoryDesc(handle, f"{dtype}{list(shape)}")
+    """An operand whose layout the implementation may choose.  Raises `Unimplemented` as `strided` does."""
+    described = len(shape), dims(shape), c.DTYPES[dtype], c.ANY
+    return _described("tag", described, f"{dtype}{list(shape)}", " in any layout")
+
+
+def _described(way: str, arguments: Sequence[Any], name: str, laid: str) -> MemoryDesc:
+    handle, function = Desc(), f"memory_desc_create_with_{way}"
+    status = getattr(load().c, f"dnnl_{function}")(byref(handle), *arguments)
+    if status:
+        told = f"oneDNN: {function} of {name}{laid}: {STATUS.get(status, 'unknown error')} (status {status})"
+        raise Unimplemented(told) if status in REFUSALS else BackendError(told)
+    return MemoryDesc(handle, name)
 
 
 def dims(sizes: Sequence[int]) -> Any:
@@ -88,6 +98,7 @@ class PrimitiveDesc:
     def __init__(self, name: str, *arguments: Any, post_ops: Sequence[PostOp] = ()) -> None:
         self.library, self.name = load(), name
         self.operands = [a for a in arguments if isinstance(a, MemoryDesc)]
+        self.operands += [op.operand for op in post_ops if op.operand is not None]
         self._kept = arguments
         self.handle, self.primitive = Handle(), Handle()
         self._threads, self._lock = self.library.threads(), Lock()
@@ -97,7 +108,7 @@ class PrimitiveDesc:
             status = create(byref(self.handle), *self._converted(name, arguments), attributes)
         finally:
             self.library.c.dnnl_primitive_attr_destroy(attributes)
-        if status in (2, 3):
+        if status in REFUSALS:
             raise Unimplemented(self._told(STATUS[status], status))
         if status:
             raise BackendError(self._told(STATUS.get(status, "unknown error"), status))

@@ -92,6 +92,8 @@ def translate(
             result.post_ops.append(PostOp("eltwise", c.LINEAR, 1.0, 0.0))
         elif op == "tanh":
             result.post_ops.append(PostOp("eltwise", c.TANH))
+        elif op in BINARY:
+            raise Untranslatable(f"{op} has no post-op with the chain on its right")
         else:
             raise Untranslatable(f"{op} has no post-op that keeps NaN")
     return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -42,19 +43,16 @@ class Matrices:
         out = result.shape
         self.flat = len(b[0]) == 2 < len(out) and not p.transpose_a and row_major(operands[0])
         if self.flat:  # one product over all leading axes
-            a, out = self._joined(a), self._joined((out, contiguous_strides(out)))[0]
+            rows, out = self._joined(a[0]), self._joined(out)
+            a = rows, contiguous_strides(rows)
         self.rank = len(out)
         self.a = self._turned(a) if p.transpose_a else a
         self.b = self._turned(b) if p.transpose_b else b
         self.out = out, contiguous_strides(out)
 
     @staticmethod
-    def _joined(x: tuple[Sizes, Sizes]) -> tuple[Sizes, Sizes]:
-        shape = (-1, x[0][-1])
-        rows = 1
-        for n in x[0][:-1]:
-            rows *= n
-        return (rows, shape[1]), (x[1][-2] if rows > 1 else shape[1], 1)
+    def _joined(shape: Sizes) -> Sizes:
+        return prod(shape[:-1]), shape[-1]
 
     @staticmethod
     def _turned(x: tuple[Sizes, Sizes]) -> tuple[Sizes, Sizes]:
@@ -69,7 +67,7 @@ class Matrices:
 
     def addend(self, t: TensorType) -> MemoryDesc:
         """A further operand of the epilogue, row-major."""
-        shape = self._joined((t.shape, contiguous_strides(t.shape)))[0] if self._joins(t) else t.shape
+        shape = self._joined(t.shape) if self._joins(t) else t.shape
         return self.desc((shape, contiguous_strides(shape)), t)
 
     def _joins(self, t: TensorType) -> bool:

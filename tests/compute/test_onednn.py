@@ -11,6 +11,7 @@ import pytest
 from cortex_compute.backends import available, get
 from cortex_compute.composed import Composed
 from cortex_compute.expression import build
+from cortex_compute.onednn_backend.descriptors import Unimplemented, strided
 from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.primitives.convolution import Conv, ConvInputGrad, ConvKernelGrad
 from cortex_compute.primitives.elementwise import Copy, Elementwise
@@ -283,6 +284,41 @@ def test_the_gradient_of_relu_where_numbers_are_not_finite() -> None:
     expected = np.where(y > 0, g, np.where(np.isfinite(g), 0, nan))
     (out,), _ = run(get("onednn"), gate, operands)
     np.testing.assert_array_equal(out, np.resize(expected, n).astype(np.float32))
+
+
+# Operands that oneDNN has no description for, or that lie oddly.
+
+
+@pytest.mark.parametrize("k", [0, 1])
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_flipped_matrix_is_left_to_numpy(k: int, axis: int) -> None:
+    operands = [numbers((40, 40)), numbers((40, 40)).T.copy()]
+    operands[k] = np.flip(operands[k], axis)
+    (out,), _ = run(get("onednn"), Gemm(), operands)
+    np.testing.assert_allclose(out, operands[0] @ operands[1], rtol=1e-5, atol=1e-5)
+
+
+def test_a_refused_description_says_what_it_was_of() -> None:
+    with pytest.raises(Unimplemented, match=r"float32\[4, 4\] with strides \[-4, 1\]: .+ \(status [23]\)"):
+        strided((4, 4), (-4, 1), float32)
+
+
+def test_thirteen_axes_are_left_to_numpy() -> None:
+    x = numbers((2,) * 13)
+    add = Elementwise(**formula(lambda x: x + 1.0, 1))
+    (out,), _ = run(get("onednn"), add, [x])
+    np.testing.assert_array_equal(out, x + 1)
+    (out,), _ = run(get("onednn"), Reduce("sum", (12,)), [x])
+    np.testing.assert_allclose(out, x.sum(12), rtol=1e-6)
+
+
+def test_an_axis_of_one_element_may_have_any_stride() -> None:
+    x, w = numbers((4, 1, 8)), numbers((8, 300))
+    strange = np.lib.stride_tricks.as_strided(x, strides=(32, 128, 4))
+    made = get("onednn")
+    assert isinstance(made, Composed)
+    (out,), _ = run(Wherever(*made.parts), Gemm(), [strange, w])
+    np.testing.assert_allclose(out, x @ w, rtol=1e-5, atol=1e-5)
 
 
 # Weights in oneDNN's own layout.
