@@ -42,7 +42,10 @@ def widen(bits: np.ndarray) -> np.ndarray:
 
 
 def narrow(values: np.ndarray) -> np.ndarray:
-    """The storage (uint16) of ``values`` as bfloat16: the nearest, of two the even one; NaN is quiet."""
+    """The storage (uint16) of float32 ``values`` as bfloat16: the nearest, of two the even one; NaN is quiet.
+
+    Wider values are rounded to float32 first.
+    """
     out = np.empty(values.shape, np.uint16)
     with np.errstate(invalid="ignore"):
         _narrow(np.asarray(values, np.float32), out, *carve(None, _spare(out.size)))

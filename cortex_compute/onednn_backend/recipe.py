@@ -16,7 +16,7 @@ from cortex_compute.errors import BackendError
 from cortex_compute.frozen import frozen
 from cortex_compute.numpy_backend.backend import NumpyKernel
 from cortex_compute.numpy_backend.elementwise import sequence
-from cortex_compute.numpy_backend.memory import aligned
+from cortex_compute.numpy_backend.memory import HostBuffer, aligned
 from cortex_compute.onednn_backend import constants as c
 from cortex_compute.onednn_backend.descriptors import Argument, Memory, MemoryDesc, PrimitiveDesc
 from cortex_compute.onednn_backend.library import STATUS, load
@@ -144,11 +144,14 @@ class Recipe:
         return sequence([_bound(call, array, scratchpad) for call in self.calls])
 
     def _unwanted(self, index: int) -> np.ndarray:
-        """Memory for a result that nobody wants, but oneDNN, or a later call."""
+        """Memory for a result that nobody wants, but oneDNN, or a later call.
+
+        It is not in the plan, which does not tell an offer what is wanted; it lives as long as the launch.
+        """
         calls = [call for call in self.calls if isinstance(call, Call)]
         listed = [pair for call in calls for pair in call.arguments.values()]
         sizes = [d.nbytes for where, d in listed if isinstance(where, Out) and where.index == index]
-        return np.empty(max(sizes, default=0), np.uint8)
+        return HostBuffer(max(sizes, default=0)).bytes
 
 
 def _bound(call: Call | HostCall, array: Callable[[Where], Any], scratchpad: Any) -> Callable[[], None]:

@@ -267,7 +267,10 @@ def _power_of(a: Any, exponent: Any) -> Any:
 
 
 def cast(x: Any, to: object) -> Any:
-    """x as another data type.   dx = g cast back; nothing flows through integers"""
+    """x as another data type.   dx = g cast back; nothing flows through integers
+
+    A cast to bfloat16 and back, fused into one kernel, may stay in float32 between: it need not round.
+    """
     target = dtype(to)
     if isinstance(x, E):
         return x.builder.make(f"cast:{target.name}", x)
