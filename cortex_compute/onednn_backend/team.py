@@ -2,7 +2,7 @@
 
 oneDNN asks OpenMP for its number of threads when a primitive is made and, where the primitive does not fix
 it, when it runs; that number belongs to the calling thread.  A team does not outlive a fork: in the child its
-threads are gone, and the next kernel would wait for them for ever.
+threads are gone, and the next kernel would wait for them for ever.  One thread waits for nobody.
 """
 
 from __future__ import annotations
@@ -39,10 +39,10 @@ class Team:
 
     def settings(self) -> AbstractContextManager[None]:
         """Gathers the team for what this thread launches.  The context is what NumPy's share needs."""
-        if Fork.lost:
+        if Fork.lost and self.size > 1:
             raise BackendError(
                 "this process was forked after oneDNN had started threads, which are gone in the child: "
-                "start it with the method 'spawn', or before the first step"
+                "start it with the method 'spawn', or before the first step, or set_threads(1) in it"
             )
         if self.size > 1:
             Fork.had = True

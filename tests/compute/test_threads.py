@@ -193,6 +193,22 @@ class TestFork:
         code = "made = compile(spec, 'onednn'); made.run(batch); print(child(lambda: made.run(batch)))"
         assert "forked" in run(code)
 
+    def test_on_one_thread_a_child_works(self, onednn: Any) -> None:
+        code = """
+from cortex_compute.threads import set_threads
+
+def alone():
+    set_threads(1)
+    return step()
+
+step()
+made = compile(spec, "onednn", seed=0, purpose="predict")
+of_one = lambda: made.run({"x": batch["x"][:1]})["y"].numpy().tobytes()
+print(predict() == of_one(), child(predict) == child(of_one) == repr(of_one()))
+print(float(child(alone)) == alone())
+"""
+        assert run(code).split() == ["True"] * 3
+
     def test_before_the_first_step_a_child_works(self, onednn: Any) -> None:
         code = "from cortex_compute.backends import get; get('onednn'); print(child(step)); print(step())"
         one, other = run(code).splitlines()
