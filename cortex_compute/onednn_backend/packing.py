@@ -1,13 +1,13 @@
 """Operands in a layout of oneDNN's own choice, which `Copy` makes.
 
-A layout's key is its number in a table of this process; it stands for oneDNN's description, and for that of
-the row-major operand that is copied.
+A layout's key stands, in a table of this process, for oneDNN's description, and for that of the row-major
+operand that is copied.  The table has a line for each shape and layout of weights that was ever asked for.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from threading import Lock
+from itertools import count
 from typing import NamedTuple
 
 from cortex_compute.numpy_backend.memory import row_major
@@ -27,24 +27,21 @@ class Packed(NamedTuple):
     wanted: MemoryDesc
 
 
-_table: list[Packed] = []
-_lock = Lock()
+_table: dict[str, Packed] = {}
 
 
 def layout_of(plain: MemoryDesc, wanted: MemoryDesc) -> Layout:
     """The layout of an operand that ``plain`` describes row-major."""
     if plain == wanted:
         return ROW_MAJOR
-    packed = Packed(plain, wanted)
-    with _lock:
-        if packed not in _table:
-            _table.append(packed)
-        return Layout(key=f"{PREFIX}{_table.index(packed)}", nbytes=wanted.nbytes)
+    packed, nbytes = Packed(plain, wanted), wanted.nbytes
+    keys = (f"{PREFIX}{plain.name} in {nbytes} bytes, {n}" for n in count())  # few are alike so far
+    return Layout(key=next(k for k in keys if _table.setdefault(k, packed) == packed), nbytes=nbytes)
 
 
 def packed(layout: Layout) -> Packed | None:
     """What a layout's key stands for; None where the key is not from here."""
-    return _table[int(layout.key.removeprefix(PREFIX))] if layout.key.startswith(PREFIX) else None
+    return _table.get(layout.key)
 
 
 def is_packed(operand: Operand) -> bool:

@@ -12,6 +12,7 @@ from cortex_compute.backends import available, get
 from cortex_compute.composed import Composed
 from cortex_compute.expression import build
 from cortex_compute.onednn_backend.descriptors import Unimplemented, strided
+from cortex_compute.onednn_backend.packing import layout_of, packed
 from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.primitives.convolution import Conv, ConvInputGrad, ConvKernelGrad
 from cortex_compute.primitives.elementwise import Copy, Elementwise
@@ -363,8 +364,18 @@ def test_weights_in_a_layout_of_its_own_give_the_same_product(primitive: Any, sh
     np.testing.assert_allclose(launched(offer, [x, laid], y), expected, rtol=1e-4, atol=1e-4)
 
 
+def test_a_layout_has_one_key_and_another_has_another() -> None:
+    plain, turned, blocked = (strided((4, 6), s, float32) for s in ((6, 1), (1, 4), (8, 1)))
+    same = strided.__wrapped__((4, 6), (1, 4), float32)
+    assert layout_of(plain, plain) == ROW_MAJOR
+    assert layout_of(plain, turned) == layout_of(plain, same)
+    layouts = [layout_of(plain, turned), layout_of(plain, blocked), layout_of(turned, plain)]
+    assert len({x.key for x in layouts}) == 3
+    assert [packed(x) for x in layouts] == [(plain, turned), (plain, blocked), (turned, plain)]
+
+
 def test_a_layout_of_its_own_is_for_those_who_know_it() -> None:
-    layout = Layout(key="onednn layout 0", nbytes=64)
+    layout = layout_of(*(strided((4, 4), s, float32) for s in ((4, 1), (1, 4))))
     t = TensorType((4, 4))
     assert not get("numpy").offer(Copy(layout), (Operand(t),))
     for name in ("numpy", "onednn"):
