@@ -304,6 +304,16 @@ def test_a_refused_description_says_what_it_was_of() -> None:
         strided((4, 4), (-4, 1), float32)
 
 
+def test_an_epilogue_from_the_left_is_refused_by_its_order() -> None:
+    built = build(lambda y: 1.0 - y, 1)
+    made = get("onednn")
+    assert isinstance(made, Composed)
+    p = Gemm(epilogue=built.code, literals=built.literals)
+    refusal = made.parts[0].offer(p, [Operand(TensorType((4, 4)))] * 2)
+    assert isinstance(refusal, Refusal)
+    assert "sub has no post-op with the chain on its right" in str(refusal)
+
+
 def test_thirteen_axes_are_left_to_numpy() -> None:
     x = numbers((2,) * 13)
     add = Elementwise(**formula(lambda x: x + 1.0, 1))

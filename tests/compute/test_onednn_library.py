@@ -21,7 +21,7 @@ import pytest
 from cortex_compute.errors import BackendError
 from cortex_compute.expression import build
 from cortex_compute.numpy_backend.streams import InlineStream
-from cortex_compute.onednn_backend import descriptors, library
+from cortex_compute.onednn_backend import constants, descriptors, library
 from cortex_compute.onednn_backend.backend import OneDnnBackend
 from cortex_compute.onednn_backend.descriptors import PrimitiveDesc, strided
 from cortex_compute.primitives.convolution import Conv
@@ -266,8 +266,10 @@ def test_a_primitive_that_fails_is_named_with_its_operands(
 
 def test_what_oneDNN_refuses_is_named_with_its_operands(loaded: library.Library) -> None:
     a, b = strided((2, 3), (3, 1)), strided((4, 5), (5, 1))
-    with pytest.raises(descriptors.Unimplemented, match=r"matmul of float32\[2, 3\], float32\[4, 5\]"):
-        PrimitiveDesc("matmul", a, b, None, a)
+    added = descriptors.PostOp("binary", constants.ADD, operand=strided((7, 3), (3, 1)))
+    said = r"matmul of float32\[2, 3\], float32\[4, 5\], float32\[2, 3\], float32\[7, 3\]: "
+    with pytest.raises(descriptors.Unimplemented, match=said):
+        PrimitiveDesc("matmul", a, b, None, a, post_ops=[added])
 
 
 def test_threads_that_want_one_primitive_make_it_once(counted: Counted) -> None:
