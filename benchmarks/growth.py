@@ -1,7 +1,7 @@
 """How the cost of a training step grows with the batch, the width and the depth of a network.
 
-python -m benchmarks.growth [--backend auto] [--threads 2] [--json FILE] [--plot docs/growth.svg]
-python -m benchmarks.growth --from FILE --plot docs/growth.svg        draws what was measured
+python -m benchmarks.growth [--backend auto] [--threads 2] [--json FILE] [--plot FILE.svg]
+python -m benchmarks.growth --from FILE --plot FILE.svg        draws what was measured
 """
 
 from __future__ import annotations
