@@ -60,7 +60,7 @@ class Matrices:
         return (*shape[:-2], shape[-1], shape[-2]), (*strides[:-2], strides[-1], strides[-2])
 
     def desc(self, x: tuple[Sizes, Sizes], operand: TensorType) -> MemoryDesc:
-        shape, strides = x
+        shape, strides = x[0], settled(*x)
         front = self.rank - len(shape)
         outer = shape[0] * strides[0] if shape else 1
         return strided((1,) * front + shape, (outer,) * front + strides, operand.dtype)
@@ -72,6 +72,19 @@ class Matrices:
 
     def _joins(self, t: TensorType) -> bool:
         return self.flat and t.rank > 2
+
+
+def settled(shape: Sizes, strides: Sizes) -> Sizes:
+    """The strides, those of axes of length 1 as if the array were dense.
+
+    oneDNN's cache of primitives takes descriptions that differ there alone for the same (3.2), while what it
+    makes of them differs, in the scratchpad too.
+    """
+    steps = list(strides)
+    for i in reversed(range(len(shape))):
+        if shape[i] == 1:
+            steps[i] = steps[i + 1] * shape[i + 1] if i + 1 < len(shape) else 1
+    return tuple(steps)
 
 
 @offers(Gemm)

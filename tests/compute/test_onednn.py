@@ -12,6 +12,7 @@ from cortex_compute.backends import available, get
 from cortex_compute.composed import Composed
 from cortex_compute.expression import build
 from cortex_compute.onednn_backend.descriptors import Unimplemented, strided
+from cortex_compute.onednn_backend.matrix import settled
 from cortex_compute.onednn_backend.packing import layout_of, packed
 from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.primitives.convolution import Conv, ConvInputGrad, ConvKernelGrad
@@ -394,3 +395,16 @@ def test_a_layout_of_its_own_is_for_those_who_know_it() -> None:
         assert not get(name).offer(Copy(Layout(key="someone's")), (Operand(t),))
         assert not get(name).offer(Gemm(), (Operand(t, ANY), Operand(t)))
         assert not get(name).offer(Gemm(transpose_b=True), (Operand(t), Operand(t, ANY)))
+
+
+def test_descriptions_that_differ_in_axes_of_one_element_are_made_the_same() -> None:
+    """oneDNN's cache takes them for the same, and their scratchpads differ: a crash."""
+    assert settled((1, 1), (4, 1)) == (1, 1)
+    assert settled((5, 1), (7, 3)) == (7, 1)
+    assert settled((1, 5), (9, 2)) == (10, 2)
+    assert settled((2, 1, 3), (6, 99, 1)) == (6, 3, 1)
+    one, onednn = TensorType((1, 1)), get("onednn").parts[0]
+    for strides in (None, (4, 1), (1, 4), (-2, -2), (1, 1)):
+        offer = onednn.offer(Gemm(), (Operand(one, Layout(strides)),) * 2)
+        assert isinstance(offer, Offer)
+        assert launched(offer, [np.full((1, 1), 3, np.float32)] * 2, one) == 9
