@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -187,7 +188,9 @@ class Program:
                 self._execute()
                 return self._results()
             except BaseException:  # of this run, or of one before it whose error only shows now
-                self._version, self.store.last = -1, None
+                self._version = -1
+                with suppress(Exception):
+                    self.store.settle()
                 raise
 
     def _feed(self, name: str, value: Any) -> None:

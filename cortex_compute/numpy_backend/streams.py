@@ -36,7 +36,7 @@ def _set() -> Iterator[None]:
 def _kept() -> tuple[ContextVar[Any], Any] | None:
     """The context variable that NumPy 2 keeps its settings in, and what `_set` makes of it.
 
-    Setting that takes a tenth of the time.  None for NumPy 1, which keeps them elsewhere.
+    Setting that is one assignment.  None for NumPy 1, which keeps them elsewhere.
     """
 
     def inside() -> dict[ContextVar[Any], Any]:

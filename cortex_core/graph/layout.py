@@ -13,7 +13,9 @@ from cortex_compute.primitives.convolution import Conv
 from cortex_compute.primitives.elementwise import Copy
 from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.protocol import ANY, Backend, Layout, Offer, Operand
+from cortex_compute.types import contiguous_strides
 from cortex_core.graph.matching import Key, cost
+from cortex_core.graph.memory import row_major
 from cortex_core.graph.schedule import steady
 from cortex_core.graph.simplify import rewrite
 from cortex_core.graph.value import Graph, Value
@@ -33,13 +35,33 @@ def lay_out_weights(graph: Graph, backend: Backend) -> Graph:
         if layout is None:
             return None
         x, w, *rest = inputs
-        copy = laid.setdefault(
-            (key(w), layout), Value(Node(Value, Copy(layout), [w], (w.type,), w.node.place or node.place))
-        )
-        made = Node(Value, node.primitive, [x, copy, *rest], node.types, node.place)
+        if (key(w), layout) not in laid:
+            dense = w if _lies_dense(w) else _copied(w, Copy(), node)
+            laid[key(w), layout] = _copied(dense, Copy(layout), node)
+        made = Node(Value, node.primitive, [x, laid[key(w), layout], *rest], node.types, node.place)
         return [Value(made, i) for i in range(len(node.types))]
 
     return rewrite(graph, rule)
+
+
+def _copied(w: Value, copy: Copy, node: Node) -> Value:
+    return Value(Node(Value, copy, [w], (w.type,), w.node.place or node.place))
+
+
+def _lies_dense(x: Value) -> bool:
+    """Whether a value is row-major in the memory that it looks into, as a whole parameter is."""
+    strides = _strides(x)
+    return strides is not None and row_major(x.shape, strides)
+
+
+def _strides(x: Value) -> tuple[int, ...] | None:
+    """Strides in elements; None for a view that the planner has to copy."""
+    if not x.node.primitive.view:
+        return contiguous_strides(x.shape)
+    (base,) = x.node.inputs
+    below = _strides(base)
+    placed = None if below is None else x.node.primitive.restride(base.shape, below)
+    return None if placed is None else placed[1]
 
 
 def _better(node: Node, inputs: list[Value], backend: Backend) -> Layout | None:

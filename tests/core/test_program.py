@@ -255,3 +255,21 @@ def test_too_little_memory_leaves_everything_as_it_was(monkeypatch: pytest.Monke
         compiled.entry(compiled.types(64 * BATCH))
     assert made.store.arena.nbytes == before
     assert [float(compiled.run(batch(seed=i))["loss"]) for i in (2, 3)] == expected[2:]
+
+
+def test_a_refused_input_does_not_hide_what_still_runs() -> None:
+    """Another program's run may be on its way in the arena that they share."""
+    predict = compile(description(), batch_size=BATCH, purpose="predict")
+    program = predict.entry(predict.types(BATCH)).program
+    waited: list[str] = []
+
+    class Running:
+        def synchronize(self) -> None:
+            waited.append("feed" if program.store.last is self else "end")
+
+    program.run({})
+    program.store.last = Running()  # type: ignore[assignment]
+    with pytest.raises(DataError, match="unknown input 'nothing'"):
+        program.run({"nothing": np.zeros(3)})
+    assert waited[-1] == "end"
+    assert program.store.last is None

@@ -9,8 +9,14 @@ import pytest
 
 from cortex_compute import backends
 from cortex_compute.primitives.elementwise import Copy
+from cortex_compute.types import TensorType
 from cortex_core.compiled import compile
+from cortex_core.graph.value import Graph, input_value, state_value
 from cortex_core.network import network
+from cortex_core.ops.convolution import conv
+from cortex_core.ops.indexing import slice_
+from cortex_core.program import Program, compile_graph
+from cortex_core.store import Store
 
 pytestmark = pytest.mark.skipif(
     "onednn" not in {row.name for row in backends.available() if row.present}, reason="oneDNN is not here"
@@ -65,3 +71,21 @@ def test_evaluation_copies_them_and_training_does_not() -> None:
     assert laid(compile(made, "onednn", batch_size=16, purpose="evaluate"))
     assert not laid(compile(made, "onednn", batch_size=16))
     assert not laid(compile(made, "numpy", batch_size=16, purpose="predict"))
+
+
+def test_weights_that_are_a_part_of_a_larger_array_are_copied_first() -> None:
+    rng = np.random.default_rng(0)
+    x = input_value("x", TensorType((4, 9, 9, 16)))
+    kernel = state_value("kernel", TensorType((3, 3, 16, 64)))
+    graph = Graph((x,), {"y": conv(x, slice_(kernel, (0, 0, 0, 16), (3, 3, 16, 32)))})
+    data, whole = (rng.standard_normal(t.type.shape).astype(np.float32) for t in (x, kernel))
+    found = {}
+    for name in ("numpy", "onednn"):
+        backend = backends.get(name)
+        store = Store(backend.devices()[0])
+        plan = compile_graph(graph, backend)
+        program = Program(plan, backend, store)
+        store.write("kernel", whole)
+        found[name] = program.run({"x": data})["y"].numpy()
+    assert [i.primitive.name for i in plan.instructions] == ["Copy", "Copy", "Conv"]
+    np.testing.assert_allclose(found["onednn"], found["numpy"], rtol=1e-4, atol=1e-4)
