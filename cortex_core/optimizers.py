@@ -5,6 +5,9 @@
 to step is a scalar: ``scalars(step, learning_rate)`` computes them on the host, in float64 (1 - 0.999 **
 step is wrong by 1e-5 in float32), for a step counted from 1 and the rate that the schedule says.  The rest
 are literals of the formula.
+
+Every moment starts at 0.  What a method does differently on its first step is a scalar too, as where
+``arriving`` is 1 on the first step of a dampened momentum.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ import math
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from cortex_core.ops.pointwise import select, sqrt
+from cortex_core.ops.pointwise import maximum, select, sqrt
 from cortex_core.registry import Fault, field, optimizer
 
 
@@ -34,30 +37,39 @@ def adam_scalars(step: int, learning_rate: float, beta1: float, beta2: float) ->
 
 @optimizer("sgd")
 class SGD:
-    """v = momentum v + g;  p -= learning_rate v  (with nesterov: p -= learning_rate (g + momentum v))"""
+    """v = momentum v + g;  p -= learning_rate v  (with nesterov: p -= learning_rate (g + momentum v))
+
+    With a dampening v = momentum v + (1 - dampening) g from the second step on; the first is v = g.
+    """
 
     learning_rate: float = field(default=0.01, doc="step size", minimum=0)
     momentum: float = field(default=0.0, doc="part of the last step that is kept", minimum=0, below=1)
+    dampening: float = field(default=0.0, doc="part of the gradient that the momentum leaves out", maximum=1)
     nesterov: bool = field(default=False, doc="looks ahead along the momentum")
     weight_decay: float = field(default=0.0, doc="added to the gradient, times the parameter", minimum=0)
 
     def check(self) -> Iterator[Fault]:
-        """Nesterov looks ahead along a momentum, which must be there."""
+        """Nesterov looks ahead along a momentum, which must be there and whole."""
         if self.nesterov and self.momentum == 0:
             yield Fault(("nesterov",), "nesterov without momentum", "expected a momentum above 0")
+        if self.nesterov and self.dampening != 0:
+            yield Fault(("nesterov",), "nesterov with dampening", "expected a dampening of 0")
 
     @property
     def state(self) -> tuple[str, ...]:
         return ("velocity",) if self.momentum else ()
 
     def scalars(self, step: int, learning_rate: float) -> dict[str, float]:
-        return {"rate": learning_rate}
+        rate = {"rate": learning_rate}
+        if not self.momentum or not self.dampening:
+            return rate
+        return rate | {"arriving": 1.0 if step == 1 else 1 - self.dampening}
 
-    def update(self, p: Any, g: Any, *state: Any, rate: Any) -> Any:
+    def update(self, p: Any, g: Any, *state: Any, rate: Any, arriving: Any = 1) -> Any:
         g = decayed(g, p, self.weight_decay)
         if not state:
             return (p - rate * g,)
-        v = self.momentum * state[0] + g
+        v = self.momentum * state[0] + (arriving * g if self.dampening else g)
         return p - rate * (g + self.momentum * v if self.nesterov else v), v
 
 
@@ -105,31 +117,99 @@ class AdamW:
         return keep * p - rate * m / (sqrt(v) * correction + self.epsilon), m, v
 
 
+@optimizer("radam")
+class RAdam:
+    """Adam whose step waits until the variance of its scale is known.  Liu et al., 2020.
+
+    With r = 2 / (1 - beta2) - 1 and r_t = r - 2 t beta2^t / (1 - beta2^t), the steps with r_t <= 5 are p -=
+    learning_rate m̂, the others Adam's times sqrt((r_t - 4)(r_t - 2) r / ((r - 4)(r - 2) r_t)), with epsilon
+    beside sqrt(v) before its bias is corrected.
+    """
+
+    learning_rate: float = field(default=0.001, doc="step size", minimum=0)
+    beta1: float = field(default=0.9, doc="decay of the mean of gradients", minimum=0, below=1)
+    beta2: float = field(default=0.999, doc="decay of the mean of squared gradients", minimum=0, below=1)
+    epsilon: float = field(default=1e-8, doc="added to the root", above=0)
+    weight_decay: float = field(default=0.0, doc="added to the gradient, times the parameter", minimum=0)
+
+    state: ClassVar[tuple[str, ...]] = ("m", "v")
+
+    def scalars(self, step: int, learning_rate: float) -> dict[str, float]:
+        """The rate of the adaptive step, or that of the plain one; the other is 0."""
+        rate = learning_rate / (1 - self.beta1**step)
+        unbiased = 1 - self.beta2**step
+        longest = 2 / (1 - self.beta2) - 1
+        length = longest - 2 * step * self.beta2**step / unbiased
+        if length <= 5:
+            return {"adaptive": 0.0, "plain": rate}
+        known = (length - 4) * (length - 2) * longest / ((longest - 4) * (longest - 2) * length)
+        return {"adaptive": rate * math.sqrt(known * unbiased), "plain": 0.0}
+
+    def update(self, p: Any, g: Any, m: Any, v: Any, adaptive: Any, plain: Any) -> Any:
+        g = decayed(g, p, self.weight_decay)
+        m, v = mean(m, g, self.beta1), mean(v, g * g, self.beta2)
+        return p - m * (adaptive / (sqrt(v) + self.epsilon) + plain), m, v
+
+
 @optimizer("rmsprop")
 class RMSprop:
-    """v = moving mean of g²;  p -= learning_rate g / (sqrt(v) + epsilon).  Tieleman and Hinton, 2012."""
+    """v = moving mean of g²;  p -= learning_rate g / (sqrt(v) + epsilon).  Tieleman and Hinton, 2012.
+
+    Centered, the root is that of the variance, v - (moving mean of g)².  Graves, 2013.
+    """
 
     learning_rate: float = field(default=0.001, doc="step size", minimum=0)
     rho: float = field(default=0.9, doc="decay of the mean of squared gradients", minimum=0, below=1)
     momentum: float = field(default=0.0, doc="part of the last step that is kept", minimum=0, below=1)
+    centered: bool = field(default=False, doc="divides by the deviation of the gradient, not its size")
     epsilon: float = field(default=1e-8, doc="added to the root", above=0)
     weight_decay: float = field(default=0.0, doc="added to the gradient, times the parameter", minimum=0)
 
     @property
     def state(self) -> tuple[str, ...]:
-        return ("v", "velocity") if self.momentum else ("v",)
+        return ("v", *(("m",) if self.centered else ()), *(("velocity",) if self.momentum else ()))
 
     def scalars(self, step: int, learning_rate: float) -> dict[str, float]:
         return {"rate": learning_rate}
 
-    def update(self, p: Any, g: Any, v: Any, *velocity: Any, rate: Any) -> Any:
+    def update(self, p: Any, g: Any, v: Any, *state: Any, rate: Any) -> Any:
         g = decayed(g, p, self.weight_decay)
-        v = mean(v, g * g, self.rho)
-        move = g / (sqrt(v) + self.epsilon)
-        if not velocity:
-            return p - rate * move, v
-        move = self.momentum * velocity[0] + move
-        return p - rate * move, v, move
+        v = spread = mean(v, g * g, self.rho)
+        new = [v]
+        if self.centered:
+            m = mean(state[0], g, self.rho)
+            spread = maximum(v - m * m, 0.0)  # rounding may take it below 0 where g hardly changes
+            new.append(m)
+        move = g / (sqrt(spread) + self.epsilon)
+        if self.momentum:
+            move = self.momentum * state[-1] + move
+            new.append(move)
+        return p - rate * move, *new
+
+
+@optimizer("adagrad")
+class Adagrad:
+    """s = sum of g²;  p -= learning_rate g / (sqrt(s) + epsilon).  Duchi, Hazan and Singer, 2011."""
+
+    learning_rate: float = field(default=0.01, doc="step size", minimum=0)
+    learning_rate_decay: float = field(
+        default=0.0, doc="the rate of step t is divided by 1 + (t - 1) times this", minimum=0
+    )
+    initial_accumulator_value: float = field(default=0.0, doc="what the sum starts with", minimum=0)
+    epsilon: float = field(default=1e-10, doc="added to the root", above=0)
+    weight_decay: float = field(default=0.0, doc="added to the gradient, times the parameter", minimum=0)
+
+    state: ClassVar[tuple[str, ...]] = ("squares",)
+
+    def scalars(self, step: int, learning_rate: float) -> dict[str, float]:
+        rate = {"rate": learning_rate / (1 + (step - 1) * self.learning_rate_decay)}
+        initial = self.initial_accumulator_value
+        return rate | {"initial": initial if step == 1 else 0.0} if initial else rate
+
+    def update(self, p: Any, g: Any, squares: Any, rate: Any, initial: Any = None) -> Any:
+        g = decayed(g, p, self.weight_decay)
+        squares = (squares if initial is None else squares + initial) + g * g
+        return p - rate * g / (sqrt(squares) + self.epsilon), squares
 
 
 @optimizer("adadelta")

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cortex_compute.errors import SpecError
 from cortex_compute.expression import build
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_core.ops.apply import apply
-from cortex_core.optimizers import SGD, Adadelta, Adam, AdamW, Lion, RMSprop
+from cortex_core.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, RAdam, RMSprop
 from cortex_core.registry import OPTIMIZERS
 from cortex_core.tensor import Tensor
 
@@ -71,6 +72,25 @@ CASES: list[tuple[Any, str, dict[str, Any]]] = [
     ),
     (Adadelta(), "Adadelta", {"rho": 0.95, "eps": 1e-6}),
     (Adadelta(rho=0.8, weight_decay=0.1), "Adadelta", {"rho": 0.8, "eps": 1e-6, "weight_decay": 0.1}),
+    (SGD(momentum=0.9, dampening=0.3), "SGD", {"momentum": 0.9, "dampening": 0.3}),
+    (
+        RMSprop(rho=0.95, momentum=0.5, centered=True),
+        "RMSprop",
+        {"alpha": 0.95, "momentum": 0.5, "centered": True},
+    ),
+    (RMSprop(centered=True), "RMSprop", {"alpha": 0.9, "centered": True}),
+    (Adagrad(), "Adagrad", {}),
+    (
+        Adagrad(learning_rate_decay=0.1, initial_accumulator_value=0.2, weight_decay=0.1, epsilon=1e-4),
+        "Adagrad",
+        {"lr_decay": 0.1, "initial_accumulator_value": 0.2, "weight_decay": 0.1, "eps": 1e-4},
+    ),
+    (RAdam(), "RAdam", {}),
+    (
+        RAdam(beta2=0.9, epsilon=1e-3, weight_decay=0.1),
+        "RAdam",
+        {"betas": (0.9, 0.9), "eps": 1e-3, "weight_decay": 0.1},
+    ),
 ]
 
 
@@ -103,6 +123,13 @@ KNOWN = [
     [-0.328076149652, -0.182740959832, -2.23248357649],
     [-1.49728341892, 0.249234613069, 1.99749412626],
     [-1.4983834646, 0.249508137212, 1.99842475023],
+    [-0.0348221024291, -0.145540229577, -2.42652663567],
+    [-0.718374625432, -1.42400185469, -1.92685471576],
+    [-1.0897733163, -0.215387653865, 0.706156730418],
+    [-1.33705970218, 0.145484495557, 1.75346184095],
+    [-1.34496368768, 0.17003258977, 1.81131118936],
+    [-1.36799811166, 0.0517029556494, 1.66056093426],
+    [-1.09822676416, 0.0313653951852, 1.33354446445],
 ]
 
 
@@ -156,6 +183,23 @@ def test_state_is_what_the_fields_need() -> None:
     assert SGD(momentum=0.9).state == ("velocity",)
     assert RMSprop().state == ("v",)
     assert RMSprop(momentum=0.9).state == ("v", "velocity")
+    assert RMSprop(centered=True, momentum=0.9).state == ("v", "m", "velocity")
+
+
+def test_a_centered_rmsprop_survives_a_gradient_that_never_changes() -> None:
+    optimizer = RMSprop(centered=True, rho=0.3)
+    built = build(lambda p, g, v, m, rate: optimizer.update(p, g, v, m, rate=rate), 5)
+    p, v, m = (Tensor(np.zeros(400, np.float32)) for _ in range(3))
+    g = Tensor(np.linspace(0.1, 3, 400, dtype=np.float32))
+    for _ in range(60):  # v and m² become equal to rounding
+        p, v, m = apply(Elementwise(built.code, built.literals), p, g, v, m, Tensor(np.float32(1e-12)))
+    assert (v.numpy() < m.numpy() ** 2).any()
+    assert np.isfinite(p.numpy()).all()
+
+
+def test_nesterov_takes_no_dampening() -> None:
+    with pytest.raises(SpecError, match="dampening of 0"):
+        SGD(momentum=0.9, nesterov=True, dampening=0.1)
 
 
 def test_adams_first_step_is_the_rate_whatever_the_gradients_size() -> None:
