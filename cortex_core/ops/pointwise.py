@@ -32,6 +32,7 @@ from cortex_compute.types import DType, dtype
 from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Array, Node
 from cortex_core.ops.differentiate import gradient_of
+from cortex_core.ops.table import Draw, booleans, normal, op, positive, sample
 
 NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 
@@ -147,32 +148,42 @@ def _gradients(
     return [b and Built(b.code, b.literals, tuple(numbers[i] for i in b.used)) for b in found]
 
 
-def _one(op: str, doc: str) -> Callable[[Any], Any]:
-    def f(x: Any) -> Any:
-        return scalar(op, x)
+def _one(code: str, doc: str, domain: Callable[..., Draw] = normal, **options: Any) -> Callable[[Any], Any]:
+    """The op of one scalar function of one argument, and its row in the table."""
 
-    f.__name__ = f.__qualname__ = op
+    def f(x: Any) -> Any:
+        return scalar(code, x)
+
+    f.__name__ = f.__qualname__ = options.get("name", code)
     f.__doc__ = doc
-    return f
+    return op(sample(domain(2, 3)), sample(domain()), **options)(f)
 
 
 exp = _one("exp", "e to the x.   dx = g y")
-log = _one("log", "Natural logarithm.   dx = g / x")
-log1p = _one("log1p", "log(1 + x), exact for small x.   dx = g / (1 + x)")
+log = _one("log", "Natural logarithm.   dx = g / x", positive)
+log1p = _one("log1p", "log(1 + x), exact for small x.   dx = g / (1 + x)", positive)
 expm1 = _one("expm1", "e to the x, less 1, exact for small x.   dx = g (y + 1)")
-sqrt = _one("sqrt", "Square root.   dx = g / (2 y)")
-rsqrt = _one("rsqrt", "1 / sqrt(x).   dx = -g y^3 / 2")
+sqrt = _one("sqrt", "Square root.   dx = g / (2 y)", positive)
+rsqrt = _one("rsqrt", "1 / sqrt(x).   dx = -g y^3 / 2", positive)
 tanh = _one("tanh", "Hyperbolic tangent.   dx = g (1 - y^2)")
 sigmoid = _one("sigmoid", "1 / (1 + exp(-x)).   dx = g y (1 - y)")
 erf = _one("erf", "The error function.   dx = g 2/sqrt(pi) exp(-x^2)")
 sin = _one("sin", "Sine.   dx = g cos x")
 cos = _one("cos", "Cosine.   dx = -g sin x")
-absolute = _one("abs", "|x|.   dx = g sign(x), 0 at 0")
-floor = _one("floor", "The largest whole number not above x.   No gradient.")
-relu = _one("relu", "max(x, 0); NaN stays NaN.   dx = g where y > 0")
-negative = _one("neg", "-x.   dx = -g")
-logical_not = _one("not", "Not x.")
-isfinite = _one("isfinite", "Whether x is neither NaN nor infinite.")
+absolute = _one("abs", "|x|.   dx = g sign(x), 0 at 0", name="abs", aliases=("absolute",))
+floor = _one(
+    "floor",
+    "The largest whole number not above x.   No gradient: it is constant between jumps.",
+    gradient=False,
+)
+relu = _one("relu", "max(x, 0); NaN stays NaN.   dx = g where y > 0, 0 at 0")
+negative = _one("neg", "-x.   dx = -g", aliases=("negative",))
+logical_not = _one(
+    "not", "Not x.   No gradient: truth has none.", booleans, name="logical_not", gradient=False
+)
+isfinite = _one(
+    "isfinite", "Whether x is neither NaN nor infinite.   No gradient: truth has none.", gradient=False
+)
 
 
 def add(a: Any, b: Any) -> Any:

@@ -14,6 +14,7 @@ from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import decomposition_of, gradient_of
 from cortex_core.ops.indexing import pad
 from cortex_core.ops.pointwise import cast, divide, equal, select
+from cortex_core.ops.table import normal, op, sample
 from cortex_core.ops.views import broadcast_to, reshape, transpose
 
 Axes = int | Sequence[int] | None
@@ -27,8 +28,9 @@ def reduce(kind: str, x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     return apply(Reduce(kind, axes, keepdims), x)
 
 
+@op(sample(normal(2, 3, 4), dim=(0, 2), keepdim=True), sample(normal(2, 3), dim=1), sample(normal(2, 3)))
 def sum(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
-    """The sum over ``axis``.   dx = g, repeated"""
+    """The sum over ``axis``.   dx = g, repeated along it: each element counts once"""
     return reduce("sum", x, axis, keepdims)
 
 
