@@ -9,6 +9,7 @@ Python number becomes a literal of the code.  The gradient of every formula come
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
@@ -32,7 +33,7 @@ from cortex_compute.types import DType, dtype
 from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Array, Node
 from cortex_core.ops.differentiate import gradient_of
-from cortex_core.ops.table import Draw, booleans, normal, op, positive, sample
+from cortex_core.ops.table import Draw, booleans, integers, normal, op, positive, sample
 
 NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
 
@@ -186,83 +187,121 @@ isfinite = _one(
 )
 
 
+PAIRS = sample(normal(2, 3), normal(3)), sample(normal(2, 1, 3), normal(4, 1)), sample(normal(3), 2.5)
+COMPARED = sample(integers(2, 3, below=3), integers(3, below=3)), sample(normal(3), 0.0)
+
+
+@op(*PAIRS)
 def add(a: Any, b: Any) -> Any:
-    """a + b"""
+    """a + b.   da = g, db = g, each summed over the axes along which it was repeated"""
     return scalar("add", a, b)
 
 
+@op(*PAIRS, name="sub", aliases=("subtract",))
 def subtract(a: Any, b: Any) -> Any:
-    """a - b"""
+    """a - b.   da = g, db = -g"""
     return scalar("sub", a, b)
 
 
+@op(*PAIRS, name="mul", aliases=("multiply",))
 def multiply(a: Any, b: Any) -> Any:
-    """a b"""
+    """a b.   da = g b, db = g a"""
     return scalar("mul", a, b)
 
 
+@op(
+    sample(normal(2, 3), positive(3)),
+    sample(normal(3), 2.5),
+    sample(2.5, positive(3)),
+    name="div",
+    aliases=("divide", "true_divide"),
+    torch=lambda torch, a, b: a / b,
+)
 def divide(a: Any, b: Any) -> Any:
-    """a / b, always floating"""
+    """a / b, always floating.   da = g / b, db = -g y / b"""
     return scalar("div", a, b)
 
 
+@op(sample(normal(2, 3), normal(3)))
 def minimum(a: Any, b: Any) -> Any:
-    """The smaller one; NaN if one is NaN.  Equal arguments share the gradient."""
+    """The smaller one; NaN if one is NaN.   da = g where a < b, g / 2 where they are equal;  db likewise"""
     return scalar("min", a, b)
 
 
+@op(sample(normal(2, 3), normal(3)))
 def maximum(a: Any, b: Any) -> Any:
-    """The larger one; NaN if one is NaN.  Equal arguments share the gradient."""
+    """The larger one; NaN if one is NaN.   da = g where a > b, g / 2 where they are equal;  db likewise"""
     return scalar("max", a, b)
 
 
+@op(
+    sample(booleans(2, 3), normal(2, 3), normal(3)),
+    sample(booleans(3), normal(2, 3), 0.5),
+    name="where",
+    method=False,
+)
 def select(condition: Any, a: Any, b: Any) -> Any:
-    """a where the condition holds, else b.   da = g where it holds, else 0"""
+    """a where the condition holds, else b.   da = g where it holds;  db = g where it does not"""
     return scalar("select", condition, a, b)
 
 
+@op(*COMPARED, name="lt", aliases=("less",), gradient=False)
 def less(a: Any, b: Any) -> Any:
-    """a < b"""
+    """a < b.   No gradient: truth has none."""
     return scalar("lt", a, b)
 
 
+@op(*COMPARED, name="le", aliases=("less_equal",), gradient=False)
 def less_equal(a: Any, b: Any) -> Any:
-    """a <= b"""
+    """a <= b.   No gradient: truth has none."""
     return scalar("le", a, b)
 
 
+@op(*COMPARED, name="gt", aliases=("greater",), gradient=False)
 def greater(a: Any, b: Any) -> Any:
-    """a > b"""
+    """a > b.   No gradient: truth has none."""
     return scalar("gt", a, b)
 
 
+@op(*COMPARED, name="ge", aliases=("greater_equal",), gradient=False)
 def greater_equal(a: Any, b: Any) -> Any:
-    """a >= b"""
+    """a >= b.   No gradient: truth has none."""
     return scalar("ge", a, b)
 
 
+@op(*COMPARED, name="eq", aliases=("equal",), gradient=False)
 def equal(a: Any, b: Any) -> Any:
-    """a == b, for each element"""
+    """a == b, for each element.   No gradient: truth has none."""
     return scalar("eq", a, b)
 
 
+@op(*COMPARED, name="ne", aliases=("not_equal",), gradient=False)
 def not_equal(a: Any, b: Any) -> Any:
-    """a != b, for each element"""
+    """a != b, for each element.   No gradient: truth has none."""
     return scalar("ne", a, b)
 
 
+@op(sample(booleans(2, 3), booleans(3)), gradient=False)
 def logical_and(a: Any, b: Any) -> Any:
-    """a and b"""
+    """a and b.   No gradient: truth has none."""
     return scalar("and", a, b)
 
 
+@op(sample(booleans(2, 3), booleans(3)), gradient=False)
 def logical_or(a: Any, b: Any) -> Any:
-    """a or b"""
+    """a or b.   No gradient: truth has none."""
     return scalar("or", a, b)
 
 
+@op(
+    sample(positive(2, 3), normal(3)),
+    sample(normal(2, 3), 3),
+    sample(normal(3), 2.0),
+    sample(positive(3), -1.5),
+    sample(2.5, normal(3)),
+)
 def pow(a: Any, b: Any) -> Any:
-    """a to the b.   da = g b a^(b-1);  db = g y log a"""
+    """a to the b.   With y = exp(b log a):  da = g b a^(b-1);  db = g y log a"""
     if isinstance(a, E):
         return power(a, b)
     if isinstance(b, NUMBERS) and not isinstance(a, NUMBERS):
@@ -277,6 +316,13 @@ def _power_of(a: Any, exponent: Any) -> Any:
     return apply(Elementwise(built.code, built.literals), a)
 
 
+@op(
+    sample(normal(2, 3), "float32"),
+    sample(normal(3), "int64"),
+    sample(integers(3, below=5), "float64"),
+    torch=lambda torch, x, to: x.to(getattr(torch, to)),
+    aliases=("astype",),
+)
 def cast(x: Any, to: object) -> Any:
     """x as another data type.   dx = g cast back; nothing flows through integers
 
@@ -290,3 +336,171 @@ def cast(x: Any, to: object) -> Any:
     if isinstance(x, NUMBERS):
         raise DTypeError("cast takes an array; a Python number takes the type of what it meets")
     return scalar(f"cast:{target.name}", x)
+
+
+@op(sample(positive(2, 3)))
+@pointwise
+def log2(x: Any) -> Any:
+    """The logarithm to base 2, log x / log 2.   dx = g / (x log 2)"""
+    return log(x) / math.log(2.0)
+
+
+@op(sample(positive(2, 3)))
+@pointwise
+def log10(x: Any) -> Any:
+    """The logarithm to base 10, log x / log 10.   dx = g / (x log 10)"""
+    return log(x) / math.log(10.0)
+
+
+@op(sample(normal(2, 3)))
+@pointwise
+def tan(x: Any) -> Any:
+    """Tangent, sin x / cos x.   dx = g / cos(x)^2 = g (1 + y^2)"""
+    return sin(x) / cos(x)
+
+
+@op(sample(normal(2, 3)))
+@pointwise
+def sinh(x: Any) -> Any:
+    """Hyperbolic sine, (exp(x) - exp(-x)) / 2, exact for small x.   dx = g cosh x"""
+    rest = expm1(absolute(x))
+    return select(x < 0, -0.5, 0.5) * (rest + rest / (rest + 1.0))
+
+
+@op(sample(normal(2, 3)))
+@pointwise
+def cosh(x: Any) -> Any:
+    """Hyperbolic cosine, (exp(x) + exp(-x)) / 2.   dx = g sinh x"""
+    return 0.5 * (exp(x) + exp(-x))
+
+
+@op(sample(normal(2, 3)))
+@pointwise
+def square(x: Any) -> Any:
+    """x squared.   dx = 2 g x"""
+    return x * x
+
+
+@op(sample(positive(2, 3)))
+@pointwise
+def reciprocal(x: Any) -> Any:
+    """1 / x.   dx = -g y^2"""
+    return 1.0 / x
+
+
+@op(sample(normal(2, 3)))
+@pointwise
+def softplus(x: Any) -> Any:
+    """log(1 + exp(x)) = max(x, 0) + log(1 + exp(-|x|)), which does not overflow.   dx = g sigmoid(x)"""
+    return select(x > 0, x, 0.0) + log1p(exp(select(x > 0, -x, x)))
+
+
+@op(sample(normal(2, 3)), sample(integers(4, below=3)), gradient=False)
+@pointwise
+def sign(x: Any) -> Any:
+    """-1, 0 or 1, as x is below, at or above 0.   No gradient: it is constant between jumps."""
+    return select(x > 0, 1, select(x < 0, -1, x - x))
+
+
+@op(sample(normal(2, 3)), gradient=False)
+@pointwise
+def ceil(x: Any) -> Any:
+    """The smallest whole number not below x.   No gradient: it is constant between jumps."""
+    return -floor(-x)
+
+
+@op(sample(normal(2, 3)), gradient=False)
+@pointwise
+def trunc(x: Any) -> Any:
+    """x without its fraction.   No gradient: it is constant between jumps."""
+    return select(x > 0, floor(x), -floor(-x))
+
+
+@op(sample(normal(2, 3)), sample(np.array([-1.5, -0.5, 0.5, 1.5, 2.5])), gradient=False)
+@pointwise
+def round(x: Any) -> Any:
+    """The nearest whole number; of two that are equally near the even one.   No gradient: it has jumps."""
+    below = floor(x)
+    rest = x - below
+    odd = below - 2.0 * floor(0.5 * below) > 0.5
+    return select(logical_or(rest > 0.5, logical_and(equal(rest, 0.5), odd)), below + 1.0, below)
+
+
+@op(sample(np.array([1.0, np.nan, np.inf])), gradient=False)
+@pointwise
+def isnan(x: Any) -> Any:
+    """Whether x is NaN, which differs from itself.   No gradient: truth has none."""
+    return not_equal(x, x)
+
+
+@op(sample(np.array([1.0, np.nan, np.inf, -np.inf])), gradient=False)
+@pointwise
+def isinf(x: Any) -> Any:
+    """Whether x is infinite.   No gradient: truth has none."""
+    return equal(absolute(x), math.inf)
+
+
+@op(sample(booleans(2, 3), booleans(3)), gradient=False)
+def logical_xor(a: Any, b: Any) -> Any:
+    """Either a or b, not both.   No gradient: truth has none."""
+    return not_equal(a, b)
+
+
+@op(
+    sample(normal(2, 3), -0.5, 0.5),
+    sample(normal(2, 3), min=0.1),
+    sample(normal(3), max=0.0),
+    sample(normal(2, 3), normal(3), 2.0),
+    aliases=("clamp",),
+)
+def clip(x: Any, min: Any = None, max: Any = None) -> Any:
+    """x, but not below ``min`` nor above ``max``; each is a number, an array, or None for no bound.
+
+    dx = g where x is within the bounds (at a bound too), else 0;  a bound gets the g of what it replaced
+    """
+    if min is None and max is None:
+        raise TypeError("clip: give min, max, or both")
+    if min is not None:
+        x = _at_least(x, min)
+    return x if max is None else _at_most(x, max)
+
+
+@pointwise
+def _at_least(x: Any, low: Any) -> Any:
+    return select(x < low, low, x)
+
+
+@pointwise
+def _at_most(x: Any, high: Any) -> Any:
+    return select(x > high, high, x)
+
+
+@op(sample(normal(2, 3), booleans(3), 0.5), sample(normal(2, 3), booleans(2, 3), normal()))
+def masked_fill(x: Any, mask: Any, value: Any) -> Any:
+    """``value``, a number or a 0-d array, where the mask holds, else x.
+
+    dx = g where it does not hold;  dvalue = the sum of g where it holds
+    """
+    return select(mask, value, x)
+
+
+@op(sample(normal(2, 3), positive(3)), sample(integers(4, below=9), 2), gradient=False)
+def floor_divide(a: Any, b: Any) -> Any:
+    """The largest whole number not above a / b.   No gradient: it is constant between jumps."""
+    if _floating(a) or _floating(b):
+        return floor(divide(a, b))
+    return cast(floor(divide(_wide(a), _wide(b))), "int64")
+
+
+@op(sample(normal(2, 3), positive(3)), sample(normal(3), 0.3), sample(integers(4, below=9), 3))
+def remainder(a: Any, b: Any) -> Any:
+    """a - b floor(a / b), with the sign of b.   da = g;  db = -g floor(a / b)"""
+    return subtract(a, multiply(b, floor_divide(a, b)))
+
+
+def _floating(x: Any) -> bool:
+    return isinstance(x, E) or dtype(getattr(x, "dtype", type(x))).kind == "float"
+
+
+def _wide(x: Any) -> Any:
+    return x if isinstance(x, NUMBERS) else cast(x, "float64")
