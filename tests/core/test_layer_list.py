@@ -1,0 +1,291 @@
+"""The list-of-layers style: what description a list becomes, and that it trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cortex
+from cortex_compute.errors import CortexError, DataError, ShapeError, SpecError
+from cortex_core.layer_list import (
+    Convolutional,
+    CrossEntropyLoss,
+    Dense,
+    MSELoss,
+    NeuralNetwork,
+    Optimizer,
+    Pooling,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
+from cortex_core.training.source import find
+
+XOR = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
+
+
+def classifier(**options: Any) -> NeuralNetwork:
+    return NeuralNetwork(
+        layers=[Dense(4, 16), ReLU(), Dense(16, 3), Softmax()],
+        loss=CrossEntropyLoss(),
+        optimizer=Optimizer(learning_rate=0.01, optimizer="Adam"),
+        **options,
+    )
+
+
+def iris() -> tuple[np.ndarray, np.ndarray]:
+    """Features with mean 0 and deviation 1, and the kinds."""
+    from sklearn.datasets import load_iris
+
+    x, y = load_iris(return_X_y=True)
+    return (x - x.mean(0)) / x.std(0), y
+
+
+def test_the_description_is_that_of_a_file() -> None:
+    made = classifier().description
+    assert made == cortex.network(made).description.canonical
+    assert made["inputs"] == {"x": {"shape": [4], "dtype": "float32"}}
+    assert [next(iter(x)) if isinstance(x, dict) else x for x in made["layers"]] == [
+        *("dense", "relu", "dense", "softmax")
+    ]
+    assert made["train"]["optimizer"]["adam"]["learning_rate"] == 0.01
+
+
+def test_after_softmax_the_loss_takes_the_logits() -> None:
+    """The loss of sure predictions that are wrong is the distance of the logits; from probabilities, which
+    are 0 in float32, it would be infinite."""
+    net = NeuralNetwork([Dense(1, 2), Softmax()], CrossEntropyLoss())
+    net.network.parameters["dense/kernel"] = np.array([[0.0, 300.0]])
+    assert net.evaluate([[1.0]], [0])["loss"] == pytest.approx(300)
+    assert net.predict([[1.0]]).tolist() == [[0, 1]]
+
+
+def test_without_softmax_what_arrives_are_logits() -> None:
+    net = NeuralNetwork([Dense(1, 2)], CrossEntropyLoss())
+    net.network.parameters["dense/kernel"] = np.array([[0.0, 300.0]])
+    assert net.evaluate([[1.0]], [[1.0, 0.0]])["loss"] == pytest.approx(300)
+    assert net.predict([[1.0]]).tolist() == [[0, 1]]
+
+
+def test_after_sigmoid_the_cross_entropy_is_binary() -> None:
+    net = NeuralNetwork([Dense(1, 1), Sigmoid()], CrossEntropyLoss())
+    net.network.parameters["dense/kernel"] = np.array([[300.0]])
+    found = net.evaluate([[1.0], [1.0]], [0, 1])
+    assert found["loss"] == pytest.approx(150)
+    assert found["accuracy"] == 0.5
+    assert net.predict([[1.0], [-1.0]]).tolist() == [[1], [0]]
+
+
+def test_one_hot_rows_and_indices_are_the_same() -> None:
+    x, y = iris()
+    ways = [y, np.eye(3)[y], np.eye(3, dtype=np.int8)[y], np.eye(3, dtype=bool)[y]]
+    nets = [classifier() for _ in ways]
+    histories = [net.fit(x, way, epochs=2, verbose=False)["loss"] for net, way in zip(nets, ways)]
+    assert histories[1:] == [pytest.approx(histories[0], rel=1e-6)] * 3
+    assert nets[0].evaluate(x, y)["accuracy"] == nets[1].evaluate(x, np.eye(3)[y])["accuracy"]
+
+
+def test_it_learns_in_mini_batches() -> None:
+    x, y = iris()
+    net = classifier()
+    history = net.fit(x, y, epochs=20, validation_data=(x[::5], y[::5]), verbose=False)
+    assert history["step"][-1] == 20 * 9  # 150 examples in batches of 18
+    assert len(history["validation_accuracy"]) == len(history) == 20
+    assert history["accuracy"][-1] > 0.95
+    assert (net.predict(x).argmax(-1) == y).mean() > 0.95
+    np.testing.assert_allclose(net.predict(x).sum(-1), 1, rtol=1e-5)
+
+
+def test_a_second_fit_goes_on_as_if_there_had_been_one() -> None:
+    x, y = iris()
+    once, twice = classifier(), classifier()
+    once.fit(x, y, epochs=3, batch_size=40, verbose=False)
+    twice.fit(x, y, epochs=1, batch_size=40, verbose=False)
+    history = twice.fit(x, y, epochs=2, batch_size=40, verbose=False)
+    assert history["epoch"] == [1, 2, 3]
+    assert history["loss"] == once.history["loss"]
+    for name, array in once.network.parameters.items():
+        np.testing.assert_array_equal(array, twice.network.parameters[name])
+
+
+def test_fit_writes_no_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    classifier().fit(*iris(), verbose=False)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_fit_says_how_it_goes_unless_told_not_to(capsys: pytest.CaptureFixture[str]) -> None:
+    net = classifier()
+    net.fit(*iris(), verbose=False)
+    assert capsys.readouterr() == ("", "")
+    net.fit(*iris(), epochs=2)
+    assert "epoch 3/3" in capsys.readouterr().err
+
+
+def test_xor_by_squares() -> None:
+    net = NeuralNetwork(
+        [Dense(2, 8), Tanh(), Dense(8, 1), Sigmoid()], MSELoss(), Optimizer(0.1, "sgd", momentum=0.9)
+    )
+    net.fit(XOR, [0, 1, 1, 0], epochs=400, verbose=False)
+    assert np.round(net.predict(XOR)).tolist() == [[0], [1], [1], [0]]
+
+
+def images() -> tuple[np.ndarray, np.ndarray]:
+    """Images 8 x 8 of a bar that lies or stands."""
+    x, y = np.zeros((64, 8, 8), np.float32), np.arange(64) % 2
+    for i in range(64):
+        x[(i, i // 8) if y[i] else (i, slice(None), i // 8)] = 1
+    return x, y
+
+
+def convolutional(**options: Any) -> NeuralNetwork:
+    layers = [Convolutional(1, 6, 3, padding="same"), ReLU(), Pooling(2), Dense(4 * 4 * 6, 2), Softmax()]
+    return NeuralNetwork(layers, CrossEntropyLoss(), Optimizer(0.01), **options)
+
+
+def test_images() -> None:
+    x, y = images()
+    net = convolutional()
+    with pytest.raises(SpecError, match=r"give input_shape=\(height, width, channels\)"):
+        net.summary()
+    net.fit(x, y, epochs=30, verbose=False)
+    assert net.evaluate(x, y)["accuracy"] == 1
+    kinds = [layer.kind for layer in net.network.description.layers]
+    assert kinds == ["conv2d", "relu", "max_pool2d", "flatten", "dense", "softmax"]
+    assert net.network.types["max_pool2d"].shape[1:] == (4, 4, 6)
+
+
+def test_images_in_rows() -> None:
+    x, y = images()
+    net = convolutional(input_shape=(8, 8, 1))
+    assert net.fit(x.reshape(64, 64), y, verbose=False)["loss"] == pytest.approx(
+        convolutional().fit(x[..., None], y, verbose=False)["loss"]
+    )
+
+
+def test_a_first_dense_layer_takes_images_too() -> None:
+    x, y = images()
+    net = NeuralNetwork([Dense(64, 2), Softmax()], CrossEntropyLoss())
+    np.testing.assert_array_equal(net.predict(x), net.predict(x.reshape(64, 64)))
+    net.fit(x, y, verbose=False)
+
+
+def test_the_mean_of_windows() -> None:
+    net = NeuralNetwork([Pooling(2, mode="average")], input_shape=(2, 4, 1))
+    assert net.predict(np.arange(8).reshape(1, 2, 4)).ravel().tolist() == [2.5, 4.5]
+
+
+def test_layers_and_losses_of_descriptions_may_stand_in_a_list() -> None:
+    x, y = iris()
+    net = NeuralNetwork([Dense(4, 8), "gelu", {"dropout": 0.1}, Dense(8, 3)], {"mae": {"weight": 2}})
+    first, *_, last = net.fit(x, np.eye(3)[y], epochs=10, verbose=False)["loss"]
+    assert last < first
+    kinds = [layer.kind for layer in net.network.description.layers]
+    assert kinds == ["dense", "gelu", "dropout", "dense"]
+    assert NeuralNetwork([Dense(4, 3)], "mae").network.description.losses[0].weight == 1
+
+
+@pytest.mark.parametrize("name", ["SGD", "Adam", "AdamW", "RMSprop", "Adadelta", "Lion", "adam", "rmsPROP"])
+def test_optimizers_by_name(name: str) -> None:
+    net = NeuralNetwork([Dense(4, 3)], CrossEntropyLoss(), Optimizer(0.5, name))
+    assert net.description["train"]["optimizer"][name.lower()]["learning_rate"] == 0.5
+
+
+def test_the_learning_rate_of_an_optimizer_by_default() -> None:
+    net = NeuralNetwork([Dense(4, 3)], CrossEntropyLoss())
+    assert net.description["train"]["optimizer"]["adam"]["learning_rate"] == 0.001
+
+
+def test_what_was_saved_predicts_the_same_and_goes_on(tmp_path: Path) -> None:
+    x, y = iris()
+    net = classifier()
+    net.fit(x, y, verbose=False)
+    net.save(tmp_path / "iris.cortex")
+    again = NeuralNetwork.load(tmp_path / "iris.cortex")
+    np.testing.assert_array_equal(again.predict(x), net.predict(x))
+    np.testing.assert_array_equal(cortex.load(tmp_path / "iris.cortex").predict(x), net.predict(x))
+    assert again.fit(x, y, verbose=False)["loss"][0] < net.history["loss"][0]
+
+
+def unfit(layers: list[Any], **options: Any) -> NeuralNetwork:
+    return NeuralNetwork(layers, CrossEntropyLoss(), **options)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "message"),
+    [
+        (
+            lambda: unfit([Dense(4, 8), ReLU(), Dense(7, 3)]),
+            ShapeError,
+            r"layers\[2\]: Dense\(inputs=7, outputs=3\) takes 7, but \(8,\) arrives",
+        ),
+        (
+            lambda: unfit([Convolutional(3, 4, 3), Dense(4, 2)], input_shape=(8, 8, 1)),
+            ShapeError,
+            r"layers\[0\]: Convolutional\(in_channels=3, .* takes 3, but \(8, 8, 1\) arrives",
+        ),
+        (
+            lambda: unfit([Convolutional(1, 4, 3), Pooling(2), Dense(4, 2)], input_shape=(8, 8, 1)),
+            ShapeError,
+            r"layers\[2\]: Dense\(inputs=4, outputs=2\) takes 4, but \(36,\) arrives",
+        ),
+        (lambda: unfit([Dense(4, 0)]), SpecError, "units: 0 is too small"),
+        (lambda: unfit([Dense(4, 3), Softmax]), SpecError, r"layers\[1\] is the class Softmax: expected"),
+        (lambda: NeuralNetwork([Dense(4, 3)], MSELoss), SpecError, "loss is the class MSELoss: expected"),
+        (lambda: unfit([Dense(4, 3), "rleu"]), SpecError, "Did you mean 'relu'"),
+        (lambda: unfit([Pooling(2, mode="mean")], input_shape=(4, 4, 1)), SpecError, "'max' or 'average'"),
+        (lambda: unfit([]), SpecError, "layers is empty"),
+        (lambda: Optimizer(0.1, "Adm"), SpecError, r"unknown optimizer 'Adm': .*Did you mean 'adam'"),
+        (
+            lambda: NeuralNetwork([Dense(4, 3)], MSELoss(), Optimizer(0.1, beta=3)),
+            SpecError,
+            "beta: unknown field. Did you mean 'beta",
+        ),
+        (lambda: NeuralNetwork([Dense(4, 3)]).fit(XOR, [0, 1, 1, 0]), SpecError, "without a loss"),
+        (lambda: classifier().fit(XOR, [0, 1, 1, 0]), DataError, r"is \[4\].* is \[2\]"),
+        (lambda: classifier().fit(np.ones((3, 4)), [0, 1]), DataError, "equally many examples"),
+        (lambda: classifier().fit(np.ones((3, 4)), [0, 1, 3]), DataError, "label 3"),
+        (lambda: classifier().fit(np.ones((3, 4)), np.ones((3, 2))), CortexError, "target"),
+        (lambda: classifier().fit(*iris(), epochs=0), SpecError, "epochs: 0 is too small"),
+        (
+            lambda: classifier().predict([1, 2, 3, 4]),
+            CortexError,
+            r"has shape \(4,\), expected \(examples, 4",
+        ),
+        (lambda: convolutional().predict(np.ones((3, 64))), DataError, "expected images"),
+    ],
+)
+def test_what_cannot_be_is_said(make: Any, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        make()
+
+
+def test_a_loss_that_is_not_finite_ends_a_fit() -> None:
+    x, y = iris()
+    net = NeuralNetwork([Dense(4, 3)], MSELoss(), Optimizer(1e30, "sgd"))
+    with pytest.raises(CortexError, match="not finite"):
+        net.fit(x, np.eye(3)[y], epochs=20, verbose=False)
+
+
+@pytest.mark.slow
+def test_mnist_as_in_the_docstring() -> None:
+    """784-128-10 with Adam at a rate of 0.01 passes 96.65 % of the test images within ten epochs."""
+    mnist = {split: find("mnist").load(split) for split in ("train", "test")}
+    images, labels = {}, {}
+    for split, source in mnist.items():
+        images[split] = np.empty((len(source), 28, 28, 1), np.float32)
+        labels[split] = np.empty(len(source), source.streams["label"].dtype)
+        source.gather(np.arange(len(source)), {"image": images[split], "label": labels[split]})
+    net = NeuralNetwork(
+        layers=[Dense(784, 128), ReLU(), Dense(128, 10), Softmax()],
+        loss=CrossEntropyLoss(),
+        optimizer=Optimizer(learning_rate=0.01, optimizer="Adam"),
+    )
+    net.fit(images["train"].reshape(-1, 784), np.eye(10)[labels["train"]], epochs=10, verbose=False)
+    right = (net.predict(images["test"].reshape(-1, 784)).argmax(-1) == labels["test"]).mean()
+    print(f"784-128-10 on MNIST: {100 * right:.2f} %")
+    assert right > 0.9665
