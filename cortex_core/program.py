@@ -136,7 +136,7 @@ class Program:
             self._buffers[where.buffer] = self.device.empty(max(1, where.type.nbytes))
             self.inputs[name] = self._buffers[where.buffer].view(where.type)
         for name, type in plan.states.items():
-            self._buffers[f"state:{name}"] = store.ensure(name, type)
+            store.ensure(name, type)
         for name, array in plan.constants.items():
             buffer = self.device.empty(max(1, array.nbytes))
             location = Location(name, 0, _type_of(array))
@@ -156,9 +156,11 @@ class Program:
 
     def bind(self) -> None:
         """Builds the kernels and fixes their memory; done before the first run, and after the arena has
-        grown.
+        grown or a state has moved.
         """
         self._buffers[ARENA] = self.store.arena.buffer
+        for name, type in self.plan.states.items():
+            self._buffers[f"state:{name}"] = self.store.ensure(name, type)
         with self.stream.active():
             self._calls = [
                 instruction.offer.build().bind(

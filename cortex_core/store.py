@@ -13,11 +13,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import as_strided
 
 from cortex_compute.errors import CheckpointError, ShapeError
 from cortex_compute.frozen import frozen
 from cortex_compute.protocol import Device, Event
-from cortex_compute.types import TensorType
+from cortex_compute.types import TensorType, dtype
 
 
 @frozen
@@ -71,6 +72,21 @@ class Nowhere:
         return None
 
 
+class Borrowed:
+    """A device's buffer over host memory that belongs to somebody else: a row-major array."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self._array = array
+        self.nbytes = array.nbytes
+
+    def view(self, type: TensorType, offset: int = 0, strides: tuple[int, ...] | None = None) -> np.ndarray:
+        item = type.dtype.itemsize
+        origin = self._array.reshape(-1)[offset // item :]
+        if strides is None:
+            return origin[: type.size].reshape(type.shape)
+        return as_strided(origin, type.shape, tuple(s * item for s in strides))
+
+
 class Store:
     """Named states in a device's memory.  Whoever writes holds ``lock``; ``last`` is the end of a run."""
 
@@ -113,6 +129,12 @@ class Store:
         elif self.types[name] != type:
             raise ShapeError(f"state {name} is {self.types[name]}, the program has {type}")
         return self.states[name]
+
+    def lend(self, name: str, array: np.ndarray) -> None:
+        """Makes a row-major array the memory of a state; programs that use another one bind again."""
+        self.states[name] = Borrowed(array)
+        self.types[name] = TensorType(array.shape, dtype(array.dtype))
+        self.arena.version += 1
 
     def array(self, name: str, moment: str = "") -> np.ndarray:
         """A state, a parameter, or a parameter's ``moment``, after the last run; only to be read."""

@@ -5,7 +5,9 @@ Values have no owner; a `Graph` is what its roots reach.  Leaves are inputs, sta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NoReturn
 
@@ -49,6 +51,20 @@ class Constant(Leaf):
     array: np.ndarray
 
 
+_LIFT: ContextVar[Callable[[Any], Any] | None] = ContextVar("what lifts Tensors with gradients", default=None)
+_NOT_IN_PLACE = "a symbolic value cannot be changed in place"
+
+
+@contextmanager
+def lifting(lift: Callable[[Any], Any]) -> Iterator[None]:
+    """Inside, ``lift(tensor)`` gives the Value of a Tensor that requires gradients."""
+    token = _LIFT.set(lift)
+    try:
+        yield
+    finally:
+        _LIFT.reset(token)
+
+
 class Value(Array):
     """One result of a node, not computed yet."""
 
@@ -72,9 +88,12 @@ class Value(Array):
     @classmethod
     def lift(cls, x: Any) -> Value:
         if getattr(x, "requires_grad", False):
-            raise TypeError(
-                "a Tensor that requires gradients would be frozen into the graph; pass it as an input"
-            )
+            lift = _LIFT.get()
+            if lift is None:
+                raise TypeError(
+                    "a Tensor that requires gradients would be frozen into the graph; pass it as an input"
+                )
+            return lift(x)
         from cortex_core.tensor import Tensor
 
         return constant(Tensor(x).data)
@@ -83,14 +102,29 @@ class Value(Array):
     def output(cls, node: Node, index: int) -> Value:
         return cls(node, index)
 
-    def _no_number(self, *_: Any) -> NoReturn:
-        raise TypeError("a symbolic value has no number yet; use select(condition, a, b)")
+    def _no_number(self, *_: Any, **__: Any) -> NoReturn:
+        raise TypeError(
+            f"a symbolic value of {self.type} has no number yet: this code is being made into a program. "
+            f"Instead of a branch use where(condition, a, b); what needs the number belongs outside"
+        )
 
-    __bool__ = __float__ = __int__ = __array__ = __iter__ = _no_number
+    __bool__ = __float__ = __int__ = __index__ = __array__ = __iter__ = _no_number
+    item = tolist = numpy = _no_number
+
+    def __setitem__(self, key: Any, value: Any) -> NoReturn:
+        raise TypeError(f"{_NOT_IN_PLACE}; instead of x[i] = v write x = where(condition, v, x)")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.endswith("_") and not name.startswith("_"):
+            raise AttributeError(f"{_NOT_IN_PLACE}; instead of x.{name}(...) write x = ... with what it becomes")
+        hint = "; differentiate with cortex.grad or cortex.trace_step" if name in ("backward", "grad") else ""
+        raise AttributeError(f"a symbolic value has no attribute {name!r}{hint}")
 
     def __repr__(self) -> str:
         return f"Value({self.type}, {self.node.primitive})"
 
+
+Value.kind = Value
 
 LARGEST = 2**52  # bytes: what many values add up to still fits into 64 bits
 
