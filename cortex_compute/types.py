@@ -149,7 +149,7 @@ def normalize_axes(axes: int | Iterable[int] | None, rank: int, what: str) -> tu
     """Axes counted from the front, sorted; None means all; an axis given twice is a `ShapeError`."""
     if axes is None:
         return tuple(range(rank))
-    listed = (axes,) if isinstance(axes, int) else tuple(axes)
+    listed = (axes,) if isinstance(axes, (int, np.integer)) else tuple(axes)
     result = sorted(normalize_axis(a, rank, what) for a in listed)
     if len(set(result)) != len(result):
         raise ShapeError(f"{what}: axes {listed} name one axis twice")

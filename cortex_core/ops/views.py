@@ -8,15 +8,26 @@ from typing import Any
 
 from cortex_compute.errors import ShapeError
 from cortex_compute.primitives.views import Broadcast, Reshape, Slice, Transpose
-from cortex_compute.types import normalize_axis
+from cortex_compute.types import normalize_axes, normalize_axis
 from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import gradient_of
+from cortex_core.ops.table import normal, op, sample
 
 
-def reshape(x: Any, shape: Sequence[int]) -> Any:
-    """The same elements in row-major order; one size may be -1.   dx = g reshaped back"""
-    sizes = tuple(shape)
+@op(
+    sample(normal(2, 6), (3, 4)),
+    sample(normal(2, 6), -1, 3),
+    sample(normal(0, 3), (3, 0)),
+    aliases=("view",),
+    torch=lambda torch, x, *shape: x.reshape(*shape),
+)
+def reshape(x: Any, *shape: Any) -> Any:
+    """The same elements in row-major order; one size may be -1.   dx = g reshaped back
+
+    ``shape`` is one tuple, or its sizes.
+    """
+    sizes = _listed(shape)
     if -1 in sizes:
         known = math.prod(n for n in sizes if n != -1)
         if sizes.count(-1) > 1 or not known or math.prod(x.shape) % known:
@@ -25,16 +36,102 @@ def reshape(x: Any, shape: Sequence[int]) -> Any:
     return x if sizes == x.shape else apply(Reshape(sizes), x)
 
 
-def transpose(x: Any, axes: Sequence[int] | None = None) -> Any:
-    """The axes in another order (default: reversed).   dx = g with the axes put back"""
+def _listed(given: tuple[Any, ...]) -> tuple[int, ...]:
+    """What is given as one sequence, or as several numbers."""
+    return tuple(given[0]) if len(given) == 1 and not isinstance(given[0], int) else given
+
+
+@op(sample(normal(2, 3, 4), 1), sample(normal(2, 3, 4), 0, 1), sample(normal()))
+def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
+    """The axes from ``start_dim`` to ``end_dim`` as one.   dx = g reshaped back"""
+    if not x.shape:
+        return reshape(x, (1,))
+    first, last = (normalize_axis(a, len(x.shape), "flatten") for a in (start_dim, end_dim))
+    if first > last:
+        raise ShapeError(f"flatten: start_dim {start_dim} lies behind end_dim {end_dim} in shape {x.shape}")
+    return reshape(x, (*x.shape[:first], math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :]))
+
+
+@op(sample(normal(2, 1, 3, 1)), sample(normal(2, 1, 1), dim=-1), sample(normal(1, 1, 3), dim=(0, 2)))
+def squeeze(x: Any, axis: int | Sequence[int] | None = None) -> Any:
+    """Without the axes of size 1 among ``axis`` (default: all); others stay.   dx = g reshaped back"""
+    axes = normalize_axes(axis, len(x.shape), "squeeze")
+    return reshape(x, tuple(n for a, n in enumerate(x.shape) if a not in axes or n != 1))
+
+
+@op(sample(normal(2, 3), dim=1), sample(normal(2, 3), dim=-1), aliases=("expand_dims",))
+def unsqueeze(x: Any, axis: int) -> Any:
+    """With a new axis of size 1 at ``axis``.   dx = g reshaped back"""
+    at = normalize_axis(axis, len(x.shape) + 1, "unsqueeze")
+    return reshape(x, (*x.shape[:at], 1, *x.shape[at:]))
+
+
+@op(sample(normal(2, 3, 4), 0, 2), sample(normal(2, 3), -1, 0))
+def transpose(x: Any, *axes: Any) -> Any:
+    """Two axes swapped, or all in the order of one sequence; without either reversed.   dx = g put back"""
+    if len(axes) == 2:
+        return swapaxes(x, *axes)
+    given = axes[0] if len(axes) == 1 else axes or None
+    return _ordered("transpose", x, range(len(x.shape))[::-1] if given is None else given)
+
+
+@op(sample(normal(2, 3, 4), (2, 0, 1)), torch="permute")
+def permute(x: Any, *axes: Any) -> Any:
+    """The axes in the order given, as one sequence or as numbers.   dx = g with the axes put back"""
+    return _ordered("permute", x, _listed(axes))
+
+
+def _ordered(what: str, x: Any, axes: Sequence[int]) -> Any:
     rank = len(x.shape)
-    order = range(rank)[::-1] if axes is None else [normalize_axis(a, rank, "transpose") for a in axes]
-    return x if list(order) == list(range(rank)) else apply(Transpose(tuple(order)), x)
+    order = tuple(normalize_axis(a, rank, what) for a in axes)
+    if sorted(order) != list(range(rank)):
+        raise ShapeError(f"{what}: axes {tuple(axes)} are no order of the {rank} axes of shape {x.shape}")
+    return x if order == tuple(range(rank)) else apply(Transpose(order), x)
 
 
+@op(sample(normal(2, 3, 4), 0, -1), aliases=("swapdims",))
+def swapaxes(x: Any, axis0: int, axis1: int) -> Any:
+    """Two axes swapped.   dx = g with them swapped back"""
+    order = list(range(len(x.shape)))
+    a, b = (normalize_axis(axis, len(order), "swapaxes") for axis in (axis0, axis1))
+    order[a], order[b] = b, a
+    return _ordered("swapaxes", x, order)
+
+
+@op(sample(normal(2, 3, 4), 0, -1), sample(normal(2, 3, 4), (0, 1), (2, 0)), aliases=("movedim",))
+def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[int]) -> Any:
+    """The axes ``source`` moved to ``destination``; the others keep their order.   dx = g moved back"""
+    rank = len(x.shape)
+    places = [
+        [normalize_axis(a, rank, "moveaxis") for a in ((axes,) if isinstance(axes, int) else axes)]
+        for axes in (source, destination)
+    ]
+    if any(len(set(listed)) != len(places[0]) for listed in places):
+        raise ShapeError(f"moveaxis: {source} and {destination} must name as many axes, each once")
+    order = [a for a in range(rank) if a not in places[0]]
+    for to, axis in sorted(zip(places[1], places[0])):
+        order.insert(to, axis)
+    return _ordered("moveaxis", x, order)
+
+
+@op(sample(normal(2, 1, 3), (2, 4, 3)), sample(normal(3), (2, 3)), sample(normal(), (2,)))
 def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
     """x repeated by NumPy's rule.   dx = g summed over the repeated axes"""
     return x if tuple(shape) == x.shape else apply(Broadcast(tuple(shape)), x)
+
+
+@op(
+    sample(normal(2, 1, 3), -1, 4, -1),
+    sample(normal(3), (2, 3)),
+    torch=lambda torch, x, *sizes: x.expand(*sizes),
+)
+def expand(x: Any, *sizes: Any) -> Any:
+    """x repeated to these sizes, of which -1 keeps what x has.   dx = g summed over the repeated axes"""
+    shape = _listed(sizes)
+    front = len(shape) - len(x.shape)
+    if front < 0 or -1 in shape[:front]:
+        raise ShapeError(f"expand: shape {x.shape} cannot become {shape}: name every axis, -1 only old ones")
+    return broadcast_to(x, [x.shape[i - front] if n == -1 else n for i, n in enumerate(shape)])
 
 
 def slice_(x: Any, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int] | None = None) -> Any:
@@ -43,12 +140,36 @@ def slice_(x: Any, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[
     return apply(Slice(tuple(starts), tuple(sizes), steps), x)
 
 
+@op(sample(normal(4, 3), dim=0, start=1, length=2), sample(normal(4, 3), dim=1, start=0, length=0))
+def narrow(x: Any, axis: int, start: int, length: int) -> Any:
+    """The part of ``length`` from ``start`` along ``axis``.   dx = g in a field of zeros"""
+    at = normalize_axis(axis, len(x.shape), "narrow")
+    if not 0 <= start <= start + length <= x.shape[at]:
+        raise ShapeError(f"narrow: {start} + {length} leaves axis {at} of shape {x.shape}")
+    starts = [start if i == at else 0 for i in range(len(x.shape))]
+    return slice_(x, starts, [length if i == at else n for i, n in enumerate(x.shape)])
+
+
+@op(sample(normal(4, 3), (0,)), sample(normal(2, 3, 4), (0, -1)))
 def flip(x: Any, axis: int | Sequence[int]) -> Any:
     """x backwards along ``axis``.   dx = g backwards"""
-    listed = (axis,) if isinstance(axis, int) else axis
-    axes = {normalize_axis(a, len(x.shape), "flip") for a in listed}
+    axes = normalize_axes(axis, len(x.shape), "flip")
     starts = [n - 1 if i in axes and n else 0 for i, n in enumerate(x.shape)]
     return slice_(x, starts, x.shape, [-1 if i in axes else 1 for i in range(len(x.shape))])
+
+
+@op(sample(normal(3, 4)), sample(normal(3, 4), 1), sample(normal(2, 3, 4), -1, 0, 2), sample(normal(3, 4), 9))
+def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
+    """x[..., i, i + offset] over the axes ``dim1`` and ``dim2``, as the last axis.
+
+    dx = g on the diagonal, 0 elsewhere.  Along the two axes, flattened, it is every (columns + 1)-th element.
+    """
+    x = moveaxis(x, (dim1, dim2), (-2, -1))
+    *rest, rows, columns = x.shape
+    size = max(0, min(rows, columns - offset) if offset >= 0 else min(rows + offset, columns))
+    start = (offset if offset >= 0 else -offset * columns) if size else 0
+    flat = reshape(x, (*rest, rows * columns))
+    return slice_(flat, [0] * len(rest) + [start], [*rest, size], [1] * len(rest) + [columns + 1])
 
 
 def index(x: Any, key: Any) -> Any:
