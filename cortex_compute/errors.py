@@ -27,8 +27,16 @@ class DTypeError(CortexError, TypeError):
     """Data types do not fit together."""
 
 
+class GradientError(CortexError, RuntimeError):
+    """A gradient cannot be computed: nothing was recorded, or what was recorded is gone."""
+
+
 class DataError(CortexError, ValueError):
     """A data set or an array of the user's is missing, damaged or out of range."""
+
+
+class ArgumentError(CortexError, ValueError):
+    """An argument is none of the values that are possible."""
 
 
 class BackendError(CortexError, RuntimeError):
