@@ -13,8 +13,18 @@ from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import decomposition_of, gradient_of
 from cortex_core.ops.indexing import pad
-from cortex_core.ops.pointwise import cast, divide, equal, select
-from cortex_core.ops.table import normal, op, sample
+from cortex_core.ops.pointwise import (
+    absolute,
+    cast,
+    divide,
+    equal,
+    not_equal,
+    pointwise,
+    select,
+    sqrt,
+    square,
+)
+from cortex_core.ops.table import booleans, distinct, integers, normal, op, sample
 from cortex_core.ops.views import broadcast_to, reshape, transpose
 
 Axes = int | Sequence[int] | None
@@ -34,34 +44,182 @@ def sum(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     return reduce("sum", x, axis, keepdims)
 
 
+@op(sample(normal(2, 3, 4), dim=(0, 2), keepdim=True), sample(normal(2, 3), dim=1), sample(normal(2, 3)))
 def mean(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
-    """The mean over ``axis``.   dx = g / n, repeated"""
+    """The mean over ``axis``.   dx = g / n, repeated along it"""
     return reduce("mean", x, axis, keepdims)
 
 
+@op(sample(normal(2, 3), dim=1, keepdim=True), sample(normal(2, 3)), sample(normal(2, 3, 4), dim=0))
 def prod(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
-    """The product over ``axis``."""
+    """The product over ``axis``.   dx = g times the product of the other elements"""
     return reduce("prod", x, axis, keepdims)
 
 
+@op(
+    sample(distinct(2, 3, 4), dim=(0, 2), keepdim=True),
+    sample(distinct(2, 3), dim=1),
+    sample(distinct(2, 3)),
+    torch="amax",
+)
 def max(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
-    """The largest along ``axis``; equal ones share the gradient."""
+    """The largest along ``axis``.   dx = g at the largest; equal ones share it"""
     return reduce("max", x, axis, keepdims)
 
 
+@op(
+    sample(distinct(2, 3, 4), dim=(0, 2), keepdim=True),
+    sample(distinct(2, 3), dim=1),
+    sample(distinct(2, 3)),
+    torch="amin",
+)
 def min(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
-    """The smallest along ``axis``; equal ones share the gradient."""
+    """The smallest along ``axis``.   dx = g at the smallest; equal ones share it"""
     return reduce("min", x, axis, keepdims)
 
 
-def argmax(x: Any, axis: int = -1, keepdims: bool = False) -> Any:
-    """The place of the largest along one axis, int64; the first wins.  No gradient."""
-    return reduce("argmax", x, axis, keepdims)
+PLACES = sample(distinct(2, 3), dim=1), sample(distinct(2, 3, 4), dim=0, keepdim=True), sample(distinct(2, 3))
 
 
-def argmin(x: Any, axis: int = -1, keepdims: bool = False) -> Any:
-    """The place of the smallest along one axis, int64; the first wins.  No gradient."""
-    return reduce("argmin", x, axis, keepdims)
+@op(*PLACES, gradient=False)
+def argmax(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The place of the largest along ``axis``, or in all of x as if flat; int64; of equals the first wins.
+
+    No gradient: places have none.
+    """
+    return _place("argmax", x, axis, keepdims)
+
+
+@op(*PLACES, gradient=False)
+def argmin(x: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The place of the smallest along ``axis``, or in all of x as if flat; int64; of equals the first wins.
+
+    No gradient: places have none.
+    """
+    return _place("argmin", x, axis, keepdims)
+
+
+def _place(kind: str, x: Any, axis: int | None, keepdims: bool) -> Any:
+    if axis is not None:
+        return reduce(kind, x, axis, keepdims)
+    found = reduce(kind, reshape(x, (math.prod(x.shape),)), 0)
+    return reshape(found, (1,) * len(x.shape)) if keepdims else found
+
+
+SPREAD = (
+    sample(normal(2, 3, 4), dim=(0, 2), keepdim=True),
+    sample(normal(2, 3), dim=1, correction=0),
+    sample(normal(5), unbiased=False),
+    sample(normal(2, 3)),
+)
+
+
+@op(*SPREAD)
+def var(
+    x: Any,
+    axis: Axes = None,
+    *,
+    keepdims: bool = False,
+    ddof: float = 1,
+    correction: float | None = None,
+    unbiased: bool | None = None,
+) -> Any:
+    """The variance over ``axis``: the squares of x - mean(x), summed and divided by n - ddof.
+
+    ``correction`` is PyTorch's word for ``ddof``, and ``unbiased`` stands for 1 or 0.
+    dx = 2 g (x - mean(x)) / (n - ddof): what flows through the mean sums to 0.
+    """
+    if unbiased is not None:
+        correction = float(unbiased)
+    axes = normalize_axes(axis, len(x.shape), "var")
+    n = math.prod(x.shape[a] for a in axes)
+    freedom = n - (ddof if correction is None else correction)
+    rest = x - reduce("mean", x, axes, True)
+    return divide(reduce("sum", square(rest), axes, keepdims), float(freedom if freedom > 0 else 0))
+
+
+@op(*SPREAD)
+def std(
+    x: Any,
+    axis: Axes = None,
+    *,
+    keepdims: bool = False,
+    ddof: float = 1,
+    correction: float | None = None,
+    unbiased: bool | None = None,
+) -> Any:
+    """The standard deviation over ``axis``, the square root of `var`.   dx = g (x - mean(x)) / (y (n - ddof))
+
+    Where y = 0 the gradient is 0.
+    """
+    spread = var(x, axis, keepdims=keepdims, ddof=ddof, correction=correction, unbiased=unbiased)
+    return _root(spread)
+
+
+@pointwise
+def _root(x: Any) -> Any:
+    """The square root of a sum of squares, whose gradient at 0 is that of the sum: 0."""
+    return select(x > 0, sqrt(select(x > 0, x, 1.0)), x)
+
+
+@op(sample(normal(2, 3)), sample(normal(2, 3), 2, dim=1), sample(normal(2, 3), 1, dim=0, keepdim=True),
+    sample(distinct(2, 3), float("inf"), dim=1), sample(distinct(2, 3), float("-inf")),
+    sample(normal(2, 3, 4), 3, dim=(0, 2)), sample(normal(2, 3), 0, dim=1),
+    torch=lambda torch, x, p=2, **axes: torch.linalg.vector_norm(x, p, **axes))  # fmt: skip
+def norm(x: Any, p: float | str = 2, axis: Axes = None, keepdims: bool = False) -> Any:
+    """(sum |x|^p)^(1/p) over ``axis``; the largest |x| for p = inf, the smallest for -inf, the count of those
+    that are not 0 for p = 0.
+
+    dx = g sign(x) (|x| / y)^(p-1), for p = 2: g x / y.  Where y = 0 the gradient is 0.  For inf and -inf it
+    goes to the extreme, for p = 0 there is none.
+    """
+    if p in (2, "fro"):
+        return _root(sum(square(x), axis, keepdims))
+    size = absolute(x)
+    if p in (math.inf, -math.inf):
+        return (max if p == math.inf else min)(size, axis, keepdims)
+    if p == 0:
+        return sum(cast(not_equal(x, 0), x.dtype), axis, keepdims)
+    if isinstance(p, str):
+        raise ValueError(f"norm: p is {p!r}; known are numbers, inf, -inf and 'fro'")
+    return (
+        sum(size, axis, keepdims)
+        if p == 1
+        else _power_root(sum(size ** float(p), axis, keepdims), p=float(p))
+    )
+
+
+@pointwise
+def _power_root(x: Any, p: float) -> Any:
+    return select(x > 0, select(x > 0, x, 1.0) ** (1 / p), x)
+
+
+@op(
+    sample(booleans(3, 4), dim=1),
+    sample(booleans(3, 4), dim=0, keepdim=True),
+    sample(booleans(2, 2)),
+    gradient=False,
+)
+def any(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """Whether an element along ``axis`` is not 0; of none it is false.   No gradient: truth has none."""
+    return not_equal(count_nonzero(x, axis, keepdims), 0)
+
+
+@op(
+    sample(booleans(3, 4), dim=1),
+    sample(booleans(3, 4), dim=0, keepdim=True),
+    sample(booleans(2, 2)),
+    gradient=False,
+)
+def all(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """Whether every element along ``axis`` is not 0; of none it is true.   No gradient: truth has none."""
+    return equal(sum(equal(x, 0), axis, keepdims), 0)
+
+
+@op(sample(integers(3, 4, below=2), dim=1), sample(booleans(3, 4)), gradient=False)
+def count_nonzero(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
+    """How many elements along ``axis`` are not 0, int64.   No gradient: counts have none."""
+    return sum(not_equal(x, 0), axis, keepdims)
 
 
 def sum_to(x: Any, shape: tuple[int, ...]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from cortex_compute.errors import ShapeError
@@ -18,14 +19,17 @@ from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import decomposition_of, gradient_of
 from cortex_core.ops.indexing import one_hot
 from cortex_core.ops.pointwise import cast, exp, isfinite, log, log1p, maximum, minimum, pointwise, select
-from cortex_core.ops.views import reshape, transpose
+from cortex_core.ops.table import normal, op, sample
+from cortex_core.ops.views import reshape, squeeze, transpose
 
 
+@op(sample(normal(2, 3), dim=-1), sample(normal(2, 3, 4), dim=1))
 def softmax(x: Any, axis: int = -1) -> Any:
     """y = exp(x) / sum(exp(x)) along ``axis``.   dx = y (g - sum(g y))"""
     return _along(Softmax(), x, axis)
 
 
+@op(sample(normal(2, 3), dim=-1), sample(normal(2, 3, 4), dim=1))
 def log_softmax(x: Any, axis: int = -1) -> Any:
     """y = x - log(sum(exp(x))) along ``axis``.   dx = g - exp(y) sum(g)"""
     return _along(LogSoftmax(), x, axis)
@@ -41,13 +45,13 @@ def _along(p: Softmax | LogSoftmax, x: Any, axis: int) -> Any:
     return transpose(apply(p, transpose(x, order)), order)
 
 
-def logsumexp(x: Any, axis: int = -1, keepdims: bool = False) -> Any:
+@op(sample(normal(2, 3), dim=-1), sample(normal(2, 3, 4), dim=(0, 2), keepdim=True))
+def logsumexp(x: Any, axis: int | Sequence[int] = -1, keepdims: bool = False) -> Any:
     """log(sum(exp(x))) along ``axis``, without overflow; of -inf alone it is -inf.   dx = g softmax(x)"""
     largest = reduce.max(x, axis, keepdims=True)
     largest = select(isfinite(largest), largest, 0.0)
     result = log(reduce.sum(exp(x - largest), axis, keepdims=True)) + largest
-    dropped = normalize_axis(axis, len(x.shape), "logsumexp")
-    return result if keepdims else reshape(result, x.shape[:dropped] + x.shape[dropped + 1 :])
+    return result if keepdims else squeeze(result, axis)
 
 
 def softmax_cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0) -> Any:
