@@ -1,0 +1,150 @@
+"""safetensors: named arrays in one file, as Hugging Face defines it.
+
+A file is the length of the header (8 bytes, little-endian), the header, and the numbers.  The header is JSON:
+``{name: {"dtype": "F32", "shape": [2, 3], "data_offsets": [begin, end]}, "__metadata__": {text: text}}``,
+with offsets from the end of the header.  The arrays lie one behind the other, without gaps, row-major.
+Nothing of a file is executed, and every size is checked before memory is taken for it.
+https://huggingface.co/docs/safetensors
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple, NoReturn
+
+import numpy as np
+
+from cortex_compute.errors import CheckpointError
+from cortex_core.tensor import Tensor
+from cortex_core.training.files import write_atomically
+
+NUMPY = {
+    "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4",
+    "U64": "<u8", "I64": "<i8", "F16": "<f2", "BF16": "<u2", "F32": "<f4", "F64": "<f8",
+}  # fmt: skip
+NAMES = {np.dtype(code): name for name, code in NUMPY.items() if name != "BF16"}
+LARGEST_HEADER = 100_000_000  # the limit of the reference implementation
+METADATA = "__metadata__"
+
+
+class _Entry(NamedTuple):
+    """Where an array lies, after all has been checked."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+def load_safetensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
+    """The Tensors of a file, by name; bfloat16 becomes float32.  They go to `Module.load_state_dict`.
+
+    A `CheckpointError` says where a file is damaged; one that is not there is a FileNotFoundError.
+    """
+    size = os.stat(path).st_size
+    with open(path, "rb") as file:
+        start, entries = _header(path, file, size)
+        tensors = {}
+        for name, entry in entries.items():
+            file.seek(start + entry.begin)
+            tensors[name] = Tensor(_array(entry, file.read(entry.end - entry.begin)))
+    return tensors
+
+
+def save_safetensors(path: str | os.PathLike[str], tensors: Mapping[str, Any]) -> None:
+    """Writes Tensors or arrays under their names, whole or not at all.  `Module.state_dict` gives some."""
+    arrays = {str(name): np.asarray(tensor) for name, tensor in tensors.items()}
+    header: dict[str, Any] = {}
+    end = 0
+    for name in sorted(arrays, key=lambda name: (-arrays[name].itemsize, name)):  # so that each lies aligned
+        array = arrays[name]
+        known = NAMES.get(array.dtype.newbyteorder("<"))
+        if known is None or name == METADATA:
+            raise CheckpointError(f"{path}: {name!r} of {array.dtype} has no place in a safetensors file")
+        begin, end = end, end + array.nbytes
+        header[name] = {"dtype": known, "shape": list(array.shape), "data_offsets": [begin, end]}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    data = [
+        np.ascontiguousarray(arrays[name], NUMPY[entry["dtype"]]).tobytes() for name, entry in header.items()
+    ]
+    write_atomically(Path(path), b"".join([len(text).to_bytes(8, "little"), text, *data]))
+
+
+def _header(path: Any, file: Any, size: int) -> tuple[int, dict[str, _Entry]]:
+    """Where the numbers begin, and the entries; every range lies inside the file."""
+    first = file.read(8)
+    if len(first) < 8:
+        _damaged(path, 0, f"the file has {size} bytes; the length of the header alone takes 8")
+    length = int.from_bytes(first, "little")
+    if length > min(LARGEST_HEADER, size - 8):
+        _damaged(path, 0, f"a header of {length} bytes in a file of {size}")
+    try:
+        header = json.loads(file.read(length), object_pairs_hook=_once)
+    except (ValueError, RecursionError) as error:
+        _damaged(path, 8, f"the header is no JSON: {error}")
+    if not isinstance(header, dict):
+        _damaged(path, 8, f"the header is a {type(header).__name__}; it must be an object")
+    header.pop(METADATA, None)
+    entries = {name: _entry(path, name, fields) for name, fields in header.items()}
+    _cover(path, entries, size - 8 - length)
+    return 8 + length, entries
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names = dict(pairs)
+    if len(names) < len(pairs):
+        raise ValueError("a name stands twice")
+    return names
+
+
+def _entry(path: Any, name: str, fields: Any) -> _Entry:
+    def whole(x: Any) -> bool:
+        return isinstance(x, list) and all(type(n) is int and 0 <= n < 2**63 for n in x)
+
+    if not isinstance(fields, dict) or set(fields) != {"dtype", "shape", "data_offsets"}:
+        _damaged(path, name, "needs the fields dtype, shape and data_offsets")
+    dtype, shape, offsets = fields["dtype"], fields["shape"], fields["data_offsets"]
+    if not isinstance(dtype, str) or dtype not in NUMPY:
+        _damaged(path, name, f"unknown dtype {dtype!r:.40}; known are {', '.join(NUMPY)}")
+    if not whole(shape) or len(shape) > 32:
+        _damaged(path, name, f"shape {shape!r:.80} is no list of sizes")
+    if not whole(offsets) or len(offsets) != 2:
+        _damaged(path, name, f"data_offsets {offsets!r:.80} are not [begin, end]")
+    begin, end = offsets
+    needs = math.prod(shape) * np.dtype(NUMPY[dtype]).itemsize
+    if end - begin != needs:
+        _damaged(
+            path,
+            name,
+            f"{dtype} of shape {shape} takes {needs} bytes, data_offsets {offsets} hold {end - begin}",
+        )
+    return _Entry(dtype, tuple(shape), begin, end)
+
+
+def _cover(path: Any, entries: Mapping[str, _Entry], size: int) -> None:
+    """Refuses arrays that overlap, gaps between them, and a file that ends too early or too late."""
+    at = 0
+    for name, entry in sorted(entries.items(), key=lambda item: (item[1].begin, item[1].end)):
+        if entry.begin != at:
+            fault = "overlaps with the one before" if entry.begin < at else "leaves a gap"
+            _damaged(path, name, f"begins at {entry.begin}, not at {at}: it {fault}")
+        at = entry.end
+    if at != size:
+        _damaged(path, "end", f"the arrays take {at} bytes, the file has {size} for them")
+
+
+def _array(entry: _Entry, data: bytes) -> np.ndarray:
+    array = np.frombuffer(data, NUMPY[entry.dtype]).reshape(entry.shape)
+    if entry.dtype == "BF16":  # the upper half of a float32
+        return (array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(array.dtype.newbyteorder("="))
+
+
+def _damaged(path: Any, where: Any, what: str) -> NoReturn:
+    place = f"byte {where}" if isinstance(where, int) else repr(where)
+    raise CheckpointError(f"{os.fspath(path)}: {place}: {what}; get the file again")
