@@ -1,0 +1,405 @@
+"""`trace_step`: the training loop of eager code becomes one program per step."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial, reduce
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.backends import get
+from cortex_compute.errors import CortexError, ShapeError
+from cortex_compute.protocol import Device
+from cortex_compute.types import DType, TensorType
+from cortex_core.graph.matching import consumers
+from cortex_core.graph.simplify import simplify
+from cortex_core.graph.value import Graph, State, Update, Value, constant, input_value, state_value
+from cortex_core.ops.apply import apply
+from cortex_core.ops.differentiate import differentiate, key
+from cortex_core.ops.indexing import concatenate
+from cortex_core.ops.pointwise import cast, divide, isfinite, minimum, sqrt
+from cortex_core.ops.reduce import sum as total_of
+from cortex_core.ops.views import reshape, slice_, transpose
+from cortex_core.program import Program, Result, compile_graph
+from cortex_core.tensor import Tensor
+from cortex_core.tracing import (
+    KEY,
+    Memory,
+    Programs,
+    Recording,
+    as_array,
+    fresh_key,
+    modes,
+    modules_of,
+    type_of,
+)
+from cortex_core.tree import flatten, unflatten
+from cortex_compute.primitives.views import Transpose
+
+LINE = 16  # numbers of float32 on a cache line
+
+
+def trace_step(
+    module: Callable[..., Any],
+    criterion: Callable[..., Any],
+    optimizer: Any,
+    inputs: Any,
+    targets: Any,
+    backend: str = "auto",
+    clip_norm: float | None = None,
+) -> TracedStep:
+    """A program for ``loss = criterion(module(inputs), targets)``, its gradients and ``optimizer.step()``.
+
+    ``step = trace_step(...)``, then ``step(inputs, targets)`` gives the loss, a number that `float` waits for.
+    ``inputs`` may be a tuple of the arguments of ``module``; see `cortex.trace` for what arrays may be, and
+    for what becomes part of the program.  The examples are only looked at.  With ``clip_norm`` the gradients
+    are scaled so that their norm over all parameters is at most that.
+
+    The numbers are those of the eager loop: the module's parameters and buffers and the optimiser's state are
+    changed in their own memory, the rate of each group is read anew at each step, and eager steps,
+    ``load_state_dict`` and schedulers may come in between.  Three things differ.  The parameters that an
+    optimiser updates alike move into one array, so that arrays that were taken from them before (``numpy()``)
+    are left behind.  ``grad`` is not filled.  And where the loss (or the norm) is not finite the step changes
+    nothing, and ``step.skipped`` counts it.
+
+    Raises `CortexError` for an optimiser without a formula for one number (LBFGS), and where no parameter has
+    a gradient.
+    """
+    step = TracedStep(module, criterion, optimizer, backend, clip_norm)
+    step.compile(inputs, targets)
+    return step
+
+
+@dataclass
+class Slot:
+    """Where a parameter and its moments lie in their segment: from which element, with which axes."""
+
+    tensor: Tensor
+    offset: int
+    order: tuple[int, ...]
+    moments: dict[str, Tensor] = field(default_factory=dict)
+
+    def view(self, flat: np.ndarray) -> np.ndarray:
+        """The parameter's part of a segment's array, as the parameter has its axes."""
+        shape = tuple(self.tensor.shape[a] for a in self.order)
+        part = flat[self.offset : self.offset + self.tensor.size].reshape(shape)
+        return part.transpose([self.order.index(a) for a in range(len(self.order))])
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Parameters of one group, type and age, which are updated as one flat array."""
+
+    name: str
+    group: int
+    type: TensorType
+    rule: Any
+    slots: dict[str, Slot]
+
+    def scalar(self, name: str) -> str:
+        """The input that holds a scalar of the update."""
+        return f"{self.name}:{name}"
+
+    def moment(self, name: str) -> str:
+        """The state that holds a moment."""
+        return f"{self.name}/{name}"
+
+
+class FlatMemory(Memory):
+    """Memory in which the parameters of each segment lie one after the other."""
+
+    def __init__(self, device: Device) -> None:
+        super().__init__(device)
+        self._places: dict[str, tuple[Segment, Slot]] = {}
+
+    def lay_out(self, segment: Segment) -> None:
+        """Moves the parameters into the array of their segment."""
+        self._places.update({name: (segment, slot) for name, slot in segment.slots.items()})
+        for name in (segment.name, *map(segment.moment, segment.rule.moments)):
+            self.store.ensure(name, segment.type)
+        for name, slot in segment.slots.items():
+            self._settle(name, slot.tensor)
+
+    def flat(self, name: str) -> np.ndarray:
+        """The array of a segment or of one of its moments."""
+        array: np.ndarray = self.store.states[name].view(self.store.types[name])
+        return array
+
+    def value(self, name: str) -> Value:
+        if name not in self._places:
+            return super().value(name)
+        segment, slot = self._places[name]
+        part = state_value(segment.name, segment.type)
+        if slot.tensor.size != segment.type.size:
+            part = slice_(part, (slot.offset,), (slot.tensor.size,))
+        laid = reshape(part, [slot.tensor.shape[a] for a in slot.order])
+        value: Value = transpose(laid, [slot.order.index(a) for a in range(len(slot.order))])
+        return value
+
+    def _settle(self, name: str, tensor: Tensor) -> bool:
+        if name not in self._places:
+            return super()._settle(name, tensor)
+        segment, slot = self._places[name]
+        home = self.homes[name]
+        view = slot.view(self.flat(segment.name))
+        np.copyto(view, tensor.data)
+        tensor.data = home.array = view
+        return tensor is not home.tensor
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """The symbolic step: the loss, and the gradient of each parameter that has one, by the state's name."""
+
+    recording: Recording
+    inputs: tuple[Value, ...]
+    loss: Value
+    gradients: dict[str, Value]
+
+
+class TracedStep:
+    """What `trace_step` gives.  ``skipped`` counts the steps whose loss was not finite."""
+
+    def __init__(
+        self,
+        module: Callable[..., Any],
+        criterion: Callable[..., Any],
+        optimizer: Any,
+        backend: str = "auto",
+        clip_norm: float | None = None,
+    ) -> None:
+        if not hasattr(optimizer, "rule"):
+            raise CortexError(
+                f"trace_step: {type(optimizer).__name__} has no formula that updates each number by itself; "
+                f"use one that has (SGD, Adam, ...), or the eager loop"
+            )
+        self.module, self.criterion, self.optimizer = module, criterion, optimizer
+        self.modules = [*modules_of(module), *modules_of(criterion)]
+        self.backend, self.clip_norm = get(backend), clip_norm
+        self.skipped = 0
+        self._programs = Programs()
+        self._segments: list[Segment] = []
+        self._settings: Any = None
+        self._memory = FlatMemory(self.backend.devices()[0])
+
+    def compile(self, inputs: Any, targets: Any) -> Program:
+        """The program for arguments like these, made where it is new."""
+        arrays, structure = flatten((inputs, targets))
+        return self._program([as_array(x) for x in arrays], structure)
+
+    def __call__(self, inputs: Any, targets: Any) -> Result:
+        arrays, structure = flatten((inputs, targets))
+        given = [as_array(x) for x in arrays]
+        program = self._program(given, structure)
+        fed: dict[str, Any] = {f"{i}": x for i, x in enumerate(given)}
+        if KEY in program.inputs:
+            fed[KEY] = fresh_key()
+        steps = self._set_scalars(program)
+        skipped = program.skipped
+        loss = program.run(fed)["loss"]
+        if program.skipped == skipped:
+            self._count(steps)
+        self.skipped += program.skipped - skipped
+        return loss
+
+    def _program(self, arrays: Sequence[np.ndarray], structure: Any) -> Program:
+        if self._follow():
+            self._lay_out(arrays, structure)
+        make = partial(self._make, arrays, structure)
+        program: Program = self._programs.find(arrays, structure, modes(self.modules), make)
+        return program
+
+    # What lies where.
+
+    def _rules(self) -> tuple[Any, ...]:
+        """What the segments depend on: the groups, their formulas, and which parameters are learnt."""
+        return tuple(
+            [
+                (self.optimizer.rule(group).primitive, tuple([p.requires_grad for p in group["params"]]))
+                for group in self.optimizer.param_groups
+            ]
+        )
+
+    def _follow(self) -> bool:
+        """Takes over what eager code has put in the place of parameters and moments; whether the segments
+        must be laid out anew.
+        """
+        settings = self._rules()
+        if settings != self._settings or self._memory.follow():
+            self._settings = settings
+            return True
+        for segment in self._segments:
+            steps = set()
+            for slot in segment.slots.values():
+                kept = self.optimizer.state[slot.tensor]
+                steps.add(kept.get("step", 0))
+                for name, moment in slot.moments.items():
+                    if kept.get(name) is not moment:
+                        self._take_moment(segment, slot, name)
+            if len(steps) > 1:
+                return True
+        return False
+
+    def _lay_out(self, arrays: Sequence[np.ndarray], structure: Any) -> None:
+        """Makes the segments: one trace tells which parameters have gradients, and how they are best laid."""
+        self._programs.clear()
+        self._memory = FlatMemory(self.backend.devices()[0])
+        recorded = self._record(arrays, structure)
+        orders = preferred_orders(recorded, self._memory)
+        self._segments = list(self._cut(recorded.gradients, orders))
+        for segment in self._segments:
+            self._memory.lay_out(segment)
+            for slot in segment.slots.values():
+                for name in segment.rule.moments:
+                    self._take_moment(segment, slot, name)
+
+    def _cut(self, names: Mapping[str, Any], orders: Mapping[str, tuple[int, ...]]) -> Iterator[Segment]:
+        memory, state = self._memory, self.optimizer.state
+        number = {id(p): i for i, group in enumerate(self.optimizer.param_groups) for p in group["params"]}
+        found: dict[tuple[int, DType, int], list[str]] = {}
+        # Those that would leave their followers off a cache line come last.
+        for name in sorted(names, key=lambda n: memory.homes[n].tensor.size % LINE != 0):
+            p = memory.homes[name].tensor
+            age = state[p].get("step", 0)
+            found.setdefault((number[id(p)], p.dtype, age), []).append(name)
+        for (group, dtype, age), members in found.items():
+            slots, offset = {}, 0
+            for name in members:
+                slots[name] = Slot(memory.homes[name].tensor, offset, orders[name])
+                offset += slots[name].tensor.size
+            rule = self.optimizer.rule(self.optimizer.param_groups[group])
+            yield Segment(f"group{group}.{dtype}.{age}", group, TensorType((offset,), dtype), rule, slots)
+
+    def _take_moment(self, segment: Segment, slot: Slot, name: str) -> None:
+        """Moves a moment from the optimiser's state, where it may be missing, into the segment."""
+        kept = self.optimizer.state[slot.tensor]
+        view = slot.view(self._memory.flat(segment.moment(name)))
+        old = kept.get(name)
+        view[...] = 0 if old is None else old.data
+        kept[name] = slot.moments[name] = Tensor(view)
+
+    # The program.
+
+    def _record(self, arrays: Sequence[np.ndarray], structure: Any) -> Recorded:
+        values = tuple(input_value(f"{i}", type_of(a)) for i, a in enumerate(arrays))
+        recording = Recording(self._memory)
+        loss = recording.call(self._loss, self.modules, unflatten(structure, values))
+        if not isinstance(loss, Value) or loss.type.size != 1:
+            told = f"gave {loss.type}" if isinstance(loss, Value) else f"gave a {type(loss).__name__}"
+            raise ShapeError(f"trace_step: the criterion {told}, expected one number")
+        loss = reshape(loss, ())
+        owned = {id(p) for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad}
+        homes = self._memory.homes
+        wanted = {n: v for n, v in recording.values.items() if id(homes[n].tensor) in owned}
+        seed = constant(np.ones((), loss.dtype.storage))
+        gradients = differentiate([loss], [seed], list(wanted.values()))
+        found = {n: g for n, g in zip(wanted, gradients) if g is not None}
+        if not found:
+            raise CortexError("trace_step: the loss depends on no parameter of the optimiser that is learnt")
+        return Recorded(recording, values, loss, found)
+
+    def _loss(self, inputs: Any, targets: Any) -> Any:
+        out = self.module(*inputs) if isinstance(inputs, tuple) else self.module(inputs)
+        return self.criterion(out, targets)
+
+    def _make(self, arrays: Sequence[np.ndarray], structure: Any) -> Program:
+        recorded = self._record(arrays, structure)
+        members = {name for segment in self._segments for name in segment.slots}
+        if members != set(recorded.gradients):
+            names = ", ".join(sorted(members ^ set(recorded.gradients)))
+            raise CortexError(
+                f"trace_step: for these shapes other parameters have gradients ({names}); make a step of "
+                f"its own with trace_step"
+            )
+        flat = [self._gradient(segment, recorded.gradients) for segment in self._segments]
+        scale, norm = self._clip(flat)
+        updates: list[Update] = list(recorded.recording.updates)
+        scalars: list[Value] = []
+        for segment, g in zip(self._segments, flat):
+            made, read = _update(segment, g if scale is None else g * _as(scale, g.dtype))
+            updates += made
+            scalars += read
+        drawn = recorded.recording.draws.key
+        total = recorded.loss if norm is None else _as(norm, recorded.loss.dtype) + recorded.loss
+        graph = Graph(
+            (*recorded.inputs, *scalars, *([] if drawn is None else [drawn])),
+            {"loss": recorded.loss},
+            tuple(updates),
+            predicate=isfinite(total),
+        )
+        return Program(compile_graph(graph, self.backend), self.backend, self._memory.store)
+
+    def _gradient(self, segment: Segment, gradients: Mapping[str, Value]) -> Value:
+        """The gradient of a segment, laid as the parameters are."""
+        parts = [
+            reshape(transpose(gradients[name], slot.order), (slot.tensor.size,))
+            for name, slot in segment.slots.items()
+        ]
+        flat: Value = concatenate(parts, 0) if len(parts) > 1 else parts[0]
+        return flat
+
+    def _clip(self, gradients: Sequence[Value]) -> tuple[Value | None, Value | None]:
+        """The factor that brings the norm of all gradients down to ``clip_norm``, and the norm."""
+        if self.clip_norm is None:
+            return None, None
+        widest = max((g.dtype for g in gradients), key=lambda t: t.itemsize)
+        norm = sqrt(reduce(lambda a, b: a + b, [_as(total_of(g * g), widest) for g in gradients]))
+        return minimum(divide(float(self.clip_norm), norm + 1e-6), 1.0), norm
+
+    # What the host does beside it.
+
+    def _set_scalars(self, program: Program) -> list[int]:
+        """Writes rates and bias corrections; the number of the step of each segment, counted from 1."""
+        steps = []
+        for segment in self._segments:
+            first = next(iter(segment.slots.values())).tensor
+            steps.append(self.optimizer.state[first].get("step", 0) + 1)
+            group = self.optimizer.param_groups[segment.group]
+            for name, number in segment.rule.scalars(steps[-1], float(group["lr"])).items():
+                program.inputs[segment.scalar(name)][...] = number
+        return steps
+
+    def _count(self, steps: Sequence[int]) -> None:
+        for segment, step in zip(self._segments, steps):
+            for slot in segment.slots.values():
+                self.optimizer.state[slot.tensor]["step"] = step
+
+    def __repr__(self) -> str:
+        name = type(self.optimizer).__name__
+        return f"<a step of {name} on {self.backend.name}, {len(self._segments)} segments>"
+
+
+def _update(segment: Segment, g: Value) -> tuple[list[Update], list[Value]]:
+    """The new parameters and moments of a segment by one pointwise node, and the scalars that it reads."""
+    names = [segment.name, *map(segment.moment, segment.rule.moments)]
+    p, *moments = [state_value(name, segment.type) for name in names]
+    kind = TensorType((), segment.type.dtype)
+    scalars = [input_value(segment.scalar(name), kind) for name in segment.rule.scalars(1, 0.0)]
+    new = apply(segment.rule.primitive, p, g, *moments, *scalars)
+    results = new if isinstance(new, tuple) else (new,)
+    return [Update(s, v) for s, v in zip([p, *moments], results)], scalars
+
+
+def _as(x: Value, to: DType) -> Value:
+    return x if x.dtype is to else cast(x, to)
+
+
+def preferred_orders(recorded: Recorded, memory: Memory) -> dict[str, tuple[int, ...]]:
+    """How the axes of each parameter should lie: as all that read it would have them, else as they are."""
+    outputs = {"loss": recorded.loss, **recorded.gradients}
+    graph = simplify(Graph(recorded.inputs, outputs))
+    readers = consumers(graph)
+    wanted: dict[str, set[tuple[int, ...]]] = {}
+    for leaf in graph.states().values():
+        for node in readers.get(key(leaf), ()):
+            turned = node.primitive.axes if isinstance(node.primitive, Transpose) else tuple(range(leaf.ndim))
+            wanted.setdefault(leaf.node.primitive.name, set()).add(turned)
+    orders = {}
+    for name in recorded.gradients:
+        order = memory.homes[name].order
+        axes = wanted.get(name, set())
+        orders[name] = tuple(order[a] for a in axes.pop()) if len(axes) == 1 else order
+    return orders

@@ -1,0 +1,375 @@
+"""`trace`: eager code becomes a program.
+
+The code is called once, with symbolic Values in the place of its arrays, and so are the parameters and
+buffers of its modules, whose memory the program reads and writes.  What it does besides computing (printing,
+counting calls) happens during that call alone.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.backends import get
+from cortex_compute.errors import DTypeError, ShapeError
+from cortex_compute.protocol import Device
+from cortex_compute.types import TensorType, dtype, uint64
+from cortex_core import generator
+from cortex_core.graph.value import Graph, Update, Value, input_value, lifting, state_value
+from cortex_core.nn.module import Module
+from cortex_core.ops.array import Array
+from cortex_core.ops.differentiate import ancestors, key, topological
+from cortex_core.ops.views import transpose
+from cortex_core.program import Program, compile_graph
+from cortex_core.store import Store
+from cortex_core.tensor import Tensor
+from cortex_core.tree import flatten, map_arrays, unflatten
+
+KEY = "random_key"
+KEY_TYPE = TensorType((2,), uint64)
+KEPT = 8  # programs: one for each shape, mode and number among the arguments
+
+
+def trace(module_or_function: Callable[..., Any], *examples: Any, backend: str = "auto") -> Traced:
+    """A program that computes what ``module_or_function(*examples)`` computes, compiled for ``backend``.
+
+    ``examples`` are Tensors or arrays, or tuples, lists and dicts of them; only their shapes and dtypes
+    matter.  Anything else (a Python number) becomes part of the program, and another one makes another
+    program; so do other shapes and another mode (``train()``, ``eval()``), each when it is first met.
+
+    The parameters and buffers of a module, and of the modules that a function uses as its own or as a global
+    name, are the memory of the Tensors themselves: what an optimiser, ``load_state_dict`` or an assignment
+    does to them, the program sees, and in training mode it updates the buffers.  So are other Tensors that
+    require gradients.  Those that require none become constants.  Each call draws new random numbers, and
+    `manual_seed` determines them.
+
+    Raises `TypeError` where the code looks at numbers, which a program computes only later.
+    """
+    traced = Traced(module_or_function, backend)
+    traced.compile(*examples)
+    return traced
+
+
+@dataclass
+class Home:
+    """A Tensor whose memory is a state, and how its axes lie there."""
+
+    tensor: Tensor
+    array: np.ndarray
+    order: tuple[int, ...]
+    places: list[tuple[dict[str, Any], str]]  # the dicts of modules in which it stands, under which name
+
+
+class Memory:
+    """Tensors as the states of programs.  A state is the very memory of a Tensor, its axes in the order in
+    which they lie there.
+    """
+
+    def __init__(self, device: Device) -> None:
+        self.store = Store(device)
+        self.homes: dict[str, Home] = {}
+        self._names: dict[int, str] = {}  # of the Tensors in ``homes``
+        self._others: dict[str, Tensor] = {}  # Tensors of no module
+
+    def admit(self, name: str, holder: dict[str, Any], attribute: str) -> str:
+        """The name of the state of the Tensor ``holder[attribute]``: ``name``, unless it has one."""
+        tensor = holder[attribute]
+        name = self._names.setdefault(id(tensor), name)
+        if name not in self.homes:
+            self.homes[name] = Home(tensor, tensor.data, (), [])
+            self._settle(name, tensor)
+        places = self.homes[name].places
+        if not any(h is holder and a == attribute for h, a in places):
+            places.append((holder, attribute))
+        return name
+
+    def admit_other(self, tensor: Tensor) -> str:
+        """The name of the state of a Tensor that belongs to no module."""
+        name = f"tensor{len(self._others)}"
+        if id(tensor) not in self._names:
+            self._others[name] = tensor
+        return self._names.get(id(tensor)) or self.admit(name, self._others, name)
+
+    def value(self, name: str) -> Value:
+        """The Tensor of a state."""
+        order = self.homes[name].order
+        value: Value = transpose(self._leaf(name), [order.index(a) for a in range(len(order))])
+        return value
+
+    def update(self, name: str, new: Any) -> Update:
+        """The Tensor of a state becomes ``new``."""
+        value = new if isinstance(new, Value) else Value.lift(new)
+        if value.shape != self.homes[name].tensor.shape:
+            was = self.homes[name].tensor.shape
+            raise ShapeError(f"buffer {name} of shape {was} was assigned one of shape {value.shape}")
+        return Update(self._leaf(name), transpose(value, self.homes[name].order))
+
+    def _leaf(self, name: str) -> Value:
+        return state_value(name, self.store.types[name])
+
+    def follow(self) -> bool:
+        """Takes the memory of Tensors that have been replaced; whether programs must be made anew."""
+        changed = False
+        for name, home in list(self.homes.items()):
+            tensors = [holder.get(attribute) for holder, attribute in home.places]
+            if all(t is home.tensor for t in tensors) and home.tensor.data is home.array:
+                continue
+            if any(t is not tensors[0] for t in tensors) or not isinstance(tensors[0], Tensor):
+                self._forget(name)
+                changed = True
+                continue
+            changed |= self._settle(name, tensors[0])
+        self.store.changed(list(self.homes))  # eager code may have written into any of them
+        return changed
+
+    def _forget(self, name: str) -> None:
+        del self._names[id(self.homes.pop(name).tensor)]
+
+    def _settle(self, name: str, tensor: Tensor) -> bool:
+        """Makes the memory of ``tensor`` that of the state; whether it lies there in another way."""
+        home = self.homes[name]
+        before = home.order, self.store.types.get(name)
+        order = dense_order(tensor.data)
+        if order is None:
+            tensor.data = np.ascontiguousarray(tensor.data)
+            order = tuple(range(tensor.ndim))
+        self._names.pop(id(home.tensor), None)
+        self._names[id(tensor)] = name
+        home.tensor, home.array, home.order = tensor, tensor.data, order
+        self.store.lend(name, tensor.data.transpose(order))
+        return before != (home.order, self.store.types[name])
+
+
+def dense_order(array: np.ndarray) -> tuple[int, ...] | None:
+    """The order of the axes in which an array lies row-major; None where it has gaps or repeats."""
+    if array.flags.c_contiguous:
+        return tuple(range(array.ndim))
+    order = tuple(sorted(range(array.ndim), key=lambda a: -array.strides[a]))
+    return order if array.transpose(order).flags.c_contiguous else None
+
+
+class Draws:
+    """The random numbers of a trace: one key, which each run gets anew, and a stream for each draw."""
+
+    def __init__(self) -> None:
+        self.key: Value | None = None
+        self._streams = count(1)
+
+    def next(self) -> tuple[Any, int]:
+        if self.key is None:
+            self.key = input_value(KEY, KEY_TYPE)
+        return self.key, next(self._streams)
+
+
+def fresh_key() -> np.ndarray:
+    """The key of a run: the seed of eager random numbers, and the number that an eager draw would take.
+
+    Eager draws have run 0, programs a later one, so that no two of them have the same numbers.
+    """
+    (seed, _), number = generator.next_key()
+    return np.array([seed, number], np.uint64)
+
+
+class Recording:
+    """One call of eager code over Values: what it reads of modules, what it assigns, what it draws."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.memory = memory
+        self.draws = Draws()
+        self.values: dict[str, Value] = {}  # of the states that were read
+        self.updates: list[Update] = []
+        self._replayed: dict[tuple[int, int], Value] = {}
+
+    def call(self, f: Callable[..., Any], modules: Sequence[Module], args: Sequence[Any]) -> Any:
+        """What ``f(*args)`` gives, with the parameters and buffers of ``modules`` as Values."""
+        with self._symbolic(modules), lifting(self._lift), generator.drawing_from(self.draws):
+            return map_arrays(lambda y: y if isinstance(y, Value) else Value.lift(y), f(*args))
+
+    @contextmanager
+    def _symbolic(self, modules: Sequence[Module]) -> Iterator[None]:
+        kept: list[tuple[dict[str, Any], str, Tensor, str]] = []
+        try:
+            for holder, attribute, name in tensors_of(modules):
+                state = self.memory.admit(name, holder, attribute)
+                kept.append((holder, attribute, holder[attribute], state))
+                holder[attribute] = self._value(state)
+            yield
+            new = {state: holder[a] for holder, a, _, state in kept if holder[a] is not self.values[state]}
+            self.updates = [self.memory.update(state, x) for state, x in new.items()]
+        finally:
+            for holder, attribute, tensor, _ in kept:
+                holder[attribute] = tensor
+
+    def _value(self, state: str) -> Value:
+        if state not in self.values:
+            self.values[state] = self.memory.value(state)
+        return self.values[state]
+
+    def _lift(self, tensor: Tensor) -> Value:
+        """A Tensor that requires gradients: a state, or computed by the program as it was computed before."""
+        if tensor.node is None:
+            return self._value(self.memory.admit_other(tensor))
+        for node in topological(ancestors([tensor])):
+            if (id(node), 0) not in self._replayed:
+                inputs = [self._replayed[key(x)] if x.node else Value.lift(x) for x in node.inputs]
+                for i, value in enumerate(Value.run(node.primitive, inputs, node.place)):
+                    self._replayed[id(node), i] = value
+        return self._replayed[key(tensor)]
+
+
+def tensors_of(modules: Sequence[Module]) -> list[tuple[dict[str, Any], str, str]]:
+    """The dict, the attribute and a name of each parameter and buffer."""
+    seen: set[int] = set()
+    return [
+        (holder, attribute, f"{i}.{path}.{attribute}" if i else f"{path}.{attribute}")
+        for i, top in enumerate(modules)
+        for path, module in top.named_modules(seen=seen)
+        for holder in (module._parameters, module._buffers)
+        for attribute, tensor in holder.items()
+        if isinstance(tensor, Tensor)
+    ]
+
+
+def modules_of(f: Any) -> list[Module]:
+    """The modules that a function is a method of, or knows by name: bound, enclosed or global."""
+    if isinstance(f, Module):
+        return [f]
+    if isinstance(f, partial):
+        return [*modules_of(f.func), *(m for x in (*f.args, *f.keywords.values()) for m in _among(x))]
+    owner = getattr(f, "__self__", None)
+    if not inspect.isroutine(f):  # an object that can be called
+        return [m for x in vars(f).values() for m in _among(x)]
+    known: list[Any] = [owner, *getattr(owner, "__dict__", {}).values()]
+    if not inspect.isbuiltin(f):
+        names = inspect.getclosurevars(f)
+        known += [*names.nonlocals.values(), *names.globals.values()]
+    return list({id(m): m for x in known for m in _among(x)}.values())
+
+
+def _among(x: Any) -> Iterator[Module]:
+    if isinstance(x, Module):
+        yield x
+    elif isinstance(x, (list, tuple)):
+        yield from (m for m in x if isinstance(m, Module))
+    elif isinstance(x, dict):
+        yield from (m for m in x.values() if isinstance(m, Module))
+
+
+class Programs:
+    """The last eight programs of some code: one for each shape, mode and number among the arguments."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[Any, Any] = OrderedDict()
+        self._dtypes: dict[Any, tuple[np.dtype[Any], ...]] = {}
+
+    def find(self, arrays: Sequence[np.ndarray], structure: Any, mode: Any, make: Callable[[], Any]) -> Any:
+        """The one for these arguments; where it is new, what ``make()`` gives."""
+        k = (structure, mode, tuple([(a.shape, a.dtype) for a in arrays]))
+        found = self._kept.get(k)
+        if found is None:
+            self._check(arrays, structure)
+            found = self._kept[k] = make()
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+        self._kept.move_to_end(k)
+        return found
+
+    def clear(self) -> None:
+        """Forgets them all."""
+        self._kept.clear()
+
+    def _check(self, arrays: Sequence[np.ndarray], structure: Any) -> None:
+        given = tuple(a.dtype for a in arrays)
+        traced = self._dtypes.setdefault(structure, given)
+        for i, (new, old) in enumerate(zip(given, traced)):
+            if new != old:
+                raise DTypeError(
+                    f"array {i} of the arguments was {old} when this program was traced, now it is {new}: "
+                    f"convert it, or trace again"
+                )
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A program, the structure of what it gives, and whether it draws random numbers."""
+
+    program: Program
+    structure: Any
+    draws: bool
+
+
+class Traced:
+    """What `trace` gives.  It is called as the code that it was made of, and gives Tensors without history."""
+
+    def __init__(self, f: Callable[..., Any], backend: str = "auto") -> None:
+        self.f = f
+        self.modules = modules_of(f)
+        self.backend = get(backend)
+        self.memory = Memory(self.backend.devices()[0])
+        self._programs = Programs()
+
+    def compile(self, *args: Any) -> Entry:
+        """The program for arguments like these, made where it is new."""
+        arrays, structure = flatten(args)
+        return self._entry([as_array(x) for x in arrays], structure)
+
+    def __call__(self, *args: Any) -> Any:
+        arrays, structure = flatten(args)
+        given = [as_array(x) for x in arrays]
+        entry = self._entry(given, structure)
+        inputs: dict[str, Any] = {f"{i}": x for i, x in enumerate(given)}
+        if entry.draws:
+            inputs[KEY] = fresh_key()
+        results = entry.program.run(inputs)
+        return unflatten(entry.structure, [Tensor(r.numpy()) for r in results.values()])
+
+    def _entry(self, arrays: Sequence[np.ndarray], structure: Any) -> Entry:
+        if self.memory.follow():
+            self._programs.clear()
+        make = partial(self._make, arrays, structure)
+        entry: Entry = self._programs.find(arrays, structure, modes(self.modules), make)
+        return entry
+
+    def _make(self, arrays: Sequence[np.ndarray], structure: Any) -> Entry:
+        values = [input_value(f"{i}", type_of(a)) for i, a in enumerate(arrays)]
+        recording = Recording(self.memory)
+        out = recording.call(self.f, self.modules, unflatten(structure, values))
+        found, shape = flatten(out)
+        drawn = recording.draws.key
+        graph = Graph(
+            tuple(values) if drawn is None else (*values, drawn),
+            {f"{i}": y for i, y in enumerate(found)},
+            tuple(recording.updates),
+        )
+        program = Program(compile_graph(graph, self.backend), self.backend, self.memory.store)
+        return Entry(program, shape, drawn is not None)
+
+    def __repr__(self) -> str:
+        return f"<program of {self.f!r:.80} on {self.backend.name}>"
+
+
+def modes(modules: Sequence[Module]) -> tuple[tuple[int, bool], ...]:
+    """The modules and those inside them, and which are training."""
+    return tuple((id(m), m.training) for top in modules for m in top.modules())
+
+
+def as_array(x: Any) -> np.ndarray:
+    """The numbers of a Tensor or an array."""
+    if isinstance(x, Tensor):
+        return x.data
+    if isinstance(x, Array):
+        raise TypeError("a program takes numbers; inside another trace call the code itself")
+    array: np.ndarray = x
+    return array
+
+
+def type_of(array: np.ndarray) -> TensorType:
+    return TensorType(array.shape, dtype(array.dtype))
