@@ -52,8 +52,9 @@ def batch_normalized(x: Any, weight: Any, bias: Any, eps: float) -> tuple[Any, A
             "train on more than one, or call eval() first"
         )
     y, mean, variance = normalization.batch_norm(channels_last(x), weight, bias, eps)
+    y = channels_first(y)
     with no_grad():
-        return channels_first(y), mean, variance * (n / max(n - 1, 1))
+        return y, mean, variance * (n / max(n - 1, 1))
 
 
 def normalized(x: Any, mean: Any, variance: Any, weight: Any, bias: Any, eps: float) -> Any:
