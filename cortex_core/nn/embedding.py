@@ -42,7 +42,7 @@ class Embedding(Module):
         init.normal_(self.weight)
         if self.padding_idx is not None:
             keep = np.arange(self.num_embeddings)[:, None] != self.padding_idx
-            init._write(self.weight, np.where(keep, np.asarray(self.weight), 0))
+            init.write(self.weight, np.where(keep, np.asarray(self.weight), 0))
 
     def forward(self, input: Any) -> Any:
         if as_dtype(input.dtype).kind != "int":

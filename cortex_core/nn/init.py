@@ -7,7 +7,7 @@ float64, so that they do not depend on the backend.  Weights are (out, in, *K).
 from __future__ import annotations
 
 import math
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -20,12 +20,12 @@ T = TypeVar("T", bound=Tensor)
 
 def uniform_(tensor: T, a: float = 0.0, b: float = 1.0) -> T:
     """Uniform between ``a`` and ``b``."""
-    return _write(tensor, _draws().uniform(a, b, tensor.shape))
+    return write(tensor, _draws().uniform(a, b, tensor.shape))
 
 
 def normal_(tensor: T, mean: float = 0.0, std: float = 1.0) -> T:
     """Normal."""
-    return _write(tensor, _draws().normal(mean, std, tensor.shape))
+    return write(tensor, _draws().normal(mean, std, tensor.shape))
 
 
 def trunc_normal_(tensor: T, mean: float = 0.0, std: float = 1.0, a: float = -2.0, b: float = 2.0) -> T:
@@ -38,12 +38,12 @@ def trunc_normal_(tensor: T, mean: float = 0.0, std: float = 1.0, a: float = -2.
     x = draws.normal(mean, std, tensor.size)
     while (outside := np.flatnonzero((x < a) | (x > b))).size:
         x[outside] = draws.normal(mean, std, outside.size)
-    return _write(tensor, x.reshape(tensor.shape))
+    return write(tensor, x.reshape(tensor.shape))
 
 
 def constant_(tensor: T, val: float) -> T:
     """All equal to ``val``."""
-    return _write(tensor, np.full(tensor.shape, val))
+    return write(tensor, np.full(tensor.shape, val))
 
 
 def zeros_(tensor: T) -> T:
@@ -60,7 +60,7 @@ def eye_(tensor: T) -> T:
     """1 on the diagonal of a matrix, 0 elsewhere."""
     if tensor.ndim != 2:
         raise ShapeError(f"eye_: needs a matrix, not shape {tensor.shape}")
-    return _write(tensor, np.eye(tensor.shape[0], tensor.shape[1]))
+    return write(tensor, np.eye(tensor.shape[0], tensor.shape[1]))
 
 
 def xavier_uniform_(tensor: T, gain: float = 1.0) -> T:
@@ -92,7 +92,7 @@ def orthogonal_(tensor: T, gain: float = 1.0) -> T:
     rows, columns = tensor.shape[0], math.prod(tensor.shape[1:])
     q, r = np.linalg.qr(_draws().standard_normal((max(rows, columns), min(rows, columns))))
     q *= np.where(np.diagonal(r) < 0, -1.0, 1.0)  # makes the distribution uniform (Mezzadri, 2007)
-    return _write(tensor, gain * (q if rows >= columns else q.T).reshape(tensor.shape))
+    return write(tensor, gain * (q if rows >= columns else q.T).reshape(tensor.shape))
 
 
 GAINS = {
@@ -137,7 +137,9 @@ def _draws() -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.array([key[0], stream], np.uint64)))
 
 
-def _write(tensor: T, numbers: np.ndarray) -> T:
+def write(tensor: T, numbers: np.ndarray) -> T:
+    """The numbers, cast, into the Tensor's own memory."""
+    target: Any = tensor
     with no_grad():
-        tensor.copy_(Tensor(numbers, dtype=tensor.dtype))
+        target.copy_(numbers)
     return tensor

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 
 from cortex_compute.errors import CheckpointError
+from cortex_compute.types import DTYPES
 from cortex_core.nn.hooks import Handle, watch_backward
 from cortex_core.ops.array import Array
 from cortex_core.tensor import Tensor, no_grad
@@ -227,6 +228,27 @@ class Module:
         f(self)
         return self
 
+    def to(self: M, target: object) -> M:
+        """Floating parameters and buffers in another data type, or all of them on another backend.
+
+        The Parameters stay the same objects, so that an optimiser that has them goes on.
+        """
+        changes_type = not isinstance(target, str) or target in DTYPES
+        for tensor in itertools.chain(self.parameters(), self.buffers()):
+            if not changes_type or tensor.dtype.kind == "float":
+                _replace(tensor, tensor.detach().to(target))
+                if tensor.grad is not None:
+                    tensor.grad = tensor.grad.to(target)
+        return self
+
+    def float(self: M) -> M:
+        """Floating parameters and buffers in float32."""
+        return self.to("float32")
+
+    def double(self: M) -> M:
+        """Floating parameters and buffers in float64."""
+        return self.to("float64")
+
     # State
 
     def state_dict(self, prefix: str = "", keep_vars: bool = False) -> dict[str, Any]:
@@ -269,7 +291,7 @@ class Module:
         with no_grad():
             for key, tensor in own.items():
                 if key in state:
-                    tensor.copy_(Tensor(np.asarray(state[key]), dtype=tensor.dtype))
+                    tensor.copy_(np.asarray(state[key]))
         return found
 
     # Hooks
@@ -317,6 +339,11 @@ class Module:
         head = "<tr><th>name</th><th>layer</th><th>parameters</th></tr>"
         cells = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
         return f"<table>{head}{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
+
+
+def _replace(tensor: Tensor, new: Tensor) -> None:
+    """Gives a leaf the memory of another one, whatever its data type."""
+    tensor._data, tensor.type, tensor.machine = new._data, new.type, new.machine
 
 
 def _join(prefix: str, name: str) -> str:

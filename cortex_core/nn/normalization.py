@@ -80,15 +80,9 @@ class _Running(Module):
 
     def track(self, mean: Any, variance: Any) -> None:
         """Moves the running statistics towards those of a batch."""
-        with no_grad():
-            self.num_batches_tracked = self.num_batches_tracked + 1
-            if self.momentum is None:
-                count = cast(self.num_batches_tracked, mean.dtype)
-                self.running_mean = _cumulative(self.running_mean, mean, count)
-                self.running_var = _cumulative(self.running_var, variance, count)
-            else:
-                self.running_mean = moved(self.running_mean, mean, momentum=1 - self.momentum)
-                self.running_var = moved(self.running_var, variance, momentum=1 - self.momentum)
+        keep = 1 - (self.momentum or 0.0)
+        self.running_mean = moved(self.running_mean, mean, momentum=keep)
+        self.running_var = moved(self.running_var, variance, momentum=keep)
 
     def extra_repr(self) -> str:
         return (
@@ -116,8 +110,17 @@ class _BatchNorm(_Running):
             return F.batch_norm(input, *statistics, self.weight, self.bias, eps=self.eps)
         y, mean, variance = batch_normalized(input, self.weight, self.bias, self.eps)
         if self.track_running_stats:
-            self.track(mean, variance)
+            with no_grad():
+                self.track(mean, variance)
         return y
+
+    def track(self, mean: Any, variance: Any) -> None:
+        self.num_batches_tracked = self.num_batches_tracked + 1
+        if self.momentum is not None:
+            return super().track(mean, variance)
+        count = cast(self.num_batches_tracked, mean.dtype)
+        self.running_mean = _cumulative(self.running_mean, mean, count)
+        self.running_var = _cumulative(self.running_var, variance, count)
 
 
 class BatchNorm1d(_BatchNorm):

@@ -1,0 +1,193 @@
+"""One row for each module and loss: how it is made, spelled as in PyTorch, and what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+
+class Row(NamedTuple):
+    """``make(nn, t)`` builds it from a package ``nn`` whose tensors ``t`` makes of a list."""
+
+    make: Callable[[Any, Any], Any]
+    shapes: tuple[tuple[int, ...], ...]
+    kind: str = "normal"  # of the first input: normal, unit (0 to 1), tokens (whole numbers below 5)
+    target: str = ""  # of a loss: normal, unit, signs, logs, one-hot, or the number of classes
+
+
+def row(make: Callable[..., Any], *shapes: tuple[int, ...], kind: str = "normal", target: str = "") -> Row:
+    return Row(make, shapes, kind, target)
+
+
+IMAGE = (2, 4, 6, 5)
+
+MODULES: dict[str, Row] = {
+    "identity": row(lambda nn, t: nn.Identity(54, unused=1), (2, 3)),
+    "linear": row(lambda nn, t: nn.Linear(5, 3), (4, 5)),
+    "linear of any rank": row(lambda nn, t: nn.Linear(5, 3, bias=False), (2, 4, 5)),
+    "linear of one example": row(lambda nn, t: nn.Linear(5, 3), (5,)),
+    "bilinear": row(lambda nn, t: nn.Bilinear(3, 4, 2), (5, 3), (5, 4)),
+    "bilinear without bias": row(lambda nn, t: nn.Bilinear(3, 4, 2, bias=False), (2, 5, 3), (2, 5, 4)),
+    "flatten": row(lambda nn, t: nn.Flatten(), (2, 3, 4, 1)),
+    "flatten some": row(lambda nn, t: nn.Flatten(1, -2), (2, 3, 4, 5)),
+    "unflatten": row(lambda nn, t: nn.Unflatten(1, (2, 3)), (4, 6)),
+    # convolutions
+    "conv1d": row(lambda nn, t: nn.Conv1d(4, 3, 3, stride=2, padding=1), (2, 4, 9)),
+    "conv2d": row(lambda nn, t: nn.Conv2d(4, 3, 3), IMAGE),
+    "conv2d of one example": row(lambda nn, t: nn.Conv2d(4, 3, 3), IMAGE[1:]),
+    "conv2d strided": row(lambda nn, t: nn.Conv2d(4, 6, (3, 2), stride=(2, 1), padding=(1, 0)), IMAGE),
+    "conv2d dilated": row(lambda nn, t: nn.Conv2d(4, 3, 3, padding=2, dilation=2, bias=False), IMAGE),
+    "conv2d in groups": row(lambda nn, t: nn.Conv2d(4, 6, 3, groups=2), IMAGE),
+    "conv2d depthwise": row(lambda nn, t: nn.Conv2d(4, 8, 3, padding=1, groups=4), IMAGE),
+    "conv2d same": row(lambda nn, t: nn.Conv2d(4, 3, (4, 3), padding="same", dilation=(1, 2)), IMAGE),
+    "conv2d valid": row(lambda nn, t: nn.Conv2d(4, 3, 2, padding="valid"), IMAGE),
+    "conv2d reflect": row(lambda nn, t: nn.Conv2d(4, 3, 3, padding=(1, 2), padding_mode="reflect"), IMAGE),
+    "conv2d replicate": row(
+        lambda nn, t: nn.Conv2d(4, 3, 4, padding="same", padding_mode="replicate"), IMAGE
+    ),
+    "conv2d circular": row(
+        lambda nn, t: nn.Conv2d(4, 3, 3, stride=2, padding=2, padding_mode="circular"), IMAGE
+    ),
+    "conv3d": row(lambda nn, t: nn.Conv3d(2, 3, (1, 2, 3), padding=(0, 1, 1)), (1, 2, 3, 4, 5)),
+    "conv_transpose1d": row(lambda nn, t: nn.ConvTranspose1d(4, 3, 3, stride=2), (2, 4, 5)),
+    "conv_transpose2d": row(lambda nn, t: nn.ConvTranspose2d(4, 3, 3, 2, 1, output_padding=1), IMAGE),
+    "conv_transpose2d in groups": row(
+        lambda nn, t: nn.ConvTranspose2d(4, 6, (2, 3), (2, 1), groups=2, dilation=2, bias=False), IMAGE
+    ),
+    "conv_transpose3d": row(lambda nn, t: nn.ConvTranspose3d(2, 3, 2, stride=2), (1, 2, 2, 3, 2)),
+    # pooling
+    "max_pool1d": row(lambda nn, t: nn.MaxPool1d(3, 2, 1), (2, 4, 9)),
+    "max_pool2d": row(lambda nn, t: nn.MaxPool2d(2), IMAGE),
+    "max_pool2d ceil": row(lambda nn, t: nn.MaxPool2d((3, 2), (2, 2), (1, 0), ceil_mode=True), IMAGE),
+    "avg_pool1d": row(lambda nn, t: nn.AvgPool1d(3, 2, 1), (2, 4, 9)),
+    "avg_pool2d": row(lambda nn, t: nn.AvgPool2d(3, 2, 1), IMAGE),
+    "avg_pool2d ceil": row(lambda nn, t: nn.AvgPool2d(2, 2, ceil_mode=True), IMAGE),
+    "avg_pool2d uncounted": row(
+        lambda nn, t: nn.AvgPool2d((3, 2), 2, (1, 0), count_include_pad=False), IMAGE
+    ),
+    "adaptive_avg_pool1d": row(lambda nn, t: nn.AdaptiveAvgPool1d(4), (2, 3, 9)),
+    "adaptive_avg_pool2d whole": row(lambda nn, t: nn.AdaptiveAvgPool2d(1), IMAGE),
+    "adaptive_avg_pool2d even": row(lambda nn, t: nn.AdaptiveAvgPool2d((3, None)), IMAGE),
+    "adaptive_avg_pool2d uneven": row(lambda nn, t: nn.AdaptiveAvgPool2d((4, 3)), IMAGE),
+    "adaptive_avg_pool2d larger": row(lambda nn, t: nn.AdaptiveAvgPool2d((7, 8)), IMAGE[1:]),
+    # normalisation
+    "batch_norm1d": row(lambda nn, t: nn.BatchNorm1d(4), (6, 4)),
+    "batch_norm1d of sequences": row(lambda nn, t: nn.BatchNorm1d(4, eps=1e-3, momentum=0.3), (3, 4, 5)),
+    "batch_norm2d": row(lambda nn, t: nn.BatchNorm2d(4), IMAGE),
+    "batch_norm2d cumulative": row(lambda nn, t: nn.BatchNorm2d(4, momentum=None), IMAGE),
+    "batch_norm2d bare": row(lambda nn, t: nn.BatchNorm2d(4, affine=False), IMAGE),
+    "batch_norm2d untracked": row(lambda nn, t: nn.BatchNorm2d(4, track_running_stats=False), IMAGE),
+    "layer_norm": row(lambda nn, t: nn.LayerNorm(5), (2, 3, 5)),
+    "layer_norm of two axes": row(lambda nn, t: nn.LayerNorm([3, 5], eps=1e-3), (2, 3, 5)),
+    "layer_norm bare": row(lambda nn, t: nn.LayerNorm(5, elementwise_affine=False), (2, 5)),
+    "layer_norm without bias": row(lambda nn, t: nn.LayerNorm(5, bias=False), (2, 5)),
+    "group_norm": row(lambda nn, t: nn.GroupNorm(2, 4), IMAGE),
+    "group_norm bare": row(lambda nn, t: nn.GroupNorm(4, 4, affine=False), (2, 4, 5)),
+    "instance_norm2d": row(lambda nn, t: nn.InstanceNorm2d(4), IMAGE),
+    "instance_norm2d tracked": row(
+        lambda nn, t: nn.InstanceNorm2d(4, affine=True, track_running_stats=True), IMAGE
+    ),
+    "rms_norm": row(lambda nn, t: nn.RMSNorm(5), (2, 3, 5)),
+    "rms_norm of two axes": row(lambda nn, t: nn.RMSNorm((3, 5), eps=0.01), (2, 3, 5)),
+    # the rest
+    "dropout of nothing": row(lambda nn, t: nn.Dropout(0.0), (2, 3)),
+    "dropout of everything": row(lambda nn, t: nn.Dropout2d(1.0), IMAGE),
+    "embedding": row(lambda nn, t: nn.Embedding(5, 3), (2, 4), kind="tokens"),
+    "embedding with padding": row(lambda nn, t: nn.Embedding(5, 3, padding_idx=-3), (2, 4), kind="tokens"),
+    "sequential": row(
+        lambda nn, t: nn.Sequential(nn.Conv2d(4, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten()), IMAGE
+    ),
+    # activations
+    "relu": row(lambda nn, t: nn.ReLU(), (3, 7)),
+    "relu6": row(lambda nn, t: nn.ReLU6(), (3, 7)),
+    "leaky_relu": row(lambda nn, t: nn.LeakyReLU(0.2), (3, 7)),
+    "prelu": row(lambda nn, t: nn.PReLU(), (3, 7)),
+    "prelu of channels": row(lambda nn, t: nn.PReLU(4, init=0.1), IMAGE),
+    "elu": row(lambda nn, t: nn.ELU(1.5), (3, 7)),
+    "selu": row(lambda nn, t: nn.SELU(), (3, 7)),
+    "gelu": row(lambda nn, t: nn.GELU(), (3, 7)),
+    "gelu by tanh": row(lambda nn, t: nn.GELU(approximate="tanh"), (3, 7)),
+    "silu": row(lambda nn, t: nn.SiLU(), (3, 7)),
+    "mish": row(lambda nn, t: nn.Mish(), (3, 7)),
+    "sigmoid": row(lambda nn, t: nn.Sigmoid(), (3, 7)),
+    "tanh": row(lambda nn, t: nn.Tanh(), (3, 7)),
+    "softplus": row(lambda nn, t: nn.Softplus(2), (3, 7)),
+    "softsign": row(lambda nn, t: nn.Softsign(), (3, 7)),
+    "hardsigmoid": row(lambda nn, t: nn.Hardsigmoid(), (3, 7)),
+    "hardswish": row(lambda nn, t: nn.Hardswish(), (3, 7)),
+    "softmax": row(lambda nn, t: nn.Softmax(dim=1), (3, 7, 2)),
+    "log_softmax": row(lambda nn, t: nn.LogSoftmax(dim=-1), (3, 7)),
+}
+
+WEIGHTS = [0.5, 2.0, 1.0]
+
+LOSSES: dict[str, Row] = {
+    "mse": row(lambda nn, t: nn.MSELoss(), (4, 3), target="normal"),
+    "mse sum": row(lambda nn, t: nn.MSELoss(reduction="sum"), (4, 3), target="normal"),
+    "mse none": row(lambda nn, t: nn.MSELoss(reduction="none"), (4, 3), target="normal"),
+    "l1": row(lambda nn, t: nn.L1Loss(), (4, 3), target="normal"),
+    "smooth_l1": row(lambda nn, t: nn.SmoothL1Loss(beta=0.7), (4, 3), target="normal"),
+    "smooth_l1 of beta 0": row(lambda nn, t: nn.SmoothL1Loss(beta=0.0), (4, 3), target="normal"),
+    "huber": row(lambda nn, t: nn.HuberLoss(delta=0.6, reduction="none"), (4, 3), target="normal"),
+    "bce": row(lambda nn, t: nn.BCELoss(), (4, 3), kind="unit", target="unit"),
+    "bce weighted": row(lambda nn, t: nn.BCELoss(weight=t(WEIGHTS)), (4, 3), kind="unit", target="unit"),
+    "bce with logits": row(lambda nn, t: nn.BCEWithLogitsLoss(), (4, 3), target="unit"),
+    "bce with logits weighted": row(
+        lambda nn, t: nn.BCEWithLogitsLoss(weight=t(WEIGHTS), pos_weight=t([3.0, 0.1, 1.0]), reduction="sum"),
+        (4, 3),
+        target="unit",
+    ),
+    "kl_div": row(lambda nn, t: nn.KLDivLoss(reduction="batchmean"), (4, 3), target="one-hot"),
+    "kl_div sum": row(lambda nn, t: nn.KLDivLoss(reduction="sum"), (4, 3), target="unit"),
+    "kl_div of logs": row(lambda nn, t: nn.KLDivLoss(reduction="none", log_target=True), (4, 3), target="logs"),
+    "hinge_embedding": row(lambda nn, t: nn.HingeEmbeddingLoss(margin=0.8), (4, 3), target="signs"),
+    "nll": row(lambda nn, t: nn.NLLLoss(), (4, 3), target="3"),
+    "nll weighted": row(lambda nn, t: nn.NLLLoss(t(WEIGHTS), ignore_index=1), (2, 3, 4, 2), target="3"),
+    "nll none": row(lambda nn, t: nn.NLLLoss(t(WEIGHTS), reduction="none"), (4, 3), target="3"),
+    "cross_entropy": row(lambda nn, t: nn.CrossEntropyLoss(), (4, 3), target="3"),
+    "cross_entropy of one example": row(lambda nn, t: nn.CrossEntropyLoss(), (3,), target="3"),
+    "cross_entropy weighted": row(lambda nn, t: nn.CrossEntropyLoss(weight=t(WEIGHTS)), (4, 3), target="3"),
+    "cross_entropy of images": row(lambda nn, t: nn.CrossEntropyLoss(ignore_index=0), (2, 3, 4, 2), target="3"),
+    "cross_entropy smoothed": row(
+        lambda nn, t: nn.CrossEntropyLoss(label_smoothing=0.1, ignore_index=2), (9, 3), target="3"
+    ),
+    "cross_entropy smoothed and weighted": row(
+        lambda nn, t: nn.CrossEntropyLoss(t(WEIGHTS), label_smoothing=0.2, ignore_index=2), (9, 3), target="3"
+    ),
+    "cross_entropy none": row(
+        lambda nn, t: nn.CrossEntropyLoss(t(WEIGHTS), reduction="none", ignore_index=1), (9, 3), target="3"
+    ),
+    "cross_entropy sum": row(lambda nn, t: nn.CrossEntropyLoss(reduction="sum"), (2, 3, 5), target="3"),
+    "cross_entropy of probabilities": row(lambda nn, t: nn.CrossEntropyLoss(), (4, 3), target="one-hot"),
+    "cross_entropy of weighted probabilities": row(
+        lambda nn, t: nn.CrossEntropyLoss(t(WEIGHTS), label_smoothing=0.3), (2, 3, 4), target="unit"
+    ),
+}  # fmt: skip
+
+
+def inputs_of(row: Row, rng: np.random.Generator) -> list[np.ndarray]:
+    """float64 arrays, or tokens."""
+    return [sample(row.kind, shape, rng) for shape in row.shapes]
+
+
+def target_of(row: Row, rng: np.random.Generator) -> np.ndarray:
+    shape = row.shapes[0]
+    if row.target.isdigit():
+        return rng.integers(0, int(row.target), (shape[0], *shape[2:]) if len(shape) > 1 else ())
+    return sample(row.target, shape, rng)
+
+
+def sample(kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    if kind == "normal":
+        return rng.standard_normal(shape)
+    if kind == "unit":
+        return rng.uniform(0.05, 0.95, shape)
+    if kind == "signs":
+        return rng.choice([-1.0, 1.0], shape)
+    if kind == "logs":
+        return np.log(rng.uniform(0.05, 0.95, shape))
+    if kind == "one-hot":
+        return np.eye(shape[1])[rng.integers(0, shape[1], shape[0])]
+    return rng.integers(0, 5, shape)
