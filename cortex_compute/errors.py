@@ -23,12 +23,20 @@ class ShapeError(CortexError, ValueError):
     """Shapes do not fit together, or an axis does not exist."""
 
 
+class PlaceError(ShapeError, IndexError):
+    """An index lies outside the axis that it counts along."""
+
+
 class DTypeError(CortexError, TypeError):
     """Data types do not fit together."""
 
 
 class GradientError(CortexError, RuntimeError):
     """A gradient cannot be computed: nothing was recorded, or what was recorded is gone."""
+
+
+class NotFiniteError(CortexError, RuntimeError):
+    """A NaN appeared where someone watched for it."""
 
 
 class DataError(CortexError, ValueError):

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cortex_compute.errors import ShapeError
+import numpy as np
+
+from cortex_compute.errors import PlaceError, ShapeError
 from cortex_compute.expression import Literal, Number
 from cortex_compute.primitives.indexing import (
     Concatenate,
@@ -24,15 +26,42 @@ from cortex_compute.types import normalize_axis
 from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import gradient_of
-from cortex_core.ops.views import flip, reshape, slice_
+from cortex_core.ops.lift import as_array, known
+from cortex_core.ops.table import integers, normal, op, sample
+from cortex_core.ops.views import flip, narrow, reshape, slice_, squeeze
 
 
+@op(
+    sample(normal(4, 3), integers(2, 3, below=4)),
+    sample(normal(2, 4), integers(5, below=4), 1),
+    name="take",
+    torch=lambda torch, x, ids, axis=0: torch.index_select(x, axis, ids.reshape(-1)).unflatten(
+        axis, ids.shape
+    ),
+)
 def gather(x: Any, ids: Any, axis: int = 0) -> Any:
     """The slices of x at ``ids`` along ``axis``.   x (A..., n, B...), ids (S...) -> (A..., S..., B...)
 
-    An id out of range takes the nearest slice.   dx = g's slices added at their ids to zeros
+    An id out of range takes the nearest slice.   dx = the slices of g, added at their ids to zeros
     """
     return apply(Gather(normalize_axis(axis, len(x.shape), "gather")), x, ids)
+
+
+@op(
+    sample(normal(4, 3), 0, integers(5, below=4), normal(5, 3)),
+    sample(normal(2, 4), 1, integers(3, below=4), normal(2, 3)),
+)
+def index_add(x: Any, dim: int, index: Any, source: Any) -> Any:
+    """`scatter_add` with PyTorch's order of arguments.   dx = g, dsource = g at the places"""
+    check_places("index_add", index, x.shape[normalize_axis(dim, len(x.shape), "index_add")])
+    return scatter_add(x, index, source, dim)
+
+
+@op(sample(normal(4, 3), 0, integers(5, below=4)), sample(normal(2, 4), 1, integers(3, below=4)))
+def index_select(x: Any, dim: int, index: Any) -> Any:
+    """`gather` with PyTorch's order of arguments.   dx = the slices of g, added at their places to zeros"""
+    check_places("index_select", index, x.shape[normalize_axis(dim, len(x.shape), "index_select")])
+    return gather(x, index, dim)
 
 
 def scatter_add(x: Any, ids: Any, g: Any, axis: int = 0) -> Any:
@@ -43,6 +72,13 @@ def scatter_add(x: Any, ids: Any, g: Any, axis: int = 0) -> Any:
     return apply(ScatterAdd(normalize_axis(axis, len(x.shape), "scatter_add")), x, ids, g)
 
 
+@op(
+    sample(normal(4, 3), integers(4, 2, below=3)),
+    sample(normal(4, 3), integers(2, 3, below=4), dim=0),
+    name="take_along_axis",
+    aliases=("take_along_dim",),
+    torch="take_along_dim",
+)
 def take_along(x: Any, ids: Any, axis: int = -1) -> Any:
     """For each element of ``ids`` the element of x at that place along ``axis``, as np.take_along_axis.
 
@@ -51,17 +87,81 @@ def take_along(x: Any, ids: Any, axis: int = -1) -> Any:
     return apply(TakeAlong(normalize_axis(axis, len(x.shape), "take_along")), x, ids)
 
 
+@op(
+    sample(normal(4, 3), 1, integers(4, 5, below=3)),
+    sample(normal(4, 3, 2), 0, integers(2, 1, 2, below=4)),
+    name="gather",
+)
+def gather_elements(x: Any, dim: int, index: Any) -> Any:
+    """y[..., i, ...] = x[..., index[..., i, ...], ...]: each element has its own place along ``dim``.
+
+    ``index`` may be shorter than x along the other axes.   dx = g added at the places to zeros
+    """
+    at, index = _elements("gather", x, dim, index)
+    sizes = [n if a == at else m for a, (n, m) in enumerate(zip(x.shape, index.shape))]
+    part = x if tuple(sizes) == x.shape else slice_(x, [0] * len(sizes), sizes)
+    return take_along(part, index, at)
+
+
+@op(
+    sample(normal(4, 3), 1, integers(4, 5, below=3), normal(4, 5)),
+    sample(normal(4, 3), 0, integers(2, 2, below=4), normal(3, 3)),
+    name="scatter_add",
+)
+def scatter_add_elements(x: Any, dim: int, index: Any, src: Any) -> Any:
+    """x with src[..., i, ...] added at [..., index[..., i, ...], ...]: the adjoint of `gather` with ``dim``.
+
+    ``index`` may be shorter than x and ``src`` along the other axes.   dx = g, dsrc = g at the places, else 0
+    """
+    at, index = _elements("scatter_add", x, dim, index)
+    if len(src.shape) != len(index.shape) or any(n > m for n, m in zip(index.shape, src.shape)):
+        raise ShapeError(f"scatter_add: index {index.shape} reaches beyond src {src.shape}")
+    part = src if src.shape == index.shape else slice_(src, [0] * len(src.shape), index.shape)
+    added = apply(ScatterAlong(at, x.shape[at]), index, part)
+    return x + pad(added, [[0, n - m] for n, m in zip(x.shape, added.shape)])
+
+
+def _elements(what: str, x: Any, dim: int, index: Any) -> tuple[int, Any]:
+    """The axis, and the index, checked: its shape, and its numbers where they are known."""
+    at, index = normalize_axis(dim, len(x.shape), what), as_array(index)
+    others = (a != at and m > n for a, (n, m) in enumerate(zip(x.shape, index.shape)))
+    if len(index.shape) != len(x.shape) or any(others):
+        raise ShapeError(f"{what}: index {index.shape} must fit into x {x.shape} on every axis but {at}")
+    check_places(what, index, x.shape[at])
+    return at, index
+
+
+def check_places(what: str, ids: Any, size: int) -> None:
+    """Rejects places outside 0 ... size - 1, if their numbers are known."""
+    if not known(ids):
+        return
+    places = np.asarray(ids)
+    if places.size and not (0 <= (low := places.min()) and places.max() < size):
+        found = low if low < 0 else places.max()
+        raise PlaceError(f"{what}: there is no place {found} on an axis of {size}; needs 0 to {size - 1}")
+
+
+@op(
+    sample([normal(2, 3), normal(4, 3)], dim=0),
+    sample([normal(2, 3), normal(2, 1), normal(2, 0)], dim=-1),
+    name="cat",
+    aliases=("concatenate", "concat"),
+    method=False,
+)
 def concatenate(arrays: Sequence[Any], axis: int = 0) -> Any:
     """The arrays one after the other along ``axis``.   dx_k = the part of g where x_k lies"""
     if not arrays:
         raise ShapeError("concatenate: needs at least one array")
+    arrays = [as_array(x) for x in arrays]
     return apply(Concatenate(normalize_axis(axis, len(arrays[0].shape), "concatenate")), *arrays)
 
 
+@op(sample([normal(2, 3), normal(2, 3)]), sample([normal(2), normal(2)], dim=-1), method=False)
 def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
     """The arrays, all of one shape, side by side along a new axis.   dx_k = g at k"""
     if not arrays:
         raise ShapeError("stack: needs at least one array")
+    arrays = [as_array(x) for x in arrays]
     shape = arrays[0].shape
     for i, x in enumerate(arrays):
         if x.shape != shape:
@@ -70,28 +170,49 @@ def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
     return concatenate([reshape(x, (*shape[:at], 1, *shape[at:])) for x in arrays], at)
 
 
-def split(x: Any, parts: int | Sequence[int], axis: int = 0) -> list[Any]:
-    """x cut along ``axis``: into ``parts`` equal pieces, or into pieces of the sizes given.  Views."""
+@op(sample(normal(5, 2), 2), sample(normal(2, 6), [1, 0, 5], dim=1))
+def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> list[Any]:
+    """x cut along ``axis`` into pieces of the sizes given; one size is that of each, but of a smaller last.
+
+    They are views.   dx = the gradients of the pieces, one after the other
+    """
     at = normalize_axis(axis, len(x.shape), "split")
     n = x.shape[at]
-    if isinstance(parts, int):
-        if parts < 1 or n % parts:
-            raise ShapeError(f"split: axis {at} of shape {x.shape} has no {parts} equal parts")
-        parts = [n // parts] * parts
-    if sum(parts) != n or min(parts, default=0) < 0:
-        raise ShapeError(f"split: the sizes {list(parts)} do not add up to axis {at} of shape {x.shape}")
-    pieces, start = [], 0
-    for size in parts:
-        pieces.append(_part(x, at, start, size))
-        start += size
-    return pieces
+    if isinstance(sizes, int):
+        if sizes < 1:
+            raise ShapeError(f"split: pieces of size {sizes}; needs at least 1")
+        sizes = [min(sizes, n - start) for start in range(0, max(n, 1), sizes)]
+    if sum(sizes) != n or min(sizes, default=0) < 0:
+        raise ShapeError(f"split: the sizes {list(sizes)} do not add up to axis {at} of shape {x.shape}")
+    return [narrow(x, at, sum(sizes[:i]), size) for i, size in enumerate(sizes)]
 
 
-def _part(x: Any, axis: int, start: int, size: int) -> Any:
-    starts = [start if i == axis else 0 for i in range(len(x.shape))]
-    return slice_(x, starts, [size if i == axis else n for i, n in enumerate(x.shape)])
+@op(sample(normal(7, 2), 3), sample(normal(2, 6), 3, dim=1))
+def chunk(x: Any, chunks: int, axis: int = 0) -> list[Any]:
+    """x cut along ``axis`` into at most so many pieces of one size, the last one perhaps smaller.
+
+    They are views.   dx = the gradients of the pieces, one after the other
+    """
+    if chunks < 1:
+        raise ShapeError(f"chunk: {chunks} pieces; needs at least 1")
+    n = x.shape[normalize_axis(axis, len(x.shape), "chunk")]
+    return split(x, max(1, -(-n // chunks)), axis)
 
 
+@op(sample(normal(3, 2)), sample(normal(3, 2), dim=-1))
+def unbind(x: Any, axis: int = 0) -> list[Any]:
+    """The slices along ``axis``, each without it.   dx = the gradients of the slices, side by side"""
+    at = normalize_axis(axis, len(x.shape), "unbind")
+    return [squeeze(piece, at) for piece in (split(x, 1, at) if x.shape[at] else [])]
+
+
+@op(
+    sample(normal(2, 3), [[1, 0], [2, 1]], 0.5),
+    sample(normal(4, 3), [[-1, 0], [0, 2]]),
+    torch=lambda torch, x, padding, value=0.0: torch.nn.functional.pad(
+        x, [*padding[1], *padding[0]], value=value
+    ),
+)
 def pad(x: Any, padding: Sequence[Sequence[int]], value: Number = 0) -> Any:
     """x with [before, after] elements of ``value`` around each axis; negative: cut off.   dx = g inside"""
     rank = len(x.shape)
@@ -123,10 +244,16 @@ def unslice(g: Any, shape: tuple[int, ...], starts: Sequence[int], steps: Sequen
     return _pad(flip(g, backwards) if backwards else g, low, high, interior)
 
 
+@op(
+    sample(integers(2, 3, below=4), 4),
+    gradient=False,
+    method=False,
+    torch=lambda torch, ids, classes: torch.nn.functional.one_hot(ids, classes).float(),
+)
 def one_hot(ids: Any, classes: int, dtype: object = "float32") -> Any:
     """1 at the class, 0 elsewhere; an id out of range gives zeros.   ids (S...) -> (S..., classes)
 
-    No gradient.
+    No gradient: places have none.
     """
     return apply(OneHot(classes, as_dtype(dtype)), ids)
 
@@ -140,6 +267,7 @@ def top_k(x: Any, k: int, largest: bool = True) -> tuple[Any, Any]:
     return values, ids
 
 
+@op(sample(normal(2, 3), dim=0), sample(normal(2, 3, 2), dim=-2))
 def cumsum(x: Any, axis: int = -1, reverse: bool = False) -> Any:
     """Running sums along ``axis``, or from its end (``reverse``).   dx = running sums of g the other way"""
     return apply(Cumsum(normalize_axis(axis, len(x.shape), "cumsum"), reverse), x)
