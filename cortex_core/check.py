@@ -13,6 +13,7 @@ from cortex_compute.backends import get
 from cortex_compute.errors import DataError, DTypeError, ShapeError
 from cortex_compute.types import TensorType, dtype
 from cortex_core.graph.value import Value, input_value
+from cortex_core.losses import of_each_sample
 from cortex_core.network import CHECK_BATCH, Network, declare
 from cortex_core.ops.apply import at
 from cortex_core.place import Place, Problem
@@ -196,7 +197,7 @@ def _losses(
     wrong = set()
     for node in description.losses:
         skip = node.place in reported
-        problems = [] if skip else list(_try(node, traced, streams, node, node.loss.per_sample))
+        problems = [] if skip else list(_try(node, traced, streams, node, partial(of_each_sample, node.loss)))
         yield from problems
         if problems or skip:
             wrong.add((node.of, node.target))

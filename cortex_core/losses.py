@@ -37,6 +37,18 @@ def refuse(loss: Any, needs: str, x: Any, target: Any) -> NoReturn:
     raise reasoned(ShapeError, shapes, f"{loss.kind} needs {needs}")
 
 
+def of_each_sample(loss: Any, x: Any, target: Any) -> tuple[Any, Any | None]:
+    """What ``per_sample`` gives; `ShapeError` where that is not a value, and a weight or None, per sample."""
+    found = loss.per_sample(x, target)
+    pair = found if isinstance(found, tuple) else (found,)
+    shapes = [None if part is None else part.shape for part in pair]
+    if len(pair) != 2 or shapes[0] != x.shape[:1] or shapes[1] not in (None, x.shape[:1]):
+        given = ", ".join("None" if shape is None else str(shape) for shape in shapes)
+        each = f"one of each for {x.shape[0]} samples"
+        refuse(loss, f"its per_sample to give (values, weights or None), {each}; it gave {given}", x, target)
+    return pair
+
+
 def like(loss: Any, x: Any, target: Any) -> Any:
     """The target in x's shape and type; (B,) may stand for (B, 1)."""
     if target.shape != x.shape:
@@ -159,12 +171,6 @@ def absolute_difference(x: Any, t: Any) -> Any:
 class MeanSquaredError:
     """(x - t)², mean over all but the batch axis."""
 
-    def target_type(self, x: TensorType) -> TensorType:
-        return x
-
-    def prediction(self, x: Any) -> Any:
-        return x
-
     def per_sample(self, x: Any, target: Any) -> tuple[Any, Any | None]:
         return mean_of_sample(squared_difference(x, like(self, x, target))), None
 
@@ -172,12 +178,6 @@ class MeanSquaredError:
 @loss("mae")
 class MeanAbsoluteError:
     """|x - t|, mean over all but the batch axis."""
-
-    def target_type(self, x: TensorType) -> TensorType:
-        return x
-
-    def prediction(self, x: Any) -> Any:
-        return x
 
     def per_sample(self, x: Any, target: Any) -> tuple[Any, Any | None]:
         return mean_of_sample(absolute_difference(x, like(self, x, target))), None

@@ -14,6 +14,7 @@ from cortex_compute.frozen import frozen
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.types import DType, TensorType, dtype, float32, float64
 from cortex_core.graph.value import Graph, Update, Value, constant, input_value, state_value
+from cortex_core.losses import of_each_sample
 from cortex_core.network import KEY, KEY_TYPE, Network
 from cortex_core.ops.apply import apply, at
 from cortex_core.ops.differentiate import differentiate
@@ -92,7 +93,7 @@ def loss_values(network: Network, traced: Traced, targets: Mapping[str, Value]) 
     for node in network.description.losses:
         with at(node.place):
             x = known(traced, node.of)
-            values, weights = node.loss.per_sample(x, targets[node.target])
+            values, weights = of_each_sample(node.loss, x, targets[node.target])
             if weights is None:
                 count = constant(np.asarray(values.size, np.float32))
                 total = total_of(values)
@@ -157,7 +158,7 @@ def accumulate(
         pair = (metric.of, metric.target)
         node = next((n for n in network.description.losses if (n.of, n.target) == pair), None)
         value, target = known(traced, metric.of), targets[metric.target]
-        weights = None if node is None else node.loss.per_sample(value, target)[1]
+        weights = None if node is None else of_each_sample(node.loss, value, target)[1]
         with at(metric.place):
             summands = metric.metric.sums(predictions(network, metric.of, value), target, weights)
         sums.add(metric.name, summands, metric.metric.result)

@@ -7,8 +7,10 @@ from typing import NamedTuple
 
 import pytest
 
+import cortex_core.verify.cases  # noqa: F401 (fills what the fixture below copies)
 from cortex.command.main import run
-from cortex_core.registry import LAYERS
+from cortex_core.registry import LAYERS, LOSSES
+from cortex_core.verify import case
 
 
 class Said(NamedTuple):
@@ -36,5 +38,7 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
 
 @pytest.fixture
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Layers that a test registers are gone after it."""
-    monkeypatch.setattr(LAYERS, "_classes", dict(LAYERS._classes))
+    """Layers, losses and gradient cases that a test registers are gone after it."""
+    for registry in (LAYERS, LOSSES):
+        monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+    monkeypatch.setattr(case, "CASES", dict(case.CASES))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -77,6 +78,8 @@ def run(arguments: Sequence[str]) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
+        if isinstance(error, click.NoSuchOption) and error.option_name == "--use":
+            return _say(f"--use stands before the command: {_use_first(list(arguments))}", 2)
         error.show()
     except (KeyboardInterrupt, click.Abort) as interrupt:
         return _say(str(interrupt) or "interrupted", 130)
@@ -96,6 +99,14 @@ def run(arguments: Sequence[str]) -> int:
 def _say(text: str, code: int) -> int:
     print(text, file=sys.stderr)
     return code
+
+
+def _use_first(arguments: list[str]) -> str:
+    """The command line with ``--use FILE.py`` where it belongs."""
+    at = next(i for i, argument in enumerate(arguments) if argument.partition("=")[0] == "--use")
+    before, (option, *after) = arguments[:at], arguments[at:]
+    file = option.partition("=")[2] or (after.pop(0) if after else "FILE.py")
+    return shlex.join(["cortex", "--use", file, *before, *after])
 
 
 def _text(error: CortexError) -> str:

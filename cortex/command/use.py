@@ -27,10 +27,9 @@ def run_file(path: str) -> None:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except CortexError:
-        raise
     except Exception as error:
-        raise SpecError(f"{_where(error, path)}: {type(error).__name__}: {error}") from error
+        kind = "" if isinstance(error, CortexError) else f"{type(error).__name__}: "
+        raise SpecError(f"{_where(error, path)}: {kind}{error}") from error
 
 
 def _where(error: Exception, path: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Iterable, Iterator, Mapping
+from importlib import import_module
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 from cortex_compute.errors import SpecError
@@ -19,14 +20,19 @@ REQUIRED: Any = dataclasses.MISSING
 
 
 class Registry(Mapping[str, "type[Any]"]):
-    """Classes by the name that a description uses, such as ``LAYERS["dense"]``."""
+    """Classes by the name that a description uses, such as ``LAYERS["dense"]``.
 
-    def __init__(self, noun: str) -> None:
-        self.noun = noun
+    ``home`` is the module that registers those of this package.
+    """
+
+    def __init__(self, noun: str, home: str = "") -> None:
+        self.noun, self.home = noun, home
         self._classes: dict[str, type[Any]] = {}
 
     def add(self, kind: str, cls: type) -> None:
         """Registers a class; a name is given once (the same class, defined again, replaces itself)."""
+        if self.home and not cls.__module__.startswith("cortex_core."):
+            import_module(self.home)  # whose names are taken, also where nobody has needed them yet
         known = self._classes.get(kind)
         if known and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             owner = f"{known.__module__}.{known.__qualname__}"
@@ -43,12 +49,12 @@ class Registry(Mapping[str, "type[Any]"]):
         return len(self._classes)
 
 
-LAYERS = Registry("layer")
-LOSSES = Registry("loss")
-METRICS = Registry("metric")
-OPTIMIZERS = Registry("optimizer")
-SCHEDULES = Registry("schedule")
-INITIALIZERS = Registry("initializer")
+LAYERS = Registry("layer", "cortex_core.layers")
+LOSSES = Registry("loss", "cortex_core.losses")
+METRICS = Registry("metric", "cortex_core.metrics")
+OPTIMIZERS = Registry("optimizer", "cortex_core.optimizers")
+SCHEDULES = Registry("schedule", "cortex_core.schedules")
+INITIALIZERS = Registry("initializer", "cortex_core.initializers")
 
 
 @frozen

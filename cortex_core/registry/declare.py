@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
+from cortex_compute.errors import SpecError
 from cortex_core.registry.classes import (
     INITIALIZERS,
     LAYERS,
@@ -42,8 +43,14 @@ Schedule = Annotated[Any, FromClass(lambda limits, rank: Named(SCHEDULES, "sched
 """A registered schedule of the learning rate."""
 
 
-def _register(registry: Registry, kind: str, **attributes: object) -> Callable[[type[T]], type[T]]:
+def _register(
+    registry: Registry, kind: str, needs: str, **attributes: object
+) -> Callable[[type[T]], type[T]]:
+    method = needs.partition("(")[0]
+
     def decorate(cls: type[T]) -> type[T]:
+        if not callable(getattr(cls, method, None)):
+            raise SpecError(f"{registry.noun} '{kind}': the class {cls.__name__} has no method {needs}")
         made = declare(cls)
         for name, value in {"kind": kind, **attributes}.items():
             setattr(made, name, value)
@@ -90,6 +97,7 @@ def layer(
     return _register(
         LAYERS,
         kind,
+        "forward(self, p, x)",
         main=main,
         inputs=inputs,
         rank=rank,
@@ -102,29 +110,45 @@ def layer(
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
 def loss(kind: str) -> Callable[[type[T]], type[T]]:
-    """Registers a loss; its main field is the target."""
-    return _register(LOSSES, kind, main="target")
+    """Registers a loss; its main field is the target.
+
+    The target has the type of the node, and the node is what people want to see, unless the class says
+    otherwise by ``target_type(x)`` and ``prediction(x)``.
+    """
+    register = _register(LOSSES, kind, "per_sample(self, x, target)", main="target")
+
+    def decorate(cls: type[T]) -> type[T]:
+        for name in ("target_type", "prediction"):
+            if not hasattr(cls, name):
+                setattr(cls, name, _itself)
+        return register(cls)
+
+    return decorate
+
+
+def _itself(loss: Any, x: Any) -> Any:
+    return x
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
 def metric(kind: str, *, main: str | None = None) -> Callable[[type[T]], type[T]]:
     """Registers a metric."""
-    return _register(METRICS, kind, main=main)
+    return _register(METRICS, kind, "sums(self, x, target, weight)", main=main)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
 def optimizer(kind: str) -> Callable[[type[T]], type[T]]:
     """Registers an optimiser; its main field is the learning rate."""
-    return _register(OPTIMIZERS, kind, main="learning_rate")
+    return _register(OPTIMIZERS, kind, "update(self, p, g, *state, **scalars)", main="learning_rate")
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
 def schedule(kind: str, *, main: str | None = None) -> Callable[[type[T]], type[T]]:
     """Registers a schedule of the learning rate."""
-    return _register(SCHEDULES, kind, main=main)
+    return _register(SCHEDULES, kind, "rate(self, base, step, ...)", main=main)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
 def initializer(kind: str, *, main: str | None = None) -> Callable[[type[T]], type[T]]:
     """Registers an initialiser."""
-    return _register(INITIALIZERS, kind, main=main)
+    return _register(INITIALIZERS, kind, "draw(self, shape, generator, fan)", main=main)

@@ -113,7 +113,7 @@ def _unfold_vector(value: list[Any] | tuple[Any, ...], main_of: Callable[[str], 
 def load_plugins() -> None:
     """Loads the modules that the entry point group ``cortex.layers`` names: they register what they hold.
 
-    Done once, and only when a description uses a name that nobody knows yet.
+    Done once, and only when a name is met that nobody knows yet, or when all names are asked for.
     """
     from importlib.metadata import entry_points
 

@@ -26,6 +26,7 @@ from cortex_core.registry import (
     fields_of,
     fields_schema,
 )
+from cortex_core.registry.named import load_plugins
 from cortex_core.spec.blocks import COMMON
 from cortex_core.spec.expand import Identifier
 from cortex_core.spec.sections import VERSION, InputShape, NameKind
@@ -40,7 +41,8 @@ _PENALTY = {"type": "object", "properties": {"l1": _REAL, "l2": _REAL}, "additio
 
 
 def schema() -> Schema:
-    """The JSON schema of a description."""
+    """The JSON schema of a description, with all that is registered here or by installed packages."""
+    load_plugins()
     layers = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/layer"}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",

@@ -20,6 +20,7 @@ import numpy as np
 
 from cortex_compute.types import TensorType, dtype
 from cortex_core.layers.scope import Parameter, Scope
+from cortex_core.losses import of_each_sample
 from cortex_core.ops.pointwise import select
 
 GAP = 0.05
@@ -91,13 +92,18 @@ def of_loss(variant: str, loss: Any, x: np.ndarray, target: np.ndarray) -> Case:
     """A loss: per-sample values times their weights, differentiated by the node and by a floating target."""
 
     def function(x: Any, target: Any) -> Any:
-        values, weights = loss.per_sample(x, target)
+        values, weights = of_each_sample(loss, x, target)
         return values if weights is None else select(weights > 0, values * weights, 0.0)
 
     return Case(variant, function, (x, target))
 
 
+def rng_of(kind: str, name: str) -> np.random.Generator:
+    """The generator that the cases of a registered thing draw from, always the same."""
+    return np.random.default_rng(zlib.crc32(f"{kind}/{name}".encode()))
+
+
 def cases_of(kind: str, name: str) -> list[Case]:
-    """The cases of a registered thing, always with the same numbers; none where nobody wrote any."""
+    """The cases of a registered thing; none where nobody wrote any."""
     generator = CASES.get((kind, name))
-    return list(generator(np.random.default_rng(zlib.crc32(f"{kind}/{name}".encode())))) if generator else []
+    return list(generator(rng_of(kind, name))) if generator else []

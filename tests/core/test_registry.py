@@ -5,7 +5,12 @@ from __future__ import annotations
 import copy
 import dataclasses
 import inspect
+import json
+import os
 import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +22,7 @@ import cortex_core.losses
 import cortex_core.metrics
 import cortex_core.optimizers
 import cortex_core.schedules  # noqa: F401
+from cortex_compute.backends import get
 from cortex_compute.errors import SpecError
 from cortex_core.initializers import Constant
 from cortex_core.layers.activations import LeakyRelu, Relu
@@ -35,11 +41,15 @@ from cortex_core.registry import (
     field,
     fields_of,
     layer,
+    loss,
+    metric,
     named_data,
     nearest,
 )
 from cortex_core.registry.named import load_plugins
 from cortex_core.spec import read
+from cortex_core.spec.schema import schema
+from cortex_core.verify import gradients
 
 REGISTRIES = (LAYERS, LOSSES, METRICS, OPTIMIZERS, SCHEDULES, INITIALIZERS)
 EVERYTHING = [cls for registry in REGISTRIES for cls in registry.values()]
@@ -169,12 +179,61 @@ def test_a_name_is_given_once() -> None:
         registry.add("a", float)
 
 
+@pytest.mark.parametrize(
+    ("register", "message"),
+    [
+        (
+            lambda: layer("idle")(type("Idle", (), {})),
+            r"layer 'idle': the class Idle has no method forward\(self, p",
+        ),
+        (
+            lambda: loss("idle")(type("Idle", (), {})),
+            r"loss 'idle': .* has no method per_sample\(self, x, target",
+        ),
+        (lambda: metric("idle")(type("Idle", (), {})), r"metric 'idle': .* has no method sums\("),
+    ],
+)
+def test_a_class_that_cannot_do_its_work(register: Any, message: str) -> None:
+    with pytest.raises(SpecError, match=message):
+        register()
+    assert "idle" not in {**LAYERS, **LOSSES, **METRICS}
+
+
+MSE = """\
+import cortex
+
+@cortex.loss("mse")
+class Mine:
+    def per_sample(self, x, target):
+        return x, None
+"""
+
+
+def test_the_owner_of_a_name_is_named_also_where_it_is_not_loaded_yet(tmp_path: Path) -> None:
+    """In a fresh process, for here all names are loaded."""
+    (tmp_path / "mine.py").write_text(MSE)
+    done = subprocess.run(
+        [sys.executable, "-m", "cortex", "--use", "mine.py", "backends"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    owner = "cortex_core.losses.MeanSquaredError"
+    assert done.stderr == f"mine.py:3: loss 'mse' is already registered, by {owner}: choose another name\n"
+    assert done.returncode == 2
+
+
 def test_a_name_that_is_no_python_name() -> None:
     @layer("test_only_layer")
     class Sequence:
         """For this test."""
 
         returns: str = field(default="last", choices=("last", "both"), name="return")
+
+        def forward(self, p: Any, x: Any) -> Any:
+            return x
 
     try:
         assert Sequence(returns="both").returns == "both"
@@ -204,25 +263,69 @@ def test_the_name_that_was_meant(name: str, meant: str) -> None:
     assert nearest("quux", LAYERS) == ""
 
 
-def test_layers_of_other_packages_are_found_when_a_name_is_unknown(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A package that is installed and names a module under ``cortex.layers``."""
-    (tmp_path / "foreign_layers.py").write_text(
-        "from cortex_core.registry import layer\n"
-        "@layer('foreign_layer')\n"
-        "class Foreign:\n"
-        "    '''For this test.'''\n"
-    )
+FOREIGN = """\
+from cortex_core.registry import field, layer, loss
+
+@layer("foreign_layer")
+class Foreign:
+    factor: float = field(doc="what x is multiplied with", above=1)
+
+    def forward(self, p, x):
+        return x * x * self.factor
+
+@loss("foreign_loss")
+class ForeignLoss:
+    def per_sample(self, x, target):
+        return (x[:, 0] - target[:, 1]) ** 2, None
+"""
+
+
+@pytest.fixture
+def foreign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_registry: None) -> Iterator[Path]:
+    """The module of a package that is installed and names it under ``cortex.layers``."""
+    module = tmp_path / "foreign_layers.py"
+    module.write_text(FOREIGN)
     metadata = tmp_path / "foreign-1.0.dist-info"
     metadata.mkdir()
     (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: foreign\nVersion: 1.0\n")
     (metadata / "entry_points.txt").write_text("[cortex.layers]\nforeign = foreign_layers\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     load_plugins.cache_clear()
-    try:
-        description = read({"inputs": {"x": [3]}, "layers": ["foreign_layer"]})
-        assert description.layers[0].layer.kind == "foreign_layer"
-    finally:
-        LAYERS._classes.pop("foreign_layer", None)
-        load_plugins.cache_clear()
+    yield module
+    load_plugins.cache_clear()
+    sys.modules.pop("foreign_layers", None)
+
+
+@pytest.mark.usefixtures("foreign")
+def test_layers_of_other_packages_are_found_when_a_name_is_unknown() -> None:
+    read({"inputs": {"x": [3]}, "layers": ["relu"]})
+    assert "foreign_layers" not in sys.modules
+    description = read({"inputs": {"x": [3]}, "layers": [{"foreign_layer": {"factor": 3}}]})
+    assert description.layers[0].layer.kind == "foreign_layer"
+
+
+@pytest.mark.usefixtures("foreign")
+def test_losses_of_other_packages_are_found_when_a_name_is_unknown() -> None:
+    written = {"foreign_loss": {"of": "relu", "target": "t"}}
+    description = read({"inputs": {"x": [3]}, "layers": ["relu"], "loss": written})
+    assert description.losses[0].kind == "foreign_loss"
+
+
+@pytest.mark.usefixtures("foreign")
+def test_what_other_packages_bring_is_in_the_schema() -> None:
+    made = json.dumps(schema())
+    assert all(text in made for text in ("foreign_layer", "what x is multiplied with", "foreign_loss"))
+
+
+@pytest.mark.usefixtures("foreign")
+def test_what_other_packages_bring_is_in_the_gradient_suite() -> None:
+    found = gradients.run(get("numpy"), "foreign_l")
+    cases = {r.name.rpartition("/")[0] for r in found}
+    assert cases == {"layer/foreign_layer/training", "layer/foreign_layer/prediction", "loss/foreign_loss"}
+    assert [f"{r.name}: {r.detail}" for r in found if not r.passed] == []
+
+
+def test_a_package_that_cannot_be_loaded_is_named(foreign: Path) -> None:
+    foreign.write_text("import nothing_of_that_name\n")
+    with pytest.raises(SpecError, match=r"the layers of 'foreign_layers' cannot be loaded: ModuleNotFound"):
+        read({"inputs": {"x": [3]}, "layers": ["no_such_layer"]})
