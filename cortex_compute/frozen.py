@@ -61,7 +61,10 @@ def _eq(self: Any, other: Any) -> bool:
 
 
 def _hash(self: Any) -> int:
-    return hash((type(self), _values(self)))
+    known: int | None = self.__dict__.get("_hashed")
+    if known is None:
+        known = self.__dict__["_hashed"] = hash((type(self), _values(self)))
+    return known
 
 
 def _setattr(self: Any, name: str, value: object) -> None:

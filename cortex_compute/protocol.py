@@ -19,6 +19,7 @@ from cortex_compute.types import DType, TensorType
 
 Array = Any  # what a device's memory looks like to its kernels: numpy.ndarray, cupy.ndarray
 Launch = Callable[["Stream"], None]
+Direct = Callable[[Primitive, Sequence[Array]], tuple[Array, ...]]
 
 
 class Layout(NamedTuple):
@@ -74,7 +75,9 @@ class Offer:
     ``reads``: operands whose memory is read (None: all).  ``reuse``: (operand, output) pairs that may share
     memory. ``strided_outputs``: whether outputs may be parts of a larger array.  ``workspace``: bytes of
     scratch; ``residual``: bytes of the opaque last output, if the primitive has one.  ``cost``: estimated
-    seconds.
+    seconds.  ``direct()`` gives a function that computes new arrays from the operands at once, however these
+    lie, or None: for work so small that binding would take longer.  It is given the primitive, whose literals
+    may have other values.
     """
 
     build: Callable[[], Kernel]
@@ -86,6 +89,7 @@ class Offer:
     residual: int = 0
     cost: float = 0.0
     implementation: str = ""
+    direct: Callable[[], Direct | None] = lambda: None
 
     @property
     def residual_layout(self) -> Layout:

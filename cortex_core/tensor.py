@@ -1,47 +1,46 @@
 """The eager interpreter: a `Tensor` computes each op at once and remembers how, so that it can be
 differentiated.
+
+No derivative stands here: the rules are those of the language (`cortex_core.ops`), and a node is the same as
+in a graph.  A Tensor holds the node that made it, a node its inputs and the memory of its outputs; nothing
+points forward, so that a graph is freed with the last Tensor that leads to it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from typing import Any, ClassVar
 
 import numpy as np
 
-from cortex_compute.errors import BackendError, CortexError, DTypeError, ShapeError
+from cortex_compute.errors import BackendError, DTypeError, GradientError
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.elementwise import Copy
-from cortex_compute.protocol import Operand
-from cortex_compute.types import TensorType, dtype
+from cortex_compute.types import DTYPES, DType, TensorType, bfloat16, dtype
+from cortex_core import changes
+from cortex_core.machine import Machine, kind_of, machine
+from cortex_core.modes import MODE, PLAIN, mode, no_grad
 from cortex_core.ops import operators as _operators  # noqa: F401  (gives Array its operators)
+from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Array, Node
-from cortex_core.ops.differentiate import differentiate
+from cortex_core.ops.pointwise import cast
 from cortex_core.place import Place
 
-RECORDING: ContextVar[bool] = ContextVar("RECORDING", default=True)
+__all__ = ["Tensor", "assign", "clone", "no_grad"]
 
 
-@lru_cache(maxsize=1)
-def _machine() -> tuple[Any, Any]:
-    """The backend that eager ops run on, and its inline stream."""
-    from cortex_compute.backends import get
+class Extra:
+    """What few tensors have: see `cortex_core.changes` and `cortex_core.inplace`."""
 
-    backend = get("numpy")
-    return backend, backend.devices()[0].stream()
+    __slots__ = ("gone", "hooks", "past", "seen")
 
-
-@contextmanager
-def no_grad() -> Iterator[None]:
-    """Ops inside are not recorded."""
-    token = RECORDING.set(False)
-    try:
-        yield
-    finally:
-        RECORDING.reset(token)
+    def __init__(self) -> None:
+        self.gone = ""  # the line of the change after which these numbers are gone
+        self.seen = 0  # the serial of the last change that this tensor knows of
+        self.past: list[tuple[int, Tensor]] = []  # what it was before the change of this serial
+        self.hooks: list[Any] = []  # of a leaf
 
 
 class Tensor(Array):
@@ -52,193 +51,414 @@ class Tensor(Array):
     ``grad``.
     """
 
-    __slots__ = ("__weakref__", "_requires_grad", "data", "grad")
+    __slots__ = ("__weakref__", "_data", "_extra", "_requires_grad", "grad", "machine")
     rank_of_kind: ClassVar[int] = 1
+    in_order: ClassVar[bool] = True
 
     def __init__(self, data: Any, dtype: object = None, requires_grad: bool = False) -> None:
-        self.data = _as_numpy(data, dtype)
-        self.type = TensorType(self.data.shape, _dtype(self.data.dtype))
+        self._data = _as_numpy(data, dtype)
+        self.type = TensorType(self._data.shape, _dtype(self._data.dtype))
+        self.machine: Machine = data.machine if isinstance(data, Tensor) else machine()
         self.node: Node | None = None
         self.index = 0
         self.grad: Tensor | None = None
-        if requires_grad and self.type.dtype.kind != "float":
-            raise DTypeError(f"only floating tensors have gradients, this one is {self.type.dtype}")
-        self._requires_grad = requires_grad
+        self._extra: Extra | None = None
+        self._requires_grad = False
+        if requires_grad:
+            self.requires_grad = True
 
     @classmethod
-    def _of(cls, data: np.ndarray, type: TensorType, node: Node | None, index: int) -> Tensor:
+    def _of(cls, data: Any, type: TensorType, node: Node | None, index: int, on: Machine) -> Tensor:
         self = cls.__new__(cls)
-        self.data, self.type, self.node, self.index = data, type, node, index
-        self.grad, self._requires_grad = None, False
+        self._data = data
+        self.type = type
+        self.node = node
+        self.index = index
+        self.machine = on
+        self.grad = self._extra = None
+        self._requires_grad = False
         return self
+
+    # The interpreter.
+
+    @classmethod
+    def lift(cls, x: Any) -> Tensor:
+        return Tensor(x)
+
+    @classmethod
+    def output(cls, node: Node, index: int) -> Tensor:
+        if node.buffers is None:
+            raise freed(node)
+        return Tensor._of(node.buffers[index], node.types[index], node, index, node.inputs[0].machine)
+
+    @classmethod
+    def recording(cls) -> AbstractContextManager[Any]:
+        return mode(recording=True)
+
+    @classmethod
+    def reading(cls, node: Node) -> AbstractContextManager[Any]:
+        return changes.Reading(node)
+
+    @classmethod
+    def hooked(cls, node: Node, gradients: list[Any]) -> list[Any]:
+        for index, hooks in (node.hooks or {}).items():
+            for hook in tuple(hooks):
+                if gradients[index] is not None:
+                    answer = hook(gradients[index])
+                    gradients[index] = gradients[index] if answer is None else answer
+        return gradients
+
+    @classmethod
+    def run(cls, primitive: Primitive, operands: Sequence[Tensor], place: Place | None) -> tuple[Tensor, ...]:
+        now = MODE.get()
+        on = operands[0].machine
+        recorded = False
+        for x in operands:
+            if x.machine is not on:
+                on = _common_machine(primitive, operands)
+            if x._requires_grad or x.node is not None:
+                recorded = now.recording
+        if changes.CHANGES:
+            changes.check(operands)
+        key = (kind_of(primitive), *[x.type for x in operands])
+        ready = on.ready.get(key)
+        if ready is None:
+            ready = on.prepare(key, primitive, key[1:])
+        types, compute = ready
+        buffers = compute(primitive, [x._data for x in operands])
+        node = Node(Tensor, primitive, operands, types, place, buffers) if recorded else None
+        if now is not PLAIN:
+            _watched(now, primitive, operands, buffers, node)
+        if len(types) == 1:
+            keeps = node if node is not None and types[0].dtype.kind == "float" else None
+            return (Tensor._of(buffers[0], types[0], keeps, 0, on),)
+        return tuple(
+            Tensor._of(b, t, node if t.dtype.kind == "float" else None, i, on)
+            for i, (b, t) in enumerate(zip(buffers, types))
+        )
+
+    # What it is.
+
+    @property
+    def data(self) -> Any:
+        """The array of numbers, shared; `numpy()` and `detach()` say the same more clearly."""
+        if self._data is None:
+            assert self.node is not None
+            raise freed(self.node)
+        return self._data
+
+    @data.setter
+    def data(self, value: Any) -> None:
+        array = value.data if isinstance(value, Tensor) else np.asarray(value)
+        if array.dtype != self._data.dtype:
+            raise DTypeError(f"data: this tensor is {self.dtype}, the new numbers are {array.dtype}")
+        self._data = array
+        self.type = TensorType(array.shape, self.type.dtype)
 
     @property
     def requires_grad(self) -> bool:
         """Whether ops on this tensor are recorded."""
-        return self._requires_grad or (self.node is not None and self.type.dtype.kind == "float")
+        return self._requires_grad or self.node is not None
 
-    @classmethod
-    def lift(cls, x: Any) -> Tensor:
-        return cls(x)
+    @requires_grad.setter
+    def requires_grad(self, value: bool) -> None:
+        if value and self.type.dtype.kind != "float":
+            raise DTypeError(f"only floating tensors have gradients, this one is {self.type.dtype}")
+        if not value and self.node is not None:
+            raise GradientError("requires_grad of a computed tensor cannot be taken away: use detach()")
+        self._requires_grad = bool(value) and self.node is None
 
-    @classmethod
-    def output(cls, node: Node, index: int) -> Tensor:
-        assert node.buffers is not None
-        return cls._of(node.buffers[index], node.types[index], node, index)
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Sets ``requires_grad``; the tensor itself."""
+        self.requires_grad = requires_grad
+        return self
 
-    @classmethod
-    @contextmanager
-    def recording(cls) -> Iterator[None]:
-        token = RECORDING.set(True)
-        try:
-            yield
-        finally:
-            RECORDING.reset(token)
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded op made it: `backward` fills the ``grad`` of leaves."""
+        return self.node is None
 
-    @classmethod
-    def run(cls, primitive: Primitive, operands: Sequence[Tensor], place: Place | None) -> tuple[Tensor, ...]:
-        types = primitive.infer(*(x.type for x in operands))
-        arrays = [x.data for x in operands]
-        if primitive.view:
-            buffers, types = _view(primitive, arrays[0], types), types
-        else:
-            buffers = _compute(primitive, operands, types)
-        node = None
-        if RECORDING.get() and any(x.requires_grad for x in operands):
-            node = Node(cls, primitive, operands, types, place, buffers)
-        return tuple(cls._of(b, t, node, i) for i, (b, t) in enumerate(zip(buffers, types)))
+    @property
+    def is_sparse(self) -> bool:
+        """Whether it is a gradient that holds some rows only: see `cortex_core.rows`."""
+        return False
 
-    def backward(self, gradient: Tensor | None = None, create_graph: bool = False) -> None:
-        """Adds to ``grad`` of every leaf the gradient of this tensor, weighted by ``gradient`` (1 for a
-        scalar).
+    @property
+    def backend(self) -> str:
+        """The name of the backend that computes with it."""
+        return self.machine.name
+
+    @property
+    def operation(self) -> str:
+        """The name of the primitive that made it; empty for a leaf."""
+        return "" if self.node is None else self.node.primitive.name
+
+    @property
+    def children(self) -> tuple[Tensor, ...]:
+        """The tensors that it was computed from; looked up in the graph, not held."""
+        return () if self.node is None else tuple(self.node.inputs)
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The node that made it; None for a leaf."""
+        return self.node
+
+    @property
+    def itemsize(self) -> int:
+        """Bytes of one element."""
+        return self.type.dtype.itemsize
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all elements."""
+        return self.type.nbytes
+
+    # Gradients.
+
+    def backward(
+        self,
+        gradient: Any = None,
+        retain_graph: bool | None = None,
+        create_graph: bool = False,
+        inputs: Sequence[Tensor] | None = None,
+    ) -> None:
+        """Adds to ``grad`` of every leaf (or of ``inputs``) the gradient of this tensor, weighted by
+        ``gradient`` (1 for a scalar).
+
+        The graph's memory is given back unless ``retain_graph``; with ``create_graph`` the gradients can be
+        differentiated again.
         """
-        if not self.requires_grad:
-            raise CortexError("backward: this tensor was not made from one with requires_grad=True")
-        if gradient is None:
-            if self.type.size != 1:
-                raise ShapeError(f"backward: a tensor of shape {self.shape} needs a gradient of that shape")
-            gradient = Tensor(np.ones(self.shape, self.data.dtype))
-        elif gradient.type != self.type:
-            raise ShapeError(f"backward: this tensor is {self.type}, the gradient {gradient.type}")
-        leaves = _leaves(self)
-        token = RECORDING.set(RECORDING.get() and create_graph)
-        try:
-            for leaf, g in zip(leaves, differentiate([self], [gradient], leaves)):
-                if g is not None:
-                    leaf.grad = g if leaf.grad is None else leaf.grad + g
-        finally:
-            RECORDING.reset(token)
+        from cortex_core.autograd import backward
+
+        backward([self], [gradient], retain_graph, create_graph, inputs)
+
+    def retain_grad(self) -> None:
+        """`backward` fills ``grad`` also of this tensor, which an op made."""
+        from cortex_core.autograd import retain
+
+        retain(self)
+
+    def register_hook(self, hook: Any) -> Any:
+        """``hook(gradient)`` is called with the whole gradient of this tensor; what it returns (None: as it
+        was) goes on in its place.  The handle that is returned removes it.
+        """
+        from cortex_core.autograd import register_hook
+
+        return register_hook(self, hook)
+
+    def detach(self) -> Tensor:
+        """The same numbers without the history; shares the memory."""
+        return Tensor._of(self.data, self.type, None, 0, self.machine)
+
+    def clone(self) -> Tensor:
+        """A copy in memory of its own.   dx = g"""
+        return apply(Copy(), self)  # type: ignore[no-any-return]
+
+    copy = clone
+
+    # Numbers.
 
     def item(self) -> Any:
         """The one number that it holds."""
+        if self.type.size != 1:
+            raise ValueError(f"item: a tensor of shape {self.shape} holds {self.size} numbers; use tolist()")
         return self.data.item()
+
+    def tolist(self) -> Any:
+        """The numbers as nested lists."""
+        return self.data.tolist()
 
     def numpy(self) -> np.ndarray:
         """The numbers, without the history; shares the memory."""
-        return self.data
+        array: np.ndarray = self.data
+        return array
 
-    def detach(self) -> Tensor:
-        """The same numbers without the history."""
-        return Tensor._of(self.data, self.type, None, 0)
+    def to(self, target: object) -> Tensor:
+        """In another data type, or on another backend ("numpy", "onednn", "auto"; "cpu" is the fastest of
+        this machine's).
+        """
+        if isinstance(target, Tensor):
+            return self.to(target.dtype)
+        if isinstance(target, str) and target not in DTYPES:
+            return self._on(machine("auto" if target == "cpu" else target))
+        moved: Tensor = cast(self, _array_dtype(target))
+        return moved
 
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+    def _on(self, other: Machine) -> Tensor:
+        if other is self.machine:
+            return self
+        moved = Tensor._of(self.data, self.type, self.node, self.index, other)
+        if self._requires_grad:
+            moved = apply(Copy(), self)
+            moved.machine = other
+        return moved
+
+    def float(self) -> Tensor:
+        """In float32."""
+        return self.to("float32")
+
+    def double(self) -> Tensor:
+        """In float64."""
+        return self.to("float64")
+
+    def half(self) -> Tensor:
+        """In float16."""
+        return self.to("float16")
+
+    def int(self) -> Tensor:
+        """In int32."""
+        return self.to("int32")
+
+    def long(self) -> Tensor:
+        """In int64."""
+        return self.to("int64")
+
+    def bool(self) -> Tensor:
+        """In bool: whether each element is not 0."""
+        return self.to("bool")
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> np.ndarray:
         return np.array(self.data, dtype, copy=copy) if copy else np.asarray(self.data, dtype)
 
-    def __float__(self) -> float:
-        return float(self.data)
+    def __dlpack__(self, **options: Any) -> Any:
+        if self.requires_grad:
+            raise GradientError("a tensor that requires gradients cannot be shared: use detach()")
+        return self.data.__dlpack__(**options)
 
-    def __int__(self) -> int:
-        return int(self.data)
+    def __dlpack_device__(self) -> Any:
+        return self.data.__dlpack_device__()
 
-    def __bool__(self) -> bool:
-        return bool(self.data)
+    def __float__(self) -> Any:
+        return self.item().__float__()
+
+    def __int__(self) -> Any:
+        return self.item().__int__()
+
+    def __index__(self) -> Any:
+        if self.type.dtype.kind == "float":
+            raise TypeError(f"only a tensor of integers is an index, this one is {self.type}")
+        return self.item().__index__()
+
+    def __bool__(self) -> Any:
+        if self.type.size != 1:
+            raise ValueError(f"a tensor of shape {self.shape} is neither true nor false: use all() or any()")
+        return self.item().__bool__() if hasattr(self.item(), "__bool__") else self.item() != 0
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        if self.node is not None:
+            raise GradientError("only leaves can be copied deeply: use clone() or detach()")
+        made = type(self).__new__(type(self))
+        memo[id(self)] = made
+        for name, value in (("_data", self.data.copy()), ("type", self.type), ("machine", self.machine)):
+            setattr(made, name, value)
+        made.node, made.index, made._extra = None, 0, None
+        made.grad = None if self.grad is None else self.grad.detach().clone()
+        made._requires_grad = self._requires_grad
+        return made
+
+    def __str__(self) -> str:
+        text = str(self.data)
+        return text if self.ndim != 1 or "\n" in text else "[" + " ".join(text[1:-1].split()) + "]"
 
     def __repr__(self) -> str:
-        return str(self.data)
+        inside = str(self).replace("\n", "\n       ")
+        told = [inside] if self.type.dtype.name in ("float32", "int64", "bool") else [inside, str(self.dtype)]
+        if self.node is not None:
+            told.append(f"made by {self.operation}")
+        elif self._requires_grad:
+            told.append("requires_grad=True")
+        return f"Tensor({', '.join(told)})"
+
+
+Array.kind = Array
+Tensor.kind = Tensor
+
+
+def freed(node: Node) -> GradientError:
+    """The error for a graph whose memory is gone."""
+    return GradientError(
+        f"backward: this graph was freed by a backward before ({node.primitive.name} gave its memory back); "
+        "the first one keeps it by retain_graph=True"
+    )
+
+
+def _watched(now: Any, primitive: Any, operands: Any, buffers: Any, node: Node | None) -> None:
+    """What the settings of `cortex_core.modes` ask of each application."""
+    if now.anomaly:
+        changes.look_for_nan(primitive, operands, buffers, node)
+    if now.watch is not None and node is not None:
+        now.watch(node)
+
+
+def _common_machine(primitive: Primitive, operands: Sequence[Tensor]) -> Machine:
+    """The machine of all operands: for other numbers of threads the same backend has several."""
+    names = {x.machine.name for x in operands}
+    if len(names) > 1:
+        told = " and ".join(sorted(names))
+        raise BackendError(f"{primitive.name}: operands on {told}; bring them together by to({min(names)!r})")
+    return operands[-1].machine
 
 
 def _as_numpy(data: Any, to: object) -> np.ndarray:
     if isinstance(data, Tensor):
         data = data.data
+    elif isinstance(data, (list, tuple)) and _holds_tensors(data):
+        data = np.stack([_as_numpy(x, None) for x in data])
     array = np.asarray(data)
     if to is not None:
-        return array.astype(dtype(to).storage, copy=False)
+        return array.astype(_array_dtype(to).storage, copy=False)
     if not isinstance(data, (np.ndarray, np.generic)) and array.dtype == np.float64:
         return array.astype(np.float32)
     return array
 
 
-@lru_cache(maxsize=32)
-def _dtype(storage: np.dtype[Any]) -> Any:
+def _holds_tensors(data: Any) -> bool:
+    return any(isinstance(x, Tensor) or (isinstance(x, (list, tuple)) and _holds_tensors(x)) for x in data)
+
+
+def _array_dtype(x: object) -> DType:
+    found = dtype(x)
+    if found is bfloat16:
+        raise DTypeError("tensors have no bfloat16, which NumPy has no arrays of; train in it by a program")
+    return found
+
+
+@lru_cache(maxsize=64)
+def _dtype(storage: np.dtype[Any]) -> DType:
+    if storage.kind not in "biuf":
+        raise DTypeError(f"no tensor holds {storage}; known are {', '.join(DTYPES)}")
     return dtype(storage)
 
 
-def _leaves(root: Tensor) -> list[Tensor]:
-    """Every tensor without a node, but with requires_grad, that ``root`` depends on."""
-    leaves: dict[int, Tensor] = {}
-    seen: set[int] = set()
-    stack = [root]
-    while stack:
-        x = stack.pop()
-        if x.node is None:
-            if x.requires_grad:
-                leaves[id(x)] = x
-        elif id(x.node) not in seen:
-            seen.add(id(x.node))
-            stack += x.node.inputs
-    return list(leaves.values())
+def assign(primitive: Primitive, operands: Sequence[Any], targets: Sequence[Tensor]) -> None:
+    """Applies a primitive and writes its results into the memory of ``targets``, which may be among the
+    operands; nothing is recorded.  One result for each target, of its type.
+    """
+    tensors = [x if isinstance(x, Tensor) else Tensor(x) for x in operands]
+    targets[0].machine.write(primitive, [x._data for x in tensors], [x._data for x in targets])
+    for target in targets:
+        _changed(target)
 
 
-def _view(primitive: Primitive, array: np.ndarray, types: tuple[TensorType, ...]) -> tuple[np.ndarray, ...]:
-    item = array.itemsize
-    if any(s % item for s in array.strides):  # a field of a record: no whole number of elements apart
-        array = array.copy()
-    strides = tuple(s // item for s in array.strides)
-    placed = primitive.restride(array.shape, strides)
-    if placed is None:
-        array = np.ascontiguousarray(array)
-        placed = primitive.restride(array.shape, tuple(s // item for s in array.strides))
-        assert placed is not None
-    offset, new = placed
-    shape = types[0].shape
-    if 0 in shape:
-        return (np.empty(shape, array.dtype),)
-    interface = dict(array.__array_interface__)
-    address, readonly = interface["data"]
-    interface.update(
-        data=(address + offset * item, readonly), shape=shape, strides=tuple(s * item for s in new)
-    )
-    return (np.asarray(_Holder(interface, array)),)
-
-
-class _Holder:
-    """Keeps the owner of some memory alive while an array looks into it."""
-
-    def __init__(self, interface: dict[str, Any], owner: Any) -> None:
-        self.__array_interface__ = interface
-        self.owner = owner
-
-
-def _compute(
-    primitive: Primitive, operands: Sequence[Tensor], types: tuple[TensorType, ...]
-) -> tuple[Any, ...]:
-    backend, stream = _machine()
-    described = tuple(Operand(x.type) for x in operands)
-    offer = backend.offer(primitive, described)
-    if not offer:
-        raise BackendError(f"{primitive}: {offer.reason}")
-    arrays = [x.data if x.data.flags.c_contiguous else x.data.copy() for x in operands]
-    outputs = [np.empty(t.shape, t.dtype.storage) for t in types]
-    if primitive.residual:
-        outputs[-1] = np.empty(offer.residual, np.uint8)
-    workspace = np.empty(offer.workspace, np.uint8)
-    with stream.active():
-        offer.build().bind(arrays, outputs, workspace)(stream)
-    return tuple(outputs)
+def _changed(x: Tensor) -> int:
+    """Says that x has new numbers, of which x itself knows."""
+    serial = changes.note(x._data)
+    if x.node is not None:
+        if x._extra is None:
+            x._extra = Extra()
+        x._extra.seen = serial
+    return serial
 
 
 def clone(x: Tensor) -> Any:
     """A copy in memory of its own.   dx = g"""
-    from cortex_core.ops.apply import apply
-
     return apply(Copy(), x)
+
+
+from cortex_core import inplace as _inplace  # noqa: E402, F401  (gives Tensor its in-place forms)

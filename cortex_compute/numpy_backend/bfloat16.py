@@ -128,6 +128,7 @@ def converted(
         strided_outputs=offer.strided_outputs or len(outside) == len(results),
         workspace=plan.nbytes + offer.workspace,
         cost=offer.cost + plan.cost,
+        direct=lambda: None,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cortex_compute.numpy_backend import direct
 from cortex_compute.numpy_backend.backend import kernel, offers
 from cortex_compute.numpy_backend.pointwise import bind, workspace_size
 from cortex_compute.primitives.elementwise import Copy, Elementwise
@@ -45,7 +46,14 @@ def elementwise(p: Elementwise, operands: Sequence[Operand]) -> Offer:
         return sequence(bind(p.code, p.literals, inputs, outputs, workspace, dtypes))
 
     size = workspace_size(p.code, p.literals, types) if types else 0
-    return kernel(bound, reuse=reuse, strided_outputs=True, workspace=size, cost=p.nbytes(*types) / BANDWIDTH)
+    return kernel(
+        bound,
+        reuse=reuse,
+        strided_outputs=True,
+        workspace=size,
+        cost=p.nbytes(*types) / BANDWIDTH,
+        direct=partial(direct.elementwise, p, types),
+    )
 
 
 @offers(Copy)

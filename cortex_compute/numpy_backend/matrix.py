@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from cortex_compute.numpy_backend import direct
 from cortex_compute.numpy_backend.backend import kernel, offers
 from cortex_compute.numpy_backend.elementwise import sequence
 from cortex_compute.numpy_backend.memory import carve, scratch_size
@@ -70,6 +71,5 @@ def gemm(p: Gemm, operands: Sequence[Operand]) -> Offer | Refusal:
             calls += bind(p.epilogue, p.literals, [out, *inputs[2:]], [out], rest, dtypes)
         return sequence(calls)
 
-    return kernel(
-        bound, workspace=copies + scratch, cost=max(p.flops(*types) / PEAK, p.nbytes(*types) / STREAM)
-    )
+    cost = max(p.flops(*types) / PEAK, p.nbytes(*types) / STREAM)
+    return kernel(bound, workspace=copies + scratch, cost=cost, direct=partial(direct.gemm, p, types))

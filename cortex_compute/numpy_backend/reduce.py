@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from cortex_compute.numpy_backend import pointwise
+from cortex_compute.numpy_backend import direct, pointwise
 from cortex_compute.numpy_backend.backend import kernel, offers
 from cortex_compute.numpy_backend.elementwise import BANDWIDTH, sequence
 from cortex_compute.numpy_backend.memory import carve, scratch_size
@@ -39,7 +39,8 @@ def reduce(p: Reduce, operands: Sequence[Operand]) -> Offer | Refusal:
         return _place_of(p, operands[0])
     reduction = Reduction(p, types, dense=all(o.layout.strides is None for o in operands))
     workspace = scratch_size(reduction.scratch)
-    return kernel(reduction.bind, workspace=workspace, cost=p.nbytes(*types) / BANDWIDTH)
+    cost = p.nbytes(*types) / BANDWIDTH
+    return kernel(reduction.bind, workspace=workspace, cost=cost, direct=partial(direct.reduce, p, types))
 
 
 class Reduction:

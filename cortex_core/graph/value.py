@@ -116,7 +116,7 @@ class Value(Array):
 
     def __getattr__(self, name: str) -> NoReturn:
         if name.endswith("_") and not name.startswith("_"):
-            raise AttributeError(f"{_NOT_IN_PLACE}; instead of x.{name}(...) write x = ... with what it becomes")
+            raise AttributeError(f"{_NOT_IN_PLACE}; instead of x.{name}(...) write x = ...")
         hint = "; differentiate with cortex.grad or cortex.trace_step" if name in ("backward", "grad") else ""
         raise AttributeError(f"a symbolic value has no attribute {name!r}{hint}")
 

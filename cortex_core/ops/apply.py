@@ -6,8 +6,6 @@ shape error gets it once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -19,14 +17,19 @@ from cortex_core.place import Place
 PLACE: ContextVar[Place | None] = ContextVar("PLACE", default=None)
 
 
-@contextmanager
-def at(place: Place | None) -> Iterator[None]:
+class at:
     """Nodes made inside come from ``place``."""
-    token = PLACE.set(place)
-    try:
-        yield
-    finally:
-        PLACE.reset(token)
+
+    __slots__ = ("_place", "_token")
+
+    def __init__(self, place: Place | None) -> None:
+        self._place = place
+
+    def __enter__(self) -> None:
+        self._token = PLACE.set(self._place)
+
+    def __exit__(self, *error: object) -> None:
+        PLACE.reset(self._token)
 
 
 def apply(primitive: Primitive, *operands: Any) -> Any:
@@ -36,7 +39,7 @@ def apply(primitive: Primitive, *operands: Any) -> Any:
     memory, in a graph they become constants.
     """
     kind = interpreter(operands)
-    lifted = [x if type(x) is kind else kind.lift(x) for x in operands]
+    lifted = [x if isinstance(x, kind) else kind.lift(x) for x in operands]
     place = PLACE.get()
     try:
         out = kind.run(primitive, lifted, place)
@@ -49,8 +52,10 @@ def interpreter(operands: tuple[Any, ...]) -> type[Array]:
     """The class whose `run` an application over these operands uses."""
     best: type[Array] | None = None
     for x in operands:
-        if isinstance(x, Array) and (best is None or x.rank_of_kind > best.rank_of_kind):
-            best = type(x)
+        if isinstance(x, Array):
+            kind = x.kind
+            if best is None or (kind is not best and kind.rank_of_kind > best.rank_of_kind):
+                best = kind
     if best is None:
         from cortex_core.tensor import Tensor
 

@@ -16,7 +16,8 @@ from cortex_compute.primitives.base import Primitive
 from cortex_compute.types import DType, TensorType
 from cortex_core.place import Place
 
-_serial = itertools.count()
+next_serial = itertools.count().__next__
+"""A number for each node and each change of memory, in the order in which they happen."""
 
 
 class Node:
@@ -24,10 +25,13 @@ class Node:
 
     ``primitive`` is a Primitive, or what stands in a symbolic leaf.  ``kind`` is the class of its Arrays.  An
     eager node keeps the outputs' ``buffers``, so that a gradient rule can have the outputs again without the
-    node holding the Tensors themselves (which hold the node).
+    node holding the Tensors themselves (which hold the node).  ``hooks`` holds, by output, the functions that
+    see its gradient.
     """
 
-    __slots__ = ("__weakref__", "buffers", "inputs", "kind", "place", "primitive", "serial", "types")
+    __slots__ = (
+        *("__weakref__", "buffers", "hooks", "inputs", "kind", "place", "primitive", "serial", "types"),
+    )
 
     def __init__(
         self,
@@ -44,7 +48,8 @@ class Node:
         self.types = types
         self.place = place
         self.buffers = buffers
-        self.serial = next(_serial)
+        self.hooks: dict[int, list[Any]] | None = None
+        self.serial = next_serial()
 
     @property
     def outputs(self) -> tuple[Any, ...]:
@@ -60,7 +65,9 @@ class Array:
 
     __slots__ = ("index", "node", "type")
     __array_ufunc__ = None  # so that ndarray * Array asks the Array
+    kind: ClassVar[type[Array]]  # the interpreter, which a subclass shares
     rank_of_kind: ClassVar[int] = 0
+    in_order: ClassVar[bool] = False  # whether a node's serial is larger than those of its inputs
 
     type: TensorType
     node: Node | None
@@ -80,6 +87,16 @@ class Array:
     def output(cls, node: Node, index: int) -> Any:
         """Output ``index`` of a node."""
         raise NotImplementedError
+
+    @classmethod
+    def reading(cls, node: Node) -> AbstractContextManager[Any]:
+        """What must hold while the gradient rule of ``node`` runs."""
+        return nullcontext()
+
+    @classmethod
+    def hooked(cls, node: Node, gradients: list[Any]) -> list[Any]:
+        """The gradients of a node's outputs, as its hooks leave them."""
+        return gradients
 
     @classmethod
     def recording(cls) -> AbstractContextManager[Any]:

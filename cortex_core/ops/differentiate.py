@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from operator import attrgetter
 from typing import Any
 
 from cortex_compute.errors import CortexError
@@ -19,6 +20,7 @@ from cortex_core.ops.apply import at
 from cortex_core.ops.array import Array, Node
 
 Rule = Callable[..., Any]
+_serial = attrgetter("serial")
 RULES: dict[type[Primitive], Rule] = {}
 DECOMPOSITIONS: dict[type[Primitive], Callable[..., Any]] = {}
 
@@ -108,52 +110,65 @@ def differentiate(
     wanted: Sequence[Array],
     cut: bool = False,
     visit: Callable[[Array, Array], None] | None = None,
+    done: Callable[[Node], None] | None = None,
 ) -> list[Any | None]:
     """The gradients of ``outputs`` (weighted by ``gradients``) with respect to each array in ``wanted``.
 
     None stands where nothing flows.  An array with several consumers gets the sum.  With ``cut`` the walk
     stops at the wanted arrays, so that they count as independent.  ``visit(array, gradient)`` is called for
-    each array that a complete gradient has reached.
+    each array that a complete gradient has reached, ``done(node)`` for each node that is not needed any more.
     """
     targets = {key(x) for x in wanted}
     stop = (lambda x: key(x) in targets) if cut else None
-    nodes = _between(ancestors(outputs, stop), targets)
+    nodes, order = _between(ancestors(outputs, stop), targets)
     grads: dict[tuple[int, int], Any] = {}
     arrays: dict[tuple[int, int], Array] = {}
 
     def add(x: Array, g: Any) -> None:
         k = key(x)
-        arrays[k] = x
+        if visit:
+            arrays[k] = x
         grads[k] = grads[k] + g if k in grads else g
 
     for x, g in zip(outputs, gradients):
         if g is not None:
             add(x, g)
-    for node in reversed(topological(nodes)):
-        gs = [grads.get((id(node), i)) for i in range(len(node.types))]
-        if all(g is None for g in gs):
-            continue
-        if visit:
-            for i, g in enumerate(gs):
-                if g is not None:
-                    visit(arrays[id(node), i], g)
-        needed = [key(x) in targets or x.node in nodes for x in node.inputs]
-        with at(node.place):
-            for x, wants, g in zip(node.inputs, needed, _rule(node, gs)):
-                if wants and g is not None:
-                    value = g() if callable(g) else g
-                    if value is not None:
-                        add(x, value)
+    while order:
+        node = order.pop()
+        keys = [(id(node), i) for i in range(len(node.types))]
+        gs = [grads.get(k) if k in targets else grads.pop(k, None) for k in keys]
+        if any(g is not None for g in gs):
+            if node.hooks is not None:
+                gs = node.kind.hooked(node, gs)
+                grads.update((k, g) for k, g in zip(keys, gs) if k in targets and g is not None)
+            if visit:
+                for k, g in zip(keys, gs):
+                    if g is not None:
+                        visit(arrays[k], g)
+            wants = [key(x) in targets or x.node in nodes for x in node.inputs]
+            with at(node.place), node.kind.reading(node):
+                for x, want, g in zip(node.inputs, wants, _rule(node, gs)):
+                    if want and g is not None:
+                        value = g() if callable(g) else g
+                        if value is not None:
+                            add(x, value)
+        if done:
+            done(node)
     return [grads.get(key(x)) for x in wanted]
 
 
-def _between(nodes: set[Node], targets: set[tuple[int, int]]) -> set[Node]:
-    """Those of ``nodes`` through which a target flows: it is an input of theirs, or of one before them."""
-    good: set[Node] = set()
-    for node in topological(nodes):
-        if any(key(x) in targets or x.node in good for x in node.inputs):
-            good.add(node)
-    return good
+def _between(nodes: set[Node], targets: set[tuple[int, int]]) -> tuple[set[Node], list[Node]]:
+    """Those of ``nodes`` through which a target flows (it is an input of theirs, or of one before them), as a
+    set and in order.
+    """
+    in_order = all(node.kind.in_order for node in nodes)
+    good: dict[Node, None] = {}
+    for node in sorted(nodes, key=_serial) if in_order else topological(nodes):
+        for x in node.inputs:
+            if x.node in good or key(x) in targets:
+                good[node] = None
+                break
+    return set(good), list(good) if in_order else topological(good)
 
 
 def _rule(node: Node, gs: Sequence[Any]) -> Sequence[Any]:

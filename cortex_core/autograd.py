@@ -1,0 +1,207 @@
+"""Gradients of eager code: `backward`, `grad`, hooks, the user's own ops, recomputation.
+
+The walk itself is `cortex_core.ops.differentiate`, which compiled programs share.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import DTypeError, GradientError, ShapeError
+from cortex_core import inplace
+from cortex_core.modes import MODE
+from cortex_core.ops.array import Node
+from cortex_core.ops.differentiate import differentiate
+from cortex_core.tensor import Extra, Tensor, freed
+
+
+def backward(
+    outputs: Sequence[Tensor],
+    gradients: Sequence[Any] | None = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    inputs: Sequence[Tensor] | None = None,
+) -> None:
+    """Adds to ``grad`` of every leaf (or of ``inputs``) the gradients of ``outputs``."""
+    seeds = _seeds(outputs, gradients)
+    nodes = _recorded(outputs)
+    wanted = _leaves(outputs, nodes) if inputs is None else _differentiable(inputs)
+    found = _differentiate(outputs, seeds, wanted, nodes, retain_graph, create_graph)
+    for x, g in zip(wanted, found):
+        if g is not None:
+            x.grad = g if x.grad is None else _sum(x.grad, g, create_graph)
+
+
+def _sum(old: Tensor, new: Tensor, create_graph: bool) -> Tensor:
+    token = MODE.set(MODE.get()._replace(recording=MODE.get().recording and create_graph))
+    try:
+        total: Tensor = old + new
+        return total
+    finally:
+        MODE.reset(token)
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> tuple[Tensor | None, ...]:
+    """The gradients of ``outputs`` with respect to ``inputs``, one for each; no ``grad`` is changed.
+
+    An input that nothing flows to is an error, or None with ``allow_unused``.
+    """
+    ends = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    wanted = _differentiable([inputs] if isinstance(inputs, Tensor) else list(inputs))
+    given = [grad_outputs] if isinstance(outputs, Tensor) else grad_outputs
+    seeds = _seeds(ends, given)
+    found = _differentiate(ends, seeds, wanted, _recorded(ends), retain_graph, create_graph)
+    for i, g in enumerate(found):
+        if g is None and not allow_unused:
+            raise GradientError(
+                f"grad: the outputs do not depend on input {i}; with allow_unused=True its gradient is None"
+            )
+    return tuple(found)
+
+
+def _differentiate(
+    outputs: Sequence[Tensor],
+    seeds: Sequence[Tensor],
+    wanted: Sequence[Tensor],
+    nodes: set[Node],
+    retain_graph: bool | None,
+    create_graph: bool,
+) -> list[Tensor | None]:
+    now = MODE.get()
+    keep = create_graph if retain_graph is None else retain_graph
+    token = MODE.set(now._replace(recording=create_graph))
+    try:
+        found = differentiate(outputs, seeds, wanted, done=None if keep else release)
+        for i, (x, g) in enumerate(zip(wanted, found)):
+            if g is not None and x._extra is not None:
+                for hook in tuple(x._extra.hooks):
+                    g = _or(hook(g), g)
+            found[i] = g
+        return found
+    finally:
+        MODE.reset(token)
+
+
+def _or(answer: Any, g: Any) -> Any:
+    return g if answer is None else answer
+
+
+def release(node: Node) -> None:
+    """Gives the memory of a node back; what the graph looked like can still be seen."""
+    node.buffers = None
+    node.inputs = tuple(
+        x if x.node is None else Tensor._of(None, x.type, x.node, x.index, x.machine) for x in node.inputs
+    )
+
+
+def _recorded(outputs: Sequence[Tensor]) -> set[Node]:
+    """Every node that the outputs depend on, as they were when each node was recorded."""
+    for x in outputs:
+        if not x.requires_grad:
+            told = "integers have no gradient" if x.dtype.kind != "float" else "nothing was recorded"
+            raise GradientError(
+                f"backward: this tensor ({x.type}) does not depend on one with requires_grad=True; {told}"
+            )
+    nodes = inplace.settled(outputs)
+    for node in nodes:
+        if node.buffers is None:
+            raise freed(node)
+    return nodes
+
+
+def _leaves(outputs: Sequence[Tensor], nodes: set[Node]) -> list[Tensor]:
+    """Every tensor without a node, but with requires_grad, that the outputs depend on."""
+    leaves = {id(x): x for node in nodes for x in node.inputs if x._requires_grad}
+    leaves.update((id(x), x) for x in outputs if x._requires_grad)
+    return list(leaves.values())
+
+
+def _differentiable(inputs: Sequence[Tensor]) -> list[Tensor]:
+    for i, x in enumerate(inputs):
+        if not x.requires_grad:
+            raise GradientError(f"input {i} ({x.type}) was not made with requires_grad=True")
+    return list(inputs)
+
+
+def _seeds(outputs: Sequence[Tensor], gradients: Sequence[Any] | None) -> list[Tensor]:
+    given = [None] * len(outputs) if gradients is None else gradients
+    if isinstance(given, Tensor) or len(given) != len(outputs):
+        raise GradientError(f"backward: {len(outputs)} outputs need as many gradients")
+    return [_seed(x, g) for x, g in zip(outputs, given)]
+
+
+def _seed(x: Tensor, g: Any) -> Tensor:
+    if g is None:
+        if x.type.size != 1:
+            raise GradientError(
+                f"backward: a tensor of shape {x.shape} needs a gradient of that shape; or take its sum()"
+            )
+        return Tensor._of(np.ones(x.shape, x.dtype.storage), x.type, None, 0, x.machine)
+    if not isinstance(g, Tensor):
+        g = Tensor(np.asarray(g, None if isinstance(g, np.ndarray) else x.dtype.storage))
+    if g.type != x.type:
+        kind = ShapeError if g.shape != x.shape else DTypeError
+        raise kind(f"backward: this tensor is {x.type}, the gradient {g.type}")
+    seed: Tensor = g
+    return seed
+
+
+class Handle:
+    """Removes a hook."""
+
+    def __init__(self, hooks: list[Any], hook: Any) -> None:
+        self._hooks, self._hook = hooks, hook
+
+    def remove(self) -> None:
+        """The hook is not called any more."""
+        self._hooks[:] = [h for h in self._hooks if h is not self._hook]
+
+
+def register_hook(x: Tensor, hook: Callable[[Tensor], Any]) -> Handle:
+    """See `Tensor.register_hook`."""
+    if not x.requires_grad:
+        raise GradientError(f"register_hook: this tensor ({x.type}) has no gradient")
+    if x.node is not None:
+        hooks = _node_hooks(x.node, x.index)
+    else:
+        x._extra = x._extra or Extra()
+        hooks = x._extra.hooks
+
+    def own(g: Tensor) -> Any:
+        return hook(g)
+
+    hooks.append(own)
+    return Handle(hooks, own)
+
+
+def _node_hooks(node: Node, index: int) -> list[Any]:
+    if node.hooks is None:
+        node.hooks = {}
+    return node.hooks.setdefault(index, [])
+
+
+def retain(x: Tensor) -> None:
+    """See `Tensor.retain_grad`."""
+    if not x.requires_grad:
+        raise GradientError(f"retain_grad: this tensor ({x.type}) has no gradient")
+    if x.node is None:
+        return
+    weak = weakref.ref(x)
+
+    def keep(g: Tensor) -> None:
+        tensor = weak()
+        if tensor is not None:
+            tensor.grad = g if tensor.grad is None else tensor.grad + g
+
+    _node_hooks(x.node, x.index).append(keep)

@@ -1,0 +1,170 @@
+"""In-place changes of tensors, recorded as the functional ops that they stand for.
+
+``x += y`` makes x a new node: the old numbers are another tensor, which nodes recorded before go on to see,
+and whose numbers are gone.  A gradient that needs them is an error that names the line of the change
+(`cortex_core.changes`); one that does not (``exp`` needs its result only) is none.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import GradientError, ShapeError
+from cortex_core import changes
+from cortex_core.modes import MODE, no_grad
+from cortex_core.ops import indexing, pointwise
+from cortex_core.ops.array import Node, next_serial
+from cortex_core.ops.differentiate import ancestors
+from cortex_core.ops.table import face
+from cortex_core.ops.views import broadcast_to
+from cortex_core.tensor import Extra, Tensor, _changed
+
+_recorded_changes = False
+
+
+def change(x: Tensor, f: Callable[..., Any], *args: Any, **keywords: Any) -> Tensor:
+    """x takes the numbers of ``f(x, ...)``, in its own memory; x itself."""
+    values = (*args, *keywords.values())
+    tracked = x.requires_grad or any(isinstance(a, Tensor) and a.requires_grad for a in values)
+    if not (tracked and MODE.get().recording):
+        with no_grad():
+            _write(x, f(x, *args, **keywords))
+        _changed(x)
+        return x
+    _expect_changeable(x)
+    old = Tensor._of(x._data, x.type, x.node, x.index, x.machine)
+    new = f(old, *args, **keywords)
+    _write(x, new)
+    serial = _changed(x)
+    old._extra = Extra()
+    old._extra.gone = changes.CHANGES[id(changes.owner(x._data))].line
+    x._extra = x._extra or Extra()
+    x._extra.past.append((serial, old))
+    x.node, x.index = new.node, new.index
+    if new.node is not None:
+        buffers = list(new.node.buffers)
+        buffers[new.index] = x._data
+        new.node.buffers = tuple(buffers)
+        new.node.serial = next_serial()
+    global _recorded_changes
+    _recorded_changes = True
+    return x
+
+
+def _write(x: Tensor, new: Any) -> None:
+    if new.type != x.type:
+        raise ShapeError(f"an in-place change cannot make {new.type} of {x.type}; write x = ... instead")
+    np.copyto(x._data, new._data)
+
+
+def _expect_changeable(x: Tensor) -> None:
+    if x._requires_grad:
+        raise GradientError(
+            "a leaf that requires gradients cannot be changed in place while ops are recorded; "
+            "use no_grad(), or change a clone()"
+        )
+    if x.node is None:
+        whole = x._data.base
+        if whole is not None and getattr(whole, "size", x.size) != x.size:
+            raise GradientError(f"{VIEW} base[...] = value")
+    elif x.node.primitive.view and _seen_elsewhere(x.node):
+        raise GradientError(f"{VIEW} base[...] = value")
+
+
+VIEW = "this tensor is a view of another one, whose gradient would not know of the change; write"
+
+
+def _seen_elsewhere(node: Node) -> bool:
+    """Whether somebody else holds what a view looks into: then a change of the view changes that too.
+
+    A view that an op made of its own result, as matmul does, is nobody else's.
+    """
+    while node is not None and node.primitive.view:
+        (parent,) = node.inputs
+        if sys.getrefcount(parent) > 3:  # the node's tuple, this name, the call
+            return True
+        node = parent.node
+    return node is None
+
+
+def settled(outputs: Sequence[Tensor]) -> set[Node]:
+    """Every node that the outputs depend on; each one's inputs are what they were when it was recorded."""
+    if not _recorded_changes:
+        return ancestors(outputs)
+    seen: set[Node] = set()
+    stack = list(outputs)
+    while stack:
+        node = stack.pop().node
+        if node is not None and node not in seen:
+            seen.add(node)
+            if any(x._extra is not None and x._extra.past for x in node.inputs):
+                node.inputs = tuple(_as_of(x, node.serial) for x in node.inputs)
+            stack += node.inputs
+    return seen
+
+
+def _as_of(x: Tensor, serial: int) -> Tensor:
+    past = () if x._extra is None else x._extra.past
+    return next((old for changed, old in past if changed > serial), x)
+
+
+def _fitted(value: Any, x: Tensor) -> Any:
+    """``value`` in the shape and type of x, in memory of its own."""
+    if not isinstance(value, Tensor):
+        value = Tensor(np.asarray(value, x.dtype.storage))
+    value = pointwise.cast(value, x.dtype)
+    return broadcast_to(value, x.shape).clone()
+
+
+def copy_(self: Tensor, source: Any) -> Tensor:
+    """Takes the numbers of ``source``, cast and broadcast to this tensor's type."""
+    return change(self, lambda old, y: _fitted(y, old), source)
+
+
+def fill_(self: Tensor, value: Any) -> Tensor:
+    """Every element becomes ``value``."""
+    return copy_(self, value)
+
+
+def zero_(self: Tensor) -> Tensor:
+    """Every element becomes 0."""
+    return copy_(self, 0)
+
+
+def set_item(self: Tensor, index: Any, value: Any) -> None:
+    """``self[index] = value``, which differentiates to both."""
+    change(self, lambda old, v: indexing.assign(old, index, v), value)
+
+
+def _method(f: Callable[..., Any]) -> Callable[..., Tensor]:
+    def method(self: Tensor, *args: Any, **keywords: Any) -> Tensor:
+        return change(self, f, *args, **keywords)
+
+    method.__doc__ = f"In place: {f.__doc__}"
+    return method
+
+
+METHODS = (
+    *("abs", "add", "clamp", "clip", "cos", "div", "erf", "exp", "floor", "log", "mul", "neg", "pow"),
+    *("reciprocal", "relu", "round", "rsqrt", "sigmoid", "sin", "sqrt", "square", "sub", "tanh"),
+)
+OPERATORS = ("add", "sub", "mul", "truediv", "pow", "and", "or")
+
+
+def attach() -> None:
+    """Gives Tensor its in-place forms: ``x.exp_()``, ``x += y``, ``x[i] = v``."""
+    functions = face()
+    for name in METHODS:
+        setattr(Tensor, f"{name}_", _method(functions[name]))
+    for name in OPERATORS:
+        setattr(Tensor, f"__i{name}__", _method(getattr(Tensor, f"__{name}__")))
+    for f in (copy_, fill_, zero_):
+        setattr(Tensor, f.__name__, f)
+    setattr(Tensor, "__setitem__", set_item)  # noqa: B010
+
+
+attach()

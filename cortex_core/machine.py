@@ -1,0 +1,158 @@
+"""What eager ops run on: a backend, its inline stream, and the kernels that were used, kept ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import BackendError
+from cortex_compute.primitives.base import Primitive
+from cortex_compute.primitives.elementwise import Elementwise
+from cortex_compute.primitives.views import Broadcast, Reshape, Slice, Transpose
+from cortex_compute.protocol import ROW_MAJOR, Backend, Layout, Offer, Operand
+from cortex_compute.threads import threads
+from cortex_compute.types import TensorType
+
+KEPT = 8192  # kinds of applications that are kept ready
+
+Compute = Callable[[Any, Sequence[Any]], Any]
+Types = tuple[TensorType, ...]
+
+
+class Machine:
+    """A backend for eager use.  ``ready[key]`` is (types of the results, function) for a kind of application.
+
+    The key is the primitive, without the values of its literals, and the types of the operands.
+    """
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.name = backend.name
+        self.stream = backend.devices()[0].stream()
+        self.ready: dict[Any, tuple[Types, Compute]] = {}
+
+    def prepare(self, key: Any, primitive: Primitive, types: Types) -> tuple[Types, Compute]:
+        """Makes and keeps what runs this kind of application.  Raises what `infer` raises."""
+        results = primitive.infer(*types)
+        compute = VIEWS.get(type(primitive)) or self._direct(primitive, types) or self._bound(types, results)
+        if len(self.ready) >= KEPT:
+            self.ready.clear()
+        self.ready[key] = results, compute
+        return results, compute
+
+    def _direct(self, primitive: Primitive, types: Types) -> Compute | None:
+        offer = self.backend.offer(primitive, tuple(map(Operand, types)))
+        return offer.direct() if offer else None
+
+    def _bound(self, types: Types, results: Types) -> Compute:
+        def compute(primitive: Any, arrays: Sequence[Any]) -> tuple[Any, ...]:
+            offer, arrays = self._offer(primitive, types, arrays)
+            outputs = [np.empty(t.shape, t.dtype.storage) for t in results]
+            if primitive.residual:
+                outputs[-1] = np.empty(offer.residual, np.uint8)
+            self._launch(offer, arrays, outputs)
+            return tuple(outputs)
+
+        return compute
+
+    def _offer(
+        self, primitive: Primitive, types: Types, arrays: Sequence[Any]
+    ) -> tuple[Offer, Sequence[Any]]:
+        """The offer for operands as they lie, or for dense copies where it wants these."""
+        layouts = tuple(ROW_MAJOR if a.flags.c_contiguous else _layout(a) for a in arrays)
+        offer = self.backend.offer(primitive, tuple(map(Operand, types, layouts)))
+        if offer and _accepts(offer, layouts):
+            return offer, arrays
+        arrays = [np.ascontiguousarray(a).reshape(t.shape) for a, t in zip(arrays, types)]
+        offer = self.backend.offer(primitive, tuple(map(Operand, types)))
+        if not offer:
+            raise BackendError(f"{self.name}: {primitive}: {offer.reason}")
+        return offer, arrays
+
+    def _launch(self, offer: Offer, arrays: Sequence[Any], outputs: Sequence[Any]) -> None:
+        workspace = np.empty(offer.workspace, np.uint8)
+        with self.stream.active():
+            offer.build().bind(arrays, outputs, workspace)(self.stream)
+
+    def write(self, primitive: Primitive, arrays: Sequence[Any], targets: Sequence[Any]) -> None:
+        """Applies a primitive with its results in the memory of ``targets``, which may be operands'."""
+        types = tuple(TensorType(a.shape, _dtype(a.dtype)) for a in arrays)
+        offer, given = self._offer(primitive, types, arrays)
+        outputs = []
+        for j, target in enumerate(targets):
+            over = [k for k, a in enumerate(arrays) if np.may_share_memory(a, target)]
+            same = all(given[k] is target and (k, j) in offer.reuse for k in over)
+            dense = offer.strided_outputs or target.flags.c_contiguous
+            outputs.append(target if same and dense else np.empty(target.shape, target.dtype))
+        self._launch(offer, given, outputs)
+        for target, output in zip(targets, outputs):
+            if target is not output:
+                np.copyto(target, output)
+
+
+def _accepts(offer: Offer, layouts: Sequence[Layout]) -> bool:
+    """Whether the offer takes the operands as they were proposed."""
+    return offer.layouts is None or offer.layouts[: len(layouts)] == tuple(layouts)
+
+
+def _layout(a: Any) -> Layout:
+    item = a.itemsize
+    if any(s % item for s in a.strides):  # a field of a record: no whole number of elements apart
+        return Layout(key="records")
+    return Layout(tuple(s // item for s in a.strides))
+
+
+def _dtype(storage: Any) -> Any:
+    from cortex_compute.types import dtype
+
+    return dtype(storage)
+
+
+def kind_of(primitive: Primitive) -> Any:
+    """What kernels depend on: the primitive, but not the values of an Elementwise's literals."""
+    if type(primitive) is Elementwise and primitive.literals:
+        return primitive.code, tuple([x.kind for x in primitive.literals])
+    return primitive
+
+
+def _reshape(p: Reshape, arrays: Sequence[Any]) -> tuple[Any, ...]:
+    return (arrays[0].reshape(p.shape),)
+
+
+def _transpose(p: Transpose, arrays: Sequence[Any]) -> tuple[Any, ...]:
+    return (arrays[0].transpose(p.axes),)
+
+
+def _slice(p: Slice, arrays: Sequence[Any]) -> tuple[Any, ...]:
+    index = []
+    for start, size, step in zip(p.starts, p.sizes, p.steps):
+        stop = start + size * step
+        index.append(slice(start, stop if stop >= 0 else None, step))
+    return (arrays[0][(*index, ...)],)
+
+
+def _broadcast(p: Broadcast, arrays: Sequence[Any]) -> tuple[Any, ...]:
+    return (np.broadcast_to(arrays[0], p.shape),)
+
+
+VIEWS: dict[type[Primitive], Compute] = {
+    Reshape: _reshape,
+    Transpose: _transpose,
+    Slice: _slice,
+    Broadcast: _broadcast,
+}
+
+
+@cache
+def _made(name: str, threads: int) -> Machine:
+    from cortex_compute.backends import get
+
+    return Machine(get(name))
+
+
+def machine(name: str = "numpy") -> Machine:
+    """The machine over the backend of this name, made once for a number of threads."""
+    return _made(name, threads())
