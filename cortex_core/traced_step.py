@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial, reduce
@@ -12,11 +11,12 @@ import numpy as np
 
 from cortex_compute.backends import get
 from cortex_compute.errors import CortexError, ShapeError
+from cortex_compute.primitives.views import Transpose
 from cortex_compute.protocol import Device
 from cortex_compute.types import DType, TensorType
 from cortex_core.graph.matching import consumers
 from cortex_core.graph.simplify import simplify
-from cortex_core.graph.value import Graph, State, Update, Value, constant, input_value, state_value
+from cortex_core.graph.value import Graph, Update, Value, constant, input_value, state_value
 from cortex_core.ops.apply import apply
 from cortex_core.ops.differentiate import differentiate, key
 from cortex_core.ops.indexing import concatenate
@@ -37,7 +37,6 @@ from cortex_core.tracing import (
     type_of,
 )
 from cortex_core.tree import flatten, unflatten
-from cortex_compute.primitives.views import Transpose
 
 LINE = 16  # numbers of float32 on a cache line
 
@@ -53,7 +52,7 @@ def trace_step(
 ) -> TracedStep:
     """A program for ``loss = criterion(module(inputs), targets)``, its gradients and ``optimizer.step()``.
 
-    ``step = trace_step(...)``, then ``step(inputs, targets)`` gives the loss, a number that `float` waits for.
+    ``step = trace_step(...)``, then ``step(inputs, targets)`` gives the loss, which `float` waits for.
     ``inputs`` may be a tuple of the arguments of ``module``; see `cortex.trace` for what arrays may be, and
     for what becomes part of the program.  The examples are only looked at.  With ``clip_norm`` the gradients
     are scaled so that their norm over all parameters is at most that.

@@ -307,7 +307,7 @@ class Entry:
 
 
 class Traced:
-    """What `trace` gives.  It is called as the code that it was made of, and gives Tensors without history."""
+    """What `trace` gives: it is called as the code that it was made of, and gives Tensors without history."""
 
     def __init__(self, f: Callable[..., Any], backend: str = "auto") -> None:
         self.f = f

@@ -16,6 +16,7 @@ from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.primitives.views import Broadcast, Reshape, Transpose
 from cortex_compute.types import bfloat16, broadcast
+from cortex_core.graph.turn import behind
 from cortex_core.graph.value import Constant, Graph, Value, constant, is_leaf
 from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import key, topological
@@ -50,7 +51,7 @@ def rewrite(
 
 
 def simplify(graph: Graph) -> Graph:
-    """Folds constants, joins views, looks through broadcasts, and merges equal nodes."""
+    """Folds constants, joins views, moves transposes on, looks through broadcasts, and merges equal nodes."""
     seen: dict[Any, list[Value]] = {}
 
     def rule(node: Node, inputs: list[Value]) -> Sequence[Value] | None:
@@ -58,17 +59,20 @@ def simplify(graph: Graph) -> Graph:
             return None
         if is_leaf(node):  # one leaf for each name
             return seen.setdefault(node.primitive, [Value(node)])
-        primitive: Primitive = node.primitive
-        if isinstance(primitive, Reshape):
-            joined = _reshape(primitive, inputs[0])
-            if joined is not None:
-                return [joined]
-        elif isinstance(primitive, (Transpose, Broadcast)):
-            joined = _view(primitive, inputs[0])
+        return applied(node.primitive, inputs, node)
+
+    def applied(primitive: Primitive, inputs: list[Value], node: Node) -> list[Value]:
+        """The results of a primitive, in the place of ``node`` or of a part of it."""
+        if primitive.view:
+            joined = _joined(primitive, inputs[0])
             if joined is not None:
                 return [joined]
         elif isinstance(primitive, Elementwise):
             primitive, inputs = _elementwise(primitive, inputs)
+        turned = behind(primitive, inputs, lambda p, x: applied(p, [x], node)[0])
+        if turned is not None:
+            primitive, inputs, back = turned
+            return [applied(back, [y], node)[0] for y in applied(primitive, inputs, node)]
         known = [k for k in map(literal, inputs) if k is not None]
         if len(known) == len(inputs) and not primitive.view:
             folded = _fold(primitive, known, node)
@@ -78,11 +82,19 @@ def simplify(graph: Graph) -> Graph:
         found = seen.get(k)
         if found is None:
             same = primitive is node.primitive and all(key(a) == key(b) for a, b in zip(inputs, node.inputs))
-            made = node if same else Node(Value, primitive, inputs, node.types, node.place)
+            types = node.types if same else primitive.infer(*(x.type for x in inputs))
+            made = node if same else Node(Value, primitive, inputs, types, node.place)
             found = seen[k] = [Value(made, i) for i in range(len(made.types))]
         return found
 
     return rewrite(graph, rule)
+
+
+def _joined(p: Primitive, x: Value) -> Value | None:
+    """A view of a view as one; None where there is nothing to join."""
+    if isinstance(p, Reshape):
+        return _reshape(p, x)
+    return _view(p, x) if isinstance(p, (Transpose, Broadcast)) else None
 
 
 def _reshape(p: Reshape, x: Value) -> Value | None:
