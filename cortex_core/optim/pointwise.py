@@ -1,0 +1,328 @@
+"""The optimisers that move each number of a parameter by itself, under PyTorch's names.
+
+Their formulas are those of the descriptions (`cortex_core.optimizers`); here each becomes one kernel per
+parameter, which writes the new numbers into the memory of the parameter and of its moments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cortex_compute.errors import ArgumentError, CheckpointError, ShapeError, SpecError
+from cortex_compute.expression import E, build
+from cortex_compute.primitives.elementwise import Elementwise
+from cortex_core import changes
+from cortex_core import optimizers as formulas
+from cortex_core.optim.optimizer import Closure, Optimizer, evaluate
+from cortex_core.tensor import Tensor
+
+
+class Rule:
+    """A formula with all its options, as one primitive.
+
+    ``primitive`` takes the parameter, its gradient, the moments and the scalars (0-d, of the parameter's data
+    type), and gives the new parameter and the new moments.  ``moments`` are the names of these in an
+    optimiser's state.
+    """
+
+    def __init__(self, formula: Any, moments: Sequence[str], maximize: bool) -> None:
+        self.formula, self.moments, self.maximize = formula, tuple(moments), maximize
+        self.names = tuple(formula.scalars(1, 0.0))
+        built = build(self._update, 2 + len(self.moments) + len(self.names))
+        self.primitive = Elementwise(built.code, built.literals)
+
+    def _update(self, p: E, g: E, *rest: E) -> Sequence[E]:
+        n = len(self.moments)
+        scalars = dict(zip(self.names, rest[n:]))
+        new: Sequence[E] = self.formula.update(p, -g if self.maximize else g, *rest[:n], **scalars)
+        return new
+
+    def scalars(self, step: int, lr: float) -> dict[str, float]:
+        """The numbers of a step, counted from 1, in the order in which the primitive takes them."""
+        numbers: dict[str, float] = self.formula.scalars(step, lr)
+        return numbers
+
+
+class Bound:
+    """A rule over the memory of one parameter and its moments, bound once: binding takes longer than the
+    update of a small parameter.  What differs from step to step, gradient and scalars, is copied in.
+    """
+
+    def __init__(self, rule: Rule, p: Tensor, state: Mapping[str, Any]) -> None:
+        self.rule = rule
+        self.memory = [p.data, *(state[name].data for name in rule.moments)]
+        self.gradient = np.empty_like(p.data)
+        self.scalars = [np.empty((), p.data.dtype) for _ in rule.names]
+        operands = [p.data, self.gradient, *self.memory[1:], *self.scalars]
+        self._update = p.machine.bind(rule.primitive, operands, self.memory)
+
+    def holds(self, rule: Rule, p: Tensor, state: Mapping[str, Any]) -> bool:
+        """Whether rule and memory are still those of the parameter."""
+        if self.rule is not rule or self.memory[0] is not p.data:
+            return False
+        return all(state[name].data is array for name, array in zip(rule.moments, self.memory[1:]))
+
+    def run(self, g: Tensor, scalars: Sequence[float]) -> None:
+        """Makes one step."""
+        if g.shape != self.gradient.shape or g.data.dtype != self.gradient.dtype:
+            p = Tensor(self.gradient).type
+            raise ShapeError(f"the gradient of a parameter {p} is {g.type}: they must be alike")
+        np.copyto(self.gradient, g.data)
+        for memory, x in zip(self.scalars, scalars):
+            memory[...] = x
+        self._update()
+
+
+FIELDS = {"eps": "epsilon", "alpha": "rho", "lr_decay": "learning_rate_decay"}
+"""What the fields of a formula are called where PyTorch's name for the option is another."""
+
+
+class Pointwise(Optimizer):
+    """An optimiser with a formula; ``moments`` maps the names of the formula's moments to PyTorch's."""
+
+    formula: ClassVar[Any]
+    moments: ClassVar[Mapping[str, str]]
+
+    def __init__(self, params: Iterable[Any], **options: Any) -> None:
+        self._bound: dict[Tensor, Bound] = {}
+        super().__init__(params, options)
+
+    def rule(self, group: Mapping[str, Any]) -> Rule:
+        """The rule of a group: another one only where an option other than the rate has changed."""
+        options = tuple([(name, group[name]) for name in self.defaults if name != "lr"])
+        return _rule(self.formula, tuple(self.moments.items()), options)
+
+    def expect_options(self, group: Mapping[str, Any]) -> None:
+        super().expect_options(group)
+        try:
+            self.rule(group)
+        except SpecError as error:
+            raise ArgumentError(f"{self._name}: {error}") from None
+
+    def state_of(self, p: Tensor, rule: Rule) -> dict[str, Any]:
+        """The state of a parameter; moments that are not there yet are 0, steps are counted from 0."""
+        state = self.state[p]
+        state.setdefault("step", 0)
+        for name in rule.moments:
+            if name not in state:
+                state[name] = Tensor(np.zeros_like(p.data))
+        return state
+
+    def step(self, closure: Closure | None = None) -> Any:
+        loss = evaluate(closure)
+        for group in self.param_groups:
+            rule, lr = self.rule(group), group["lr"]
+            known: dict[int, list[float]] = {}  # most parameters share the number of the step
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state_of(p, rule)
+                step = state["step"] + 1
+                if step not in known:
+                    known[step] = list(rule.scalars(step, lr).values())
+                bound = self._bound.get(p)
+                if bound is None or not bound.holds(rule, p, state):
+                    bound = self._bound[p] = Bound(rule, p, state)
+                bound.run(p.grad, known[step])
+                changes.note(p.data)
+                state["step"] = step
+        return loss
+
+    def read_state(
+        self, where: str, p: Tensor, kept: Mapping[str, Any], group: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Step and moments; without a step, as PyTorch's SGD keeps it, there was at least one."""
+        moments = {k: v for k, v in kept.items() if k != "step" and v is not None}
+        needed = self.rule(group).moments
+        if set(moments) != set(needed):
+            raise CheckpointError(f"{where} has {sorted(moments)}, the options need {sorted(needed)}")
+        return {"step": int(kept.get("step", 1)), **super().read_state(where, p, moments, group)}
+
+
+@lru_cache(maxsize=256)
+def _rule(formula: Any, names: tuple[tuple[str, str], ...], options: tuple[tuple[str, Any], ...]) -> Rule:
+    fields: dict[str, Any] = {}
+    for name, value in options:
+        if name == "betas":
+            fields["beta1"], fields["beta2"] = _two(value)
+        elif name != "maximize":
+            fields[FIELDS.get(name, name)] = value
+    made = formula(**fields)
+    return Rule(made, [dict(names)[name] for name in made.state], dict(options)["maximize"])
+
+
+def _two(betas: Any) -> tuple[float, float]:
+    if not isinstance(betas, tuple) or len(betas) != 2:
+        raise SpecError(f"betas is {betas!r:.60}, expected two numbers")
+    return betas
+
+
+class SGD(Pointwise):
+    """Stochastic gradient descent with momentum; `cortex_core.optimizers.SGD` is the formula."""
+
+    formula = formulas.SGD
+    moments = {"velocity": "momentum_buffer"}
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        momentum: float = 0.0,
+        dampening: float = 0.0,
+        weight_decay: float = 0.0,
+        nesterov: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            lr=lr,
+            momentum=momentum,
+            dampening=dampening,
+            weight_decay=weight_decay,
+            nesterov=nesterov,
+            maximize=maximize,
+        )
+
+
+class Adam(Pointwise):
+    """Steps scaled by moving means of the gradient and of its square.  Kingma and Ba, 2015."""
+
+    formula: ClassVar[Any] = formulas.Adam
+    moments = {"m": "exp_avg", "v": "exp_avg_sq"}
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, maximize=maximize)
+
+
+class AdamW(Adam):
+    """Adam with the decay beside the gradient.  Loshchilov and Hutter, 2019."""
+
+    formula = formulas.AdamW
+    implied = frozenset({"decoupled_weight_decay"})
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 1e-2,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr, betas, eps, weight_decay, maximize=maximize)
+
+
+class RAdam(Adam):
+    """Adam that waits until the variance of its scale is known.  Liu et al., 2020."""
+
+    formula = formulas.RAdam
+
+
+class RMSprop(Pointwise):
+    """Steps scaled by a moving mean of the squared gradient.  Tieleman and Hinton, 2012."""
+
+    formula = formulas.RMSprop
+    moments = {"v": "square_avg", "m": "grad_avg", "velocity": "momentum_buffer"}
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        alpha: float = 0.99,
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum: float = 0.0,
+        centered: bool = False,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            lr=lr,
+            alpha=alpha,
+            eps=eps,
+            weight_decay=weight_decay,
+            momentum=momentum,
+            centered=centered,
+            maximize=maximize,
+        )
+
+
+class Adagrad(Pointwise):
+    """Steps scaled by the sum of all squared gradients.  Duchi, Hazan and Singer, 2011."""
+
+    formula = formulas.Adagrad
+    moments = {"squares": "sum"}
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-2,
+        lr_decay: float = 0.0,
+        weight_decay: float = 0.0,
+        initial_accumulator_value: float = 0.0,
+        eps: float = 1e-10,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            lr=lr,
+            lr_decay=lr_decay,
+            weight_decay=weight_decay,
+            initial_accumulator_value=initial_accumulator_value,
+            eps=eps,
+            maximize=maximize,
+        )
+
+
+class Adadelta(Pointwise):
+    """Steps scaled by the ratio of past steps to past gradients.  Zeiler, 2012."""
+
+    formula = formulas.Adadelta
+    moments = {"squares": "square_avg", "moves": "acc_delta"}
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr=lr, rho=rho, eps=eps, weight_decay=weight_decay, maximize=maximize)
+
+
+class Lion(Pointwise):
+    """Steps by the sign of a mean of gradients.  Chen et al., 2023; PyTorch has none."""
+
+    formula = formulas.Lion
+    moments = {"m": "exp_avg"}
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-4,
+        betas: tuple[float, float] = (0.9, 0.99),
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, weight_decay=weight_decay, maximize=maximize)
