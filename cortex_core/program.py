@@ -111,7 +111,7 @@ class Program:
 
     The states lie in the store, the rest in the store's arena, which the programs of one store share: they
     take turns.  A program is not reentrant: a second thread gets an error, and nothing is changed.  Whoever
-    prepares its inputs for a run holds ``alone``.
+    prepares its inputs for a run holds ``alone``.  ``written`` names the states that it changes.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class Program:
             self._buffers[KEPT] = self.device.empty(plan.kept)
         self._version = -1  # of the states from which the prologue was computed
         self._read = _read(plan.instructions[: plan.prologue])
-        self._written = _written(plan)
+        self.written = _written(plan)
         store.arena.reserve(plan.arena)
 
     def _array(self, where: Location | None) -> Any:
@@ -210,7 +210,7 @@ class Program:
         if self._version != version:
             self._launch(0, start)
             self._version = version
-        self.store.changed(self._written)  # whatever becomes of the rest of this run
+        self.store.changed(self.written)  # whatever becomes of the rest of this run
         self._launch(start, tail)
         if self._passes():
             self._launch(tail, end)
@@ -255,7 +255,7 @@ class Program:
         with self.alone, self.store.lock, self.stream.active():
             self.store.settle()
             self.bind()
-            self.store.changed(self._written)
+            self.store.changed(self.written)
             seconds = np.zeros((runs, len(self._calls)))
             for r in range(runs):
                 for i, call in enumerate(self._calls):
@@ -283,7 +283,7 @@ class Program:
 
         Only for a program that changes no state; nor may another one change them while a fork runs.
         """
-        if self._written:
+        if self.written:
             raise BackendError("this program changes its states, so that no second one can run beside it")
         return Program(self.plan, self.backend, self.store.fork(), self.worker, self.options)
 

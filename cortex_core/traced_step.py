@@ -172,8 +172,8 @@ class TracedStep:
     ) -> None:
         if not hasattr(optimizer, "rule"):
             raise CortexError(
-                f"trace_step: {type(optimizer).__name__} has no formula that updates each number by itself; "
-                f"use one that has (SGD, Adam, ...), or the eager loop"
+                f"trace_step: {type(optimizer).__name__} does not update each number by itself; use an "
+                f"optimiser that does (SGD, Adam, ...), or the eager loop"
             )
         self.module, self.criterion, self.optimizer = module, criterion, optimizer
         self.modules = [*modules_of(module), *modules_of(criterion)]
@@ -199,6 +199,7 @@ class TracedStep:
         steps = self._set_scalars(program)
         skipped = program.skipped
         loss = program.run(fed)["loss"]
+        self._memory.note_changes(program)
         if program.skipped == skipped:
             self._count(steps)
         self.skipped += program.skipped - skipped
@@ -274,10 +275,9 @@ class TracedStep:
 
     def _take_moment(self, segment: Segment, slot: Slot, name: str) -> None:
         """Moves a moment from the optimiser's state, where it may be missing, into the segment."""
-        kept = self.optimizer.state[slot.tensor]
+        kept = self.optimizer.state_of(slot.tensor, segment.rule)
         view = slot.view(self._memory.flat(segment.moment(name)))
-        old = kept.get(name)
-        view[...] = 0 if old is None else old.data
+        view[...] = kept[name].numpy()
         kept[name] = slot.moments[name] = Tensor(view)
 
     # The program.

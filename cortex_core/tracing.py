@@ -22,8 +22,9 @@ from cortex_compute.backends import get
 from cortex_compute.errors import DTypeError, ShapeError
 from cortex_compute.protocol import Device
 from cortex_compute.types import TensorType, dtype, uint64
-from cortex_core import generator
+from cortex_core import changes, generator
 from cortex_core.graph.value import Graph, Update, Value, input_value, lifting, state_value
+from cortex_core.modes import enable_grad
 from cortex_core.nn.module import Module
 from cortex_core.ops.array import Array
 from cortex_core.ops.differentiate import ancestors, key, topological
@@ -130,6 +131,11 @@ class Memory:
         self.store.changed(list(self.homes))  # eager code may have written into any of them
         return changed
 
+    def note_changes(self, program: Program) -> None:
+        """Says that the Tensors have new numbers that a run has written, to graphs that need the old ones."""
+        for name in program.written:
+            changes.note(self.store.states[name].view(self.store.types[name]))
+
     def _forget(self, name: str) -> None:
         del self._names[id(self.homes.pop(name).tensor)]
 
@@ -190,7 +196,7 @@ class Recording:
 
     def call(self, f: Callable[..., Any], modules: Sequence[Module], args: Sequence[Any]) -> Any:
         """What ``f(*args)`` gives, with the parameters and buffers of ``modules`` as Values."""
-        with self._symbolic(modules), lifting(self._lift), generator.drawing_from(self.draws):
+        with self._symbolic(modules), generator.drawing_from(self.draws), lifting(self._lift), enable_grad():
             return map_arrays(lambda y: y if isinstance(y, Value) else Value.lift(y), f(*args))
 
     @contextmanager
@@ -329,6 +335,7 @@ class Traced:
         if entry.draws:
             inputs[KEY] = fresh_key()
         results = entry.program.run(inputs)
+        self.memory.note_changes(entry.program)
         return unflatten(entry.structure, [Tensor(r.numpy()) for r in results.values()])
 
     def _entry(self, arrays: Sequence[np.ndarray], structure: Any) -> Entry:
@@ -364,11 +371,10 @@ def modes(modules: Sequence[Module]) -> tuple[tuple[int, bool], ...]:
 def as_array(x: Any) -> np.ndarray:
     """The numbers of a Tensor or an array."""
     if isinstance(x, Tensor):
-        return x.data
+        return x.numpy()
     if isinstance(x, Array):
         raise TypeError("a program takes numbers; inside another trace call the code itself")
-    array: np.ndarray = x
-    return array
+    return x  # type: ignore[no-any-return]
 
 
 def type_of(array: np.ndarray) -> TensorType:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
+from functools import partialmethod
 from typing import Any, ClassVar, NoReturn
 
 import numpy as np
@@ -16,10 +17,12 @@ import numpy as np
 from cortex_compute.errors import ShapeError
 from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import Primitive
+from cortex_compute.primitives.views import Reshape
 from cortex_compute.types import TensorType, dtype
+from cortex_core.modes import MODE
 from cortex_core.ops import operators as _operators  # noqa: F401  (gives Array its operators)
 from cortex_core.ops.array import Array, Node
-from cortex_core.ops.differentiate import ancestors
+from cortex_core.ops.differentiate import ancestors, gradient_of
 from cortex_core.place import Place
 
 
@@ -51,13 +54,25 @@ class Constant(Leaf):
     array: np.ndarray
 
 
+@frozen
+class Detached(Reshape):
+    """The same numbers in the same shape; they count as constant for gradients."""
+
+
+@gradient_of(Detached)
+def _detached(node: Node, g: Any) -> Any:
+    return (None,)
+
+
 _LIFT: ContextVar[Callable[[Any], Any] | None] = ContextVar("what lifts Tensors with gradients", default=None)
 _NOT_IN_PLACE = "a symbolic value cannot be changed in place"
 
 
 @contextmanager
 def lifting(lift: Callable[[Any], Any]) -> Iterator[None]:
-    """Inside, ``lift(tensor)`` gives the Value of a Tensor that requires gradients."""
+    """Inside, ``lift(tensor)`` gives the Value of a Tensor that requires gradients, and what is computed
+    under `no_grad` is detached, as it is in eager code.
+    """
     token = _LIFT.set(lift)
     try:
         yield
@@ -83,7 +98,10 @@ class Value(Array):
         for type in types:
             check_size(type)
         node = Node(cls, primitive, operands, types, place)
-        return tuple(cls(node, i) for i in range(len(node.types)))
+        made = tuple(cls(node, i) for i in range(len(node.types)))
+        if _LIFT.get() is not None and not MODE.get().recording:
+            return tuple(x.detach() if x.dtype.kind == "float" else x for x in made)
+        return made
 
     @classmethod
     def lift(cls, x: Any) -> Value:
@@ -93,7 +111,8 @@ class Value(Array):
                 raise TypeError(
                     "a Tensor that requires gradients would be frozen into the graph; pass it as an input"
                 )
-            return lift(x)
+            lifted: Value = lift(x)
+            return lifted
         from cortex_core.tensor import Tensor
 
         return constant(Tensor(x).data)
@@ -101,6 +120,20 @@ class Value(Array):
     @classmethod
     def output(cls, node: Node, index: int) -> Value:
         return cls(node, index)
+
+    def detach(self) -> Value:
+        """The same numbers; no gradient flows back through them."""
+        return Value(Node(Value, Detached(self.shape), (self,), (self.type,)))
+
+    def clone(self) -> Value:
+        """Itself: a value does not change."""
+        return self
+
+    def to(self, target: object) -> Any:
+        """In another data type."""
+        from cortex_core.ops.pointwise import cast
+
+        return cast(self, target)
 
     def _no_number(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError(
@@ -125,6 +158,11 @@ class Value(Array):
 
 
 Value.kind = Value
+for _name, _type in (
+    *(("float", "float32"), ("double", "float64"), ("half", "float16")),
+    *(("int", "int32"), ("long", "int64"), ("bool", "bool")),
+):
+    setattr(Value, _name, partialmethod(Value.to, _type))
 
 LARGEST = 2**52  # bytes: what many values add up to still fits into 64 bits
 
