@@ -33,6 +33,9 @@ def frozen(cls: type[T]) -> type[T]:
 
 def _init(self: Any, *values: object, **named: object) -> None:
     names: dict[str, object] = self._defaults
+    if not named and len(values) == len(names):  # the common case
+        self.__dict__.update(zip(names, values))
+        return
     given = dict(zip(names, values))
     wrong = [n for n in named if n not in names or n in given]
     if wrong or len(values) > len(names):

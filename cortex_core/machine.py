@@ -79,6 +79,10 @@ class Machine:
 
     def write(self, primitive: Primitive, arrays: Sequence[Any], targets: Sequence[Any]) -> None:
         """Applies a primitive with its results in the memory of ``targets``, which may be operands'."""
+        self.bind(primitive, arrays, targets)()
+
+    def bind(self, primitive: Primitive, arrays: Sequence[Any], targets: Sequence[Any]) -> Callable[[], None]:
+        """What `write` does, ready to be done again and again on the same memory."""
         types = tuple(TensorType(a.shape, _dtype(a.dtype)) for a in arrays)
         offer, given = self._offer(primitive, types, arrays)
         outputs = []
@@ -87,10 +91,19 @@ class Machine:
             same = all(given[k] is target and (k, j) in offer.reuse for k in over)
             dense = offer.strided_outputs or target.flags.c_contiguous
             outputs.append(target if same and dense else np.empty(target.shape, target.dtype))
-        self._launch(offer, given, outputs)
-        for target, output in zip(targets, outputs):
-            if target is not output:
+        launch = offer.build().bind(given, outputs, np.empty(offer.workspace, np.uint8))
+        before = [(new, old) for new, old in zip(given, arrays) if new is not old]
+        after = [(target, output) for target, output in zip(targets, outputs) if target is not output]
+
+        def run() -> None:
+            for copy, array in before:
+                np.copyto(copy, array)
+            with self.stream.active():
+                launch(self.stream)
+            for target, output in after:
                 np.copyto(target, output)
+
+        return run
 
 
 def _accepts(offer: Offer, layouts: Sequence[Layout]) -> bool:
@@ -111,11 +124,18 @@ def _dtype(storage: Any) -> Any:
     return dtype(storage)
 
 
-def kind_of(primitive: Primitive) -> Any:
-    """What kernels depend on: the primitive, but not the values of an Elementwise's literals."""
-    if type(primitive) is Elementwise and primitive.literals:
-        return primitive.code, tuple([x.kind for x in primitive.literals])
-    return primitive
+def kind_of(primitive: Any) -> Any:
+    """What kernels depend on: the primitive, but not the values of an Elementwise's floating literals.
+
+    (Whether an integer fits depends on its value.)
+    """
+    if type(primitive) is not Elementwise or not primitive.literals:
+        return primitive
+    known = primitive.__dict__.get("_kind")
+    if known is None:
+        kinds = tuple([x.kind if x.kind == "float" else x for x in primitive.literals])
+        known = primitive.__dict__["_kind"] = primitive.code, kinds
+    return known
 
 
 def _reshape(p: Reshape, arrays: Sequence[Any]) -> tuple[Any, ...]:
