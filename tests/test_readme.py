@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import runpy
 import shlex
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +15,8 @@ from cortex_core.check import check
 from tests.conftest import Cli
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/description.md", "docs/verification.md"]
+PAGES = ["README.md", "docs/description.md", "docs/extending.md", "docs/verification.md"]
+NAMED = re.compile(r"# (\S+\.(?:py|yaml))\n")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
 
@@ -29,20 +32,26 @@ def every(language: str) -> list[tuple[str, str]]:
 
 
 @pytest.fixture
-def page_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with the files that the README writes, and the clone's examples."""
-    for text in blocks("README.md", "yaml"):
-        named = re.match(r"# (\S+\.yaml)\n", text)
-        if named:
+def page_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_registry: None) -> Iterator[Path]:
+    """A folder with the files that the pages write, and the clone's examples; Python may import from it."""
+    before = set(sys.modules)
+    for _, text in every("yaml") + every("python"):
+        if named := NAMED.match(text):
             (tmp_path / named[1]).write_text(text)
     (tmp_path / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    monkeypatch.syspath_prepend(tmp_path)
+    yield tmp_path
+    for name in {path.stem for path in tmp_path.glob("*.py")} - before:
+        sys.modules.pop(name, None)
 
 
 @pytest.mark.parametrize(("page", "text"), every("yaml"))
-def test_descriptions_are_right(page: str, text: str, tmp_path: Path) -> None:
-    path = tmp_path / "net.yaml"
+def test_descriptions_are_right(page: str, text: str, page_files: Path) -> None:
+    for code in blocks(page, "python"):
+        if named := NAMED.match(code):
+            runpy.run_path(named[1])
+    path = page_files / "net.yaml"
     path.write_text(text)
     assert [str(p) for p in check(path).problems] == []
 
@@ -60,7 +69,6 @@ def test_shell_sessions_print_what_is_shown(page: str, text: str, page_files: Pa
         assert (said.out + said.err).startswith(expected.rstrip())
 
 
-@pytest.mark.usefixtures("own_registry")
 @pytest.mark.parametrize(("page", "text"), every("python"))
 def test_python_runs(page: str, text: str, page_files: Path) -> None:
     (page_files / "example.py").write_text(text)
