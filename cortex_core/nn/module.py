@@ -89,11 +89,11 @@ class Module:
         elif isinstance(value, Module):
             self.add_module(name, value)
         else:
-            for kept, kind in (("_parameters", Parameter), ("_modules", Module), ("_buffers", Array)):
+            for kept, kind in KINDS:
                 if name in self.__dict__.get(kept, ()):
                     if value is not None and not isinstance(value, kind):
                         raise TypeError(
-                            f"{type(self).__name__}.{name} is a {kind.__name__}; "
+                            f"{type(self).__name__}.{name} is a {_called(kind)}; "
                             f"give another one or None, not a {type(value).__name__}"
                         )
                     self.__dict__[kept][name] = value
@@ -339,6 +339,13 @@ class Module:
         head = "<tr><th>name</th><th>layer</th><th>parameters</th></tr>"
         cells = ("".join(f"<td>{escape(cell)}</td>" for cell in row) for row in rows)
         return f"<table>{head}{''.join(f'<tr>{row}</tr>' for row in cells)}</table>"
+
+
+KINDS = (("_parameters", Parameter), ("_modules", Module), ("_buffers", Array))
+
+
+def _called(kind: type) -> str:
+    return "Tensor" if kind is Array else kind.__name__
 
 
 def _replace(tensor: Tensor, new: Tensor) -> None:

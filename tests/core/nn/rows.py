@@ -141,7 +141,9 @@ LOSSES: dict[str, Row] = {
     ),
     "kl_div": row(lambda nn, t: nn.KLDivLoss(reduction="batchmean"), (4, 3), target="one-hot"),
     "kl_div sum": row(lambda nn, t: nn.KLDivLoss(reduction="sum"), (4, 3), target="unit"),
-    "kl_div of logs": row(lambda nn, t: nn.KLDivLoss(reduction="none", log_target=True), (4, 3), target="logs"),
+    "kl_div of logs": row(
+        lambda nn, t: nn.KLDivLoss(reduction="none", log_target=True), (4, 3), target="logs"
+    ),
     "hinge_embedding": row(lambda nn, t: nn.HingeEmbeddingLoss(margin=0.8), (4, 3), target="signs"),
     "nll": row(lambda nn, t: nn.NLLLoss(), (4, 3), target="3"),
     "nll weighted": row(lambda nn, t: nn.NLLLoss(t(WEIGHTS), ignore_index=1), (2, 3, 4, 2), target="3"),
@@ -149,7 +151,9 @@ LOSSES: dict[str, Row] = {
     "cross_entropy": row(lambda nn, t: nn.CrossEntropyLoss(), (4, 3), target="3"),
     "cross_entropy of one example": row(lambda nn, t: nn.CrossEntropyLoss(), (3,), target="3"),
     "cross_entropy weighted": row(lambda nn, t: nn.CrossEntropyLoss(weight=t(WEIGHTS)), (4, 3), target="3"),
-    "cross_entropy of images": row(lambda nn, t: nn.CrossEntropyLoss(ignore_index=0), (2, 3, 4, 2), target="3"),
+    "cross_entropy of images": row(
+        lambda nn, t: nn.CrossEntropyLoss(ignore_index=0), (2, 3, 4, 2), target="3"
+    ),
     "cross_entropy smoothed": row(
         lambda nn, t: nn.CrossEntropyLoss(label_smoothing=0.1, ignore_index=2), (9, 3), target="3"
     ),

@@ -1,0 +1,133 @@
+"""safetensors files, written here byte by byte from the format's description."""
+
+from __future__ import annotations
+
+import json
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cortex_compute.errors import CheckpointError
+from cortex_core import nn
+from cortex_core.exchange.safetensors import load_safetensors, save_safetensors
+from cortex_core.tensor import Tensor
+
+
+def written(path: Path, header: Any, data: bytes, length: int | None = None) -> Path:
+    text = header if isinstance(header, bytes) else json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text) if length is None else length) + text + data)
+    return path
+
+
+def entry(dtype: str, shape: Any, begin: Any, end: Any) -> dict[str, Any]:
+    return {"dtype": dtype, "shape": shape, "data_offsets": [begin, end]}
+
+
+def test_every_data_type(tmp_path: Path) -> None:
+    data = struct.pack("<2f", 1.5, -2.0) + struct.pack("<d", 0.1) + struct.pack("<q", -(2**40))
+    data += struct.pack("<i", -7) + struct.pack("<e", 0.5) + struct.pack("<2H", 0x3FC0, 0xC000) + b"\x01\xff"
+    header = {
+        "__metadata__": {"format": "pt"},
+        "f32": entry("F32", [2, 1], 0, 8),
+        "f64": entry("F64", [], 8, 16),
+        "i64": entry("I64", [1], 16, 24),
+        "i32": entry("I32", [1], 24, 28),
+        "f16": entry("F16", [1, 1, 1], 28, 30),
+        "bf16": entry("BF16", [2], 30, 34),
+        "bool": entry("BOOL", [1], 34, 35),
+        "i8": entry("I8", [1], 35, 36),
+        "none": entry("F32", [0, 3], 36, 36),
+    }
+    found = load_safetensors(written(tmp_path / "x.safetensors", header, data))
+    assert {k: v.numpy().tolist() for k, v in found.items()} == {
+        "f32": [[1.5], [-2.0]], "f64": 0.1, "i64": [-(2**40)], "i32": [-7], "f16": [[[0.5]]],
+        "bf16": [1.5, -2.0], "bool": [True], "i8": [-1], "none": [],
+    }  # fmt: skip
+    assert found["bf16"].dtype.name == "float32"
+    assert found["none"].shape == (0, 3)
+    found["f32"].zero_()  # the memory is the Tensor's own
+
+
+def test_there_and_back(tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    a = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2))
+    b = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(8, 2))
+    a[1].num_batches_tracked = Tensor(np.array(12))
+    save_safetensors(path, a.state_dict())
+    b.load_state_dict(load_safetensors(path))
+    for key, value in a.state_dict().items():
+        np.testing.assert_array_equal(b.state_dict()[key].numpy(), value.numpy())
+    length = struct.unpack("<Q", path.read_bytes()[:8])[0]
+    header = json.loads(path.read_bytes()[8 : 8 + length])
+    assert length % 8 == 0
+    assert header["1.num_batches_tracked"] == entry("I64", [], 0, 8)
+    assert header["3.weight"]["shape"] == [2, 8]
+
+
+def test_turned_arrays_are_written_row_major(tmp_path: Path) -> None:
+    path, x = tmp_path / "x.safetensors", np.arange(6.0).reshape(2, 3)
+    save_safetensors(path, {"x": x.T, "big-endian": x.astype(">f8")})
+    found = load_safetensors(path)
+    assert found["x"].tolist() == x.T.tolist()
+    assert found["big-endian"].tolist() == x.tolist()
+
+
+ONE = {"x": entry("F32", [2], 0, 8)}
+DAMAGED: dict[str, tuple[Any, bytes, int | None, str]] = {
+    "header longer than the file": (ONE, bytes(8), 2**40, "byte 0: a header of 1099511627776 bytes"),
+    "header cut": (b'{"x": {', b"", None, "byte 8: the header is no JSON"),
+    "header of bytes": (b"\xff\xfe{}", b"", None, "byte 8: the header is no JSON"),
+    "header nested": (b"[" * 100_000, b"", None, "byte 8: the header is no JSON"),
+    "header a list": ([1], b"", None, "byte 8: the header is a list"),
+    "name twice": (b'{"x": 1, "x": 2}', b"", None, "a name stands twice"),
+    "data cut": (ONE, bytes(7), None, "'end': the arrays take 8 bytes, the file has 7"),
+    "data too long": (ONE, bytes(9), None, "'end': the arrays take 8 bytes, the file has 9"),
+    "unknown dtype": ({"x": entry("F8_E4M3", [8], 0, 8)}, bytes(8), None, "'x': unknown dtype 'F8_E4M3'"),
+    "dtype a list": ({"x": entry([], [8], 0, 8)}, bytes(8), None, "'x': unknown dtype"),  # type: ignore[arg-type]
+    "shape negative": ({"x": entry("F32", [-1, -2], 0, 8)}, bytes(8), None, r"'x': shape \[-1, -2\]"),
+    "shape of fractions": ({"x": entry("F32", [2.0], 0, 8)}, bytes(8), None, r"'x': shape \[2.0\]"),
+    "shape of truths": ({"x": entry("F32", [True, 2], 0, 8)}, bytes(8), None, r"'x': shape"),
+    "shape vast": ({"x": entry("F32", [2**40, 2**40], 0, 8)}, bytes(8), None, "'x': F32 of shape"),
+    "offsets turned": ({"x": entry("F32", [2], 8, 0)}, bytes(8), None, "'x': F32 of shape"),
+    "offsets of text": ({"x": entry("F32", [2], "0", 8)}, bytes(8), None, "'x': data_offsets"),
+    "field missing": ({"x": {"dtype": "F32", "shape": [2]}}, bytes(8), None, "'x': needs the fields"),
+    "entry no object": ({"x": 3}, b"", None, "'x': needs the fields"),
+    "overlap": (
+        {"x": entry("F32", [2], 0, 8), "y": entry("F32", [2], 4, 12)}, bytes(12), None,
+        "'y': begins at 4, not at 8: it overlaps",
+    ),
+    "gap": (
+        {"x": entry("F32", [1], 0, 4), "y": entry("F32", [1], 8, 12)}, bytes(12), None,
+        "'y': begins at 8, not at 4: it leaves a gap",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", DAMAGED)
+def test_damage_is_named_with_its_place(tmp_path: Path, name: str) -> None:
+    header, data, length, message = DAMAGED[name]
+    path = written(tmp_path / "bad.safetensors", header, data, length)
+    with pytest.raises(CheckpointError, match=message) as caught:
+        load_safetensors(path)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize("size", [0, 7])
+def test_a_file_without_a_header(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "short.safetensors"
+    path.write_bytes(bytes(size))
+    with pytest.raises(CheckpointError, match=f"the file has {size} bytes"):
+        load_safetensors(path)
+
+
+def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_safetensors(path, {"x": np.zeros(1)})
+    before = path.read_bytes()
+    with pytest.raises(CheckpointError, match="'z' of complex128"):
+        save_safetensors(path, {"z": np.zeros(1, complex)})
+    assert path.read_bytes() == before
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]

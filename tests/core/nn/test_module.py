@@ -1,0 +1,276 @@
+"""What a Module keeps and how it is walked, moved, saved, hooked and shown."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cortex_compute.errors import CheckpointError
+from cortex_core import nn
+from cortex_core.tensor import Tensor
+
+
+def ones(*shape: int) -> Tensor:
+    return Tensor(np.ones(shape, np.float32), requires_grad=True)
+
+
+class Net(nn.Module):
+    """Two layers that share a weight, a buffer, a list."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(2, 2)
+        self.second = nn.Linear(2, 2, bias=False)
+        self.second.weight = self.first.weight
+        self.rest = nn.ModuleList([nn.ReLU(), nn.Linear(2, 1)])
+        self.register_buffer("scale", Tensor([2.0]))
+        self.register_buffer("scratch", Tensor([0.0]), persistent=False)
+
+    def forward(self, x: Any) -> Any:
+        x = self.second(self.first(x)) * self.scale
+        for layer in self.rest:
+            x = layer(x)
+        return x
+
+
+def test_walks_see_everything_once() -> None:
+    net = Net()
+    assert [name for name, _ in net.named_parameters()] == [
+        "first.weight", "first.bias", "rest.1.weight", "rest.1.bias",
+    ]  # fmt: skip
+    assert [name for name, _ in net.named_buffers()] == ["scale", "scratch"]
+    assert [name for name, _ in net.named_modules()] == ["", "first", "second", "rest", "rest.0", "rest.1"]
+    assert [name for name, _ in net.named_children()] == ["first", "second", "rest"]
+    assert len(list(net.parameters())) == 4
+    assert [type(m).__name__ for m in net.children()] == ["Linear", "Linear", "ModuleList"]
+
+
+def test_a_state_has_both_names_of_a_shared_weight_and_no_transient_buffer() -> None:
+    state = Net().state_dict()
+    assert list(state) == [
+        "scale", "first.weight", "first.bias", "second.weight", "rest.1.weight", "rest.1.bias",
+    ]  # fmt: skip
+    assert not any(tensor.requires_grad for tensor in state.values())
+
+
+def test_a_state_goes_into_another_module() -> None:
+    a, b = Net(), Net()
+    weight = b.first.weight
+    found = b.load_state_dict(a.state_dict())
+    assert found == ([], [])
+    assert b.first.weight is weight
+    np.testing.assert_array_equal(a(ones(3, 2)).numpy(), b(ones(3, 2)).numpy())
+    a.first.weight.detach().zero_()
+    assert b.first.weight.numpy().any()
+
+
+def test_a_state_that_does_not_fit_changes_nothing_and_every_fault_is_named() -> None:
+    net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+    before = {k: v.numpy().copy() for k, v in net.state_dict().items()}
+    state = {k: v.numpy() + 1 for k, v in net.state_dict().items()}
+    del state["1.running_var"]
+    state["0.weigth"] = np.zeros(2)
+    state["0.bias"] = np.zeros((2, 2))
+    with pytest.raises(CheckpointError) as caught:
+        net.load_state_dict(state)
+    message = str(caught.value)
+    assert "missing: 1.running_var" in message
+    assert "unexpected: 0.weigth" in message
+    assert "0.bias is (2, 2) in the state, (3,) in the module" in message
+    for key, value in net.state_dict().items():
+        np.testing.assert_array_equal(value.numpy(), before[key])
+    with pytest.raises(CheckpointError, match=r"0.bias is \(2, 2\)"):
+        net.load_state_dict(state, strict=False)
+    del state["0.bias"]
+    found = net.load_state_dict(state, strict=False)
+    assert found.missing_keys == ["0.bias", "1.running_var"]
+    assert found.unexpected_keys == ["0.weigth"]
+    np.testing.assert_array_equal(net[0].weight.numpy(), before["0.weight"] + 1)
+    assert net[1].num_batches_tracked.item() == 1
+
+
+def test_numbers_of_a_state_are_cast() -> None:
+    layer = nn.Linear(1, 1)
+    layer.load_state_dict({"weight": np.array([[0.1]]), "bias": np.array([3])})
+    assert layer.weight.numpy() == np.float32(0.1)
+    assert layer.bias.numpy().dtype == np.float32
+
+
+def test_another_data_type_keeps_the_parameters_themselves() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
+    parameters = list(net.parameters())
+    net(ones(3, 2)).sum().backward()
+    net.double()
+    assert all(p is q for p, q in zip(parameters, net.parameters()))
+    assert {p.dtype.name for p in net.parameters()} == {"float64"}
+    assert net[0].weight.grad.dtype.name == "float64"
+    assert net[1].running_mean.dtype.name == "float64"
+    assert net[1].num_batches_tracked.dtype.name == "int64"
+    net(Tensor(np.ones((3, 2)))).sum().backward()
+    assert net.float()[0].weight.dtype.name == "float32"
+
+
+def test_modes_freezing_and_forgetting() -> None:
+    net = Net()
+    net.eval()
+    assert not any(m.training for m in net.modules())
+    net.train()
+    assert all(m.training for m in net.modules())
+    net(ones(1, 2)).sum().backward()
+    net.zero_grad(set_to_none=False)
+    assert not net.first.weight.grad.numpy().any()
+    net.zero_grad()
+    assert net.first.weight.grad is None
+    net.requires_grad_(False)
+    assert not net(Tensor([[1.0, 1.0]])).requires_grad
+
+
+def test_apply_visits_the_inner_ones_first() -> None:
+    seen: list[str] = []
+    net = nn.Sequential(nn.Linear(1, 1), nn.Sequential(nn.ReLU()))
+    assert net.apply(lambda m: seen.append(type(m).__name__)) is net
+    assert seen == ["Linear", "ReLU", "Sequential", "Sequential"]
+
+
+def test_attributes() -> None:
+    net = Net()
+    with pytest.raises(TypeError, match="is a Parameter; give another one or None, not a Tensor"):
+        net.first.weight = Tensor([1.0])
+    with pytest.raises(TypeError, match="first is a Module"):
+        net.first = 3
+    with pytest.raises(TypeError, match="scale is a Tensor"):
+        net.scale = 3.0
+    net.scale = Tensor([5.0])
+    assert dict(net.named_buffers())["scale"].item() == 5
+    with pytest.raises(AttributeError, match="Net has no attribute 'frist'"):
+        net.frist  # noqa: B018
+    with pytest.raises(KeyError, match="must not be empty or have a dot"):
+        net.register_buffer("a.b", None)
+    net.scale = nn.Parameter([1.0])
+    assert "scale" in dict(net.named_parameters())
+    assert "scale" not in dict(net.named_buffers())
+    del net.scale
+    assert not hasattr(net, "scale")
+
+
+def test_a_module_without_its_base() -> None:
+    class Forgetful(nn.Module):
+        def __init__(self) -> None:
+            self.layer = nn.Linear(1, 1)
+
+    with pytest.raises(AttributeError, match=r"Forgetful: call super\(\).__init__\(\) before anything else"):
+        Forgetful()
+
+
+def test_a_module_without_forward() -> None:
+    with pytest.raises(NotImplementedError, match="Module has no forward"):
+        nn.Module()(1)
+
+
+def test_a_deep_copy_shares_nothing() -> None:
+    net = Net()
+    other = copy.deepcopy(net)
+    assert other.second.weight is other.first.weight
+    other.first.weight.detach().zero_()
+    assert net.first.weight.numpy().any()
+
+
+def test_forward_hooks() -> None:
+    layer, seen = nn.Identity(), []
+    first = layer.register_forward_pre_hook(lambda m, args: (args[0] * 2.0,))
+    second = layer.register_forward_hook(lambda m, args, y: seen.append((args[0].item(), y.item())))
+    third = layer.register_forward_hook(lambda m, args, y: y + 1.0)
+    assert layer(Tensor([3.0])).item() == 7
+    assert seen == [(6, 6)]
+    third.remove()
+    third.remove()
+    assert layer(Tensor([3.0])).item() == 6
+    second.remove()
+    with first:
+        pass
+    assert layer(Tensor([3.0])).item() == 3
+    assert len(seen) == 2
+
+
+class Product(nn.Module):
+    """Several inputs, several outputs."""
+
+    def forward(self, a: Any, b: Any, unused: Any = None) -> Any:
+        return a * b, a + 1.0
+
+
+def test_backward_hooks_see_and_change_gradients() -> None:
+    """With y = a b and z = a + 1:  d(y + 3 z) = (b + 3) da + a db"""
+    module, seen = Product(), []
+
+    def hook(m: Any, grad_input: Any, grad_output: Any) -> Any:
+        seen.append((grad_input, grad_output))
+        return (grad_input[0] * 10.0, *grad_input[1:])
+
+    handle = module.register_full_backward_hook(hook)
+    a, b = Tensor([2.0, 3.0], requires_grad=True), Tensor([[5.0, 7.0]], requires_grad=True)
+    y, z = module(a, b, 4)
+    (y.sum() + 3.0 * z.sum()).backward()
+    (((da, db, none), (dy, dz)),) = seen
+    assert none is None
+    assert da.tolist() == [8, 10]
+    assert db.tolist() == [[2, 3]]
+    assert dy.tolist() == [[1, 1]]
+    assert dz.tolist() == [3, 3]
+    assert a.grad is not None
+    assert a.grad.tolist() == [80, 100]
+    handle.remove()
+    module(a, b)[0].sum().backward()
+    assert len(seen) == 1
+
+
+def test_backward_hooks_without_gradients_of_inputs() -> None:
+    layer, seen = nn.Linear(1, 1), []
+    layer.register_full_backward_hook(lambda m, i, o: seen.append((i, o[0].item())))
+    layer(Tensor([[3.0]])).sum().backward()
+    assert seen == [((None,), 1.0)]
+    assert layer.weight.grad is not None
+    assert layer.weight.grad.item() == 3
+
+
+def test_containers() -> None:
+    a, b, c = nn.Linear(1, 1), nn.ReLU(), nn.Tanh()
+    line = nn.Sequential({"a": a, "b": b})
+    assert line.a is a
+    assert line[-1] is b
+    assert list(line[:1].named_children()) == [("a", a)]
+    listed = nn.ModuleList([a, b])
+    listed.insert(1, c)
+    listed[0] = b
+    assert list(listed) == [b, c, b]
+    assert len(listed.append(a).extend([c])) == 5
+    named = nn.ModuleDict({"x": a})
+    named["y"] = b
+    named.update({"z": c})
+    assert list(named) == ["x", "y", "z"]
+    assert "y" in named
+    assert named.pop("y") is b
+    del named["z"]
+    assert list(named.items()) == [("x", a)]
+    assert [n for n, _ in named.named_parameters()] == ["x.weight", "x.bias"]
+
+
+def test_repr() -> None:
+    net = nn.Sequential(nn.Conv2d(1, 2, 3, padding="same", bias=False), nn.Sequential(nn.ReLU()))
+    assert repr(net) == (
+        "Sequential(\n"
+        "  (0): Conv2d(1, 2, kernel_size=(3, 3), stride=(1, 1), padding='same', bias=False)\n"
+        "  (1): Sequential(\n"
+        "    (0): ReLU()\n"
+        "  )\n"
+        ")"
+    )
+
+
+def test_the_table_for_notebooks_counts_parameters() -> None:
+    text = Net()._repr_html_()
+    assert "<td>first</td><td>Linear(in_features=2, out_features=2, bias=True)</td><td>6</td>" in text
+    assert "<td>9</td></tr></table>" in text
