@@ -327,8 +327,10 @@ class SequentialLR(LRScheduler):
         return {**super().state_dict(), "schedulers": [s.state_dict() for s in self.schedulers]}
 
     def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        parts, schedulers = state_dict.get("schedulers", []), self.schedulers
         super().load_state_dict(state_dict)
-        for scheduler, state in zip(self.schedulers, self.__dict__.pop("schedulers")):
+        self.schedulers = schedulers
+        for scheduler, state in zip(schedulers, parts):
             scheduler.load_state_dict(state)
 
 
