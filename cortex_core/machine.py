@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
@@ -45,14 +47,15 @@ class Machine:
 
     def _direct(self, primitive: Primitive, types: Types) -> Compute | None:
         offer = self.backend.offer(primitive, tuple(map(Operand, types)))
-        return offer.direct() if offer else None
+        return offer.direct() if isinstance(offer, Offer) else None
 
     def _bound(self, types: Types, results: Types) -> Compute:
         def compute(primitive: Any, arrays: Sequence[Any]) -> tuple[Any, ...]:
             offer, arrays = self._offer(primitive, types, arrays)
-            outputs = [np.empty(t.shape, t.dtype.storage) for t in results]
+            outputs: list[Any] = [np.empty(t.shape, t.dtype.storage) for t in results]
             if primitive.residual:
-                outputs[-1] = np.empty(offer.residual, np.uint8)
+                outputs[-1] = kept = Residual(offer.residual, np.uint8)
+                kept.layout = offer.residual_layout
             self._launch(offer, arrays, outputs)
             return tuple(outputs)
 
@@ -62,13 +65,13 @@ class Machine:
         self, primitive: Primitive, types: Types, arrays: Sequence[Any]
     ) -> tuple[Offer, Sequence[Any]]:
         """The offer for operands as they lie, or for dense copies where it wants these."""
-        layouts = tuple(ROW_MAJOR if a.flags.c_contiguous else _layout(a) for a in arrays)
+        layouts = tuple(map(_layout, arrays))
         offer = self.backend.offer(primitive, tuple(map(Operand, types, layouts)))
-        if offer and _accepts(offer, layouts):
+        if isinstance(offer, Offer) and _accepts(offer, layouts):
             return offer, arrays
-        arrays = [np.ascontiguousarray(a).reshape(t.shape) for a, t in zip(arrays, types)]
-        offer = self.backend.offer(primitive, tuple(map(Operand, types)))
-        if not offer:
+        arrays = [a if isinstance(a, Residual) else np.asarray(a, order="C") for a in arrays]
+        offer = self.backend.offer(primitive, tuple(map(Operand, types, map(_layout, arrays))))
+        if not isinstance(offer, Offer):
             raise BackendError(f"{self.name}: {primitive}: {offer.reason}")
         return offer, arrays
 
@@ -111,7 +114,17 @@ def _accepts(offer: Offer, layouts: Sequence[Layout]) -> bool:
     return offer.layouts is None or offer.layouts[: len(layouts)] == tuple(layouts)
 
 
+class Residual(np.ndarray):
+    """What a forward keeps for its gradient; ``layout`` says who can read it."""
+
+    layout: Layout
+
+
 def _layout(a: Any) -> Layout:
+    if isinstance(a, Residual):
+        return a.layout
+    if a.flags.c_contiguous:
+        return ROW_MAJOR
     item = a.itemsize
     if any(s % item for s in a.strides):  # a field of a record: no whole number of elements apart
         return Layout(key="records")
@@ -173,6 +186,22 @@ def _made(name: str, threads: int) -> Machine:
     return Machine(get(name))
 
 
-def machine(name: str = "numpy") -> Machine:
-    """The machine over the backend of this name, made once for a number of threads."""
-    return _made(name, threads())
+_default: ContextVar[str] = ContextVar("the backend of new tensors", default="auto")
+
+
+def machine(name: str = "") -> Machine:
+    """The machine over the backend of this name, made once for a number of threads; without a name that of
+    new tensors.
+    """
+    return _made(name or _default.get(), threads())
+
+
+@contextmanager
+def using(backend: str) -> Iterator[None]:
+    """Tensors that are made inside, of numbers that are none yet, are on this backend."""
+    machine(backend)
+    token = _default.set(backend)
+    try:
+        yield
+    finally:
+        _default.reset(token)

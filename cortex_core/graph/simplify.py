@@ -183,6 +183,7 @@ def literal(x: Value) -> np.ndarray | None:
 
 def _fold(p: Primitive, known: list[np.ndarray], node: Node) -> list[Value] | None:
     """The results of a primitive over known numbers, computed now."""
+    from cortex_core.machine import using
     from cortex_core.ops.apply import apply
     from cortex_core.tensor import Tensor, no_grad
 
@@ -190,6 +191,6 @@ def _fold(p: Primitive, known: list[np.ndarray], node: Node) -> list[Value] | No
         return None
     if any(t.dtype is bfloat16 for t in node.types):  # of which NumPy has no arrays
         return None
-    with no_grad():
+    with no_grad(), using("numpy"):  # the same numbers, whatever the program runs on
         out = apply(p, *map(Tensor, known))
     return [constant(y.data) for y in (out if isinstance(out, tuple) else (out,))]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.errors import CortexError, DataError
+from cortex_core.machine import using
 from cortex_core.network import KEY, Network
 from cortex_core.ops.differentiate import differentiate
 from cortex_core.step import loss_values, total_loss
@@ -35,7 +36,8 @@ def explain(network: Network, batch: Batch, when: str) -> CortexError:
                 f"{when}: stream {name!r} holds a number that is not finite, in example "
                 f"{int(batch.rows[row])}; fill or drop such examples"
             )
-    where = _search(network, batch.arrays)
+    with using("numpy"):  # whose kernels keep to the letter what becomes of infinities
+        where = _search(network, batch.arrays)
     return NonFiniteError(
         f"{when}: the loss or a gradient is not finite; the first in the step: {where}. The state before it "
         "is kept. Try a smaller learning_rate, or clip_norm"
