@@ -73,7 +73,7 @@ def scatter_add(x: Any, ids: Any, g: Any, axis: int = 0) -> Any:
 
 
 @op(
-    sample(normal(4, 3), integers(4, 2, below=3)),
+    sample(normal(4, 3), integers(4, 2, below=3), dim=-1),
     sample(normal(4, 3), integers(2, 3, below=4), dim=0),
     name="take_along_axis",
     aliases=("take_along_dim",),
@@ -105,7 +105,7 @@ def gather_elements(x: Any, dim: int, index: Any) -> Any:
 
 @op(
     sample(normal(4, 3), 1, integers(4, 5, below=3), normal(4, 5)),
-    sample(normal(4, 3), 0, integers(2, 2, below=4), normal(3, 3)),
+    sample(normal(4, 3), 0, integers(2, 2, below=4), normal(2, 2)),
     name="scatter_add",
 )
 def scatter_add_elements(x: Any, dim: int, index: Any, src: Any) -> Any:
@@ -136,7 +136,7 @@ def check_places(what: str, ids: Any, size: int) -> None:
     if not known(ids):
         return
     places = np.asarray(ids)
-    if places.size and not (0 <= (low := places.min()) and places.max() < size):
+    if places.size and not ((low := places.min()) >= 0 and places.max() < size):
         found = low if low < 0 else places.max()
         raise PlaceError(f"{what}: there is no place {found} on an axis of {size}; needs 0 to {size - 1}")
 

@@ -9,17 +9,27 @@ from cortex_compute.primitives.matrix import Gemm
 from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import gradient_of
+from cortex_core.ops.lift import as_array
 from cortex_core.ops.reduce import sum_to
+from cortex_core.ops.table import normal, op, sample
 from cortex_core.ops.views import reshape
 
 
+@op(
+    sample(normal(2, 3), normal(3, 4)),
+    sample(normal(2, 1, 3, 2), normal(4, 2, 3)),
+    sample(normal(3), normal(3)),
+    sample(normal(2, 3, 4), normal(4)),
+    sample(normal(3), normal(2, 3, 4)),
+)
 def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False) -> Any:
     """The matrix product over the last two axes; the axes before broadcast.   (..., m, k) (..., k, n) ->
     (..., m, n)
 
     An operand of one axis is taken as a row (left) or a column (right), and that axis is dropped from the
-    result.
+    result.   C = A B:  dA = g B^T, dB = A^T g, each summed over the axes along which it was repeated
     """
+    a, b = as_array(a), as_array(b)
     if not a.shape or not b.shape:
         raise ShapeError(f"matmul: needs at least one axis, got shapes {a.shape} and {b.shape}")
     row, column = len(a.shape) == 1, len(b.shape) == 1
@@ -31,6 +41,48 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False)
     if row:
         out = reshape(out, out.shape[:-2] + out.shape[-1:])
     return reshape(out, out.shape[:-1]) if column else out
+
+
+@op(sample(normal(2, 3), normal(3, 4)))
+def mm(a: Any, b: Any) -> Any:
+    """The product of two matrices.   da = g b^T, db = a^T g"""
+    return matmul(*_of_rank("mm", 2, a, b))
+
+
+@op(sample(normal(2, 3, 4), normal(2, 4, 2)))
+def bmm(a: Any, b: Any) -> Any:
+    """The products of two batches of matrices.   (n, m, k) (n, k, l) -> (n, m, l);  da = g b^T, db = a^T g"""
+    a, b = _of_rank("bmm", 3, a, b)
+    if a.shape[0] != b.shape[0]:
+        raise ShapeError(f"bmm: the batches of {a.shape} and {b.shape} differ; matmul broadcasts")
+    return matmul(a, b)
+
+
+@op(sample(normal(2, 3), normal(3)))
+def mv(a: Any, x: Any) -> Any:
+    """A matrix times a vector.   da = g x^T, dx = a^T g"""
+    return matmul(*_of_rank("mv", 2, a), *_of_rank("mv", 1, x))
+
+
+@op(sample(normal(4), normal(4)))
+def dot(a: Any, b: Any) -> Any:
+    """The sum of a b over two vectors.   da = g b, db = g a"""
+    return matmul(*_of_rank("dot", 1, a, b))
+
+
+@op(sample(normal(2), normal(3)))
+def outer(a: Any, b: Any) -> Any:
+    """y[i, j] = a[i] b[j] of two vectors.   da = g b, db = g^T a"""
+    a, b = _of_rank("outer", 1, a, b)
+    return reshape(a, (-1, 1) if a.shape[0] else (0, 1)) * b
+
+
+def _of_rank(what: str, rank: int, *arrays: Any) -> list[Any]:
+    lifted = [as_array(x) for x in arrays]
+    for x in lifted:
+        if len(x.shape) != rank:
+            raise ShapeError(f"{what}: needs {rank} axes, got shape {x.shape}; matmul takes any number")
+    return lifted
 
 
 @gradient_of(Gemm)

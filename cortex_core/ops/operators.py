@@ -4,8 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from cortex_core.ops import indexing, linear, pointwise, reduce, views
+from cortex_core.ops import (  # noqa: F401
+    arrange,
+    einsum,
+    indexing,
+    linear,
+    pointwise,
+    reduce,
+    softmax,
+    sorting,
+    subscript,
+    views,
+)
 from cortex_core.ops.array import Array
+from cortex_core.ops.table import methods
 
 
 def _swapped(f: Any) -> Any:
@@ -23,22 +35,9 @@ COMPARE = {
     "lt": pointwise.less, "le": pointwise.less_equal, "gt": pointwise.greater, "ge": pointwise.greater_equal,
     "eq": pointwise.equal, "ne": pointwise.not_equal,
 }  # fmt: skip
-METHODS = {
-    "sum": reduce.sum, "mean": reduce.mean, "max": reduce.max, "min": reduce.min, "prod": reduce.prod,
-    "argmax": reduce.argmax, "argmin": reduce.argmin, "transpose": views.transpose,
-    "astype": pointwise.cast, "exp": pointwise.exp, "log": pointwise.log, "sqrt": pointwise.sqrt,
-    "tanh": pointwise.tanh, "sigmoid": pointwise.sigmoid, "relu": pointwise.relu, "gather": indexing.gather,
-}  # fmt: skip
-
-
-def _reshape(x: Any, *shape: Any) -> Any:
-    """The same elements in another shape, given as sizes or as one tuple."""
-    return views.reshape(x, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
-
-
 UNARY: dict[str, Any] = {
     "__neg__": pointwise.negative, "__abs__": pointwise.absolute, "__invert__": pointwise.logical_not,
-    "__getitem__": views.index, "reshape": _reshape, "T": property(views.transpose),
+    "__getitem__": subscript.getitem, "T": property(views.transpose),
     "__hash__": object.__hash__,  # == compares elements, so that identity must be said again
 }  # fmt: skip
 
@@ -50,7 +49,7 @@ def attach() -> None:
         setattr(Array, f"__r{name}__", _swapped(f))
     for name, f in COMPARE.items():
         setattr(Array, f"__{name}__", f)
-    for name, method in METHODS.items():
+    for name, method in methods().items():
         setattr(Array, name, method)
     for name, attribute in UNARY.items():
         setattr(Array, name, attribute)

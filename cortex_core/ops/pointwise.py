@@ -320,15 +320,16 @@ def pow(a: Any, b: Any) -> Any:
     if isinstance(a, E):
         return power(a, b)
     if isinstance(b, NUMBERS) and not isinstance(a, NUMBERS):
-        return _power_of(a, b)
+        return apply(_power_of(b), a)
     return scalar("pow", a, b)
 
 
-def _power_of(a: Any, exponent: Any) -> Any:
+@lru_cache(maxsize=256, typed=True)
+def _power_of(exponent: Any) -> Elementwise:
     """A literal exponent: the formula knows it, so that squares become products."""
     builder = Builder()
     built = linearize([power(builder.operand(0), exponent)], 1)
-    return apply(Elementwise(built.code, built.literals), a)
+    return Elementwise(built.code, built.literals)
 
 
 @op(

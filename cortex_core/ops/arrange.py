@@ -1,0 +1,122 @@
+"""Ops that arrange elements anew: repeated, shifted, cut into windows, kept on one side of a diagonal."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import ShapeError
+from cortex_compute.types import normalize_axis
+from cortex_core.ops.indexing import concatenate, gather
+from cortex_core.ops.pointwise import select
+from cortex_core.ops.table import normal, op, sample
+from cortex_core.ops.views import broadcast_to, moveaxis, narrow, reshape, unsqueeze
+
+Axis = int | Sequence[int] | None
+
+
+@op(sample(normal(2, 3), (2, 1)), sample(normal(3), (2, 2)), sample(normal(2, 3), (2,)))
+def tile(x: Any, repeats: Sequence[int]) -> Any:
+    """x side by side with itself, ``repeats`` times along each axis, counted from the last.
+
+    dx = the sum of g over the copies
+    """
+    rank = max(len(x.shape), len(repeats))
+    times = (1,) * (rank - len(repeats)) + tuple(repeats)
+    shape = (1,) * (rank - len(x.shape)) + x.shape
+    if min(times, default=0) < 0:
+        raise ShapeError(f"tile: cannot repeat {tuple(repeats)} times")
+    apart = reshape(x, [m for n in shape for m in (1, n)])
+    whole = broadcast_to(apart, [m for t, n in zip(times, shape) for m in (t, n)])
+    return reshape(whole, [t * n for t, n in zip(times, shape)])
+
+
+@op(sample(normal(2, 3), 2, 1), sample(normal(3), (2, 2)), torch=lambda torch, x, *sizes: x.repeat(*sizes))
+def repeat(x: Any, *repeats: Any) -> Any:
+    """`tile` as PyTorch's ``x.repeat(2, 3)``: one number for each axis, or more.
+
+    dx = the sum of g over the copies
+    """
+    times = tuple(repeats[0]) if len(repeats) == 1 and not isinstance(repeats[0], int) else repeats
+    if len(times) < len(x.shape):
+        raise ShapeError(f"repeat: {times} has no number for each axis of shape {x.shape}; see tile")
+    return tile(x, times)
+
+
+@op(sample(normal(2, 3), 2, dim=1), sample(normal(2, 3), 3))
+def repeat_interleave(x: Any, repeats: int, axis: int | None = None) -> Any:
+    """Each element ``repeats`` times in a row, along ``axis`` or as if flat.
+
+    dx = the sum of g over the copies
+    """
+    if axis is None:
+        x, axis = reshape(x, (-1,)), 0
+    at = normalize_axis(axis, len(x.shape), "repeat_interleave")
+    apart = unsqueeze(x, at + 1)
+    whole = broadcast_to(apart, (*x.shape[: at + 1], repeats, *x.shape[at + 1 :]))
+    return reshape(whole, [n * repeats if a == at else n for a, n in enumerate(x.shape)])
+
+
+@op(
+    sample(normal(5, 2), 2, 0),
+    sample(normal(3, 4), (1, -2), (0, 1)),
+    sample(normal(2, 3), -1),
+    torch=lambda torch, x, shifts, dims=None: torch.roll(x, shifts, dims),
+)
+def roll(x: Any, shifts: int | Sequence[int], axis: Axis = None) -> Any:
+    """x moved on by ``shifts`` along ``axis``, or as if flat; what leaves at the end comes in at the front.
+
+    dx = g rolled back
+    """
+    if axis is None:
+        return reshape(roll(reshape(x, (math.prod(x.shape),)), shifts, 0), x.shape)
+    axes = (axis,) if isinstance(axis, int) else tuple(axis)
+    steps = (shifts,) * len(axes) if isinstance(shifts, int) else tuple(shifts)
+    if len(steps) != len(axes):
+        raise ShapeError(f"roll: {len(steps)} shifts for {len(axes)} axes")
+    for step, a in zip(steps, axes):
+        n = x.shape[normalize_axis(a, len(x.shape), "roll")]
+        if n and step % n:
+            x = concatenate([narrow(x, a, n - step % n, step % n), narrow(x, a, 0, n - step % n)], a)
+    return x
+
+
+@op(sample(normal(3, 4)), sample(normal(2, 3, 3), 1), sample(normal(3, 3), diagonal=-1))
+def tril(x: Any, diagonal: int = 0) -> Any:
+    """x on and below a diagonal of its last two axes, 0 above.   dx = g on and below it, else 0"""
+    return select(_below("tril", x, diagonal), x, 0)
+
+
+@op(sample(normal(3, 4)), sample(normal(2, 3, 3), 1), sample(normal(3, 3), diagonal=-1))
+def triu(x: Any, diagonal: int = 0) -> Any:
+    """x on and above a diagonal of its last two axes, 0 below.   dx = g on and above it, else 0"""
+    return select(_below("triu", x, diagonal - 1), 0, x)
+
+
+def _below(what: str, x: Any, diagonal: int) -> np.ndarray:
+    if len(x.shape) < 2:
+        raise ShapeError(f"{what}: needs at least two axes, got shape {x.shape}")
+    rows, columns = x.shape[-2:]
+    return np.tri(rows, columns, diagonal, dtype=bool)
+
+
+@op(
+    sample(normal(2, 7), 1, 3, 2),
+    sample(normal(5, 2), 0, 2, 1),
+    sample(normal(4), -1, 4, 1),
+    torch=lambda torch, x, *how: x.unfold(*how),
+)
+def unfold(x: Any, dimension: int, size: int, step: int) -> Any:
+    """Windows of ``size`` along an axis, each ``step`` after the one before; they are the last axis.
+
+    (A..., n, B...) -> (A..., (n - size) // step + 1, B..., size).   dx = g added where the windows overlap
+    """
+    at = normalize_axis(dimension, len(x.shape), "unfold")
+    n = x.shape[at]
+    if not 0 < size <= n or step < 1:
+        raise ShapeError(f"unfold: windows of {size}, step {step}, do not fit on axis {at} of {x.shape}")
+    places = np.arange(0, n - size + 1, step)[:, None] + np.arange(size)
+    return moveaxis(gather(x, places, at), at + 1, -1)
