@@ -75,10 +75,9 @@ class Module:
 
     def __getattr__(self, name: str) -> Any:
         for kept in ("_parameters", "_buffers", "_modules"):
-            try:
-                return self.__dict__[kept][name]
-            except KeyError:
-                pass
+            found = self.__dict__.get(kept, ())
+            if name in found:
+                return found[name]
         if "_parameters" not in self.__dict__ and not name.startswith("__"):
             raise AttributeError(f"{type(self).__name__}: call super().__init__() before anything else")
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")

@@ -71,6 +71,10 @@ def test_losses_of_margins() -> None:
     assert nn.HingeLoss(reduction="sum")(x, t).item() == 7.5
 
 
+def test_exponential() -> None:
+    np.testing.assert_allclose(nn.Exponential()(of([0.0, 1.0, -2.0])).numpy(), np.exp([0, 1, -2]), rtol=1e-14)
+
+
 def test_cross_entropy_of_probabilities_is_finite_where_one_is_zero() -> None:
     p, labels = Tensor([[0.25, 0.75], [1.0, 0.0]], requires_grad=True), Tensor(np.array([0, 1]))
     loss = F.sparse_cross_entropy(p, labels, reduction="none")

@@ -113,6 +113,12 @@ def test_another_data_type_keeps_the_parameters_themselves() -> None:
     assert net.float()[0].weight.dtype.name == "float32"
 
 
+def test_another_backend() -> None:
+    net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2)).to("numpy")
+    assert {x.backend for x in net.state_dict().values()} == {"numpy"}
+    assert net(Tensor(np.eye(2, dtype=np.float32)).to("numpy")).backend == "numpy"
+
+
 def test_modes_freezing_and_forgetting() -> None:
     net = Net()
     net.eval()
