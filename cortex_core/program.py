@@ -15,7 +15,7 @@ from cortex_compute.errors import BackendError, DataError
 from cortex_compute.protocol import Backend, Operand, Refusal
 from cortex_core.graph.fold import fold
 from cortex_core.graph.fuse import fuse
-from cortex_core.graph.layout import lay_out_weights
+from cortex_core.graph.layout import dense_operands, lay_out_weights
 from cortex_core.graph.memory import make_plan
 from cortex_core.graph.plan import ARENA, KEPT, Instruction, Location, Plan
 from cortex_core.graph.simplify import rewrite, simplify
@@ -39,7 +39,8 @@ def compile_graph(graph: Graph, backend: Backend, options: Options = Options()) 
     """Everything from a traced graph to its plan.  Pure: no memory is taken."""
     graph = simplify(lower(graph, backend))
     if options.fusion:
-        graph = lay_out_weights(fuse(simplify(fold(graph)), backend), backend)
+        graph = dense_operands(fuse(simplify(fold(graph)), backend), backend)
+        graph = lay_out_weights(graph, backend)
     return make_plan(graph, backend, options.pooling)
 
 

@@ -11,14 +11,12 @@ import numpy as np
 
 from cortex_compute.backends import get
 from cortex_compute.errors import CortexError, ShapeError
-from cortex_compute.primitives.views import Transpose
 from cortex_compute.protocol import Device
 from cortex_compute.types import DType, TensorType
-from cortex_core.graph.matching import consumers
-from cortex_core.graph.simplify import simplify
-from cortex_core.graph.value import Graph, Update, Value, constant, input_value, state_value
+from cortex_core.graph.order import turn_inputs, wanted_orders
+from cortex_core.graph.value import Graph, State, Update, Value, constant, input_value, state_value
 from cortex_core.ops.apply import apply
-from cortex_core.ops.differentiate import differentiate, key
+from cortex_core.ops.differentiate import differentiate
 from cortex_core.ops.indexing import concatenate
 from cortex_core.ops.pointwise import cast, divide, isfinite, minimum, sqrt
 from cortex_core.ops.reduce import sum as total_of
@@ -26,12 +24,11 @@ from cortex_core.ops.views import reshape, slice_, transpose
 from cortex_core.program import Program, Result, compile_graph
 from cortex_core.tensor import Tensor
 from cortex_core.tracing import (
-    KEY,
+    Entry,
     Memory,
     Programs,
     Recording,
     as_array,
-    fresh_key,
     modes,
     modules_of,
     type_of,
@@ -187,30 +184,27 @@ class TracedStep:
     def compile(self, inputs: Any, targets: Any) -> Program:
         """The program for arguments like these, made where it is new."""
         arrays, structure = flatten((inputs, targets))
-        return self._program([as_array(x) for x in arrays], structure)
+        return self._entry([as_array(x) for x in arrays], structure).program
 
     def __call__(self, inputs: Any, targets: Any) -> Result:
         arrays, structure = flatten((inputs, targets))
         given = [as_array(x) for x in arrays]
-        program = self._program(given, structure)
-        fed: dict[str, Any] = {f"{i}": x for i, x in enumerate(given)}
-        if KEY in program.inputs:
-            fed[KEY] = fresh_key()
+        entry = self._entry(given, structure)
+        program, skipped = entry.program, entry.program.skipped
         steps = self._set_scalars(program)
-        skipped = program.skipped
-        loss = program.run(fed)["loss"]
+        loss = program.run(entry.inputs(given))["loss"]
         self._memory.note_changes(program)
         if program.skipped == skipped:
             self._count(steps)
         self.skipped += program.skipped - skipped
         return loss
 
-    def _program(self, arrays: Sequence[np.ndarray], structure: Any) -> Program:
+    def _entry(self, arrays: Sequence[np.ndarray], structure: Any) -> Entry:
         if self._follow():
             self._lay_out(arrays, structure)
         make = partial(self._make, arrays, structure)
-        program: Program = self._programs.find(arrays, structure, modes(self.modules), make)
-        return program
+        entry: Entry = self._programs.find(arrays, structure, modes(self.modules), make)
+        return entry
 
     # What lies where.
 
@@ -248,7 +242,7 @@ class TracedStep:
         self._programs.clear()
         self._memory = FlatMemory(self.backend.devices()[0])
         recorded = self._record(arrays, structure)
-        orders = preferred_orders(recorded, self._memory)
+        orders = _orders(recorded, self._memory)
         self._segments = list(self._cut(recorded.gradients, orders))
         for segment in self._segments:
             self._memory.lay_out(segment)
@@ -304,7 +298,7 @@ class TracedStep:
         out = self.module(*inputs) if isinstance(inputs, tuple) else self.module(inputs)
         return self.criterion(out, targets)
 
-    def _make(self, arrays: Sequence[np.ndarray], structure: Any) -> Program:
+    def _make(self, arrays: Sequence[np.ndarray], structure: Any) -> Entry:
         recorded = self._record(arrays, structure)
         members = {name for segment in self._segments for name in segment.slots}
         if members != set(recorded.gradients):
@@ -329,7 +323,9 @@ class TracedStep:
             tuple(updates),
             predicate=isfinite(total),
         )
-        return Program(compile_graph(graph, self.backend), self.backend, self._memory.store)
+        graph, orders = turn_inputs(graph)
+        program = Program(compile_graph(graph, self.backend), self.backend, self._memory.store)
+        return Entry(program, orders, drawn is not None)
 
     def _gradient(self, segment: Segment, gradients: Mapping[str, Value]) -> Value:
         """The gradient of a segment, laid as the parameters are."""
@@ -386,19 +382,11 @@ def _as(x: Value, to: DType) -> Value:
     return x if x.dtype is to else cast(x, to)
 
 
-def preferred_orders(recorded: Recorded, memory: Memory) -> dict[str, tuple[int, ...]]:
-    """How the axes of each parameter should lie: as all that read it would have them, else as they are."""
-    outputs = {"loss": recorded.loss, **recorded.gradients}
-    graph = simplify(Graph(recorded.inputs, outputs))
-    readers = consumers(graph)
-    wanted: dict[str, set[tuple[int, ...]]] = {}
-    for leaf in graph.states().values():
-        for node in readers.get(key(leaf), ()):
-            turned = node.primitive.axes if isinstance(node.primitive, Transpose) else tuple(range(leaf.ndim))
-            wanted.setdefault(leaf.node.primitive.name, set()).add(turned)
+def _orders(recorded: Recorded, memory: Memory) -> dict[str, tuple[int, ...]]:
+    """How the axes of each parameter should lie: as all that read it would have them, else as they do."""
+    wanted = wanted_orders(Graph(recorded.inputs, {"loss": recorded.loss, **recorded.gradients}))
     orders = {}
     for name in recorded.gradients:
-        order = memory.homes[name].order
-        axes = wanted.get(name, set())
-        orders[name] = tuple(order[a] for a in axes.pop()) if len(axes) == 1 else order
+        lies = memory.homes[name].order
+        orders[name] = tuple(lies[a] for a in wanted.get(State(name), range(len(lies))))
     return orders

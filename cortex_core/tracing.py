@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +23,7 @@ from cortex_compute.errors import DTypeError, ShapeError
 from cortex_compute.protocol import Device
 from cortex_compute.types import TensorType, dtype, uint64
 from cortex_core import changes, generator
+from cortex_core.graph.order import turn_inputs
 from cortex_core.graph.value import Graph, Update, Value, input_value, lifting, state_value
 from cortex_core.modes import enable_grad
 from cortex_core.nn.module import Module
@@ -83,10 +84,12 @@ class Memory:
     def admit(self, name: str, holder: dict[str, Any], attribute: str) -> str:
         """The name of the state of the Tensor ``holder[attribute]``: ``name``, unless it has one."""
         tensor = holder[attribute]
-        name = self._names.setdefault(id(tensor), name)
-        if name not in self.homes:
+        if id(tensor) not in self._names:
+            while name in self.homes:  # of a module that has been replaced by this one
+                name += "'"
             self.homes[name] = Home(tensor, tensor.data, (), [])
             self._settle(name, tensor)
+        name = self._names[id(tensor)]
         places = self.homes[name].places
         if not any(h is holder and a == attribute for h, a in places):
             places.append((holder, attribute))
@@ -305,11 +308,21 @@ class Programs:
 
 @dataclass(frozen=True)
 class Entry:
-    """A program, the structure of what it gives, and whether it draws random numbers."""
+    """A program, the order of axes in which it takes its arrays where that is another, whether it draws
+    random numbers, and the structure of what it gives.
+    """
 
     program: Program
-    structure: Any
+    orders: Mapping[str, tuple[int, ...]]
     draws: bool
+    structure: Any = None
+
+    def inputs(self, arrays: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """The arrays by the names of the program's inputs, and a new key."""
+        fed = {f"{i}": x for i, x in enumerate(arrays)}
+        for name, order in self.orders.items():
+            fed[name] = fed[name].transpose(order)
+        return {**fed, KEY: fresh_key()} if self.draws else fed
 
 
 class Traced:
@@ -331,10 +344,7 @@ class Traced:
         arrays, structure = flatten(args)
         given = [as_array(x) for x in arrays]
         entry = self._entry(given, structure)
-        inputs: dict[str, Any] = {f"{i}": x for i, x in enumerate(given)}
-        if entry.draws:
-            inputs[KEY] = fresh_key()
-        results = entry.program.run(inputs)
+        results = entry.program.run(entry.inputs(given))
         self.memory.note_changes(entry.program)
         return unflatten(entry.structure, [Tensor(r.numpy()) for r in results.values()])
 
@@ -356,8 +366,9 @@ class Traced:
             {f"{i}": y for i, y in enumerate(found)},
             tuple(recording.updates),
         )
+        graph, orders = turn_inputs(graph)
         program = Program(compile_graph(graph, self.backend), self.backend, self.memory.store)
-        return Entry(program, shape, drawn is not None)
+        return Entry(program, orders, drawn is not None, shape)
 
     def __repr__(self) -> str:
         return f"<program of {self.f!r:.80} on {self.backend.name}>"
