@@ -15,7 +15,7 @@ from cortex_compute.errors import DTypeError, GradientError, ShapeError
 from cortex_core import inplace
 from cortex_core.modes import MODE
 from cortex_core.ops.array import Node
-from cortex_core.ops.differentiate import differentiate
+from cortex_core.ops.differentiate import differentiate, key
 from cortex_core.tensor import Extra, Tensor, freed
 
 
@@ -118,6 +118,19 @@ def _recorded(outputs: Sequence[Tensor]) -> set[Node]:
         if node.buffers is None:
             raise freed(node)
     return nodes
+
+
+def older(outputs: Sequence[Tensor], start: int) -> list[Tensor]:
+    """What the outputs depend on that requires gradients and was there before the serial number ``start``,
+    or is a leaf: the nearest of it on each way.
+    """
+
+    def stop(x: Any) -> bool:
+        return x.node is None or x.node.serial < start
+
+    nodes = inplace.settled(outputs, stop)
+    ends = [*outputs, *(x for node in nodes for x in node.inputs)]
+    return list({key(x): x for x in ends if x.requires_grad and stop(x)}.values())
 
 
 def _leaves(outputs: Sequence[Tensor], nodes: set[Node]) -> list[Tensor]:

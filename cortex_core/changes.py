@@ -35,11 +35,11 @@ READING: ContextVar[Node | None] = ContextVar("the node whose gradient is comput
 
 
 class Reading:
-    """Inside, the gradient rule of a node runs."""
+    """Inside, the gradient rule of a node runs; None: code that reads what it makes itself."""
 
     __slots__ = ("_node", "_token")
 
-    def __init__(self, node: Node) -> None:
+    def __init__(self, node: Node | None) -> None:
         self._node = node
 
     def __enter__(self) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from cortex_compute.errors import GradientError, ShapeError
 from cortex_core import changes
 from cortex_core.modes import MODE, no_grad
-from cortex_core.ops import indexing, pointwise
+from cortex_core.ops import pointwise, subscript
 from cortex_core.ops.array import Node, next_serial
 from cortex_core.ops.differentiate import ancestors
 from cortex_core.ops.table import face
@@ -91,19 +91,21 @@ def _seen_elsewhere(node: Node) -> bool:
     return node is None
 
 
-def settled(outputs: Sequence[Tensor]) -> set[Node]:
-    """Every node that the outputs depend on; each one's inputs are what they were when it was recorded."""
+def settled(outputs: Sequence[Tensor], stop: Callable[[Any], bool] | None = None) -> set[Node]:
+    """Every node that the outputs depend on, up to tensors for which ``stop`` is true; each one's inputs are
+    what they were when it was recorded.
+    """
     if not _recorded_changes:
-        return ancestors(outputs)
+        return ancestors(outputs, stop)
     seen: set[Node] = set()
-    stack = list(outputs)
+    stack = [x for x in outputs if not (stop and stop(x))]
     while stack:
         node = stack.pop().node
         if node is not None and node not in seen:
             seen.add(node)
             if any(x._extra is not None and x._extra.past for x in node.inputs):
                 node.inputs = tuple(_as_of(x, node.serial) for x in node.inputs)
-            stack += node.inputs
+            stack += [x for x in node.inputs if not (stop and stop(x))]
     return seen
 
 
@@ -137,7 +139,7 @@ def zero_(self: Tensor) -> Tensor:
 
 def set_item(self: Tensor, index: Any, value: Any) -> None:
     """``self[index] = value``, which differentiates to both."""
-    change(self, lambda old, v: indexing.assign(old, index, v), value)
+    change(self, lambda old, v: subscript.assign(old, index, v), value)
 
 
 def _method(f: Callable[..., Any]) -> Callable[..., Tensor]:

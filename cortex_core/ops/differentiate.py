@@ -21,12 +21,14 @@ from cortex_core.ops.array import Array, Node
 
 Rule = Callable[..., Any]
 _serial = attrgetter("serial")
-RULES: dict[type[Primitive], Rule] = {}
+RULES: dict[type[Any], Rule] = {}
 DECOMPOSITIONS: dict[type[Primitive], Callable[..., Any]] = {}
 
 
-def gradient_of(*primitives: type[Primitive]) -> Callable[[Rule], Rule]:
-    """Registers a gradient rule: ``rule(node, *gradients) -> one entry per operand``."""
+def gradient_of(*primitives: type[Any]) -> Callable[[Rule], Rule]:
+    """Registers a gradient rule: ``rule(node, *gradients) -> one entry per operand``.  For primitives, and for
+    what else stands in a node in the place of one.
+    """
 
     def register(rule: Rule) -> Rule:
         for primitive in primitives:
