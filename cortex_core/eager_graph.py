@@ -181,7 +181,8 @@ def _short(array: Any) -> str:
     """Few numbers as text; empty where there are many, or none."""
     if array is None or array.size > 4:
         return ""
-    return np.array2string(np.asarray(array), precision=4, separator=", ").replace("\n", "")
+    text = np.array2string(np.asarray(array), precision=4, separator=",", suppress_small=True)
+    return re.sub(r"\s", "", text).replace(",", ", ")
 
 
 INFIX = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**"}
@@ -193,7 +194,7 @@ def describe(primitive: Any) -> tuple[str, str]:
     if isinstance(primitive, Elementwise):
         names = [instruction[0] for instruction in primitive.code.instructions]
         told = formula(primitive.code, primitive.literals)
-        return ", ".join(names), "" if len(names) == 1 and told in _plain(names[0]) else told
+        return ", ".join(names), "" if len(names) == 1 and told in _plain(names[0], primitive.code) else told
     if not isinstance(primitive, Primitive):
         return primitive.name, ""
     name = {"Gemm": "matmul"}.get(primitive.name, primitive.name)
@@ -219,9 +220,10 @@ def formula(code: Code, literals: Sequence[Literal], longest: int = 80) -> str:
     return ", ".join(_bare(term(ref)) for ref in code.results)
 
 
-def _plain(op: str) -> tuple[str, str]:
+def _plain(op: str, code: Code) -> tuple[str, str]:
     """The formulas that say no more than the name of the instruction."""
-    return f"{op}(a)", f"a {INFIX.get(op)} b"
+    operands = [chr(ord("a") + i) for i in range(code.arity)]
+    return f"{op}({', '.join(operands)})", f" {INFIX.get(op)} ".join(operands)
 
 
 def _bare(text: str) -> str:
