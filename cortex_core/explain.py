@@ -36,10 +36,7 @@ def explanation(op: str | Callable[..., Any] | Array) -> str:
     if isinstance(op, str):
         known = face()
         if op not in known:
-            hint = nearest(op, known)
-            raise ValueError(
-                f"explain: there is no op {op!r}" + (f"; did you mean {hint!r}?" if hint else "")
-            )
+            raise ValueError(f"explain: there is no op {op!r}. {nearest(op, known)}".rstrip())
         op = known[op]
     row = next((row for row in OPS.values() if row.function is op), None)
     if row is not None:

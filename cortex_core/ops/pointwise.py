@@ -175,24 +175,37 @@ def _one(code: str, doc: str, domain: Callable[..., Draw] = normal, **options: A
     return op(sample(domain(2, 3)), sample(domain()), **options)(f)
 
 
-exp = _one("exp", "e to the x.   dx = g y")
-log = _one("log", "Natural logarithm.   dx = g / x", positive)
-log1p = _one("log1p", "log(1 + x), exact for small x.   dx = g / (1 + x)", positive)
-expm1 = _one("expm1", "e to the x, less 1, exact for small x.   dx = g (y + 1)")
-sqrt = _one("sqrt", "Square root.   dx = g / (2 y)", positive)
-rsqrt = _one("rsqrt", "1 / sqrt(x).   dx = -g y^3 / 2", positive)
-tanh = _one("tanh", "Hyperbolic tangent.   dx = g (1 - y^2)")
-sigmoid = _one("sigmoid", "1 / (1 + exp(-x)).   dx = g y (1 - y)")
-erf = _one("erf", "The error function.   dx = g 2/sqrt(pi) exp(-x^2)")
-sin = _one("sin", "Sine.   dx = g cos x")
-cos = _one("cos", "Cosine.   dx = -g sin x")
-absolute = _one("abs", "|x|.   dx = g sign(x), 0 at 0", name="abs", aliases=("absolute",))
+exp = _one("exp", "y = e to the x.   It is its own derivative: dx = g y")
+log = _one("log", "Natural logarithm.   From x = exp(y), dx/dy = x: dx = g / x", positive)
+log1p = _one("log1p", "log(1 + x), exact for small x.   From 1 + x = exp(y): dx = g / (1 + x)", positive)
+expm1 = _one("expm1", "y = e to the x, less 1, exact for small x.   exp(x) is y + 1: dx = g (y + 1)")
+sqrt = _one("sqrt", "y = the square root of x.   From x = y^2, dx/dy = 2 y: dx = g / (2 y)", positive)
+rsqrt = _one(
+    "rsqrt", "y = 1 / sqrt(x) = x^(-1/2).   By the power rule: dx = -g x^(-3/2) / 2 = -g y^3 / 2", positive
+)
+tanh = _one(
+    "tanh", "y = sinh x / cosh x.   By the quotient rule (cosh^2 - sinh^2) / cosh^2: dx = g (1 - y^2)"
+)
+sigmoid = _one(
+    "sigmoid", "y = 1 / (1 + exp(-x)).   y' = exp(-x) y^2, and exp(-x) y = 1 - y: dx = g y (1 - y)"
+)
+erf = _one("erf", "2/sqrt(pi) times the integral of exp(-t^2) from 0 to x.   dx = g 2/sqrt(pi) exp(-x^2)")
+sin = _one("sin", "Sine, of radians.   It turns ahead by a quarter: dx = g cos x")
+cos = _one("cos", "Cosine, of radians.   It turns ahead by a quarter: dx = -g sin x")
+absolute = _one(
+    "abs",
+    "|x|, which rises on the right and falls on the left.   dx = g sign(x), 0 at 0",
+    name="abs",
+    aliases=("absolute",),
+)
 floor = _one(
     "floor",
     "The largest whole number not above x.   No gradient: it is constant between jumps.",
     gradient=False,
 )
-relu = _one("relu", "max(x, 0); NaN stays NaN.   dx = g where y > 0, 0 at 0")
+relu = _one(
+    "relu", "y = max(x, 0); NaN stays NaN.   It is x or constant: dx = g where y > 0, else 0, also at 0"
+)
 negative = _one("neg", "-x.   dx = -g", aliases=("negative",))
 logical_not = _one(
     "not", "Not x.   No gradient: truth has none.", booleans, name="logical_not", gradient=False
@@ -220,7 +233,7 @@ def subtract(a: Any, b: Any) -> Any:
 
 @op(*PAIRS, name="mul", aliases=("multiply",))
 def multiply(a: Any, b: Any) -> Any:
-    """a b.   da = g b, db = g a"""
+    """a b.   A change of a counts b times: da = g b, db = g a"""
     return scalar("mul", a, b)
 
 
@@ -233,7 +246,7 @@ def multiply(a: Any, b: Any) -> Any:
     torch=lambda torch, a, b: a / b,
 )
 def divide(a: Any, b: Any) -> Any:
-    """a / b, always floating.   da = g / b, db = -g y / b"""
+    """y = a / b, always floating.   From a = y b, da = y db + b dy: da = g / b, db = -g y / b"""
     return scalar("div", a, b)
 
 
@@ -316,7 +329,7 @@ def logical_or(a: Any, b: Any) -> Any:
     sample(2.5, normal(3)),
 )
 def pow(a: Any, b: Any) -> Any:
-    """a to the b.   With y = exp(b log a):  da = g b a^(b-1);  db = g y log a"""
+    """y = a to the b = exp(b log a).   da = g y b / a = g b a^(b-1);  db = g y log a"""
     if isinstance(a, E):
         return power(a, b)
     if isinstance(b, NUMBERS) and not isinstance(a, NUMBERS):

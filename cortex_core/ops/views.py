@@ -212,17 +212,20 @@ def index(x: Any, key: Any) -> Any:
 
 @gradient_of(Reshape)
 def _reshape(node: Node, g: Any) -> Any:
+    """The elements stay: dx = g in the old shape"""
     return (lambda: reshape(g, node.inputs[0].shape),)
 
 
 @gradient_of(Transpose)
 def _transpose(node: Node, g: Any) -> Any:
+    """The elements stay: dx = g with the axes put back"""
     axes = node.primitive.axes
     return (lambda: transpose(g, [axes.index(i) for i in range(len(axes))]),)
 
 
 @gradient_of(Broadcast)
 def _broadcast(node: Node, g: Any) -> Any:
+    """An element counts once for each copy: dx = g summed over the copies"""
     from cortex_core.ops.reduce import sum_to
 
     return (lambda: sum_to(g, node.inputs[0].shape),)
@@ -230,6 +233,7 @@ def _broadcast(node: Node, g: Any) -> Any:
 
 @gradient_of(Slice)
 def _slice(node: Node, g: Any) -> Any:
+    """What was left out has no influence: dx = g in a field of zeros"""
     from cortex_core.ops.indexing import unslice
 
     p = node.primitive
