@@ -100,6 +100,12 @@ class Tensor(Array):
         return changes.Reading(node)
 
     @classmethod
+    def deferred(cls, primitive: Primitive, *operands: Any) -> Any | None:
+        from cortex_core.rows import scatter
+
+        return scatter(primitive, *operands)
+
+    @classmethod
     def hooked(cls, node: Node, gradients: list[Any]) -> list[Any]:
         for index, hooks in (node.hooks or {}).items():
             for hook in tuple(hooks):

@@ -275,23 +275,33 @@ def cumsum(x: Any, axis: int = -1, reverse: bool = False) -> Any:
 
 @gradient_of(Gather)
 def _gather(node: Node, g: Any) -> Any:
+    """A slice counts once for each time it is taken: dx = g added at the ids"""
     x, ids = node.inputs
     axis = node.primitive.axis
-    return lambda: apply(ScatterRows(axis, x.shape[axis]), ids, g), None
+
+    def rows() -> Any:
+        primitive = ScatterRows(axis, x.shape[axis])
+        made = node.kind.deferred(primitive, ids, g)
+        return apply(primitive, ids, g) if made is None else made
+
+    return rows, None
 
 
 @gradient_of(ScatterRows)
 def _scatter_rows(node: Node, g: Any) -> Any:
+    """g at the ids: each slice is read where it was added"""
     return None, lambda: gather(g, node.inputs[0], node.primitive.axis)
 
 
 @gradient_of(ScatterAdd)
 def _scatter_add(node: Node, g: Any) -> Any:
+    """y = x + what is scattered: dx = h, dg = h at the ids"""
     return g, None, lambda: gather(g, node.inputs[1], node.primitive.axis)
 
 
 @gradient_of(TakeAlong)
 def _take_along(node: Node, g: Any) -> Any:
+    """An element counts once for each time it is taken: dx = g added at the places"""
     x, ids = node.inputs
     axis = node.primitive.axis
     return lambda: apply(ScatterAlong(axis, x.shape[axis]), ids, g), None
@@ -299,11 +309,13 @@ def _take_along(node: Node, g: Any) -> Any:
 
 @gradient_of(ScatterAlong)
 def _scatter_along(node: Node, g: Any) -> Any:
+    """dg = what is at its place"""
     return None, lambda: take_along(g, node.inputs[0], node.primitive.axis)
 
 
 @gradient_of(Concatenate)
 def _concatenate(node: Node, g: Any) -> Any:
+    """dx_k = the part of g where x_k lies"""
     axis = node.primitive.axis
     return split(g, [x.shape[axis] for x in node.inputs], axis)
 
@@ -324,6 +336,7 @@ def _pad_gradient(node: Node, g: Any) -> Any:
 
 @gradient_of(TopK)
 def _top_k(node: Node, g: Any, places: Any) -> Any:
+    """dx = g at the places of the k best, else 0: a small change of x changes no place"""
     if g is None:
         return (None,)
     x, axis = node.inputs[0], len(node.inputs[0].shape) - 1
@@ -332,6 +345,7 @@ def _top_k(node: Node, g: Any, places: Any) -> Any:
 
 @gradient_of(Cumsum)
 def _cumsum(node: Node, g: Any) -> Any:
+    """x_i counts in all sums from y_i on: dx_i = g_i + g_(i+1) + ..."""
     p = node.primitive
     assert isinstance(p, Cumsum)
     return (lambda: cumsum(g, p.axis, not p.reverse),)
@@ -339,4 +353,5 @@ def _cumsum(node: Node, g: Any) -> Any:
 
 @gradient_of(OneHot)
 def _one_hot(node: Node, g: Any) -> Any:
+    """Places have no gradient."""
     return (None,)

@@ -18,6 +18,7 @@ from cortex_compute.primitives.elementwise import Elementwise
 from cortex_core import changes
 from cortex_core import optimizers as formulas
 from cortex_core.optim.optimizer import Closure, Optimizer, evaluate
+from cortex_core.rows import Rows, update
 from cortex_core.tensor import Tensor
 
 
@@ -124,13 +125,24 @@ class Pointwise(Optimizer):
                 step = state["step"] + 1
                 if step not in known:
                     known[step] = list(rule.scalars(step, lr).values())
-                bound = self._bound.get(p)
-                if bound is None or not bound.holds(rule, p, state):
-                    bound = self._bound[p] = Bound(rule, p, state)
-                bound.run(p.grad, known[step])
+                if isinstance(p.grad, Rows) and self.by_rows(group):
+                    arrays = [p.data, *(state[name].data for name in rule.moments)]
+                    update(rule.primitive, p.grad, arrays, known[step])
+                else:
+                    self._bound_to(rule, p, state).run(p.grad, known[step])
                 changes.note(p.data)
                 state["step"] = step
         return loss
+
+    def by_rows(self, group: Mapping[str, Any]) -> bool:
+        """Whether rows without a gradient stay as they are, so that a gradient of rows need touch no more."""
+        return False
+
+    def _bound_to(self, rule: Rule, p: Tensor, state: Mapping[str, Any]) -> Bound:
+        bound = self._bound.get(p)
+        if bound is None or not bound.holds(rule, p, state):
+            bound = self._bound[p] = Bound(rule, p, state)
+        return bound
 
     def read_state(
         self, where: str, p: Tensor, kept: Mapping[str, Any], group: Mapping[str, Any]
@@ -149,7 +161,7 @@ def _rule(formula: Any, names: tuple[tuple[str, str], ...], options: tuple[tuple
     for name, value in options:
         if name == "betas":
             fields["beta1"], fields["beta2"] = _two(value)
-        elif name != "maximize":
+        elif name not in ("maximize", "lazy"):
             fields[FIELDS.get(name, name)] = value
     made = formula(**fields)
     return Rule(made, [dict(names)[name] for name in made.state], dict(options)["maximize"])
@@ -188,9 +200,16 @@ class SGD(Pointwise):
             maximize=maximize,
         )
 
+    def by_rows(self, group: Mapping[str, Any]) -> bool:
+        return not (group["momentum"] or group["weight_decay"])
+
 
 class Adam(Pointwise):
-    """Steps scaled by moving means of the gradient and of its square.  Kingma and Ba, 2015."""
+    """Steps scaled by moving means of the gradient and of its square.  Kingma and Ba, 2015.
+
+    With ``lazy`` the rows of an embedding that a batch does not touch stay as they are, moments and all;
+    PyTorch has that as SparseAdam.
+    """
 
     formula: ClassVar[Any] = formulas.Adam
     moments = {"m": "exp_avg", "v": "exp_avg_sq"}
@@ -203,9 +222,15 @@ class Adam(Pointwise):
         eps: float = 1e-8,
         weight_decay: float = 0.0,
         *,
+        lazy: bool = False,
         maximize: bool = False,
     ) -> None:
-        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, maximize=maximize)
+        super().__init__(
+            params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, lazy=lazy, maximize=maximize
+        )
+
+    def by_rows(self, group: Mapping[str, Any]) -> bool:
+        return bool(group["lazy"])
 
 
 class AdamW(Adam):
@@ -222,9 +247,10 @@ class AdamW(Adam):
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
         *,
+        lazy: bool = False,
         maximize: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, maximize=maximize)
+        super().__init__(params, lr, betas, eps, weight_decay, lazy=lazy, maximize=maximize)
 
 
 class RAdam(Adam):
@@ -289,6 +315,9 @@ class Adagrad(Pointwise):
             eps=eps,
             maximize=maximize,
         )
+
+    def by_rows(self, group: Mapping[str, Any]) -> bool:
+        return not (group["weight_decay"] or group["initial_accumulator_value"])
 
 
 class Adadelta(Pointwise):
