@@ -14,6 +14,20 @@ from cortex_compute.errors import ArgumentError, DataError
 from cortex_core import generator
 from cortex_core.tensor import Tensor
 
+__all__ = [
+    "BatchSampler",
+    "DataLoader",
+    "Dataset",
+    "RandomSampler",
+    "SequentialSampler",
+    "Subset",
+    "SubsetRandomSampler",
+    "TensorDataset",
+    "WeightedRandomSampler",
+    "default_collate",
+    "random_split",
+]
+
 Indices = Sequence[int] | np.ndarray
 
 
