@@ -15,7 +15,7 @@ from cortex_core.modes import MODE, enable_grad
 from cortex_core.ops.apply import PLACE
 from cortex_core.ops.array import Node, next_serial
 from cortex_core.ops.differentiate import differentiate, gradient_of, key
-from cortex_core.tensor import Tensor
+from cortex_core.tensor import Tensor, _watched
 from cortex_core.tree import flatten, unflatten
 
 
@@ -43,9 +43,9 @@ def checkpoint(f: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
     known = {key(x) for x in tensors}
     inputs = (*tensors, *(x for x in outside if key(x) not in known))
     call = Recomputation(f, [None if isinstance(x, Tensor) else x for x in given], shape, draws)
-    node = Node(
-        Tensor, call, inputs, tuple(y.type for y in arrays), PLACE.get(), tuple(y.data for y in arrays)
-    )
+    types, buffers = tuple(y.type for y in arrays), tuple(y.data for y in arrays)
+    node = Node(Tensor, call, inputs, types, PLACE.get(), buffers)
+    _watched(MODE.get(), call, inputs, buffers, node)
     return unflatten(
         structure,
         [

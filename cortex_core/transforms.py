@@ -114,7 +114,7 @@ def jvp(f: F, x: Any, v: Any) -> tuple[Any, Any]:
     directions = call.directions(v)
     weights = [_independent(_like(y, np.ones(y.shape, y.dtype.storage)), False) for y in call.outputs]
     pulled = call.pull(call.outputs, weights, True)
-    tangents = call.pull(pulled, directions, call.nested, weights)
+    tangents = call.pull(pulled, directions, call.nests(pulled), weights)
     result: tuple[Any, Any] = call.leave((call.result, unflatten(call.structure_of_result, tangents)))
     return result
 
@@ -163,7 +163,7 @@ class _Call:
         for y in self.outputs:
             if y.dtype.kind != "float":
                 raise DTypeError(f"{name}: the function gave {y.type}, which has no gradient")
-        self.nested = self._looks_outside(self.outputs) and self.recording
+        self.nested = self.nests(self.outputs)
 
     @classmethod
     def at(cls, name: str, f: F, x: Any) -> _Call:
@@ -209,15 +209,14 @@ class _Call:
         return map_arrays(self._left, results)
 
     def _left(self, x: Any) -> Any:
-        if not isinstance(x, Tensor) or (self.recording and self._looks_outside([x])):
-            return x
-        return x.detach()
+        return x if not isinstance(x, Tensor) or self.nests([x]) else x.detach()
 
-    def _looks_outside(self, arrays: Sequence[Any]) -> bool:
-        """Whether they depend on something that requires gradients, apart from the fresh arguments."""
+    def nests(self, arrays: Sequence[Any]) -> bool:
+        """Whether they may be differentiated outside: they depend on more than the fresh arguments."""
         if not all(isinstance(x, Tensor) for x in arrays):
             return True
-        return any(not any(x is fresh for fresh in self.inputs) for x in older(arrays, self.start))
+        outside = older(arrays, self.start)  # always: it also settles what was changed in place
+        return self.recording and any(not any(x is fresh for fresh in self.inputs) for x in outside)
 
 
 def _places(name: str, argnums: int | Sequence[int], count: int) -> list[int]:

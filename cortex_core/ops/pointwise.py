@@ -28,7 +28,7 @@ from cortex_compute.expression import (
     linearize,
     power,
 )
-from cortex_compute.primitives.elementwise import Elementwise
+from cortex_compute.primitives.elementwise import Copy, Elementwise
 from cortex_compute.types import DType, dtype
 from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Array, Node
@@ -117,6 +117,12 @@ def _trace(
         return f(*full, **keywords)
 
     return build(over_arrays, len(places))
+
+
+@gradient_of(Copy)
+def _copy(node: Node, g: Any) -> Any:
+    """y = x:  dx = g"""
+    return (g,)
 
 
 @gradient_of(Elementwise)
