@@ -373,6 +373,8 @@ class Tensor(Array):
         return text if self.ndim != 1 or "\n" in text else "[" + " ".join(text[1:-1].split()) + "]"
 
     def __repr__(self) -> str:
+        if self._data is None:
+            return f"Tensor({self.type}, made by {self.operation}, given back by backward)"
         inside = str(self).replace("\n", "\n       ")
         told = [inside] if self.type.dtype.name in ("float32", "int64", "bool") else [inside, str(self.dtype)]
         if self.node is not None:
@@ -380,6 +382,11 @@ class Tensor(Array):
         elif self._requires_grad:
             told.append("requires_grad=True")
         return f"Tensor({', '.join(told)})"
+
+    def _repr_html_(self) -> str:
+        from cortex_core.displays import tensor_html
+
+        return tensor_html(self)
 
 
 Array.kind = Array
