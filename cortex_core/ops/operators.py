@@ -29,7 +29,8 @@ def _swapped(f: Any) -> Any:
 
 BINARY = {
     "add": pointwise.add, "sub": pointwise.subtract, "mul": pointwise.multiply, "truediv": pointwise.divide,
-    "pow": pointwise.pow, "and": pointwise.logical_and, "or": pointwise.logical_or, "matmul": linear.matmul,
+    "pow": pointwise.pow, "and": pointwise.logical_and, "or": pointwise.logical_or, "xor": pointwise.logical_xor,
+    "matmul": linear.matmul, "floordiv": pointwise.floor_divide, "mod": pointwise.remainder,
 }  # fmt: skip
 COMPARE = {
     "lt": pointwise.less, "le": pointwise.less_equal, "gt": pointwise.greater, "ge": pointwise.greater_equal,
@@ -38,6 +39,7 @@ COMPARE = {
 UNARY: dict[str, Any] = {
     "__neg__": pointwise.negative, "__abs__": pointwise.absolute, "__invert__": pointwise.logical_not,
     "__getitem__": subscript.getitem, "T": property(views.transpose),
+    "mT": property(lambda x: views.swapaxes(x, -2, -1)),
     "__hash__": object.__hash__,  # == compares elements, so that identity must be said again
 }  # fmt: skip
 

@@ -65,7 +65,10 @@ def _planned(shape: tuple[int, ...], keys: tuple[Any, ...]) -> tuple[tuple[Any, 
     used = sum(_axes_of(k) for k in keys)
     if used > len(shape):
         raise PlaceError(f"index: {used} indices for shape {shape}")
-    if not any(k is Ellipsis for k in keys):
+    dots = [k is Ellipsis for k in keys].count(True)
+    if dots > 1:
+        raise ShapeError("index: more than one Ellipsis does not say which axes it stands for")
+    if not dots:
         keys = (*keys, Ellipsis)
     basic: list[Any] = []
     places: Places = []
@@ -75,7 +78,6 @@ def _planned(shape: tuple[int, ...], keys: tuple[Any, ...]) -> tuple[tuple[Any, 
         if k is Ellipsis:
             basic += [WHOLE] * (len(shape) - used)
             axis += len(shape) - used
-            used = len(shape)
         elif not _is_array(k):
             basic.append(k)
             axis += k is not None

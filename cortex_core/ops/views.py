@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+import operator
 from collections.abc import Sequence
 from typing import Any
 
-from cortex_compute.errors import ShapeError
+from cortex_compute.errors import DTypeError, PlaceError, ShapeError
 from cortex_compute.primitives.views import Broadcast, Reshape, Slice, Transpose
 from cortex_compute.types import normalize_axes, normalize_axis
 from cortex_core.ops.apply import apply
@@ -178,8 +179,11 @@ def index(x: Any, key: Any) -> Any:
     rank = len(x.shape)
     given = sum(k is not None and k is not Ellipsis for k in keys)
     if given > rank:
-        raise ShapeError(f"index: {given} indices for shape {x.shape}")
-    if Ellipsis not in [k for k in keys if k is None or k is Ellipsis]:
+        raise PlaceError(f"index: {given} indices for shape {x.shape}")
+    dots = [k is Ellipsis for k in keys].count(True)
+    if dots > 1:
+        raise ShapeError("index: more than one Ellipsis does not say which axes it stands for")
+    if not dots:
         keys = (*keys, Ellipsis)
     starts: list[int] = []
     sizes: list[int] = []
@@ -195,7 +199,6 @@ def index(x: Any, key: Any) -> Any:
             steps += [1] * fill
             sizes += x.shape[axis : axis + fill]
             shape += x.shape[axis : axis + fill]
-            given = rank
         elif isinstance(k, slice):
             run = range(*k.indices(x.shape[axis]))
             starts.append(run.start if len(run) else 0)
@@ -203,11 +206,23 @@ def index(x: Any, key: Any) -> Any:
             sizes.append(len(run))
             shape.append(len(run))
         else:
-            starts.append(normalize_axis(int(k), x.shape[axis], f"index on axis {axis} of shape {x.shape}"))
+            starts.append(_place(k, axis, x.shape))
             steps.append(1)
             sizes.append(1)
     whole = tuple(sizes) == x.shape and all(s == 1 for s in steps)
     return reshape(x if whole else slice_(x, starts, sizes, steps), shape)
+
+
+def _place(k: Any, axis: int, shape: tuple[int, ...]) -> int:
+    try:
+        place = operator.index(k)
+    except TypeError:
+        raise DTypeError(
+            f"index: {k!r:.60} is no integer, slice, None, Ellipsis, mask or index array"
+        ) from None
+    if not -shape[axis] <= place < shape[axis]:
+        raise PlaceError(f"index: there is no place {place} on axis {axis} of shape {shape}")
+    return place % shape[axis]
 
 
 @gradient_of(Reshape)
