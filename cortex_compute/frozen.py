@@ -51,7 +51,10 @@ def _init(self: Any, *values: object, **named: object) -> None:
 
 
 def _values(self: Any) -> tuple[Any, ...]:
-    return tuple(map(self.__dict__.__getitem__, self._defaults))
+    known: tuple[Any, ...] | None = self.__dict__.get("_key")
+    if known is None:
+        known = self.__dict__["_key"] = tuple(map(self.__dict__.__getitem__, self._defaults))
+    return known
 
 
 def _repr(self: Any) -> str:
