@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,9 +12,11 @@ import pytest
 from cortex_compute.errors import SpecError
 from cortex_compute.expression import build
 from cortex_compute.primitives.elementwise import Elementwise
+from cortex_core.compiled import compile
+from cortex_core.network import network
 from cortex_core.ops.apply import apply
 from cortex_core.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, RAdam, RMSprop
-from cortex_core.registry import OPTIMIZERS
+from cortex_core.registry import OPTIMIZERS, fields_of
 from cortex_core.tensor import Tensor
 
 STEPS = 20
@@ -27,27 +31,33 @@ def start() -> np.ndarray:
     return np.linspace(-1.5, 2.0, 7)
 
 
-def run(optimizer: Any, rate: float, dtype: str = "float64") -> np.ndarray:
-    """The parameter after the steps, each one Elementwise kernel."""
+def stepper(optimizer: Any, rate: float, p: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+    """Takes gradients, and gives the parameter after each step, which is one Elementwise kernel."""
     names = list(optimizer.scalars(1, rate))
     n = len(optimizer.state)
     built = build(
         lambda p, g, *rest: optimizer.update(p, g, *rest[:n], **dict(zip(names, rest[n:]))),
         2 + n + len(names),
     )
-    p = start().astype(dtype)
-    moments = [np.zeros_like(p) for _ in range(n)]
-    for step in range(1, STEPS + 1):
-        scalars = optimizer.scalars(step, rate)
+    states, steps = [p, *(np.zeros_like(p) for _ in range(n))], itertools.count(1)
+
+    def step(g: np.ndarray) -> np.ndarray:
+        scalars = optimizer.scalars(next(steps), rate)
         assert list(scalars) == names
-        operands = [
-            p,
-            gradient(p, step).astype(dtype),
-            *moments,
-            *(np.array(v, dtype) for v in scalars.values()),
-        ]
+        operands = [states[0], g, *states[1:], *(np.array(v, p.dtype) for v in scalars.values())]
         new = apply(Elementwise(built.code, built.literals), *map(Tensor, operands))
-        p, *moments = [x.numpy() for x in (new if isinstance(new, tuple) else (new,))]
+        states[:] = [x.numpy() for x in (new if isinstance(new, tuple) else (new,))]
+        return states[0]
+
+    return step
+
+
+def run(optimizer: Any, rate: float, dtype: str = "float64") -> np.ndarray:
+    """The parameter after the steps."""
+    p = start().astype(dtype)
+    step = stepper(optimizer, rate, p)
+    for i in range(1, STEPS + 1):
+        p = step(gradient(p, i).astype(dtype))
     return p
 
 
@@ -206,3 +216,28 @@ def test_adams_first_step_is_the_rate_whatever_the_gradients_size() -> None:
     scalars = Adam().scalars(1, 0.001)
     assert scalars["rate"] == pytest.approx(0.01)  # 0.001 / (1 - 0.9)
     assert scalars["correction"] == pytest.approx(1 / np.sqrt(0.001))
+
+
+FIELDS = {"dampening": 0.3, "momentum": 0.9, "centered": True, "initial_accumulator_value": 0.2}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_a_program_makes_the_steps_of_the_formula(name: str) -> None:
+    rate, rng = 0.05, np.random.default_rng(0)
+    x, y = rng.normal(size=(8, 3)).astype(np.float32), rng.normal(size=(8, 1)).astype(np.float32)
+    options = {k: v for k, v in FIELDS.items() if k in fields_of(OPTIMIZERS[name])}
+    described = {
+        "cortex": 1,
+        "inputs": {"x": [3]},
+        "layers": [{"dense": {"units": 1, "use_bias": False, "id": "d"}}],
+        "loss": {"mse": {"of": "d", "target": "y"}},
+        "train": {"optimizer": {name: {"learning_rate": rate, **options}}},
+    }
+    net = network(described)
+    program = compile(net, batch_size=8, purpose="train")
+    w = net.parameters["d/kernel"].astype(np.float64)
+    step = stepper(OPTIMIZERS[name](**options), rate, w)
+    for _ in range(12):
+        program.run({"x": x, "y": y})
+        w = step(2 * x.T @ (x @ w - y) / 8)
+    np.testing.assert_allclose(net.parameters["d/kernel"], w, rtol=2e-4, atol=1e-5)
