@@ -18,6 +18,7 @@ from cortex_compute.protocol import ROW_MAJOR, Backend, Layout, Offer, Operand
 from cortex_compute.threads import threads
 from cortex_compute.types import TensorType
 
+COPY = 2e-10  # seconds that a byte takes on its way to where it lies dense
 KEPT = 8192  # kinds of applications that are kept ready
 
 Compute = Callable[[Any, Sequence[Any]], Any]
@@ -40,6 +41,8 @@ class Machine:
         """Makes and keeps what runs this kind of application.  Raises what `infer` raises."""
         results = primitive.infer(*types)
         compute = VIEWS.get(type(primitive)) or self._direct(primitive, types) or self._bound(types, results)
+        if type(primitive) is Elementwise:
+            compute = self._as_it_lies(types, results[0].shape, compute)
         if len(self.ready) >= KEPT:
             self.ready.clear()
         self.ready[key] = results, compute
@@ -61,16 +64,42 @@ class Machine:
 
         return compute
 
+    def _as_it_lies(self, types: Types, shape: tuple[int, ...], compute: Compute) -> Compute:
+        """Pointwise work over memory that is dense with its axes in another order, as channels-last images
+        that are seen channels first: the result lies in that order too, and nothing is copied.
+        """
+        whole = next((k for k, t in enumerate(types) if t.shape == shape), None)
+        if whole is None:
+            return compute
+
+        def run(primitive: Any, arrays: Sequence[Any]) -> Any:
+            order = None if arrays[whole].flags.c_contiguous else _dense_order(arrays[whole])
+            if order is None:
+                return compute(primitive, arrays)
+            turned = [a.reshape((1,) * (len(shape) - a.ndim) + a.shape).transpose(order) for a in arrays]
+            key = (kind_of(primitive), *[TensorType(a.shape, t.dtype) for a, t in zip(turned, types)])
+            _, over = self.ready.get(key) or self.prepare(key, primitive, key[1:])
+            back = [order.index(axis) for axis in range(len(order))]
+            return tuple(y.transpose(back) for y in over(primitive, turned))
+
+        return run
+
     def _offer(
         self, primitive: Primitive, types: Types, arrays: Sequence[Any]
     ) -> tuple[Offer, Sequence[Any]]:
-        """The offer for operands as they lie, or for dense copies where it wants these."""
+        """The offer for operands as they lie, or for dense copies where it wants these or is faster so."""
         layouts = tuple(map(_layout, arrays))
-        offer = self.backend.offer(primitive, tuple(map(Operand, types, layouts)))
-        if isinstance(offer, Offer) and _accepts(offer, layouts):
-            return offer, arrays
-        arrays = [a if isinstance(a, Residual) else np.asarray(a, order="C") for a in arrays]
-        offer = self.backend.offer(primitive, tuple(map(Operand, types, map(_layout, arrays))))
+        answer = self.backend.offer(primitive, tuple(map(Operand, types, layouts)))
+        given = answer if isinstance(answer, Offer) and _accepts(answer, layouts) else None
+        turned = [not (isinstance(a, Residual) or a.flags.c_contiguous) for a in arrays]
+        if given and not any(turned):
+            return given, arrays
+        dense = tuple(ROW_MAJOR if turn else layout for turn, layout in zip(turned, layouts))
+        offer = self.backend.offer(primitive, tuple(map(Operand, types, dense)))
+        copies = COPY * sum(t.nbytes for t, turn in zip(types, turned) if turn)
+        if given and not (isinstance(offer, Offer) and offer.cost + copies < given.cost):
+            return given, arrays
+        arrays = [np.asarray(a, order="C") if turn else a for a, turn in zip(arrays, turned)]
         if not isinstance(offer, Offer):
             raise BackendError(f"{self.name}: {primitive}: {offer.reason}")
         return offer, arrays
@@ -118,6 +147,12 @@ class Residual(np.ndarray):
     """What a forward keeps for its gradient; ``layout`` says who can read it."""
 
     layout: Layout
+
+
+def _dense_order(a: Any) -> list[int] | None:
+    """The axes from the slowest to the fastest, if the array is dense in that order."""
+    order = sorted(range(a.ndim), key=lambda axis: -a.strides[axis])
+    return order if a.transpose(order).flags.c_contiguous else None
 
 
 def _layout(a: Any) -> Layout:

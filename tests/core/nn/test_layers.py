@@ -326,3 +326,12 @@ def test_what_is_refused_says_what_is_right(name: str) -> None:
 def test_unknown_keywords() -> None:
     with pytest.raises(TypeError, match="unexpected keyword argument 'biass'"):
         nn.Linear(1, 1, biass=False)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("size", [4, 40])
+def test_images_stay_channels_last_from_layer_to_layer(size: int) -> None:
+    """Small and large ones: what is seen channels first is never copied into that order."""
+    x = Tensor(np.ones((2, 3, size, size), np.float32), requires_grad=True)
+    for layer in (nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.SiLU(), nn.MaxPool2d(2)):
+        x = layer(x)
+        assert x.numpy().transpose(0, 2, 3, 1).flags.c_contiguous
