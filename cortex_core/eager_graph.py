@@ -21,6 +21,7 @@ from cortex_compute.expression import Code, Literal, Ref
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_core.autograd import release
+from cortex_core.explain import NAMES
 from cortex_core.inplace import settled
 from cortex_core.modes import MODE, mode
 from cortex_core.ops.array import Node
@@ -172,8 +173,10 @@ def _leaf(id: int, x: Tensor, told: dict[str, Any]) -> GraphNode:
 
 def _numbers(x: Tensor | None) -> Any:
     """The numbers of a tensor, or of the node that made it, as far as they are there."""
-    if x is None or x._data is not None:
-        return None if x is None else x._data
+    if x is None or x.is_sparse:
+        return None
+    if x._data is not None:
+        return x._data
     return None if x.node is None or x.node.buffers is None else x.node.buffers[x.index]
 
 
@@ -192,7 +195,7 @@ INFIX |= {"lt": "<", "le": "<=", "gt": ">", "ge": ">=", "eq": "==", "ne": "!="}
 def describe(primitive: Any) -> tuple[str, str]:
     """An operation's name in the language, and what it was given: ("sum", "axes=(0,)")."""
     if isinstance(primitive, Elementwise):
-        names = [instruction[0] for instruction in primitive.code.instructions]
+        names = [_called(op) for op, *_ in primitive.code.instructions]
         told = formula(primitive.code, primitive.literals)
         return ", ".join(names), "" if len(names) == 1 and told in _plain(names[0], primitive.code) else told
     if not isinstance(primitive, Primitive):
@@ -214,10 +217,16 @@ def formula(code: Code, literals: Sequence[Literal], longest: int = 80) -> str:
 
     for op, *refs in code.instructions:
         terms = [term(ref) for ref in refs]
-        texts.append(f"({f' {INFIX[op]} '.join(terms)})" if op in INFIX else f"{op}({', '.join(terms)})")
+        called = f"{_called(op)}({', '.join(terms)})"
+        texts.append(f"({f' {INFIX[op]} '.join(terms)})" if op in INFIX else called)
         if len(texts[-1]) > longest:
             return ""
     return ", ".join(_bare(term(ref)) for ref in code.results)
+
+
+def _called(op: str) -> str:
+    """What the language calls an instruction: "where" for "select"."""
+    return NAMES.get(op, op)
 
 
 def _plain(op: str, code: Code) -> tuple[str, str]:

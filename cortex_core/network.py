@@ -230,6 +230,11 @@ class Network:
 
         save(path, self)
 
+    def _repr_html_(self) -> str:
+        from cortex_core.displays import network_html
+
+        return network_html(self)
+
     def __repr__(self) -> str:
         count = sum(s.type.size for s in self.slots.values())
         return f"<Network {self.name}: {len(self.description.layers)} layers, {count:,} parameters>"

@@ -114,9 +114,12 @@ def totals(network: Network) -> str:
     return f"{count:,} parameters{frozen}"
 
 
-def lines(description: Any, layers: Sequence[LayerRow]) -> Iterator[str]:
-    """The table of layers as text: inputs first, numbers flush right."""
-    shown = [("id", "layer", "from", "output", "parameters", "MFLOP")]
+NUMBERS = (4, 5)  # the columns of `cells` that stand flush right
+
+
+def cells(description: Any, layers: Sequence[LayerRow]) -> list[tuple[str, ...]]:
+    """The table of layers: its head, then inputs, then layers."""
+    shown: list[tuple[str, ...]] = [("id", "layer", "from", "output", "parameters", "MFLOP")]
     shown += [(x.name, "input", "", _shape(x.shape), "", "") for x in description.inputs]
     before = description.inputs[0].name if len(description.inputs) == 1 else ""
     for row in layers:
@@ -126,7 +129,12 @@ def lines(description: Any, layers: Sequence[LayerRow]) -> Iterator[str]:
         work = f"{row.flops / 1e6:,.3f}" if row.flops else ""
         shown.append((row.id, row.kind, sources, _shape(row.output), parameters, work))
         before = row.id
-    yield from align(shown, right=(4, 5))
+    return shown
+
+
+def lines(description: Any, layers: Sequence[LayerRow]) -> Iterator[str]:
+    """The table of layers as text, numbers flush right."""
+    yield from align(cells(description, layers), right=NUMBERS)
 
 
 def _shape(shape: tuple[int | None, ...] | None) -> str:

@@ -37,6 +37,11 @@ class Run:
     classes: tuple[str, ...] = ()
     summary: dict[str, Any] = field(default_factory=dict)
 
+    def _repr_html_(self) -> str:
+        from cortex_core.displays import run_html
+
+        return run_html(self)
+
     def __repr__(self) -> str:
         return f"<Run {self.network.name}: {len(self.history)} epochs, in {self.path}>"
 

@@ -1,0 +1,100 @@
+"""What notebooks show of a tensor, a network and a run: small tables in HTML.
+
+A display computes nothing, however large the thing, and raises nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from cortex_core.network import Network
+    from cortex_core.tensor import Tensor
+    from cortex_core.training.run import Run
+
+EDGE = 4  # rows and columns at each end of what is cut in the middle
+CUT = "…"
+
+
+def tensor_html(x: Tensor) -> str:
+    """Type, history, and the numbers, of which long axes are cut in the middle."""
+    facts = [f"Tensor {x.type}"]
+    if x.node is not None:
+        facts.append(f"made by {x.operation}")
+    elif x.requires_grad:
+        facts.append("requires gradient")
+    if x.is_sparse:
+        return _paragraph([*facts, "holds some rows only"])
+    array = x._data
+    if array is None:
+        return _paragraph([*facts, "its numbers were given back by backward"])
+    if array.size == 0:
+        return _paragraph(facts)
+    if array.ndim > 2:
+        facts.append(f"here [{'0, ' * (array.ndim - 2)}:, :]")
+    array = array[(0,) * (array.ndim - 2)]
+    rows = array.reshape(1, -1) if array.ndim < 2 else array
+    columns = _places(rows.shape[1])
+    return _paragraph(facts) + _table(
+        [CUT if i is None or j is None else _text(rows[i, j].item()) for j in columns]
+        for i in _places(rows.shape[0])
+    )
+
+
+def network_html(network: Network) -> str:
+    """The table of layers."""
+    from cortex_core.summary import NUMBERS, cells, rows, totals
+
+    facts = [f"Network {network.name}", totals(network)]
+    try:
+        head, *body = cells(network.description, rows(network.description))
+    except Exception:  # a layer of the user's own, that cannot be traced again
+        return _paragraph(facts)
+    used = [i for i in range(len(head)) if any(row[i] for row in body)]
+    right = tuple(used.index(i) for i in NUMBERS if i in used)
+    return _paragraph(facts) + _table(
+        [[row[i] for i in used] for row in body], [head[i] for i in used], right
+    )
+
+
+def run_html(run: Run) -> str:
+    """The history, one row per epoch, and where the run lies."""
+    columns = run.history.columns
+    body = [
+        [CUT if i is None else _text(run.history.rows[i].get(column, "")) for column in columns]
+        for i in _places(len(run.history))
+    ]
+    facts = [f"Run {run.network.name}", f"epochs: {len(run.history)}", f"in {run.path}"]
+    return _paragraph(facts) + (_table(body, columns) if body else "")
+
+
+def _places(n: int) -> list[int | None]:
+    """0 to n - 1; where these are many, None stands for those in the middle."""
+    if n <= 2 * EDGE + 1:
+        return list(range(n))
+    return [*range(EDGE), None, *range(n - EDGE, n)]
+
+
+def _text(x: Any) -> str:
+    return f"{x:.4g}" if isinstance(x, float) else str(x)
+
+
+def _paragraph(facts: Sequence[str]) -> str:
+    return f"<div>{escape('; '.join(facts))}</div>"
+
+
+def _table(
+    body: Iterable[Sequence[str]], head: Sequence[str] = (), right: Sequence[int] | None = None
+) -> str:
+    """``right``: the columns that stand flush right; all of them where it is None."""
+    side = ["right" if right is None or i in right else "left" for i in range(len(head))]
+
+    def row(cells: Sequence[str], tag: str) -> str:
+        sides = side or ["right"] * len(cells)
+        inside = (f'<{tag} style="text-align: {s}">{escape(c)}</{tag}>' for s, c in zip(sides, cells))
+        return f"<tr>{''.join(inside)}</tr>"
+
+    top = f"<thead>{row(head, 'th')}</thead>" if head else ""
+    return f"<table>{top}<tbody>{''.join(row(cells, 'td') for cells in body)}</tbody></table>"
