@@ -31,7 +31,7 @@ from cortex_core.training.progress import Progress
 from cortex_core.training.setup import open_data, with_options
 from cortex_core.training.trainer import Interrupted, Trainer
 
-BATCH_SIZE, STEPS = 256, 8  # the default size of a batch, and the fewest steps of an epoch
+BATCH_SIZE, STEPS = 256, 32  # the default size of a batch, and the fewest steps of an epoch
 INPUT, TARGET = "x", "y"
 
 
@@ -251,7 +251,7 @@ class NeuralNetwork:
         """Trains on mini-batches, and returns the history of all epochs so far: ``history["loss"]``, ...
 
         A further fit goes on where the last one ended, moments of the optimiser included.  Batches are drawn
-        anew in each epoch; ``batch_size`` is 256 unless given, or less, so that an epoch has 8 steps.
+        anew in each epoch; ``batch_size`` is 256 unless given, or less, so that an epoch has 32 steps.
         Raises a `CortexError` for data that does not fit, and where the loss stops being finite.
         """
         data = self._data(x, y)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import runpy
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +95,7 @@ def test_it_learns_in_mini_batches() -> None:
     x, y = iris()
     net = classifier()
     history = net.fit(x, y, epochs=20, validation_data=(x[::5], y[::5]), verbose=False)
-    assert history["step"][-1] == 20 * 9  # 150 examples in batches of 18
+    assert history["step"][-1] == 20 * 38  # 150 examples in batches of 4
     assert len(history["validation_accuracy"]) == len(history) == 20
     assert history["accuracy"][-1] > 0.95
     assert (net.predict(x).argmax(-1) == y).mean() > 0.95
@@ -289,3 +291,13 @@ def test_mnist_as_in_the_docstring() -> None:
     right = (net.predict(images["test"].reshape(-1, 784)).argmax(-1) == labels["test"]).mean()
     print(f"784-128-10 on MNIST: {100 * right:.2f} %")
     assert right > 0.9665
+
+
+def test_the_example_reaches_what_it_states(capsys: pytest.CaptureFixture[str]) -> None:
+    path = Path(__file__).parents[2] / "examples" / "list_of_layers.py"
+    stated = re.search(r"accuracy: at least (\d+) %", path.read_text(encoding="utf-8"))
+    runpy.run_path(str(path))
+    reached = re.match(r"accuracy ([\d.]+) %", capsys.readouterr().out)
+    assert stated
+    assert reached
+    assert float(reached[1]) >= float(stated[1])
