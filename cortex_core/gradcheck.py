@@ -85,9 +85,9 @@ class _Check:
         n = len(self.places)
         inputs = [x if x.requires_grad else x.detach().requires_grad_() for x in chosen[:n]]
         with enable_grad():
-            found = autograd.grad(
-                self.outputs(*inputs), inputs, chosen[n:], create_graph=True, allow_unused=True
-            )
+            flowing = [(y, w) for y, w in zip(self.outputs(*inputs), chosen[n:]) if y.requires_grad]
+            outputs, weights = [y for y, _ in flowing], [w for _, w in flowing]
+            found = autograd.grad(outputs, inputs, weights, create_graph=True, allow_unused=True)
         return tuple(x * 0.0 if g is None else g for x, g in zip(inputs, found))
 
     def compare(
@@ -126,4 +126,4 @@ def _differences(f: Callable[..., Any], arrays: Arrays, i: int, eps: float) -> l
             with no_grad():
                 sides.append([y.numpy() for y in f(*map(Tensor, moved))])
         columns.append([(a - b) / (2 * eps) for a, b in zip(*sides)])
-    return [np.stack(ys, -1).reshape(*ys[0].shape, *x.shape) for ys in zip(*columns)]
+    return [np.stack(ys, -1).reshape((*ys[0].shape, *x.shape)) for ys in zip(*columns)]
