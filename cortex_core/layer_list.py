@@ -344,7 +344,7 @@ class NeuralNetwork:
         if self._network is None:
             self._network = self._built(self._shape_of(array))
         shape = self.network.description.inputs[0].shape
-        if array.ndim > 1 and math.prod(array.shape[1:]) == math.prod(shape):
+        if array.ndim and math.prod(array.shape[1:]) == math.prod(shape):
             array = array.reshape(len(array), *shape)
         return array
 

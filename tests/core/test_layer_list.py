@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from cortex_core.layer_list import (
     Softmax,
     Tanh,
 )
+from cortex_core.training.progress import Progress
 from cortex_core.training.source import find
 
 XOR = np.array([[0, 0], [0, 1], [1, 0], [1, 1]])
@@ -134,6 +136,27 @@ def test_xor_by_squares() -> None:
     )
     net.fit(XOR, [0, 1, 1, 0], epochs=400, verbose=False)
     assert np.round(net.predict(XOR)).tolist() == [[0], [1], [1], [0]]
+
+
+def test_single_numbers() -> None:
+    x = np.linspace(-1, 1, 32)
+    net = NeuralNetwork([Dense(1, 1)], MSELoss(), Optimizer(0.1))
+    net.fit(x, 3 * x, epochs=20, verbose=False)
+    np.testing.assert_allclose(net.predict(x)[:, 0], 3 * x, atol=0.05)
+
+
+def test_ctrl_c_keeps_what_was_learned(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = iris()
+    net = classifier()
+
+    def press(self: Progress, trainer: Any) -> None:
+        if trainer.epoch == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Progress, "epoch", press)
+    with pytest.raises(KeyboardInterrupt, match="stopped after 2 epochs; .* fit goes on"):
+        net.fit(x, y, epochs=5)
+    assert net.fit(x, y, epochs=1, verbose=False)["epoch"] == [1, 2, 3]
 
 
 def images() -> tuple[np.ndarray, np.ndarray]:
