@@ -154,7 +154,7 @@ def test_ctrl_c_keeps_what_was_learned(monkeypatch: pytest.MonkeyPatch) -> None:
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Progress, "epoch", press)
-    with pytest.raises(KeyboardInterrupt, match="stopped after 2 epochs; .* fit goes on"):
+    with pytest.raises(KeyboardInterrupt, match=r"stopped after 2 epochs; .* fit goes on"):
         net.fit(x, y, epochs=5)
     assert net.fit(x, y, epochs=1, verbose=False)["epoch"] == [1, 2, 3]
 
