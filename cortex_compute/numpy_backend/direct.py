@@ -66,14 +66,14 @@ def _single(
     shape: tuple[int, ...],
 ) -> Direct:
     """One instruction, the common case of eager code."""
-    literal = any(w == "l" for w, _ in refs)
+    straight = all(ref == ("a", k) for k, ref in enumerate(refs))
 
     def run(p: Any, inputs: Sequence[Any]) -> tuple[Any, ...]:
         with quiet():
-            if literal:
-                out = f(*(storage(p.literals[k].value) if w == "l" else inputs[k] for w, k in refs))
+            if straight:
+                out = f(*inputs)
             else:
-                out = f(*(inputs[k] for _, k in refs))
+                out = f(*[storage(p.literals[k].value) if w == "l" else inputs[k] for w, k in refs])
         return (out,) if full and shape else (_whole(out, result, shape, False),)
 
     return run

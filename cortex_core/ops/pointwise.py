@@ -19,7 +19,6 @@ import numpy as np
 from cortex_compute.errors import DTypeError
 from cortex_compute.expression import (
     Builder,
-    Built,
     Code,
     E,
     Gradient,
@@ -28,7 +27,7 @@ from cortex_compute.expression import (
     linearize,
     power,
 )
-from cortex_compute.primitives.elementwise import Copy, Elementwise
+from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.types import DType, dtype
 from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Array, Node
@@ -89,40 +88,28 @@ def pointwise(f: Callable[..., Any]) -> Callable[..., Any]:
     def call(*args: Any, **keywords: Any) -> Any:
         if any(isinstance(x, E) for x in args):
             return f(*args, **keywords)
-        numbers = tuple(isinstance(x, NUMBERS) for x in args)
-        arrays = [x for x, number in zip(args, numbers) if not number]
-        if not all(numbers) and len(arrays) == len(args) and not keywords:
-            built = _traced(f, len(args))
-        else:
-            built = _trace(f, args, numbers, keywords)
-        return apply(Elementwise(built.code, built.literals), *arrays)
+        numbers = tuple([Literal(x) if isinstance(x, NUMBERS) else None for x in args])  # type: ignore[arg-type]
+        primitive = _traced(f, numbers, tuple([(k, Literal(x)) for k, x in keywords.items()]))
+        return apply(primitive, *[x for x, number in zip(args, numbers) if number is None])
 
     return call
 
 
 @lru_cache(maxsize=1024)
-def _traced(f: Callable[..., Any], arity: int) -> Built:
-    return build(f, arity)
-
-
-def _trace(
-    f: Callable[..., Any], args: Sequence[Any], numbers: Sequence[bool], keywords: dict[str, Any]
-) -> Built:
-    places = [i for i, number in enumerate(numbers) if not number]
+def _traced(
+    f: Callable[..., Any], numbers: tuple[Literal | None, ...], keywords: tuple[tuple[str, Literal], ...]
+) -> Elementwise:
+    """The formula where some arguments are numbers; None stands for an array."""
+    places = [i for i, number in enumerate(numbers) if number is None]
 
     def over_arrays(*expressions: E) -> Any:
-        full = list(args)
+        full: list[Any] = [None if x is None else x.value for x in numbers]
         for i, e in zip(places, expressions):
             full[i] = e
-        return f(*full, **keywords)
+        return f(*full, **{k: x.value for k, x in keywords})
 
-    return build(over_arrays, len(places))
-
-
-@gradient_of(Copy)
-def _copy(node: Node, g: Any) -> Any:
-    """y = x:  dx = g"""
-    return (g,)
+    built = build(over_arrays, len(places))
+    return Elementwise(built.code, built.literals)
 
 
 @gradient_of(Elementwise)
@@ -138,15 +125,15 @@ def _elementwise(node: Node, *gs: Any) -> Sequence[Any]:
     parts = _gradients(primitive.code, primitive.literals, tuple(x.dtype for x in node.inputs), absent)
 
     def part(k: int) -> Callable[[], Any] | None:
-        built = parts[k]
-        if built is None:
+        found = parts[k]
+        if found is None:
             return None
+        primitive, used = found
 
         def make() -> Any:
-            operands = [node.outputs[i - n] if n <= i < n + len(gs) else space[i] for i in built.used]
-            if not built.code.instructions and built.code.results[0][0] == "a":  # g itself, as of a sum
-                return sum_to(operands[0], node.inputs[k].shape)
-            return sum_to(apply(Elementwise(built.code, built.literals), *operands), node.inputs[k].shape)
+            operands = [node.outputs[i - n] if n <= i < n + len(gs) else space[i] for i in used]
+            dx = operands[0] if primitive is None else apply(primitive, *operands)
+            return sum_to(dx, node.inputs[k].shape)
 
         return make
 
@@ -156,18 +143,23 @@ def _elementwise(node: Node, *gs: Any) -> Sequence[Any]:
 @lru_cache(maxsize=4096)
 def _gradients(
     code: Code, literals: tuple[Literal, ...], dtypes: tuple[DType, ...], absent: tuple[int, ...]
-) -> list[Built | None]:
-    """The gradient code for each operand, where the results ``absent`` have no gradient."""
-    if not absent:
-        gradient = Gradient(code, literals, dtypes)
-        return [gradient.of(k) for k in range(code.arity)]
-    kept = [j for j in range(len(code.results)) if j not in absent]
-    part = Code(code.arity, code.instructions, [code.results[j] for j in kept])
-    n = code.arity
+) -> list[tuple[Elementwise | None, tuple[int, ...]] | None]:
+    """For each operand the primitive of its gradient, where the results ``absent`` have none, and which of
+    operands, results and results' gradients it takes.  Without a primitive it is the one that it takes.
+    """
+    n, kept = code.arity, [j for j in range(len(code.results)) if j not in absent]
+    part = Code(n, code.instructions, [code.results[j] for j in kept])
     numbers = [*range(n), *(n + j for j in kept), *(n + len(code.results) + j for j in kept)]
     gradient = Gradient(part, literals, dtypes)
-    found = [gradient.of(k) for k in range(n)]
-    return [b and Built(b.code, b.literals, tuple(numbers[i] for i in b.used)) for b in found]
+    found: list[tuple[Elementwise | None, tuple[int, ...]] | None] = []
+    for built in map(gradient.of, range(n)):
+        if built is None:
+            found.append(None)
+            continue
+        itself = not built.code.instructions and built.code.results[0][0] == "a"  # g, as of a sum
+        primitive = None if itself else Elementwise(built.code, built.literals)
+        found.append((primitive, tuple(numbers[i] for i in built.used)))
+    return found
 
 
 def _one(code: str, doc: str, domain: Callable[..., Draw] = normal, **options: Any) -> Callable[[Any], Any]:
