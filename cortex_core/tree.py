@@ -20,36 +20,35 @@ def flatten(tree: Any) -> tuple[list[Any], Structure]:
     structure.
     """
     arrays: list[Any] = []
+    return arrays, _taken(tree, arrays)
 
-    def walk(x: Any) -> Structure:
-        if isinstance(x, (Array, np.ndarray)):
-            arrays.append(x)
-            return ARRAY
-        if isinstance(x, (tuple, list)):
-            return (type(x), *map(walk, x))
-        if isinstance(x, dict):
-            return (dict, tuple(x), *map(walk, x.values()))
-        return ("other", type(x), x)  # with its type: 1 is not True, nor 1.0
 
-    return arrays, walk(tree)
+def _taken(x: Any, arrays: list[Any]) -> Structure:
+    if isinstance(x, (Array, np.ndarray)):
+        arrays.append(x)
+        return ARRAY
+    if isinstance(x, (tuple, list)):
+        return (type(x), *[_taken(y, arrays) for y in x])
+    if isinstance(x, dict):
+        return (dict, tuple(x), *[_taken(y, arrays) for y in x.values()])
+    return ("other", type(x), x)  # with its type: 1 is not True, nor 1.0
 
 
 def unflatten(structure: Structure, arrays: Iterable[Any]) -> Any:
     """The tree of this structure with these arrays in it."""
-    rest: Iterator[Any] = iter(arrays)
+    return _put(structure, iter(arrays))
 
-    def walk(part: Structure) -> Any:
-        kind, *inner = part
-        if kind == "array":
-            return next(rest)
-        if kind == "other":
-            return inner[1]
-        if kind is dict:
-            return dict(zip(inner[0], map(walk, inner[1:])))
-        made = [walk(x) for x in inner]
-        return kind(*made) if hasattr(kind, "_fields") else kind(made)
 
-    return walk(structure)
+def _put(structure: Structure, rest: Iterator[Any]) -> Any:
+    kind, *inner = structure
+    if kind == "array":
+        return next(rest)
+    if kind == "other":
+        return inner[1]
+    if kind is dict:
+        return dict(zip(inner[0], [_put(x, rest) for x in inner[1:]]))
+    made = [_put(x, rest) for x in inner]
+    return kind(*made) if hasattr(kind, "_fields") else kind(made)
 
 
 def map_arrays(f: Callable[[Any], Any], tree: Any) -> Any:
