@@ -44,32 +44,71 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "cortex_compute.errors": (
-        *("CortexError", "SpecError", "ShapeError", "DTypeError"),
-        *("DataError", "BackendError", "CheckpointError"),
+        *("ArgumentError", "BackendError", "CheckpointError", "CortexError", "DataError", "DTypeError"),
+        *("GradientError", "NotFiniteError", "ShapeError", "SpecError"),
+    ),
+    "cortex_compute.types": (
+        *("bool_", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"),
     ),
     "cortex_core.check": ("check",),
     "cortex_core.compiled": ("compile",),
+    "cortex_core.creation": (
+        *("arange", "as_tensor", "empty", "empty_like", "eye", "from_dlpack", "from_numpy", "full"),
+        *("full_like", "linspace", "ones", "ones_like", "rand", "rand_like", "randint", "randint_like"),
+        *("randn", "randn_like", "randperm", "tensor", "zeros", "zeros_like"),
+    ),
+    "cortex_core.eager_graph": ("AutogradGraph", "graph_of"),
+    "cortex_core.explain": ("explain",),
+    "cortex_core.recompute": ("checkpoint",),
+    "cortex_core.generator": ("manual_seed",),
+    "cortex_core.gradcheck": ("gradcheck",),
+    "cortex_core.layer_list": (
+        *("Convolutional", "CrossEntropyLoss", "Dense", "MSELoss", "NeuralNetwork", "Optimizer", "Pooling"),
+        *("ReLU", "Sigmoid", "Softmax", "Tanh"),
+    ),
     "cortex_core.layers.scope": ("Parameter", "Variable"),
+    "cortex_core.machine": ("using",),
+    "cortex_core.modes": (
+        *("detect_anomaly", "enable_grad", "is_grad_enabled", "no_grad", "set_grad_enabled"),
+    ),
     "cortex_core.network": ("Network", "network"),
     "cortex_core.registry": ("field", "initializer", "layer", "loss", "metric", "optimizer", "schedule"),
-    "cortex_core.tensor": ("Tensor", "no_grad"),
+    "cortex_core.tensor": ("Tensor",),
+    "cortex_core.traced_step": ("trace_step",),
+    "cortex_core.tracing": ("trace",),
     "cortex_core.training.checkpoint": ("load",),
     "cortex_core.training.evaluate": ("evaluate",),
     "cortex_core.training.train": ("train",),
+    "cortex_core.transforms": ("grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad"),
+    "cortex_viz.autograd": ("visualize_graph",),
 }
 _HOME_OF = {name: (home, name) for home, names in _HOMES.items() for name in names}
 _HOME_OF["register_data"] = ("cortex_core.training.source", "register")
+_MODULES = ("autograd", "data", "nn", "optim")
 
-__all__ = ["__version__", *sorted(_HOME_OF)]
+__all__ = ["__version__", *_MODULES, *sorted(_HOME_OF)]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME_OF:
+    if name in _MODULES:
+        return import_module(f"cortex.{name}")
+    if name in _HOME_OF:
+        module, attribute = _HOME_OF[name]
+        value = getattr(import_module(module), attribute)
+    elif not name.startswith("_") and name in (ops := _ops()):
+        value = ops[name]
+    else:
         raise AttributeError(f"module 'cortex' has no attribute {name!r}")
-    module, attribute = _HOME_OF[name]
-    value = globals()[name] = getattr(import_module(module), attribute)
+    globals()[name] = value
     return value
 
 
+def _ops() -> dict[str, Any]:
+    """The ops of the language by name: `cortex.exp`.  A star import leaves out `sum` and its like."""
+    import_module("cortex_core.ops.operators")
+    names: dict[str, Any] = import_module("cortex_core.ops.table").face()
+    return names
+
+
 def __dir__() -> list[str]:
-    return __all__
+    return sorted({*__all__, *_ops()})

@@ -21,9 +21,9 @@ from cortex_core.ops.sorting import argsort
 from cortex_core.tensor import Tensor
 
 __all__ = [
-    "arange", "as_tensor", "empty", "empty_like", "eye", "from_numpy", "full", "full_like", "linspace",
-    "ones", "ones_like", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like", "randperm",
-    "tensor", "zeros", "zeros_like",
+    "arange", "as_tensor", "empty", "empty_like", "eye", "from_dlpack", "from_numpy", "full", "full_like",
+    "linspace", "ones", "ones_like", "rand", "rand_like", "randint", "randint_like", "randn", "randn_like",
+    "randperm", "tensor", "zeros", "zeros_like",
 ]  # fmt: skip
 
 _dtype = dtype  # the word is an argument of what follows
@@ -45,6 +45,11 @@ def as_tensor(data: Any, dtype: object = None) -> Tensor:
 def from_numpy(array: np.ndarray) -> Tensor:
     """A Tensor that shares the memory of an array."""
     return Tensor(array)
+
+
+def from_dlpack(x: Any) -> Tensor:
+    """A Tensor that shares the memory of another library's array, by the DLPack protocol."""
+    return Tensor(np.from_dlpack(x))
 
 
 def full(size: Any, fill_value: Any, dtype: object = None, requires_grad: bool = False) -> Tensor:

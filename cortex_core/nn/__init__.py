@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from cortex_core.exchange.safetensors import load_safetensors, save_safetensors
-from cortex_core.nn import functional, init
+from cortex_core.nn import functional as functional
+from cortex_core.nn import init as init
 from cortex_core.nn.activation import (
     ELU,
     GELU,
@@ -75,6 +76,6 @@ __all__ = [
     "HingeEmbeddingLoss", "HingeLoss", "HuberLoss", "Identity", "InstanceNorm2d", "KLDivLoss", "L1Loss",
     "LayerNorm", "LeakyReLU", "Linear", "LogSoftmax", "MSELoss", "MaxPool1d", "MaxPool2d", "Mish", "Module",
     "ModuleDict", "ModuleList", "NLLLoss", "PReLU", "Parameter", "RMSNorm", "ReLU", "ReLU6", "Sequential",
-    "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "Softsign", "Tanh", "Unflatten", "functional",
-    "init", "load_safetensors", "save_safetensors",
+    "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "Softsign", "Tanh", "Unflatten",
+    "load_safetensors", "save_safetensors",
 ]  # fmt: skip

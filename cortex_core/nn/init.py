@@ -15,6 +15,11 @@ from cortex_compute.errors import ArgumentError, ShapeError
 from cortex_core.generator import next_key
 from cortex_core.tensor import Tensor, no_grad
 
+__all__ = [
+    "calculate_gain", "constant_", "eye_", "kaiming_normal_", "kaiming_uniform_", "normal_", "ones_",
+    "orthogonal_", "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
+]  # fmt: skip
+
 T = TypeVar("T", bound=Tensor)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cortex_core.optim import lr_scheduler
+from cortex_core.optim import lr_scheduler as lr_scheduler
 from cortex_core.optim.clip import clip_grad_norm_, clip_grad_value_
 from cortex_core.optim.lbfgs import LBFGS
 from cortex_core.optim.optimizer import Optimizer
@@ -21,5 +21,4 @@ __all__ = [
     "RMSprop",
     "clip_grad_norm_",
     "clip_grad_value_",
-    "lr_scheduler",
 ]

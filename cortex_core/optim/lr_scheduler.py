@@ -14,6 +14,11 @@ from typing import Any
 from cortex_compute.errors import ArgumentError, CheckpointError
 from cortex_core.optim.optimizer import Optimizer
 
+__all__ = [
+    "ConstantLR", "CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR",
+    "MultiStepLR", "OneCycleLR", "ReduceLROnPlateau", "SequentialLR", "StepLR",
+]  # fmt: skip
+
 
 class LRScheduler:
     """The base of all schedules; a subclass says `get_lr`.
