@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cortex_core import changes
-from cortex_core.autograd import older, release
+from cortex_core.autograd import older
 from cortex_core.generator import Generator, drawing_from, source
 from cortex_core.modes import MODE, enable_grad
 from cortex_core.ops.apply import PLACE
@@ -93,7 +93,6 @@ def _recomputed(node: Node, *gs: Any) -> list[Any]:
     changes.check(node.inputs)
     outputs = node.primitive.again(node.inputs)
     pairs = [(y, g) for y, g in zip(outputs, gs) if g is not None]
-    done = None if MODE.get().recording else release
-    found = differentiate([y for y, _ in pairs], [g for _, g in pairs], node.inputs, cut=True, done=done)
+    found = differentiate([y for y, _ in pairs], [g for _, g in pairs], node.inputs, cut=True)
     places = [key(x) for x in node.inputs]
     return [g if places.index(k) == i else None for i, (k, g) in enumerate(zip(places, found))]
