@@ -347,13 +347,14 @@ class TracedStep:
     # What the host does beside it.
 
     def _set_scalars(self, program: Program) -> list[int]:
-        """Writes rates and bias corrections; the number of the step of each segment, counted from 1."""
+        """Writes rates, options and the like; the number of the step of each segment, counted from 1."""
         steps = []
         for segment in self._segments:
             first = next(iter(segment.slots.values())).tensor
             steps.append(self.optimizer.state[first].get("step", 0) + 1)
             group = self.optimizer.param_groups[segment.group]
-            for name, number in segment.rule.scalars(steps[-1], float(group["lr"])).items():
+            rule = self.optimizer.rule(group)  # whose options may have changed
+            for name, number in rule.scalars(steps[-1], float(group["lr"])).items():
                 program.inputs[segment.scalar(name)][...] = number
         return steps
 

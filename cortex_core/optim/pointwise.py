@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from cortex_compute.errors import ArgumentError, CheckpointError, ShapeError, SpecError
-from cortex_compute.expression import E, build
+from cortex_compute.expression import Code, E, Ref, build
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_core import changes
 from cortex_core import optimizers as formulas
@@ -27,14 +27,16 @@ class Rule:
 
     ``primitive`` takes the parameter, its gradient, the moments and the scalars (0-d, of the parameter's data
     type), and gives the new parameter and the new moments.  ``moments`` are the names of these in an
-    optimiser's state.
+    optimiser's state.  Options are scalars too, and no part of the primitive: one kernel serves them all,
+    also where a schedule changes the momentum at every step.
     """
 
     def __init__(self, formula: Any, moments: Sequence[str], maximize: bool) -> None:
         self.formula, self.moments, self.maximize = formula, tuple(moments), maximize
         self.names = tuple(formula.scalars(1, 0.0))
         built = build(self._update, 2 + len(self.moments) + len(self.names))
-        self.primitive = Elementwise(built.code, built.literals)
+        self.constants = {f"constant{k}": float(x.value) for k, x in enumerate(built.literals)}
+        self.primitive = _open(built.code, len(built.literals))
 
     def _update(self, p: E, g: E, *rest: E) -> Sequence[E]:
         n = len(self.moments)
@@ -44,8 +46,18 @@ class Rule:
 
     def scalars(self, step: int, lr: float) -> dict[str, float]:
         """The numbers of a step, counted from 1, in the order in which the primitive takes them."""
-        numbers: dict[str, float] = self.formula.scalars(step, lr)
-        return numbers
+        return {**self.formula.scalars(step, lr), **self.constants}
+
+
+@lru_cache(maxsize=256)
+def _open(code: Code, literals: int) -> Elementwise:
+    """The code with its literals as further operands; one object for the same code."""
+
+    def ref(where: str, k: int) -> Ref:
+        return ("a", code.arity + k) if where == "l" else (where, k)
+
+    lines = [(op, *(ref(*x) for x in refs)) for op, *refs in code.instructions]
+    return Elementwise(Code(code.arity + literals, lines, [ref(*x) for x in code.results]))
 
 
 class Bound:
@@ -54,16 +66,16 @@ class Bound:
     """
 
     def __init__(self, rule: Rule, p: Tensor, state: Mapping[str, Any]) -> None:
-        self.rule = rule
+        self.primitive = rule.primitive
         self.memory = [p.data, *(state[name].data for name in rule.moments)]
         self.gradient = np.empty_like(p.data)
-        self.scalars = [np.empty((), p.data.dtype) for _ in rule.names]
+        self.scalars = [np.empty((), p.data.dtype) for _ in (*rule.names, *rule.constants)]
         operands = [p.data, self.gradient, *self.memory[1:], *self.scalars]
         self._update = p.machine.bind(rule.primitive, operands, self.memory)
 
     def holds(self, rule: Rule, p: Tensor, state: Mapping[str, Any]) -> bool:
-        """Whether rule and memory are still those of the parameter."""
-        if self.rule is not rule or self.memory[0] is not p.data:
+        """Whether kernel and memory are still those of the parameter."""
+        if self.primitive is not rule.primitive or self.memory[0] is not p.data:
             return False
         return all(state[name].data is array for name, array in zip(rule.moments, self.memory[1:]))
 

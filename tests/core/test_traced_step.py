@@ -132,7 +132,7 @@ def test_schedulers_and_eager_changes_in_between() -> None:
         eager_step(module, pair.criterion, optimizer, *batch(7))
     pair.steps(2)
     for optimizer in pair.optimizers:
-        optimizer.param_groups[0]["momentum"] = 0.5  # a literal of the program, which is made anew
+        optimizer.param_groups[0]["momentum"] = 0.5
     pair.steps(2)
     for module in (pair.eager, pair.module):
         module[0].weight.data = np.full((8, 6), 0.1)
@@ -354,3 +354,16 @@ def test_what_cannot_be_a_step_is_refused() -> None:
     with pytest.raises(DTypeError, match="was float64"):
         step(data[0].astype(np.float32), data[1])
     assert isinstance(step, TracedStep)
+
+
+def test_a_momentum_that_changes_at_every_step_needs_no_new_program() -> None:
+    pair = Pair(mlp, lambda p: optim.Adam(p, 0.01))
+    cycles = [optim.lr_scheduler.OneCycleLR(o, 0.05, total_steps=8) for o in pair.optimizers]
+    pair.steps(1)
+    program = pair.traced.compile(*pair.batch())
+    for _ in range(6):
+        for cycle in cycles:
+            cycle.step()
+        pair.steps(1)
+        assert pair.traced.compile(*pair.batch()) is program
+    pair.compare()
