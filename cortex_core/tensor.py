@@ -56,7 +56,7 @@ class Tensor(Array):
     in_order: ClassVar[bool] = True
 
     def __init__(self, data: Any, dtype: object = None, requires_grad: bool = False) -> None:
-        self._data = _as_numpy(data, dtype)
+        self._data = as_numpy(data, dtype)
         self.type = TensorType(self._data.shape, _dtype(self._data.dtype))
         self.machine: Machine = data.machine if isinstance(data, Tensor) else machine()
         self.node: Node | None = None
@@ -418,11 +418,11 @@ def _common_machine(primitive: Primitive, operands: Sequence[Tensor]) -> Machine
     return operands[-1].machine
 
 
-def _as_numpy(data: Any, to: object) -> np.ndarray:
+def as_numpy(data: Any, to: object) -> np.ndarray:
     if isinstance(data, Tensor):
         data = data.data
     elif isinstance(data, (list, tuple)) and _holds_tensors(data):
-        data = np.stack([_as_numpy(x, None) for x in data])
+        data = np.stack([as_numpy(x, None) for x in data])
     array = np.asarray(data)
     if to is not None:
         return array.astype(_array_dtype(to).storage, copy=False)

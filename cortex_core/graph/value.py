@@ -113,9 +113,9 @@ class Value(Array):
                 )
             lifted: Value = lift(x)
             return lifted
-        from cortex_core.tensor import Tensor
+        from cortex_core.tensor import as_numpy
 
-        return constant(Tensor(x).data)
+        return constant(as_numpy(x, None))
 
     @classmethod
     def output(cls, node: Node, index: int) -> Value:
