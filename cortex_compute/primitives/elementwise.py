@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cortex_compute.errors import DTypeError
 from cortex_compute.expression import Code, Literal
 from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import Primitive
@@ -22,8 +23,12 @@ class Elementwise(Primitive):
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         self.expect(len(types) == self.code.arity, "takes {} operands, got {}", self.code.arity, len(types))
-        shape = broadcast((t.shape for t in types), self.name)
-        dtypes = self.code.result_types([t.dtype for t in types], self.literals)
+        told = self.code.instructions[0][0] if len(self.code.instructions) == 1 else self.name
+        shape = broadcast((t.shape for t in types), told)
+        try:
+            dtypes = self.code.result_types([t.dtype for t in types], self.literals)
+        except DTypeError as error:
+            raise DTypeError(f"{told}: {error}") from None
         return tuple(TensorType(shape, d) for d in dtypes)
 
     def flops(self, *types: TensorType) -> int:

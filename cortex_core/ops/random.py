@@ -40,4 +40,5 @@ def bernoulli(key: Any, p: float, shape: Sequence[int], stream: int) -> Any:
 
 @gradient_of(Random)
 def _random(node: Node, g: Any) -> Any:
+    """A key has no gradient, nor have the numbers drawn."""
     return (None,)

@@ -243,7 +243,7 @@ def test_a_call_allocates_next_to_nothing(shape: tuple[int, ...]) -> None:
 
 def test_rejections() -> None:
     add = formula(lambda a, b: a + b, 2)
-    with pytest.raises(ShapeError, match=r"Elementwise: shapes \(2, 3\) and \(4,\) do not broadcast"):
+    with pytest.raises(ShapeError, match=r"add: shapes \(2, 3\) and \(4,\) do not broadcast"):
         add.infer(TensorType((2, 3)), TensorType((4,)))
     with pytest.raises(DTypeError, match="float32 and float64 do not mix"):
         add.infer(TensorType((2,)), TensorType((2,), float64))
