@@ -26,8 +26,8 @@ DECOMPOSITIONS: dict[type[Primitive], Callable[..., Any]] = {}
 
 
 def gradient_of(*primitives: type[Any]) -> Callable[[Rule], Rule]:
-    """Registers a gradient rule: ``rule(node, *gradients) -> one entry per operand``.  For primitives, and for
-    what else stands in a node in the place of one.
+    """Registers a gradient rule: ``rule(node, *gradients) -> one entry per operand``.  For primitives, and
+    for what else stands in a node in the place of one.
     """
 
     def register(rule: Rule) -> Rule:

@@ -18,7 +18,7 @@ X = Tensor(np.ones((2, 3)))
 CASES: list[tuple[str, Any, tuple[int, ...], str, Any]] = [
     ("zeros", (2, 3), (2, 3), "float32", 0),
     ("zeros", ((2, 3),), (2, 3), "float32", 0),
-    ("zeros", (), (), "float32", 0),
+    ("zeros", ((),), (), "float32", 0),
     ("ones", ([2],), (2,), "float32", 1),
     ("full", ((2,), 7), (2,), "int64", 7),
     ("full", (2, 0.5), (2,), "float32", 0.5),
