@@ -92,7 +92,7 @@ class Segment:
     name: str
     group: int
     type: TensorType
-    rule: Any
+    moments: tuple[str, ...]
     slots: dict[str, Slot]
 
     def scalar(self, name: str) -> str:
@@ -114,7 +114,7 @@ class FlatMemory(Memory):
     def lay_out(self, segment: Segment) -> None:
         """Moves the parameters into the array of their segment."""
         self._places.update({name: (segment, slot) for name, slot in segment.slots.items()})
-        for name in (segment.name, *map(segment.moment, segment.rule.moments)):
+        for name in (segment.name, *map(segment.moment, segment.moments)):
             self.store.ensure(name, segment.type)
         for name, slot in segment.slots.items():
             self._settle(name, slot.tensor)
@@ -179,6 +179,10 @@ class TracedStep:
         self._programs = Programs()
         self._segments: list[Segment] = []
         self._settings: Any = None
+        self._rules: list[Any] = []
+        self._options_vary = (
+            False  # then they are operands of the update; until then literals, which is faster
+        )
         self._memory = FlatMemory(self.backend.devices()[0])
 
     def compile(self, inputs: Any, targets: Any) -> Program:
@@ -200,28 +204,25 @@ class TracedStep:
         return loss
 
     def _entry(self, arrays: Sequence[np.ndarray], structure: Any) -> Entry:
+        rules = [self.optimizer.rule(group) for group in self.optimizer.param_groups]
+        self._options_vary |= bool(self._rules) and rules != self._rules
+        self._rules = rules
         if self._follow():
             self._lay_out(arrays, structure)
+        formulas = tuple([rule.primitive for rule in rules] if self._options_vary else rules)
         make = partial(self._make, arrays, structure)
-        entry: Entry = self._programs.find(arrays, structure, modes(self.modules), make)
+        entry: Entry = self._programs.find(arrays, structure, (formulas, *modes(self.modules)), make)
         return entry
 
     # What lies where.
-
-    def _rules(self) -> tuple[Any, ...]:
-        """What the segments depend on: the groups, their formulas, and which parameters are learnt."""
-        return tuple(
-            [
-                (self.optimizer.rule(group).primitive, tuple([p.requires_grad for p in group["params"]]))
-                for group in self.optimizer.param_groups
-            ]
-        )
 
     def _follow(self) -> bool:
         """Takes over what eager code has put in the place of parameters and moments; whether the segments
         must be laid out anew.
         """
-        settings = self._rules()
+        groups = self.optimizer.param_groups
+        learnt = tuple([tuple([p.requires_grad for p in group["params"]]) for group in groups])
+        settings = learnt, [rule.moments for rule in self._rules]
         if settings != self._settings or self._memory.follow():
             self._settings = settings
             return True
@@ -247,7 +248,7 @@ class TracedStep:
         for segment in self._segments:
             self._memory.lay_out(segment)
             for slot in segment.slots.values():
-                for name in segment.rule.moments:
+                for name in segment.moments:
                     self._take_moment(segment, slot, name)
 
     def _cut(self, names: Mapping[str, Any], orders: Mapping[str, tuple[int, ...]]) -> Iterator[Segment]:
@@ -264,12 +265,12 @@ class TracedStep:
             for name in members:
                 slots[name] = Slot(memory.homes[name].tensor, offset, orders[name])
                 offset += slots[name].tensor.size
-            rule = self.optimizer.rule(self.optimizer.param_groups[group])
-            yield Segment(f"group{group}.{dtype}.{age}", group, TensorType((offset,), dtype), rule, slots)
+            name, type = f"group{group}.{dtype}.{age}", TensorType((offset,), dtype)
+            yield Segment(name, group, type, self._rules[group].moments, slots)
 
     def _take_moment(self, segment: Segment, slot: Slot, name: str) -> None:
         """Moves a moment from the optimiser's state, where it may be missing, into the segment."""
-        kept = self.optimizer.state_of(slot.tensor, segment.rule)
+        kept = self.optimizer.state_of(slot.tensor, self._rules[segment.group])
         view = slot.view(self._memory.flat(segment.moment(name)))
         view[...] = kept[name].numpy()
         kept[name] = slot.moments[name] = Tensor(view)
@@ -312,7 +313,8 @@ class TracedStep:
         updates: list[Update] = list(recorded.recording.updates)
         scalars: list[Value] = []
         for segment, g in zip(self._segments, flat):
-            made, read = _update(segment, g if scale is None else g * _as(scale, g.dtype))
+            scaled = g if scale is None else g * _as(scale, g.dtype)
+            made, read = _update(segment, self._rules[segment.group], scaled, self._options_vary)
             updates += made
             scalars += read
         drawn = recorded.recording.draws.key
@@ -352,10 +354,11 @@ class TracedStep:
         for segment in self._segments:
             first = next(iter(segment.slots.values())).tensor
             steps.append(self.optimizer.state[first].get("step", 0) + 1)
-            group = self.optimizer.param_groups[segment.group]
-            rule = self.optimizer.rule(group)  # whose options may have changed
-            for name, number in rule.scalars(steps[-1], float(group["lr"])).items():
-                program.inputs[segment.scalar(name)][...] = number
+            lr = float(self.optimizer.param_groups[segment.group]["lr"])
+            for name, number in self._rules[segment.group].scalars(steps[-1], lr).items():
+                memory = program.inputs.get(segment.scalar(name))
+                if memory is not None:
+                    memory[...] = number
         return steps
 
     def _count(self, steps: Sequence[int]) -> None:
@@ -368,15 +371,15 @@ class TracedStep:
         return f"<a step of {name} on {self.backend.name}, {len(self._segments)} segments>"
 
 
-def _update(segment: Segment, g: Value) -> tuple[list[Update], list[Value]]:
+def _update(segment: Segment, rule: Any, g: Value, options_vary: bool) -> tuple[list[Update], list[Value]]:
     """The new parameters and moments of a segment by one pointwise node, and the scalars that it reads."""
-    names = [segment.name, *map(segment.moment, segment.rule.moments)]
-    p, *moments = [state_value(name, segment.type) for name in names]
+    states = [state_value(name, segment.type) for name in (segment.name, *map(segment.moment, rule.moments))]
     kind = TensorType((), segment.type.dtype)
-    scalars = [input_value(segment.scalar(name), kind) for name in segment.rule.scalars(1, 0.0)]
-    new = apply(segment.rule.primitive, p, g, *moments, *scalars)
+    names = rule.scalars(1, 0.0) if options_vary else rule.names
+    scalars = [input_value(segment.scalar(name), kind) for name in names]
+    new = apply(rule.primitive if options_vary else rule.fixed, states[0], g, *states[1:], *scalars)
     results = new if isinstance(new, tuple) else (new,)
-    return [Update(s, v) for s, v in zip([p, *moments], results)], scalars
+    return [Update(s, v) for s, v in zip(states, results)], scalars
 
 
 def _as(x: Value, to: DType) -> Value:

@@ -28,7 +28,8 @@ class Rule:
     ``primitive`` takes the parameter, its gradient, the moments and the scalars (0-d, of the parameter's data
     type), and gives the new parameter and the new moments.  ``moments`` are the names of these in an
     optimiser's state.  Options are scalars too, and no part of the primitive: one kernel serves them all,
-    also where a schedule changes the momentum at every step.
+    also where a schedule changes the momentum at every step.  In ``fixed`` they are literals, which is faster
+    where they stay as they are; it takes the scalars ``names`` alone.
     """
 
     def __init__(self, formula: Any, moments: Sequence[str], maximize: bool) -> None:
@@ -37,6 +38,7 @@ class Rule:
         built = build(self._update, 2 + len(self.moments) + len(self.names))
         self.constants = {f"constant{k}": float(x.value) for k, x in enumerate(built.literals)}
         self.primitive = _open(built.code, len(built.literals))
+        self.fixed = Elementwise(built.code, built.literals)
 
     def _update(self, p: E, g: E, *rest: E) -> Sequence[E]:
         n = len(self.moments)

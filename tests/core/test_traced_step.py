@@ -131,9 +131,13 @@ def test_schedulers_and_eager_changes_in_between() -> None:
     for module, optimizer in zip((pair.eager, pair.module), pair.optimizers):
         eager_step(module, pair.criterion, optimizer, *batch(7))
     pair.steps(2)
-    for optimizer in pair.optimizers:
-        optimizer.param_groups[0]["momentum"] = 0.5
-    pair.steps(2)
+    programs = set()
+    for momentum in (0.5, 0.6, 0.7, 0.0, 0.9):  # options are literals of the program, until one changes
+        for optimizer in pair.optimizers:
+            optimizer.param_groups[0]["momentum"] = momentum
+        pair.steps(2)
+        programs.add(pair.traced.compile(*batch()))
+    assert len(programs) == 3  # of momentums, without one, and with one again
     for module in (pair.eager, pair.module):
         module[0].weight.data = np.full((8, 6), 0.1)
         with no_grad():
