@@ -7,18 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from cortex_core.network import Network
-    from cortex_core.tensor import Tensor
-    from cortex_core.training.run import Run
+from typing import Any
 
 EDGE = 4  # rows and columns at each end of what is cut in the middle
 CUT = "…"
 
 
-def tensor_html(x: Tensor) -> str:
+def tensor_html(x: Any) -> str:
     """Type, history, and the numbers, of which long axes are cut in the middle."""
     facts = [f"Tensor {x.type}"]
     if x.node is not None:
@@ -43,7 +38,7 @@ def tensor_html(x: Tensor) -> str:
     )
 
 
-def network_html(network: Network) -> str:
+def network_html(network: Any) -> str:
     """The table of layers."""
     from cortex_core.summary import NUMBERS, cells, rows, totals
 
@@ -59,7 +54,7 @@ def network_html(network: Network) -> str:
     )
 
 
-def run_html(run: Run) -> str:
+def run_html(run: Any) -> str:
     """The history, one row per epoch, and where the run lies."""
     columns = run.history.columns
     body = [

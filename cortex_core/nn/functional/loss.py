@@ -30,6 +30,7 @@ from cortex_core.ops.pointwise import (
     select,
 )
 from cortex_core.ops.views import reshape, transpose
+from cortex_core.tensor import Tensor
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -251,6 +252,8 @@ def _of_classes(
     weighted: bool = False,
 ) -> Any:
     """The values, weighted by the weights of their classes unless they are already, without the ignored."""
+    if weight is None and _known_to_count(target, ignore_index):
+        return reduced(what, values, reduction)
     checked(what, reduction)
     counts = not_equal(target, ignore_index)
     if weight is None:
@@ -263,3 +266,11 @@ def _of_classes(
         return values
     total = reduce.sum(values)
     return total / reduce.sum(weights) if reduction == "mean" else total
+
+
+def _known_to_count(target: Any, ignore_index: int) -> bool:
+    """Whether no target is ignored, as far as one can see: a symbolic one has no numbers yet.
+
+    A look costs less than the masks, which would be most of the ops of a small network's loss.
+    """
+    return isinstance(target, Tensor) and not (target.numpy() == ignore_index).any()
