@@ -1,4 +1,4 @@
-"""Writes the tables of docs/description.md from the registries; a test sees to it that this has been run."""
+"""Writes the tables of description.md and ops.md from the registries; a test sees to it that this was run."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import cortex_core.metrics
 import cortex_core.optimizers
 import cortex_core.schedules  # noqa: F401 (these fill the registries)
 from cortex_core import registry
+from cortex_core.explain import explanation
+from cortex_core.ops.table import OPS
 from cortex_core.registry import fields_of, named_data
 from cortex_core.spec import TrainOptions
 from cortex_core.spec.write import to_yaml
 
-PAGE = Path(__file__).with_name("description.md")
+PAGES = [Path(__file__).with_name(name) for name in ("description.md", "ops.md")]
 MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 REGISTRIES = {
     "losses": registry.LOSSES,
@@ -37,6 +39,8 @@ def table(name: str) -> str:
     if name == "train":
         rows = [f"| `{f.name}` | {_default(f)} | {f.doc} |" for f in fields_of(TrainOptions).values()]
         return "\n".join(["| option | default | meaning |", "|---|---|---|", *rows])
+    if name.startswith("ops_"):
+        return ops(name.removeprefix("ops_"))
     if name == "activations":
         kinds = {k: c for k, c in registry.LAYERS.items() if c.is_activation}
     elif name == "layers":
@@ -45,6 +49,26 @@ def table(name: str) -> str:
         kinds = dict(REGISTRIES[name])
     rows = [f"| `{kind}` | {_fields(cls)} | {_doc(cls)} |" for kind, cls in kinds.items()]
     return "\n".join(["| name | fields | meaning |", "|---|---|---|", *rows])
+
+
+def ops(module: str) -> str:
+    """The ops of one module of the language, with what their docstrings say."""
+    rows = [
+        f"| `{explanation(row.name).splitlines()[0]}` | {_text(row.function)} | {_names(row)} |"
+        for row in OPS.values()
+        if row.function.__module__ == f"cortex_core.ops.{module}"
+    ]
+    return "\n".join(["| op | what it computes, and its gradient | also called |", "|---|---|---|", *rows])
+
+
+def _text(f: Any) -> str:
+    """A docstring in one line."""
+    paragraphs = (" ".join(p.split()) for p in (f.__doc__ or "").split("\n\n"))
+    return "<br>".join(paragraphs).strip().replace("``", "`").replace("|", "\\|")
+
+
+def _names(row: Any) -> str:
+    return ", ".join(f"`{name}`" for name in row.aliases)
 
 
 def _fields(cls: type[Any]) -> str:
@@ -72,4 +96,5 @@ def _doc(cls: type[Any]) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(generate(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
+    for path in PAGES:
+        path.write_text(generate(path.read_text(encoding="utf-8")), encoding="utf-8")

@@ -5,13 +5,22 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+from cortex_core.ops.table import OPS
+
 DOCS = Path(__file__).parents[1] / "docs"
 
 
 def test_the_tables_are_current() -> None:
     made = runpy.run_path(str(DOCS / "generate.py"))
-    page = (DOCS / "description.md").read_text(encoding="utf-8")
-    assert made["generate"](page) == page, "run: python docs/generate.py"
+    for path in made["PAGES"]:
+        page = path.read_text(encoding="utf-8")
+        assert made["generate"](page) == page, "run: python docs/generate.py"
+
+
+def test_every_op_is_there() -> None:
+    page = (DOCS / "ops.md").read_text(encoding="utf-8")
+    for row in OPS.values():
+        assert f"| `{row.name}(" in page
 
 
 def test_every_layer_is_there() -> None:

@@ -30,7 +30,8 @@ def _swapped(f: Any) -> Any:
 BINARY = {
     "add": pointwise.add, "sub": pointwise.subtract, "mul": pointwise.multiply, "truediv": pointwise.divide,
     "pow": pointwise.pow, "and": pointwise.logical_and, "or": pointwise.logical_or,
-    "xor": pointwise.logical_xor, "matmul": linear.matmul, "floordiv": pointwise.floor_divide, "mod": pointwise.remainder,
+    "xor": pointwise.logical_xor, "matmul": linear.matmul, "floordiv": pointwise.floor_divide,
+    "mod": pointwise.remainder,
 }  # fmt: skip
 COMPARE = {
     "lt": pointwise.less, "le": pointwise.less_equal, "gt": pointwise.greater, "ge": pointwise.greater_equal,
