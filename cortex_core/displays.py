@@ -21,36 +21,20 @@ def tensor_html(x: Any) -> str:
     elif x.requires_grad:
         facts.append("requires gradient")
     if x.is_sparse:
-        return _paragraph([*facts, "holds some rows only"])
+        return paragraph([*facts, "holds some rows only"])
     array = x._data
     if array is None:
-        return _paragraph([*facts, "its numbers were given back by backward"])
+        return paragraph([*facts, "its numbers were given back by backward"])
     if array.size == 0:
-        return _paragraph(facts)
+        return paragraph(facts)
     if array.ndim > 2:
         facts.append(f"here [{'0, ' * (array.ndim - 2)}:, :]")
     array = array[(0,) * (array.ndim - 2)]
     rows = array.reshape(1, -1) if array.ndim < 2 else array
     columns = _places(rows.shape[1])
-    return _paragraph(facts) + _table(
+    return paragraph(facts) + table(
         [CUT if i is None or j is None else _text(rows[i, j].item()) for j in columns]
         for i in _places(rows.shape[0])
-    )
-
-
-def network_html(network: Any) -> str:
-    """The table of layers."""
-    from cortex_core.summary import NUMBERS, cells, rows, totals
-
-    facts = [f"Network {network.name}", totals(network)]
-    try:
-        head, *body = cells(network.description, rows(network.description))
-    except Exception:  # a layer of the user's own, that cannot be traced again
-        return _paragraph(facts)
-    used = [i for i in range(len(head)) if any(row[i] for row in body)]
-    right = tuple(used.index(i) for i in NUMBERS if i in used)
-    return _paragraph(facts) + _table(
-        [[row[i] for i in used] for row in body], [head[i] for i in used], right
     )
 
 
@@ -62,7 +46,7 @@ def run_html(run: Any) -> str:
         for i in _places(len(run.history))
     ]
     facts = [f"Run {run.network.name}", f"epochs: {len(run.history)}", f"in {run.path}"]
-    return _paragraph(facts) + (_table(body, columns) if body else "")
+    return paragraph(facts) + (table(body, columns) if body else "")
 
 
 def _places(n: int) -> list[int | None]:
@@ -76,14 +60,13 @@ def _text(x: Any) -> str:
     return f"{x:.4g}" if isinstance(x, float) else str(x)
 
 
-def _paragraph(facts: Sequence[str]) -> str:
+def paragraph(facts: Sequence[str]) -> str:
+    """What is to be said, in one line."""
     return f"<div>{escape('; '.join(facts))}</div>"
 
 
-def _table(
-    body: Iterable[Sequence[str]], head: Sequence[str] = (), right: Sequence[int] | None = None
-) -> str:
-    """``right``: the columns that stand flush right; all of them where it is None."""
+def table(body: Iterable[Sequence[str]], head: Sequence[str] = (), right: Sequence[int] | None = None) -> str:
+    """Rows of text; ``right``: the columns that stand flush right, all of them where it is None."""
     side = ["right" if right is None or i in right else "left" for i in range(len(head))]
 
     def row(cells: Sequence[str], tag: str) -> str:

@@ -231,9 +231,9 @@ class Network:
         save(path, self)
 
     def _repr_html_(self) -> str:
-        from cortex_core.displays import network_html
+        from cortex_core.summary import html
 
-        return network_html(self)
+        return html(self)
 
     def __repr__(self) -> str:
         count = sum(s.type.size for s in self.slots.values())

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from cortex_core import displays
 from cortex_core.graph.value import Value, is_leaf, state_value
 from cortex_core.network import CHECK_BATCH, Declared, Network
 from cortex_core.ops.array import Node
@@ -160,3 +161,16 @@ def readable_bytes(count: int) -> str:
         if count >= size:
             return f"{count:,} bytes ({count / size:.1f} {unit})"
     return f"{count:,} bytes"
+
+
+def html(network: Any) -> str:
+    """The table for notebooks."""
+    facts = [f"Network {network.name}", totals(network)]
+    try:
+        head, *body = cells(network.description, rows(network.description))
+    except Exception:  # a layer of the user's own, that cannot be traced again
+        return displays.paragraph(facts)
+    used = [i for i in range(len(head)) if any(row[i] for row in body)]
+    right = tuple(used.index(i) for i in NUMBERS if i in used)
+    shown = [[row[i] for i in used] for row in body]
+    return displays.paragraph(facts) + displays.table(shown, [head[i] for i in used], right)
