@@ -27,8 +27,8 @@ def backward(
     inputs: Sequence[Tensor] | None = None,
 ) -> None:
     """Adds to ``grad`` of every leaf (or of ``inputs``) the gradients of ``outputs``."""
-    seeds = _seeds(outputs, gradients)
     nodes = _recorded(outputs)
+    seeds = _seeds(outputs, gradients)
     wanted = _leaves(outputs, nodes) if inputs is None else _differentiable(inputs)
     found = _differentiate(outputs, seeds, wanted, nodes, retain_graph, create_graph)
     for x, g in zip(wanted, found):
@@ -60,8 +60,8 @@ def grad(
     ends = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     wanted = _differentiable([inputs] if isinstance(inputs, Tensor) else list(inputs))
     given = [grad_outputs] if isinstance(outputs, Tensor) else grad_outputs
-    seeds = _seeds(ends, given)
-    found = _differentiate(ends, seeds, wanted, _recorded(ends), retain_graph, create_graph)
+    nodes = _recorded(ends)
+    found = _differentiate(ends, _seeds(ends, given), wanted, nodes, retain_graph, create_graph)
     for i, g in enumerate(found):
         if g is None and not allow_unused:
             raise GradientError(

@@ -18,6 +18,7 @@ import numpy as np
 from cortex_compute.errors import BackendError, DTypeError, GradientError
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.elementwise import Copy
+from cortex_compute.primitives.views import Reshape
 from cortex_compute.types import DTYPES, DType, TensorType, bfloat16, dtype
 from cortex_core import changes
 from cortex_core.machine import Machine, kind_of, machine
@@ -293,10 +294,11 @@ class Tensor(Array):
     def _on(self, other: Machine) -> Tensor:
         if other is self.machine:
             return self
-        moved = Tensor._of(self.data, self.type, self.node, self.index, other)
-        if self._requires_grad:
-            moved = apply(Copy(), self)
-            moved.machine = other
+        moved = Tensor._of(self.data, self.type, None, 0, other)
+        if self.requires_grad and MODE.get().recording:
+            moved = apply(Reshape(self.shape), self)
+            moved.machine, home = other, self.machine
+            moved.register_hook(lambda g: g._on(home))
         return moved
 
     def float(self) -> Tensor:
