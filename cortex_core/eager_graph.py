@@ -109,7 +109,7 @@ class EagerGraph:
 
     def __repr__(self) -> str:
         leaves = sum(node.is_leaf for node in self.nodes)
-        return f"<EagerGraph: {len(self) - leaves} operations on {leaves} leaves, {len(self.edges)} edges>"
+        return f"<EagerGraph: operations {len(self) - leaves}, leaves {leaves}, edges {len(self.edges)}>"
 
 
 Names = Mapping[str, Tensor] | Iterable[tuple[str, Tensor]]

@@ -57,7 +57,7 @@ def test_nodes_and_edges_of_a_worked_example() -> None:
     assert graph[0].detail == "axes=(0,)"
     assert {n.dtype for n in graph} == {"float32"}
     assert len(graph) == 6
-    assert repr(graph) == "<EagerGraph: 4 operations on 2 leaves, 6 edges>"
+    assert repr(graph) == "<EagerGraph: operations 4, leaves 2, edges 6>"
 
 
 def test_each_node_comes_before_what_it_was_computed_from() -> None:
