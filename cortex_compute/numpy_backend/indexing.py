@@ -261,6 +261,17 @@ def ordered_keys(
     return calls if largest else [*calls, partial(np.invert, keys, keys)]
 
 
+FEW = 8  # up to so many best are found one by one; for more all is sorted
+
+
+def sort_keys(keys: np.ndarray, block: np.ndarray, values: np.ndarray, ids: np.ndarray) -> None:
+    """The best of each row of ``block``, by its ``keys``, which are overwritten; results (k, rows)."""
+    np.invert(keys, keys)  # ascending, so that equals keep their order
+    order = np.argsort(keys, -1, kind="stable")[:, : len(ids)]
+    np.copyto(ids, order.T)
+    np.copyto(values, np.take_along_axis(block, order, -1).T)
+
+
 @offers(TopK)
 def top_k(p: TopK, operands: Sequence[Operand]) -> Offer:
     x = operands[0].type
@@ -281,7 +292,9 @@ def top_k(p: TopK, operands: Sequence[Operand]) -> Offer:
             block = source[start : start + rows]
             r = len(block)
             calls += ordered_keys(block, p.largest, keys[:r], signs[:r], nan[:r])
-            for value, place in zip(values[:, :r], ids[:, :r]):
+            if p.k > FEW:
+                calls.append(partial(sort_keys, keys[:r], block, values[:, :r], ids[:, :r]))
+            for value, place in zip(values[:, :r], ids[:, :r]) if p.k <= FEW else ():
                 calls.append(partial(np.argmax, keys[:r], -1, place))
                 calls.append(partial(np.add, place, np.arange(0, r * n, n), flat[:r]))
                 calls.append(partial(np.take, block.reshape(-1), flat[:r], 0, value, "clip"))
@@ -293,7 +306,7 @@ def top_k(p: TopK, operands: Sequence[Operand]) -> Offer:
                     )
         return sequence(calls)
 
-    return kernel(bound, workspace=scratch_size(needed), cost=(10 + p.k) * x.nbytes / BANDWIDTH)
+    return kernel(bound, workspace=scratch_size(needed), cost=(10 + min(p.k, 2 * FEW)) * x.nbytes / BANDWIDTH)
 
 
 @offers(Cumsum)
