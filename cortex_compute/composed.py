@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 
 from cortex_compute.primitives.base import Primitive
@@ -39,7 +40,8 @@ class Composed:
         answers = [part.offer(primitive, operands) for part in self.parts]
         offers = [answer for answer in answers if isinstance(answer, Offer)]
         if offers:
-            return min(offers, key=lambda offer: offer.cost)
+            best = min(offers, key=lambda offer: offer.cost)
+            return replace(best, direct=lambda: next(filter(None, (o.direct() for o in offers)), None))
         return Refusal("; ".join(a.reason for a in answers if isinstance(a, Refusal)))
 
     def precision(self, dtype: DType) -> str:

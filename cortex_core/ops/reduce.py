@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from cortex_compute.errors import CortexError
@@ -32,10 +33,18 @@ Axes = int | Sequence[int] | None
 
 def reduce(kind: str, x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """``kind`` (sum, mean, prod, max, min, argmax, argmin) over ``axis``: one, several, or None for all."""
-    axes = normalize_axes(axis, len(x.shape), kind)
-    if not axes and x.dtype.kind == "float" and kind not in ("argmax", "argmin"):
+    rank = len(x.shape)
+    if not rank and x.dtype.kind == "float" and kind not in ("argmax", "argmin"):
         return x
-    return apply(Reduce(kind, axes, keepdims), x)
+    primitive = _reduction(kind, tuple(axis) if isinstance(axis, list) else axis, rank, keepdims)
+    if not primitive.axes and x.dtype.kind == "float":
+        return x
+    return apply(primitive, x)
+
+
+@lru_cache(maxsize=1024)
+def _reduction(kind: str, axis: int | tuple[int, ...] | None, rank: int, keepdims: bool) -> Reduce:
+    return Reduce(kind, normalize_axes(axis, rank, kind), keepdims)
 
 
 @op(sample(normal(2, 3, 4), dim=(0, 2), keepdim=True), sample(normal(2, 3), dim=1), sample(normal(2, 3)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Sequence
+from functools import lru_cache
 from typing import Any
 
 from cortex_compute.errors import DTypeError, PlaceError, ShapeError
@@ -176,20 +177,31 @@ def diagonal(x: Any, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Any:
 def index(x: Any, key: Any) -> Any:
     """Basic indexing: integers, slices, None and Ellipsis; always a view."""
     keys = key if isinstance(key, tuple) else (key,)
-    rank = len(x.shape)
+    plain = tuple([(k.start, k.stop, k.step) if isinstance(k, slice) else k for k in keys])
+    part, shape = _part(plain, tuple(map(type, keys)), x.shape)
+    return reshape(x if part is None else apply(part, x), shape)
+
+
+@lru_cache(maxsize=4096)
+def _part(
+    keys: tuple[Any, ...], _types: tuple[type, ...], whole: tuple[int, ...]
+) -> tuple[Slice | None, tuple[int, ...]]:
+    """The slice that an index takes of an array of shape ``whole``, and the shape that it then has.
+
+    A slice stands in ``keys`` as (start, stop, step).
+    """
+    rank = len(whole)
     given = sum(k is not None and k is not Ellipsis for k in keys)
     if given > rank:
-        raise PlaceError(f"index: {given} indices for shape {x.shape}")
+        raise PlaceError(f"index: {given} indices for shape {whole}")
     dots = [k is Ellipsis for k in keys].count(True)
     if dots > 1:
         raise ShapeError("index: more than one Ellipsis does not say which axes it stands for")
-    if not dots:
-        keys = (*keys, Ellipsis)
     starts: list[int] = []
     sizes: list[int] = []
     steps: list[int] = []
     shape: list[int] = []
-    for k in keys:
+    for k in keys if dots else (*keys, Ellipsis):
         axis = len(starts)
         if k is None:
             shape.append(1)
@@ -197,20 +209,20 @@ def index(x: Any, key: Any) -> Any:
             fill = rank - given
             starts += [0] * fill
             steps += [1] * fill
-            sizes += x.shape[axis : axis + fill]
-            shape += x.shape[axis : axis + fill]
-        elif isinstance(k, slice):
-            run = range(*k.indices(x.shape[axis]))
+            sizes += whole[axis : axis + fill]
+            shape += whole[axis : axis + fill]
+        elif isinstance(k, tuple):
+            run = range(*slice(*k).indices(whole[axis]))
             starts.append(run.start if len(run) else 0)
             steps.append(run.step)
             sizes.append(len(run))
             shape.append(len(run))
         else:
-            starts.append(_place(k, axis, x.shape))
+            starts.append(_place(k, axis, whole))
             steps.append(1)
             sizes.append(1)
-    whole = tuple(sizes) == x.shape and all(s == 1 for s in steps)
-    return reshape(x if whole else slice_(x, starts, sizes, steps), shape)
+    everything = tuple(sizes) == whole and all(s == 1 for s in steps)
+    return None if everything else Slice(tuple(starts), tuple(sizes), tuple(steps)), tuple(shape)
 
 
 def _place(k: Any, axis: int, shape: tuple[int, ...]) -> int:
