@@ -39,7 +39,9 @@ def compile_graph(graph: Graph, backend: Backend, options: Options = Options()) 
     """Everything from a traced graph to its plan.  Pure: no memory is taken."""
     graph = simplify(lower(graph, backend))
     if options.fusion:
-        graph = dense_operands(fuse(simplify(fold(graph)), backend), backend)
+        graph = fuse(simplify(fold(graph)), backend)
+    graph = dense_operands(graph, backend)
+    if options.fusion:
         graph = lay_out_weights(graph, backend)
     return make_plan(graph, backend, options.pooling)
 

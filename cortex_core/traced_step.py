@@ -116,6 +116,7 @@ class FlatMemory(Memory):
         self._places.update({name: (segment, slot) for name, slot in segment.slots.items()})
         for name in (segment.name, *map(segment.moment, segment.moments)):
             self.store.ensure(name, segment.type)
+        self.arrays[segment.name] = self.flat(segment.name)
         for name, slot in segment.slots.items():
             self._settle(name, slot.tensor)
 

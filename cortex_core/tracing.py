@@ -78,6 +78,7 @@ class Memory:
     def __init__(self, device: Device) -> None:
         self.store = Store(device)
         self.homes: dict[str, Home] = {}
+        self.arrays: dict[str, np.ndarray] = {}  # of the states that Tensors show
         self._names: dict[int, str] = {}  # of the Tensors in ``homes``
         self._others: dict[str, Tensor] = {}  # Tensors of no module
 
@@ -137,10 +138,11 @@ class Memory:
     def note_changes(self, program: Program) -> None:
         """Says that the Tensors have new numbers that a run has written, to graphs that need the old ones."""
         for name in program.written:
-            changes.note(self.store.states[name].view(self.store.types[name]))
+            if name in self.arrays:
+                changes.note(self.arrays[name])
 
     def _forget(self, name: str) -> None:
-        del self._names[id(self.homes.pop(name).tensor)]
+        del self._names[id(self.homes.pop(name).tensor)], self.arrays[name]
 
     def _settle(self, name: str, tensor: Tensor) -> bool:
         """Makes the memory of ``tensor`` that of the state; whether it lies there in another way."""
@@ -153,6 +155,7 @@ class Memory:
         self._names.pop(id(home.tensor), None)
         self._names[id(tensor)] = name
         home.tensor, home.array, home.order = tensor, tensor.data, order
+        self.arrays[name] = tensor.data
         self.store.lend(name, tensor.data.transpose(order))
         return before != (home.order, self.store.types[name])
 
