@@ -27,7 +27,7 @@ from cortex_compute.expression import (
     linearize,
     power,
 )
-from cortex_compute.primitives.elementwise import Elementwise
+from cortex_compute.primitives.elementwise import Copy, Elementwise
 from cortex_compute.types import DType, dtype
 from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Array, Node
@@ -110,6 +110,12 @@ def _traced(
 
     built = build(over_arrays, len(places))
     return Elementwise(built.code, built.literals)
+
+
+@gradient_of(Copy)
+def _copy(node: Node, g: Any) -> Any:
+    """y = x:  dx = g"""
+    return (g,)
 
 
 @gradient_of(Elementwise)
@@ -487,14 +493,19 @@ def clip(x: Any, min: Any = None, max: Any = None) -> Any:
     """
     if min is None and max is None:
         raise TypeError("clip: give min, max, or both")
-    if min is not None:
-        x = _at_least(x, min)
-    return x if max is None else _at_most(x, max)
+    if max is None:
+        return _at_least(x, min)
+    return _at_most(x, max) if min is None else _between(x, min, max)
 
 
 @pointwise
 def _at_least(x: Any, low: Any) -> Any:
     return select(x < low, low, x)
+
+
+@pointwise
+def _between(x: Any, low: Any, high: Any) -> Any:
+    return _at_most(_at_least(x, low), high)
 
 
 @pointwise
