@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from cortex_compute.errors import ShapeError
+from cortex_compute.expression import Code
 from cortex_compute.primitives.matrix import Gemm
+from cortex_compute.primitives.reduce import Reduce
 from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import gradient_of
@@ -13,6 +15,8 @@ from cortex_core.ops.lift import as_array
 from cortex_core.ops.reduce import sum_to
 from cortex_core.ops.table import normal, op, sample
 from cortex_core.ops.views import reshape
+
+INNER = Reduce("sum", (0,), False, Code(2, [("mul", ("a", 0), ("a", 1))], [("t", 0)]))
 
 
 @op(
@@ -33,6 +37,10 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False)
     if not a.shape or not b.shape:
         raise ShapeError(f"matmul: needs at least one axis, got shapes {a.shape} and {b.shape}")
     row, column = len(a.shape) == 1, len(b.shape) == 1
+    if row and column:
+        if a.shape != b.shape:
+            raise ShapeError(f"matmul: inner sizes differ: a is {a.shape}, b is {b.shape}")
+        return apply(INNER, a, b)
     if row:
         a = reshape(a, (1, a.shape[0]))
     if column:

@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from cortex_compute.errors import CortexError
+from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.primitives.reduce import Reduce
 from cortex_compute.types import normalize_axes
 from cortex_core.ops.apply import apply
@@ -244,9 +245,10 @@ def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
 @gradient_of(Reduce)
 def _reduce(node: Node, g: Any) -> Any:
     """sum: dx = g;  mean: g / n;  max, min: g shared by the places of the extreme;  prod: decomposed"""
-    p, (x,) = node.primitive, node.inputs
+    p, x = node.primitive, node.inputs[0]
     assert isinstance(p, Reduce)
-    assert p.body is None, "bodies are fused after differentiation"
+    if p.body is not None:
+        return NotImplemented
     if p.kind in ("argmax", "argmin") or x.dtype.kind != "float":
         return (None,)
     kept = tuple(1 if i in p.axes else n for i, n in enumerate(x.shape))
@@ -263,8 +265,13 @@ def _reduce(node: Node, g: Any) -> Any:
 
 
 @decomposition_of(Reduce)
-def _prod(p: Reduce, x: Any) -> Any:
-    """A product as pairs of factors, pairs of pairs and so on: y / x is no gradient where a factor is 0."""
+def _decomposed(p: Reduce, *inputs: Any) -> Any:
+    """A body by itself.  A product as pairs of factors, pairs of pairs and so on: y / x is no gradient where
+    a factor is 0.
+    """
+    if p.body is not None:
+        return apply(Reduce(p.kind, p.axes, p.keepdims), apply(Elementwise(p.body, p.literals), *inputs))
+    (x,) = inputs
     if p.kind != "prod":
         raise CortexError(f"Reduce {p.kind} has no decomposition")
     kept = [n for a, n in enumerate(x.shape) if a not in p.axes]
