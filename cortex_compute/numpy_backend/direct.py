@@ -17,8 +17,10 @@ from cortex_compute.numpy_backend.pointwise import BLOCK, UFUNCS
 from cortex_compute.numpy_backend.steps import Step, plan
 from cortex_compute.numpy_backend.streams import quiet
 from cortex_compute.primitives.elementwise import Elementwise
+from cortex_compute.primitives.indexing import Concatenate, Cumsum, Gather
 from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.primitives.reduce import Reduce
+from cortex_compute.primitives.softmax import LogSoftmax, Softmax
 from cortex_compute.protocol import Direct
 from cortex_compute.types import TensorType, broadcast, float16, float32
 
@@ -137,16 +139,19 @@ def reduce(p: Reduce, types: Sequence[TensorType]) -> Direct | None:
         "max": np.maximum,
         "min": np.minimum,
     }
-    if p.kind not in ufuncs or p.body is not None or not 0 < types[0].size <= SMALL:
+    space = p.space(*types)
+    if p.kind not in ufuncs or not 0 < space.size <= SMALL:
         return None
+    body = None if p.body is None else elementwise(Elementwise(p.body, p.literals), types)
     (result,) = p.infer(*types)
     storage, axes, kept = result.dtype.storage, p.axes, p.keepdims
     f = ufuncs[p.kind].reduce
-    count = storage.type(types[0].size // max(1, result.size)) if p.kind == "mean" else None
+    count = storage.type(space.size // max(1, result.size)) if p.kind == "mean" else None
 
     def run(p: Any, inputs: Sequence[Any]) -> tuple[Any, ...]:
+        (x,) = inputs if body is None else body(p, inputs)
         with quiet():
-            out = f(inputs[0], axes, storage, None, kept)
+            out = f(x, axes, storage, None, kept)
             return (np.asarray(out if count is None else out / count),)
 
     return run
@@ -162,5 +167,63 @@ def gemm(p: Gemm, types: Sequence[TensorType]) -> Direct | None:
         a, b = inputs
         with quiet():
             return (np.matmul(a.swapaxes(-1, -2) if turn_a else a, b.swapaxes(-1, -2) if turn_b else b),)
+
+    return run
+
+
+def softmax(p: Softmax | LogSoftmax, types: Sequence[TensorType]) -> Direct | None:
+    """A few rows, less their largest elements."""
+    (x,) = types
+    if not 0 < x.size <= SMALL or x.dtype.itemsize < 4:
+        return None
+    logarithm = isinstance(p, LogSoftmax)
+
+    def run(p: Any, inputs: Sequence[Any]) -> tuple[Any, ...]:
+        with quiet():
+            rest = inputs[0] - np.maximum.reduce(inputs[0], -1, keepdims=True)
+            power = np.exp(rest)
+            total = np.add.reduce(power, -1, keepdims=True)
+            return (rest - np.log(total) if logarithm else power / total,)
+
+    return run
+
+
+def gather(p: Gather, types: Sequence[TensorType]) -> Direct | None:
+    """A few slices."""
+    (result,) = p.infer(*types)
+    if not 0 < result.size <= BLOCK:
+        return None
+    axis = p.axis
+
+    def run(p: Any, inputs: Sequence[Any]) -> tuple[Any, ...]:
+        return (np.asarray(np.take(inputs[0], inputs[1], axis, None, "clip")),)
+
+    return run
+
+
+def concatenate(p: Concatenate, types: Sequence[TensorType]) -> Direct | None:
+    """Small arrays, one after the other."""
+    if p.infer(*types)[0].size > BLOCK:
+        return None
+    axis = p.axis
+
+    def run(p: Any, inputs: Sequence[Any]) -> tuple[Any, ...]:
+        return (np.concatenate(inputs, axis),)
+
+    return run
+
+
+def cumsum(p: Cumsum, types: Sequence[TensorType]) -> Direct | None:
+    """Running sums of a few elements."""
+    (result,) = p.infer(*types)
+    if result.size > BLOCK:
+        return None
+    axis, storage, back = p.axis, result.dtype.storage, p.reverse
+
+    def run(p: Any, inputs: Sequence[Any]) -> tuple[Any, ...]:
+        x = np.flip(inputs[0], axis) if back else inputs[0]
+        with quiet():
+            y = np.add.accumulate(x, axis, storage)
+        return (np.ascontiguousarray(np.flip(y, axis)) if back else y,)
 
     return run

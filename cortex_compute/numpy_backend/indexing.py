@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from cortex_compute.numpy_backend import direct
 from cortex_compute.numpy_backend.backend import kernel, offers
 from cortex_compute.numpy_backend.elementwise import BANDWIDTH, sequence
 from cortex_compute.numpy_backend.memory import Dense, carve, copied, row_major, scratch_size
@@ -63,7 +64,12 @@ def gather(p: Gather, operands: Sequence[Operand]) -> Offer:
             calls.append(partial(np.take, source, places.reshape(-1), 1, out, "clip"))
         return sequence(calls)
 
-    return kernel(bound, workspace=scratch_size(needed), cost=p.nbytes(x, ids) / BANDWIDTH)
+    return kernel(
+        bound,
+        workspace=scratch_size(needed),
+        cost=p.nbytes(x, ids) / BANDWIDTH,
+        direct=partial(direct.gather, p, (x, ids)),
+    )
 
 
 class Places:
@@ -189,7 +195,12 @@ def concatenate(p: Concatenate, operands: Sequence[Operand]) -> Offer:
             start = end
         return sequence(calls)
 
-    return kernel(bound, strided_outputs=True, cost=p.nbytes(*types) / BANDWIDTH)
+    return kernel(
+        bound,
+        strided_outputs=True,
+        cost=p.nbytes(*types) / BANDWIDTH,
+        direct=partial(direct.concatenate, p, types),
+    )
 
 
 @offers(Pad)
@@ -324,4 +335,9 @@ def cumsum(p: Cumsum, operands: Sequence[Operand]) -> Offer:
         calls.append(partial(np.add.accumulate, source, p.axis, None, out))
         return sequence(calls)
 
-    return kernel(bound, reuse=() if casts else ((0, 0),), cost=p.nbytes(x) / BANDWIDTH)
+    return kernel(
+        bound,
+        reuse=() if casts else ((0, 0),),
+        cost=p.nbytes(x) / BANDWIDTH,
+        direct=partial(direct.cumsum, p, (x,)),
+    )

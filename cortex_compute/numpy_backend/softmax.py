@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from cortex_compute.numpy_backend import direct
 from cortex_compute.numpy_backend.backend import kernel, offers
 from cortex_compute.numpy_backend.elementwise import BANDWIDTH, sequence
 from cortex_compute.numpy_backend.memory import Dense, carve, scratch_size
@@ -21,7 +22,7 @@ from cortex_compute.primitives.softmax import (
     SoftmaxCrossEntropy,
     SoftmaxCrossEntropyGrad,
 )
-from cortex_compute.protocol import Offer, Operand
+from cortex_compute.protocol import Direct, Offer, Operand
 from cortex_compute.types import TensorType, int64
 
 NARROW = 64  # the largest element of rows shorter than this is sought column by column, in a turned copy
@@ -65,7 +66,7 @@ def softmax(p: Softmax, operands: Sequence[Operand]) -> Offer:
             calls.append(partial(np.divide, out, total[:, None], out))
         return sequence(calls)
 
-    return _offer(bound, scratch, operands, (0, 0))
+    return _offer(bound, scratch, operands, (0, 0), partial(direct.softmax, p, [o.type for o in operands]))
 
 
 @offers(LogSoftmax)
@@ -86,7 +87,7 @@ def log_softmax(p: LogSoftmax, operands: Sequence[Operand]) -> Offer:
             calls += [partial(np.log, total, total), partial(np.subtract, out, total[:, None], out)]
         return sequence(calls)
 
-    return _offer(bound, scratch, operands, (0, 0))
+    return _offer(bound, scratch, operands, (0, 0), partial(direct.softmax, p, [o.type for o in operands]))
 
 
 @offers(SoftmaxCrossEntropy)
@@ -162,7 +163,11 @@ def softmax_cross_entropy_gradient(p: SoftmaxCrossEntropyGrad, operands: Sequenc
 
 
 def _offer(
-    bound: Any, scratch: Sequence[TensorType], operands: Sequence[Operand], reuse: tuple[int, int]
+    bound: Any,
+    scratch: Sequence[TensorType],
+    operands: Sequence[Operand],
+    reuse: tuple[int, int],
+    at_once: Callable[[], Direct | None] = lambda: None,
 ) -> Offer:
     seconds = 5 * operands[0].type.nbytes / BANDWIDTH
-    return kernel(bound, workspace=scratch_size(scratch), reuse=(reuse,), cost=seconds)
+    return kernel(bound, workspace=scratch_size(scratch), reuse=(reuse,), cost=seconds, direct=at_once)
