@@ -15,7 +15,7 @@ from cortex_core.check import check
 from tests.conftest import Cli
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/description.md", "docs/extending.md", "docs/verification.md"]
+PAGES = ["README.md", "docs/description.md", "docs/eager.md", "docs/extending.md", "docs/verification.md"]
 NAMED = re.compile(r"# (\S+\.(?:py|yaml))\n")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
