@@ -144,8 +144,13 @@ def var(
     axes = normalize_axes(axis, len(x.shape), "var")
     n = math.prod(x.shape[a] for a in axes)
     freedom = n - (ddof if correction is None else correction)
-    rest = x - reduce("mean", x, axes, True)
-    return divide(reduce("sum", square(rest), axes, keepdims), float(freedom if freedom > 0 else 0))
+    squares = _squared_difference(x, reduce("mean", x, axes, True))
+    return divide(reduce("sum", squares, axes, keepdims), float(freedom if freedom > 0 else 0))
+
+
+@pointwise
+def _squared_difference(x: Any, mean: Any) -> Any:
+    return square(x - mean)
 
 
 @op(*SPREAD)

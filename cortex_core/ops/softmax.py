@@ -48,10 +48,24 @@ def _along(p: Softmax | LogSoftmax, x: Any, axis: int) -> Any:
 @op(sample(normal(2, 3), dim=-1), sample(normal(2, 3, 4), dim=(0, 2), keepdim=True))
 def logsumexp(x: Any, axis: int | Sequence[int] = -1, keepdims: bool = False) -> Any:
     """log(sum(exp(x))) along ``axis``, without overflow; of -inf alone it is -inf.   dx = g softmax(x)"""
-    largest = reduce.max(x, axis, keepdims=True)
-    largest = select(isfinite(largest), largest, 0.0)
-    result = log(reduce.sum(exp(x - largest), axis, keepdims=True)) + largest
+    largest = _finite(reduce.max(x, axis, keepdims=True))
+    result = _log_and_add(reduce.sum(_shifted_exp(x, largest), axis, keepdims=True), largest)
     return result if keepdims else squeeze(result, axis)
+
+
+@pointwise
+def _finite(x: Any) -> Any:
+    return select(isfinite(x), x, 0.0)
+
+
+@pointwise
+def _shifted_exp(x: Any, largest: Any) -> Any:
+    return exp(x - largest)
+
+
+@pointwise
+def _log_and_add(total: Any, largest: Any) -> Any:
+    return log(total) + largest
 
 
 def softmax_cross_entropy(logits: Any, labels: Any, label_smoothing: float = 0.0) -> Any:

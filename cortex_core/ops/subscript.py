@@ -42,6 +42,8 @@ def getitem(x: Any, key: Any) -> Any:
     The axes of several index arrays stand where the first stood; in front, if something stands between them.
     dx = g added to zeros at the places that were taken: one that is taken twice gets both
     """
+    if type(key) is int or type(key) is slice:
+        return index(x, key)
     keys = key if isinstance(key, tuple) else (key,)
     if not any(isinstance(k, (list, np.ndarray, Array, bool, np.bool_)) for k in keys):
         return index(x, key)

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any, NamedTuple, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
-SPELLINGS = {"dim": "axis", "keepdim": "keepdims"}  # PyTorch's word: NumPy's, which the ops are written in
+# PyTorch's word: NumPy's, in which the ops are written
+SPELLINGS = {"dim": "axis", "dims": "axis", "keepdim": "keepdims"}
 
 
 class Draw(NamedTuple):

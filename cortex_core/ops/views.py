@@ -152,10 +152,10 @@ def narrow(x: Any, axis: int, start: int, length: int) -> Any:
     return slice_(x, starts, [length if i == at else n for i, n in enumerate(x.shape)])
 
 
-@op(sample(normal(4, 3), (0,)), sample(normal(2, 3, 4), (0, -1)))
-def flip(x: Any, axis: int | Sequence[int]) -> Any:
-    """x backwards along ``axis``.   dx = g backwards"""
-    axes = normalize_axes(axis, len(x.shape), "flip")
+@op(sample(normal(4, 3), (0,)), sample(normal(2, 3, 4), dims=(0, -1)))
+def flip(x: Any, axis: int | Sequence[int], *more: int) -> Any:
+    """x backwards along ``axis``: one, several, or a sequence.   dx = g backwards"""
+    axes = normalize_axes((axis, *more) if isinstance(axis, int) else axis, len(x.shape), "flip")
     starts = [n - 1 if i in axes and n else 0 for i, n in enumerate(x.shape)]
     return slice_(x, starts, x.shape, [-1 if i in axes else 1 for i in range(len(x.shape))])
 
