@@ -151,6 +151,7 @@ EXCEPTIONS = {
     "random": "of a key: see test_random.py; people draw by `cortex_core.creation`",
     "pointwise.scalar": "makes an op of a scalar function",
     "pointwise.pointwise": "makes an op of a formula",
+    "pointwise.reads": "what a change in place asks of a rule",
     "reduce.reduce": "makes a reduction",
     "reduce.sum_to": "what broadcasting does to a gradient",
     "views.slice_": "what indexing is made of",
