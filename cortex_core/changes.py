@@ -55,6 +55,11 @@ def owner(array: Any) -> Any:
     return array if base is None else base
 
 
+def apart(array: Any, others: Sequence[Any]) -> Any:
+    """``array``, or a copy where it may share memory with one of ``others``."""
+    return array.copy() if any(np.may_share_memory(array, other) for other in others) else array
+
+
 def note(array: Any) -> int:
     """Says that the memory of ``array`` has new numbers; the serial number of this change."""
     whole = owner(array)

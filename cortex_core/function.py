@@ -77,14 +77,15 @@ class Function:
 def _recorded(primitive: Applied, tensors: Sequence[Tensor], outputs: Sequence[Tensor]) -> list[Tensor]:
     ctx = primitive.ctx
     kept = ctx._settle(tensors, outputs)
-    buffers = (*(y.data for y in outputs), *kept)
+    results = [changes.apart(y.data, [x.data for x in tensors]) for y in outputs]
+    buffers = (*results, *kept)
     types = tuple(y.type for y in outputs)
     node = Node(Tensor, primitive, tensors, types, PLACE.get(), buffers)
     ctx._node = weakref.ref(node)
     _watched(MODE.get(), primitive, tensors, buffers[: len(types)], node)
     return [
-        Tensor._of(y.data, y.type, node if ctx._differentiable[i] else None, i, y.machine)
-        for i, y in enumerate(outputs)
+        Tensor._of(numbers, y.type, node if ctx._differentiable[i] else None, i, y.machine)
+        for i, (y, numbers) in enumerate(zip(outputs, results))
     ]
 
 

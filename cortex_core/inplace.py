@@ -2,7 +2,8 @@
 
 ``x += y`` makes x a new node: the old numbers are another tensor, which nodes recorded before go on to see,
 and whose numbers are gone.  A gradient that needs them is an error that names the line of the change
-(`cortex_core.changes`); one that does not (``exp`` needs its result only) is none.
+(`cortex_core.changes`); one that does not (``exp`` needs its result only) is none.  The change itself keeps a
+copy of what its own gradient needs.
 """
 
 from __future__ import annotations
@@ -36,8 +37,13 @@ def change(x: Tensor, f: Callable[..., Any], *args: Any, **keywords: Any) -> Ten
         _changed(x)
         return x
     _expect_changeable(x)
+    start = next_serial()
     old = Tensor._of(x._data, x.type, x.node, x.index, x.machine)
-    new = f(old, *args, **keywords)
+    new = f(old, *[old if a is x else a for a in args], **keywords)
+    if new.node is not None and new.node.serial < start:  # nothing to do: it is what was there
+        new = new.clone()
+    _keep_copies(old, new, start)
+    _keep_copies(old, new, start)
     _write(x, new)
     serial = _changed(x)
     old._extra = Extra()
@@ -61,21 +67,45 @@ def _write(x: Tensor, new: Any) -> None:
     np.copyto(x._data, new._data)
 
 
+def _keep_copies(old: Tensor, new: Tensor, start: int) -> None:
+    """Copies operands in the memory that is about to change where the gradient of the change reads them."""
+    whole = changes.owner(old._data)
+    for node in ancestors([new], lambda y: y.node is None or y.node.serial < start):
+        node.inputs = tuple(
+            Tensor._of(y._data.copy(), y.type, y.node, y.index, y.machine)
+            if changes.owner(y._data) is whole and pointwise.reads(node, i)
+            else y
+            for i, y in enumerate(node.inputs)
+        )
+
+
 def _expect_changeable(x: Tensor) -> None:
     if x._requires_grad:
         raise GradientError(
             "a leaf that requires gradients cannot be changed in place while ops are recorded; "
             "use no_grad(), or change a clone()"
         )
-    if x.node is None:
-        whole = x._data.base
-        if whole is not None and getattr(whole, "size", x.size) != x.size:
-            raise GradientError(f"{VIEW} base[...] = value")
-    elif x.node.primitive.view and _seen_elsewhere(x.node):
-        raise GradientError(f"{VIEW} base[...] = value")
+    if x.node is None and _shared(x):
+        raise GradientError(
+            "other tensors or arrays share the memory of this one, and would not know of the gradient that "
+            "the change brings; change a clone()"
+        )
+    if x.node is not None and x.node.primitive.view and _seen_elsewhere(x.node):
+        raise GradientError(
+            "this tensor is a view of another one, whose gradient would not know of the change; write "
+            "base[...] = value"
+        )
 
 
-VIEW = "this tensor is a view of another one, whose gradient would not know of the change; write"
+def _shared(x: Tensor) -> bool:
+    """Whether somebody besides x holds its memory."""
+    holders = 2  # x, and the call
+    for _, old in x._extra.past if x._extra is not None else ():
+        kept = None if old.node is None else old.node.buffers
+        holders += 1 + (kept is not None and kept[old.index] is x._data)
+    if sys.getrefcount(x._data) > holders:
+        return True
+    return x._data.base is not None and sys.getrefcount(x._data.base) > 2  # the array, and the call
 
 
 def _seen_elsewhere(node: Node) -> bool:
@@ -84,10 +114,9 @@ def _seen_elsewhere(node: Node) -> bool:
     A view that an op made of its own result, as matmul does, is nobody else's.
     """
     while node is not None and node.primitive.view:
-        (parent,) = node.inputs
-        if sys.getrefcount(parent) > 3:  # the node's tuple, this name, the call
+        if sys.getrefcount(node.inputs[0]) > 2:  # the node's tuple, and the call
             return True
-        node = parent.node
+        node = node.inputs[0].node
     return node is None
 
 

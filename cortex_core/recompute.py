@@ -43,14 +43,15 @@ def checkpoint(f: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
     known = {key(x) for x in tensors}
     inputs = (*tensors, *(x for x in outside if key(x) not in known))
     call = Recomputation(f, [None if isinstance(x, Tensor) else x for x in given], shape, draws)
-    types, buffers = tuple(y.type for y in arrays), tuple(y.data for y in arrays)
+    types = tuple(y.type for y in arrays)
+    buffers = tuple(changes.apart(y.data, [x.data for x in inputs]) for y in arrays)
     node = Node(Tensor, call, inputs, types, PLACE.get(), buffers)
     _watched(MODE.get(), call, inputs, buffers, node)
     return unflatten(
         structure,
         [
-            Tensor._of(y.data, y.type, node if y.requires_grad else None, i, y.machine)
-            for i, y in enumerate(arrays)
+            Tensor._of(numbers, y.type, node if y.requires_grad else None, i, y.machine)
+            for i, (y, numbers) in enumerate(zip(arrays, buffers))
         ],
     )
 

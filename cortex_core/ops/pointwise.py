@@ -146,6 +146,17 @@ def _elementwise(node: Node, *gs: Any) -> Sequence[Any]:
     return [part(k) for k in range(n)]
 
 
+def reads(node: Node, operand: int) -> bool:
+    """Whether the gradient of a node reads the numbers of an operand; true of all but pointwise code, copies
+    and views.
+    """
+    primitive = node.primitive
+    if not isinstance(primitive, Elementwise):
+        return not (primitive.view or isinstance(primitive, Copy))
+    parts = _gradients(primitive.code, primitive.literals, tuple(x.dtype for x in node.inputs), ())
+    return any(part and x.requires_grad and operand in part[1] for part, x in zip(parts, node.inputs))
+
+
 @lru_cache(maxsize=4096)
 def _gradients(
     code: Code, literals: tuple[Literal, ...], dtypes: tuple[DType, ...], absent: tuple[int, ...]
