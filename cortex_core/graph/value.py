@@ -141,8 +141,11 @@ class Value(Array):
             f"Instead of a branch use where(condition, a, b); what needs the number belongs outside"
         )
 
-    __bool__ = __float__ = __int__ = __index__ = __array__ = __iter__ = _no_number
+    __bool__ = __float__ = __int__ = __index__ = __array__ = _no_number
     item = tolist = numpy = _no_number
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
 
     def __setitem__(self, key: Any, value: Any) -> NoReturn:
         raise TypeError(f"{_NOT_IN_PLACE}; instead of x[i] = v write x = where(condition, v, x)")

@@ -95,9 +95,18 @@ class Module:
                             f"{type(self).__name__}.{name} is a {_called(kind)}; "
                             f"give another one or None, not a {type(value).__name__}"
                         )
+                    if isinstance(self.__dict__[kept][name], Tensor) and value is not None:
+                        self._expect_numbers(name, value)
                     self.__dict__[kept][name] = value
                     return
             object.__setattr__(self, name, value)
+
+    def _expect_numbers(self, name: str, value: Any) -> None:
+        if isinstance(value, Array) and not isinstance(value, Tensor):
+            raise TypeError(
+                f"{type(self).__name__}.{name} would become a symbolic value: the trace does not know this "
+                "module. Trace a module that holds it, or a function that uses it by its own name"
+            )
 
     def __delattr__(self, name: str) -> None:
         for kept in ("_parameters", "_buffers", "_modules"):

@@ -66,6 +66,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "view": lambda x: x.T,
     "constant": lambda x: x * np.arange(4.0) + Tensor(np.ones((3, 4))),
     "iadd": lambda x: _in_place(x),
+    "rows": lambda x: [row * 2.0 for row in x],
     "select": lambda x: select(x > 0, x, -x),
     "types": lambda x: (x.float(), x.to("float32"), (x > 0).int(), x.detach(), x.clone()),
 }
@@ -209,6 +210,15 @@ def test_functions_know_modules_by_name() -> None:
         module.load_state_dict(eager.state_dict())
         assert_same(trace(f, x)(x), eager(Tensor(x)))
         np.testing.assert_allclose(module[1].running_mean.data, eager[1].running_mean.data, rtol=1e-12)
+
+
+def test_a_module_that_the_trace_does_not_know_is_not_changed() -> None:
+    holder = {"deep": [{"er": cnn()}]}
+    with pytest.raises(
+        TypeError, match="running_mean would become a symbolic value: the trace does not know"
+    ):
+        trace(lambda x: holder["deep"][0]["er"](x), numbers(5, 2, 14, 14))
+    np.testing.assert_array_equal(holder["deep"][0]["er"][1].running_mean.data, 0.0)
 
 
 def _call(module: nn.Module, x: Any) -> Any:
