@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import operator
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from typing import Any
 
 from cortex_compute.errors import DTypeError, PlaceError, ShapeError
-from cortex_compute.primitives.views import Broadcast, Reshape, Slice, Transpose
+from cortex_compute.primitives.views import Broadcast, Reshape, Slice, Transpose, View
 from cortex_compute.types import normalize_axes, normalize_axis
 from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Node
@@ -35,7 +35,13 @@ def reshape(x: Any, *shape: Any) -> Any:
         if sizes.count(-1) > 1 or not known or math.prod(x.shape) % known:
             raise ShapeError(f"reshape: {x.shape} cannot become {sizes}")
         sizes = tuple(math.prod(x.shape) // known if n == -1 else n for n in sizes)
-    return x if sizes == x.shape else apply(Reshape(sizes), x)
+    return x if sizes == x.shape else apply(_view(Reshape, sizes), x)
+
+
+@lru_cache(maxsize=4096)
+def _view(kind: Callable[[tuple[int, ...]], View], shape: tuple[int, ...]) -> View:
+    """A view, made once: eager code asks for the same few again and again."""
+    return kind(shape)
 
 
 def _listed(given: tuple[Any, ...]) -> tuple[int, ...]:
@@ -88,7 +94,7 @@ def _ordered(what: str, x: Any, axes: Sequence[int]) -> Any:
     order = tuple(normalize_axis(a, rank, what) for a in axes)
     if sorted(order) != list(range(rank)):
         raise ShapeError(f"{what}: axes {tuple(axes)} are no order of the {rank} axes of shape {x.shape}")
-    return x if order == tuple(range(rank)) else apply(Transpose(order), x)
+    return x if order == tuple(range(rank)) else apply(_view(Transpose, order), x)
 
 
 @op(sample(normal(2, 3, 4), 0, -1), aliases=("swapdims",))
@@ -119,7 +125,7 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
 @op(sample(normal(2, 1, 3), (2, 4, 3)), sample(normal(3), (2, 3)), sample(normal(), (2,)))
 def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
     """x repeated by NumPy's rule.   dx = g summed over the repeated axes"""
-    return x if tuple(shape) == x.shape else apply(Broadcast(tuple(shape)), x)
+    return x if tuple(shape) == x.shape else apply(_view(Broadcast, tuple(shape)), x)
 
 
 @op(
