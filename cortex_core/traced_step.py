@@ -22,17 +22,9 @@ from cortex_core.ops.pointwise import cast, divide, isfinite, minimum, sqrt
 from cortex_core.ops.reduce import sum as total_of
 from cortex_core.ops.views import reshape, slice_, transpose
 from cortex_core.program import Program, Result, compile_graph
+from cortex_core.recording import Memory, Recording, modules_of
 from cortex_core.tensor import Tensor
-from cortex_core.tracing import (
-    Entry,
-    Memory,
-    Programs,
-    Recording,
-    as_array,
-    modes,
-    modules_of,
-    type_of,
-)
+from cortex_core.tracing import Entry, Programs, as_array, modes, type_of
 from cortex_core.tree import flatten, unflatten
 
 LINE = 16  # numbers of float32 on a cache line

@@ -16,8 +16,9 @@ from cortex_core.ops.linear import matmul
 from cortex_core.ops.pointwise import exp, select, tanh
 from cortex_core.ops.random import bernoulli
 from cortex_core.ops.reduce import mean
+from cortex_core.recording import fresh_key
 from cortex_core.tensor import Tensor, no_grad
-from cortex_core.tracing import fresh_key, trace
+from cortex_core.tracing import trace
 
 
 def numbers(*shape: int, seed: int = 0) -> np.ndarray:
@@ -232,6 +233,20 @@ def test_tensors_that_require_gradients_are_no_constants() -> None:
     np.testing.assert_allclose(traced(x).data, expected)
     w.data[...] = 1.0
     np.testing.assert_allclose(traced(x).data, x @ np.full((4, 4), 2.0) + 16 + fixed.data)
+
+
+def test_what_was_computed_from_parameters_while_tracing_is_computed_by_the_program() -> None:
+    w = Tensor(numbers(4), requires_grad=True)
+
+    def f(x: Any) -> Any:
+        for factor in range(2, 9):  # each product is gone before the next one comes
+            x = x + w * factor
+        return x
+
+    x = numbers(4)
+    traced = trace(f, x)
+    w.data[...] = 1.0
+    np.testing.assert_allclose(traced(x).data, x + sum(range(2, 9)))
 
 
 def test_each_run_draws_anew_and_the_seed_decides() -> None:
