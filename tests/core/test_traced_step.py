@@ -371,3 +371,47 @@ def test_a_momentum_that_changes_at_every_step_needs_no_new_program() -> None:
         pair.steps(1)
         assert pair.traced.compile(*pair.batch()) is program
     pair.compare()
+
+
+def test_an_embedding() -> None:
+    """Eager gradients of gathered rows are rows; the program's are dense, and the same."""
+
+    def model() -> nn.Module:
+        generator.manual_seed(0)
+        embedding = nn.Embedding(20, 4, dtype="float64")
+        return nn.Sequential(embedding, nn.Flatten(), nn.Linear(12, 3, dtype="float64"))
+
+    eager, module, criterion = model(), model(), nn.CrossEntropyLoss()
+    one, other = optim.Adam(eager.parameters(), 0.01), optim.Adam(module.parameters(), 0.01)
+    numbers = np.random.default_rng(0)
+    words, labels = numbers.integers(0, 20, (6, 4, 3)), numbers.integers(0, 3, (6, 4))
+    step = trace_step(module, criterion, other, words[0], labels[0])
+    for x, y in zip(words, labels):
+        assert float(step(x, y)) == pytest.approx(eager_step(eager, criterion, one, x, y), rel=1e-12)
+    np.testing.assert_allclose(module[0].weight.data, eager[0].weight.data, rtol=1e-10)
+
+
+@pytest.mark.peers
+def test_a_curve_is_that_of_pytorch() -> None:
+    import torch
+
+    module = cnn()
+    layers = [
+        *(torch.nn.Conv2d(2, 4, 3, padding=1, bias=False), torch.nn.BatchNorm2d(4), torch.nn.ReLU()),
+        *(torch.nn.MaxPool2d(2), torch.nn.Conv2d(4, 5, 3, padding=1), torch.nn.ReLU(), torch.nn.MaxPool2d(2)),
+        *(torch.nn.Flatten(), torch.nn.Linear(20, 3)),
+    ]
+    peer = torch.nn.Sequential(*layers).double()
+    peer.load_state_dict({n: torch.tensor(t.data) for n, t in module.state_dict().items()})
+    theirs = torch.optim.AdamW(peer.parameters(), 1e-3)
+    ours = optim.AdamW(module.parameters(), 1e-3)
+    step = trace_step(module, nn.CrossEntropyLoss(), ours, *batch(image=True))
+    for seed in range(100):
+        x, y = batch(seed, image=True)
+        theirs.zero_grad()
+        loss = torch.nn.functional.cross_entropy(peer(torch.tensor(x)), torch.tensor(y))
+        loss.backward()
+        theirs.step()
+        assert float(step(x, y)) == pytest.approx(loss.item(), rel=1e-7)
+    for name, tensor in peer.state_dict().items():
+        np.testing.assert_allclose(module.state_dict()[name].data, tensor.numpy(), rtol=1e-6, atol=1e-9)
