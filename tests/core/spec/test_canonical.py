@@ -152,7 +152,7 @@ def read_good(data: Any) -> Description:
         "do not split",
         "no permutation",
         "batch",
-        "nesterov without",
+        "nesterov with",
         "is above high",
         "-1",
         "no output",
