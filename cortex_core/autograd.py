@@ -82,7 +82,7 @@ def _differentiate(
     keep = create_graph if retain_graph is None else retain_graph
     token = MODE.set(now._replace(recording=create_graph))
     try:
-        found = differentiate(outputs, seeds, wanted, done=None if keep else release)
+        found = differentiate(outputs, seeds, wanted, done=None if keep else release, nodes=nodes)
         for i, (x, g) in enumerate(zip(wanted, found)):
             if g is not None and x._extra is not None:
                 for hook in tuple(x._extra.hooks):

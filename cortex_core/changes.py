@@ -60,8 +60,10 @@ def apart(array: Any, others: Sequence[Any]) -> Any:
     return array.copy() if any(np.may_share_memory(array, other) for other in others) else array
 
 
-def note(array: Any) -> int:
-    """Says that the memory of ``array`` has new numbers; the serial number of this change."""
+def note(array: Any, line: str = "") -> int:
+    """Says that the memory of ``array`` has new numbers, by the user's ``line`` if that is known; the serial
+    number of this change.
+    """
     whole = owner(array)
     key = id(whole)
     change = CHANGES.get(key)
@@ -71,7 +73,7 @@ def note(array: Any) -> int:
             change.owner = weakref.ref(whole, lambda _: CHANGES.pop(key, None))
         except TypeError:  # memory of another library, which says nothing when it goes
             change.owner = whole
-    change.serial, change.line = next_serial(), user_line()
+    change.serial, change.line = next_serial(), line or user_line()
     return change.serial
 
 

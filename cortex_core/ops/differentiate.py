@@ -113,16 +113,18 @@ def differentiate(
     cut: bool = False,
     visit: Callable[[Array, Array], None] | None = None,
     done: Callable[[Node], None] | None = None,
+    nodes: set[Node] | None = None,
 ) -> list[Any | None]:
     """The gradients of ``outputs`` (weighted by ``gradients``) with respect to each array in ``wanted``.
 
     None stands where nothing flows.  An array with several consumers gets the sum.  With ``cut`` the walk
     stops at the wanted arrays, so that they count as independent.  ``visit(array, gradient)`` is called for
     each array that a complete gradient has reached, ``done(node)`` for each node that is not needed any more.
+    ``nodes`` are those that the outputs depend on, where that is known.
     """
     targets = {key(x) for x in wanted}
     stop = (lambda x: key(x) in targets) if cut else None
-    nodes, order = _between(ancestors(outputs, stop), targets)
+    nodes, order = _between(ancestors(outputs, stop) if nodes is None else nodes, targets)
     grads: dict[tuple[int, int], Any] = {}
     arrays: dict[tuple[int, int], Array] = {}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 from cortex_compute.errors import ShapeError
@@ -45,10 +46,15 @@ def matmul(a: Any, b: Any, transpose_a: bool = False, transpose_b: bool = False)
         a = reshape(a, (1, a.shape[0]))
     if column:
         b = reshape(b, (b.shape[0], 1))
-    out = apply(Gemm(transpose_a and not row, transpose_b and not column), a, b)
+    out = apply(_product(transpose_a and not row, transpose_b and not column), a, b)
     if row:
         out = reshape(out, out.shape[:-2] + out.shape[-1:])
     return reshape(out, out.shape[:-1]) if column else out
+
+
+@lru_cache(maxsize=4)
+def _product(transpose_a: bool, transpose_b: bool) -> Gemm:
+    return Gemm(transpose_a, transpose_b)
 
 
 @op(sample(normal(2, 3), normal(3, 4)))

@@ -241,10 +241,17 @@ def sum_to(x: Any, shape: tuple[int, ...]) -> Any:
     """``x`` summed over the axes along which ``shape`` would be broadcast to its shape."""
     if x.shape == shape:
         return x
-    front = len(x.shape) - len(shape)
-    axes = tuple(i for i in range(len(x.shape)) if i < front or (shape[i - front] == 1 and x.shape[i] != 1))
-    out = apply(Reduce("sum", axes), x) if axes else x
+    total = _sum_over_repeats(x.shape, shape)
+    out = apply(total, x) if total.axes else x
     return out if out.shape == shape else reshape(out, shape)
+
+
+@lru_cache(maxsize=1024)
+def _sum_over_repeats(whole: tuple[int, ...], shape: tuple[int, ...]) -> Reduce:
+    front = len(whole) - len(shape)
+    return Reduce(
+        "sum", tuple(i for i, n in enumerate(whole) if i < front or (shape[i - front] == 1 and n != 1))
+    )
 
 
 @gradient_of(Reduce)

@@ -17,6 +17,7 @@ from cortex_compute.expression import Code, E, Ref, build
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_core import changes
 from cortex_core import optimizers as formulas
+from cortex_core.modes import user_line
 from cortex_core.optim.optimizer import Closure, Optimizer, evaluate
 from cortex_core.rows import Rows, update
 from cortex_core.tensor import Tensor
@@ -128,7 +129,7 @@ class Pointwise(Optimizer):
         return state
 
     def step(self, closure: Closure | None = None) -> Any:
-        loss = evaluate(closure)
+        loss, line = evaluate(closure), user_line()
         for group in self.param_groups:
             rule, lr = self.rule(group), group["lr"]
             known: dict[int, list[float]] = {}  # most parameters share the number of the step
@@ -144,7 +145,7 @@ class Pointwise(Optimizer):
                     update(rule.primitive, p.grad, arrays, known[step])
                 else:
                     self._bound_to(rule, p, state).run(p.grad, known[step])
-                changes.note(p.data)
+                changes.note(p.data, line)
                 state["step"] = step
         return loss
 
