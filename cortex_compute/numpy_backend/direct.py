@@ -1,6 +1,7 @@
 """Small work at once: NumPy's own calls into new memory, where binding would take longer than computing.
 
-Eager ops of a few elements go this way.  The formulas are those of `pointwise` and `reduce`.
+Eager ops go this way as long as one core is done in some ten microseconds.  The formulas are those of
+`pointwise` and `reduce`.
 """
 
 from __future__ import annotations
@@ -25,15 +26,16 @@ from cortex_compute.protocol import Direct
 from cortex_compute.types import TensorType, broadcast, float16, float32
 
 SMALL = 2048  # elements of a sum: NumPy adds along outer axes one by one, and rounding errors grow
-FLOPS = 1 << 18  # of a product on one thread: a few microseconds
+WORK = 1 << 17  # elements, times instructions
+FLOPS = 1 << 22  # of a product
 
 Function = Callable[..., Any]
 
 
 def elementwise(p: Elementwise, types: Sequence[TensorType]) -> Direct | None:
-    """The formula as one NumPy call after the other; None for more than a block."""
+    """The formula as one NumPy call after the other, over whole arrays."""
     shape = broadcast(t.shape for t in types)
-    if not types or math.prod(shape) > BLOCK:
+    if not types or math.prod(shape) > max(BLOCK, WORK // max(1, len(p.code.instructions))):
         return None
     steps = plan(p.code, tuple(t.dtype for t in types), tuple(x.kind for x in p.literals)).steps
     lines = [(_function(s), s.refs, _casts(s, steps, types), s.compute.storage.type) for s in steps]
@@ -131,7 +133,7 @@ def _erf(x: np.ndarray, wide: np.dtype[Any]) -> np.ndarray:
 
 
 def reduce(p: Reduce, types: Sequence[TensorType]) -> Direct | None:
-    """Sums, means, products and extremes of a few elements."""
+    """Sums, means, products and extremes."""
     ufuncs: dict[str, Any] = {
         "sum": np.add,
         "mean": np.add,
@@ -140,10 +142,12 @@ def reduce(p: Reduce, types: Sequence[TensorType]) -> Direct | None:
         "min": np.minimum,
     }
     space = p.space(*types)
-    if p.kind not in ufuncs or not 0 < space.size <= SMALL:
+    (result,) = p.infer(*types)
+    if p.kind not in ufuncs or not 0 < space.size <= min(WORK, SMALL * result.size):
         return None
     body = None if p.body is None else elementwise(Elementwise(p.body, p.literals), types)
-    (result,) = p.infer(*types)
+    if p.body is not None and body is None:
+        return None
     storage, axes, kept = result.dtype.storage, p.axes, p.keepdims
     f = ufuncs[p.kind].reduce
     count = storage.type(space.size // max(1, result.size)) if p.kind == "mean" else None
