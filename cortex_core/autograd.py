@@ -120,6 +120,15 @@ def _recorded(outputs: Sequence[Tensor]) -> set[Node]:
     return nodes
 
 
+def partials(outputs: Sequence[Tensor], gradients: Sequence[Any], wanted: Sequence[Tensor]) -> list[Any]:
+    """The gradients of ``outputs``, weighted, with respect to tensors that count as independent,
+    whatever they were computed from; None where nothing flows.
+    """
+    targets = {key(x) for x in wanted}
+    nodes = inplace.settled(outputs, lambda x: key(x) in targets)
+    return differentiate(outputs, gradients, wanted, cut=True, nodes=nodes)
+
+
 def older(outputs: Sequence[Tensor], start: int) -> list[Tensor]:
     """What the outputs depend on that requires gradients and was there before the serial number ``start``,
     or is a leaf: the nearest of it on each way.

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from typing import Any
 
 from cortex_core import changes
-from cortex_core.autograd import older
+from cortex_core.autograd import older, partials
 from cortex_core.generator import Generator, drawing_from, source
 from cortex_core.modes import MODE, enable_grad
 from cortex_core.ops.apply import PLACE
 from cortex_core.ops.array import Node, next_serial
-from cortex_core.ops.differentiate import differentiate, gradient_of, key
+from cortex_core.ops.differentiate import gradient_of, key
 from cortex_core.tensor import Tensor, _watched
 from cortex_core.tree import flatten, unflatten
 
@@ -94,6 +94,6 @@ def _recomputed(node: Node, *gs: Any) -> list[Any]:
     changes.check(node.inputs)
     outputs = node.primitive.again(node.inputs)
     pairs = [(y, g) for y, g in zip(outputs, gs) if g is not None]
-    found = differentiate([y for y, _ in pairs], [g for _, g in pairs], node.inputs, cut=True)
+    found = partials([y for y, _ in pairs], [g for _, g in pairs], node.inputs)
     places = [key(x) for x in node.inputs]
     return [g if places.index(k) == i else None for i, (k, g) in enumerate(zip(places, found))]

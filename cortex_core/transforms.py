@@ -15,7 +15,7 @@ import numpy as np
 
 from cortex_compute.errors import ArgumentError, DTypeError, GradientError, ShapeError
 from cortex_compute.primitives.views import Reshape
-from cortex_core.autograd import older
+from cortex_core.autograd import older, partials
 from cortex_core.modes import MODE, mode
 from cortex_core.ops.apply import apply
 from cortex_core.ops.array import next_serial
@@ -180,8 +180,12 @@ class _Call:
     ) -> list[Any]:
         """The gradients of ``outputs``, weighted, by ``wanted``: the inputs; zeros where nothing flows."""
         ends = self.inputs if wanted is None else wanted
+        eager = all(isinstance(y, Tensor) for y in outputs)
         with mode(recording=recording):
-            found = differentiate(outputs, gradients, ends, cut=True)
+            if eager:
+                found = partials(outputs, gradients, ends)
+            else:
+                found = differentiate(outputs, gradients, ends, cut=True)
         return [_like(x, np.zeros(x.shape, x.dtype.storage)) if g is None else g for x, g in zip(ends, found)]
 
     def structured(self, found: Sequence[Any]) -> Any:
@@ -215,8 +219,9 @@ class _Call:
         """Whether they may be differentiated outside: they depend on more than the fresh arguments."""
         if not all(isinstance(x, Tensor) for x in arrays):
             return True
-        outside = older(arrays, self.start)  # always: it also settles what was changed in place
-        return self.recording and any(not any(x is fresh for fresh in self.inputs) for x in outside)
+        return self.recording and any(
+            not any(x is fresh for fresh in self.inputs) for x in older(arrays, self.start)
+        )
 
 
 def _places(name: str, argnums: int | Sequence[int], count: int) -> list[int]:

@@ -175,6 +175,21 @@ def test_changes_in_place_inside() -> None:
     same(f, x)
 
 
+def test_changes_in_place_that_reach_what_is_older() -> None:
+    x, w = leaf(), leaf()
+
+    def f(call: Any) -> Any:
+        def inner(a: Any) -> Any:
+            h = a * 2.0
+            early = sin(h + 0.0)
+            h += w  # early does not depend on w
+            return early + h
+
+        return total(call(inner, x))
+
+    same(f, x, w)
+
+
 @pytest.mark.parametrize("what", ["argument", "closure", "no gradient"])
 def test_a_change_of_what_it_depends_on_is_an_error(what: str) -> None:
     x, w, k = leaf(), leaf(), Tensor(X.copy())
