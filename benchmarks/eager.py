@@ -30,19 +30,19 @@ from benchmarks.workloads import WORKLOADS
 
 @dataclass(frozen=True)
 class Row:
-    """What is compared, with which other side, and the largest ratio that is good."""
+    """What is compared, with which other side, and the largest ratio that was promised, if one was."""
 
     kind: str
     name: str
     ours: str
     other: str
-    bar: float
+    bar: float | None = None
 
 
 ROWS = {
     **{f"op.{name}": Row("op", name, "cortex", "torch", 5.0) for name in OPS},
     "loop.mlp": Row("loop", "mlp", "cortex", "torch", 1.2),
-    "loop.cnn": Row("loop", "cnn", "cortex", "torch", 1.2),
+    "loop.cnn": Row("loop", "cnn", "cortex", "torch"),
     "step.mlp": Row("step", "mlp", "trace_step", "description", 1.1),
     "step.cnn": Row("step", "cnn", "trace_step", "description", 1.1),
 }
@@ -95,10 +95,11 @@ def text(name: str, result: dict[str, Any]) -> str:
         median(r[side] for r in result["rounds"]) * 1e3 for side in (result["ours"], result["other"])
     )
     ratio = result["ratio"]
-    met = "met" if ratio["median"] <= result["bar"] else "missed"
+    bar = result["bar"]
+    promised = "" if bar is None else f", at most {bar}: {'met' if ratio['median'] <= bar else 'missed'}"
     return (
         f"{name:12} {result['ours']} {ours:9.1f} us, {result['other']} {other:9.1f} us, ratio "
-        f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f}), at most {result['bar']}: {met}"
+        f"{ratio['median']:.2f} ({ratio['low']:.2f} to {ratio['high']:.2f}){promised}"
     )
 
 

@@ -85,7 +85,7 @@ def test_a_star_import_leaves_pythons_own_names_alone() -> None:
     [
         (
             "nn",
-            "Module Parameter Sequential Linear Conv2d BatchNorm2d CrossEntropyLoss from_spec functional init",
+            "Module Parameter Sequential Linear Conv2d BatchNorm2d CrossEntropyLoss from_spec functional",
         ),
         ("nn.functional", "relu cross_entropy conv2d sparse_cross_entropy pad"),
         ("nn.init", "xavier_uniform_ kaiming_normal_ orthogonal_"),
