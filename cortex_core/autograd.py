@@ -5,6 +5,7 @@ The walk itself is `cortex_core.ops.differentiate`, which compiled programs shar
 
 from __future__ import annotations
 
+import sys
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -31,18 +32,44 @@ def backward(
     seeds = _seeds(outputs, gradients)
     wanted = _leaves(outputs, nodes) if inputs is None else _differentiable(inputs)
     found = _differentiate(outputs, seeds, wanted, nodes, retain_graph, create_graph)
-    for x, g in zip(wanted, found):
-        if g is not None:
-            x.grad = g if x.grad is None else _sum(x.grad, g, create_graph)
-
-
-def _sum(old: Tensor, new: Tensor, create_graph: bool) -> Tensor:
     token = MODE.set(MODE.get()._replace(recording=MODE.get().recording and create_graph))
     try:
-        total: Tensor = old + new
-        return total
+        for x in reversed(wanted):
+            shared = found[-1] is not None and _shared(found)
+            g = found.pop()
+            if g is not None and x.grad is not None:
+                x.grad = x.grad + g
+            elif g is not None:
+                x.grad = g.clone() if shared else g
     finally:
         MODE.reset(token)
+
+
+def _shared(found: list[Any]) -> bool:
+    """Whether somebody else sees the numbers of the last gradient: another leaf, a hook, who gave the seed.
+
+    A leaf owns its gradient, for it is clipped and zeroed in place; what nobody else holds is not copied.
+    """
+    g = found[-1]
+    if g.is_sparse:
+        return False
+    return not g._data.flags.writeable or any(n > alone for n, alone in zip(_holders(g), ALONE))
+
+
+def _holders(g: Tensor) -> tuple[int, ...]:
+    """How many references there are to the tensor, to its array, and to the array that owns the memory."""
+    array = g._data
+    base = array.base
+    return sys.getrefcount(g), sys.getrefcount(array), 0 if base is None else sys.getrefcount(base)
+
+
+def _alone(found: list[Any]) -> tuple[int, ...]:
+    g = found[-1]
+    return _holders(g)
+
+
+ALONE = _alone([Tensor(np.empty(2)[:])])
+"""The holders of a gradient that only the list of those found holds."""
 
 
 def grad(
@@ -86,15 +113,11 @@ def _differentiate(
         for i, (x, g) in enumerate(zip(wanted, found)):
             if g is not None and x._extra is not None:
                 for hook in tuple(x._extra.hooks):
-                    g = _or(hook(g), g)
-            found[i] = g
+                    g = hook(g)
+                found[i] = g
         return found
     finally:
         MODE.reset(token)
-
-
-def _or(answer: Any, g: Any) -> Any:
-    return g if answer is None else answer
 
 
 def release(node: Node) -> None:
@@ -200,8 +223,16 @@ def register_hook(x: Tensor, hook: Callable[[Tensor], Any]) -> Handle:
         x._extra = x._extra or Extra()
         hooks = x._extra.hooks
 
-    def own(g: Tensor) -> Any:
-        return hook(g)
+    def own(g: Tensor) -> Tensor:
+        answer = hook(g)
+        if answer is None:
+            return g
+        if not isinstance(answer, Tensor) or answer.type != g.type:
+            told = answer.type if isinstance(answer, Tensor) else type(answer).__name__
+            raise GradientError(
+                f"a hook gave {told} for a gradient {g.type}; needs a Tensor like it, or None"
+            )
+        return answer
 
     hooks.append(own)
     return Handle(hooks, own)
@@ -221,9 +252,10 @@ def retain(x: Tensor) -> None:
         return
     weak = weakref.ref(x)
 
-    def keep(g: Tensor) -> None:
+    def keep(g: Tensor) -> Tensor:
         tensor = weak()
         if tensor is not None:
-            tensor.grad = g if tensor.grad is None else tensor.grad + g
+            tensor.grad = g.clone() if tensor.grad is None else tensor.grad + g
+        return g
 
     _node_hooks(x.node, x.index).append(keep)

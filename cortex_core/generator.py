@@ -11,6 +11,7 @@ import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -27,10 +28,12 @@ class Generator:
 
     def __init__(self, seed: int, drawn: int = 0) -> None:
         self.seed, self.drawn = seed, drawn
+        self._lock = Lock()
 
     def next(self) -> tuple[Any, int]:
-        self.drawn += 1
-        return np.array([self.seed, 0], np.uint64), self.drawn
+        with self._lock:  # no two threads get the same draw
+            self.drawn += 1
+            return np.array([self.seed, 0], np.uint64), self.drawn
 
     def copy(self) -> Generator:
         """One that gives the same draws from here on."""

@@ -111,8 +111,7 @@ class Tensor(Array):
         for index, hooks in (node.hooks or {}).items():
             for hook in tuple(hooks):
                 if gradients[index] is not None:
-                    answer = hook(gradients[index])
-                    gradients[index] = gradients[index] if answer is None else answer
+                    gradients[index] = hook(gradients[index])
         return gradients
 
     @classmethod
@@ -469,6 +468,12 @@ def _changed(x: Tensor) -> int:
             x._extra = Extra()
         x._extra.seen = serial
     return serial
+
+
+def _aware(x: Tensor) -> None:
+    """Says that whoever reads x from now on means its numbers of now."""
+    x._extra = x._extra or Extra()
+    x._extra.seen = next_serial()
 
 
 def clone(x: Tensor) -> Any:

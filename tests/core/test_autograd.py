@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+import sys
 import threading
 from typing import Any
 
@@ -547,3 +548,99 @@ def test_nothing_watches_when_nobody_changes() -> None:
     x = leaf()
     total(maximum(log_softmax(cos(x), 0), x)).backward()
     assert before == changes.CHANGES
+
+
+# Who holds a gradient.
+
+
+def _added() -> tuple[Tensor, Tensor, Any]:
+    x, y, seed = leaf([1.0, 2.0]), leaf([3.0, 4.0]), np.ones(2)
+    (x + y).backward(Tensor(seed))
+    return x, y, seed
+
+
+def _turned() -> tuple[Tensor, Tensor, Any]:
+    x, y, seed = leaf([[1.0, 2.0]]), leaf([[3.0], [4.0]]), np.ones((2, 1))
+    (x.T + y).backward(Tensor(seed))
+    return x, y, seed
+
+
+def _summed() -> tuple[Tensor, Tensor, Any]:
+    x, y = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    (x + y).sum().backward()
+    return x, y, np.ones(2)
+
+
+def _split() -> tuple[Tensor, Tensor, Any]:
+    x, y, seed = leaf([1.0, 2.0]), leaf([3.0, 4.0]), np.ones((2, 2))
+    cortex.stack([x, y]).backward(Tensor(seed))
+    return x, y, seed
+
+
+def _hooked() -> tuple[Tensor, Tensor, Any]:
+    x, kept = leaf([1.0, 2.0]), []
+    x.register_hook(kept.append)
+    (x * 1.0).backward(Tensor(np.ones(2)))
+    return x, kept[0], np.ones(2)
+
+
+def _retained() -> tuple[Tensor, Tensor, Any]:
+    x = leaf([1.0, 2.0])
+    y = x * 1.0
+    y.retain_grad()
+    (y + 0.0).backward(Tensor(np.ones(2)))
+    return x, y, np.ones(2)
+
+
+def _higher() -> tuple[Tensor, Tensor, Any]:
+    x, y = leaf([1.0, 2.0]), leaf([3.0, 4.0])
+    (x + y).backward(Tensor(np.ones(2)), create_graph=True)
+    return x, y, np.ones(2)
+
+
+@pytest.mark.parametrize("run", [_added, _turned, _summed, _split, _hooked, _retained, _higher])
+def test_each_leaf_owns_its_gradient(run: Any) -> None:
+    x, y, seed = run()
+    with no_grad():
+        x.grad.mul_(3.0)
+    other = y if y.grad is None else y.grad
+    np.testing.assert_array_equal(other.numpy(), np.ones(other.shape))
+    np.testing.assert_array_equal(x.grad.numpy(), np.full(x.shape, 3.0))
+    np.testing.assert_array_equal(seed, np.ones(seed.shape))
+
+
+def test_a_gradient_that_nobody_else_holds_is_not_copied() -> None:
+    x, seen = leaf(), []
+    x.register_hook(lambda g: seen.append(id(g)))
+    (x * Tensor(X)).sum().backward()
+    assert seen == [id(x.grad)]
+
+
+@pytest.mark.parametrize("answer", [lambda g: g.numpy(), lambda g: g.sum(), lambda g: g.float()])
+@pytest.mark.parametrize("inner", [False, True])
+def test_a_hook_gives_a_gradient_of_the_same_type(answer: Any, inner: bool) -> None:
+    x = leaf()
+    y = x * 2.0
+    (y if inner else x).register_hook(answer)
+    with pytest.raises(GradientError, match=r"a hook gave .* for a gradient float64\[3\]"):
+        y.sum().backward()
+
+
+def test_threads_draw_different_numbers() -> None:
+    from cortex_core.generator import Generator
+
+    source, drawn = Generator(0), []
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        threads = [
+            threading.Thread(target=lambda: drawn.extend([source.next()[1] for _ in range(5000)]))
+            for _ in range(4)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert sorted(drawn) == list(range(1, 20001))
