@@ -15,6 +15,7 @@ import numpy as np
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.indexing import ScatterRows
 from cortex_compute.types import TensorType
+from cortex_core import changes
 from cortex_core.modes import MODE, no_grad
 from cortex_core.ops.apply import apply
 from cortex_core.tensor import Tensor
@@ -32,12 +33,16 @@ class Rows(Tensor):
         self._requires_grad = False
 
     @property
-    def _data(self) -> Any:  # type: ignore[override]
+    def _data(self) -> Any:
         if self._whole is None:
             primitive = ScatterRows(0, self.shape[0])
             self._whole = apply(primitive, Tensor(self._ids), Tensor(self._values))._data
             self._values = None  # from here on the rows are those of the whole, which may be changed
         return self._whole
+
+    @_data.setter
+    def _data(self, whole: Any) -> None:
+        self._whole, self._values = whole, None
 
     @property
     def is_sparse(self) -> bool:
@@ -45,8 +50,10 @@ class Rows(Tensor):
 
     def coalesced(self) -> tuple[np.ndarray, np.ndarray]:
         """The rows that are there, in order and each once, and their numbers: (n,) int64, (n, ...)."""
-        if self._whole is not None:
-            ids = np.unique(self._ids)
+        if self._whole is not None:  # which somebody may have changed, also where there was no row
+            there = self._whole.any(axis=tuple(range(1, self.ndim)))
+            there[self._ids] = True
+            ids = np.flatnonzero(there)
             return ids, self._whole[ids]
         ids, places = np.unique(self._ids, return_inverse=True)
         if ids.size == self._ids.size:
@@ -55,6 +62,9 @@ class Rows(Tensor):
             return ids, values
         added = apply(ScatterRows(0, ids.size), Tensor(places.reshape(-1)), Tensor(self._values))
         return ids, added._data
+
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        return self.detach().clone()
 
     def __add__(self, other: Any) -> Any:
         if isinstance(other, Rows) and other.type == self.type and None is self._whole is other._whole:
@@ -67,6 +77,7 @@ def scatter(primitive: Any, ids: Any, g: Tensor) -> Rows | None:
     """The gradient of a gather of rows, if it need not be differentiated again."""
     if primitive.axis or MODE.get().recording:
         return None
+    changes.check([ids])
     places = np.asarray(ids).reshape(-1).astype(np.int64)
     if places.size:
         np.clip(places, 0, primitive.size - 1, out=places)  # as the kernels take them

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 
+from cortex_compute.errors import GradientError
 from cortex_core import nn, optim
 from cortex_core.ops.indexing import gather
 from cortex_core.optim import Optimizer
@@ -119,6 +121,37 @@ def test_a_gradient_that_is_differentiated_again_is_no_gradient_of_rows() -> Non
     loss(gather(weight, Tensor(IDS[0]))).backward(create_graph=True)
     assert not isinstance(weight.grad, Rows)
     assert weight.grad.requires_grad
+
+
+@pytest.mark.parametrize("change", ["in place", "through NumPy", "another array"])
+def test_a_gradient_that_is_changed_beyond_its_rows_counts_as_a_whole(change: str) -> None:
+    weight = Tensor(table(), requires_grad=True)
+    loss(gather(weight, Tensor(IDS[0]))).backward()
+    expected = weight.numpy() - 0.1 * (weight.grad.numpy() + 1.0)
+    if change == "in place":
+        weight.grad.add_(1.0)
+    elif change == "through NumPy":
+        weight.grad.numpy()[...] += 1.0
+    else:
+        weight.grad.data = weight.grad.data + 1.0
+    optim.SGD([weight], lr=0.1).step()
+    np.testing.assert_allclose(weight.numpy(), expected, rtol=1e-15)
+
+
+def test_ids_that_change_before_the_gradient_are_noticed() -> None:
+    weight, ids = Tensor(table(), requires_grad=True), Tensor(np.array([1, 2]))
+    y = gather(weight, ids)
+    ids.add_(1)
+    with pytest.raises(GradientError, match=r"changed in place at .*test_rows"):
+        y.sum().backward()
+
+
+def test_a_copy_of_rows_is_dense() -> None:
+    weight = Tensor(table(), requires_grad=True)
+    gather(weight, Tensor(IDS[0])).sum().backward()
+    copied = copy.deepcopy(weight.grad)
+    assert not copied.is_sparse
+    np.testing.assert_array_equal(copied.numpy(), weight.grad.numpy())
 
 
 @pytest.mark.peers
