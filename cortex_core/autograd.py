@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from cortex_compute.errors import DTypeError, GradientError, ShapeError
+from cortex_compute.types import TensorType, float64
 from cortex_core import inplace
 from cortex_core.modes import MODE
 from cortex_core.ops.array import Node
@@ -68,8 +69,8 @@ def _alone(found: list[Any]) -> tuple[int, ...]:
     return _holders(g)
 
 
-ALONE = _alone([Tensor(np.empty(2)[:])])
-"""The holders of a gradient that only the list of those found holds."""
+ALONE = _alone([Tensor._of(np.empty(2)[:], TensorType((2,), float64), None, 0, cast(Any, None))])
+"""The holders of a gradient that only the list of those found holds (as PyTorch decides what it may keep)."""
 
 
 def grad(
