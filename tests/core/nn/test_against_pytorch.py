@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cortex_core import nn
+from cortex_core.autograd import grad
 from cortex_core.tensor import Tensor
 from tests.core.nn.rows import LOSSES, MODULES, inputs_of, target_of
 
@@ -88,6 +89,37 @@ def test_losses(name: str) -> None:
     (y * Tensor(weights)).sum().backward()
     (z * torch.tensor(weights)).sum().backward()
     equal(a.grad, b.grad, 1e-8, "gradient")
+
+
+def second(grad: Any, y: Any, wanted: Any, directions: Any) -> list[Any]:
+    """Gradients of the gradient of sum(y^2) along some directions."""
+    first = grad((y * y).sum(), wanted, create_graph=True, allow_unused=True)
+    along = sum((g * d).sum() for g, d in zip(first, directions) if g is not None)
+    if not along.requires_grad:
+        return [None] * len(wanted)
+    return list(grad(along, wanted, allow_unused=True))
+
+
+@pytest.mark.filterwarnings("ignore:Using padding='same'")
+@pytest.mark.parametrize("name", [n for n in (*MODULES, *LOSSES) if n != "hardsigmoid"])  # PyTorch has none
+def test_second_derivatives(name: str) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(8)
+    row = MODULES.get(name) or LOSSES[name]
+    m, t = row.make(nn, ours).double(), row.make(torch.nn, theirs).double()
+    m.load_state_dict(t.state_dict())
+    inputs = [pair(x) for x in inputs_of(row, rng)]
+    targets = [] if name in MODULES else [pair(target_of(row, rng))]
+    arguments = [*inputs, *((u.detach(), v.detach()) for u, v in targets)]
+    y, z = m(*(a for a, _ in arguments)), t(*(b for _, b in arguments))
+    mine = [*(a for a, _ in inputs if a.requires_grad), *m.parameters()]
+    other = [*(b for _, b in inputs if b.requires_grad), *t.parameters()]
+    directions = [rng.standard_normal(p.shape) for p in mine]
+    found = second(grad, y, mine, [Tensor(d) for d in directions])
+    expected = second(torch.autograd.grad, z, other, [torch.tensor(d) for d in directions])
+    for i, (a, b, p) in enumerate(zip(found, expected, other)):
+        zeros = torch.zeros_like(p)  # what does not flow may be told as None or as zeros
+        equal(Tensor(np.zeros(p.shape)) if a is None else a, zeros if b is None else b, 1e-6, f"argument {i}")
 
 
 def test_gradients_of_targets() -> None:
