@@ -92,11 +92,12 @@ def check(operands: Sequence[Any]) -> None:
         change = CHANGES.get(id(array if base is None else base))
         if change is None:
             continue
-        made = -1 if x.node is None else x.node.serial
+        seen = -1 if x._extra is None else x._extra.seen
+        made = seen if x.node is None else x.node.serial
         if node is not None:
             if change.serial > node.serial and made < change.serial:
                 _refuse(x, change.line)
-        elif made >= 0 and max(made, 0 if x._extra is None else x._extra.seen) < change.serial:
+        elif x.node is not None and max(made, seen) < change.serial:
             raise GradientError(
                 f"this tensor, {x.type}, shares memory with one that was changed in place at {change.line}; "
                 "take the view again after the change, or change a clone()"

@@ -43,7 +43,6 @@ def change(x: Tensor, f: Callable[..., Any], *args: Any, **keywords: Any) -> Ten
     if new.node is not None and new.node.serial < start:  # nothing to do: it is what was there
         new = new.clone()
     _keep_copies(old, new, start)
-    _keep_copies(old, new, start)
     _write(x, new)
     serial = _changed(x)
     old._extra = Extra()

@@ -40,8 +40,7 @@ def checkpoint(f: Callable[..., Any], *args: Any, **keywords: Any) -> Any:
         return unflatten(structure, arrays)
     given, shape = flatten((args, keywords))
     tensors = [x for x in given if isinstance(x, Tensor)]
-    known = {key(x) for x in tensors}
-    inputs = (*tensors, *(x for x in outside if key(x) not in known))
+    inputs = (*tensors, *outside)
     call = Recomputation(f, [None if isinstance(x, Tensor) else x for x in given], shape, draws)
     types = tuple(y.type for y in arrays)
     buffers = tuple(changes.apart(y.data, [x.data for x in inputs]) for y in arrays)

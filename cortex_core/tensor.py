@@ -25,7 +25,7 @@ from cortex_core.machine import Machine, kind_of, machine
 from cortex_core.modes import MODE, PLAIN, mode, no_grad
 from cortex_core.ops import operators as _operators  # noqa: F401  (gives Array its operators)
 from cortex_core.ops.apply import apply
-from cortex_core.ops.array import Array, Node
+from cortex_core.ops.array import Array, Node, next_serial
 from cortex_core.ops.pointwise import cast
 from cortex_core.place import Place
 
@@ -111,7 +111,7 @@ class Tensor(Array):
         for index, hooks in (node.hooks or {}).items():
             for hook in tuple(hooks):
                 if gradients[index] is not None:
-                    gradients[index] = hook(gradients[index])
+                    gradients[index] = _as_it_is_now(hook(gradients[index]))
         return gradients
 
     @classmethod
@@ -470,10 +470,12 @@ def _changed(x: Tensor) -> int:
     return serial
 
 
-def _aware(x: Tensor) -> None:
-    """Says that whoever reads x from now on means its numbers of now."""
-    x._extra = x._extra or Extra()
-    x._extra.seen = next_serial()
+def _as_it_is_now(x: Tensor) -> Tensor:
+    """x, of which changes in place until now are known: who reads it means the numbers that it has."""
+    y = Tensor._of(x._data, x.type, x.node, x.index, x.machine)
+    y._extra = Extra()
+    y._extra.seen = next_serial()
+    return y
 
 
 def clone(x: Tensor) -> Any:

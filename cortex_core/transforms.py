@@ -114,7 +114,7 @@ def jvp(f: F, x: Any, v: Any) -> tuple[Any, Any]:
     directions = call.directions(v)
     weights = [_independent(_like(y, np.ones(y.shape, y.dtype.storage)), False) for y in call.outputs]
     pulled = call.pull(call.outputs, weights, True)
-    tangents = call.pull(pulled, directions, call.nests(pulled), weights)
+    tangents = call.pull(pulled, directions, call.nested, weights)
     result: tuple[Any, Any] = call.leave((call.result, unflatten(call.structure_of_result, tangents)))
     return result
 

@@ -304,6 +304,21 @@ def test_a_hook_changes_what_grad_gives() -> None:
     np.testing.assert_array_equal(dx, [14, 14, 14])
 
 
+@pytest.mark.parametrize("create_graph", [False, True])
+def test_a_hook_may_change_what_it_makes_in_place(create_graph: bool) -> None:
+    x = leaf()
+    h = exp(x)
+
+    def hook(g: Tensor) -> Tensor:
+        doubled = g * 2.0
+        doubled += 1.0
+        return doubled
+
+    h.register_hook(hook)
+    (g,) = grad(total(h * 3.0), x, create_graph=create_graph)
+    np.testing.assert_allclose(g.numpy(), 7 * np.exp(X), rtol=1e-14)
+
+
 def test_a_removed_hook_of_an_inner_tensor() -> None:
     x = leaf()
     h = x * 1.0

@@ -160,6 +160,14 @@ def test_an_argument_may_be_the_result() -> None:
     assert x.is_leaf
 
 
+def test_a_result_has_memory_of_its_own() -> None:
+    x = leaf()
+    same, row = own(lambda ctx, x: (x, x[0]), lambda ctx, g, h: g)(x)
+    same += 1.0
+    row += 1.0
+    np.testing.assert_array_equal(x.numpy(), X)
+
+
 def test_an_array_may_be_the_gradient() -> None:
     x = leaf()
     total(own(lambda ctx, x: x * 1.0, lambda ctx, g: np.full((2, 3), 7.0))(x)).backward()
@@ -205,6 +213,29 @@ def test_a_change_of_what_was_not_saved_is_none_of_its_business() -> None:
         a.add_(1.0)
     loss.backward()
     np.testing.assert_allclose(x.grad, np.exp(X), rtol=1e-15)
+
+
+def test_a_stale_view_as_an_argument() -> None:
+    h = leaf() * 1.0
+    row = h[0]
+    h += 1.0
+    with pytest.raises(GradientError, match=r"take the view again after the change"):
+        NumpyExp.apply(row)
+
+
+def test_backward_gives_the_memory_of_what_was_saved_back() -> None:
+    kept: list[Any] = []
+
+    def forward(ctx: Any, x: Any) -> Any:
+        y, square = x * 2.0, x * x
+        ctx.save_for_backward(y, square)
+        kept.extend([weakref.ref(y.numpy()), weakref.ref(square.numpy())])
+        return y
+
+    loss = total(own(forward, lambda ctx, g: g * 2.0)(leaf()) * 1.0)
+    assert all(memory() is not None for memory in kept)
+    loss.backward()
+    assert all(memory() is None for memory in kept)
 
 
 def test_a_freed_graph() -> None:

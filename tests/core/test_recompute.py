@@ -175,6 +175,39 @@ def test_changes_in_place_inside() -> None:
     same(f, x)
 
 
+def test_a_second_walk_draws_the_same_numbers() -> None:
+    x = leaf(np.ones(64))
+    y = checkpoint(lambda a: F.dropout(a, 0.5, True), x)
+    for n in (1, 2):
+        total(y).backward(retain_graph=True)
+        np.testing.assert_array_equal(x.grad, n * y.numpy())
+
+
+def test_a_result_that_is_an_argument_has_memory_of_its_own() -> None:
+    x = leaf()
+    y, row = checkpoint(lambda a: (a, a[0]), x)
+    y += 1.0
+    row += 1.0
+    np.testing.assert_array_equal(x.numpy(), X)
+    total(y * 2.0).backward()
+    np.testing.assert_array_equal(x.grad, np.full((4, 3), 2.0))
+
+
+def test_what_a_constant_took_away_is_found() -> None:
+    x, w = leaf(), leaf()
+
+    def f(call: Any) -> Any:
+        def inner(a: Any) -> Any:
+            h = w * 2.0
+            early = h + a
+            h.zero_()
+            return early
+
+        return total(call(inner, x))
+
+    same(f, x, w)
+
+
 def test_changes_in_place_that_reach_what_is_older() -> None:
     x, w = leaf(), leaf()
 

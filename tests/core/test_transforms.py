@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from cortex_compute.errors import ArgumentError, DTypeError, GradientError, ShapeError
+from cortex_core.autograd import older
 from cortex_core.function import Function
-from cortex_core.modes import no_grad
+from cortex_core.modes import mode, no_grad
 from cortex_core.ops.linear import matmul
 from cortex_core.ops.pointwise import exp, sin, tanh
 from cortex_core.ops.reduce import sum as total
@@ -181,6 +182,20 @@ def test_results_have_a_history_only_where_it_leads_outside() -> None:
     with no_grad():
         assert not grad(lambda x: total(w * x * x))(X).requires_grad
         close(hessian(quadratic)(x), 2 * A.T @ A)
+
+
+def test_no_more_is_recorded_than_can_be_asked_for() -> None:
+    nodes: list[Any] = []
+    with mode(watch=nodes.append):
+        grad(quadratic)(X)
+        jvp(quadratic, X, V)
+    forward = ["Gemm", "Elementwise", "Reduce"]
+    names = [node.primitive.name for node in nodes if node.primitive.name in forward]
+    assert names[:3] == forward
+    assert names.count("Gemm") == 3  # forward; forward and back
+    w = Tensor(V, requires_grad=True)
+    value, _ = value_and_grad(lambda x: total(w * x))(X)
+    assert older([value], 0) == [w]
 
 
 def test_the_arguments_stay_as_they_are() -> None:
