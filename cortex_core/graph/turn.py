@@ -28,7 +28,7 @@ def behind(
 
     The view makes of the new op's results what the results of ``p`` over ``inputs`` are.
     """
-    axes = _common([x for x in inputs if x.type.size > 1])
+    axes = _common(inputs)
     if axes is None:
         return None
     if isinstance(p, Elementwise):
@@ -55,11 +55,12 @@ def _common(operands: Sequence[Value]) -> Axes | None:
     want there, would otherwise lie further ahead than the last axis of the others.
     """
     rank = max((x.ndim for x in operands), default=0)
-    turned = {axes for x in operands if x.ndim == rank and (axes := _axes(x)) is not None}
+    whole = [x for x in operands if x.ndim == rank and _moved(x)]
+    turned = {axes for x in whole if (axes := _axes(x)) is not None}
     if len(turned) != 1:
         return None
     (axes,) = turned
-    gained = sum(x.type.nbytes if x.ndim == rank and _axes(x) == axes else -_moved(x) for x in operands)
+    gained = sum(_moved(x) if x.ndim == rank and _axes(x) == axes else -_moved(x) for x in operands)
     return axes if gained > 0 or (gained == 0 and axes.index(rank - 1) < axes[-1]) else None
 
 

@@ -136,3 +136,23 @@ def test_inputs_are_given_as_all_their_readers_want_them() -> None:
     assert orders == {"x": LAST}
     assert [v.shape for v in turned.inputs] == [(2, 4, 5, 3), (2, 3, 4, 5), (2, 3, 4, 5)]
     assert turned.outputs["x"].shape == graph.outputs["x"].shape
+
+
+@pytest.mark.parametrize(
+    ("shape", "formula"),
+    [
+        ((1, 3), lambda x: x.T * 2.0),  # turned, but nothing moves
+        ((3, 1, 1), lambda x: transpose(x, (0, 2, 1)) * 2.0),
+        ((1, 4), lambda x: concatenate([x.T * 1.0, x.T], 1)),
+        ((3, 4), lambda x: x.T * numbers(1, 1, 1)),  # one number of more axes
+        ((3, 4), lambda x: x.T * reshape(total_of(x), (1, 1, 1, 1))),
+        ((1, 3, 4), lambda x: transpose(x, (0, 2, 1)) * transpose(total_of(x, (0, 1), True), (2, 1, 0))),
+    ],
+)
+def test_axes_of_one_place(shape: tuple[int, ...], formula: Callable[[Any], Any]) -> None:
+    array = numbers(*shape)
+    x = input_value("x", TensorType(shape, dtype("float64")))
+    found = run(Graph((x,), {"y": formula(x)}), "numpy", x=array)
+    expected = formula(Tensor(array)).data
+    assert found.shape == expected.shape
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
