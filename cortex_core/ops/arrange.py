@@ -11,6 +11,7 @@ import numpy as np
 from cortex_compute.errors import ShapeError
 from cortex_compute.types import normalize_axis
 from cortex_core.ops.indexing import concatenate, gather
+from cortex_core.ops.lift import listed, owned
 from cortex_core.ops.pointwise import select
 from cortex_core.ops.table import normal, op, sample
 from cortex_core.ops.views import broadcast_to, moveaxis, narrow, reshape, unsqueeze
@@ -18,20 +19,27 @@ from cortex_core.ops.views import broadcast_to, moveaxis, narrow, reshape, unsqu
 Axis = int | Sequence[int] | None
 
 
-@op(sample(normal(2, 3), (2, 1)), sample(normal(3), (2, 2)), sample(normal(2, 3), (2,)))
-def tile(x: Any, repeats: Sequence[int]) -> Any:
+@op(
+    sample(normal(2, 3), (2, 1)),
+    sample(normal(3), (2, 2)),
+    sample(normal(2, 3), (2,)),
+    sample(normal(2, 3), 2),
+    torch=lambda torch, x, *sizes: x.tile(*sizes),
+)
+def tile(x: Any, *repeats: Any) -> Any:
     """x side by side with itself, ``repeats`` times along each axis, counted from the last.
 
     dx = the sum of g over the copies
     """
-    rank = max(len(x.shape), len(repeats))
-    times = (1,) * (rank - len(repeats)) + tuple(repeats)
+    times = listed(repeats)
+    rank = max(len(x.shape), len(times))
+    times = (1,) * (rank - len(times)) + times
     shape = (1,) * (rank - len(x.shape)) + x.shape
     if min(times, default=0) < 0:
-        raise ShapeError(f"tile: cannot repeat {tuple(repeats)} times")
+        raise ShapeError(f"tile: cannot repeat {times} times")
     apart = reshape(x, [m for n in shape for m in (1, n)])
     whole = broadcast_to(apart, [m for t, n in zip(times, shape) for m in (t, n)])
-    return reshape(whole, [t * n for t, n in zip(times, shape)])
+    return owned(reshape(whole, [t * n for t, n in zip(times, shape)]), x)
 
 
 @op(sample(normal(2, 3), 2, 1), sample(normal(3), (2, 2)), torch=lambda torch, x, *sizes: x.repeat(*sizes))
@@ -40,7 +48,7 @@ def repeat(x: Any, *repeats: Any) -> Any:
 
     dx = the sum of g over the copies
     """
-    times = tuple(repeats[0]) if len(repeats) == 1 and not isinstance(repeats[0], int) else repeats
+    times = listed(repeats)
     if len(times) < len(x.shape):
         raise ShapeError(f"repeat: {times} has no number for each axis of shape {x.shape}; see tile")
     return tile(x, times)
@@ -55,9 +63,11 @@ def repeat_interleave(x: Any, repeats: int, axis: int | None = None) -> Any:
     if axis is None:
         x, axis = reshape(x, (-1,)), 0
     at = normalize_axis(axis, len(x.shape), "repeat_interleave")
+    if not isinstance(repeats, (int, np.integer)) or repeats < 0:
+        raise ShapeError(f"repeat_interleave: repeats is {repeats!r:.60}; needs one whole number from 0 on")
     apart = unsqueeze(x, at + 1)
-    whole = broadcast_to(apart, (*x.shape[: at + 1], repeats, *x.shape[at + 1 :]))
-    return reshape(whole, [n * repeats if a == at else n for a, n in enumerate(x.shape)])
+    whole = broadcast_to(apart, (*x.shape[: at + 1], int(repeats), *x.shape[at + 1 :]))
+    return owned(reshape(whole, [n * int(repeats) if a == at else n for a, n in enumerate(x.shape)]), x)
 
 
 @op(
@@ -73,15 +83,17 @@ def roll(x: Any, shifts: int | Sequence[int], axis: Axis = None) -> Any:
     """
     if axis is None:
         return reshape(roll(reshape(x, (math.prod(x.shape),)), shifts, 0), x.shape)
-    axes = (axis,) if isinstance(axis, int) else tuple(axis)
-    steps = (shifts,) * len(axes) if isinstance(shifts, int) else tuple(shifts)
+    axes, steps = listed((axis,)), listed((shifts,))
+    if np.ndim(shifts) == 0:
+        steps *= len(axes)
     if len(steps) != len(axes):
         raise ShapeError(f"roll: {len(steps)} shifts for {len(axes)} axes")
+    y = x
     for step, a in zip(steps, axes):
         n = x.shape[normalize_axis(a, len(x.shape), "roll")]
         if n and step % n:
-            x = concatenate([narrow(x, a, n - step % n, step % n), narrow(x, a, 0, n - step % n)], a)
-    return x
+            y = concatenate([narrow(y, a, n - step % n, step % n), narrow(y, a, 0, n - step % n)], a)
+    return owned(y, x)
 
 
 @op(sample(normal(3, 4)), sample(normal(2, 3, 3), 1), sample(normal(3, 3), diagonal=-1))

@@ -122,7 +122,8 @@ def _without_repeats(names: Names, x: Any) -> tuple[Names, Any]:
 
 
 def _summed(names: Names, x: Any, kept: Sequence[str] | set[str]) -> Any:
-    return total(x, tuple(a for a, name in enumerate(names) if name not in kept))
+    axes = tuple(a for a, name in enumerate(names) if name not in kept)
+    return total(x, axes) if axes else x
 
 
 def _product(a_names: Names, a: Any, b_names: Names, b: Any, kept: set[str]) -> tuple[Names, Any]:

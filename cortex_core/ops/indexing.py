@@ -82,9 +82,12 @@ def scatter_add(x: Any, ids: Any, g: Any, axis: int = 0) -> Any:
 def take_along(x: Any, ids: Any, axis: int = -1) -> Any:
     """For each element of ``ids`` the element of x at that place along ``axis``, as np.take_along_axis.
 
-    x (A..., n, B...), ids (A..., m, B...) -> like ids.   dx = g added at the places to zeros
+    x (A..., n, B...), ids (A..., m, B...) -> like ids, from 0 on.   dx = g added at the places to zeros
     """
-    return apply(TakeAlong(normalize_axis(axis, len(x.shape), "take_along")), x, ids)
+    at = normalize_axis(axis, len(x.shape), "take_along")
+    y = apply(TakeAlong(at), x, ids)
+    check_places("take_along", ids, x.shape[at])
+    return y
 
 
 @op(
@@ -100,7 +103,7 @@ def gather_elements(x: Any, dim: int, index: Any) -> Any:
     at, index = _elements("gather", x, dim, index)
     sizes = [n if a == at else m for a, (n, m) in enumerate(zip(x.shape, index.shape))]
     part = x if tuple(sizes) == x.shape else slice_(x, [0] * len(sizes), sizes)
-    return take_along(part, index, at)
+    return apply(TakeAlong(at), part, index)
 
 
 @op(
@@ -178,7 +181,7 @@ def split(x: Any, sizes: int | Sequence[int], axis: int = 0) -> list[Any]:
     """
     at = normalize_axis(axis, len(x.shape), "split")
     n = x.shape[at]
-    if isinstance(sizes, int):
+    if isinstance(sizes, (int, np.integer)):
         if sizes < 1:
             raise ShapeError(f"split: pieces of size {sizes}; needs at least 1")
         sizes = [min(sizes, n - start) for start in range(0, max(n, 1), sizes)]
@@ -310,7 +313,7 @@ def _take_along(node: Node, g: Any) -> Any:
 @gradient_of(ScatterAlong)
 def _scatter_along(node: Node, g: Any) -> Any:
     """dg = what is at its place"""
-    return None, lambda: take_along(g, node.inputs[0], node.primitive.axis)
+    return None, lambda: apply(TakeAlong(node.primitive.axis), g, node.inputs[0])
 
 
 @gradient_of(Concatenate)

@@ -406,16 +406,15 @@ def tan(x: Any) -> Any:
 @pointwise
 def sinh(x: Any) -> Any:
     """Hyperbolic sine, (exp(x) - exp(-x)) / 2, exact for small x.   dx = g cosh x"""
-    rest = expm1(absolute(x))
-    size = 0.5 * (rest + rest / (rest + 1.0))
-    return select(x < 0, -size, size)
+    return 0.5 * (expm1(x) - expm1(-x))
 
 
 @op(sample(normal(2, 3)))
 @pointwise
 def cosh(x: Any) -> Any:
-    """Hyperbolic cosine, (exp(x) + exp(-x)) / 2.   dx = g sinh x"""
-    return 0.5 * (exp(x) + exp(-x))
+    """Hyperbolic cosine, (exp(x) + exp(-x)) / 2 = 1 + 2 sinh(x/2)^2.   dx = g sinh x, exact for small x"""
+    half = sinh(0.5 * x)
+    return 1.0 + 2.0 * half * half
 
 
 @op(sample(normal(2, 3)))
@@ -461,9 +460,13 @@ def trunc(x: Any) -> Any:
 
 
 @op(sample(normal(2, 3)), sample(np.array([-1.5, -0.5, 0.5, 1.5, 2.5])), gradient=False)
-@pointwise
 def round(x: Any) -> Any:
     """The nearest whole number; of two that are equally near the even one.   No gradient: it has jumps."""
+    return _nearest(x) if _floating(x) else floor(x)
+
+
+@pointwise
+def _nearest(x: Any) -> Any:
     below = floor(x)
     rest = x - below
     odd = below - 2.0 * floor(0.5 * below) > 0.5
@@ -535,10 +538,17 @@ def masked_fill(x: Any, mask: Any, value: Any) -> Any:
 
 @op(sample(normal(2, 3), positive(3)), sample(integers(4, below=9), 2), gradient=False)
 def floor_divide(a: Any, b: Any) -> Any:
-    """The largest whole number not above a / b.   No gradient: it is constant between jumps."""
+    """The largest whole number not above a / b.   No gradient: it is constant between jumps.
+
+    Of floating numbers it is floor(a / b), where the quotient has been rounded: 1 // 0.1 is 10.
+    """
     if _floating(a) or _floating(b):
         return floor(divide(a, b))
-    return cast(floor(divide(_wide(a), _wide(b))), "int64")
+    kind = (b if isinstance(a, NUMBERS) else a).dtype
+    near = _quotient(a, b)
+    if kind.itemsize == 8:  # the nearest float64 has lost the last digits of large numbers
+        near = add(near, _quotient(subtract(a, multiply(near, b)), b))
+    return near if kind.kind == "bool" else cast(near, kind)
 
 
 @op(sample(normal(2, 3), positive(3)), sample(normal(3), 0.3), sample(integers(4, below=9), 3))
@@ -551,5 +561,7 @@ def _floating(x: Any) -> bool:
     return isinstance(x, E) or dtype(getattr(x, "dtype", type(x))).kind == "float"
 
 
-def _wide(x: Any) -> Any:
-    return x if isinstance(x, NUMBERS) else cast(x, "float64")
+def _quotient(a: Any, b: Any) -> Any:
+    """floor(a / b) of whole numbers, exact as far as float64 is."""
+    wide = [x if isinstance(x, NUMBERS) else cast(x, "float64") for x in (a, b)]
+    return cast(floor(divide(*wide)), "int64")

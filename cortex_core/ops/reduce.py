@@ -15,6 +15,7 @@ from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import decomposition_of, gradient_of
 from cortex_core.ops.indexing import pad
+from cortex_core.ops.lift import owned
 from cortex_core.ops.pointwise import (
     absolute,
     cast,
@@ -36,10 +37,10 @@ def reduce(kind: str, x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """``kind`` (sum, mean, prod, max, min, argmax, argmin) over ``axis``: one, several, or None for all."""
     rank = len(x.shape)
     if not rank and x.dtype.kind == "float" and kind not in ("argmax", "argmin"):
-        return x
+        return owned(x, x)
     primitive = _reduction(kind, tuple(axis) if isinstance(axis, list) else axis, rank, keepdims)
     if not primitive.axes and x.dtype.kind == "float":
-        return x
+        return owned(x, x)
     return apply(primitive, x)
 
 
@@ -140,6 +141,8 @@ def var(
     dx = 2 g (x - mean(x)) / (n - ddof): what flows through the mean sums to 0.
     """
     if unbiased is not None:
+        if correction is not None:
+            raise TypeError("var: correction and unbiased say the same; give one of them")
         correction = float(unbiased)
     axes = normalize_axes(axis, len(x.shape), "var")
     n = math.prod(x.shape[a] for a in axes)

@@ -16,7 +16,7 @@ from cortex_compute.errors import DTypeError, PlaceError, ShapeError
 from cortex_compute.types import broadcast
 from cortex_core.ops.array import Array
 from cortex_core.ops.indexing import gather
-from cortex_core.ops.lift import as_array, known
+from cortex_core.ops.lift import as_array, known, owned
 from cortex_core.ops.pointwise import NUMBERS, cast, less, select
 from cortex_core.ops.table import booleans, integers, normal, op, sample
 from cortex_core.ops.views import broadcast_to, index, permute, reshape
@@ -155,6 +155,8 @@ def assign(base: Any, key: Any, value: Any) -> Any:
     if not isinstance(value, NUMBERS):
         value = as_array(value)
         value = value if value.dtype is base.dtype else cast(value, base.dtype)
+    elif base.dtype.kind != "float":  # a float would make floats of all of them
+        value = bool(value) if base.dtype.kind == "bool" else int(value)
     if not all(known(k) for k in (key if isinstance(key, tuple) else (key,))):
         return _masked(base, key, value)
     places = _flat_places(base.shape, key)
@@ -169,7 +171,7 @@ def assign(base: Any, key: Any, value: Any) -> Any:
     if broadcast((places.shape, value.shape), "assign: the place and the value") != places.shape:
         raise ShapeError(f"assign: a value of shape {value.shape} at a place of shape {places.shape}")
     if not places.size:
-        return base
+        return owned(base, base)
     spread = reshape(broadcast_to(value, places.shape), (places.size,))
     return select(source >= 0, gather(spread, np.maximum(source, 0)), base)
 

@@ -14,6 +14,7 @@ from cortex_compute.types import normalize_axes, normalize_axis
 from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import gradient_of
+from cortex_core.ops.lift import listed
 from cortex_core.ops.table import normal, op, sample
 
 
@@ -29,12 +30,14 @@ def reshape(x: Any, *shape: Any) -> Any:
 
     ``shape`` is one tuple, or its sizes.
     """
-    sizes = _listed(shape)
+    sizes = listed(shape)
     if -1 in sizes:
         known = math.prod(n for n in sizes if n != -1)
         if sizes.count(-1) > 1 or not known or math.prod(x.shape) % known:
             raise ShapeError(f"reshape: {x.shape} cannot become {sizes}")
         sizes = tuple(math.prod(x.shape) // known if n == -1 else n for n in sizes)
+    if min(sizes, default=0) < 0:
+        raise ShapeError(f"reshape: {x.shape} cannot become {sizes}: one size may be -1, the others not")
     return x if sizes == x.shape else apply(_view(Reshape, sizes), x)
 
 
@@ -42,11 +45,6 @@ def reshape(x: Any, *shape: Any) -> Any:
 def _view(kind: Callable[[tuple[int, ...]], View], shape: tuple[int, ...]) -> View:
     """A view, made once: eager code asks for the same few again and again."""
     return kind(shape)
-
-
-def _listed(given: tuple[Any, ...]) -> tuple[int, ...]:
-    """What is given as one sequence, or as several numbers."""
-    return tuple(given[0]) if len(given) == 1 and not isinstance(given[0], int) else given
 
 
 @op(sample(normal(2, 3, 4), 1), sample(normal(2, 3, 4), 0, 1), sample(normal()))
@@ -86,7 +84,7 @@ def transpose(x: Any, *axes: Any) -> Any:
 @op(sample(normal(2, 3, 4), (2, 0, 1)), torch="permute")
 def permute(x: Any, *axes: Any) -> Any:
     """The axes in the order given, as one sequence or as numbers.   dx = g with the axes put back"""
-    return _ordered("permute", x, _listed(axes))
+    return _ordered("permute", x, listed(axes))
 
 
 def _ordered(what: str, x: Any, axes: Sequence[int]) -> Any:
@@ -111,8 +109,7 @@ def moveaxis(x: Any, source: int | Sequence[int], destination: int | Sequence[in
     """The axes ``source`` moved to ``destination``; the others keep their order.   dx = g moved back"""
     rank = len(x.shape)
     places = [
-        [normalize_axis(a, rank, "moveaxis") for a in ((axes,) if isinstance(axes, int) else axes)]
-        for axes in (source, destination)
+        [normalize_axis(a, rank, "moveaxis") for a in listed((axes,))] for axes in (source, destination)
     ]
     if any(len(set(listed)) != len(places[0]) for listed in places):
         raise ShapeError(f"moveaxis: {source} and {destination} must name as many axes, each once")
@@ -135,7 +132,7 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Any:
 )
 def expand(x: Any, *sizes: Any) -> Any:
     """x repeated to these sizes, of which -1 keeps what x has.   dx = g summed over the repeated axes"""
-    shape = _listed(sizes)
+    shape = listed(sizes)
     front = len(shape) - len(x.shape)
     if front < 0 or -1 in shape[:front]:
         raise ShapeError(f"expand: shape {x.shape} cannot become {shape}: name every axis, -1 only old ones")
@@ -161,7 +158,7 @@ def narrow(x: Any, axis: int, start: int, length: int) -> Any:
 @op(sample(normal(4, 3), (0,)), sample(normal(2, 3, 4), dims=(0, -1)))
 def flip(x: Any, axis: int | Sequence[int], *more: int) -> Any:
     """x backwards along ``axis``: one, several, or a sequence.   dx = g backwards"""
-    axes = normalize_axes((axis, *more) if isinstance(axis, int) else axis, len(x.shape), "flip")
+    axes = normalize_axes(listed((axis, *more)), len(x.shape), "flip")
     starts = [n - 1 if i in axes and n else 0 for i, n in enumerate(x.shape)]
     return slice_(x, starts, x.shape, [-1 if i in axes else 1 for i in range(len(x.shape))])
 

@@ -127,6 +127,7 @@ KINKS: dict[str, tuple[Any, Any, Any]] = {
     "max of equals": (lambda x: x.max(), [2.0, 1.0, 2.0], [0.5, 0, 0.5]),
     "maximum of equals": (lambda x: F.maximum(x, Tensor(np.ones(2))).sum(), [1.0, 2.0], [0.5, 1]),
     "sign": (lambda x: (x.sign() * x).sum(), [0.0, -2.0], [0, -1]),
+    "sinh at 0": (lambda x: x.sinh().sum(), [0.0, -0.0], [1, 1]),
 }
 
 
@@ -154,6 +155,36 @@ def test_whole_numbers_stay_exact() -> None:
     assert (big % 2).tolist() == [1, 1]
     assert big.sort().values.tolist() == [-(2**40) - 1, 2**40 + 1]
     assert F.einsum("i,i->i", big, Tensor(np.array([1, 1]))).dtype is int64
+    assert (big.round() + 2**53).round().tolist() == [2**53 + 2**40 + 1, 2**53 - 2**40 - 1]
+    assert F.assign(Tensor(np.arange(3)), 1, 2.7).tolist() == [0, 2, 2]
+
+
+@pytest.mark.parametrize("kind", ["int8", "uint8", "int32", "int64"])
+def test_whole_quotients_are_numpys(kind: str) -> None:
+    rng = np.random.default_rng(5)
+    limits = np.iinfo(kind)
+    a = rng.integers(max(limits.min, -(2**62)), min(limits.max, 2**62), 500).astype(kind)
+    b = rng.integers(max(limits.min, -(2**40)), min(limits.max, 2**40), 500).astype(kind)
+    b[(b == 0) | (b == -1)] = 3  # -128 / -1 is no int8
+    for y, wanted in [
+        (Tensor(a) // Tensor(b), a // b),
+        (Tensor(a) % Tensor(b), a % b),
+        (Tensor(a) // 3, a // np.array(3, kind)),
+        (7 // Tensor(b), np.array(7, kind) // b),
+    ]:
+        np.testing.assert_array_equal(y.numpy(), wanted)
+        assert y.numpy().dtype == kind
+
+
+def test_hyperbolic_functions_far_out_and_close_to_0() -> None:
+    at = np.array([1000.0, -1000.0, 30.0, -30.0, 1e-9, -1e-9])
+    x = Tensor(at, requires_grad=True)
+    with np.errstate(over="ignore"):
+        np.testing.assert_allclose(x.sinh().numpy(), np.sinh(at), rtol=1e-14)
+        np.testing.assert_allclose(x.cosh().numpy(), np.cosh(at), rtol=1e-14)
+    x = Tensor(at[2:], requires_grad=True)
+    x.cosh().sum().backward()
+    np.testing.assert_allclose(x.grad.numpy(), np.sinh(at[2:]), rtol=1e-14)
 
 
 @pytest.mark.parametrize("kind", [float16, float32, float64])
@@ -174,3 +205,36 @@ def test_deep_indices_into_views() -> None:
     np.testing.assert_array_equal(x[[0, 5], [1, 2]].numpy(), n[[0, 5], [1, 2]])
     np.testing.assert_array_equal(x[n > 7].numpy(), n[n > 7])
     check_gradients(lambda y: (y * y).T[::-1][[0, 0, 2], 1:], base)
+
+
+COPIES: dict[str, Any] = {
+    "sum of one": lambda x: x[0].sum(),
+    "max over no axes": lambda x: x.max(dim=()),
+    "tile": lambda x: x.tile(1),
+    "repeat": lambda x: x.repeat(3, 1),
+    "repeat_interleave": lambda x: x.repeat_interleave(2),
+    "roll by nothing": lambda x: x.roll(2),
+    "assign to nothing": lambda x: F.assign(x, slice(0, 0), Tensor(np.zeros(0))),
+}
+
+
+@pytest.mark.parametrize("name", COPIES)
+def test_a_result_that_is_no_view_is_changed_alone(name: str) -> None:
+    x = Tensor(np.array([3.0, 4.0]))
+    y = COPIES[name](x)
+    y += 1.0
+    assert x.tolist() == [3, 4]
+
+
+def test_sizes_and_axes_from_numpy() -> None:
+    x, two = Tensor(np.arange(4.0)), np.int64(2)
+    made = [
+        x.reshape(two, two), x.reshape(np.array([2, 2])), x.reshape(np.int64(4)), x[:1].expand(two),
+        x.repeat(two), x.tile(two), x.roll(two), x.roll(1, np.int64(0)), x.flip(np.int64(0)),
+        x.split(two)[0], x.reshape(2, 2).moveaxis(np.int64(0), np.int64(1)), x.repeat_interleave(two),
+    ]  # fmt: skip
+    assert [y.shape for y in made] == [
+        (2, 2), (2, 2), (4,), (2,), (8,), (8,), (4,), (4,), (4,), (2,), (2, 2), (8,),
+    ]  # fmt: skip
+    assert all(type(n) is int for y in made for n in y.shape)
+    assert x.roll(two).tolist() == [2, 3, 0, 1]
