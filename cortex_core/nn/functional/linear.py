@@ -37,9 +37,11 @@ def bilinear(input1: Any, input2: Any, weight: Any, bias: Any = None) -> Any:
 def embedding(input: Any, weight: Any, padding_idx: int | None = None) -> Any:
     """Rows of a table.   x (...) of whole numbers, weight (n, units) -> (..., units)
 
-    An index out of range takes the nearest row.  The row ``padding_idx`` gets no gradient.
+    The row ``padding_idx`` gets no gradient.  A symbolic index out of range takes the nearest row, any other
+    is a PlaceError.
     """
     rows = indexing.gather(weight, input, 0)
+    indexing.check_places("embedding", input, weight.shape[0])
     if padding_idx is None:
         return rows
     at = padding_idx + weight.shape[0] if padding_idx < 0 else padding_idx

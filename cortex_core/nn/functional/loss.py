@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from cortex_compute.errors import ArgumentError, ShapeError
+import numpy as np
+
+from cortex_compute.errors import ArgumentError, PlaceError, ShapeError
 from cortex_compute.types import dtype
 from cortex_core.losses import (
     SMALLEST,
@@ -17,6 +19,7 @@ from cortex_core.losses import (
 )
 from cortex_core.ops import reduce, softmax
 from cortex_core.ops.indexing import gather, one_hot, take_along
+from cortex_core.ops.lift import known
 from cortex_core.ops.pointwise import (
     cast,
     equal,
@@ -30,7 +33,6 @@ from cortex_core.ops.pointwise import (
     select,
 )
 from cortex_core.ops.views import reshape, transpose
-from cortex_core.tensor import Tensor
 
 REDUCTIONS = ("mean", "sum", "none")
 
@@ -184,13 +186,14 @@ def cross_entropy(
         same_shape("cross_entropy", input, target)
         target = _classes_last("cross_entropy", target, None)
         return reduced("cross_entropy", _of_probabilities(logits, target, weight, label_smoothing), reduction)
-    _expect_indices("cross_entropy", input, logits, target)
+    all_count = _expect_indices("cross_entropy", input, logits, target, ignore_index)
+    rest = target, weight, ignore_index, reduction, all_count
     if weight is None or not label_smoothing:
         values = softmax.softmax_cross_entropy(logits, target, float(label_smoothing))
-        return _of_classes("cross_entropy", values, target, weight, ignore_index, reduction)
+        return _of_classes("cross_entropy", values, *rest)
     hits = one_hot(target, logits.shape[-1], logits.dtype)
     values = _of_probabilities(logits, hits, weight, label_smoothing)
-    return _of_classes("cross_entropy", values, target, weight, ignore_index, reduction, weighted=True)
+    return _of_classes("cross_entropy", values, *rest, weighted=True)
 
 
 def nll_loss(
@@ -198,8 +201,8 @@ def nll_loss(
 ) -> Any:
     """-x[target] of log-probabilities.   input (N, C, d1, ...), target (N, d1, ...) of indices"""
     x = _classes_last("nll_loss", input, weight)
-    _expect_indices("nll_loss", input, x, target)
-    return _of_classes("nll_loss", -_picked(x, target), target, weight, ignore_index, reduction)
+    all_count = _expect_indices("nll_loss", input, x, target, ignore_index)
+    return _of_classes("nll_loss", -_picked(x, target), target, weight, ignore_index, reduction, all_count)
 
 
 def sparse_cross_entropy(probabilities: Any, labels: Any, reduction: str = "mean") -> Any:
@@ -220,12 +223,28 @@ def _classes_last(what: str, x: Any, weight: Any) -> Any:
     return transpose(x, (0, *range(2, rank), 1)) if rank > 2 else x
 
 
-def _expect_indices(what: str, given: Any, x: Any, target: Any) -> None:
+def _expect_indices(what: str, given: Any, x: Any, target: Any, ignore_index: int | None = None) -> bool:
+    """Refuses targets of another shape, and classes that there are not.
+
+    Gives whether no target is ignored, as far as one can see: a symbolic one has no numbers yet.  A look
+    costs less than the masks, which would be most of the ops of a small network's loss.
+    """
     if target.shape != x.shape[:-1]:
         raise ShapeError(
             f"{what}: the input has shape {given.shape}, the target {target.shape}; "
             f"class indices need shape {x.shape[:-1]}"
         )
+    if not known(target):
+        return False
+    labels, classes = np.asarray(target), x.shape[-1]
+    inside = (labels >= 0) & (labels < classes)
+    if inside.all():
+        return ignore_index is None or not (0 <= ignore_index < classes and (labels == ignore_index).any())
+    wrong = labels[~inside & (labels != ignore_index)]
+    if wrong.size:
+        ignored = "" if ignore_index is None else f", or ignore_index={ignore_index}"
+        raise PlaceError(f"{what}: there is no class {wrong[0]}; needs 0 to {classes - 1}{ignored}")
+    return False
 
 
 def _picked(x: Any, target: Any) -> Any:
@@ -249,10 +268,11 @@ def _of_classes(
     weight: Any,
     ignore_index: int,
     reduction: str,
+    all_count: bool,
     weighted: bool = False,
 ) -> Any:
     """The values, weighted by the weights of their classes unless they are already, without the ignored."""
-    if weight is None and _known_to_count(target, ignore_index):
+    if weight is None and all_count:
         return reduced(what, values, reduction)
     checked(what, reduction)
     counts = not_equal(target, ignore_index)
@@ -266,11 +286,3 @@ def _of_classes(
         return values
     total = reduce.sum(values)
     return total / reduce.sum(weights) if reduction == "mean" else total
-
-
-def _known_to_count(target: Any, ignore_index: int) -> bool:
-    """Whether no target is ignored, as far as one can see: a symbolic one has no numbers yet.
-
-    A look costs less than the masks, which would be most of the ops of a small network's loss.
-    """
-    return isinstance(target, Tensor) and not (target.numpy() == ignore_index).any()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortex_compute.errors import ArgumentError, CortexError, DTypeError, ShapeError
+from cortex_compute.errors import ArgumentError, CortexError, DTypeError, PlaceError, ShapeError
 from cortex_core import nn
 from cortex_core.generator import manual_seed
 from cortex_core.nn import functional as F
@@ -278,6 +278,26 @@ REFUSED: dict[str, tuple[Any, type[CortexError], str]] = {
         lambda: F.cross_entropy(zeros(4, 3), Tensor(np.zeros((4, 1), int))),
         ShapeError,
         "cross_entropy: the input has shape (4, 3), the target (4, 1); class indices need shape (4,)",
+    ),
+    "class above": (
+        lambda: F.cross_entropy(zeros(2, 3), Tensor(np.array([0, 3]))),
+        PlaceError,
+        "cross_entropy: there is no class 3; needs 0 to 2, or ignore_index=-100",
+    ),
+    "class below": (
+        lambda: nn.NLLLoss(weight=zeros(3), ignore_index=1)(zeros(2, 3), Tensor(np.array([1, -1]))),
+        PlaceError,
+        "nll_loss: there is no class -1; needs 0 to 2, or ignore_index=1",
+    ),
+    "class of a probability": (
+        lambda: F.sparse_cross_entropy(zeros(2, 3), Tensor(np.array([0, 3]))),
+        PlaceError,
+        "there is no class 3; needs 0 to 2",
+    ),
+    "row of a table": (
+        lambda: nn.Embedding(3, 2)(Tensor(np.array([2, 3]))),
+        PlaceError,
+        "embedding: there is no place 3 on an axis of 3; needs 0 to 2",
     ),
     "class weights": (
         lambda: nn.NLLLoss(zeros(2))(zeros(4, 3), Tensor(np.zeros(4, int))),
