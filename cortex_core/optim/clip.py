@@ -43,7 +43,7 @@ def clip_grad_norm_(
             f"clip_grad_norm_: norm_type is {norm_type!r:.60}, expected a number above 0 or inf"
         )
     gradients = _gradients(parameters)
-    norms = [np.linalg.norm(g.data.reshape(-1), norm_type) for g in gradients]
+    norms = [np.linalg.norm(_wide(g.data.reshape(-1)), norm_type) for g in gradients]
     total = np.asarray(np.linalg.norm(norms, norm_type) if norms else 0.0)
     if error_if_nonfinite and not np.isfinite(total):
         raise GradientError(
@@ -68,6 +68,11 @@ def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float) -
 def _gradients(parameters: Tensor | Iterable[Tensor]) -> list[Tensor]:
     given = [parameters] if isinstance(parameters, Tensor) else parameters
     return [p.grad for p in given if p.grad is not None]
+
+
+def _wide(x: np.ndarray) -> np.ndarray:
+    """float16 as float32: the squares of 300 would be infinite."""
+    return x.astype(np.float32) if x.dtype == np.float16 else x
 
 
 def _rewrite(primitive: Elementwise, gradients: list[Tensor], number: np.ndarray) -> None:

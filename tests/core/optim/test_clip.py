@@ -50,6 +50,13 @@ def test_three_and_four_are_five(dtype: str) -> None:
     assert [p.grad.item() for p in ps] == pytest.approx([0.6, 0.8], rel=1e-6)
 
 
+def test_half_precision_gradients_are_scaled_not_lost() -> None:
+    """The sum of their squares, 100000, is no float16."""
+    (p,) = parameters(np.full(1000, 10.0), dtype="float16")
+    assert clip_grad_norm_([p], 1.0).item() == pytest.approx(np.sqrt(1e5), rel=1e-3)
+    np.testing.assert_allclose(p.grad.numpy(), np.sqrt(1e-3), rtol=2e-3)
+
+
 def test_small_gradients_keep_their_bits() -> None:
     ps = some()
     before = [p.grad.numpy().copy() for p in ps]
