@@ -284,7 +284,8 @@ class DataLoader:
         if sampler is None:
             sampler = RandomSampler(dataset, seed=seed) if shuffle else SequentialSampler(dataset)
         self.dataset, self.collate_fn, self.sampler = dataset, collate_fn, sampler
-        self.batch_sampler = batch_sampler or BatchSampler(sampler, batch_size, drop_last)
+        batches = BatchSampler(sampler, batch_size, drop_last) if batch_sampler is None else batch_sampler
+        self.batch_sampler = batches
 
     def __len__(self) -> int:
         """How many batches there are."""

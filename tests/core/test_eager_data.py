@@ -143,6 +143,8 @@ def test_a_sampler_and_a_batch_sampler_say_the_order() -> None:
     assert seen(DataLoader(pairs(), 2, sampler=[3, 1, 2])) == [[3, 1], [2]]
     assert seen(DataLoader(pairs(), batch_sampler=[[1], [2, 9]])) == [[1], [2, 9]]
     assert len(DataLoader(pairs(), batch_sampler=[[1], [2, 9]])) == 2
+    assert seen(DataLoader(pairs(), batch_sampler=BatchSampler([], 2))) == []
+    assert seen(DataLoader(pairs(), batch_sampler=BatchSampler(iter([3, 1, 2]), 2))) == [[3, 1], [2]]
 
 
 def test_samplers_say_how_many() -> None:
