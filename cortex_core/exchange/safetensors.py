@@ -28,6 +28,7 @@ NUMPY = {
 }  # fmt: skip
 NAMES = {np.dtype(code): name for name, code in NUMPY.items() if name != "BF16"}
 LARGEST_HEADER = 100_000_000  # the limit of the reference implementation
+LARGEST_SHAPE = 2**59  # of its axes that are not empty, so that 8 bytes each are within NumPy's limit
 METADATA = "__metadata__"
 
 
@@ -123,6 +124,8 @@ def _entry(path: Any, name: str, fields: Any) -> _Entry:
             name,
             f"{dtype} of shape {shape} takes {needs} bytes, data_offsets {offsets} hold {end - begin}",
         )
+    if math.prod(n or 1 for n in shape) > LARGEST_SHAPE:
+        _damaged(path, name, f"shape {shape} is larger than any array")
     return _Entry(dtype, tuple(shape), begin, end)
 
 

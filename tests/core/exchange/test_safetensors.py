@@ -91,6 +91,9 @@ DAMAGED: dict[str, tuple[Any, bytes, int | None, str]] = {
     "shape of fractions": ({"x": entry("F32", [2.0], 0, 8)}, bytes(8), None, r"'x': shape \[2.0\]"),
     "shape of truths": ({"x": entry("F32", [True, 2], 0, 8)}, bytes(8), None, r"'x': shape"),
     "shape vast": ({"x": entry("F32", [2**40, 2**40], 0, 8)}, bytes(8), None, "'x': F32 of shape"),
+    "shape vast and empty": (
+        {"x": entry("F32", [0, 2**40, 2**40], 0, 0)}, b"", None, "'x': shape .* is larger than any array"
+    ),
     "offsets turned": ({"x": entry("F32", [2], 8, 0)}, bytes(8), None, "'x': F32 of shape"),
     "offsets of text": ({"x": entry("F32", [2], "0", 8)}, bytes(8), None, "'x': data_offsets"),
     "field missing": ({"x": {"dtype": "F32", "shape": [2]}}, bytes(8), None, "'x': needs the fields"),
