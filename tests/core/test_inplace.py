@@ -178,6 +178,16 @@ def test_a_change_of_what_a_gradient_needs_names_its_line(need: Any, change: Any
     assert f"changed in place at {here}; change a clone()" in str(caught.value)
 
 
+def test_the_first_of_several_changes_is_named() -> None:
+    h = leaf() * 1.0
+    loss = total(sin(h))
+    first = lambda: h.add_(1.0)  # noqa: E731
+    first()
+    h.mul_(2.0)
+    with pytest.raises(GradientError, match=rf"test_inplace\.py:{first.__code__.co_firstlineno};"):
+        loss.backward()
+
+
 def test_a_result_that_its_gradient_needs() -> None:
     x = leaf()
     y = exp(x)
