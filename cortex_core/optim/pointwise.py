@@ -120,12 +120,17 @@ class Pointwise(Optimizer):
             raise ArgumentError(f"{self._name}: {error}") from None
 
     def state_of(self, p: Tensor, rule: Rule) -> dict[str, Any]:
-        """The state of a parameter; moments that are not there yet are 0, steps are counted from 0."""
+        """The state of a parameter; moments that are not there yet are 0, steps are counted from 0.
+
+        After `Module.to` they follow the parameter to its new data type.
+        """
         state = self.state[p]
         state.setdefault("step", 0)
         for name in rule.moments:
             if name not in state:
                 state[name] = Tensor(np.zeros_like(p.data))
+            elif state[name].dtype is not p.dtype:
+                state[name] = state[name].to(p.dtype)
         return state
 
     def step(self, closure: Closure | None = None) -> Any:

@@ -10,6 +10,7 @@ import pytest
 
 from cortex_compute.errors import ArgumentError, CheckpointError, ShapeError
 from cortex_core import optim
+from cortex_core.nn import Linear
 from cortex_core.tensor import Tensor
 
 STEPS = 100
@@ -207,6 +208,19 @@ def test_new_memory_and_new_state_are_seen() -> None:
     optimizer.state[p]["momentum_buffer"] = Tensor([10.0])
     optimizer.step()  # v = 9 + 1
     assert p.item() == pytest.approx(4.0)
+
+
+def test_moments_follow_a_module_to_its_new_data_type() -> None:
+    module = Linear(1, 1, bias=False)
+    module.load_state_dict({"weight": np.ones((1, 1))})
+    optimizer = optim.SGD(module.parameters(), lr=1.0, momentum=0.5)
+    for kind, wanted in [("float32", 0.0), ("float64", -1.5)]:  # 1 - 1, and 0 - (0.5 + 1)
+        module.to(kind)
+        optimizer.zero_grad()
+        module(Tensor(np.ones((1, 1), kind))).sum().backward()
+        optimizer.step()
+        assert module.weight.item() == wanted
+        assert str(optimizer.state[module.weight]["momentum_buffer"].dtype) == kind
 
 
 def test_a_closure_is_evaluated_with_gradients_and_its_loss_returned() -> None:
