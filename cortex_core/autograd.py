@@ -31,7 +31,7 @@ def backward(
     """Adds to ``grad`` of every leaf (or of ``inputs``) the gradients of ``outputs``."""
     nodes = _recorded(outputs)
     seeds = _seeds(outputs, gradients)
-    wanted = _leaves(outputs, nodes) if inputs is None else _differentiable(inputs)
+    wanted = _leaves(outputs, nodes) if inputs is None else _differentiable(_distinct(inputs))
     found = _differentiate(outputs, seeds, wanted, nodes, retain_graph, create_graph)
     token = MODE.set(MODE.get()._replace(recording=MODE.get().recording and create_graph))
     try:
@@ -44,6 +44,10 @@ def backward(
                 x.grad = g.clone() if shared else g
     finally:
         MODE.reset(token)
+
+
+def _distinct(tensors: Sequence[Tensor]) -> list[Tensor]:
+    return list({id(x): x for x in tensors}.values())
 
 
 def _shared(found: list[Any]) -> bool:
@@ -168,9 +172,8 @@ def older(outputs: Sequence[Tensor], start: int) -> list[Tensor]:
 
 def _leaves(outputs: Sequence[Tensor], nodes: set[Node]) -> list[Tensor]:
     """Every tensor without a node, but with requires_grad, that the outputs depend on."""
-    leaves = {id(x): x for node in nodes for x in node.inputs if x._requires_grad}
-    leaves.update((id(x), x) for x in outputs if x._requires_grad)
-    return list(leaves.values())
+    leaves = [x for node in nodes for x in node.inputs if x._requires_grad]
+    return _distinct([*leaves, *(x for x in outputs if x._requires_grad)])
 
 
 def _differentiable(inputs: Sequence[Tensor]) -> list[Tensor]:

@@ -132,11 +132,13 @@ class FlatMemory(Memory):
         if name not in self._places:
             return super()._settle(name, tensor)
         segment, slot = self._places[name]
-        home = self.homes[name]
-        view = slot.view(self.flat(segment.name))
+        home, flat = self.homes[name], self.flat(segment.name)
+        if tensor is not home.tensor or np.may_share_memory(tensor.data, flat):
+            return True  # another one, or the numbers of one beside it, which a copy would overwrite
+        view = slot.view(flat)
         np.copyto(view, tensor.data)
         tensor.data = home.array = view
-        return tensor is not home.tensor
+        return False
 
 
 @dataclass(frozen=True)

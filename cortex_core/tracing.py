@@ -152,9 +152,15 @@ class Traced:
         return f"<program of {self.f!r:.80} on {self.backend.name}>"
 
 
-def modes(modules: Sequence[Module]) -> tuple[tuple[int, bool], ...]:
-    """The modules and those inside them, and which are training."""
-    return tuple((id(m), m.training) for top in modules for m in top.modules())
+def modes(modules: Sequence[Module]) -> tuple[tuple[Any, ...], ...]:
+    """The modules and those inside them, which are training, and how many tensors each holds."""
+    return tuple(
+        (m, m.training, _held(m._parameters), _held(m._buffers)) for top in modules for m in top.modules()
+    )
+
+
+def _held(holder: Mapping[str, Any]) -> int:
+    return sum([x is not None for x in holder.values()])
 
 
 def as_array(x: Any) -> np.ndarray:

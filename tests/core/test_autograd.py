@@ -122,6 +122,13 @@ def test_named_inputs_only() -> None:
     np.testing.assert_array_equal(h.grad, [2, 2, 2])
 
 
+def test_an_input_that_is_named_twice_counts_once() -> None:
+    x = leaf()
+    total(x * 3.0).backward(inputs=[x, x])
+    assert x.grad is not None
+    np.testing.assert_array_equal(x.grad.data, np.full(3, 3.0))
+
+
 def test_several_outputs_at_once() -> None:
     x = leaf()
     backward([total(x * x), x * 3.0], [None, Tensor(np.ones(3))])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -415,3 +416,48 @@ def test_a_curve_is_that_of_pytorch() -> None:
         assert float(step(x, y)) == pytest.approx(loss.item(), rel=1e-7)
     for name, tensor in peer.state_dict().items():
         np.testing.assert_allclose(module.state_dict()[name].data, tensor.numpy(), rtol=1e-6, atol=1e-9)
+
+
+class Both(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.a, self.b = nn.Linear(3, 3), nn.Linear(3, 3)
+
+    def forward(self, x: Any) -> Any:
+        return self.b(self.a(x).tanh())
+
+
+def _swap_tensors(both: Both) -> None:
+    both.a.weight, both.b.weight = both.b.weight, both.a.weight
+
+
+def _swap_arrays(both: Both) -> None:
+    both.a.weight.data, both.b.weight.data = both.b.weight.data, both.a.weight.data
+
+
+def _swap_modules(both: Both) -> None:
+    both.a, both.b = both.b, both.a
+
+
+def _tie(both: Both) -> None:
+    both.b.weight = both.a.weight
+
+
+@pytest.mark.parametrize("change", [_swap_tensors, _swap_arrays, _swap_modules, _tie])
+def test_parameters_that_change_places(change: Callable[[Both], None]) -> None:
+    rng = np.random.default_rng(0)
+    x, t = rng.normal(size=(4, 3)), rng.normal(size=(4, 3))
+    traced = Both().double()
+    eager = copy.deepcopy(traced)
+    mine, other = (optim.SGD(m.parameters(), lr=0.1, momentum=0.9) for m in (traced, eager))
+    step = trace_step(traced, nn.MSELoss(), mine, x, t)
+    for i in range(6):
+        if i == 3:
+            change(traced)
+            change(eager)
+        step(x, t)
+        other.zero_grad()
+        nn.MSELoss()(eager(Tensor(x)), Tensor(t)).backward()
+        other.step()
+    for p, q in zip(traced.parameters(), eager.parameters()):
+        np.testing.assert_allclose(p.numpy(), q.numpy(), rtol=1e-9, atol=1e-12)

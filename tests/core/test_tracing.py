@@ -384,3 +384,21 @@ def test_a_graph_that_needs_what_a_run_has_overwritten_says_so() -> None:
     trace(module, x)(x)
     with pytest.raises(GradientError):
         y.backward()
+
+
+def test_a_module_in_the_place_of_another_is_seen() -> None:
+    x = np.ones((2, 3), np.float32)
+    model = nn.Sequential(nn.Linear(3, 2))
+    traced = trace(model, x)
+    for _ in range(10):  # the new one may lie where the old one lay
+        del model._modules["0"]
+        model._modules["0"] = nn.Linear(3, 2)
+        np.testing.assert_allclose(traced(x).numpy(), model(Tensor(x)).numpy(), rtol=1e-6)
+
+
+def test_a_parameter_that_a_module_gets_later_is_seen() -> None:
+    x = np.ones((2, 3), np.float32)
+    model = nn.Linear(3, 2, bias=False)
+    traced = trace(model, x)
+    model.bias = nn.Parameter(np.array([1.0, 2.0], np.float32))
+    np.testing.assert_allclose(traced(x).numpy(), model(Tensor(x)).numpy(), rtol=1e-6)
