@@ -344,7 +344,7 @@ class NeuralNetwork:
         if self._network is None:
             self._network = self._built(self._shape_of(array))
         shape = self.network.description.inputs[0].shape
-        if array.ndim and math.prod(array.shape[1:]) == math.prod(shape):
+        if array.ndim and math.prod(array.shape[1:]) == math.prod(shape) and _same_order(array, shape):
             array = array.reshape(len(array), *shape)
         return array
 
@@ -359,6 +359,13 @@ class NeuralNetwork:
                 "numbers become images by input_shape=(height, width, channels)"
             )
         return shape
+
+
+def _same_order(array: np.ndarray, shape: Sequence[int]) -> bool:
+    """Whether a reshape brings examples to ``shape``: it makes rows images, and images rows, but turns none."""
+    if array.ndim == 2 or len(shape) == 1:
+        return True
+    return [n for n in array.shape[1:] if n != 1] == [n for n in shape if n != 1]
 
 
 def _check_instance(given: Any, where: str) -> None:

@@ -192,6 +192,12 @@ def test_images_in_rows() -> None:
     )
 
 
+def test_channels_first_are_refused_not_shuffled() -> None:
+    net = NeuralNetwork([Convolutional(3, 2, 3)], input_shape=(8, 8, 3))
+    with pytest.raises(CortexError, match=r"\(4, 3, 8, 8\)"):
+        net.predict(np.ones((4, 3, 8, 8), np.float32))
+
+
 def test_a_first_dense_layer_takes_images_too() -> None:
     x, y = images()
     net = NeuralNetwork([Dense(64, 2), Softmax()], CrossEntropyLoss())
