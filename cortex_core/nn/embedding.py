@@ -18,7 +18,7 @@ class Embedding(Module):
     """Rows of a table.   x (...) of whole numbers below num_embeddings -> (..., embedding_dim)
 
     The row ``padding_idx`` is 0 at first and gets no gradient.  ``sparse``: the gradient of the table may be
-    one of rows.  An index out of range takes the nearest row.
+    one of rows.  See `functional.embedding`.
     """
 
     def __init__(

@@ -88,7 +88,7 @@ def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None
         raise ShapeError(
             f"group_norm: the channels of shape {input.shape} do not split into {num_groups} groups"
         )
-    rows = reshape(input, (input.shape[0], num_groups, -1))
+    rows = reshape(input, (input.shape[0], num_groups, math.prod(input.shape[1:]) // num_groups))
     y = reshape(normalization.layer_norm(rows, None, None, eps), input.shape)
     return affine(y, weight, bias)
 
@@ -119,7 +119,7 @@ def instance_norm(
 
 def instance_statistics(x: Any) -> tuple[Any, Any]:
     """Means over the batch of each example's mean and unbiased variance.   x (N, C, ...) -> (C,), (C,)"""
-    rows = reshape(x, (*x.shape[:2], -1))
+    rows = reshape(x, (*x.shape[:2], math.prod(x.shape[2:])))
     n = rows.shape[-1]
     rest = rows - reduce.mean(rows, -1, keepdims=True)
     variance = reduce.sum(rest * rest, -1) / float(max(n - 1, 1))

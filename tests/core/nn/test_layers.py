@@ -101,6 +101,16 @@ def test_paddings() -> None:
     assert F.pad(x, (0, 0, 1, 0), "replicate").tolist() == [[1, 2, 3], [1, 2, 3]]
 
 
+@pytest.mark.parametrize(
+    "make", [lambda: nn.GroupNorm(2, 4), lambda: nn.LayerNorm(3), lambda: nn.Conv1d(4, 2, 2)]
+)
+def test_an_empty_batch(make: Any) -> None:
+    module, x = make(), Tensor(np.zeros((0, 4, 3), np.float32), requires_grad=True)
+    module(x).sum().backward()
+    assert x.grad.shape == x.shape
+    assert all(not p.grad.numpy().any() for p in module.parameters())
+
+
 def test_functions_change_given_statistics_in_place() -> None:
     x = Tensor([[1.0], [3.0]])
     mean, variance = Tensor([10.0]), Tensor([10.0])
