@@ -362,7 +362,7 @@ class NeuralNetwork:
 
 
 def _same_order(array: np.ndarray, shape: Sequence[int]) -> bool:
-    """Whether a reshape brings examples to ``shape``: it makes rows images, and images rows, but turns none."""
+    """Whether a reshape brings examples to ``shape``: it makes images of rows and rows of images."""
     if array.ndim == 2 or len(shape) == 1:
         return True
     return [n for n in array.shape[1:] if n != 1] == [n for n in shape if n != 1]
