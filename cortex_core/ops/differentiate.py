@@ -158,7 +158,18 @@ def differentiate(
                             add(x, value)
         if done:
             done(node)
+    if not cut:
+        _see({x.node for x in wanted if x.node is not None} - nodes, grads)
     return [grads.get(key(x)) for x in wanted]
+
+
+def _see(ends: Iterable[Node], grads: dict[tuple[int, int], Any]) -> None:
+    """Shows the gradients of nodes at which the walk ended to their hooks."""
+    for node in ends:
+        if node.hooks is not None:
+            keys = [(id(node), i) for i in range(len(node.types))]
+            gs = node.kind.hooked(node, [grads.get(k) for k in keys])
+            grads.update((k, g) for k, g in zip(keys, gs) if g is not None)
 
 
 def _between(nodes: set[Node], targets: set[tuple[int, int]]) -> tuple[set[Node], list[Node]]:

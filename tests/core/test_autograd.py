@@ -326,6 +326,17 @@ def test_a_hook_may_change_what_it_makes_in_place(create_graph: bool) -> None:
     np.testing.assert_allclose(g.numpy(), 7 * np.exp(X), rtol=1e-14)
 
 
+def test_hooks_of_an_inner_tensor_at_which_the_walk_ends() -> None:
+    x = leaf()
+    y = x * 2.0
+    y.register_hook(lambda g: g * 5.0)
+    y.retain_grad()
+    (g,) = grad(total(y * 3.0), y)
+    np.testing.assert_array_equal(g.data, np.full(3, 15.0))
+    assert y.grad is not None
+    np.testing.assert_array_equal(y.grad.data, g.data)
+
+
 def test_a_removed_hook_of_an_inner_tensor() -> None:
     x = leaf()
     h = x * 1.0
