@@ -41,7 +41,7 @@ def explanation(op: str | Callable[..., Any] | Array) -> str:
     row = next((row for row in OPS.values() if row.function is op), None)
     if row is not None:
         return _of_row(row)
-    if not inspect.getdoc(op):
+    if not (callable(op) and inspect.getdoc(op)):
         raise ValueError(f"explain: {op!r:.60} is no op and has no docstring")
     return f"{op.__name__}{inspect.signature(op)}\n\n{inspect.getdoc(op)}"
 

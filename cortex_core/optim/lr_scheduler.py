@@ -177,7 +177,7 @@ class LinearLR(LRScheduler):
             return self.get_last_lr()
         rise = self.end_factor - self.start_factor
         before = self.total_iters * self.start_factor + (self.last_epoch - 1) * rise
-        return self._times(1.0 + rise / before)
+        return [max(lr, 0.0) for lr in self._times(1.0 + rise / before)]  # rounding may go beyond 0
 
 
 class CosineAnnealingLR(LRScheduler):

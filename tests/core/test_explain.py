@@ -39,3 +39,5 @@ def test_every_rule_can_be_explained() -> None:
 def test_an_unknown_name() -> None:
     with pytest.raises(ValueError, match=r"no op 'sotfmax'.*softmax"):
         explain("sotfmax")
+    with pytest.raises(ValueError, match="3 is no op"):
+        explain(3)  # type: ignore[arg-type]

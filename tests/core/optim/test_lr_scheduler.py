@@ -168,6 +168,17 @@ def test_rates_by_hand() -> None:
     assert found == pytest.approx([0.25, 0.5, 0.75, 1.0, 1.0, 0.1, 0.1, 0.01])
 
 
+@pytest.mark.parametrize("steps", range(1, 12))
+def test_a_line_to_0_ends_there(steps: int) -> None:
+    """A rate of -5e-19 is no rate: a state that holds it would not load."""
+    optimizer = ours()
+    schedule = schedules.LinearLR(optimizer, 0.1, 0.0, total_iters=steps)
+    for _ in range(steps + 2):
+        schedule.step()
+    assert all(0 <= lr < 1e-17 for lr in schedule.get_last_lr())
+    optimizer.load_state_dict(optimizer.state_dict())
+
+
 def test_cosine_ends_at_the_floor_and_comes_back() -> None:
     optimizer = optim.SGD([Tensor([1.0])], lr=1.0)
     schedule = schedules.CosineAnnealingLR(optimizer, 4, eta_min=0.2)
