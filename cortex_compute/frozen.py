@@ -26,7 +26,7 @@ def frozen(cls: type[T]) -> type[T]:
     """What ``dataclass(frozen=True)`` makes, but for ``default_factory`` and ``__post_init__``."""
     made: Any = dataclass(init=False, repr=False, eq=False)(cls)
     made._defaults = {f.name: f.default for f in fields(made)}
-    for method in (_init, _repr, _eq, _hash, _setattr, _delattr):
+    for method in (_init, _repr, _eq, _hash, _getstate, _setattr, _delattr):
         setattr(made, f"_{method.__name__}__", method)
     return made  # type: ignore[no-any-return]
 
@@ -71,6 +71,11 @@ def _hash(self: Any) -> int:
     if known is None:
         known = self.__dict__["_hashed"] = hash((type(self), _values(self)))
     return known
+
+
+def _getstate(self: Any) -> dict[str, Any]:
+    """The fields alone: a hash holds in one process only."""
+    return dict(zip(self._defaults, _values(self)))
 
 
 def _setattr(self: Any, name: str, value: object) -> None:

@@ -115,6 +115,10 @@ class Module:
                 return
         object.__delattr__(self, name)
 
+    def __dir__(self) -> list[str]:
+        kept = (self.__dict__.get(name, ()) for name in ("_parameters", "_buffers", "_modules"))
+        return [*super().__dir__(), *(name for names in kept for name in names)]
+
     def _file(self, kept: str, name: str, value: Any) -> None:
         """Puts ``value`` under ``name`` into one of the dicts, and out of every other place."""
         if kept not in self.__dict__:
@@ -282,10 +286,11 @@ class Module:
         """
         own = self.state_dict(keep_vars=True)
         found = Incompatible([k for k in own if k not in state], [k for k in state if k not in own])
+        given = {key: np.asarray(state[key]) for key in own if key in state}
         wrong = [
-            f"{key} is {tuple(state[key].shape)} in the state, {own[key].shape} in the module"
-            for key in own
-            if key in state and tuple(state[key].shape) != own[key].shape
+            f"{key} is {array.shape} in the state, {own[key].shape} in the module"
+            for key, array in given.items()
+            if array.shape != own[key].shape
         ]
         if strict:
             wrong = [
@@ -297,9 +302,8 @@ class Module:
             lines = "".join(f"\n  {line}" for line in wrong)
             raise CheckpointError(f"the state does not fit {type(self).__name__}; nothing was loaded:{lines}")
         with no_grad():
-            for key, tensor in own.items():
-                if key in state:
-                    tensor.copy_(np.asarray(state[key]))
+            for key, array in given.items():
+                own[key].copy_(array)
         return found
 
     # Hooks

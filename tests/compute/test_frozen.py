@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from dataclasses import FrozenInstanceError, dataclass, fields, replace
 from typing import Any, ClassVar
 
 import pytest
 
 from cortex_compute.frozen import frozen
+from cortex_compute.primitives.softmax import Softmax
 
 
 def classes(decorator: Any) -> tuple[Any, Any]:
@@ -37,6 +40,15 @@ def test_they_are_what_dataclass_makes(i: int) -> None:
         assert list(vars(a)) == list(vars(b))
         assert repr(a) == repr(b).replace("classes.<locals>.", "")
         assert vars(replace(a, y=9)) == vars(replace(b, y=9))
+
+
+def test_a_hash_stays_in_its_process() -> None:
+    p = Softmax()
+    hash(p)
+    there = pickle.loads(pickle.dumps(p))
+    assert there == p
+    assert "_hashed" not in vars(there)
+    assert copy.deepcopy(p) == p
 
 
 @pytest.mark.parametrize("i", [0, 1])

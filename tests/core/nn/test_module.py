@@ -99,6 +99,22 @@ def test_numbers_of_a_state_are_cast() -> None:
     assert layer.bias.numpy().dtype == np.float32
 
 
+def test_what_cannot_be_read_changes_nothing() -> None:
+    class Unreadable:
+        shape = (1,)
+
+        def __array__(self, *_: Any, **__: Any) -> Any:
+            raise OSError("gone")
+
+    layer = nn.Linear(1, 1)
+    before = layer.weight.item()
+    with pytest.raises(OSError, match="gone"):
+        layer.load_state_dict({"weight": [[before + 1]], "bias": Unreadable()})
+    assert layer.weight.item() == before
+    layer.load_state_dict({"weight": [[7.0]], "bias": [1.0]})
+    assert layer.weight.item() == 7
+
+
 def test_another_data_type_keeps_the_parameters_themselves() -> None:
     net = nn.Sequential(nn.Linear(2, 2), nn.BatchNorm1d(2))
     parameters = list(net.parameters())
@@ -143,6 +159,8 @@ def test_apply_visits_the_inner_ones_first() -> None:
 
 def test_attributes() -> None:
     net = Net()
+    assert {"first", "scale", "parameters"} <= set(dir(net))
+    assert {"weight", "bias"} <= set(dir(net.first))
     with pytest.raises(TypeError, match="is a Parameter; give another one or None, not a Tensor"):
         net.first.weight = Tensor([1.0])
     with pytest.raises(TypeError, match="first is a Module"):

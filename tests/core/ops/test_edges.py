@@ -154,6 +154,8 @@ def test_whole_numbers_stay_exact() -> None:
     assert (big // 2).tolist() == [2**39, -(2**39) - 1]
     assert (big % 2).tolist() == [1, 1]
     assert big.sort().values.tolist() == [-(2**40) - 1, 2**40 + 1]
+    close = [2**53 - 1, 2**53 - 2, 2**53 - 3]
+    assert Tensor(np.array(close)).sort().values.tolist() == close[::-1]
     assert F.einsum("i,i->i", big, Tensor(np.array([1, 1]))).dtype is int64
     assert (big.round() + 2**53).round().tolist() == [2**53 + 2**40 + 1, 2**53 - 2**40 - 1]
     assert F.assign(Tensor(np.arange(3)), 1, 2.7).tolist() == [0, 2, 2]
