@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.errors import DTypeError, GradientError, ShapeError
+from cortex_compute.primitives.elementwise import Copy
 from cortex_core import changes
 from cortex_core.modes import MODE, no_grad
 from cortex_core.ops.apply import PLACE
@@ -34,8 +35,8 @@ class Function:
 
         y = Exp.apply(x)
 
-    ``backward`` that is written in ops can be differentiated again.  A program (`cortex.trace`) is made of
-    ops only: there a Function is an error.
+    ``backward`` that is written in ops can be differentiated again; one that computes with numbers is an
+    error where it must be.  A program (`cortex.trace`) is made of ops only: there a Function is an error.
     """
 
     @staticmethod
@@ -188,6 +189,8 @@ def _backward(node: Node, *gs: Any) -> list[Any]:
         Tensor(np.zeros(t.shape, t.dtype.storage)).to(node.inputs[0].backend) if g is None else g
         for g, t in zip(gs, node.types)
     ]
+    if MODE.get().recording:
+        given = [_followed(g) for g in given]
     with changes.Reading(None):  # the user's code may change in place what it makes itself
         answer = primitive.function.backward(primitive.ctx, *given)
     answers = answer if isinstance(answer, tuple) else (answer,)
@@ -198,6 +201,13 @@ def _backward(node: Node, *gs: Any) -> list[Any]:
             "give one for each, None for what is no Tensor"
         )
     return _checked(primitive, node, answers)
+
+
+def _followed(g: Tensor) -> Tensor:
+    """g as the result of a node: what is made of it by ops has a history, and what is not shows."""
+    if g.requires_grad:
+        return g
+    return Tensor._of(g.data, g.type, Node(Tensor, Copy(), (g,), (g.type,), None, (g.data,)), 0, g.machine)
 
 
 def _checked(primitive: Applied, node: Node, answers: Sequence[Any]) -> list[Any]:
@@ -216,6 +226,12 @@ def _checked(primitive: Applied, node: Node, answers: Sequence[Any]) -> list[Any
         if g is not None and g.type != x.type:
             kind = ShapeError if g.shape != x.shape else DTypeError
             raise kind(f"{primitive}.backward: argument {i} is {x.type}, its gradient {g.type}")
+        lost = g is not None and not g.requires_grad and x.requires_grad and MODE.get().recording
+        if g is not None and lost and g.data.any():
+            raise GradientError(
+                f"{primitive}.backward: gradient {i} was computed with numbers, so that it cannot be "
+                "differentiated again; write it in ops of Tensors"
+            )
         if x is not None:
             found.append(g)
     return found

@@ -18,6 +18,7 @@ from cortex_core.ops.pointwise import exp
 from cortex_core.ops.reduce import sum as total
 from cortex_core.tensor import Tensor
 from cortex_core.tracing import trace
+from cortex_core.transforms import hessian, hvp, jvp
 
 X = np.random.default_rng(0).standard_normal((2, 3))
 
@@ -98,6 +99,39 @@ def test_gradients_of_gradients() -> None:
     for _ in range(3):
         (y,) = grad(y, x, create_graph=True)
     np.testing.assert_allclose(y.numpy(), np.exp([2.0]), rtol=1e-15)
+
+
+class NumpyCube(Function):
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        ctx.x = x.numpy()
+        return Tensor(ctx.x**3)
+
+    @staticmethod
+    def backward(ctx: Any, g: Any) -> Any:
+        return Tensor(3 * ctx.x**2 * g.numpy())
+
+
+@pytest.mark.parametrize(
+    "twice",
+    [
+        lambda x: hessian(lambda y: total(NumpyCube.apply(y)))(x),
+        lambda x: jvp(lambda y: total(NumpyCube.apply(y)), x, np.ones_like(x)),
+        lambda x: hvp(lambda y: total(NumpyCube.apply(y) * y), x, np.ones_like(x)),
+        lambda x: grad(total(NumpyCube.apply(x := leaf(x)) * x), x, create_graph=True),
+    ],
+)
+def test_a_backward_that_computes_with_numbers_has_no_second_derivative(twice: Any) -> None:
+    assert gradcheck(NumpyCube.apply, X)
+    with pytest.raises(GradientError, match=r"NumpyCube\.backward: gradient 0 was computed with numbers"):
+        twice(X)
+
+
+def test_a_linear_function_has_a_second_derivative_of_zero() -> None:
+    double = own(lambda ctx, x: Tensor(2.0 * x.numpy()), lambda ctx, g: 2.0 * g)
+    second = hessian(lambda x: total(double(x)))(np.ones(2))
+    np.testing.assert_array_equal(second.numpy(), np.zeros((2, 2)))
+    assert not second.requires_grad
 
 
 def test_several_results_and_what_has_no_gradient() -> None:
