@@ -77,6 +77,10 @@ class Memory:
             self._others[name] = tensor
         return self._names.get(id(tensor)) or self.admit(name, self._others, name)
 
+    def tensors(self) -> list[Tensor]:
+        """The Tensors whose memory the states are."""
+        return [home.tensor for home in self.homes.values()]
+
     def value(self, name: str) -> Value:
         """The Tensor of a state."""
         order = self.homes[name].order

@@ -252,6 +252,11 @@ class Tensor(Array):
 
         return register_hook(self, hook)
 
+    @property
+    def has_hooks(self) -> bool:
+        """Whether `register_hook` was called on this leaf."""
+        return self._extra is not None and bool(self._extra.hooks)
+
     def detach(self) -> Tensor:
         """The same numbers without the history; shares the memory."""
         return Tensor._of(self.data, self.type, None, 0, self.machine)

@@ -50,8 +50,8 @@ def trace_step(
     changed in their own memory, the rate of each group is read anew at each step, and eager steps,
     ``load_state_dict`` and schedulers may come in between.  Three things differ.  The parameters that an
     optimiser updates alike move into one array, so that arrays that were taken from them before (``numpy()``)
-    are left behind.  ``grad`` is not filled.  And where the loss (or the norm) is not finite the step changes
-    nothing, and ``step.skipped`` counts it.
+    are left behind.  ``grad`` is not filled, and hooks on gradients are refused.  And where the loss (or the
+    norm) is not finite the step changes nothing, and ``step.skipped`` counts it.
 
     Raises `CortexError` for an optimiser without a formula for one number (LBFGS), and where no parameter has
     a gradient.
@@ -199,6 +199,7 @@ class TracedStep:
         return loss
 
     def _entry(self, arrays: Sequence[np.ndarray], structure: Any) -> Entry:
+        self._expect_no_hooks()
         rules = [self.optimizer.rule(group) for group in self.optimizer.param_groups]
         self._options_vary |= bool(self._rules) and rules != self._rules
         self._rules = rules
@@ -208,6 +209,14 @@ class TracedStep:
         make = partial(self._make, arrays, structure)
         entry: Entry = self._programs.find(arrays, structure, (formulas, *modes(self.modules)), make)
         return entry
+
+    def _expect_no_hooks(self) -> None:
+        """Refuses what eager code would be told of gradients: a program cannot call it."""
+        hooked = any(p.has_hooks for group in self.optimizer.param_groups for p in group["params"])
+        if hooked or any(m._backward_hooks for top in self.modules for m in top.modules()):
+            raise CortexError(
+                "trace_step: a program calls no hooks on gradients; remove them, or train eagerly"
+            )
 
     # What lies where.
 

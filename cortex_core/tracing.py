@@ -16,12 +16,15 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.backends import get
-from cortex_compute.errors import DTypeError
+from cortex_compute.errors import DTypeError, GradientError
 from cortex_compute.types import TensorType, dtype
 from cortex_core.graph.order import turn_inputs
 from cortex_core.graph.value import Graph, input_value
+from cortex_core.machine import machine
+from cortex_core.modes import MODE
 from cortex_core.nn.module import Module
-from cortex_core.ops.array import Array
+from cortex_core.ops.array import Array, Node
+from cortex_core.ops.differentiate import gradient_of
 from cortex_core.program import Program, compile_graph
 from cortex_core.recording import KEY, Memory, Recording, fresh_key, modules_of
 from cortex_core.tensor import Tensor
@@ -43,11 +46,44 @@ def trace(module_or_function: Callable[..., Any], *examples: Any, backend: str =
     require gradients.  Those that require none become constants.  Each call draws new random numbers, and
     `manual_seed` determines them.
 
-    Raises `TypeError` where the code looks at numbers, which a program computes only later.
+    What a program gives cannot be differentiated: `GradientError` says so where a `backward` would go through
+    it.  Raises `TypeError` where the code looks at numbers, which a program computes only later.
     """
     traced = Traced(module_or_function, backend)
     traced.compile(*examples)
     return traced
+
+
+class Called:
+    """What stands in the node of a program's results: nothing flows back through them."""
+
+    view = False
+    residual = False
+    name = "program"
+
+    def __str__(self) -> str:
+        return "a program of cortex.trace"
+
+
+@gradient_of(Called)
+def _nothing_flows(node: Node, *gs: Any) -> Any:
+    raise GradientError(
+        "a program of cortex.trace gives no gradients: differentiate the code itself, train with "
+        "cortex.trace_step, or call the program under no_grad() or on detach()"
+    )
+
+
+def _computed(traced: Traced, arrays: Sequence[np.ndarray], arguments: Sequence[Tensor]) -> list[Tensor]:
+    """The results as Tensors, which remember that they depend on what requires gradients."""
+    learnt = [x for x in (*arguments, *traced.memory.tensors()) if x.requires_grad]
+    if not (learnt and MODE.get().recording):
+        return [Tensor(a) for a in arrays]
+    types = tuple(map(type_of, arrays))
+    node = Node(Tensor, Called(), learnt, types, None, tuple(arrays))
+    return [
+        Tensor._of(a, t, node if t.dtype.kind == "float" else None, i, machine())
+        for i, (a, t) in enumerate(zip(arrays, types))
+    ]
 
 
 class Programs:
@@ -104,7 +140,7 @@ class Entry:
 
 
 class Traced:
-    """What `trace` gives: it is called as the code that it was made of, and gives Tensors without history."""
+    """What `trace` gives: it is called as the code that it was made of, and gives Tensors."""
 
     def __init__(self, f: Callable[..., Any], backend: str = "auto") -> None:
         self.f = f
@@ -124,7 +160,9 @@ class Traced:
         entry = self._entry(given, structure)
         results = entry.program.run(entry.inputs(given))
         self.memory.note_changes(entry.program)
-        return unflatten(entry.structure, [Tensor(r.numpy()) for r in results.values()])
+        arguments = [x for x in arrays if isinstance(x, Tensor)]
+        made = _computed(self, [r.numpy() for r in results.values()], arguments)
+        return unflatten(entry.structure, made)
 
     def _entry(self, arrays: Sequence[np.ndarray], structure: Any) -> Entry:
         if self.memory.follow():

@@ -461,3 +461,17 @@ def test_parameters_that_change_places(change: Callable[[Both], None]) -> None:
         other.step()
     for p, q in zip(traced.parameters(), eager.parameters()):
         np.testing.assert_allclose(p.numpy(), q.numpy(), rtol=1e-9, atol=1e-12)
+
+
+def test_hooks_on_gradients_are_refused() -> None:
+    model = nn.Linear(2, 1)
+    x, t = Tensor(np.ones((3, 2), np.float32)), Tensor(np.ones((3, 1), np.float32))
+    step = trace_step(model, nn.MSELoss(), optim.SGD(model.parameters(), 0.1), x, t)
+    handle = model.weight.register_hook(lambda g: g * 0)
+    with pytest.raises(CortexError, match="a program calls no hooks on gradients"):
+        step(x, t)
+    handle.remove()
+    step(x, t)
+    model.register_full_backward_hook(lambda *_: None)
+    with pytest.raises(CortexError, match="no hooks"):
+        step(x, t)

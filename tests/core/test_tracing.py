@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortex_compute.errors import BackendError, DTypeError, ShapeError
+from cortex_compute.errors import BackendError, DTypeError, GradientError, ShapeError
 from cortex_core import generator, nn, optim
 from cortex_core.ops.indexing import concatenate
 from cortex_core.ops.linear import matmul
@@ -19,6 +19,7 @@ from cortex_core.ops.reduce import mean
 from cortex_core.recording import fresh_key
 from cortex_core.tensor import Tensor, no_grad
 from cortex_core.tracing import trace
+from cortex_core.transforms import grad
 
 
 def numbers(*shape: int, seed: int = 0) -> np.ndarray:
@@ -52,7 +53,7 @@ def assert_same(traced: Any, eager: Any, tolerance: float = 1e-12) -> None:
             assert_same(traced[name], eager[name], tolerance)
     elif isinstance(eager, Tensor):
         assert isinstance(traced, Tensor)
-        assert not traced.requires_grad
+        assert traced.operation in ("", "program")
         assert traced.type == eager.type
         np.testing.assert_allclose(traced.data, eager.data, rtol=tolerance, atol=tolerance)
     else:
@@ -402,3 +403,20 @@ def test_a_parameter_that_a_module_gets_later_is_seen() -> None:
     traced = trace(model, x)
     model.bias = nn.Parameter(np.array([1.0, 2.0], np.float32))
     np.testing.assert_allclose(traced(x).numpy(), model(Tensor(x)).numpy(), rtol=1e-6)
+
+
+def test_nothing_flows_through_a_program_in_silence() -> None:
+    x = Tensor([1.0, 2.0], requires_grad=True)
+    cubes = trace(lambda x: (x**3).sum(), x)
+    with pytest.raises(GradientError, match=r"a program of cortex.trace gives no gradients"):
+        grad(cubes)(x)
+    with pytest.raises(GradientError, match="no gradients"):
+        (cubes(x) + x.sum()).backward()
+    model = nn.Linear(2, 2)
+    body, head = trace(model, x.detach()), nn.Linear(2, 1)
+    with pytest.raises(GradientError, match="no gradients"):
+        head(body(x.detach())).sum().backward()
+    with no_grad():
+        features = body(x.detach())
+    head(features).sum().backward()
+    assert head.weight.grad is not None
