@@ -6,13 +6,17 @@ from cortex_core.exchange.safetensors import load_safetensors, save_safetensors
 from cortex_core.nn import functional as functional
 from cortex_core.nn import init as init
 from cortex_core.nn.activation import (
+    CELU,
     ELU,
     GELU,
+    GLU,
     SELU,
     Exponential,
     Hardsigmoid,
     Hardswish,
+    Hardtanh,
     LeakyReLU,
+    LogSigmoid,
     LogSoftmax,
     Mish,
     PReLU,
@@ -24,6 +28,7 @@ from cortex_core.nn.activation import (
     Softplus,
     Softsign,
     Tanh,
+    Threshold,
 )
 from cortex_core.nn.container import ModuleDict, ModuleList, Sequential
 from cortex_core.nn.convolution import (
@@ -69,13 +74,13 @@ from cortex_core.nn.pooling import (
 )
 
 __all__ = [
-    "ELU", "GELU", "SELU", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AvgPool1d", "AvgPool2d", "BCELoss",
-    "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Bilinear", "Conv1d", "Conv2d", "Conv3d",
+    "CELU", "ELU", "GELU", "GLU", "SELU", "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AvgPool1d", "AvgPool2d",
+    "BCELoss", "BCEWithLogitsLoss", "BatchNorm1d", "BatchNorm2d", "Bilinear", "Conv1d", "Conv2d", "Conv3d",
     "ConvTranspose1d", "ConvTranspose2d", "ConvTranspose3d", "CrossEntropyLoss", "Dropout", "Dropout1d",
-    "Dropout2d", "Embedding", "Exponential", "Flatten", "GroupNorm", "Hardsigmoid", "Hardswish",
+    "Dropout2d", "Embedding", "Exponential", "Flatten", "GroupNorm", "Hardsigmoid", "Hardswish", "Hardtanh",
     "HingeEmbeddingLoss", "HingeLoss", "HuberLoss", "Identity", "InstanceNorm2d", "KLDivLoss", "L1Loss",
-    "LayerNorm", "LeakyReLU", "Linear", "LogSoftmax", "MSELoss", "MaxPool1d", "MaxPool2d", "Mish", "Module",
-    "ModuleDict", "ModuleList", "NLLLoss", "PReLU", "Parameter", "RMSNorm", "ReLU", "ReLU6", "Sequential",
-    "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "Softsign", "Tanh", "Unflatten",
-    "load_safetensors", "save_safetensors",
+    "LayerNorm", "LeakyReLU", "Linear", "LogSigmoid", "LogSoftmax", "MSELoss", "MaxPool1d", "MaxPool2d",
+    "Mish", "Module", "ModuleDict", "ModuleList", "NLLLoss", "PReLU", "Parameter", "RMSNorm", "ReLU",
+    "ReLU6", "Sequential", "SiLU", "Sigmoid", "SmoothL1Loss", "Softmax", "Softplus", "Softsign", "Tanh",
+    "Threshold", "Unflatten", "load_safetensors", "save_safetensors",
 ]  # fmt: skip

@@ -10,14 +10,16 @@ from cortex_core.nn.module import Module
 
 
 class _Dropout(Module):
-    def __init__(self, p: float = 0.5) -> None:
+    """With ``inplace`` the result is the same; here the input keeps its numbers."""
+
+    def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
         super().__init__()
         if not 0 <= p <= 1:
             raise ArgumentError(f"{type(self).__name__}: p={p}; needs a probability, 0 to 1")
-        self.p = p
+        self.p, self.inplace = p, inplace
 
     def extra_repr(self) -> str:
-        return f"p={self.p}"
+        return f"p={self.p}{', inplace=True' if self.inplace else ''}"
 
 
 class Dropout(_Dropout):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from cortex_core.nn.functional.activation import (
+    celu,
     elu,
     gelu,
+    glu,
     hardsigmoid,
     hardswish,
+    hardtanh,
     leaky_relu,
     log_softmax,
+    logsigmoid,
     mish,
     prelu,
     relu,
@@ -20,6 +24,7 @@ from cortex_core.nn.functional.activation import (
     softplus,
     softsign,
     tanh,
+    threshold,
 )
 from cortex_core.nn.functional.convolution import (
     conv1d,
@@ -71,11 +76,11 @@ from cortex_core.nn.functional.pooling import (
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "avg_pool1d", "avg_pool2d", "batch_norm", "bilinear",
-    "binary_cross_entropy", "binary_cross_entropy_with_logits", "conv1d", "conv2d", "conv3d",
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "celu", "conv1d", "conv2d", "conv3d",
     "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "cross_entropy", "dropout", "dropout1d",
-    "dropout2d", "elu", "embedding", "gelu", "group_norm", "hardsigmoid", "hardswish", "hinge_embedding_loss",
-    "hinge_loss", "huber_loss", "instance_norm", "kl_div", "l1_loss", "layer_norm", "leaky_relu", "linear",
-    "log_softmax", "max_pool1d", "max_pool2d", "mish", "mse_loss", "nll_loss", "one_hot", "pad", "prelu",
-    "relu", "relu6", "rms_norm", "selu", "sigmoid", "silu", "smooth_l1_loss", "softmax", "softplus",
-    "softsign", "sparse_cross_entropy", "tanh",
+    "dropout2d", "elu", "embedding", "gelu", "glu", "group_norm", "hardsigmoid", "hardswish", "hardtanh",
+    "hinge_embedding_loss", "hinge_loss", "huber_loss", "instance_norm", "kl_div", "l1_loss", "layer_norm",
+    "leaky_relu", "linear", "log_softmax", "logsigmoid", "max_pool1d", "max_pool2d", "mish", "mse_loss",
+    "nll_loss", "one_hot", "pad", "prelu", "relu", "relu6", "rms_norm", "selu", "sigmoid", "silu",
+    "smooth_l1_loss", "softmax", "softplus", "softsign", "sparse_cross_entropy", "tanh", "threshold",
 ]  # fmt: skip

@@ -94,6 +94,7 @@ MODULES: dict[str, Row] = {
     # the rest
     "dropout of nothing": row(lambda nn, t: nn.Dropout(0.0), (2, 3)),
     "dropout of everything": row(lambda nn, t: nn.Dropout2d(1.0), IMAGE),
+    "dropout in place": row(lambda nn, t: nn.Dropout(0.0, inplace=True), (2, 3)),
     "embedding": row(lambda nn, t: nn.Embedding(5, 3), (2, 4), kind="tokens"),
     "embedding with padding": row(lambda nn, t: nn.Embedding(5, 3, padding_idx=-3), (2, 4), kind="tokens"),
     "sequential": row(
@@ -117,6 +118,18 @@ MODULES: dict[str, Row] = {
     "softsign": row(lambda nn, t: nn.Softsign(), (3, 7)),
     "hardsigmoid": row(lambda nn, t: nn.Hardsigmoid(), (3, 7)),
     "hardswish": row(lambda nn, t: nn.Hardswish(), (3, 7)),
+    "in place": row(
+        lambda nn, t: nn.Sequential(
+            nn.Linear(5, 7), nn.LeakyReLU(0.2, True), nn.Linear(7, 3), nn.ELU(1.2, True)
+        ),
+        (3, 5),
+    ),
+    "celu": row(lambda nn, t: nn.CELU(0.7), (3, 7)),
+    "hardtanh": row(lambda nn, t: nn.Hardtanh(-0.5, 0.8), (3, 7)),
+    "threshold": row(lambda nn, t: nn.Threshold(0.2, -3.0), (3, 7)),
+    "logsigmoid": row(lambda nn, t: nn.LogSigmoid(), (3, 7)),
+    "glu": row(lambda nn, t: nn.GLU(), (3, 8)),
+    "glu of channels": row(lambda nn, t: nn.GLU(1), IMAGE),
     "softmax": row(lambda nn, t: nn.Softmax(dim=1), (3, 7, 2)),
     "log_softmax": row(lambda nn, t: nn.LogSoftmax(dim=-1), (3, 7)),
 }

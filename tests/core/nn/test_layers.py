@@ -365,3 +365,20 @@ def test_images_stay_channels_last_from_layer_to_layer(size: int) -> None:
     for layer in (nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.SiLU(), nn.MaxPool2d(2)):
         x = layer(x)
         assert x.numpy().transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def test_in_place_is_only_a_hint() -> None:
+    x = of([-1.0, 2.0])
+    assert nn.ReLU(inplace=True)(x).tolist() == [0.0, 2.0]
+    assert x.tolist() == [-1.0, 2.0]
+    assert repr(nn.LeakyReLU(0.2, inplace=True)) == "LeakyReLU(negative_slope=0.2, inplace=True)"
+    assert repr(nn.ReLU()) == "ReLU()"
+
+
+def test_activations_refuse_what_has_no_meaning() -> None:
+    with pytest.raises(ArgumentError, match="min_val=1"):
+        F.hardtanh(zeros(2), 1.0, 1.0)
+    with pytest.raises(ArgumentError, match="alpha=0"):
+        F.celu(zeros(2), 0.0)
+    with pytest.raises(ShapeError, match="no two halves"):
+        F.glu(zeros(2, 3))
