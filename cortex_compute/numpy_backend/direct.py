@@ -149,14 +149,15 @@ def reduce(p: Reduce, types: Sequence[TensorType]) -> Direct | None:
     if p.body is not None and body is None:
         return None
     storage, axes, kept = result.dtype.storage, p.axes, p.keepdims
+    wide = float32.storage if result.dtype is float16 else storage
     f = ufuncs[p.kind].reduce
-    count = storage.type(space.size // max(1, result.size)) if p.kind == "mean" else None
+    count = wide.type(space.size // max(1, result.size)) if p.kind == "mean" else None
 
     def run(p: Any, inputs: Sequence[Any]) -> tuple[Any, ...]:
         (x,) = inputs if body is None else body(p, inputs)
         with quiet():
-            out = f(x, axes, storage, None, kept)
-            return (np.asarray(out if count is None else out / count),)
+            out = f(x, axes, wide, None, kept)
+            return (np.asarray(out if count is None else out / count, storage),)
 
     return run
 

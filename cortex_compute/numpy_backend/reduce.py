@@ -21,7 +21,7 @@ from cortex_compute.numpy_backend.memory import carve, scratch_size
 from cortex_compute.numpy_backend.pointwise import BLOCK, block_slices, coalesce
 from cortex_compute.primitives.reduce import Reduce
 from cortex_compute.protocol import Offer, Operand, Refusal
-from cortex_compute.types import TensorType, uint8
+from cortex_compute.types import TensorType, float16, float32, uint8
 
 LARGE = 16 * BLOCK  # elements of a block that is only read
 ROWS = 2048  # BLAS adds rows one after the other: after more of them rounding errors have added up
@@ -49,7 +49,10 @@ class Reduction:
     def __init__(self, p: Reduce, types: Sequence[TensorType], dense: bool) -> None:
         self.p, self.types = p, types
         self.space = p.space(*types)
-        (self.result,) = p.infer(*types)
+        (result,) = p.infer(*types)
+        # A sum of float16 may leave their range before a mean divides it, and loses digits on its way.
+        self.widened = result.dtype is float16 and p.kind in ("sum", "mean", "prod")
+        self.result = TensorType(result.shape, float32) if self.widened else result
         # Integers and booleans are added up in int64; what BLAS might not read as it lies is copied.
         spread = not dense and p.body is None and p.kind in ("sum", "mean")
         self.copies = spread or self.space.dtype is not self.result.dtype
@@ -62,18 +65,20 @@ class Reduction:
             TensorType((block if self.copies else 0,), self.result.dtype),
             TensorType((min(block, self.result.size),), self.result.dtype),
             TensorType((LARGE // ROWS + min(block, self.result.size),), self.result.dtype),
+            TensorType((self.result.size if self.widened else 0,), self.result.dtype),
         ]
 
     def bind(self, inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Callable[[], None]:
         p, shape = self.p, self.space.shape
-        kept = outputs[0].reshape([1 if i in p.axes else n for i, n in enumerate(shape)])
         if self.space.size == 0:
-            return partial(kept.fill, EMPTY.get(p.kind, 0))
+            return partial(outputs[0].fill, EMPTY.get(p.kind, 0))
+        scratch = carve(workspace, self.scratch)
+        whole = _shaped(scratch[5], outputs[0].shape) if self.widened else outputs[0]
+        kept = whole.reshape([1 if i in p.axes else n for i, n in enumerate(shape)])
         strides = [0 if i in p.axes else s for i, s in enumerate(kept.strides)]
         arrays = [np.broadcast_to(a, shape) for a in inputs] + [as_strided(kept, shape, strides)]
         arrays, marks = coalesce(shape, arrays, [i in p.axes for i in range(len(shape))])
         reduced = tuple(i for i, mark in enumerate(marks) if mark is True)
-        scratch = carve(workspace, self.scratch)
         calls: list[Call] = []
         for index in block_slices(arrays[0].shape, self.limit):
             value = self._value(calls, [a[index] for a in arrays[:-1]], scratch)
@@ -87,6 +92,8 @@ class Reduction:
         if p.kind == "mean":
             count = self.result.dtype.storage.type(self.space.size // self.result.size)
             calls.append(partial(np.divide, kept, count, kept))
+        if self.widened:
+            calls.append(partial(np.copyto, outputs[0], whole, "same_kind"))
         return sequence(calls)
 
     def _value(self, calls: list[Call], blocks: list[np.ndarray], scratch: list[np.ndarray]) -> np.ndarray:

@@ -200,6 +200,16 @@ def test_types_stay(kind: Any) -> None:
     assert {y.dtype for y in made} == {kind}
 
 
+@pytest.mark.parametrize("shape", [(70_000,), (2000, 1), (256, 16), (3, 2000)])
+def test_sums_of_half_precision_are_kept_wider(shape: tuple[int, ...]) -> None:
+    """Their sum is no float16, and added up in float16 a column stops growing."""
+    x = np.full(shape, 99.0, np.float16)
+    np.testing.assert_array_equal(Tensor(x).mean().numpy(), np.float16(99))
+    np.testing.assert_array_equal(Tensor(x).mean(0).numpy(), np.full(shape[1:], 99, np.float16))
+    small = Tensor(x / np.float16(990 * 8)).sum(0).numpy().astype(float)
+    np.testing.assert_allclose(small, (x / np.float16(990 * 8)).astype(float).sum(0), rtol=1e-3)
+
+
 def test_deep_indices_into_views() -> None:
     """Of a transposed, reversed, strided view: places count in its own order."""
     base = np.arange(24.0).reshape(4, 6)
