@@ -109,7 +109,7 @@ def _result_type(op: str, arrays: list[DType], literals: list[Literal]) -> DType
         return bool_
     kinds = [x.kind for x in literals]
     kinds += ["float"] if op in FLOATING else ["int"] if op in ARITHMETIC else []
-    compute = promote(arrays, kinds)
+    compute = promote(arrays, kinds, widen=op in COMPARISONS)
     if compute.kind == "int":
         _expect_range(literals, compute)
     return bool_ if op in COMPARISONS else compute

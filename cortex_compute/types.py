@@ -96,18 +96,22 @@ class TensorType(NamedTuple):
         return f"{self.dtype}[{', '.join(map(str, self.shape))}]"
 
 
-def promote(dtypes: Iterable[DType], literals: Iterable[str] = ()) -> DType:
+def promote(dtypes: Iterable[DType], literals: Iterable[str] = (), widen: bool = False) -> DType:
     """The data type of a pointwise result.
 
     ``dtypes`` are those of arrays, ``literals`` the kinds of Python numbers, which are weak: they decide
     only where no array has their kind.  bool < int < float; an integer with a float gives that float; two
-    different widths of one kind are an error, so that nothing becomes float64 unseen.
+    different widths of one kind are an error, so that nothing becomes float64 unseen.  With ``widen`` two
+    integers give the one that holds both, if there is one: a comparison loses nothing by it.
     """
     best: DType | None = None
     for d in dtypes:
         if best is None or RANK[d.kind] > RANK[best.kind]:
             best = d
         elif d is not best and d.kind == best.kind:
+            if widen and d.kind == "int" and (wide := np.promote_types(best.storage, d.storage)).kind in "iu":
+                best = dtype(wide)
+                continue
             raise DTypeError(f"{best} and {d} do not mix: use cast(x, {best.name!r}) or cast(x, {d.name!r})")
     for kind in literals:
         if best is None or RANK[kind] > RANK[best.kind]:

@@ -46,9 +46,15 @@ def enable_grad() -> mode:
     return mode(recording=True)
 
 
-def set_grad_enabled(recording: bool) -> mode:
-    """`enable_grad` or `no_grad`, by a condition."""
-    return mode(recording=bool(recording))
+class set_grad_enabled(mode):
+    """Ops are recorded, or not, from here on; as a context manager, to its end."""
+
+    def __init__(self, recording: bool) -> None:
+        super().__init__(recording=bool(recording))
+        super().__enter__()
+
+    def __enter__(self) -> None:
+        """It holds already."""
 
 
 def is_grad_enabled() -> bool:

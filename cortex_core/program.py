@@ -82,8 +82,15 @@ class Result:
         self._event.synchronize()
         return self._array
 
+    def item(self) -> Any:
+        """The one number that it holds."""
+        return self.numpy().item()
+
     def __float__(self) -> float:
         return float(self.numpy())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else repr(self)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         array = self.numpy()

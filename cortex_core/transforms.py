@@ -39,6 +39,7 @@ def grad(f: F, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> F:
     Its arguments may also be arrays or numbers (float32).  A gradient has the structure, the shapes and the
     dtypes of its argument; it is zero where ``f`` does not depend on it.
     """
+    _expect_argnums("grad", argnums)
     with_value = value_and_grad(f, argnums, has_aux)
 
     def gradient(*args: Any, **keywords: Any) -> Any:
@@ -50,6 +51,7 @@ def grad(f: F, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> F:
 
 def value_and_grad(f: F, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> F:
     """The function that computes (value, gradient) of ``f``, or ((value, aux), gradient): see `grad`."""
+    _expect_argnums("value_and_grad", argnums)
 
     def value_and_gradient(*args: Any, **keywords: Any) -> Any:
         call = _Call("grad", f, args, keywords, argnums, has_aux)
@@ -72,6 +74,7 @@ def jacobian(f: F, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> F
     Where ``f`` gives a tree, or an argument is one, the result is a tree of outputs of trees of arguments.
     One walk back for each element of the outputs.  ``argnums`` and ``has_aux`` as in `grad`.
     """
+    _expect_argnums("jacobian", argnums)
 
     def derivative(*args: Any, **keywords: Any) -> Any:
         call = _Call("jacobian", f, args, keywords, argnums, has_aux)
@@ -101,6 +104,7 @@ def hessian(f: F, argnums: int | Sequence[int] = 0, has_aux: bool = False) -> F:
     """The function that computes all second derivatives of ``f``, which must give one number: of shape (shape
     of the argument) twice; for several arguments a tuple of tuples.
     """
+    _expect_argnums("hessian", argnums)
     return jacobian(grad(f, argnums, has_aux), argnums, has_aux)
 
 
@@ -222,6 +226,14 @@ class _Call:
         return self.recording and any(
             not any(x is fresh for fresh in self.inputs) for x in older(arrays, self.start)
         )
+
+
+def _expect_argnums(name: str, argnums: Any) -> None:
+    """Refuses the argument of f itself, which other libraries take here."""
+    listed = argnums if isinstance(argnums, (tuple, list)) else [argnums]
+    if any(isinstance(i, bool) or not isinstance(i, (int, np.integer)) for i in listed):
+        told = f"{name}: argnums is {argnums!r:.60}, expected a whole number or several"
+        raise ArgumentError(f"{told}. {name}(f) gives a function; write {name}(f)(x)")
 
 
 def _places(name: str, argnums: int | Sequence[int], count: int) -> list[int]:

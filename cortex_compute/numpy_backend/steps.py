@@ -44,7 +44,7 @@ class Plan:
             weak = [kinds[k] for where, k in refs if where == "l"]
             compute = result
             if op in COMPARISONS or op in ("isfinite", "not"):
-                compute = promote(arrays, weak)
+                compute = promote(arrays, weak, widen=True)
             self.steps.append(Step(op, refs, compute, result))
         self.registers = self._allocate()
         self.scratch = max((self._scratch(s) for s in self.steps), default=0)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from cortex_compute.errors import DTypeError
+from cortex_compute.types import dtype as as_dtype
 from cortex_core.ops import (  # noqa: F401
     arrange,
     einsum,
@@ -27,18 +29,34 @@ def _swapped(f: Any) -> Any:
     return call
 
 
+def _of_truth(symbol: str, f: Any) -> Any:
+    """A logical function as an operator, which NumPy and PyTorch have for the bits of integers too."""
+
+    def call(*args: Any) -> Any:
+        for x in args:
+            kind = as_dtype(x.dtype).kind if hasattr(x, "dtype") else type(x).__name__
+            if kind != "bool":
+                told = f"{symbol} is of truth values, this is {getattr(x, 'dtype', kind)}"
+                raise DTypeError(f"{told}; compare it first, or use logical_and, logical_or, logical_not")
+        return f(*args)
+
+    call.__doc__ = f.__doc__
+    return call
+
+
 BINARY = {
     "add": pointwise.add, "sub": pointwise.subtract, "mul": pointwise.multiply, "truediv": pointwise.divide,
-    "pow": pointwise.pow, "and": pointwise.logical_and, "or": pointwise.logical_or,
-    "xor": pointwise.logical_xor, "matmul": linear.matmul, "floordiv": pointwise.floor_divide,
-    "mod": pointwise.remainder,
+    "pow": pointwise.pow, "matmul": linear.matmul, "floordiv": pointwise.floor_divide,
+    "mod": pointwise.remainder, "and": _of_truth("&", pointwise.logical_and),
+    "or": _of_truth("|", pointwise.logical_or), "xor": _of_truth("^", pointwise.logical_xor),
 }  # fmt: skip
 COMPARE = {
     "lt": pointwise.less, "le": pointwise.less_equal, "gt": pointwise.greater, "ge": pointwise.greater_equal,
     "eq": pointwise.equal, "ne": pointwise.not_equal,
 }  # fmt: skip
 UNARY: dict[str, Any] = {
-    "__neg__": pointwise.negative, "__abs__": pointwise.absolute, "__invert__": pointwise.logical_not,
+    "__neg__": pointwise.negative, "__abs__": pointwise.absolute,
+    "__invert__": _of_truth("~", pointwise.logical_not),
     "__getitem__": subscript.getitem, "T": property(views.transpose),
     "mT": property(lambda x: views.swapaxes(x, -2, -1)),
     "__hash__": object.__hash__,  # == compares elements, so that identity must be said again

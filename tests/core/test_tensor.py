@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from cortex_core.modes import set_grad_enabled
 from cortex_core.tensor import Tensor
 
 
@@ -19,3 +20,35 @@ def test_a_gradient_of_another_type_is_an_error(gradient: np.ndarray) -> None:
     y = Tensor(np.ones(3), requires_grad=True) * 2.0
     with pytest.raises((ValueError, TypeError), match=r"this tensor is float64\[3\], the gradient float"):
         y.backward(Tensor(gradient))
+
+
+@pytest.mark.parametrize("other", ["int8", "int32", "uint8"])
+def test_integers_of_two_widths_compare(other: str) -> None:
+    places, labels = Tensor(np.array([1, 2, 100])), Tensor(np.array([1, 3, 100], other))
+    assert (places == labels).tolist() == [True, False, True]
+    assert (labels < places).tolist() == [False, False, False]
+    with pytest.raises(TypeError, match="do not mix"):
+        places + labels
+    with pytest.raises(TypeError, match="do not mix"):  # no integer holds both
+        Tensor(np.array([1], np.uint64)) == Tensor(np.array([1], np.int64))  # noqa: B015
+
+
+def test_operators_of_truth() -> None:
+    low, high = Tensor([1.0, 2.0]) < 1.5, Tensor([1, 2]) > 1
+    assert (low & high).tolist() == [False, False]
+    assert (low | high).tolist() == [True, True]
+    assert (~low ^ high).tolist() == [False, False]
+    assert (True & low).tolist() == [True, False]
+    for wrong in (lambda x: x & 4, lambda x: 4 | x, lambda x: ~x, lambda x: x ^ x):
+        with pytest.raises(TypeError, match="is of truth values, this is int"):
+            wrong(Tensor([5, 6]))
+
+
+def test_recording_is_switched_from_here_on() -> None:
+    x = Tensor([1.0], requires_grad=True)
+    set_grad_enabled(False)
+    assert not (x * 2).requires_grad
+    set_grad_enabled(True)
+    with set_grad_enabled(False):
+        assert not (x * 2).requires_grad
+    assert (x * 2).requires_grad

@@ -271,3 +271,11 @@ def test_programs_have_derivatives_too() -> None:
 def test_errors(call: Any, error: type[Exception], told: str) -> None:
     with pytest.raises(error, match=told):
         call()
+
+
+@pytest.mark.parametrize("transform", [grad, value_and_grad, jacobian, hessian])
+def test_the_argument_in_the_place_of_its_number(transform: Any) -> None:
+    with pytest.raises(
+        ValueError, match=rf"{transform.__name__}: argnums is .*write {transform.__name__}\(f\)\(x\)"
+    ):
+        transform(lambda x: x.sum(), Tensor([1.0]))
