@@ -10,11 +10,12 @@ import numpy as np
 
 from cortex_compute.errors import ShapeError
 from cortex_compute.types import normalize_axis
-from cortex_core.ops.indexing import concatenate, gather
+from cortex_core.ops.indexing import concatenate, gather, several, unslice
 from cortex_core.ops.lift import listed, owned
 from cortex_core.ops.pointwise import select
 from cortex_core.ops.table import normal, op, sample
 from cortex_core.ops.views import broadcast_to, moveaxis, narrow, reshape, unsqueeze
+from cortex_core.ops.views import diagonal as diagonal_of
 
 Axis = int | Sequence[int] | None
 
@@ -106,6 +107,59 @@ def tril(x: Any, diagonal: int = 0) -> Any:
 def triu(x: Any, diagonal: int = 0) -> Any:
     """x on and above a diagonal of its last two axes, 0 below.   dx = g on and above it, else 0"""
     return select(_below("triu", x, diagonal - 1), 0, x)
+
+
+@op(sample(normal(3)), sample(normal(2), 1), sample(normal(2), -2), sample(normal(3, 4), 1))
+def diag(x: Any, diagonal: int = 0) -> Any:
+    """A vector as the diagonal of a matrix of zeros; of a matrix its diagonal.   dx = g on the diagonal"""
+    if len(x.shape) == 2:
+        return diagonal_of(x, diagonal)
+    if len(x.shape) != 1:
+        raise ShapeError(f"diag: needs one or two axes, got shape {x.shape}; see `diagonal`")
+    n = x.shape[0] + abs(diagonal)
+    start = diagonal if diagonal >= 0 else -diagonal * n
+    return reshape(unslice(x, (n * n,), (start if x.shape[0] else 0,), (n + 1,)), (n, n))
+
+
+@op(sample([normal(2, 3), normal(2, 1)]), sample([normal(2), normal()]), method=False)
+def hstack(arrays: Sequence[Any]) -> Any:
+    """The arrays beside each other: along the second axis, vectors along their only one.
+
+    dx_k = the part of g where x_k lies
+    """
+    rows = [x if x.shape else reshape(x, (1,)) for x in several("hstack", arrays)]
+    return concatenate(rows, 0 if len(rows[0].shape) == 1 else 1)
+
+
+@op(sample([normal(2, 3), normal(1, 3)]), sample([normal(3), normal(3)]), method=False)
+def vstack(arrays: Sequence[Any]) -> Any:
+    """The arrays below each other: along the first axis, vectors as rows.
+
+    dx_k = the part of g where x_k lies
+    """
+    rows = [x if len(x.shape) > 1 else reshape(x, (1, x.size)) for x in several("vstack", arrays)]
+    return concatenate(rows, 0)
+
+
+@op(
+    sample(normal(2), normal(3)),
+    sample(normal(2), normal(3), normal(1), indexing="xy"),
+    torch=lambda torch, *xs, indexing="ij": torch.meshgrid(*xs, indexing=indexing),
+    method=False,
+)
+def meshgrid(*vectors: Any, indexing: str = "ij") -> list[Any]:
+    """Each vector repeated over a grid of all: vector k runs along axis k; "xy" swaps the first two axes.
+
+    dx = g summed over the other axes
+    """
+    if indexing not in ("ij", "xy"):
+        raise ValueError(f"meshgrid: indexing is {indexing!r}; known are 'ij' and 'xy'")
+    as_list = len(vectors) == 1 and isinstance(vectors[0], (list, tuple))
+    lifted = several("meshgrid", vectors[0] if as_list else vectors)
+    sizes = [x.size for x in lifted]
+    spread = [reshape(x, [n if a == k else 1 for a, n in enumerate(sizes)]) for k, x in enumerate(lifted)]
+    grids = [owned(broadcast_to(x, sizes), x) for x in spread]
+    return [moveaxis(y, 0, 1) for y in grids] if indexing == "xy" and len(sizes) > 1 else grids
 
 
 def _below(what: str, x: Any, diagonal: int) -> np.ndarray:

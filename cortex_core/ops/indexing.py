@@ -24,9 +24,9 @@ from cortex_compute.primitives.indexing import (
 from cortex_compute.types import dtype as as_dtype
 from cortex_compute.types import normalize_axis
 from cortex_core.ops.apply import apply
-from cortex_core.ops.array import Node
+from cortex_core.ops.array import Array, Node
 from cortex_core.ops.differentiate import gradient_of
-from cortex_core.ops.lift import as_array, known
+from cortex_core.ops.lift import as_array, known, owned
 from cortex_core.ops.table import integers, normal, op, sample
 from cortex_core.ops.views import flip, narrow, reshape, slice_, squeeze
 
@@ -153,18 +153,25 @@ def check_places(what: str, ids: Any, size: int) -> None:
 )
 def concatenate(arrays: Sequence[Any], axis: int = 0) -> Any:
     """The arrays one after the other along ``axis``.   dx_k = the part of g where x_k lies"""
-    if not arrays:
-        raise ShapeError("concatenate: needs at least one array")
-    arrays = [as_array(x) for x in arrays]
+    arrays = several("cat", arrays)
     return apply(Concatenate(normalize_axis(axis, len(arrays[0].shape), "concatenate")), *arrays)
+
+
+def several(what: str, arrays: Any) -> list[Any]:
+    """The arrays that an op joins."""
+    if isinstance(arrays, Array):
+        raise ShapeError(
+            f"{what}: needs a list of tensors, {what}([a, b]), and got one of {as_array(arrays).type}"
+        )
+    if not len(arrays):
+        raise ShapeError(f"{what}: needs at least one array")
+    return [as_array(x) for x in arrays]
 
 
 @op(sample([normal(2, 3), normal(2, 3)]), sample([normal(2), normal(2)], dim=-1), method=False)
 def stack(arrays: Sequence[Any], axis: int = 0) -> Any:
     """The arrays, all of one shape, side by side along a new axis.   dx_k = g at k"""
-    if not arrays:
-        raise ShapeError("stack: needs at least one array")
-    arrays = [as_array(x) for x in arrays]
+    arrays = several("stack", arrays)
     shape = arrays[0].shape
     for i, x in enumerate(arrays):
         if x.shape != shape:
@@ -274,6 +281,21 @@ def top_k(x: Any, k: int, largest: bool = True) -> tuple[Any, Any]:
 def cumsum(x: Any, axis: int = -1, reverse: bool = False) -> Any:
     """Running sums along ``axis``, or from its end (``reverse``).   dx = running sums of g the other way"""
     return apply(Cumsum(normalize_axis(axis, len(x.shape), "cumsum"), reverse), x)
+
+
+@op(sample(normal(5), dim=0), sample(normal(2, 3, 2), dim=-2), sample(np.array([2.0, 0.0, 3.0, 0.0]), dim=0))
+def cumprod(x: Any, axis: int) -> Any:
+    """Running products along ``axis``: of one, two, four and so on neighbours, from those of half as many.
+
+    dx_i = the sum over j >= i of g_j times the product of the others up to j
+    """
+    at = normalize_axis(axis, len(x.shape), "cumprod")
+    y, n, reach = owned(x, x) if x.shape[at] < 2 else x, x.shape[at], 1
+    while reach < n:
+        before = [[reach if a == at else 0, 0] for a in range(len(x.shape))]
+        y = y * pad(narrow(y, at, 0, n - reach), before, 1)
+        reach *= 2
+    return y
 
 
 @gradient_of(Gather)

@@ -72,6 +72,7 @@ def prod(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     sample(distinct(2, 3), dim=1),
     sample(distinct(2, 3)),
     torch="amax",
+    aliases=("amax",),
 )
 def max(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """The largest along ``axis``.   dx = g at the largest; equal ones share it"""
@@ -83,6 +84,7 @@ def max(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     sample(distinct(2, 3), dim=1),
     sample(distinct(2, 3)),
     torch="amin",
+    aliases=("amin",),
 )
 def min(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """The smallest along ``axis``.   dx = g at the smallest; equal ones share it"""

@@ -47,6 +47,24 @@ def _view(kind: Callable[[tuple[int, ...]], View], shape: tuple[int, ...]) -> Vi
     return kind(shape)
 
 
+@op(sample(normal(2, 3), normal(3, 2)), torch=lambda torch, x, other: x.view_as(other))
+def view_as(x: Any, other: Any) -> Any:
+    """`reshape` to the shape of ``other``.   dx = g reshaped back;  nothing flows to ``other``"""
+    return reshape(x, other.shape)
+
+
+@op(sample(normal(2, 6), 1, (2, -1)), sample(normal(4, 3), 0, (2, 2)))
+def unflatten(x: Any, dim: int, sizes: Sequence[int]) -> Any:
+    """One axis as several, of which one size may be -1: `flatten` undone.   dx = g reshaped back"""
+    at, parts = normalize_axis(dim, len(x.shape), "unflatten"), listed((sizes,))
+    known = math.prod(n for n in parts if n != -1)
+    if parts.count(-1) == 1 and known:
+        parts = tuple(x.shape[at] // known if n == -1 else n for n in parts)
+    if -1 in parts or math.prod(parts) != x.shape[at]:
+        raise ShapeError(f"unflatten: axis {at} of shape {x.shape} cannot become {tuple(sizes)}")
+    return reshape(x, (*x.shape[:at], *parts, *x.shape[at + 1 :]))
+
+
 @op(sample(normal(2, 3, 4), 1), sample(normal(2, 3, 4), 0, 1), sample(normal()))
 def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     """The axes from ``start_dim`` to ``end_dim`` as one.   dx = g reshaped back"""
@@ -56,6 +74,12 @@ def flatten(x: Any, start_dim: int = 0, end_dim: int = -1) -> Any:
     if first > last:
         raise ShapeError(f"flatten: start_dim {start_dim} lies behind end_dim {end_dim} in shape {x.shape}")
     return reshape(x, (*x.shape[:first], math.prod(x.shape[first : last + 1]), *x.shape[last + 1 :]))
+
+
+@op(sample(normal(2, 3)), sample(normal()))
+def ravel(x: Any) -> Any:
+    """All elements on one axis.   dx = g reshaped back"""
+    return flatten(x)
 
 
 @op(sample(normal(2, 1, 3, 1)), sample(normal(2, 1, 1), dim=-1), sample(normal(1, 1, 3), dim=(0, 2)))
@@ -78,7 +102,17 @@ def transpose(x: Any, *axes: Any) -> Any:
     if len(axes) == 2:
         return swapaxes(x, *axes)
     given = axes[0] if len(axes) == 1 else axes or None
+    if isinstance(given, int):
+        raise ShapeError(f"transpose: one axis, {given}, does not say with which to swap it; give two")
     return _ordered("transpose", x, range(len(x.shape))[::-1] if given is None else given)
+
+
+@op(sample(normal(2, 3)), sample(normal(4)))
+def t(x: Any) -> Any:
+    """A matrix with rows and columns swapped; a vector or a number as it is.   dx = g put back"""
+    if len(x.shape) > 2:
+        raise ShapeError(f"t: needs at most two axes, got shape {x.shape}; mT swaps the last two")
+    return transpose(x)
 
 
 @op(sample(normal(2, 3, 4), (2, 0, 1)), torch="permute")
@@ -137,6 +171,12 @@ def expand(x: Any, *sizes: Any) -> Any:
     if front < 0 or -1 in shape[:front]:
         raise ShapeError(f"expand: shape {x.shape} cannot become {shape}: name every axis, -1 only old ones")
     return broadcast_to(x, [x.shape[i - front] if n == -1 else n for i, n in enumerate(shape)])
+
+
+@op(sample(normal(3, 1), normal(2, 3, 4)), torch=lambda torch, x, other: x.expand_as(other))
+def expand_as(x: Any, other: Any) -> Any:
+    """x repeated to the shape of ``other``.   dx = g summed over the repeats;  nothing flows to ``other``"""
+    return expand(x, other.shape)
 
 
 def slice_(x: Any, starts: Sequence[int], sizes: Sequence[int], steps: Sequence[int] | None = None) -> Any:

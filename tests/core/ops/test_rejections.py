@@ -65,6 +65,15 @@ CASES: dict[str, tuple[Any, type[Exception], str]] = {
     "unfold": (lambda: X.unfold(1, 4, 1), ShapeError, "windows of 4, step 1, do not fit"),
     "topk": (lambda: X.topk(4), ShapeError, "k is 4"),
     "norm": (lambda: X.norm("nuc"), ValueError, "norm: p is 'nuc'"),
+    "cat of one": (lambda: F.cat(X), ShapeError, r"cat: needs a list of tensors, cat\(\[a, b\]\)"),
+    "cat of two": (lambda: F.cat(X, X), ShapeError, "cat: needs a list of tensors"),
+    "stack of one": (lambda: F.stack(X), ShapeError, "stack: needs a list of tensors"),
+    "stack of none": (lambda: F.stack([]), ShapeError, "stack: needs at least one array"),
+    "one axis": (lambda: X.transpose(0), ShapeError, "transpose: one axis, 0, .*give two"),
+    "t": (lambda: X[None].t(), ShapeError, r"t: needs at most two axes, got shape \(1, 2, 3\)"),
+    "unflatten": (lambda: X.unflatten(1, (2, -1)), ShapeError, r"axis 1 of .* cannot become \(2, -1\)"),
+    "diag": (lambda: X[None].diag(), ShapeError, "diag: needs one or two axes"),
+    "meshgrid": (lambda: F.meshgrid(X[0], indexing="yx"), ValueError, "known are 'ij' and 'xy'"),
     "empty max": (lambda: X[:0].max(0), ShapeError, "max of an empty axis"),
 }
 
