@@ -374,6 +374,11 @@ class Tensor(Array):
         made._requires_grad = self._requires_grad
         return made
 
+    def __reduce__(self) -> Any:
+        if self.node is not None:
+            raise GradientError("only leaves can be pickled: use detach()")
+        return _restored, (type(self), self.data, self._requires_grad)
+
     def __str__(self) -> str:
         text = str(self.data)
         return text if self.ndim != 1 or "\n" in text else "[" + " ".join(text[1:-1].split()) + "]"
@@ -397,6 +402,14 @@ class Tensor(Array):
 
 Array.kind = Array
 Tensor.kind = Tensor
+
+
+def _restored(kind: type[Tensor], array: np.ndarray, requires_grad: bool) -> Tensor:
+    """What `pickle` calls."""
+    plain = Tensor(array)
+    made = kind._of(plain.data, plain.type, None, 0, plain.machine)
+    made._requires_grad = requires_grad
+    return made
 
 
 def freed(node: Node) -> GradientError:

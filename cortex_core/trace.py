@@ -15,6 +15,7 @@ from cortex_compute.types import DType, TensorType, float32
 from cortex_core.graph.value import Value, input_value
 from cortex_core.layers.scope import Parameter, Scope, Variable
 from cortex_core.ops.apply import at
+from cortex_core.ops.array import Array
 from cortex_core.ops.pointwise import cast
 from cortex_core.ops.reduce import sum as total_of
 from cortex_core.place import Problem
@@ -92,6 +93,9 @@ def _layer(
 
     scope = Scope(dict(values), training, node.id, key, on_update)
     out: Value = node.layer.forward(scope, *sources)
+    if not isinstance(out, Array):
+        told = "nothing: it does not return" if out is None else f"a {type(out).__name__}"
+        raise ShapeError(f"the forward of {node.kind} gives {told}; expected the layer's output")
     for name in node.layer.outputs:
         traced.values[f"{node.id}.{name}"] = getattr(node.layer, name)(scope, *sources)
     _penalties(node, traced)

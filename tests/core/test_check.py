@@ -11,6 +11,7 @@ import cortex
 from cortex_core.check import check
 from cortex_core.compiled import compile
 from cortex_core.network import Network
+from cortex_core.registry import layer
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SPECS = sorted(EXAMPLES.glob("*.yaml"))
@@ -159,3 +160,14 @@ def test_an_option_that_watches_what_is_not_measured(
     assert (problem.place.line, problem.place.column) == (6, column)
     assert "is not measured" in str(problem)
     assert hint in problem.hint
+
+
+def test_a_layer_that_returns_nothing_is_named(own_registry: None) -> None:
+    @layer("forgetful")
+    class Forgetful:
+        def forward(self, p: Any, x: Any) -> Any:
+            x * 2
+
+    (problem,) = check({"inputs": {"x": [4]}, "layers": ["forgetful"]}).problems
+    assert str(problem).startswith("layers[0].forgetful: ")
+    assert "the forward of forgetful gives nothing: it does not return" in str(problem)

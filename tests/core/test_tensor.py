@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import pytest
 
+from cortex_core import nn
 from cortex_core.modes import set_grad_enabled
 from cortex_core.tensor import Tensor
 
@@ -52,3 +55,16 @@ def test_recording_is_switched_from_here_on() -> None:
     with set_grad_enabled(False):
         assert not (x * 2).requires_grad
     assert (x * 2).requires_grad
+
+
+def test_leaves_are_pickled() -> None:
+    model = nn.Sequential(nn.Linear(3, 2), nn.BatchNorm1d(2))
+    copy = pickle.loads(pickle.dumps(model))
+    assert [type(p) for p in copy.parameters()] == [nn.Parameter] * 4
+    x = Tensor(np.arange(6.0, dtype=np.float32).reshape(2, 3))
+    np.testing.assert_array_equal(copy(x).numpy(), model(x).numpy())
+    copy(x).sum().backward()
+    assert copy[0].weight.grad is not None
+    assert model[0].weight.grad is None
+    with pytest.raises(RuntimeError, match="only leaves can be pickled"):
+        pickle.dumps(model(x))
