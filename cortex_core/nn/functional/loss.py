@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,7 @@ from cortex_core.ops.pointwise import (
     pointwise,
     relu,
     select,
+    softplus,
 )
 from cortex_core.ops.views import reshape, transpose
 
@@ -100,8 +102,19 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
 
 
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
-    """-(t log p + (1 - t) log(1 - p)) of probabilities p, finite also where p is 0 or 1."""
+    """-(t log p + (1 - t) log(1 - p)) of probabilities p, finite also where p is 0 or 1.
+
+    A p that is no probability is an ArgumentError, as far as its numbers are known.
+    """
     same_shape("binary_cross_entropy", input, target)
+    if known(input):
+        p = np.asarray(input)
+        wrong = p[~((p >= 0) & (p <= 1))]
+        if wrong.size:
+            raise ArgumentError(
+                f"binary_cross_entropy: the input holds {wrong[0]}, no probability from 0 to 1; "
+                "binary_cross_entropy_with_logits takes any numbers"
+            )
     values = cross_entropy_of_probability(input, target, positive_weight=1.0)
     return reduced("binary_cross_entropy", values if weight is None else values * weight, reduction)
 
@@ -139,6 +152,64 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     if reduction == "batchmean":
         return reduce.sum(values) / float(input.shape[0])
     return reduced("kl_div", values, reduction)
+
+
+def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """log(1 + exp(-t x)) for targets t of -1 and 1."""
+    same_shape("soft_margin_loss", input, target)
+    return reduced("soft_margin_loss", softplus(-target * input), reduction)
+
+
+@pointwise
+def _gaussian(x: Any, t: Any, v: Any, eps: float, constant: float) -> Any:
+    v = select(v < eps, eps, v)
+    return 0.5 * (log(v) + (x - t) * (x - t) / v) + constant
+
+
+def gaussian_nll_loss(
+    input: Any, target: Any, var: Any, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
+) -> Any:
+    """(log v + (x - t)² / v) / 2 of a mean x and a variance v, at least ``eps``; ``full``: + log(2 pi) / 2.
+
+    ``var`` has input's shape, or 1 for its last axis.  Nix and Weigend, 1994.
+    """
+    same_shape("gaussian_nll_loss", input, target)
+    if var.shape not in (input.shape, (*input.shape[:-1], 1)):
+        raise ShapeError(
+            f"gaussian_nll_loss: the input has shape {input.shape}, var {var.shape}; it must be equal, "
+            "or 1 on the last axis"
+        )
+    if known(var) and (np.asarray(var) < 0).any():
+        raise ArgumentError("gaussian_nll_loss: var holds a number below 0, no variance")
+    constant = 0.5 * math.log(2 * math.pi) if full else 0.0
+    values = _gaussian(input, target, var, eps=float(eps), constant=constant)
+    return reduced("gaussian_nll_loss", values, reduction)
+
+
+@pointwise
+def _poisson(x: Any, t: Any, log_input: bool, full: bool, eps: float) -> Any:
+    y = exp(x) - t * x if log_input else x - t * log(x + eps)
+    if not full:
+        return y
+    n = select(t > 1, t, 1.0)
+    return y + select(t > 1, n * log(n) - n + 0.5 * log(2 * math.pi * n), 0.0)
+
+
+def poisson_nll_loss(
+    input: Any,
+    target: Any,
+    log_input: bool = True,
+    full: bool = False,
+    eps: float = 1e-8,
+    reduction: str = "mean",
+) -> Any:
+    """exp(x) - t x of the logarithm x of a rate, or x - t log(x + eps) of the rate.
+
+    ``full`` adds Stirling's log t!, t log t - t + log(2 pi t) / 2 where t > 1.
+    """
+    same_shape("poisson_nll_loss", input, target)
+    values = _poisson(input, target, log_input=bool(log_input), full=bool(full), eps=float(eps))
+    return reduced("poisson_nll_loss", values, reduction)
 
 
 @pointwise

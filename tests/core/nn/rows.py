@@ -14,7 +14,7 @@ class Row(NamedTuple):
     make: Callable[[Any, Any], Any]
     shapes: tuple[tuple[int, ...], ...]
     kind: str = "normal"  # of the first input: normal, unit (0 to 1), tokens (whole numbers below 5)
-    target: str = ""  # of a loss: normal, unit, signs, logs, one-hot, or the number of classes
+    target: str = ""  # of a loss: a kind of `sample`, or the number of classes
 
 
 def row(make: Callable[..., Any], *shapes: tuple[int, ...], kind: str = "normal", target: str = "") -> Row:
@@ -100,6 +100,18 @@ MODULES: dict[str, Row] = {
     "sequential": row(
         lambda nn, t: nn.Sequential(nn.Conv2d(4, 3, 3), nn.BatchNorm2d(3), nn.ReLU(), nn.Flatten()), IMAGE
     ),
+    "cosine_similarity": row(lambda nn, t: nn.CosineSimilarity(), (4, 3, 2), (4, 3, 1)),
+    "cosine_similarity of rows": row(lambda nn, t: nn.CosineSimilarity(dim=-1, eps=1e-4), (4, 3), (4, 3)),
+    "pairwise_distance": row(lambda nn, t: nn.PairwiseDistance(), (4, 3), (4, 3)),
+    "pairwise_distance of 3": row(lambda nn, t: nn.PairwiseDistance(3.0, 0.1, True), (4, 3), (4, 3)),
+    "triplet_margin": row(lambda nn, t: nn.TripletMarginLoss(), (6, 3), (6, 3), (6, 3)),
+    "triplet_margin with swap": row(
+        lambda nn, t: nn.TripletMarginLoss(2.0, p=3, swap=True, reduction="none"), (6, 3), (6, 3), (6, 3)
+    ),
+    "gaussian_nll": row(lambda nn, t: nn.GaussianNLLLoss(), (4, 3), (4, 3), (4, 3), kind="unit"),
+    "gaussian_nll full": row(
+        lambda nn, t: nn.GaussianNLLLoss(full=True, reduction="sum"), (4, 3), (4, 3), (4, 1), kind="unit"
+    ),
     # activations
     "relu": row(lambda nn, t: nn.ReLU(), (3, 7)),
     "relu6": row(lambda nn, t: nn.ReLU6(), (3, 7)),
@@ -158,6 +170,17 @@ LOSSES: dict[str, Row] = {
         lambda nn, t: nn.KLDivLoss(reduction="none", log_target=True), (4, 3), target="logs"
     ),
     "hinge_embedding": row(lambda nn, t: nn.HingeEmbeddingLoss(margin=0.8), (4, 3), target="signs"),
+    "soft_margin": row(lambda nn, t: nn.SoftMarginLoss(), (4, 3), target="signs"),
+    "poisson_nll": row(lambda nn, t: nn.PoissonNLLLoss(), (4, 3), target="counts"),
+    "poisson_nll of rates": row(
+        lambda nn, t: nn.PoissonNLLLoss(log_input=False, full=True, reduction="none"),
+        (4, 3), kind="unit", target="counts",
+    ),
+    "margin_ranking": row(lambda nn, t: nn.MarginRankingLoss(0.4), (7,), (7,), target="signs"),
+    "cosine_embedding": row(lambda nn, t: nn.CosineEmbeddingLoss(), (8, 3), (8, 3), target="signs of rows"),
+    "cosine_embedding margin": row(
+        lambda nn, t: nn.CosineEmbeddingLoss(0.3, reduction="sum"), (8, 3), (8, 3), target="signs of rows"
+    ),
     "nll": row(lambda nn, t: nn.NLLLoss(), (4, 3), target="3"),
     "nll weighted": row(lambda nn, t: nn.NLLLoss(t(WEIGHTS), ignore_index=1), (2, 3, 4, 2), target="3"),
     "nll none": row(lambda nn, t: nn.NLLLoss(t(WEIGHTS), reduction="none"), (4, 3), target="3"),
@@ -203,6 +226,10 @@ def sample(kind: str, shape: tuple[int, ...], rng: np.random.Generator) -> np.nd
         return rng.uniform(0.05, 0.95, shape)
     if kind == "signs":
         return rng.choice([-1.0, 1.0], shape)
+    if kind == "signs of rows":
+        return rng.choice([-1.0, 1.0], shape[:1])
+    if kind == "counts":
+        return rng.integers(0, 9, shape).astype(np.float64)
     if kind == "logs":
         return np.log(rng.uniform(0.05, 0.95, shape))
     if kind == "one-hot":

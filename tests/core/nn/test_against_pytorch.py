@@ -80,15 +80,16 @@ def test_losses(name: str) -> None:
     torch = pytest.importorskip("torch")
     rng, row = np.random.default_rng(6), LOSSES[name]
     m, t = row.make(nn, ours), row.make(torch.nn, theirs)
-    (x,), target = inputs_of(row, rng), target_of(row, rng)
-    (a, b), (u, v) = pair(x), pair(target)
+    inputs = [pair(x) for x in inputs_of(row, rng)]
+    u, v = pair(target_of(row, rng))
     u, v = u.detach(), v.detach()
-    y, z = m(a, u), t(b, v)
+    y, z = m(*(a for a, _ in inputs), u), t(*(b for _, b in inputs), v)
     equal(y, z, 1e-10, "values")
     weights = rng.standard_normal(y.shape)
     (y * Tensor(weights)).sum().backward()
     (z * torch.tensor(weights)).sum().backward()
-    equal(a.grad, b.grad, 1e-8, "gradient")
+    for i, (a, b) in enumerate(inputs):
+        equal(a.grad, b.grad, 1e-8, f"gradient of input {i}")
 
 
 def second(grad: Any, y: Any, wanted: Any, directions: Any) -> list[Any]:

@@ -382,3 +382,28 @@ def test_activations_refuse_what_has_no_meaning() -> None:
         F.celu(zeros(2), 0.0)
     with pytest.raises(ShapeError, match="no two halves"):
         F.glu(zeros(2, 3))
+
+
+def test_binary_cross_entropy_refuses_what_is_no_probability() -> None:
+    with pytest.raises(ArgumentError, match=r"holds 1.5.*with_logits"):
+        nn.BCELoss()(of([0.5, 1.5]), of([0.0, 1.0]))
+    with pytest.raises(ArgumentError, match="holds nan"):
+        nn.BCELoss()(of([0.5, np.nan]), of([0.0, 1.0]))
+    assert np.isfinite(nn.BCELoss()(of([0.0, 1.0]), of([0.0, 1.0])).item())
+
+
+def test_losses_refuse_arguments_without_meaning() -> None:
+    with pytest.raises(ArgumentError, match="margin=0"):
+        nn.TripletMarginLoss(margin=0)(zeros(2, 3), zeros(2, 3), zeros(2, 3))
+    with pytest.raises(ShapeError, match=r"it must be \(2,\)"):
+        nn.CosineEmbeddingLoss()(zeros(2, 3), zeros(2, 3), zeros(2, 1))
+    with pytest.raises(ShapeError, match="1 on the last axis"):
+        nn.GaussianNLLLoss()(zeros(2, 3), zeros(2, 3), zeros(2))
+    with pytest.raises(ArgumentError, match="below 0"):
+        nn.GaussianNLLLoss()(zeros(2, 3), zeros(2, 3), of([[-1.0], [1.0]]))
+
+
+def test_lengths_of_nothing() -> None:
+    assert F.normalize(zeros(1, 3)).tolist() == [[0.0, 0.0, 0.0]]
+    assert F.normalize(of([[3.0, 4.0]])).tolist() == [[0.6, 0.8]]
+    assert F.cosine_similarity(zeros(1, 3), zeros(1, 3)).tolist() == [0.0]
