@@ -95,12 +95,12 @@ def take_along(x: Any, ids: Any, axis: int = -1) -> Any:
     sample(normal(4, 3, 2), 0, integers(2, 1, 2, below=4)),
     name="gather",
 )
-def gather_elements(x: Any, dim: int, index: Any) -> Any:
+def gatherelements(x: Any, dim: int, index: Any) -> Any:
     """y[..., i, ...] = x[..., index[..., i, ...], ...]: each element has its own place along ``dim``.
 
     ``index`` may be shorter than x along the other axes.   dx = g added at the places to zeros
     """
-    at, index = _elements("gather", x, dim, index)
+    at, index = elements("gather", x, dim, index)
     sizes = [n if a == at else m for a, (n, m) in enumerate(zip(x.shape, index.shape))]
     part = x if tuple(sizes) == x.shape else slice_(x, [0] * len(sizes), sizes)
     return apply(TakeAlong(at), part, index)
@@ -111,20 +111,18 @@ def gather_elements(x: Any, dim: int, index: Any) -> Any:
     sample(normal(4, 3), 0, integers(2, 2, below=4), normal(2, 2)),
     name="scatter_add",
 )
-def scatter_add_elements(x: Any, dim: int, index: Any, src: Any) -> Any:
+def scatter_addelements(x: Any, dim: int, index: Any, src: Any) -> Any:
     """x with src[..., i, ...] added at [..., index[..., i, ...], ...]: the adjoint of `gather` with ``dim``.
 
     ``index`` may be shorter than x and ``src`` along the other axes.   dx = g, dsrc = g at the places, else 0
     """
-    at, index = _elements("scatter_add", x, dim, index)
-    if len(src.shape) != len(index.shape) or any(n > m for n, m in zip(index.shape, src.shape)):
-        raise ShapeError(f"scatter_add: index {index.shape} reaches beyond src {src.shape}")
-    part = src if src.shape == index.shape else slice_(src, [0] * len(src.shape), index.shape)
+    at, index = elements("scatter_add", x, dim, index)
+    part = corner("scatter_add", src, index)
     added = apply(ScatterAlong(at, x.shape[at]), index, part)
     return x + pad(added, [[0, n - m] for n, m in zip(x.shape, added.shape)])
 
 
-def _elements(what: str, x: Any, dim: int, index: Any) -> tuple[int, Any]:
+def elements(what: str, x: Any, dim: int, index: Any) -> tuple[int, Any]:
     """The axis, and the index, checked: its shape, and its numbers where they are known."""
     at, index = normalize_axis(dim, len(x.shape), what), as_array(index)
     others = (a != at and m > n for a, (n, m) in enumerate(zip(x.shape, index.shape)))
@@ -132,6 +130,13 @@ def _elements(what: str, x: Any, dim: int, index: Any) -> tuple[int, Any]:
         raise ShapeError(f"{what}: index {index.shape} must fit into x {x.shape} on every axis but {at}")
     check_places(what, index, x.shape[at])
     return at, index
+
+
+def corner(what: str, src: Any, index: Any) -> Any:
+    """The first elements of ``src`` along each axis, as many as ``index`` has."""
+    if len(src.shape) != len(index.shape) or any(n > m for n, m in zip(index.shape, src.shape)):
+        raise ShapeError(f"{what}: index {index.shape} reaches beyond src {src.shape}")
+    return src if src.shape == index.shape else slice_(src, [0] * len(src.shape), index.shape)
 
 
 def check_places(what: str, ids: Any, size: int) -> None:

@@ -32,6 +32,7 @@ from cortex_compute.types import DType, dtype
 from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Array, Node
 from cortex_core.ops.differentiate import gradient_of
+from cortex_core.ops.lift import as_array
 from cortex_core.ops.table import Draw, booleans, integers, normal, op, positive, sample
 
 NUMBERS = (bool, int, float, np.bool_, np.integer, np.floating)
@@ -381,6 +382,12 @@ def cast(x: Any, to: object) -> Any:
     return scalar(f"cast:{target.name}", x)
 
 
+@op(sample(normal(3), integers(2, below=2)), torch=lambda torch, x, other: x.type_as(other))
+def type_as(x: Any, other: Any) -> Any:
+    """x as the data type of ``other``.   dx = g cast back;  nothing flows to ``other``"""
+    return cast(x, other.dtype)
+
+
 @op(sample(positive(2, 3)))
 @pointwise
 def log2(x: Any) -> Any:
@@ -485,6 +492,31 @@ def isnan(x: Any) -> Any:
 def isinf(x: Any) -> Any:
     """Whether x is infinite.   No gradient: truth has none."""
     return equal(absolute(x), math.inf)
+
+
+NEARBY = np.array([1.0, np.nan, np.inf, -np.inf, 2.0]), np.array([1.0 + 1e-6, np.nan, np.inf, 1.0, np.inf])
+
+
+@op(
+    sample(*NEARBY),
+    sample(*NEARBY, rtol=0.0, equal_nan=True),
+    sample(integers(9, below=3), integers(9, below=3)),
+    gradient=False,
+)
+def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+    """Whether |a - b| is at most atol + rtol |b|, or both are one infinity, or, with ``equal_nan``, NaN.
+
+    No gradient: truth has none.
+    """
+    wide = [x if _floating(x) else cast(as_array(x), "float64") for x in (a, b)]
+    near = _near(*wide, rtol=rtol, atol=atol)
+    return logical_or(near, logical_and(isnan(wide[0]), isnan(wide[1]))) if equal_nan else near
+
+
+@pointwise
+def _near(a: Any, b: Any, rtol: float, atol: float) -> Any:
+    apart = absolute(a - b)
+    return logical_or(equal(a, b), logical_and(isfinite(apart), apart <= atol + rtol * absolute(b)))
 
 
 @op(sample(booleans(2, 3), booleans(3)), gradient=False)

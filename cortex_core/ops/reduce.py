@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
-from cortex_compute.errors import CortexError
+from cortex_compute.errors import CortexError, ShapeError
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.primitives.reduce import Reduce
 from cortex_compute.types import normalize_axes
 from cortex_core.ops.apply import apply
-from cortex_core.ops.array import Node
+from cortex_core.ops.array import Array, Node
 from cortex_core.ops.differentiate import decomposition_of, gradient_of
 from cortex_core.ops.indexing import pad
 from cortex_core.ops.lift import owned
@@ -21,6 +21,7 @@ from cortex_core.ops.pointwise import (
     cast,
     divide,
     equal,
+    isclose,
     not_equal,
     pointwise,
     select,
@@ -46,6 +47,9 @@ def reduce(kind: str, x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
 
 @lru_cache(maxsize=1024)
 def _reduction(kind: str, axis: int | tuple[int, ...] | None, rank: int, keepdims: bool) -> Reduce:
+    if isinstance(axis, Array):
+        two = f"; of two tensors take {kind}imum(a, b)" if kind in ("max", "min") else ""
+        raise ShapeError(f"{kind}: the axis is a tensor of {axis.type}; needs whole numbers{two}")
     return Reduce(kind, normalize_axes(axis, rank, kind), keepdims)
 
 
@@ -234,6 +238,17 @@ def any(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
 def all(x: Any, axis: Axes = None, keepdims: bool = False) -> Any:
     """Whether every element along ``axis`` is not 0; of none it is true.   No gradient: truth has none."""
     return equal(sum(equal(x, 0), axis, keepdims), 0)
+
+
+@op(
+    sample(normal(2, 3), normal(2, 3)),
+    sample(normal(2, 3), normal(2, 3), atol=9.0),
+    torch=lambda torch, *xs, **bounds: torch.tensor(torch.allclose(*xs, **bounds)),
+    gradient=False,
+)
+def allclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
+    """Whether all elements are close: see `isclose`.   No gradient: truth has none."""
+    return all(isclose(a, b, rtol, atol, equal_nan))
 
 
 @op(sample(integers(3, 4, below=2), dim=1), sample(booleans(3, 4)), gradient=False)

@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.errors import DTypeError, PlaceError, ShapeError
-from cortex_compute.types import broadcast
+from cortex_compute.types import broadcast, normalize_axis
 from cortex_core.ops.array import Array
-from cortex_core.ops.indexing import gather
+from cortex_core.ops.indexing import check_places, corner, elements, gather
 from cortex_core.ops.lift import as_array, known, owned
 from cortex_core.ops.pointwise import NUMBERS, cast, less, select
 from cortex_core.ops.table import booleans, integers, normal, op, sample
@@ -200,6 +200,39 @@ def _masked(base: Any, key: Any, value: Any) -> Any:
             raise DTypeError("assign: a symbolic mask takes one number; use where(mask, values, base)")
         value = reshape(value, ())
     return select(reshape(mask, mask.shape + (1,) * (len(base.shape) - mask.ndim)), value, base)
+
+
+@op(
+    sample(normal(4, 3), 1, np.array([[2, 0], [1, 2]]), normal(2, 2)),
+    sample(normal(4, 3), 0, np.array([[3, 0, 1]]), 0.5),
+    symbolic=False,
+)
+def scatter(x: Any, dim: int, index: Any, src: Any) -> Any:
+    """x with src[..., i, ...] at [..., index[..., i, ...], ...]; of several at one place the last stands.
+
+    ``index`` may be shorter than x and ``src``, which may be a number.   dx = g, but 0 at the places;
+    dsrc = g at the places, else 0
+    """
+    at, index = elements("scatter", x, dim, index)
+    if not isinstance(src, NUMBERS):
+        src = corner("scatter", as_array(src), index)
+    along = np.indices(index.shape, sparse=True)
+    return assign(x, tuple(index if a == at else along[a] for a in range(len(x.shape))), src)
+
+
+@op(
+    sample(normal(4, 3), 0, np.array([2, 0]), 0.5),
+    sample(normal(2, 3), -1, np.array([1]), normal()),
+    symbolic=False,
+)
+def index_fill(x: Any, dim: int, index: Any, value: Any) -> Any:
+    """x with ``value``, a number or a 0-d array, in the slices ``index`` along ``dim``.
+
+    dx = g, but 0 in the slices;  dvalue = the sum of g in them
+    """
+    at = normalize_axis(dim, len(x.shape), "index_fill")
+    check_places("index_fill", index, x.shape[at])
+    return assign(x, (*[WHOLE] * at, as_array(index)), value)
 
 
 @op(sample(normal(3, 4), booleans(3, 4)), sample(normal(3, 4), booleans(4)), symbolic=False)

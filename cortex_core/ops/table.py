@@ -148,7 +148,8 @@ def _translated(
             takes = ", ".join(
                 f"{p} (or {d})" if (d := _torch_word(p)) else p for p in parameters if not p.startswith("_")
             )
-            raise TypeError(f"{name}: there is no argument {word!r}; it takes {takes}")
+            numpys = "; a function of NumPy's takes x.numpy()" if "out" in keywords else ""
+            raise TypeError(f"{name}: there is no argument {word!r}; it takes {takes}{numpys}")
         if own in result or (own != word and (own in keywords or parameters.index(own) < len(args))):
             raise TypeError(f"{name}: {own} and {_torch_word(own)} are one argument; give one of them")
         result[own] = value

@@ -51,3 +51,9 @@ def test_types_over_no_axes() -> None:
     for kind, expected in kinds.items():
         assert reduce.reduce(kind, x, ()).dtype is expected
         assert reduce.reduce(kind, Tensor(np.array(True))).dtype is expected
+
+
+def test_a_median_of_two_middles_is_the_smaller_and_of_nan_is_nan() -> None:
+    x = Tensor(np.array([[4.0, 1.0, 3.0, 2.0], [4.0, np.nan, 3.0, 2.0]]))
+    np.testing.assert_array_equal(x.median(1).numpy(), [2.0, np.nan])
+    assert Tensor([3, 1, 2, 4]).median().item() == 2

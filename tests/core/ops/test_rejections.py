@@ -74,6 +74,13 @@ CASES: dict[str, tuple[Any, type[Exception], str]] = {
     "unflatten": (lambda: X.unflatten(1, (2, -1)), ShapeError, r"axis 1 of .* cannot become \(2, -1\)"),
     "diag": (lambda: X[None].diag(), ShapeError, "diag: needs one or two axes"),
     "meshgrid": (lambda: F.meshgrid(X[0], indexing="yx"), ValueError, "known are 'ij' and 'xy'"),
+    "scatter": (lambda: X.scatter(1, [[0, 1]], np.ones((1, 1))), ShapeError, "scatter: .*reaches beyond src"),
+    "index_fill": (lambda: X.index_fill(1, [3], 0), PlaceError, "index_fill: there is no place 3"),
+    "empty median": (lambda: X[:0].median(0), ShapeError, "median: of none"),
+    "bincount": (lambda: F.bincount(X), DTypeError, "bincount: needs one axis of whole numbers"),
+    "max of two": (lambda: X.max(X), ShapeError, r"max: the axis is a tensor .*take maximum\(a, b\)"),
+    "axis a tensor": (lambda: X.sum(X), ShapeError, "sum: the axis is a tensor .*needs whole numbers$"),
+    "np.sum": (lambda: np.sum(X), TypeError, r"sum: .*a function of NumPy's takes x\.numpy\(\)"),
     "empty max": (lambda: X[:0].max(0), ShapeError, "max of an empty axis"),
 }
 

@@ -160,6 +160,8 @@ EXCEPTIONS = {
     "indexing.unslice": "the gradient of a slice",
     "indexing.scatter_add": "index_add, in the order of arguments of the descriptions",
     "indexing.check_places": "rejects what is out of range",
+    "indexing.corner": "the part of a source that is scattered",
+    "indexing.elements": "an axis and an index, checked",
     "indexing.several": "what an op that joins arrays is given",
     "softmax.softmax_cross_entropy": "a loss: see test_softmax.py",
     "softmax.binary_cross_entropy_with_logits": "a loss: see test_softmax.py",
