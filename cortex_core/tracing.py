@@ -96,7 +96,12 @@ class Programs:
     def find(self, arrays: Sequence[np.ndarray], structure: Any, mode: Any, make: Callable[[], Any]) -> Any:
         """The one for these arguments; where it is new, what ``make()`` gives."""
         k = (structure, mode, tuple([(a.shape, a.dtype) for a in arrays]))
-        found = self._kept.get(k)
+        try:
+            found = self._kept.get(k)
+        except TypeError as error:
+            raise TypeError(
+                f"an argument that is no array is part of the program, by which it is found again: {error}"
+            ) from None
         if found is None:
             self._check(arrays, structure)
             found = self._kept[k] = make()

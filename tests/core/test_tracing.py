@@ -420,3 +420,8 @@ def test_nothing_flows_through_a_program_in_silence() -> None:
         features = body(x.detach())
     head(features).sum().backward()
     assert head.weight.grad is not None
+
+
+def test_an_argument_that_cannot_be_compared_is_told() -> None:
+    with pytest.raises(TypeError, match=r"an argument that is no array is part of the program.*'set'"):
+        trace(lambda x, axes: x, np.ones(3), {1, 2})
