@@ -50,9 +50,9 @@ class Reading:
 
 
 def owner(array: Any) -> Any:
-    """The array whose memory this one lies in."""
+    """The array whose memory this one lies in; over another library's memory it is the first array."""
     base = array.base
-    return array if base is None else base
+    return base if isinstance(base, np.ndarray) else array
 
 
 def apart(array: Any, others: Sequence[Any]) -> Any:
@@ -69,10 +69,7 @@ def note(array: Any, line: str = "") -> int:
     change = CHANGES.get(key)
     if change is None:
         change = CHANGES[key] = Change()
-        try:
-            change.owner = weakref.ref(whole, lambda _: CHANGES.pop(key, None))
-        except TypeError:  # memory of another library, which says nothing when it goes
-            change.owner = whole
+        change.owner = weakref.ref(whole, lambda _: CHANGES.pop(key, None))
     change.serial, change.line = next_serial(), line or user_line()
     return change.serial
 
@@ -89,7 +86,7 @@ def check(operands: Sequence[Any]) -> None:
         if array is None:
             continue
         base = array.base
-        change = CHANGES.get(id(array if base is None else base))
+        change = CHANGES.get(id(base if isinstance(base, np.ndarray) else array))
         if change is None:
             continue
         seen = -1 if x._extra is None else x._extra.seen

@@ -10,6 +10,7 @@ import pytest
 
 from cortex_compute.errors import DTypeError, GradientError, ShapeError
 from cortex_core.autograd import grad
+from cortex_core.changes import CHANGES
 from cortex_core.modes import no_grad, set_grad_enabled
 from cortex_core.ops.linear import matmul
 from cortex_core.ops.pointwise import exp, sin
@@ -348,3 +349,14 @@ def test_hooks_and_retained_gradients_belong_to_the_new_value() -> None:
     total(h * 3.0).backward()
     np.testing.assert_array_equal(h.grad, [3, 3, 3])
     np.testing.assert_array_equal(x.grad, [6, 6, 6])
+
+
+def test_memory_of_another_library_is_watched_and_not_held() -> None:
+    before = set(CHANGES)
+    x, w = Tensor(np.from_dlpack(np.ones(3))), Tensor(np.ones(2), requires_grad=True)
+    y = (Tensor(x.data[1:]) * w).sum()
+    x.add_(1.0)
+    with pytest.raises(GradientError, match="needs the old numbers"):
+        y.backward()
+    del x, y
+    assert set(CHANGES) <= before
