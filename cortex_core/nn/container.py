@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, overload
 
-from cortex_core.nn.module import Module
+from cortex_core.nn.module import Module, Parameter
+from cortex_core.tensor import Tensor
 
 
 class _Listed(Module):
@@ -127,3 +128,39 @@ class ModuleDict(Module):
     def pop(self, name: str) -> Module:
         """Takes the module out."""
         return self._modules.pop(name)  # type: ignore[no-any-return]
+
+
+class ParameterList(Module):
+    """A list of Parameters, which the module that has it finds; other Tensors become Parameters."""
+
+    def __init__(self, values: Iterable[Any] = ()) -> None:
+        super().__init__()
+        self.extend(values)
+
+    def __getitem__(self, at: int | slice) -> Any:
+        found = list(self._parameters.values())[at]
+        return ParameterList(found) if isinstance(at, slice) else found
+
+    def __setitem__(self, at: int, value: Any) -> None:
+        self.register_parameter(list(self._parameters)[at], _parameter(value))
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __iter__(self) -> Iterator[Parameter]:
+        return iter(list(self._parameters.values()))
+
+    def append(self, value: Any) -> ParameterList:
+        """Puts ``value`` at the end."""
+        self.register_parameter(str(len(self)), _parameter(value))
+        return self
+
+    def extend(self, values: Iterable[Any]) -> ParameterList:
+        """Puts all ``values`` at the end."""
+        for value in values:
+            self.append(value)
+        return self
+
+
+def _parameter(value: Any) -> Any:
+    return Parameter(value) if isinstance(value, Tensor) and not isinstance(value, Parameter) else value

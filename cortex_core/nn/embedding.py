@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
-from cortex_compute.errors import ArgumentError, DTypeError
+from cortex_compute.errors import ArgumentError, DTypeError, ShapeError
 from cortex_compute.types import dtype as as_dtype
 from cortex_core.nn import functional as F
 from cortex_core.nn import init
 from cortex_core.nn.linear import empty
-from cortex_core.nn.module import Module
+from cortex_core.nn.module import Module, Parameter
+from cortex_core.tensor import Tensor
 
 
 class Embedding(Module):
@@ -28,14 +29,27 @@ class Embedding(Module):
         padding_idx: int | None = None,
         sparse: bool = False,
         dtype: object = None,
+        _weight: Parameter | None = None,
     ) -> None:
         super().__init__()
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
             raise ArgumentError(f"Embedding: padding_idx={padding_idx} is no row of {num_embeddings}")
         self.num_embeddings, self.embedding_dim, self.sparse = num_embeddings, embedding_dim, sparse
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
-        self.weight = empty(num_embeddings, embedding_dim, dtype=dtype)
-        self.reset_parameters()
+        self.weight = empty(num_embeddings, embedding_dim, dtype=dtype) if _weight is None else _weight
+        if _weight is None:
+            self.reset_parameters()
+
+    @classmethod
+    def from_pretrained(
+        cls, embeddings: Any, freeze: bool = True, padding_idx: int | None = None, sparse: bool = False
+    ) -> Embedding:
+        """A table of the numbers ``embeddings`` (n, units), whose memory it shares; frozen unless told."""
+        table = Tensor(embeddings)
+        if table.ndim != 2:
+            raise ShapeError(f"from_pretrained: the table has shape {table.shape}; needs (n, units)")
+        rows, units = table.shape
+        return cls(rows, units, padding_idx, sparse, _weight=Parameter(table, requires_grad=not freeze))
 
     def reset_parameters(self) -> None:
         """Draws the table anew: normal of mean 0 and variance 1."""

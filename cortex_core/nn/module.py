@@ -156,7 +156,44 @@ class Module:
             raise TypeError(f"{type(self).__name__}.{name}: needs a Module, not a {type(module).__name__}")
         self._file("_modules", name, module)
 
+    def register_module(self, name: str, module: Module | None) -> None:
+        """`add_module` by its other name."""
+        self.add_module(name, module)
+
     # Walks
+
+    def get_submodule(self, target: str) -> Module:
+        """The module at the path ``target``, as "layers.0"; "" is this one."""
+        found: Any = self
+        for name in target.split(".") if target else ():
+            if name not in found._modules or found._modules[name] is None:
+                known = ", ".join(found._modules) or "none"
+                raise AttributeError(
+                    f"{type(self).__name__} has no module {target!r}: there is no {name!r} in "
+                    f"{type(found).__name__}; known are {known}"
+                )
+            found = found._modules[name]
+        return found  # type: ignore[no-any-return]
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter at the path ``target``, as "layers.0.weight"."""
+        return self._tensor_at("_parameters", target)  # type: ignore[no-any-return]
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer at the path ``target``, as "norm.running_mean"."""
+        return self._tensor_at("_buffers", target)  # type: ignore[no-any-return]
+
+    def _tensor_at(self, kept: str, target: str) -> Any:
+        path, _, name = target.rpartition(".")
+        module = self.get_submodule(path)
+        found = module.__dict__[kept].get(name)
+        if found is None:
+            known = ", ".join(k for k, x in module.__dict__[kept].items() if x is not None) or "none"
+            raise AttributeError(
+                f"{type(self).__name__} has no {kept[1:-1]} {target!r}; known in {type(module).__name__} "
+                f"are {known}"
+            )
+        return found
 
     def named_modules(self, prefix: str = "", seen: set[int] | None = None) -> Iterator[tuple[str, Module]]:
         """This module and all inside it, each once, with their paths."""
@@ -260,6 +297,14 @@ class Module:
     def double(self: M) -> M:
         """Floating parameters and buffers in float64."""
         return self.to("float64")
+
+    def half(self: M) -> M:
+        """Floating parameters and buffers in float16."""
+        return self.to("float16")
+
+    def cpu(self: M) -> M:
+        """Parameters and buffers on the fastest backend of this machine's CPU."""
+        return self.to("cpu")
 
     # State
 

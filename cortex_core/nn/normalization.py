@@ -16,7 +16,10 @@ from cortex_core.nn.functional.normalization import batch_normalized, instance_s
 from cortex_core.nn.linear import empty
 from cortex_core.nn.module import Module
 from cortex_core.ops.pointwise import cast, pointwise
+from cortex_core.ops.views import reshape
 from cortex_core.tensor import Tensor, no_grad
+
+AXES = {2: "(N, C)", 3: "(N, C, L)", 4: "(N, C, H, W)", 5: "(N, C, D, H, W)"}
 
 
 @pointwise
@@ -71,9 +74,7 @@ class _Running(Module):
     def expect(self, x: Any) -> None:
         """Refuses an input of other channels or of other axes."""
         if len(x.shape) not in self.ranks or x.shape[1] != self.num_features:
-            axes = " or ".join(
-                "(N, C" + ", L" * (rank == 3) + ", H, W" * (rank == 4) + ")" for rank in self.ranks
-            )
+            axes = " or ".join(AXES[rank] for rank in self.ranks)
             raise ShapeError(
                 f"{self!r}: the input has shape {x.shape}; needs {axes} with C = {self.num_features}"
             )
@@ -142,14 +143,16 @@ class BatchNorm2d(_BatchNorm):
     ranks = (4,)
 
 
-class InstanceNorm2d(_Running):
-    """(x - mean) / sqrt(var + eps) per channel of each example, over the image.   (N, C, H, W)
+class BatchNorm3d(_BatchNorm):
+    """(x - mean) / sqrt(var + eps) * weight + bias per channel, over batch and volume.   (N, C, D, H, W)
 
-    With ``track_running_stats`` evaluation uses running statistics.  Ulyanov et al., 2016.
+    See `BatchNorm1d`.
     """
 
-    ranks = (4,)
+    ranks = (5,)
 
+
+class _InstanceNorm(_Running):
     def __init__(
         self,
         num_features: int,
@@ -162,6 +165,8 @@ class InstanceNorm2d(_Running):
         super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
 
     def forward(self, input: Any) -> Any:
+        if len(input.shape) == self.ranks[0] - 1:  # one example
+            return reshape(self.forward(reshape(input, (1, *input.shape))), input.shape)
         self.expect(input)
         parts = self.running_mean, self.running_var, self.weight, self.bias
         if not self.training and self.track_running_stats:
@@ -170,6 +175,24 @@ class InstanceNorm2d(_Running):
             with no_grad():
                 self.track(*instance_statistics(input))
         return F.instance_norm(input, None, None, self.weight, self.bias, eps=self.eps)
+
+
+class InstanceNorm1d(_InstanceNorm):
+    """(x - mean) / sqrt(var + eps) per channel of each example, over the length.   (N, C, L) or (C, L)
+
+    See `InstanceNorm2d`.
+    """
+
+    ranks = (3,)
+
+
+class InstanceNorm2d(_InstanceNorm):
+    """(x - mean) / sqrt(var + eps) per channel of each example, over the image.   (N, C, H, W) or (C, H, W)
+
+    With ``track_running_stats`` evaluation uses running statistics.  Ulyanov et al., 2016.
+    """
+
+    ranks = (4,)
 
 
 class LayerNorm(Module):

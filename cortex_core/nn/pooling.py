@@ -80,32 +80,47 @@ class AvgPool2d(_AvgPool):
         return F.avg_pool2d(input, *geometry, self.ceil_mode, self.count_include_pad)
 
 
-class AdaptiveAvgPool1d(Module):
-    """Means of windows that cut the axis into ``output_size`` parts.   (N, C, L) -> (N, C, output_size)"""
-
-    def __init__(self, output_size: int | None) -> None:
+class _Adaptive(Module):
+    def __init__(self, output_size: Any) -> None:
         super().__init__()
         self.output_size = output_size
+
+    def extra_repr(self) -> str:
+        return f"output_size={self.output_size}"
+
+
+class AdaptiveAvgPool1d(_Adaptive):
+    """Means of windows that cut the axis into ``output_size`` parts.   (N, C, L) -> (N, C, output_size)"""
 
     def forward(self, input: Any) -> Any:
         return F.adaptive_avg_pool1d(input, self.output_size)
 
-    def extra_repr(self) -> str:
-        return f"output_size={self.output_size}"
 
+class AdaptiveAvgPool2d(_Adaptive):
+    """Means of windows that cut the image into ``output_size`` parts: a number, or (height, width).
 
-class AdaptiveAvgPool2d(Module):
-    """Means of windows that cut the image into ``output_size`` parts; None keeps the size.
-
-    (N, C, H, W) -> (N, C, *output_size)
+    (N, C, H, W) -> (N, C, *output_size).  None keeps the size.
     """
-
-    def __init__(self, output_size: int | tuple[int | None, int | None] | None) -> None:
-        super().__init__()
-        self.output_size = output_size
 
     def forward(self, input: Any) -> Any:
         return F.adaptive_avg_pool2d(input, self.output_size)
 
-    def extra_repr(self) -> str:
-        return f"output_size={self.output_size}"
+
+class AdaptiveMaxPool1d(_Adaptive):
+    """The largest of windows that cut the axis into ``output_size`` parts.
+
+    (N, C, L) -> (N, C, output_size)
+    """
+
+    def forward(self, input: Any) -> Any:
+        return F.adaptive_max_pool1d(input, self.output_size)
+
+
+class AdaptiveMaxPool2d(_Adaptive):
+    """The largest of windows that cut the image into ``output_size`` parts: a number, or (height, width).
+
+    (N, C, H, W) -> (N, C, *output_size).  None keeps the size.
+    """
+
+    def forward(self, input: Any) -> Any:
+        return F.adaptive_max_pool2d(input, self.output_size)

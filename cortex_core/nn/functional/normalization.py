@@ -135,7 +135,7 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
 
 
 def _last_axes(what: str, x: Any, sizes: Sequence[int]) -> tuple[int, ...]:
-    """x's shape with the last axes as one."""
+    """x's shape with the last axes as one, and at least one axis before it."""
     if not sizes or x.shape[-len(sizes) :] != tuple(sizes):
         raise ShapeError(f"{what}: the last axes of shape {x.shape} are not normalized_shape={tuple(sizes)}")
-    return (*x.shape[: -len(sizes)], math.prod(sizes))
+    return (*(x.shape[: -len(sizes)] or (1,)), math.prod(sizes))

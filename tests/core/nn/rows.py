@@ -72,6 +72,25 @@ MODULES: dict[str, Row] = {
     "adaptive_avg_pool2d even": row(lambda nn, t: nn.AdaptiveAvgPool2d((3, None)), IMAGE),
     "adaptive_avg_pool2d uneven": row(lambda nn, t: nn.AdaptiveAvgPool2d((4, 3)), IMAGE),
     "adaptive_avg_pool2d larger": row(lambda nn, t: nn.AdaptiveAvgPool2d((7, 8)), IMAGE[1:]),
+    "adaptive_max_pool1d": row(lambda nn, t: nn.AdaptiveMaxPool1d(4), (2, 3, 9)),
+    "adaptive_max_pool2d even": row(lambda nn, t: nn.AdaptiveMaxPool2d((3, None)), IMAGE),
+    "adaptive_max_pool2d uneven": row(lambda nn, t: nn.AdaptiveMaxPool2d((4, 3)), IMAGE),
+    "adaptive_max_pool2d larger": row(lambda nn, t: nn.AdaptiveMaxPool2d((7, 8)), IMAGE[1:]),
+    # sizes
+    "upsample": row(lambda nn, t: nn.Upsample(scale_factor=2), IMAGE),
+    "upsample to a size": row(lambda nn, t: nn.Upsample((4, 9)), IMAGE),
+    "upsample sequences": row(lambda nn, t: nn.Upsample(scale_factor=1.7), (2, 3, 9)),
+    "upsample linear": row(lambda nn, t: nn.Upsample(7, mode="linear"), (2, 3, 4)),
+    "upsample bilinear": row(lambda nn, t: nn.Upsample(scale_factor=(2, 2.5), mode="bilinear"), IMAGE),
+    "upsample bilinear by corners": row(
+        lambda nn, t: nn.Upsample((9, 3), mode="bilinear", align_corners=True), IMAGE
+    ),
+    "upsample trilinear": row(lambda nn, t: nn.Upsample((3, 4, 1), mode="trilinear"), (1, 2, 2, 5, 3)),
+    "pixel_shuffle": row(lambda nn, t: nn.PixelShuffle(2), (2, 8, 3, 2)),
+    "pixel_unshuffle": row(lambda nn, t: nn.PixelUnshuffle(3), (2, 6, 9)),
+    "zero_pad2d": row(lambda nn, t: nn.ZeroPad2d((1, 2, 0, -1)), IMAGE),
+    "reflection_pad2d": row(lambda nn, t: nn.ReflectionPad2d(2), IMAGE),
+    "replication_pad2d": row(lambda nn, t: nn.ReplicationPad2d((1, 2, 0, 3)), IMAGE),
     # normalisation
     "batch_norm1d": row(lambda nn, t: nn.BatchNorm1d(4), (6, 4)),
     "batch_norm1d of sequences": row(lambda nn, t: nn.BatchNorm1d(4, eps=1e-3, momentum=0.3), (3, 4, 5)),
@@ -79,6 +98,8 @@ MODULES: dict[str, Row] = {
     "batch_norm2d cumulative": row(lambda nn, t: nn.BatchNorm2d(4, momentum=None), IMAGE),
     "batch_norm2d bare": row(lambda nn, t: nn.BatchNorm2d(4, affine=False), IMAGE),
     "batch_norm2d untracked": row(lambda nn, t: nn.BatchNorm2d(4, track_running_stats=False), IMAGE),
+    "batch_norm3d": row(lambda nn, t: nn.BatchNorm3d(2), (2, 2, 3, 2, 2)),
+    "layer_norm of one example": row(lambda nn, t: nn.LayerNorm(5), (5,)),
     "layer_norm": row(lambda nn, t: nn.LayerNorm(5), (2, 3, 5)),
     "layer_norm of two axes": row(lambda nn, t: nn.LayerNorm([3, 5], eps=1e-3), (2, 3, 5)),
     "layer_norm bare": row(lambda nn, t: nn.LayerNorm(5, elementwise_affine=False), (2, 5)),
@@ -88,6 +109,10 @@ MODULES: dict[str, Row] = {
     "instance_norm2d": row(lambda nn, t: nn.InstanceNorm2d(4), IMAGE),
     "instance_norm2d tracked": row(
         lambda nn, t: nn.InstanceNorm2d(4, affine=True, track_running_stats=True), IMAGE
+    ),
+    "instance_norm2d of one example": row(lambda nn, t: nn.InstanceNorm2d(4, affine=True), IMAGE[1:]),
+    "instance_norm1d": row(
+        lambda nn, t: nn.InstanceNorm1d(4, affine=True, track_running_stats=True), (2, 4, 5)
     ),
     "rms_norm": row(lambda nn, t: nn.RMSNorm(5), (2, 3, 5)),
     "rms_norm of two axes": row(lambda nn, t: nn.RMSNorm((3, 5), eps=0.01), (2, 3, 5)),

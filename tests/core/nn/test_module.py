@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortex_compute.errors import CheckpointError
+from cortex_compute.errors import CheckpointError, ShapeError
 from cortex_core import nn
 from cortex_core.tensor import Tensor
 
@@ -298,3 +298,52 @@ def test_the_table_for_notebooks_counts_parameters() -> None:
     text = Net()._repr_html_()
     assert "<td>first</td><td>Linear(in_features=2, out_features=2, bias=True)</td><td>6</td>" in text
     assert "<td>9</td></tr></table>" in text
+
+
+def test_parts_by_their_paths() -> None:
+    model = nn.Sequential(nn.Linear(2, 3), nn.Sequential(nn.BatchNorm1d(3)))
+    assert model.get_submodule("1.0") is model[1][0]
+    assert model.get_submodule("") is model
+    assert model.get_parameter("0.weight") is model[0].weight
+    assert model.get_buffer("1.0.running_mean") is model[1][0].running_mean
+    with pytest.raises(AttributeError, match=r"no module '1\.2': there is no '2' in Sequential; known are 0"):
+        model.get_submodule("1.2")
+    with pytest.raises(AttributeError, match=r"no parameter '0\.wait'; known in Linear are weight, bias"):
+        model.get_parameter("0.wait")
+    model.register_module("last", nn.ReLU())
+    assert isinstance(model.last, nn.ReLU)
+
+
+def test_other_types_of_a_module() -> None:
+    model = nn.Linear(2, 3)
+    assert model.half().weight.numpy().dtype == np.float16
+    assert model.cpu() is model
+
+
+def test_a_list_of_parameters() -> None:
+    class Steps(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scales = nn.ParameterList([nn.Parameter(Tensor([1.0])), Tensor([2.0])])
+            self.scales.append(nn.Parameter(Tensor([3.0])))
+
+    model = Steps()
+    assert [name for name, _ in model.named_parameters()] == ["scales.0", "scales.1", "scales.2"]
+    assert [p.item() for p in model.scales] == [1.0, 2.0, 3.0]
+    model.scales[-1] = Tensor([4.0])
+    assert model.scales[2].item() == 4.0
+    assert isinstance(model.scales[1], nn.Parameter)
+    assert len(model.scales[:2]) == 2
+    with pytest.raises(TypeError, match="needs a Parameter, not a list"):
+        model.scales.append([1.0])
+
+
+def test_an_embedding_of_known_vectors() -> None:
+    table = np.arange(6, dtype=np.float32).reshape(3, 2)
+    layer = nn.Embedding.from_pretrained(table, padding_idx=0)
+    assert layer(Tensor(np.array([2, 0]))).tolist() == [[4.0, 5.0], [0.0, 1.0]]
+    assert not layer.weight.requires_grad
+    assert np.shares_memory(layer.weight.numpy(), table)
+    assert nn.Embedding.from_pretrained(Tensor(table), freeze=False).weight.requires_grad
+    with pytest.raises(ShapeError, match=r"needs \(n, units\)"):
+        nn.Embedding.from_pretrained(table[0])
