@@ -63,6 +63,11 @@ def change(x: Tensor, f: Callable[..., Any], *args: Any, **keywords: Any) -> Ten
 def _write(x: Tensor, new: Any) -> None:
     if new.type != x.type:
         raise ShapeError(f"an in-place change cannot make {new.type} of {x.type}; write x = ... instead")
+    if not x._data.flags.writeable:
+        raise GradientError(
+            f"the numbers of this tensor, {x.type}, are not its own (it repeats others, or is only to be read): "
+            "change a clone() of it"
+        )
     np.copyto(x._data, new._data)
 
 
@@ -165,6 +170,20 @@ def zero_(self: Tensor) -> Tensor:
     return copy_(self, 0)
 
 
+def detach_(self: Tensor) -> Tensor:
+    """Forgets how it was computed; what was computed of it before still knows."""
+    if self.node is None:
+        self.requires_grad = False
+        return self
+    old = Tensor._of(self._data, self.type, self.node, self.index, self.machine)
+    self._extra = self._extra or Extra()
+    self._extra.past.append((next_serial(), old))
+    self.node, self.index = None, 0
+    global _recorded_changes
+    _recorded_changes = True
+    return self
+
+
 def set_item(self: Tensor, index: Any, value: Any) -> None:
     """``self[index] = value``, which differentiates to both."""
     change(self, lambda old, v: subscript.assign(old, index, v), value)
@@ -180,6 +199,7 @@ def _method(f: Callable[..., Any]) -> Callable[..., Tensor]:
 
 METHODS = (
     *("abs", "add", "clamp", "clip", "cos", "div", "erf", "exp", "floor", "log", "mul", "neg", "pow"),
+    *("index_add", "index_fill", "masked_fill", "scatter", "scatter_add"),
     *("reciprocal", "relu", "round", "rsqrt", "sigmoid", "sin", "sqrt", "square", "sub", "tanh"),
 )
 OPERATORS = ("add", "sub", "mul", "truediv", "pow", "and", "or")
@@ -192,7 +212,7 @@ def attach() -> None:
         setattr(Tensor, f"{name}_", _method(functions[name]))
     for name in OPERATORS:
         setattr(Tensor, f"__i{name}__", _method(getattr(Tensor, f"__{name}__")))
-    for f in (copy_, fill_, zero_):
+    for f in (copy_, detach_, fill_, zero_):
         setattr(Tensor, f.__name__, f)
     setattr(Tensor, "__setitem__", set_item)  # noqa: B010
 

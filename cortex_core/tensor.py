@@ -28,6 +28,7 @@ from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Array, Node, next_serial
 from cortex_core.ops.pointwise import cast
 from cortex_core.place import Place
+from cortex_core.words import Words
 
 __all__ = ["Tensor", "assign", "clone", "no_grad"]
 
@@ -44,7 +45,7 @@ class Extra:
         self.hooks: list[Any] = []  # of a leaf
 
 
-class Tensor(Array):
+class Tensor(Words):
     """An array of numbers that remembers the op that made it.
 
     ``data`` is anything NumPy takes; a list of Python floats becomes float32, an array keeps its dtype and
@@ -284,10 +285,23 @@ class Tensor(Array):
         array: np.ndarray = self.data
         return array
 
-    def to(self, target: object) -> Tensor:
-        """In another data type, or on another backend ("numpy", "onednn", "auto"; "cpu" is the fastest of
-        this machine's).
+    def contiguous(self) -> Tensor:
+        """The same numbers in row-major order in memory; itself if they lie so.   dx = g"""
+        return self if self.data.flags.c_contiguous else _row_major(self)
+
+    def to(self, *targets: object, dtype: object = None, device: object = None) -> Tensor:
+        """In another data type, on another backend ("numpy", "onednn", "auto"; "cpu" is the fastest of this
+        machine's), or both; of another Tensor the data type.
         """
+        given = [*targets, *(x for x in (device, dtype) if x is not None)]
+        if not given or None in [x for x in targets if not isinstance(x, Tensor)]:
+            raise TypeError(f"to: {targets} names no data type and no backend")
+        moved = self
+        for target in given:
+            moved = moved._to(target)
+        return moved
+
+    def _to(self, target: object) -> Tensor:
         if isinstance(target, Tensor):
             return self.to(target.dtype)
         if isinstance(target, str) and target not in DTYPES:
@@ -440,18 +454,20 @@ def _common_machine(primitive: Primitive, operands: Sequence[Tensor]) -> Machine
 def as_numpy(data: Any, to: object) -> np.ndarray:
     if isinstance(data, Tensor):
         data = data.data
-    elif isinstance(data, (list, tuple)) and _holds_tensors(data):
+    elif isinstance(data, (list, tuple)) and _holds(data, (Tensor, np.ndarray, np.generic)):
         data = np.stack([as_numpy(x, None) for x in data])
     array = np.asarray(data)
     if to is not None:
         return array.astype(_array_dtype(to).storage, copy=False)
     if not isinstance(data, (np.ndarray, np.generic)) and array.dtype == np.float64:
         return array.astype(np.float32)
+    if data is None:
+        raise DTypeError("None is no array of numbers; whether x is None is asked by `x is None`")
     return array
 
 
-def _holds_tensors(data: Any) -> bool:
-    return any(isinstance(x, Tensor) or (isinstance(x, (list, tuple)) and _holds_tensors(x)) for x in data)
+def _holds(data: Any, kinds: tuple[type, ...]) -> bool:
+    return any(isinstance(x, kinds) or (isinstance(x, (list, tuple)) and _holds(x, kinds)) for x in data)
 
 
 def _array_dtype(x: object) -> DType:
@@ -494,6 +510,11 @@ def _as_it_is_now(x: Tensor) -> Tensor:
     y._extra = Extra()
     y._extra.seen = next_serial()
     return y
+
+
+def _row_major(x: Tensor) -> Any:
+    """A copy of x in row-major order: one of a flat copy is."""
+    return apply(Reshape(x.shape), apply(Copy(), apply(Reshape((x.type.size,)), x)))
 
 
 def clone(x: Tensor) -> Any:

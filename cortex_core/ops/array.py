@@ -125,6 +125,37 @@ class Array:
         """Number of elements."""
         return self.type.size
 
+    def numel(self) -> int:
+        """Number of elements, in PyTorch's word; `size` is the same."""
+        return self.type.size
+
+    nelement = numel
+
+    def dim(self) -> int:
+        """Number of axes, in PyTorch's word for `ndim`."""
+        return len(self.type.shape)
+
+    def element_size(self) -> int:
+        """Bytes of one element."""
+        return self.type.dtype.itemsize
+
+    def is_floating_point(self) -> bool:
+        """Whether its numbers are floating, so that it may have a gradient."""
+        return self.type.dtype.kind == "float"
+
+    @property
+    def device(self) -> str:
+        """Where its numbers lie: eager code computes on the CPU; see `backend` for what computes."""
+        return "cpu"
+
+    def cpu(self) -> Any:
+        """Itself: it lies there."""
+        return self
+
+    def contiguous(self) -> Any:
+        """The same numbers in row-major order in memory; itself if they lie so."""
+        return self
+
     def __len__(self) -> int:
         if not self.type.shape:
             raise TypeError("a 0-d array has no length")

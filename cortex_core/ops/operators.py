@@ -59,6 +59,7 @@ UNARY: dict[str, Any] = {
     "__invert__": _of_truth("~", pointwise.logical_not),
     "__getitem__": subscript.getitem, "T": property(views.transpose),
     "mT": property(lambda x: views.swapaxes(x, -2, -1)),
+    "where": lambda x, condition, other: pointwise.select(condition, x, other),
     "__hash__": object.__hash__,  # == compares elements, so that identity must be said again
 }  # fmt: skip
 
