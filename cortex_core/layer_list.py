@@ -190,7 +190,7 @@ class NeuralNetwork:
     """A network that is a list of layers.
 
     ``layers`` may also hold layers as descriptions write them, such as ``"gelu"`` or ``{"dropout": 0.5}``,
-    and ``loss`` may be the name of a registered loss, or {name: fields}.
+    and ``loss`` may be the name of a registered loss, or {name: fields}; ``optimizer`` may be a name, too.
     The shape of an example follows from a first `Dense`; images have the shape that ``input_shape`` says, or
     that the first data has.  Targets are indices (examples,) or rows (examples, outputs).
 
@@ -202,15 +202,17 @@ class NeuralNetwork:
         self,
         layers: Sequence[Any],
         loss: Any = None,
-        optimizer: Optimizer | None = None,
+        optimizer: Optimizer | str | None = None,
         input_shape: Sequence[int] | None = None,
         seed: int = 0,
     ) -> None:
         if not layers:
             raise SpecError("layers is empty: expected at least one layer, such as Dense(784, 10)")
-        _check_instance(loss, "loss")
         self.layers, self.loss, self.seed = list(layers), loss, seed
-        self.optimizer = optimizer or Optimizer()
+        for i, layer in enumerate(self.layers):
+            _check_layer(layer, f"layers[{i}]")
+        _check_loss(loss)
+        self.optimizer = _optimizer(optimizer)
         self.history = History()
         self._network: Network | None = None
         shape = tuple(input_shape) if input_shape is not None else self._stated_shape()
@@ -315,7 +317,6 @@ class NeuralNetwork:
     def _entries(self, rank: int) -> Iterator[tuple[int | None, Any]]:
         """The layers of the description, each with its index in the list; None where it has none there."""
         for i, layer in enumerate(self.layers):
-            _check_instance(layer, f"layers[{i}]")
             if isinstance(layer, Listed) and layer.rank is not None:
                 if layer.rank < rank:
                     yield None, "flatten"
@@ -372,3 +373,34 @@ def _check_instance(given: Any, where: str) -> None:
     """Refuses a class where something made of it is meant."""
     if isinstance(given, type):
         raise SpecError(f"{where} is the class {given.__name__}: expected {given.__name__}(...)")
+
+
+def _check_layer(layer: Any, where: str) -> None:
+    """Refuses what is neither a layer of the list nor one as descriptions write it."""
+    _check_instance(layer, where)
+    if not isinstance(layer, (Listed, str, Mapping, list, tuple)):
+        raise SpecError(
+            f"{where} is {layer!r:.60}: expected a layer such as Dense(784, 10) or 'gelu'. Modules of "
+            "cortex.nn make a model by nn.Sequential"
+        )
+
+
+def _check_loss(loss: Any) -> None:
+    _check_instance(loss, "loss")
+    if loss is not None and not isinstance(loss, (ListedLoss, str, Mapping)):
+        raise SpecError(
+            f"loss is {loss!r:.60} of {type(loss).__module__}: expected CrossEntropyLoss() or MSELoss() of "
+            "cortex, or a name such as 'mse'"
+        )
+
+
+def _optimizer(given: Any) -> Optimizer:
+    """The optimiser that is given, or named; Adam unless one is."""
+    if given is None or isinstance(given, str):
+        return Optimizer(optimizer=given or "Adam")
+    if not isinstance(given, Optimizer):
+        raise SpecError(
+            f"optimizer is a {type(given).__name__} of {type(given).__module__}: expected a name such as "
+            "'adam', or Optimizer(0.01, 'Adam') of cortex"
+        )
+    return given

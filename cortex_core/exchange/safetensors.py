@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
-from cortex_compute.errors import CheckpointError
+from cortex_compute.errors import CheckpointError, DTypeError
 from cortex_core.tensor import Tensor
 from cortex_core.training.files import write_atomically
 
@@ -58,6 +58,12 @@ def load_safetensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 
 def save_safetensors(path: str | os.PathLike[str], tensors: Mapping[str, Any]) -> None:
     """Writes Tensors or arrays under their names, whole or not at all.  `Module.state_dict` gives some."""
+    if not isinstance(path, (str, os.PathLike)) or not isinstance(tensors, Mapping):
+        found = f"a {type(path).__name__} and a {type(tensors).__name__}"
+        raise DTypeError(
+            f"save_safetensors: got {found}, expected the path and then a dict of Tensors, as in "
+            'save_safetensors("weights.safetensors", model.state_dict())'
+        )
     arrays = {str(name): np.asarray(tensor) for name, tensor in tensors.items()}
     header: dict[str, Any] = {}
     end = 0

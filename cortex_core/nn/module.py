@@ -9,9 +9,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
-from cortex_compute.errors import CheckpointError
+from cortex_compute.errors import CheckpointError, DTypeError
 from cortex_compute.types import DTYPES
 from cortex_core.nn.hooks import Handle, watch_backward
+from cortex_core.nn.misfit import misfit
 from cortex_core.ops.array import Array
 from cortex_core.tensor import Tensor, no_grad
 
@@ -56,8 +57,17 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward")
 
     def __call__(self, *args: Any, **keywords: Any) -> Any:
-        if not (self._pre_hooks or self._hooks or self._backward_hooks):
-            return self.forward(*args, **keywords)
+        try:
+            if not (self._pre_hooks or self._hooks or self._backward_hooks):
+                return self.forward(*args, **keywords)
+            return self._call_with_hooks(args, keywords)
+        except (AttributeError, DTypeError) as error:
+            told = misfit(self, error, (*args, *keywords.values()))
+            if told is None:
+                raise
+            raise told from error
+
+    def _call_with_hooks(self, args: tuple[Any, ...], keywords: dict[str, Any]) -> Any:
         for hook in list(self._pre_hooks.values()):
             changed = hook(self, args)
             if changed is not None:
@@ -329,6 +339,11 @@ class Module:
         Numbers of another floating type are cast.  A `CheckpointError` lists what is missing, what is
         unexpected (neither matters without ``strict``) and which shapes differ; then nothing is changed.
         """
+        if not isinstance(state, Mapping):
+            raise DTypeError(
+                f"load_state_dict: the state is a {type(state).__name__}, expected a dict of Tensors: a file "
+                "is read by load_safetensors(path), the state of a module is module.state_dict()"
+            )
         own = self.state_dict(keep_vars=True)
         found = Incompatible([k for k in own if k not in state], [k for k in state if k not in own])
         given = {key: np.asarray(state[key]) for key in own if key in state}

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import cortex
+from cortex import nn
 from cortex_compute.errors import CortexError, DataError, ShapeError, SpecError
 from cortex_core.layer_list import (
     Convolutional,
@@ -231,6 +232,12 @@ def test_the_learning_rate_of_an_optimizer_by_default() -> None:
     assert net.description["train"]["optimizer"]["adam"]["learning_rate"] == 0.001
 
 
+def test_loss_and_optimizer_by_name() -> None:
+    named = NeuralNetwork([Dense(2, 1)], loss="mse", optimizer="adam")
+    made = NeuralNetwork([Dense(2, 1)], loss="mse", optimizer=Optimizer(optimizer="Adam"))
+    assert named.description == made.description
+
+
 def test_what_was_saved_predicts_the_same_and_goes_on(tmp_path: Path) -> None:
     x, y = iris()
     net = classifier()
@@ -270,6 +277,11 @@ def unfit(layers: list[Any], **options: Any) -> NeuralNetwork:
         (lambda: unfit([Dense(4, 3), "rleu"]), SpecError, "Did you mean 'relu'"),
         (lambda: unfit([Pooling(2, mode="mean")], input_shape=(4, 4, 1)), SpecError, "'max' or 'average'"),
         (lambda: unfit([]), SpecError, "layers is empty"),
+        (lambda: NeuralNetwork([5]), SpecError, r"layers\[0\] is 5: expected a layer such as Dense"),
+        (lambda: NeuralNetwork([nn.Linear(3, 2)]), SpecError, r"layers\[0\] is Linear.*nn\.Sequential"),
+        (lambda: NeuralNetwork([Dense(4, 3)], nn.MSELoss()), SpecError, r"cortex_core\.nn\.loss: expected"),
+        (lambda: NeuralNetwork([Dense(4, 3)], optimizer=0.1), SpecError, "optimizer is a float.*'adam'"),
+        (lambda: NeuralNetwork([Dense(4, 3)], optimizer="adm"), SpecError, "Did you mean 'adam'"),
         (lambda: Optimizer(0.1, "Adm"), SpecError, r"unknown optimizer 'Adm': .*Did you mean 'adam'"),
         (
             lambda: NeuralNetwork([Dense(4, 3)], MSELoss(), Optimizer(0.1, beta=3)),

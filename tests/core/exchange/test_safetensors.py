@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortex_compute.errors import CheckpointError
+from cortex_compute.errors import CheckpointError, DTypeError
 from cortex_core import nn
 from cortex_core.exchange.safetensors import load_safetensors, save_safetensors
 from cortex_core.tensor import Tensor
@@ -134,3 +134,10 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
         save_safetensors(path, {"z": np.zeros(1, complex)})
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_arguments_the_other_way_round_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(DTypeError, match="a dict and a str, expected the path and then"):
+        save_safetensors({"x": np.zeros(1)}, "weights.safetensors")  # type: ignore[arg-type]
+    with pytest.raises(DTypeError, match=r"model\.state_dict\(\)"):
+        save_safetensors(tmp_path / "x", nn.Linear(2, 3))  # type: ignore[arg-type]

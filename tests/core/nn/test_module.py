@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortex_compute.errors import CheckpointError, ShapeError
+from cortex_compute.errors import CheckpointError, DTypeError, ShapeError
 from cortex_core import nn
 from cortex_core.tensor import Tensor
 
@@ -347,3 +347,48 @@ def test_an_embedding_of_known_vectors() -> None:
     assert nn.Embedding.from_pretrained(Tensor(table), freeze=False).weight.requires_grad
     with pytest.raises(ShapeError, match=r"needs \(n, units\)"):
         nn.Embedding.from_pretrained(table[0])
+
+
+@pytest.mark.parametrize(
+    ("make", "given", "told"),
+    [
+        (lambda: nn.Linear(3, 2), None, r"^Linear\(.*the input is None, expected a Tensor"),
+        (
+            lambda: nn.Linear(3, 2),
+            [1.0, 2.0, 3.0],
+            r"^Linear\(.*is a list, expected a Tensor; ",
+        ),
+        (lambda: nn.Sequential(nn.Flatten()), None, r"^Flatten\(.*the input is None"),
+        (lambda: nn.Embedding(3, 2), [0, 1], r"^Embedding\(3, 2\): the input is a list"),
+        (
+            lambda: nn.Sequential(nn.ReLU(), nn.Linear(3, 2)),
+            np.zeros((1, 3)),
+            r"^Linear\(.*is float64, the parameters are float32; cast the input by \.float\(\), or the "
+            r"model by \.double\(\)$",
+        ),
+        (
+            lambda: nn.Conv2d(3, 2, 1).double(),
+            np.zeros((1, 3, 2, 2), int),
+            r"int64.* the input by \.double\(\)$",
+        ),
+        (lambda: nn.Embedding(3, 2), np.zeros(2), r"^Embedding\(3, 2\): the input is float64; needs whole"),
+    ],
+)
+def test_a_layer_says_what_it_was_given(make: Any, given: Any, told: str) -> None:
+    with pytest.raises(DTypeError, match=told):
+        make()(given)
+
+
+def test_an_error_inside_a_forward_stays() -> None:
+    class Wrong(nn.Module):
+        def forward(self, x: Any) -> Any:
+            return x + self.missing.shape
+
+    with pytest.raises(AttributeError, match="Wrong has no attribute 'missing'"):
+        Wrong()(Tensor([1.0]))
+
+
+@pytest.mark.parametrize("given", ["weights.safetensors", nn.Linear(2, 3)])
+def test_a_state_is_a_dict(given: Any) -> None:
+    with pytest.raises(DTypeError, match=r"expected a dict of Tensors: a file is read by load_safetensors"):
+        nn.Linear(2, 3).load_state_dict(given)
