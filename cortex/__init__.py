@@ -45,7 +45,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "cortex_compute.errors": (
         *("ArgumentError", "BackendError", "CheckpointError", "CortexError", "DataError", "DTypeError"),
-        *("GradientError", "NotFiniteError", "ShapeError", "SpecError"),
+        *("GradientError", "NotFiniteError", "PlaceError", "ShapeError", "SpecError"),
     ),
     "cortex_compute.types": (
         *("bool_", "float16", "float32", "float64", "int8", "int16", "int32", "int64", "uint8"),
@@ -53,8 +53,9 @@ _HOMES = {
     "cortex_core.check": ("check",),
     "cortex_core.compiled": ("compile",),
     "cortex_core.creation": (
-        *("arange", "as_tensor", "empty", "empty_like", "eye", "from_dlpack", "from_numpy", "full"),
-        *("full_like", "linspace", "ones", "ones_like", "rand", "rand_like", "randint", "randint_like"),
+        *("arange", "as_tensor", "bernoulli", "empty", "empty_like", "eye", "from_dlpack", "from_numpy"),
+        *("full", "full_like", "is_tensor", "linspace", "multinomial", "normal", "ones", "ones_like", "rand"),
+        *("rand_like", "randint", "randint_like"),
         *("randn", "randn_like", "randperm", "tensor", "zeros", "zeros_like"),
     ),
     "cortex_core.eager_graph": ("AutogradGraph", "graph_of"),
@@ -85,6 +86,14 @@ _HOMES = {
 _HOME_OF = {name: (home, name) for home, names in _HOMES.items() for name in names}
 _HOME_OF["register_data"] = ("cortex_core.training.source", "register")
 _MODULES = ("autograd", "data", "nn", "optim")
+# PyTorch's words for types and numbers, which a star import leaves out: they are Python's, or too short.
+_WORDS = {
+    **{word: ("cortex_compute.types", name) for word, name in (
+        ("bool", "bool_"), ("double", "float64"), ("float", "float32"), ("half", "float16"),
+        ("int", "int32"), ("long", "int64"),
+    )},
+    **{word: ("math", word) for word in ("e", "inf", "nan", "pi")},
+}  # fmt: skip
 
 __all__ = ["__version__", *_MODULES, *sorted(_HOME_OF)]
 
@@ -92,13 +101,13 @@ __all__ = ["__version__", *_MODULES, *sorted(_HOME_OF)]
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
         return import_module(f"cortex.{name}")
-    if name in _HOME_OF:
-        module, attribute = _HOME_OF[name]
+    if name in _HOME_OF or name in _WORDS:
+        module, attribute = _HOME_OF.get(name) or _WORDS[name]
         value = getattr(import_module(module), attribute)
     elif not name.startswith("_") and name in (ops := _ops()):
         value = ops[name]
     else:
-        raise AttributeError(f"module 'cortex' has no attribute {name!r}")
+        raise AttributeError(f"module 'cortex' has no attribute {name!r}. {_meant(name)}".rstrip(" ."))
     globals()[name] = value
     return value
 
@@ -110,5 +119,12 @@ def _ops() -> dict[str, Any]:
     return names
 
 
+def _meant(name: str) -> str:
+    if name.startswith("_"):
+        return ""
+    nearest = import_module("cortex_core.registry.nearest").nearest
+    return str(nearest(name, __dir__()))
+
+
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_ops()})
+    return sorted({*__all__, *_WORDS, *_ops()})

@@ -77,7 +77,29 @@ def test_every_op_has_its_name() -> None:
 
 
 def test_a_star_import_leaves_pythons_own_names_alone() -> None:
-    assert not {"sum", "max", "min", "abs", "all", "any", "round", "pow"} & set(cortex.__all__)
+    theirs = {"sum", "max", "min", "abs", "all", "any", "round", "pow", "float", "int", "bool", "e"}
+    assert not theirs & set(cortex.__all__)
+
+
+def test_types_and_numbers_in_pytorchs_words() -> None:
+    x = cortex.zeros(2, dtype=cortex.double)
+    assert x.dtype is cortex.float64
+    assert x.to(cortex.float).dtype is cortex.float32
+    assert x.to(cortex.half).dtype is cortex.float16
+    assert cortex.tensor([1], dtype=cortex.int).dtype is cortex.int32
+    assert cortex.tensor([1]).dtype is cortex.long
+    assert (x > 0).dtype is cortex.bool
+    assert cortex.exp(cortex.tensor([-cortex.inf])).item() == 0
+    assert cortex.isnan(cortex.tensor(cortex.nan))
+    assert abs(cortex.cos(cortex.tensor(cortex.pi)).item() + 1) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("sofmax", "softmax"), ("tenser", "tensor"), ("zeroes", "zeros")]
+)
+def test_a_name_that_is_nearly_one(name: str, meant: str) -> None:
+    with pytest.raises(AttributeError, match=f"no attribute '{name}'. Did you mean '{meant}'?"):
+        getattr(cortex, name)
 
 
 @pytest.mark.parametrize(

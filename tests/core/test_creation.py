@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortex_compute.errors import DTypeError, ShapeError
+from cortex_compute.errors import BackendError, DTypeError, ShapeError
 from cortex_core import creation
 from cortex_core.generator import manual_seed
 from cortex_core.tensor import Tensor
@@ -19,6 +19,13 @@ CASES: list[tuple[str, Any, tuple[int, ...], str, Any]] = [
     ("zeros", (2, 3), (2, 3), "float32", 0),
     ("zeros", ((2, 3),), (2, 3), "float32", 0),
     ("zeros", ((),), (), "float32", 0),
+    ("zeros", (Tensor(2), 3), (2, 3), "float32", 0),
+    ("zeros", (Tensor(2),), (2,), "float32", 0),
+    ("zeros", (Tensor([2, 3]),), (2, 3), "float32", 0),
+    ("normal", (X,), (2, 3), "float64", None),
+    ("normal", (0.0, 1.0, (2,)), (2,), "float32", None),
+    ("multinomial", (X, 2), (2, 2), "int64", None),
+    ("bernoulli", (X,), (2, 3), "float64", 1),
     ("ones", ([2],), (2,), "float32", 1),
     ("full", ((2,), 7), (2,), "int64", 7),
     ("full", (2, 0.5), (2,), "float32", 0.5),
@@ -129,6 +136,11 @@ def test_memory_and_gradients() -> None:
     [
         (lambda: creation.zeros(2, -1), ShapeError, "zeros: size -1"),
         (lambda: creation.rand(1.5, 2), ShapeError, "rand: size 1.5"),
+        (lambda: creation.ones(2.5), ShapeError, "ones: size 2.5 in .2.5,.; needs whole numbers"),
+        (lambda: creation.zeros(2, device="cuda"), BackendError, "unknown backend 'cuda'; known are"),
+        (lambda: creation.rand(2, device="cuda"), BackendError, "unknown backend 'cuda'; known are"),
+        (lambda: creation.normal(), ShapeError, "normal: needs a size, or a tensor"),
+        (lambda: creation.multinomial(X[0], 4), ShapeError, "4 of 3 places .*replacement=True"),
         (lambda: creation.arange(0, 5, -1), ShapeError, "arange: steps of -1 do not lead from 0 to 5"),
         (lambda: creation.arange(0, 5, 0), ShapeError, "steps of 0"),
         (lambda: creation.randint(3, 3, (2,)), ShapeError, "randint: needs low < high"),
@@ -142,3 +154,41 @@ def test_memory_and_gradients() -> None:
 def test_rejections(make: Any, error: type[Exception], words: str) -> None:
     with pytest.raises(error, match=words):
         make()
+
+
+def test_devices() -> None:
+    assert creation.ones(2, device="cpu").tolist() == [1, 1]
+    assert creation.ones(2, device="numpy").backend == "numpy"
+    assert creation.as_tensor(X, device="numpy").backend == "numpy"
+    assert creation.rand(2, device="numpy", requires_grad=True).is_leaf
+
+
+def test_what_is_a_tensor() -> None:
+    assert creation.is_tensor(X)
+    assert not creation.is_tensor(X.numpy())
+
+
+def test_normal_numbers_of_tensors_of_means() -> None:
+    manual_seed(0)
+    x = creation.normal(creation.full((4000, 2), 3.0), Tensor([0.5, 2.0]))
+    np.testing.assert_allclose(x.numpy().mean(0), 3, atol=0.15)
+    np.testing.assert_allclose(x.numpy().std(0), [0.5, 2], rtol=0.05)
+
+
+@pytest.mark.parametrize("replacement", [True, False])
+def test_multinomial_draws_in_the_ratio_of_the_weights(replacement: bool) -> None:
+    """Of two that are drawn the first is drawn by the weights; without replacement no two are equal."""
+    manual_seed(0)
+    weights = np.array([1.0, 0.0, 3.0, 4.0])
+    drawn = creation.multinomial(Tensor(np.tile(weights, (8000, 1))), 2, replacement).numpy()
+    counts = np.bincount(drawn[:, 0], minlength=4)
+    np.testing.assert_allclose(counts / 8000, weights / 8, atol=0.02)
+    assert (drawn[:, 0] == drawn[:, 1]).any() == replacement
+    assert not (drawn == 1).any()
+
+
+def test_bernoulli_is_1_with_each_probability() -> None:
+    manual_seed(0)
+    drawn = creation.bernoulli(Tensor(np.tile([0.0, 0.3, 1.0], (8000, 1)))).numpy()
+    assert set(np.unique(drawn)) == {0.0, 1.0}
+    np.testing.assert_allclose(drawn.mean(0), [0, 0.3, 1], atol=0.02)
