@@ -18,7 +18,7 @@ from cortex_core import inplace
 from cortex_core.modes import MODE
 from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import differentiate, key
-from cortex_core.tensor import Extra, Tensor, freed
+from cortex_core.tensor import Extra, Tensor, emptied, freed
 
 
 def backward(
@@ -128,9 +128,7 @@ def _differentiate(
 def release(node: Node) -> None:
     """Gives the memory of a node back; what the graph looked like can still be seen."""
     node.buffers = None
-    node.inputs = tuple(
-        x if x.node is None else Tensor._of(None, x.type, x.node, x.index, x.machine) for x in node.inputs
-    )
+    node.inputs = tuple([emptied(x) for x in node.inputs])
 
 
 def _recorded(outputs: Sequence[Tensor]) -> set[Node]:

@@ -26,7 +26,7 @@ from cortex_core.inplace import settled
 from cortex_core.modes import MODE, mode
 from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import ancestors, key, topological
-from cortex_core.tensor import Tensor
+from cortex_core.tensor import Tensor, emptied
 
 CYCLE = "Cycle detected in autograd graph"
 
@@ -126,7 +126,7 @@ def graph_of(*outputs: Tensor, names: Names = (), values: bool = False) -> Eager
         if not isinstance(x, Tensor):
             raise TypeError(f"graph_of takes Tensors, got {type(x).__name__}")
     nodes, cyclic = _in_order(settled(outputs))
-    named = {key(x): (name, x) for name, x in dict(names).items()}
+    named = {key(y): (name, x) for name, x in dict(names).items() for y in (x, emptied(x))}
     operands = [x for node in nodes for x in node.inputs]
     leaves = {id(x): x for x in (*outputs, *operands) if x.node is None}
     ids = {id(source): i for i, source in enumerate((*nodes, *leaves.values()))}

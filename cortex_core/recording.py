@@ -198,6 +198,7 @@ class Recording:
         finally:
             for holder, attribute, tensor, _ in kept:
                 holder[attribute] = tensor
+            _expect_no_values(modules)
 
     def _value(self, state: str) -> Value:
         if state not in self.values:
@@ -228,6 +229,18 @@ def tensors_of(modules: Sequence[Module]) -> list[tuple[dict[str, Any], str, str
         for attribute, tensor in holder.items()
         if isinstance(tensor, Tensor)
     ]
+
+
+def _expect_no_values(modules: Sequence[Module]) -> None:
+    """Takes out of modules what they kept of a trace, which has no numbers."""
+    for module in {m: None for top in modules for m in top.modules()}:
+        for holder in (module._parameters, module._buffers):
+            for name in [n for n, x in holder.items() if isinstance(x, Value)]:
+                del holder[name]
+                raise TypeError(
+                    f"{type(module).__name__} registers {name!r} while it is traced: register it before, with "
+                    "its shape, and assign to it"
+                )
 
 
 def modules_of(f: Any) -> list[Module]:

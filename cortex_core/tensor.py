@@ -36,13 +36,14 @@ __all__ = ["Tensor", "assign", "clone", "no_grad"]
 class Extra:
     """What few tensors have: see `cortex_core.changes` and `cortex_core.inplace`."""
 
-    __slots__ = ("gone", "hooks", "past", "seen")
+    __slots__ = ("emptied", "gone", "hooks", "past", "seen")
 
     def __init__(self) -> None:
         self.gone = ""  # the line of the change after which these numbers are gone
         self.seen = 0  # the serial of the last change that this tensor knows of
         self.past: list[tuple[int, Tensor]] = []  # what it was before the change of this serial
         self.hooks: list[Any] = []  # of a leaf
+        self.emptied: Tensor | None = None  # what stands for an input in a graph whose memory is given back
 
 
 class Tensor(Words):
@@ -132,7 +133,13 @@ class Tensor(Words):
         if ready is None:
             ready = on.prepare(key, primitive, key[1:])
         types, compute = ready
-        buffers = compute(primitive, [x._data for x in operands])
+        arrays = [x._data for x in operands]
+        try:
+            buffers = compute(primitive, arrays)
+        except (AttributeError, TypeError):
+            if any(a is None for a in arrays):
+                raise GradientError(f"{primitive.name}: backward has given these numbers back") from None
+            raise
         node = Node(Tensor, primitive, operands, types, place, buffers) if recorded else None
         if now is not PLAIN:
             _watched(now, primitive, operands, buffers, node)
@@ -150,8 +157,7 @@ class Tensor(Words):
     def data(self) -> Any:
         """The array of numbers, shared; `numpy()` and `detach()` say the same more clearly."""
         if self._data is None:
-            assert self.node is not None
-            raise freed(self.node)
+            raise GradientError(f"the numbers of this tensor, {self.type}, were given back by backward")
         return self._data
 
     @data.setter
@@ -247,7 +253,8 @@ class Tensor(Words):
 
     def register_hook(self, hook: Any) -> Any:
         """``hook(gradient)`` is called with the whole gradient of this tensor; what it returns (None: as it
-        was) goes on in its place.  The handle that is returned removes it.
+        was) goes on in its place; it may not change the gradient itself.  The handle that is returned removes
+        it.
         """
         from cortex_core.autograd import register_hook
 
@@ -399,7 +406,8 @@ class Tensor(Words):
 
     def __repr__(self) -> str:
         if self._data is None:
-            return f"Tensor({self.type}, made by {self.operation}, given back by backward)"
+            made = f"made by {self.operation}, " if self.operation else ""
+            return f"Tensor({self.type}, {made}given back by backward)"
         inside = str(self).replace("\n", "\n       ")
         told = [inside] if self.type.dtype.name in ("float32", "int64", "bool") else [inside, str(self.dtype)]
         if self.node is not None:
@@ -432,6 +440,18 @@ def freed(node: Node) -> GradientError:
         f"backward: this graph was freed by a backward before ({node.primitive.name} gave its memory back); "
         "the first one keeps it by retain_graph=True"
     )
+
+
+def emptied(x: Tensor) -> Tensor:
+    """What stands for ``x`` in a graph whose memory is given back: the same place, without numbers."""
+    if x._requires_grad or (x.node is None and x._data is None):
+        return x
+    if x.node is not None:
+        return Tensor._of(None, x.type, x.node, x.index, x.machine)
+    x._extra = x._extra or Extra()  # an input of several nodes stays one
+    if x._extra.emptied is None:
+        x._extra.emptied = Tensor._of(None, x.type, None, 0, x.machine)
+    return x._extra.emptied
 
 
 def _watched(now: Any, primitive: Any, operands: Any, buffers: Any, node: Node | None) -> None:

@@ -46,6 +46,9 @@ def trace(module_or_function: Callable[..., Any], *examples: Any, backend: str =
     require gradients.  Those that require none become constants.  Each call draws new random numbers, and
     `manual_seed` determines them.
 
+    ``x += y`` and its like only bind a name anew, as no number is there to be changed: what shares memory
+    with x in eager code does not follow.
+
     What a program gives cannot be differentiated: `GradientError` says so where a `backward` would go through
     it.  Raises `TypeError` where the code looks at numbers, which a program computes only later.
     """

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cortex_compute.errors import GradientError
 from cortex_core import changes
 from cortex_core.autograd import grad
 from cortex_core.modes import no_grad
@@ -183,3 +184,21 @@ def test_memory_that_is_gone_is_not_watched() -> None:
     assert len(changes.CHANGES) == known + 1
     del x, array
     assert len(changes.CHANGES) == known
+
+
+def test_a_kept_loss_keeps_no_batch() -> None:
+    w = Tensor([2.0], requires_grad=True)
+    batch = np.ones(1000, np.float32)
+    seen = weakref.ref(batch)
+    loss = (Tensor(batch) * w).sum()
+    loss.backward()
+    del batch
+    assert seen() is None
+    assert loss.item() == 2000.0
+    (product,) = loss.children
+    emptied = product.children[0]
+    with pytest.raises(GradientError, match="given these numbers back"):
+        emptied * 2.0
+    with pytest.raises(GradientError, match="were given back by backward"):
+        emptied.numpy()
+    assert repr(emptied) == "Tensor(float32[1000], given back by backward)"

@@ -157,7 +157,7 @@ def test_a_copy_of_rows_is_dense() -> None:
 @pytest.mark.peers
 @pytest.mark.parametrize("name", ["SGD", "Adagrad", "SparseAdam"])
 def test_pytorch_takes_the_same_steps(name: str) -> None:
-    import torch
+    torch = pytest.importorskip("torch")
 
     torch.sparse.check_sparse_tensor_invariants.enable()  # it warns where one does not choose
     theirs = torch.nn.Embedding(8, 3, sparse=True, dtype=torch.float64)

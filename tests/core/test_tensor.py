@@ -68,3 +68,16 @@ def test_leaves_are_pickled() -> None:
     assert model[0].weight.grad is None
     with pytest.raises(RuntimeError, match="only leaves can be pickled"):
         pickle.dumps(model(x))
+
+
+def test_arrays_in_a_list_keep_their_type() -> None:
+    assert Tensor([np.ones(2), np.zeros(2)]).data.dtype == np.float64
+    assert Tensor([np.float64(1.0)]).data.dtype == np.float64
+    assert Tensor([1.0, 2.0]).data.dtype == np.float32
+    assert Tensor([[Tensor([1.0]), Tensor([2.0])]]).shape == (1, 2, 1)
+
+
+def test_numbers_of_others_are_not_changed_in_place() -> None:
+    wide = Tensor([1.0])[0].expand(3, 3)
+    with pytest.raises(RuntimeError, match=r"float32\[3, 3\], are not its own.*clone\(\)"):
+        wide.add_(1.0)

@@ -425,3 +425,16 @@ def test_nothing_flows_through_a_program_in_silence() -> None:
 def test_an_argument_that_cannot_be_compared_is_told() -> None:
     with pytest.raises(TypeError, match=r"an argument that is no array is part of the program.*'set'"):
         trace(lambda x, axes: x, np.ones(3), {1, 2})
+
+
+def test_a_buffer_that_is_registered_while_tracing_is_refused() -> None:
+    class Keeps(nn.Module):
+        def forward(self, x: Any) -> Any:
+            if "kept" not in self._buffers:
+                self.register_buffer("kept", x.detach())
+            return x + self.kept
+
+    model = Keeps()
+    with pytest.raises(TypeError, match="Keeps registers 'kept' while it is traced"):
+        trace(model, Tensor([1.0]))
+    assert model.state_dict() == {}
