@@ -8,6 +8,7 @@ copy of what its own gradient needs.
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -48,6 +49,8 @@ def change(x: Tensor, f: Callable[..., Any], *args: Any, **keywords: Any) -> Ten
     old._extra = Extra()
     old._extra.gone = changes.CHANGES[id(changes.owner(x._data))].line
     x._extra = x._extra or Extra()
+    if len(x._extra.past) % MANY == MANY - 1 and not _in_a_graph(x):
+        x._extra.past.clear()
     x._extra.past.append((serial, old))
     x.node, x.index = new.node, new.index
     if new.node is not None:
@@ -60,13 +63,22 @@ def change(x: Tensor, f: Callable[..., Any], *args: Any, **keywords: Any) -> Ten
     return x
 
 
+MANY = 256  # changes, after which it pays to look whether anybody needs the numbers before them
+
+
+def _in_a_graph(x: Tensor) -> bool:
+    """Whether a node may hold x among its inputs: a tuple of Tensors."""
+    holders = [holder for holder in gc.get_referrers(x) if type(holder) is tuple]
+    return any(all(isinstance(y, Tensor) for y in holder) for holder in holders)
+
+
 def _write(x: Tensor, new: Any) -> None:
     if new.type != x.type:
         raise ShapeError(f"an in-place change cannot make {new.type} of {x.type}; write x = ... instead")
     if not x._data.flags.writeable:
         raise GradientError(
-            f"the numbers of this tensor, {x.type}, are not its own (it repeats others, or is only to be read): "
-            "change a clone() of it"
+            f"the numbers of this tensor, {x.type}, are not its own (it repeats others, or is only to be "
+            "read): change a clone() of it"
         )
     np.copyto(x._data, new._data)
 

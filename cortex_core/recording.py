@@ -238,8 +238,8 @@ def _expect_no_values(modules: Sequence[Module]) -> None:
             for name in [n for n, x in holder.items() if isinstance(x, Value)]:
                 del holder[name]
                 raise TypeError(
-                    f"{type(module).__name__} registers {name!r} while it is traced: register it before, with "
-                    "its shape, and assign to it"
+                    f"{type(module).__name__} registers {name!r} while it is traced: register it before, "
+                    "with its shape, and assign to it"
                 )
 
 

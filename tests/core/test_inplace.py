@@ -360,3 +360,29 @@ def test_memory_of_another_library_is_watched_and_not_held() -> None:
         y.backward()
     del x, y
     assert set(CHANGES) <= before
+
+
+def test_a_buffer_that_is_used_again_and_again_forgets_what_it_was() -> None:
+    w = Tensor([1.0, 2.0], requires_grad=True)
+    buffer = Tensor([0.0, 0.0])
+    for _ in range(400):
+        buffer.zero_()
+        buffer.add_(w)
+        (buffer * 2.0).sum().backward()
+    assert w.grad is not None
+    assert w.grad.tolist() == [800.0, 800.0]
+    assert buffer._extra is not None
+    assert len(buffer._extra.past) < 400
+
+
+def test_what_a_graph_still_needs_is_not_forgotten() -> None:
+    w = Tensor([1.0, 2.0], requires_grad=True)
+    buffer, losses = Tensor([0.0, 0.0]), []
+    for _ in range(300):
+        buffer.zero_()
+        buffer.add_(w)
+        losses.append((buffer * 2.0).sum())
+    for loss in losses:
+        loss.backward()
+    assert w.grad is not None
+    assert w.grad.tolist() == [600.0, 600.0]
