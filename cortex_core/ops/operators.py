@@ -10,6 +10,7 @@ from cortex_core.ops import (  # noqa: F401
     arrange,
     einsum,
     indexing,
+    inverse,
     linear,
     pointwise,
     reduce,
