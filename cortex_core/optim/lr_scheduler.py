@@ -15,8 +15,9 @@ from cortex_compute.errors import ArgumentError, CheckpointError
 from cortex_core.optim.optimizer import Optimizer
 
 __all__ = [
-    "ConstantLR", "CosineAnnealingLR", "ExponentialLR", "LRScheduler", "LambdaLR", "LinearLR",
-    "MultiStepLR", "OneCycleLR", "ReduceLROnPlateau", "SequentialLR", "StepLR",
+    "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "ExponentialLR",
+    "LRScheduler", "LambdaLR", "LinearLR", "MultiStepLR", "OneCycleLR", "PolynomialLR",
+    "ReduceLROnPlateau", "SequentialLR", "StepLR",
 ]  # fmt: skip
 
 
@@ -180,6 +181,20 @@ class LinearLR(LRScheduler):
         return [max(lr, 0.0) for lr in self._times(1.0 + rise / before)]  # rounding may go beyond 0
 
 
+class PolynomialLR(LRScheduler):
+    """The base rate times (1 - epoch / total_iters)^power, and 0 from epoch ``total_iters`` on."""
+
+    def __init__(self, optimizer: Optimizer, total_iters: int = 5, power: float = 1.0) -> None:
+        self.total_iters, self.power = _whole("PolynomialLR", "total_iters", total_iters), power
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float]:
+        if not 0 < self.last_epoch <= self.total_iters:
+            return self.get_last_lr()
+        left, before = (1.0 - epoch / self.total_iters for epoch in (self.last_epoch, self.last_epoch - 1))
+        return self._times((left / before) ** self.power)
+
+
 class CosineAnnealingLR(LRScheduler):
     """From the base rate to ``eta_min`` along half a cosine of ``T_max`` epochs, and back up.
 
@@ -199,6 +214,86 @@ class CosineAnnealingLR(LRScheduler):
             return [lr + (base - floor) * rise for lr, base in zip(lrs, self.base_lrs)]
         now, before = (1 + math.cos(math.pi * e / self.T_max) for e in (epoch, epoch - 1))
         return [now / before * (lr - floor) + floor for lr in lrs]
+
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    """From the base rate to ``eta_min`` along half a cosine of ``T_0`` epochs, then again, each time
+    ``T_mult`` times as long.  Loshchilov and Hutter, 2017.
+    """
+
+    def __init__(self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0) -> None:
+        self.T_0 = _whole("CosineAnnealingWarmRestarts", "T_0", T_0)
+        self.T_mult = _whole("CosineAnnealingWarmRestarts", "T_mult", T_mult)
+        self.eta_min = eta_min
+        super().__init__(optimizer)
+
+    def step(self, epoch: float | None = None) -> None:
+        """Goes on to the next epoch, or to ``epoch``, which may be a fraction: epoch + batch / batches."""
+        if epoch is not None and not epoch >= 0:
+            raise ArgumentError(f"CosineAnnealingWarmRestarts.step: epoch is {epoch}, expected 0 or more")
+        self.last_epoch = self.last_epoch + 1 if epoch is None else epoch  # type: ignore[assignment]
+        self._set(self.get_lr())
+
+    def get_lr(self) -> list[float]:
+        now, length = self.last_epoch, self.T_0
+        if self.T_mult == 1:
+            now %= length
+        while now >= length:
+            now, length = now - length, length * self.T_mult
+        part = (1 + math.cos(math.pi * now / length)) / 2
+        return [self.eta_min + (base - self.eta_min) * part for base in self.base_lrs]
+
+
+class CyclicLR(LRScheduler):
+    """From ``base_lr`` to ``max_lr`` and back, in ``step_size_up`` and ``step_size_down`` steps; momentum, or
+    the first beta, runs against it.  `step` after each batch.
+
+    ``mode``: "triangular", "triangular2" (each cycle half as high) or "exp_range" (the height times ``gamma``
+    after each step).  Smith, 2017.
+    """
+
+    def __init__(
+        self,
+        optimizer: Optimizer,
+        base_lr: float | Sequence[float],
+        max_lr: float | Sequence[float],
+        step_size_up: int = 2000,
+        step_size_down: int | None = None,
+        mode: str = "triangular",
+        gamma: float = 1.0,
+        cycle_momentum: bool = True,
+        base_momentum: float | Sequence[float] = 0.8,
+        max_momentum: float | Sequence[float] = 0.9,
+    ) -> None:
+        if mode not in ("triangular", "triangular2", "exp_range"):
+            raise ArgumentError(
+                f"CyclicLR: mode is {mode!r:.60}, expected 'triangular', 'triangular2' or 'exp_range'"
+            )
+        self.up = _whole("CyclicLR", "step_size_up", step_size_up)
+        down = step_size_up if step_size_down is None else step_size_down
+        self.length = self.up + _whole("CyclicLR", "step_size_down", down)
+        self.mode, self.gamma, self.cycle_momentum = mode, gamma, cycle_momentum
+        for group, rate in zip(optimizer.param_groups, _per_group("CyclicLR", "base_lr", optimizer, base_lr)):
+            group.update(lr=rate, initial_lr=rate)
+        self.max_lrs = _per_group("CyclicLR", "max_lr", optimizer, max_lr)
+        self.base_momentums = _per_group("CyclicLR", "base_momentum", optimizer, base_momentum)
+        self.max_momentums = _per_group("CyclicLR", "max_momentum", optimizer, max_momentum)
+        if cycle_momentum:
+            _expect_momentum("CyclicLR", optimizer)
+        super().__init__(optimizer)
+
+    def get_lr(self) -> list[float]:
+        cycle = self.last_epoch // self.length
+        place, up = self.last_epoch / self.length - cycle, self.up / self.length
+        height = place / up if place <= up else (place - 1) / (up - 1)
+        if self.mode == "triangular2":
+            height *= 0.5**cycle
+        elif self.mode == "exp_range":
+            height *= self.gamma**self.last_epoch
+        if self.cycle_momentum:
+            for group, low, high in zip(self.optimizer.param_groups, self.base_momentums, self.max_momentums):
+                _set_momentum(group, high - (high - low) * height)
+        return [low + (high - low) * height for low, high in zip(self.base_lrs, self.max_lrs)]
 
 
 class OneCycleLR(LRScheduler):
@@ -240,7 +335,7 @@ class OneCycleLR(LRScheduler):
             first = rate / div_factor
             group.update(initial_lr=first, max_lr=rate, min_lr=first / final_div_factor)
         if cycle_momentum:
-            self._expect_momentum(optimizer)
+            _expect_momentum("OneCycleLR", optimizer)
             lows = _per_group("OneCycleLR", "base_momentum", optimizer, base_momentum)
             highs = _per_group("OneCycleLR", "max_momentum", optimizer, max_momentum)
             for group, low, high in zip(optimizer.param_groups, lows, highs):
@@ -259,14 +354,6 @@ class OneCycleLR(LRScheduler):
             (self.total_steps - 1, "initial_lr", "min_lr", "max_momentum", "max_momentum"),
         ]
 
-    @staticmethod
-    def _expect_momentum(optimizer: Optimizer) -> None:
-        if not optimizer.defaults.keys() & {"momentum", "betas"}:
-            raise ArgumentError(
-                f"OneCycleLR: {type(optimizer).__name__} has neither momentum nor betas: "
-                "say cycle_momentum=False"
-            )
-
     def get_lr(self) -> list[float]:
         step = self.last_epoch
         if step > self.total_steps:
@@ -278,11 +365,7 @@ class OneCycleLR(LRScheduler):
         groups = self.optimizer.param_groups
         if self.cycle_momentum:
             for group in groups:
-                momentum = self._between(group[momentum_from], group[momentum_to], part)
-                if "betas" in group:
-                    group["betas"] = (momentum, *group["betas"][1:])
-                else:
-                    group["momentum"] = momentum
+                _set_momentum(group, self._between(group[momentum_from], group[momentum_to], part))
         return [self._between(group[lr_from], group[lr_to], part) for group in groups]
 
     def _between(self, a: float, b: float, part: float) -> float:
@@ -404,6 +487,20 @@ class ReduceLROnPlateau(LRScheduler):
         if self.threshold_mode == "rel":
             return sign * current < sign * (self.best * (1.0 - sign * self.threshold))
         return sign * current < sign * (self.best - sign * self.threshold)
+
+
+def _expect_momentum(where: str, optimizer: Optimizer) -> None:
+    if not optimizer.defaults.keys() & {"momentum", "betas"}:
+        raise ArgumentError(
+            f"{where}: {type(optimizer).__name__} has neither momentum nor betas: say cycle_momentum=False"
+        )
+
+
+def _set_momentum(group: dict[str, Any], momentum: float) -> None:
+    if "betas" in group:
+        group["betas"] = (momentum, *group["betas"][1:])
+    else:
+        group["momentum"] = momentum
 
 
 def _per_group(where: str, name: str, optimizer: Optimizer, value: Any) -> list[Any]:

@@ -14,8 +14,10 @@ from cortex_core.modes import enable_grad
 from cortex_core.registry import nearest
 from cortex_core.tensor import Tensor
 
-BESIDE = frozenset({"params", "name", "initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum"})
-"""What a group may hold beside the optimiser's own options: a name, and what schedulers keep there."""
+BESIDE = frozenset(
+    {"params", "param_names", "name", "initial_lr", "max_lr", "min_lr", "max_momentum", "base_momentum"}
+)
+"""What a group may hold beside the optimiser's own options: names, and what schedulers keep there."""
 
 Closure = Callable[[], Any]
 
@@ -23,7 +25,8 @@ Closure = Callable[[], Any]
 class Optimizer:
     """The base of all optimisers.
 
-    ``params`` are Tensors, or dicts ``{"params": Tensors, option: value}`` that make one group each;
+    ``params`` are Tensors, or pairs (name, Tensor) as `Module.named_parameters` gives them, or dicts
+    ``{"params": either, option: value}`` that make one group each;
     ``defaults`` are the options of a group that does not give them.  ``param_groups`` is the list of these
     dicts, ``state`` maps a parameter to the dict of what is kept for it.  A subclass says `step`.
 
@@ -38,8 +41,12 @@ class Optimizer:
         self.defaults = dict(defaults)
         self.state: defaultdict[Tensor, dict[str, Any]] = defaultdict(dict)
         self.param_groups: list[dict[str, Any]] = []
-        if isinstance(params, (Tensor, set, frozenset)):
-            raise TypeError(f"{self._name}: params is a {type(params).__name__}, expected a list of Tensors")
+        model = hasattr(params, "parameters")
+        if model or isinstance(params, (Tensor, set, frozenset)) or not isinstance(params, Iterable):
+            hint = " such as model.parameters()" if model else ""
+            raise TypeError(
+                f"{self._name}: params is a {type(params).__name__}, expected a list of Tensors{hint}"
+            )
         given = list(params)
         if not given:
             raise ArgumentError(
@@ -64,6 +71,10 @@ class Optimizer:
         if isinstance(params, (set, frozenset)):
             raise TypeError(f"{self._name}: params is a set, which has no order, expected a list")
         params = [params] if isinstance(params, Tensor) else list(params)
+        named = [p for p in params if isinstance(p, tuple) and len(p) == 2 and isinstance(p[0], str)]
+        if params and len(named) == len(params):
+            names, params = map(list, zip(*named))
+            param_group = {**param_group, "param_names": names}
         known = {id(p) for group in self.param_groups for p in group["params"]}
         for i, p in enumerate(params):
             self._expect_parameter(i, p, known)

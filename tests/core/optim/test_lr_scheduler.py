@@ -28,6 +28,16 @@ TABLE: dict[str, Make] = {
     "cosine": lambda s, o: s.CosineAnnealingLR(o, 40),
     "cosine, floor": lambda s, o: s.CosineAnnealingLR(o, T_max=13, eta_min=0.01),
     "cosine of one step": lambda s, o: s.CosineAnnealingLR(o, 1, eta_min=0.01),
+    "polynomial": lambda s, o: s.PolynomialLR(o, 60, power=1.7),
+    "polynomial line": lambda s, o: s.PolynomialLR(o),
+    "restarts": lambda s, o: s.CosineAnnealingWarmRestarts(o, 7, eta_min=0.001),
+    "restarts, longer": lambda s, o: s.CosineAnnealingWarmRestarts(o, 5, T_mult=2),
+    "cyclic": lambda s, o: s.CyclicLR(o, 0.01, 0.1, step_size_up=7),
+    "cyclic, lower": lambda s, o: s.CyclicLR(
+        o, [0.01, 0.02], [0.1, 0.3], 8, 16, "triangular2", base_momentum=0.7, max_momentum=0.95
+    ),
+    "cyclic, fading": lambda s, o: s.CyclicLR(o, 0.01, 0.1, 4, mode="exp_range", gamma=0.97),
+    "cyclic, momentum stays": lambda s, o: s.CyclicLR(o, 0.01, 0.1, 9, cycle_momentum=False),
     "lambda": lambda s, o: s.LambdaLR(o, lambda e: 0.95**e),
     "lambdas": lambda s, o: s.LambdaLR(o, [lambda e: 1 / (1 + e), lambda e: math.cos(e / 50)]),
     "one cycle": lambda s, o: s.OneCycleLR(o, 0.5, total_steps=100),
@@ -139,6 +149,20 @@ def test_reductions_on_a_plateau_are_pytorchs(options: dict[str, Any]) -> None:
     expected = rates(torch.optim.lr_scheduler.ReduceLROnPlateau(other, **options), other, measured())
     assert flat(found) == pytest.approx(flat(expected), rel=1e-12)
     assert len(set(flat(found))) > 4
+
+
+@pytest.mark.peers
+def test_restarts_at_parts_of_an_epoch_are_pytorchs() -> None:
+    torch = pytest.importorskip("torch")
+    found = []
+    for module, optimizer in (schedules, ours()), (torch.optim.lr_scheduler, theirs()):
+        schedule = module.CosineAnnealingWarmRestarts(optimizer, 3, T_mult=2)
+        sequence = []
+        for epoch in (0.25, 1.5, 2.75, 3.0, 8.9, 9.0, 20.3):
+            schedule.step(epoch)
+            sequence.append([g["lr"] for g in optimizer.param_groups])
+        found.append(flat(sequence))
+    assert found[0] == pytest.approx(found[1], rel=1e-12)
 
 
 ALL: dict[str, Make] = {**TABLE, "plateau": lambda s, o: s.ReduceLROnPlateau(o, patience=1)}
@@ -259,6 +283,19 @@ def a_plateau_inside() -> None:
         ),
         (lambda: schedules.OneCycleLR(ours(), 0.5, 9, pct_start=2), ArgumentError, "pct_start is 2"),
         (lambda: schedules.OneCycleLR(ours("Adagrad"), 0.5, 9), ArgumentError, "cycle_momentum=False"),
+        (
+            lambda: schedules.CyclicLR(ours("Adagrad"), 0.1, 0.5),
+            ArgumentError,
+            "Adagrad has neither",
+        ),
+        (lambda: schedules.CyclicLR(ours(), 0.1, 0.5, mode="square"), ArgumentError, "mode is 'square'"),
+        (lambda: schedules.CyclicLR(ours(), 0.1, [0.5]), ArgumentError, "max_lr has 1 values for 2 groups"),
+        (
+            lambda: schedules.CosineAnnealingWarmRestarts(ours(), 3).step(-1),
+            ArgumentError,
+            "epoch is -1, expected 0",
+        ),
+        (lambda: schedules.PolynomialLR(ours(), 0), ArgumentError, "total_iters is 0"),
         (lambda: schedules.ReduceLROnPlateau(ours(), "low"), ArgumentError, "'min' or 'max'"),
         (lambda: schedules.ReduceLROnPlateau(ours(), threshold_mode="x"), ArgumentError, "'rel' or 'abs'"),
         (lambda: schedules.ReduceLROnPlateau(ours(), factor=1.0), ArgumentError, "below 1"),

@@ -10,7 +10,7 @@ import pytest
 
 from cortex_compute.errors import ArgumentError, CheckpointError, ShapeError
 from cortex_core import optim
-from cortex_core.nn import Linear
+from cortex_core.nn import Linear, Sequential
 from cortex_core.tensor import Tensor
 
 STEPS = 100
@@ -188,6 +188,16 @@ def test_groups_have_their_own_options() -> None:
     assert [g["momentum"] for g in optimizer.param_groups] == [0.0, 0.0, 0.9]
 
 
+def test_parameters_may_be_named() -> None:
+    module = Linear(2, 3)
+    optimizer = optim.SGD(module.named_parameters(), lr=0.1)
+    assert optimizer.param_groups[0]["params"] == [module.weight, module.bias]
+    assert optimizer.param_groups[0]["param_names"] == ("weight", "bias")
+    optimizer.load_state_dict(optimizer.state_dict())
+    optimizer.add_param_group({"params": [("scale", leaf())], "lr": 0.5})
+    assert optimizer.state_dict()["param_groups"][1]["param_names"] == ("scale",)
+
+
 def test_an_option_may_change_between_steps() -> None:
     p = Tensor([1.0], requires_grad=True)
     optimizer = optim.SGD([p], lr=0.1)
@@ -274,7 +284,12 @@ def leaf() -> Tensor:
         (lambda: optim.SGD([]), ArgumentError, "empty.*list of it"),
         (lambda: optim.SGD(leaf()), TypeError, "expected a list"),
         (lambda: optim.SGD({leaf()}), TypeError, "set"),
-        (lambda: optim.SGD([("weight", leaf())]), TypeError, "parameter 0 is a tuple"),
+        (lambda: optim.SGD([("weight", leaf()), leaf()]), TypeError, "parameter 0 is a tuple"),
+        (
+            lambda: optim.SGD(Sequential(Linear(2, 3))),
+            TypeError,
+            r"Sequential, expected .* such as model\.parameters\(\)",
+        ),
         (lambda: optim.SGD([leaf() * 2]), ArgumentError, "computed.*leaf"),
         (lambda: optim.SGD([Tensor([1])]), ArgumentError, "int64.*expected float16"),
         (lambda: optim.SGD([leaf()], lr=-0.1), ArgumentError, "lr is -0.1, expected.*0 or more"),
