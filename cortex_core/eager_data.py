@@ -1,6 +1,7 @@
 """Data for eager loops: sets of examples, orders to see them in, and a loader that makes batches.
 
-Names are those of ``torch.utils.data``.  What is random follows from ``seed``, or from `manual_seed`.
+Names are those of ``torch.utils.data``.  What is random follows from ``seed``, which may be given as
+``generator`` too, or from `manual_seed`.
 """
 
 from __future__ import annotations
@@ -10,14 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from cortex_compute.errors import ArgumentError, DataError
-from cortex_core import generator
+from cortex_compute.errors import ArgumentError, DataError, PlaceError
+from cortex_core.generator import Generator, source
 from cortex_core.tensor import Tensor
 
 __all__ = [
     "BatchSampler",
+    "ConcatDataset",
     "DataLoader",
     "Dataset",
+    "IterableDataset",
     "RandomSampler",
     "SequentialSampler",
     "Subset",
@@ -43,6 +46,13 @@ class Dataset:
     def batch(self, indices: Indices) -> Any:
         """Several examples as one batch.  A set that can read them at once says so here."""
         return default_collate([self[int(i)] for i in indices])
+
+
+class IterableDataset:
+    """Examples one after the other: a subclass says ``__iter__``, and ``__len__`` if it knows."""
+
+    def __iter__(self) -> Iterator[Any]:
+        raise NotImplementedError(f"{type(self).__name__} has no __iter__: say what the examples are")
 
 
 class TensorDataset(Dataset):
@@ -86,7 +96,29 @@ class Subset(Dataset):
         return _batch(self.dataset, self.indices.take(indices))
 
 
-def random_split(dataset: Any, lengths: Sequence[float], seed: int | None = None) -> list[Subset]:
+class ConcatDataset(Dataset):
+    """Several sets, one behind the other."""
+
+    def __init__(self, datasets: Iterable[Any]) -> None:
+        self.datasets = list(datasets)
+        if not self.datasets or any(isinstance(x, IterableDataset) for x in self.datasets):
+            raise DataError("ConcatDataset needs at least one set, and sets with examples by number")
+        self.ends = np.cumsum([len(x) for x in self.datasets])
+
+    def __len__(self) -> int:
+        return int(self.ends[-1])
+
+    def __getitem__(self, index: int) -> Any:
+        at = int(index) + len(self) if index < 0 else int(index)
+        if not 0 <= at < len(self):
+            raise PlaceError(f"ConcatDataset: there is no example {index} among {len(self)}")
+        which = int(np.searchsorted(self.ends, at, "right"))
+        return self.datasets[which][at - (int(self.ends[which - 1]) if which else 0)]
+
+
+def random_split(
+    dataset: Any, lengths: Sequence[float], seed: int | None = None, *, generator: int | None = None
+) -> list[Subset]:
     """Parts of a set, drawn without overlap.
 
     ``lengths`` are numbers of examples that add up to all, or fractions that add up to 1; what rounding
@@ -103,7 +135,7 @@ def random_split(dataset: Any, lengths: Sequence[float], seed: int | None = None
         sizes = [int(count * x) for x in lengths]
         for i in range(count - sum(sizes)):
             sizes[i % len(sizes)] += 1
-    order = _Draws(seed).permutation(count)
+    order = _Draws(seed, generator).permutation(count)
     return [Subset(dataset, part) for part in np.split(order, np.cumsum(sizes)[:-1])]
 
 
@@ -112,16 +144,23 @@ class _Draws:
     same in all versions.
     """
 
-    def __init__(self, seed: int | None) -> None:
+    def __init__(self, seed: int | None, generator: int | None = None) -> None:
+        if generator is not None:
+            if seed is not None or not isinstance(generator, (int, np.integer)):
+                raise ArgumentError(
+                    f"generator is {generator!r:.60} beside seed={seed}; expected one of the two, a whole "
+                    "number: it seeds what is drawn here"
+                )
+            seed = generator
         if seed is not None and (isinstance(seed, bool) or not isinstance(seed, (int, np.integer))):
             raise ArgumentError(f"seed is {seed!r:.60}, expected a whole number from 0 to 2**64 - 1, or None")
         if seed is not None and not 0 <= seed < 2**64:
             raise ArgumentError(f"seed is {seed}, expected one from 0 to 2**64 - 1")
-        self.own = None if seed is None else generator.Generator(int(seed))
+        self.own = None if seed is None else Generator(int(seed))
 
     def words(self, count: int) -> np.ndarray:
         """64 random bits each."""
-        (seed, run), stream = (self.own or generator.source()).next()
+        (seed, run), stream = (self.own or source()).next()
         return np.random.Philox(key=[int(seed), stream], counter=[0, 0, int(run), 0]).random_raw(count)
 
     def permutation(self, count: int) -> np.ndarray:
@@ -160,10 +199,11 @@ class RandomSampler:
         num_samples: int | None = None,
         *,
         seed: int | None = None,
+        generator: int | None = None,
     ) -> None:
         self.data_source, self.replacement = data_source, replacement
         self.num_samples = len(data_source) if num_samples is None else _count("num_samples", num_samples)
-        self._draws = _Draws(seed)
+        self._draws = _Draws(seed, generator)
 
     def __len__(self) -> int:
         return self.num_samples
@@ -181,8 +221,8 @@ class RandomSampler:
 class SubsetRandomSampler:
     """The given indices in a random order."""
 
-    def __init__(self, indices: Indices, *, seed: int | None = None) -> None:
-        self.indices, self._draws = list(indices), _Draws(seed)
+    def __init__(self, indices: Indices, *, seed: int | None = None, generator: int | None = None) -> None:
+        self.indices, self._draws = list(indices), _Draws(seed, generator)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -198,11 +238,17 @@ class WeightedRandomSampler:
     """
 
     def __init__(
-        self, weights: Any, num_samples: int, replacement: bool = True, *, seed: int | None = None
+        self,
+        weights: Any,
+        num_samples: int,
+        replacement: bool = True,
+        *,
+        seed: int | None = None,
+        generator: int | None = None,
     ) -> None:
         self.weights = np.asarray(weights, np.float64).reshape(-1)
         self.num_samples, self.replacement = _count("num_samples", num_samples), replacement
-        self._draws = _Draws(seed)
+        self._draws = _Draws(seed, generator)
         possible = int((self.weights > 0).sum())
         if not (np.isfinite(self.weights) & (self.weights >= 0)).all() or not possible:
             raise ArgumentError("WeightedRandomSampler: weights must be finite, 0 or more, and not all 0")
@@ -248,31 +294,30 @@ class BatchSampler:
 
 
 class DataLoader:
-    """The batches of a set, each time it is iterated over.
+    """The batches of a set, each time it is iterated over; single examples where ``batch_size`` is None.
 
     ``shuffle`` takes the examples in another random order each time, which ``seed`` makes the same in every
-    run (default: `manual_seed` does).  ``sampler`` gives indices instead, ``batch_sampler`` lists of them.
-    ``collate_fn`` makes a batch of a list of examples (default: `Dataset.batch`, or `default_collate`).
+    run (default: `manual_seed` does).  ``sampler`` gives indices instead, ``batch_sampler`` lists of them; an
+    `IterableDataset` has an order of its own.  ``collate_fn`` makes a batch of a list of examples (default:
+    `Dataset.batch`, or `default_collate`).
     """
 
     def __init__(
         self,
         dataset: Any,
-        batch_size: int = 1,
+        batch_size: int | None = 1,
         shuffle: bool = False,
         *,
         sampler: Iterable[int] | None = None,
         batch_sampler: Iterable[Sequence[int]] | None = None,
         num_workers: int = 0,
-        collate_fn: Callable[[list[Any]], Any] | None = None,
+        collate_fn: Callable[..., Any] | None = None,
+        pin_memory: bool = False,
         drop_last: bool = False,
         seed: int | None = None,
+        generator: int | None = None,
     ) -> None:
-        if num_workers != 0:
-            raise ArgumentError(
-                f"DataLoader: num_workers is {num_workers}, expected 0: batches are made in this process, "
-                "where the arrays are. What takes long to decode is better decoded once, into arrays"
-            )
+        _expect_this_process(num_workers, pin_memory)
         if sampler is not None and shuffle:
             raise ArgumentError("DataLoader: shuffle and sampler both say the order: give one")
         if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
@@ -281,22 +326,48 @@ class DataLoader:
             )
         if seed is not None and not shuffle:
             raise ArgumentError("DataLoader: seed is that of shuffle=True; a sampler has its own")
+        if batch_size is None and drop_last:
+            raise ArgumentError("DataLoader: drop_last is of batches; batch_size is None")
+        if isinstance(dataset, IterableDataset):
+            if shuffle or sampler is not None or batch_sampler is not None:
+                raise ArgumentError("DataLoader: an IterableDataset has its own order, without a sampler")
+            sampler = dataset
         if sampler is None:
-            sampler = RandomSampler(dataset, seed=seed) if shuffle else SequentialSampler(dataset)
+            drawn = RandomSampler(dataset, seed=seed, generator=generator) if shuffle else None
+            sampler = drawn or SequentialSampler(dataset)
         self.dataset, self.collate_fn, self.sampler = dataset, collate_fn, sampler
-        batches = BatchSampler(sampler, batch_size, drop_last) if batch_sampler is None else batch_sampler
-        self.batch_sampler = batches
+        if batch_sampler is None and batch_size is not None:
+            batch_sampler = BatchSampler(sampler, batch_size, drop_last)
+        self.batch_sampler = batch_sampler
 
     def __len__(self) -> int:
         """How many batches there are."""
-        return len(self.batch_sampler)  # type: ignore[arg-type]
+        return len(self.sampler if self.batch_sampler is None else self.batch_sampler)  # type: ignore[arg-type]
 
     def __iter__(self) -> Iterator[Any]:
+        own_order, collate = isinstance(self.dataset, IterableDataset), self.collate_fn
+        if self.batch_sampler is None:
+            for x in self.sampler:
+                example = x if own_order else self.dataset[int(x)]
+                yield example if collate is None else collate(example)
+            return
         for indices in self.batch_sampler:
-            if self.collate_fn is None:
+            if own_order:
+                yield (collate or default_collate)(indices)
+            elif collate is None:
                 yield _batch(self.dataset, indices)
             else:
-                yield self.collate_fn([self.dataset[int(i)] for i in indices])
+                yield collate([self.dataset[int(i)] for i in indices])
+
+
+def _expect_this_process(num_workers: int, pin_memory: bool) -> None:
+    if num_workers != 0:
+        raise ArgumentError(
+            f"DataLoader: num_workers is {num_workers}, expected 0: batches are made in this process, "
+            "where the arrays are. What takes long to decode is better decoded once, into arrays"
+        )
+    if pin_memory:
+        raise ArgumentError("DataLoader: pin_memory is True, expected False: batches are ordinary arrays")
 
 
 def _batch(dataset: Any, indices: Indices) -> Any:

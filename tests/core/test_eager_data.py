@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortex_compute.errors import ArgumentError, DataError
+from cortex_compute.errors import ArgumentError, DataError, PlaceError
 from cortex_core.eager_data import (
     BatchSampler,
+    ConcatDataset,
     DataLoader,
     Dataset,
+    IterableDataset,
     RandomSampler,
     SequentialSampler,
     Subset,
@@ -241,6 +243,47 @@ def test_collate_stacks_arrays_of_their_type() -> None:
     assert str(default_collate([np.float32(1), np.float32(2)]).dtype) == "float32"
 
 
+def test_sets_behind_each_other() -> None:
+    both = ConcatDataset([pairs(3), [], pairs(2)])
+    assert len(both) == 5
+    assert [both[i][0].tolist() for i in (2, 3, -1)] == [
+        pairs(3)[2][0].tolist(),
+        *([x.tolist() for x, _ in pairs(2)]),
+    ]
+    assert [len(x) for x, _ in DataLoader(both, 4)] == [4, 1]
+
+
+class Stream(IterableDataset):
+    def __iter__(self) -> Any:
+        return iter([1, 2, 3, 4, 5])
+
+
+def test_a_stream_is_cut_into_batches() -> None:
+    assert [x.tolist() for x in DataLoader(Stream(), 2)] == [[1, 2], [3, 4], [5]]
+    assert [x.tolist() for x in DataLoader(Stream(), 2, drop_last=True)] == [[1, 2], [3, 4]]
+    assert list(DataLoader(Stream(), batch_size=None)) == [1, 2, 3, 4, 5]
+    with pytest.raises(TypeError, match="Stream"):
+        len(DataLoader(Stream(), 2))
+
+
+def test_single_examples() -> None:
+    loader = DataLoader(pairs(4), batch_size=None, collate_fn=lambda pair: pair[0].tolist())
+    assert len(loader) == 4
+    assert list(loader) == [x.tolist() for x, _ in (pairs(4)[i] for i in range(4))]
+
+
+def test_a_generator_is_a_seed() -> None:
+    def order(**options: Any) -> list[Any]:
+        return seen(DataLoader(pairs(10), 3, shuffle=True, **options))
+
+    assert order(generator=5) == order(seed=5)
+    assert order(generator=5, pin_memory=False) != order(seed=6)
+    parts = random_split(pairs(10), [0.5, 0.5], generator=3)
+    assert [p.indices.tolist() for p in parts] == [
+        p.indices.tolist() for p in random_split(pairs(10), [0.5, 0.5], 3)
+    ]
+
+
 @pytest.mark.parametrize(
     ("make", "error", "match"),
     [
@@ -253,9 +296,14 @@ def test_collate_stacks_arrays_of_their_type() -> None:
         (lambda: random_split(pairs(), [1.5, -0.5]), ArgumentError, "add up to 1"),
         (lambda: random_split(pairs(), [5, 5], seed=-1), ArgumentError, "seed is -1"),
         (lambda: DataLoader(pairs(), 0), ArgumentError, "batch_size is 0"),
-        (lambda: DataLoader(pairs(), None), ArgumentError, "batch_size is None"),
+        (lambda: DataLoader(pairs(), None, drop_last=True), ArgumentError, "drop_last is of batches"),
+        (lambda: DataLoader(pairs(), 2, shuffle=True, generator="x"), ArgumentError, "generator is 'x'"),
+        (lambda: random_split(pairs(), [5, 5], seed=1, generator=2), ArgumentError, "beside seed=1"),
+        (lambda: DataLoader(Stream(), shuffle=True), ArgumentError, "its own order"),
+        (lambda: ConcatDataset([]), DataError, "at least one set"),
+        (lambda: ConcatDataset([pairs()])[10], PlaceError, "no example 10 among 10"),
         (lambda: DataLoader(pairs(), 2, num_workers=2), ArgumentError, "num_workers is 2, expected 0"),
-        (lambda: DataLoader(pairs(), 2, pin_memory=True), TypeError, "pin_memory"),
+        (lambda: DataLoader(pairs(), 2, pin_memory=True), ArgumentError, "pin_memory is True"),
         (lambda: DataLoader(pairs(), shuffle=True, sampler=[1]), ArgumentError, "shuffle and sampler"),
         (lambda: DataLoader(pairs(), 2, batch_sampler=[[1]]), ArgumentError, "give it alone"),
         (lambda: DataLoader(pairs(), 2, seed=1), ArgumentError, "shuffle=True"),
