@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 from cortex_core.ops.array import Array
 
@@ -10,9 +10,7 @@ W = TypeVar("W", bound="Words")
 
 
 class Words(Array):
-    """Tensors made in the type of this one, random numbers in place, and what an unknown name was meant to
-    be.
-    """
+    """Tensors made in the type of this one, and random numbers in place."""
 
     __slots__ = ()
 
@@ -51,11 +49,3 @@ class Words(Array):
         from cortex_core.nn.init import uniform_
 
         return uniform_(self, a, b)  # type: ignore[type-var]
-
-    def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("_"):  # asked for by protocols, which do not read on
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}")
-        from cortex_core.registry.nearest import nearest
-
-        hint = nearest(name, (n for n in dir(type(self)) if not n.startswith("_")))
-        raise AttributeError(f"{type(self).__name__} has no attribute {name!r}. {hint}".rstrip(" ."))
