@@ -75,23 +75,31 @@ class SGD:
 
 @optimizer("adam")
 class Adam:
-    """m, v = moving means of g and g²;  p -= learning_rate m̂ / (sqrt(v̂) + epsilon).  Kingma and Ba, 2015."""
+    """m, v = moving means of g and g²;  p -= learning_rate m̂ / (sqrt(v̂) + epsilon).  Kingma and Ba, 2015.
+
+    With ``amsgrad`` the root is of the largest v so far.  Reddi, Kale and Kumar, 2018.
+    """
 
     learning_rate: float = field(default=0.001, doc="step size", minimum=0)
     beta1: float = field(default=0.9, doc="decay of the mean of gradients", minimum=0, below=1)
     beta2: float = field(default=0.999, doc="decay of the mean of squared gradients", minimum=0, below=1)
     epsilon: float = field(default=1e-8, doc="added to the root", above=0)
     weight_decay: float = field(default=0.0, doc="added to the gradient, times the parameter", minimum=0)
+    amsgrad: bool = field(default=False, doc="divides by the root of the largest v so far")
 
-    state: ClassVar[tuple[str, ...]] = ("m", "v")
+    @property
+    def state(self) -> tuple[str, ...]:
+        return ("m", "v", "largest") if self.amsgrad else ("m", "v")
 
     def scalars(self, step: int, learning_rate: float) -> dict[str, float]:
         return adam_scalars(step, learning_rate, self.beta1, self.beta2)
 
-    def update(self, p: Any, g: Any, m: Any, v: Any, rate: Any, correction: Any) -> Any:
+    def update(self, p: Any, g: Any, m: Any, v: Any, *largest: Any, rate: Any, correction: Any) -> Any:
         g = decayed(g, p, self.weight_decay)
         m, v = mean(m, g, self.beta1), mean(v, g * g, self.beta2)
-        return p - rate * m / (sqrt(v) * correction + self.epsilon), m, v
+        largest = tuple(maximum(x, v) for x in largest)
+        scale = largest[0] if largest else v
+        return p - rate * m / (sqrt(scale) * correction + self.epsilon), m, v, *largest
 
 
 @optimizer("adamw")
@@ -105,16 +113,23 @@ class AdamW:
     weight_decay: float = field(
         default=0.01, doc="part of the parameter that falls, times the rate", minimum=0
     )
+    amsgrad: bool = field(default=False, doc="divides by the root of the largest v so far")
 
-    state: ClassVar[tuple[str, ...]] = ("m", "v")
+    @property
+    def state(self) -> tuple[str, ...]:
+        return ("m", "v", "largest") if self.amsgrad else ("m", "v")
 
     def scalars(self, step: int, learning_rate: float) -> dict[str, float]:
         scalars = adam_scalars(step, learning_rate, self.beta1, self.beta2)
         return scalars | {"keep": 1 - learning_rate * self.weight_decay}
 
-    def update(self, p: Any, g: Any, m: Any, v: Any, rate: Any, correction: Any, keep: Any) -> Any:
+    def update(
+        self, p: Any, g: Any, m: Any, v: Any, *largest: Any, rate: Any, correction: Any, keep: Any
+    ) -> Any:
         m, v = mean(m, g, self.beta1), mean(v, g * g, self.beta2)
-        return keep * p - rate * m / (sqrt(v) * correction + self.epsilon), m, v
+        largest = tuple(maximum(x, v) for x in largest)
+        scale = largest[0] if largest else v
+        return keep * p - rate * m / (sqrt(scale) * correction + self.epsilon), m, v, *largest
 
 
 @optimizer("radam")

@@ -228,11 +228,11 @@ class Adam(Pointwise):
     """Steps scaled by moving means of the gradient and of its square.  Kingma and Ba, 2015.
 
     With ``lazy`` the rows of an embedding that a batch does not touch stay as they are, moments and all;
-    PyTorch has that as SparseAdam.
+    PyTorch has that as SparseAdam.  With ``amsgrad`` the root is of the largest mean so far.
     """
 
     formula: ClassVar[Any] = formulas.Adam
-    moments = {"m": "exp_avg", "v": "exp_avg_sq"}
+    moments = {"m": "exp_avg", "v": "exp_avg_sq", "largest": "max_exp_avg_sq"}
 
     def __init__(
         self,
@@ -241,12 +241,20 @@ class Adam(Pointwise):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 0.0,
+        amsgrad: bool = False,
         *,
         lazy: bool = False,
         maximize: bool = False,
     ) -> None:
         super().__init__(
-            params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, lazy=lazy, maximize=maximize
+            params,
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            amsgrad=amsgrad,
+            lazy=lazy,
+            maximize=maximize,
         )
 
     def by_rows(self, group: Mapping[str, Any]) -> bool:
@@ -266,17 +274,40 @@ class AdamW(Adam):
         betas: tuple[float, float] = (0.9, 0.999),
         eps: float = 1e-8,
         weight_decay: float = 1e-2,
+        amsgrad: bool = False,
         *,
         lazy: bool = False,
         maximize: bool = False,
     ) -> None:
-        super().__init__(params, lr, betas, eps, weight_decay, lazy=lazy, maximize=maximize)
+        super().__init__(params, lr, betas, eps, weight_decay, amsgrad, lazy=lazy, maximize=maximize)
 
 
-class RAdam(Adam):
-    """Adam that waits until the variance of its scale is known.  Liu et al., 2020."""
+class RAdam(Pointwise):
+    """Adam that waits until the variance of its scale is known.  Liu et al., 2020.
+
+    ``lazy`` as of `Adam`.
+    """
 
     formula = formulas.RAdam
+    moments = {"m": "exp_avg", "v": "exp_avg_sq"}
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        lazy: bool = False,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, lazy=lazy, maximize=maximize
+        )
+
+    def by_rows(self, group: Mapping[str, Any]) -> bool:
+        return bool(group["lazy"])
 
 
 class RMSprop(Pointwise):

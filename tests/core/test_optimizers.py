@@ -191,6 +191,8 @@ def test_padding_of_zeros_stays_zero(name: str) -> None:
 def test_state_is_what_the_fields_need() -> None:
     assert SGD().state == ()
     assert SGD(momentum=0.9).state == ("velocity",)
+    assert Adam().state == ("m", "v")
+    assert AdamW(amsgrad=True).state == ("m", "v", "largest")
     assert RMSprop().state == ("v",)
     assert RMSprop(momentum=0.9).state == ("v", "velocity")
     assert RMSprop(centered=True, momentum=0.9).state == ("v", "m", "velocity")
@@ -218,7 +220,13 @@ def test_adams_first_step_is_the_rate_whatever_the_gradients_size() -> None:
     assert scalars["correction"] == pytest.approx(1 / np.sqrt(0.001))
 
 
-FIELDS = {"dampening": 0.3, "momentum": 0.9, "centered": True, "initial_accumulator_value": 0.2}
+FIELDS = {
+    "amsgrad": True,
+    "dampening": 0.3,
+    "momentum": 0.9,
+    "centered": True,
+    "initial_accumulator_value": 0.2,
+}
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -10,6 +10,7 @@ import pytest
 
 from cortex_compute.errors import CheckpointError, DTypeError, ShapeError
 from cortex_core import nn
+from cortex_core.nn.vector import parameters_to_vector, vector_to_parameters
 from cortex_core.tensor import Tensor
 
 
@@ -392,3 +393,18 @@ def test_an_error_inside_a_forward_stays() -> None:
 def test_a_state_is_a_dict(given: Any) -> None:
     with pytest.raises(DTypeError, match=r"expected a dict of Tensors: a file is read by load_safetensors"):
         nn.Linear(2, 3).load_state_dict(given)
+
+
+def test_parameters_as_one_vector_and_back() -> None:
+    model = nn.Linear(2, 3)
+    before = np.concatenate([p.numpy().ravel() for p in model.parameters()])
+    vector = parameters_to_vector(model.parameters())
+    np.testing.assert_array_equal(vector.numpy(), before)
+    (vector * Tensor(np.arange(9, dtype=np.float32))).sum().backward()
+    assert model.bias.grad.tolist() == [6.0, 7.0, 8.0]
+    memory = model.weight.numpy()
+    vector_to_parameters(Tensor(np.arange(9, dtype=np.float32)), model.parameters())
+    assert memory.tolist() == [[0.0, 1.0], [2.0, 3.0], [4.0, 5.0]]
+    assert model.bias.tolist() == [6.0, 7.0, 8.0]
+    with pytest.raises(ShapeError, match=r"vec has shape \(8,\); the parameters need \(9,\)"):
+        vector_to_parameters(Tensor(np.zeros(8)), model.parameters())

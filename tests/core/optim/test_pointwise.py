@@ -23,6 +23,8 @@ TABLE: list[tuple[str, dict[str, Any]]] = [
     ("Adam", {}),
     ("Adam", {"lr": 0.05, "betas": (0.8, 0.95), "eps": 1e-4, "weight_decay": 0.1}),
     ("Adam", {"lr": 0.01, "maximize": True, "weight_decay": 0.01}),
+    ("Adam", {"lr": 0.05, "amsgrad": True, "weight_decay": 0.1, "betas": (0.8, 0.7)}),
+    ("AdamW", {"lr": 0.05, "amsgrad": True, "maximize": True, "betas": (0.8, 0.7)}),
     ("AdamW", {}),
     ("AdamW", {"lr": 0.05, "weight_decay": 0.3, "betas": (0.5, 0.9)}),
     ("AdamW", {"lr": 0.05, "maximize": True}),
@@ -299,7 +301,7 @@ def leaf() -> Tensor:
         (lambda: optim.SGD([leaf()], nesterov=True), ArgumentError, "momentum above 0"),
         (lambda: optim.Adam([leaf()], betas=(0.9,)), ArgumentError, "betas.*two numbers"),
         (lambda: optim.Adam([leaf()], betas=(0.9, 1.0)), ArgumentError, "beta2"),
-        (lambda: optim.Adam([leaf()], amsgrad=True), TypeError, "amsgrad"),
+        (lambda: optim.RAdam([leaf()], amsgrad=True), TypeError, "amsgrad"),
         (lambda: optim.Adam([leaf()], fused=True), TypeError, "fused"),
         (lambda: optim.Adam([{"params": [leaf()], "learning_rate": 1}]), TypeError, "'learning_rate'"),
         (lambda: optim.Adam([{"weights": [leaf()]}]), TypeError, "'params'"),
@@ -338,7 +340,8 @@ def test_loading_refuses_what_does_not_fit_and_changes_nothing() -> None:
         (changed(param_groups=[{**group, "params": [0, 1]}]), r"\[2\] parameters, this optimiser has \[3\]"),
         (changed(state={9: {}}), "state for 9"),
         (changed(state={0: {"step": 1, "momentum_buffer": params[0]}}), "momentum_buffer.*exp_avg"),
-        (changed(param_groups=[{**group, "amsgrad": True}]), "no option 'amsgrad'"),
+        (changed(param_groups=[{**group, "capturable": True}]), "no option 'capturable'"),
+        (changed(param_groups=[{**group, "amsgrad": True}]), "the options need .*max_exp_avg_sq"),
     ]:
         with pytest.raises(CheckpointError, match=match):
             optimizer.load_state_dict(state)
