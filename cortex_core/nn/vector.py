@@ -16,7 +16,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Any:
     return concatenate([reshape(p, (-1,)) for p in parameters])
 
 
-def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
+def vector_to_parameters(vec: Tensor, parameters: Iterable[Any]) -> None:
     """Writes the numbers of ``vec`` (n,) into the parameters, in the order of `parameters_to_vector`."""
     targets = list(parameters)
     sizes = [p.size for p in targets]
