@@ -80,7 +80,7 @@ _HOMES = {
     "cortex_core.training.checkpoint": ("load",),
     "cortex_core.training.evaluate": ("evaluate",),
     "cortex_core.training.train": ("train",),
-    "cortex_core.transforms": ("grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad"),
+    "cortex_core.transforms": ("grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"),
     "cortex_viz.autograd": ("visualize_graph",),
 }
 _HOME_OF = {name: (home, name) for home, names in _HOMES.items() for name in names}

@@ -123,6 +123,20 @@ def jvp(f: F, x: Any, v: Any) -> tuple[Any, Any]:
     return result
 
 
+def vjp(f: F, x: Any, v: Any) -> tuple[Any, Any]:
+    """(f(x), v times its Jacobian): reverse mode, where ``v`` is like f(x).  A tuple ``x`` holds several
+    arguments, and so many are the products.
+    """
+    call = _Call.at("vjp", f, x)
+    weights, structure = flatten(_tensors("vjp", 1, v))
+    if structure != call.structure_of_result:
+        raise ShapeError("vjp: the vector has not the structure of the result")
+    _expect_types("vjp", "result", call.outputs, weights)
+    products = call.structured(call.pull(call.outputs, weights, call.nested))
+    result: tuple[Any, Any] = call.leave((call.result, products if isinstance(x, tuple) else products[0]))
+    return result
+
+
 def hvp(f: F, x: Any, v: Any) -> Any:
     """The Hessian of ``f`` at x times v, without the Hessian; ``f`` gives one number.  A tuple ``x`` holds
     several arguments, ``v`` as many, and so many are the products.
@@ -203,10 +217,7 @@ class _Call:
         arrays, structure = flatten([_tensors(self.name, i, x) for i, x in enumerate(given)])
         if structure != self.structure:
             raise ShapeError(f"{self.name}: the direction has not the structure of the arguments")
-        for x, d in zip(self.inputs, arrays):
-            if d.type != x.type:
-                kind = ShapeError if d.shape != x.shape else DTypeError
-                raise kind(f"{self.name}: the argument is {x.type}, its direction {d.type}")
+        _expect_types(self.name, "argument", self.inputs, arrays)
         return arrays
 
     def leave(self, results: Any) -> Any:
@@ -242,6 +253,13 @@ def _places(name: str, argnums: int | Sequence[int], count: int) -> list[int]:
         if not -count <= i < count:
             raise ArgumentError(f"{name}: argnums={argnums}, but there are {count} positional arguments")
     return places
+
+
+def _expect_types(name: str, what: str, arrays: Sequence[Any], directions: Sequence[Any]) -> None:
+    for x, d in zip(arrays, directions):
+        if d.type != x.type:
+            kind = ShapeError if d.shape != x.shape else DTypeError
+            raise kind(f"{name}: the {what} is {x.type}, its direction {d.type}")
 
 
 def _tensors(name: str, i: int, argument: Any) -> Any:

@@ -16,7 +16,7 @@ from cortex_core.ops.pointwise import exp, sin, tanh
 from cortex_core.ops.reduce import sum as total
 from cortex_core.tensor import Tensor
 from cortex_core.tracing import trace
-from cortex_core.transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad
+from cortex_core.transforms import grad, hessian, hvp, jacobian, jvp, value_and_grad, vjp
 
 RNG = np.random.default_rng(0)
 A = RNG.standard_normal((3, 3))
@@ -150,6 +150,20 @@ def test_forward_mode() -> None:
     close(dsecond, 2 * V)
     _, tangent = jvp(lambda x: x * x, 3.0, 1.0)
     assert tangent.item() == 6.0
+
+
+def test_vector_jacobian_products() -> None:
+    value, product = vjp(vector, X, V)
+    close(value, np.sin(X) * X[0])
+    close(product, V @ JACOBIAN)
+    _, (by_a, by_b) = vjp(lambda a, b: {"ab": a * b, "a": a}, (X, V), {"ab": V, "a": X})
+    close(by_a, V * V + X)
+    close(by_b, V * X)
+    close(grad(lambda x: total(vjp(lambda y: y**3, x, V)[1]))(X), 6 * X * V)
+    with pytest.raises(ShapeError, match=r"vjp: the result is float64\[3\], its direction float64\[2\]"):
+        vjp(vector, X, V[:2])
+    with pytest.raises(ShapeError, match="vjp: the vector has not the structure of the result"):
+        vjp(vector, X, (V, V))
 
 
 def test_forward_over_forward_and_over_reverse() -> None:
