@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cortex_compute.errors import ShapeError
+from cortex_compute.errors import ArgumentError, ShapeError
 from cortex_compute.types import dtype as as_dtype
 from cortex_core.nn import functional as F
 from cortex_core.nn import init
@@ -18,6 +18,8 @@ from cortex_core.ops.views import reshape
 
 def empty(*shape: int, dtype: object = None) -> Parameter:
     """A parameter whose numbers are still to be written."""
+    if not all(isinstance(n, (int, np.integer)) and n >= 0 for n in shape):
+        raise ArgumentError(f"a parameter of shape {shape}: expected whole numbers of 0 or more")
     return Parameter(np.empty(shape, as_dtype(dtype or "float32").storage))
 
 

@@ -28,6 +28,12 @@ class Parameter(Tensor):
     def __init__(self, data: Any, requires_grad: bool = True) -> None:
         super().__init__(data, requires_grad=requires_grad)
 
+    def __deepcopy__(self, memo: Any) -> Tensor:
+        """A copy without the gradient: that of a model is a model to train, as in PyTorch."""
+        made = super().__deepcopy__(memo)
+        made.grad = None
+        return made
+
 
 class Incompatible(NamedTuple):
     """What `Module.load_state_dict` with ``strict=False`` did not find, and what it had no place for."""
@@ -163,7 +169,10 @@ class Module:
     def add_module(self, name: str, module: Module | None) -> None:
         """Makes ``module`` the attribute ``name``."""
         if module is not None and not isinstance(module, Module):
-            raise TypeError(f"{type(self).__name__}.{name}: needs a Module, not a {type(module).__name__}")
+            found = (
+                f"the class {module.__name__}" if isinstance(module, type) else f"a {type(module).__name__}"
+            )
+            raise TypeError(f"{type(self).__name__}.{name}: needs a Module, not {found}{_instead(module)}")
         self._file("_modules", name, module)
 
     def register_module(self, name: str, module: Module | None) -> None:
@@ -414,6 +423,16 @@ class Module:
 
 
 KINDS = (("_parameters", Parameter), ("_modules", Module), ("_buffers", Array))
+
+
+def _instead(given: Any) -> str:
+    """What was given for a Module, and what may have been meant."""
+    if isinstance(given, type):
+        return f"the class {given.__name__}: write {given.__name__}(...)"
+    found = f"a {type(given).__name__}"
+    if isinstance(given, (list, tuple)):
+        return f"{found}: give its modules one by one, by a star before it"
+    return f"{found}: functions are called in a forward" if callable(given) else found
 
 
 def _called(kind: type) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortex_compute.errors import CheckpointError, DTypeError, ShapeError
+from cortex_compute.errors import ArgumentError, CheckpointError, DTypeError, ShapeError
 from cortex_core import nn
 from cortex_core.nn.vector import parameters_to_vector, vector_to_parameters
 from cortex_core.tensor import Tensor
@@ -408,3 +408,39 @@ def test_parameters_as_one_vector_and_back() -> None:
     assert model.bias.tolist() == [6.0, 7.0, 8.0]
     with pytest.raises(ShapeError, match=r"vec has shape \(8,\); the parameters need \(9,\)"):
         vector_to_parameters(Tensor(np.zeros(8)), model.parameters())
+
+
+def test_arguments_that_do_not_mix_are_named() -> None:
+    with pytest.raises(DTypeError, match=r"MSELoss\(\): the inputs are float32 and float64; cast one"):
+        nn.MSELoss()(Tensor([1.0]), np.zeros(1))
+    with pytest.raises(DTypeError, match=r"CrossEntropyLoss\(\): argument 2 is a list"):
+        nn.CrossEntropyLoss()(Tensor([[1.0, 2.0]]), [1])
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (nn.ReLU, r"not the class ReLU: write ReLU\(\.\.\.\)"),
+        ([nn.ReLU()], "not a list: give its modules one by one"),
+        (len, "functions are called in a forward"),
+        (5, "needs a Module, not a int$"),
+    ],
+)
+def test_what_is_no_module_is_said(given: Any, told: str) -> None:
+    with pytest.raises(TypeError, match=told):
+        nn.Sequential(nn.Linear(2, 2), given)
+
+
+@pytest.mark.parametrize("make", [lambda: nn.Linear("2", 3), lambda: nn.Linear(2, -3)])
+def test_sizes_are_whole_numbers(make: Any) -> None:
+    with pytest.raises(ArgumentError, match="expected whole numbers of 0 or more"):
+        make()
+
+
+def test_a_copy_of_a_model_has_no_gradients() -> None:
+    model = nn.Linear(2, 1)
+    model(Tensor([1.0, 2.0])).sum().backward()
+    made = copy.deepcopy(model)
+    assert made.weight.grad is None
+    assert isinstance(made.weight, nn.Parameter)
+    assert model.weight.grad is not None
