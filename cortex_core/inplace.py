@@ -182,6 +182,20 @@ def zero_(self: Tensor) -> Tensor:
     return copy_(self, 0)
 
 
+def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0) -> Tensor:
+    """Every element is drawn: normal."""
+    from cortex_core import creation
+
+    return copy_(self, creation.normal(mean, std, self.shape, self.dtype))
+
+
+def uniform_(self: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
+    """Every element is drawn: uniform from ``low`` to ``high``."""
+    from cortex_core import creation
+
+    return copy_(self, creation.rand(self.shape, dtype=self.dtype) * (high - low) + low)
+
+
 def detach_(self: Tensor) -> Tensor:
     """Forgets how it was computed; what was computed of it before still knows."""
     if self.node is None:
@@ -224,7 +238,7 @@ def attach() -> None:
         setattr(Tensor, f"{name}_", _method(functions[name]))
     for name in OPERATORS:
         setattr(Tensor, f"__i{name}__", _method(getattr(Tensor, f"__{name}__")))
-    for f in (copy_, detach_, fill_, zero_):
+    for f in (copy_, detach_, fill_, normal_, uniform_, zero_):
         setattr(Tensor, f.__name__, f)
     setattr(Tensor, "__setitem__", set_item)  # noqa: B010
 

@@ -1,16 +1,14 @@
-"""What PyTorch's tensors have beside the ops: `Tensor` has it from here, in PyTorch's words."""
+"""New tensors like one that is there, in PyTorch's words; Tensors and symbolic Values have them."""
 
 from __future__ import annotations
 
-from typing import Any, TypeVar
+from typing import Any
 
 from cortex_core.ops.array import Array
 
-W = TypeVar("W", bound="Words")
-
 
 class Words(Array):
-    """Tensors made in the type of this one, and random numbers in place."""
+    """What makes Tensors in the type of this one."""
 
     __slots__ = ()
 
@@ -37,15 +35,3 @@ class Words(Array):
         from cortex_core.creation import ones
 
         return ones(*size, dtype=dtype or self.dtype, requires_grad=requires_grad)
-
-    def normal_(self: W, mean: float = 0.0, std: float = 1.0) -> W:
-        """In place: normal numbers."""
-        from cortex_core.nn.init import normal_
-
-        return normal_(self, mean, std)  # type: ignore[type-var]
-
-    def uniform_(self: W, a: float = 0.0, b: float = 1.0) -> W:
-        """In place: uniform between ``a`` and ``b``."""
-        from cortex_core.nn.init import uniform_
-
-        return uniform_(self, a, b)  # type: ignore[type-var]

@@ -24,6 +24,7 @@ from cortex_core.ops import operators as _operators  # noqa: F401  (gives Array 
 from cortex_core.ops.array import Array, Node
 from cortex_core.ops.differentiate import ancestors, gradient_of
 from cortex_core.place import Place
+from cortex_core.words import Words
 
 
 class Leaf:
@@ -80,7 +81,7 @@ def lifting(lift: Callable[[Any], Any]) -> Iterator[None]:
         _LIFT.reset(token)
 
 
-class Value(Array):
+class Value(Words):
     """One result of a node, not computed yet."""
 
     __slots__ = ()
@@ -129,11 +130,15 @@ class Value(Array):
         """Itself: a value does not change."""
         return self
 
-    def to(self, target: object) -> Any:
-        """In another data type."""
+    def to(self, *targets: object, dtype: object = None, device: object = None) -> Any:
+        """In another data type; what computes it is chosen for a whole program."""
         from cortex_core.ops.pointwise import cast
 
-        return cast(self, target)
+        x: Any = self
+        for target in (*targets, device, dtype):
+            kind = target.dtype if isinstance(target, Array) else target
+            x = x if kind in (None, "cpu") else cast(x, kind)
+        return x
 
     def _no_number(self, *_: Any, **__: Any) -> NoReturn:
         raise TypeError(

@@ -501,6 +501,9 @@ NEARBY = np.array([1.0, np.nan, np.inf, -np.inf, 2.0]), np.array([1.0 + 1e-6, np
     sample(*NEARBY),
     sample(*NEARBY, rtol=0.0, equal_nan=True),
     sample(integers(9, below=3), integers(9, below=3)),
+    sample(NEARBY[0], 2.0),
+    sample(NEARBY[0], float("nan"), equal_nan=True),
+    torch=lambda torch, a, b, **bounds: torch.isclose(a, torch.as_tensor(b, dtype=a.dtype), **bounds),
     gradient=False,
 )
 def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> Any:
@@ -508,15 +511,19 @@ def isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: b
 
     No gradient: truth has none.
     """
-    wide = [x if _floating(x) else cast(as_array(x), "float64") for x in (a, b)]
-    near = _near(*wide, rtol=rtol, atol=atol)
-    return logical_or(near, logical_and(isnan(wide[0]), isnan(wide[1]))) if equal_nan else near
+    a, b = (x if isinstance(x, NUMBERS) else as_array(x) for x in (a, b))
+    kind = next((x.dtype for x in (a, b) if isinstance(x, Array) and _floating(x)), "float64")
+    a, b = (cast(x, kind) if isinstance(x, Array) and not _floating(x) else x for x in (a, b))
+    near = _near(a, b, rtol=rtol, atol=atol)
+    if not equal_nan:
+        return near
+    return logical_or(near, logical_and(*[isnan(x) if isinstance(x, Array) else x != x for x in (a, b)]))
 
 
 @pointwise
 def _near(a: Any, b: Any, rtol: float, atol: float) -> Any:
     apart = absolute(a - b)
-    return logical_or(equal(a, b), logical_and(isfinite(apart), apart <= atol + rtol * absolute(b)))
+    return logical_or(equal(a, b), logical_and(isfinite(apart), apart <= atol + rtol * abs(b)))
 
 
 @op(sample(booleans(2, 3), booleans(3)), gradient=False)

@@ -12,6 +12,7 @@ import pytest
 from cortex_compute.errors import BackendError, DTypeError
 from cortex_core.generator import manual_seed
 from cortex_core.tensor import Tensor
+from cortex_core.tracing import trace
 
 X = Tensor(np.arange(6.0).reshape(2, 3))
 
@@ -60,6 +61,16 @@ def test_new_tensors_have_its_type() -> None:
     made = (X.new_zeros(1), X.new_ones(1), X.new_full((1,), 3), X.new_tensor([1]))
     assert {x.dtype.name for x in made} == {"float64"}
     assert X.new_zeros(1, dtype="int8").dtype.name == "int8"
+
+
+def test_code_that_asks_for_places_and_sizes_can_be_traced() -> None:
+    def forward(x: Any) -> Any:
+        state = x.new_zeros(x.shape[0], 1).to(x.device)
+        flat = x.view(x.shape[0], -1).contiguous().cpu()
+        return flat.where(flat > 0, state).to("cpu", dtype="float64") * x.dim() / x.numel()
+
+    x = Tensor(np.arange(-3.0, 3.0).reshape(1, 2, 3))
+    np.testing.assert_array_equal(trace(forward, x)(x).numpy(), forward(x).numpy())
 
 
 def test_random_numbers_in_place() -> None:
