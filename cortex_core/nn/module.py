@@ -169,10 +169,7 @@ class Module:
     def add_module(self, name: str, module: Module | None) -> None:
         """Makes ``module`` the attribute ``name``."""
         if module is not None and not isinstance(module, Module):
-            found = (
-                f"the class {module.__name__}" if isinstance(module, type) else f"a {type(module).__name__}"
-            )
-            raise TypeError(f"{type(self).__name__}.{name}: needs a Module, not {found}{_instead(module)}")
+            raise TypeError(f"{type(self).__name__}.{name}: needs a Module, not {_instead(module)}")
         self._file("_modules", name, module)
 
     def register_module(self, name: str, module: Module | None) -> None:
