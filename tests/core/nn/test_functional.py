@@ -11,6 +11,7 @@ from cortex_compute.errors import ArgumentError, ShapeError
 from cortex_core.generator import manual_seed
 from cortex_core.nn import functional as F
 from cortex_core.tensor import Tensor
+from cortex_core.tracing import trace
 
 SEEN = np.random.default_rng(1).random((4, 6)) < 0.6
 SEEN[2] = False  # a query without keys
@@ -97,3 +98,14 @@ def test_interpolate_refuses() -> None:
         F.pixel_shuffle(x, 2)
     with pytest.raises(ShapeError, match=r"does not split into 2 \* 2"):
         F.pixel_unshuffle(x, 2)
+
+
+@pytest.mark.parametrize("name", ATTENTION)
+def test_attention_can_be_traced(name: str) -> None:
+    rng, options = np.random.default_rng(6), ATTENTION[name]
+    q, k, v = (Tensor(rng.standard_normal(shape)) for shape in ((3, 4, 5), (3, 6, 5), (3, 6, 2)))
+    traced = trace(
+        lambda q, k, v: F.scaled_dot_product_attention(q, k, v, **options), q, k, v, backend="numpy"
+    )
+    expected = F.scaled_dot_product_attention(q, k, v, **options)
+    np.testing.assert_allclose(traced(q, k, v).numpy(), expected.numpy(), rtol=1e-12, atol=1e-15)
