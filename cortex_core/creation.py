@@ -21,6 +21,7 @@ from cortex_compute.types import DEFAULT, broadcast, dtype, float32, float64, in
 from cortex_core.generator import next_key
 from cortex_core.machine import using
 from cortex_core.ops.array import Array
+from cortex_core.ops.lift import as_array
 from cortex_core.ops.pointwise import cast, floor, log
 from cortex_core.ops.random import random_normal, random_uniform
 from cortex_core.ops.reduce import argmax
@@ -186,6 +187,7 @@ def normal(
 
 def bernoulli(p: Any) -> Any:
     """1 with the probability that stands in p, else 0, in the shape and type of p."""
+    p = as_array(p)
     return cast(_fine(p.shape) < cast(p, "float64"), p.dtype)
 
 
@@ -195,6 +197,7 @@ def multinomial(weights: Any, num_samples: int, replacement: bool = False) -> An
     The place of the largest log(weight) - log(-log(u)) over uniform u is such a draw (Gumbel), and the places
     of the largest few are draws without replacement.
     """
+    weights = as_array(weights)
     n, (count,) = weights.shape[-1], _sizes("multinomial", (num_samples,))
     if not (replacement or count <= n):
         raise ShapeError(f"multinomial: {count} of {n} places are only there with replacement=True")

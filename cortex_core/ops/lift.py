@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cortex_compute.errors import ShapeError
 from cortex_compute.primitives.elementwise import Copy
 from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Array
@@ -36,4 +37,8 @@ def owned(y: Any, x: Any) -> Any:
 def listed(given: tuple[Any, ...]) -> tuple[int, ...]:
     """What is given as one sequence, or as several numbers."""
     sizes = given[0] if len(given) == 1 and not isinstance(given[0], (int, np.integer)) else given
-    return tuple(map(operator.index, sizes))
+    try:
+        return tuple(map(operator.index, sizes))
+    except TypeError:
+        told = f"got {given if len(given) > 1 else given[0]!r:.60}"
+        raise ShapeError(f"{told}; sizes and axes are whole numbers, one by one or one sequence") from None

@@ -51,6 +51,8 @@ def scalar(op: str, *args: Any) -> Any:
         return apply(_single(op, len(args)), *args)
     kinds = tuple([x if isinstance(x, NUMBERS) else None for x in args])
     arrays = [x for x, number in zip(args, kinds) if number is None]
+    if not arrays:
+        return scalar(op, as_array(args[0]), *args[1:])
     if all(x is None or (type(x) in (int, float) and (x > 0 or x < 0)) for x in kinds):
         return apply(_with_literals(op, kinds, tuple(map(type, kinds))), *arrays)
     return apply(_with_literals.__wrapped__(op, kinds, ()), *arrays)  # 0 == -0, and NaN is not NaN
@@ -90,6 +92,8 @@ def pointwise(f: Callable[..., Any]) -> Callable[..., Any]:
         if any(isinstance(x, E) for x in args):
             return f(*args, **keywords)
         numbers = tuple([Literal(x) if isinstance(x, NUMBERS) else None for x in args])  # type: ignore[arg-type]
+        if None not in numbers:
+            return call(as_array(args[0]), *args[1:], **keywords)
         primitive = _traced(f, numbers, tuple([(k, Literal(x)) for k, x in keywords.items()]))
         return apply(primitive, *[x for x, number in zip(args, numbers) if number is None])
 

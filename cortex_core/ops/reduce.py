@@ -50,6 +50,8 @@ def _reduction(kind: str, axis: int | tuple[int, ...] | None, rank: int, keepdim
     if isinstance(axis, Array):
         two = f"; of two tensors take {kind}imum(a, b)" if kind in ("max", "min") else ""
         raise ShapeError(f"{kind}: the axis is a tensor of {axis.type}; needs whole numbers{two}")
+    if isinstance(axis, (float, str)):
+        raise ShapeError(f"{kind}: the axis is {axis!r}; needs whole numbers")
     return Reduce(kind, normalize_axes(axis, rank, kind), keepdims)
 
 

@@ -42,3 +42,10 @@ def test_the_gradient_of_the_power_0(zero: float) -> None:
 def test_a_list_of_numbers_has_one_type_in_both_interpreters() -> None:
     assert pointwise.add(Tensor(np.ones(2, np.float32)), [1.0, 2.0]).dtype is float32
     assert pointwise.add(input_value("x", TensorType((2,))), [1.0, 2.0]).dtype is float32
+
+
+def test_numbers_alone_are_tensors_too() -> None:
+    assert pointwise.exp(0.0).tolist() == 1.0
+    assert pointwise.add(1, 2).tolist() == 3
+    assert pointwise.square(1.5).tolist() == 2.25
+    assert pointwise.select(True, 1.5, 2.5).tolist() == 1.5

@@ -81,6 +81,9 @@ CASES: dict[str, tuple[Any, type[Exception], str]] = {
     "max of two": (lambda: X.max(X), ShapeError, r"max: the axis is a tensor .*take maximum\(a, b\)"),
     "axis a tensor": (lambda: X.sum(X), ShapeError, "sum: the axis is a tensor .*needs whole numbers$"),
     "np.sum": (lambda: np.sum(X), TypeError, r"sum: .*a function of NumPy's takes x\.numpy\(\)"),
+    "axis a fraction": (lambda: X.sum(1.5), ShapeError, "sum: the axis is 1.5; needs whole numbers"),
+    "size a fraction": (lambda: X.reshape(1.5), ShapeError, "got 1.5; sizes and axes are whole numbers"),
+    "sizes fractions": (lambda: X.view(2, 3.0), ShapeError, r"got \(2, 3.0\); sizes and axes are whole"),
     "empty max": (lambda: X[:0].max(0), ShapeError, "max of an empty axis"),
 }
 
