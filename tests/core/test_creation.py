@@ -73,7 +73,9 @@ def known_to_pytorch(case: Any) -> bool:
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize(("name", "arguments", "shape", "dtype", "numbers"), filter(known_to_pytorch, CASES))
+@pytest.mark.parametrize(
+    ("name", "arguments", "shape", "dtype", "numbers"), list(filter(known_to_pytorch, CASES))
+)
 def test_pytorch_makes_the_same(
     name: str, arguments: Any, shape: tuple[int, ...], dtype: str, numbers: Any
 ) -> None:
