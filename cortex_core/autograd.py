@@ -15,6 +15,7 @@ import numpy as np
 from cortex_compute.errors import DTypeError, GradientError, ShapeError
 from cortex_compute.types import TensorType, float64
 from cortex_core import inplace
+from cortex_core.memory import beyond
 from cortex_core.modes import MODE
 from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import differentiate, key
@@ -64,7 +65,7 @@ def _shared(found: list[Any]) -> bool:
 def _holders(g: Tensor) -> tuple[int, ...]:
     """How many references there are to the tensor, to its array, and to the array that owns the memory."""
     array = g._data
-    base = array.base
+    base = beyond(array)
     return sys.getrefcount(g), sys.getrefcount(array), 0 if base is None else sys.getrefcount(base)
 
 

@@ -17,6 +17,7 @@ import numpy as np
 
 from cortex_compute.errors import GradientError, ShapeError
 from cortex_core import changes
+from cortex_core.memory import beyond
 from cortex_core.modes import MODE, no_grad
 from cortex_core.ops import pointwise, subscript
 from cortex_core.ops.array import Node, next_serial
@@ -121,7 +122,8 @@ def _shared(x: Tensor) -> bool:
         holders += 1 + (kept is not None and kept[old.index] is x._data)
     if sys.getrefcount(x._data) > holders:
         return True
-    return x._data.base is not None and sys.getrefcount(x._data.base) > 2  # the array, and the call
+    base = beyond(x._data)
+    return base is not None and sys.getrefcount(base) > 3  # the array, the name, and the call
 
 
 def _seen_elsewhere(node: Node) -> bool:

@@ -17,7 +17,9 @@ from cortex_compute.primitives.views import Broadcast, Reshape, Slice, Transpose
 from cortex_compute.protocol import ROW_MAJOR, Backend, Layout, Offer, Operand
 from cortex_compute.threads import threads
 from cortex_compute.types import TensorType
+from cortex_core.memory import empty
 
+BYTE = np.dtype(np.uint8)
 COPY = 2e-10  # seconds that a byte takes on its way to where it lies dense
 KEPT = 8192  # kinds of applications that are kept ready
 
@@ -55,7 +57,7 @@ class Machine:
     def _bound(self, types: Types, results: Types) -> Compute:
         def compute(primitive: Any, arrays: Sequence[Any]) -> tuple[Any, ...]:
             offer, arrays = self._offer(primitive, types, arrays)
-            outputs: list[Any] = [np.empty(t.shape, t.dtype.storage) for t in results]
+            outputs: list[Any] = [empty(t.shape, t.dtype.storage) for t in results]
             if primitive.residual:
                 outputs[-1] = kept = Residual(offer.residual, np.uint8)
                 kept.layout = offer.residual_layout
@@ -105,7 +107,7 @@ class Machine:
         return offer, arrays
 
     def _launch(self, offer: Offer, arrays: Sequence[Any], outputs: Sequence[Any]) -> None:
-        workspace = np.empty(offer.workspace, np.uint8)
+        workspace = empty((offer.workspace,), BYTE)
         with self.stream.active():
             offer.build().bind(arrays, outputs, workspace)(self.stream)
 
