@@ -42,7 +42,9 @@ def facts(backend: str, peers_python: str) -> dict[str, Any]:
         "cortex": cortex.__version__,
         "numpy": numpy.__version__,
         "backend": made.name,
-        "backend_facts": made.describe(),
+        "backend_facts": {
+            k: Path(v).name if Path(v).is_absolute() else v for k, v in made.describe().items()
+        },
         "peers": json.loads(done.stdout),
     }
 
