@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cortex_core import displays
 from cortex_core.graph.value import Value, is_leaf, state_value
 from cortex_core.network import CHECK_BATCH, Declared, Network
 from cortex_core.ops.array import Node
@@ -165,6 +164,8 @@ def readable_bytes(count: int) -> str:
 
 def html(network: Any) -> str:
     """The table for notebooks."""
+    from cortex_core import displays  # which loads the names of HTML's characters
+
     facts = [f"Network {network.name}", totals(network)]
     try:
         head, *body = cells(network.description, rows(network.description))

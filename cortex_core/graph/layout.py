@@ -15,6 +15,7 @@ from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.primitives.convolution import Conv
 from cortex_compute.primitives.elementwise import Copy
 from cortex_compute.primitives.matrix import Gemm
+from cortex_compute.primitives.views import Broadcast, Slice, Transpose
 from cortex_compute.protocol import ANY, ROW_MAJOR, Backend, Layout, Offer, Operand
 from cortex_compute.types import contiguous_strides
 from cortex_core.graph.matching import Key, cost
@@ -29,6 +30,8 @@ from cortex_core.ops.differentiate import key
 def dense_operands(graph: Graph, backend: Backend) -> Graph:
     """The graph with a row-major copy of each strided operand whose readers are faster with it."""
     copies: dict[Key, Value] = {}
+    if not any(_may_turn(node.primitive) for node in graph.nodes()):
+        return graph
 
     def rule(node: Node, inputs: list[Value]) -> Sequence[Value] | None:
         if is_leaf(node) or node.primitive.view or isinstance(node.primitive, Copy):
@@ -46,6 +49,13 @@ def dense_operands(graph: Graph, backend: Backend) -> Graph:
         return [Value(made, i) for i in range(len(node.types))]
 
     return rewrite(graph, rule)
+
+
+def _may_turn(primitive: Primitive) -> bool:
+    """Whether a view may lie otherwise than row-major: not the piece of a flat array that a parameter is."""
+    if isinstance(primitive, Slice):
+        return len(primitive.sizes) > 1 or primitive.steps != (1,)
+    return isinstance(primitive, (Broadcast, Transpose))
 
 
 def _gains(node: Node, given: Sequence[Operand], copied: Sequence[int], backend: Backend) -> bool:

@@ -54,7 +54,9 @@ def _common(operands: Sequence[Value]) -> Axes | None:
     Where it is the same, the operands before the transpose win if their last axis, the channels that kernels
     want there, would otherwise lie further ahead than the last axis of the others.
     """
-    rank = max((x.ndim for x in operands), default=0)
+    if not any(isinstance(x.node.primitive, Transpose) for x in operands):
+        return None
+    rank = max(x.ndim for x in operands)
     whole = [x for x in operands if x.ndim == rank and _moved(x)]
     turned = {axes for x in whole if (axes := _axes(x)) is not None}
     if len(turned) != 1:
