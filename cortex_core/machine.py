@@ -240,6 +240,18 @@ def machine(name: str = "") -> Machine:
     return _made(name or _default.get(), threads())
 
 
+class Anywhere:
+    """What arrays that are no Tensors yet are on: they go where the Tensors are that they meet, else where
+    new ones are.
+    """
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(machine(), name)
+
+
+ANYWHERE: Any = Anywhere()
+
+
 @contextmanager
 def using(backend: str) -> Iterator[None]:
     """Tensors that are made inside, of numbers that are none yet, are on this backend."""

@@ -21,7 +21,7 @@ from cortex_compute.primitives.elementwise import Copy
 from cortex_compute.primitives.views import Reshape
 from cortex_compute.types import DTYPES, DType, TensorType, bfloat16, dtype
 from cortex_core import changes
-from cortex_core.machine import Machine, kind_of, machine
+from cortex_core.machine import ANYWHERE, Machine, kind_of, machine
 from cortex_core.modes import MODE, PLAIN, mode, no_grad
 from cortex_core.ops import operators as _operators  # noqa: F401  (gives Array its operators)
 from cortex_core.ops.apply import apply
@@ -86,7 +86,10 @@ class Tensor(Words):
 
     @classmethod
     def lift(cls, x: Any) -> Tensor:
-        return Tensor(x)
+        if isinstance(x, Tensor):
+            return x
+        array = as_numpy(x, None)
+        return Tensor._of(array, TensorType(array.shape, _dtype(array.dtype)), None, 0, ANYWHERE)
 
     @classmethod
     def output(cls, node: Node, index: int) -> Tensor:
@@ -464,11 +467,12 @@ def _watched(now: Any, primitive: Any, operands: Any, buffers: Any, node: Node |
 
 def _common_machine(primitive: Primitive, operands: Sequence[Tensor]) -> Machine:
     """The machine of all operands: for other numbers of threads the same backend has several."""
-    names = {x.machine.name for x in operands}
+    bound = [x.machine for x in operands if x.machine is not ANYWHERE]
+    names = {on.name for on in bound}
     if len(names) > 1:
         told = " and ".join(sorted(names))
         raise BackendError(f"{primitive.name}: operands on {told}; bring them together by to({min(names)!r})")
-    return operands[-1].machine
+    return bound[-1]
 
 
 def as_numpy(data: Any, to: object) -> np.ndarray:

@@ -9,6 +9,7 @@ import pytest
 
 from cortex_core import nn
 from cortex_core.modes import set_grad_enabled
+from cortex_core.ops.pointwise import select
 from cortex_core.tensor import Tensor
 
 
@@ -81,3 +82,20 @@ def test_numbers_of_others_are_not_changed_in_place() -> None:
     wide = Tensor([1.0])[0].expand(3, 3)
     with pytest.raises(RuntimeError, match=r"float32\[3, 3\], are not its own.*clone\(\)"):
         wide.add_(1.0)
+
+
+def test_arrays_go_where_the_tensors_are() -> None:
+    x = Tensor(np.ones((3, 2), np.float32)).to("numpy")
+    for y in (
+        x * np.ones(2, np.float32),
+        nn.functional.layer_norm(x, (2,)),
+        nn.Dropout(0.5)(x),
+        select(x > 0, np.zeros(2, np.float32), x),
+    ):
+        assert y.backend == "numpy"
+        assert (y + x).backend == "numpy"
+    w = Tensor(np.ones(2, np.float32), requires_grad=True).to("numpy")
+    (w * np.full(2, 3.0, np.float32)).sum().backward()
+    if Tensor([1.0]).backend != "numpy":
+        with pytest.raises(RuntimeError, match="operands on numpy and onednn"):
+            x + Tensor(np.ones(2, np.float32))
