@@ -75,7 +75,7 @@ class Machine:
             return compute
 
         def run(primitive: Any, arrays: Sequence[Any]) -> Any:
-            order = None if arrays[whole].flags.c_contiguous else _dense_order(arrays[whole])
+            order = None if arrays[whole].flags.c_contiguous else dense_order(arrays[whole])
             if order is None:
                 return compute(primitive, arrays)
             turned = [a.reshape((1,) * (len(shape) - a.ndim) + a.shape).transpose(order) for a in arrays]
@@ -151,10 +151,12 @@ class Residual(np.ndarray):
     layout: Layout
 
 
-def _dense_order(a: Any) -> list[int] | None:
-    """The axes from the slowest to the fastest, if the array is dense in that order."""
-    order = sorted(range(a.ndim), key=lambda axis: -a.strides[axis])
-    return order if a.transpose(order).flags.c_contiguous else None
+def dense_order(array: np.ndarray) -> tuple[int, ...] | None:
+    """The order of the axes in which an array lies row-major; None where it has gaps or repeats."""
+    if array.flags.c_contiguous:
+        return tuple(range(array.ndim))
+    order = tuple(sorted(range(array.ndim), key=lambda a: -array.strides[a]))
+    return order if array.transpose(order).flags.c_contiguous else None
 
 
 def _layout(a: Any) -> Layout:

@@ -20,6 +20,7 @@ from cortex_compute.protocol import Device
 from cortex_compute.types import TensorType, uint64
 from cortex_core import changes, generator
 from cortex_core.graph.value import Update, Value, input_value, lifting, state_value
+from cortex_core.machine import dense_order
 from cortex_core.modes import enable_grad
 from cortex_core.nn.module import Module
 from cortex_core.ops.array import Node
@@ -136,14 +137,6 @@ class Memory:
         self.arrays[name] = tensor.data
         self.store.lend(name, tensor.data.transpose(order))
         return before != (home.order, self.store.types[name])
-
-
-def dense_order(array: np.ndarray) -> tuple[int, ...] | None:
-    """The order of the axes in which an array lies row-major; None where it has gaps or repeats."""
-    if array.flags.c_contiguous:
-        return tuple(range(array.ndim))
-    order = tuple(sorted(range(array.ndim), key=lambda a: -array.strides[a]))
-    return order if array.transpose(order).flags.c_contiguous else None
 
 
 class Draws:
