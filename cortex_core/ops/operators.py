@@ -9,6 +9,7 @@ from cortex_compute.types import dtype as as_dtype
 from cortex_core.ops import (  # noqa: F401
     arrange,
     einsum,
+    formulas,
     indexing,
     inverse,
     linear,
@@ -47,9 +48,9 @@ def _of_truth(symbol: str, f: Any) -> Any:
 
 BINARY = {
     "add": pointwise.add, "sub": pointwise.subtract, "mul": pointwise.multiply, "truediv": pointwise.divide,
-    "pow": pointwise.pow, "matmul": linear.matmul, "floordiv": pointwise.floor_divide,
-    "mod": pointwise.remainder, "and": _of_truth("&", pointwise.logical_and),
-    "or": _of_truth("|", pointwise.logical_or), "xor": _of_truth("^", pointwise.logical_xor),
+    "pow": pointwise.pow, "matmul": linear.matmul, "floordiv": formulas.floor_divide,
+    "mod": formulas.remainder, "and": _of_truth("&", pointwise.logical_and),
+    "or": _of_truth("|", pointwise.logical_or), "xor": _of_truth("^", formulas.logical_xor),
 }  # fmt: skip
 COMPARE = {
     "lt": pointwise.less, "le": pointwise.less_equal, "gt": pointwise.greater, "ge": pointwise.greater_equal,

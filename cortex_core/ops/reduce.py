@@ -14,20 +14,10 @@ from cortex_compute.types import normalize_axes
 from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Array, Node
 from cortex_core.ops.differentiate import decomposition_of, gradient_of
+from cortex_core.ops.formulas import isclose, square
 from cortex_core.ops.indexing import pad
 from cortex_core.ops.lift import owned
-from cortex_core.ops.pointwise import (
-    absolute,
-    cast,
-    divide,
-    equal,
-    isclose,
-    not_equal,
-    pointwise,
-    select,
-    sqrt,
-    square,
-)
+from cortex_core.ops.pointwise import absolute, cast, divide, equal, not_equal, pointwise, select, sqrt
 from cortex_core.ops.table import booleans, distinct, integers, normal, op, sample
 from cortex_core.ops.views import broadcast_to, reshape, transpose
 

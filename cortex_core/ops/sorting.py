@@ -8,9 +8,10 @@ import numpy as np
 
 from cortex_compute.errors import DTypeError, ShapeError
 from cortex_compute.types import normalize_axis
+from cortex_core.ops.formulas import isnan
 from cortex_core.ops.indexing import take_along, top_k
 from cortex_core.ops.lift import as_array, known
-from cortex_core.ops.pointwise import cast, isnan, select
+from cortex_core.ops.pointwise import cast, select
 from cortex_core.ops.table import distinct, integers, op, sample
 from cortex_core.ops.views import narrow, reshape, squeeze, swapaxes
 

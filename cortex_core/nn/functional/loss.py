@@ -19,6 +19,7 @@ from cortex_core.losses import (
     squared_difference,
 )
 from cortex_core.ops import reduce, softmax
+from cortex_core.ops.formulas import softplus
 from cortex_core.ops.indexing import gather, one_hot, take_along
 from cortex_core.ops.lift import known
 from cortex_core.ops.pointwise import (
@@ -32,7 +33,6 @@ from cortex_core.ops.pointwise import (
     pointwise,
     relu,
     select,
-    softplus,
 )
 from cortex_core.ops.views import reshape, transpose
 

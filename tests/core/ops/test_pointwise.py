@@ -8,7 +8,7 @@ import pytest
 from cortex_compute.errors import DTypeError
 from cortex_compute.types import TensorType, float32
 from cortex_core.graph.value import input_value
-from cortex_core.ops import pointwise, reduce
+from cortex_core.ops import formulas, pointwise, reduce
 from cortex_core.tensor import Tensor
 
 BYTES = np.array([1, 2, 200], np.uint8)
@@ -47,5 +47,5 @@ def test_a_list_of_numbers_has_one_type_in_both_interpreters() -> None:
 def test_numbers_alone_are_tensors_too() -> None:
     assert pointwise.exp(0.0).tolist() == 1.0
     assert pointwise.add(1, 2).tolist() == 3
-    assert pointwise.square(1.5).tolist() == 2.25
+    assert formulas.square(1.5).tolist() == 2.25
     assert pointwise.select(True, 1.5, 2.5).tolist() == 1.5
