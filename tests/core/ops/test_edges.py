@@ -20,7 +20,8 @@ POINTWISE = [
     (op, sample)
     for op in OPS.values()
     for sample in op.samples
-    if op.function.__module__.endswith("pointwise") and all(isinstance(a, Draw) for a in sample.arguments)
+    if op.function.__module__.endswith(("pointwise", "formulas", "inverse"))
+    and all(isinstance(a, Draw) for a in sample.arguments)
 ]
 
 
