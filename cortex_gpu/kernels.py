@@ -1,0 +1,149 @@
+"""What the kernels of this package are made of: CUDA sources and library calls, data until they are bound.
+
+A kernel is a list of steps.  `Call` is the launch of a generated source; libraries bring steps of their own.
+What a step reads and writes is named by place (`In`, `Out`, `Work`), so that nothing here needs a GPU: an
+offer may be built and its sources read, compiled or evaluated anywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, Union
+
+import numpy as np
+
+from cortex_compute.frozen import frozen
+from cortex_compute.protocol import Array, Launch, Layout, Offer, Stream
+
+BLOCK = 256  # threads of a block, where nothing speaks for another number
+MOST_BLOCKS = 1 << 16  # of a launch whose threads go on to the next element by a stride
+RESIDUAL = Layout(key="cupy")  # what a generated forward keeps for its gradient
+BANDWIDTH = 2e12  # bytes per second; only the order of costs matters
+FLOPS = 2e13  # floating-point operations per second
+LAUNCH = 2e-6  # seconds between two kernels of a captured step
+
+
+@frozen
+class Source:
+    """A CUDA kernel: a whole .cu text, and the name of its entry."""
+
+    name: str
+    text: str
+
+
+class In(NamedTuple):
+    """The memory of operand ``index``; null where it is not read."""
+
+    index: int
+
+
+class Out(NamedTuple):
+    """The memory of output ``index``; null where nobody wants it."""
+
+    index: int
+
+
+class Work(NamedTuple):
+    """Scratch from byte ``offset`` of the workspace on."""
+
+    offset: int = 0
+
+
+Argument = Union[In, Out, Work, np.generic]
+
+
+class Memory(NamedTuple):
+    """What a kernel is bound to: arrays whose addresses stay."""
+
+    inputs: Sequence[Array | None]
+    outputs: Sequence[Array | None]
+    workspace: Array | None
+
+    def value(self, argument: Argument) -> Any:
+        """An address as an integer, or the number itself."""
+        if isinstance(argument, np.generic):
+            return argument
+        if isinstance(argument, Work):
+            return _address(self.workspace) + argument.offset
+        return _address((self.inputs if isinstance(argument, In) else self.outputs)[argument.index])
+
+
+def _address(array: Array | None) -> int:
+    return 0 if array is None else int(array.data.ptr)
+
+
+class Step(Protocol):
+    """A part of a kernel."""
+
+    @property
+    def sources(self) -> Sequence[Source]:
+        """The generated sources that it launches."""
+
+    def bind(self, memory: Memory) -> Callable[[], None]:
+        """One call that enqueues the work on CuPy's current stream."""
+
+
+@frozen
+class Call:
+    """The launch of a source: ``grid`` blocks (x, y, z) of ``block`` threads, with ``shared`` more bytes."""
+
+    source: Source
+    grid: tuple[int, int, int]
+    block: int
+    arguments: tuple[Argument, ...]
+    shared: int = 0
+
+    @property
+    def sources(self) -> Sequence[Source]:
+        return (self.source,)
+
+    def bind(self, memory: Memory) -> Callable[[], None]:
+        from cortex_gpu.modules import function
+
+        kernel = function(self.source)
+        values = tuple([memory.value(a) for a in self.arguments])
+        grid, block, shared = self.grid, (self.block, 1, 1), self.shared
+
+        def launch() -> None:
+            kernel(grid, block, values, shared_mem=shared)
+
+        return launch
+
+
+class GpuKernel:
+    """A kernel made of steps, one after the other on one stream."""
+
+    def __init__(self, steps: Sequence[Step]) -> None:
+        self.steps = tuple(steps)
+
+    @property
+    def sources(self) -> tuple[Source, ...]:
+        """The generated sources of all steps."""
+        return tuple(source for step in self.steps for source in step.sources)
+
+    def bind(
+        self, inputs: Sequence[Array], outputs: Sequence[Array | None], workspace: Array | None
+    ) -> Launch:
+        memory = Memory(inputs, outputs, workspace)
+        calls = [step.bind(memory) for step in self.steps]
+
+        def launch(stream: Stream) -> None:
+            for call in calls:
+                stream.launch(call)
+
+        return launch
+
+
+def kernel(steps: Callable[[], Sequence[Step]], implementation: str = "cupy", **facts: Any) -> Offer:
+    """An offer whose kernel has these steps; they are made when it is built.  ``facts`` are `Offer`'s."""
+    return Offer(build=lambda: GpuKernel(steps()), implementation=implementation, **facts)
+
+
+def blocks(count: int, block: int = BLOCK) -> tuple[int, int, int]:
+    """The grid for ``count`` elements, one for each thread, or several for each where there are very many."""
+    return max(1, min(MOST_BLOCKS, -(-count // block))), 1, 1
+
+
+def seconds(nbytes: float, flops: float = 0.0, launches: int = 1) -> float:
+    """The estimated cost of a kernel: whichever of memory and arithmetic takes longer, and the launches."""
+    return max(nbytes / BANDWIDTH, flops / FLOPS) + launches * LAUNCH
