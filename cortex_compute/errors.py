@@ -51,6 +51,17 @@ class BackendError(CortexError, RuntimeError):
     """A backend is missing, or cannot do what was asked."""
 
 
+class OutOfMemoryError(BackendError):
+    """A device has too little memory: ``needed`` bytes at once, ``free`` and ``total`` of ``device``."""
+
+    def __init__(self, device: str, needed: int, free: int, total: int) -> None:
+        self.device, self.needed, self.free, self.total = device, needed, free, total
+        super().__init__(
+            f"{device} is out of memory: {needed / 1e6:.1f} MB are needed, {free / 1e6:.1f} MB of "
+            f"{total / 1e6:.0f} MB are free"
+        )
+
+
 class AskedForError(BackendError):
     """Something that the environment asks for by name cannot be had: nothing else may stand in for it."""
 

@@ -1,0 +1,53 @@
+"""Choices of the machine: neither in a description nor in its hash.
+
+``cudnn``: whether a GPU's convolutions go to cuDNN: "auto" where it is installed, "always" (its absence is an
+error) or "never".  ``deterministic``: equal runs give equal bits, also where other kernels would be faster.
+``tf32``: products of float32 may round their factors to 10 bits, which tensor cores take.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, fields
+
+from cortex_compute.errors import BackendError
+
+POLICIES = ("auto", "always", "never")
+ON, OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
+
+
+@dataclass(frozen=True)
+class Choices:
+    """One set of them."""
+
+    cudnn: str = "auto"
+    deterministic: bool = False
+    tf32: bool = False
+
+
+def choices() -> Choices:
+    """What `choose` said, else the environment: CORTEX_CUDNN, CORTEX_DETERMINISTIC, CORTEX_TF32."""
+    return Choices(*(_chosen.get(f.name, _from_environment(f.name)) for f in fields(Choices)))  # type: ignore[arg-type]
+
+
+def choose(cudnn: str | None = None, deterministic: bool | None = None, tf32: bool | None = None) -> None:
+    """Sets choices for the rest of the process; None leaves one as it is.  Backends are made anew for them."""
+    if cudnn is not None and cudnn not in POLICIES:
+        raise BackendError(f"cudnn is {cudnn!r:.40}; known are {', '.join(POLICIES)}")
+    given = {"cudnn": cudnn, "deterministic": deterministic, "tf32": tf32}
+    _chosen.update({name: value for name, value in given.items() if value is not None})
+
+
+_chosen: dict[str, object] = {}
+
+
+def _from_environment(name: str) -> object:
+    variable = f"CORTEX_{name.upper()}"
+    text = os.environ.get(variable, "")
+    if name == "cudnn":
+        if text and text not in POLICIES:
+            raise BackendError(f"{variable} is {text!r:.40}; known are {', '.join(POLICIES)}")
+        return text or "auto"
+    if text.lower() not in ON + OFF:
+        raise BackendError(f"{variable} is {text!r:.40}; known are 1 and 0")
+    return text.lower() in ON
