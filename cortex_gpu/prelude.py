@@ -5,8 +5,23 @@ No header is included: a source stands alone, compiles in milliseconds, and need
 
 from __future__ import annotations
 
+import numpy as np
+
 from cortex_compute.types import (
-    DType, bfloat16, bool_, float16, float32, float64, int8, int16, int32, int64, uint8, uint16, uint32, uint64,
+    DType,
+    bfloat16,
+    bool_,
+    float16,
+    float32,
+    float64,
+    int8,
+    int16,
+    int32,
+    int64,
+    uint8,
+    uint16,
+    uint32,
+    uint64,
 )  # fmt: skip
 
 STORAGE = {
@@ -58,6 +73,18 @@ template <> struct Stored<Brain> {
   __device__ static inline Brain from(float x) { Brain b; b.bits = float_to_brain(x); return b; }
 };
 template <class T, class S> __device__ inline T store(S x) { return Stored<T>::from(x); }
+
+// The larger and the smaller of two numbers; NaN where one is NaN.
+template <class T> __device__ inline T larger(T a, T b) { return a > b || a != a ? a : b; }
+template <class T> __device__ inline T smaller(T a, T b) { return a < b || a != a ? a : b; }
+
+// x to the power of n >= 0; U is the unsigned type in which the products wrap around.
+template <class T, class U> __device__ inline T whole_power(T x, T n) {
+  U y = 1;
+  for (U square = (U)x; n > 0; n = (T)(n / 2), square *= square)
+    if (n % 2 != 0) y *= square;
+  return (T)y;
+}
 """
 
 
@@ -69,3 +96,26 @@ def storage(d: DType) -> str:
 def compute(d: DType) -> str:
     """The C type of a number in a register."""
     return "float" if d in (float16, bfloat16) else STORAGE[d]
+
+
+def header(d: DType, **names: str | int) -> str:
+    """The prelude, ``Storage`` and ``Real`` for the two types of ``d``, and more names: types or integers."""
+    given = {"Storage": storage(d), "Real": compute(d), **names}
+    lines = [
+        f"typedef {c} {name};" if isinstance(c, str) else f"constexpr int {name} = {c};"
+        for name, c in given.items()
+    ]
+    return PRELUDE + "\n".join([*lines, ""])
+
+
+def real(d: DType, value: float) -> np.generic:
+    """A number as an argument of type ``Real``."""
+    return np.float64(value) if d is float64 else np.float32(value)
+
+
+def index(count: int) -> tuple[str, type[np.generic]]:
+    """The type in which a kernel counts up to ``count``, and that of an argument.
+
+    Division is much faster in 32 bits; a thread's last step may lead beyond the end, so one bit stays free.
+    """
+    return ("int", np.int32) if count < 1 << 30 else ("i64", np.int64)
