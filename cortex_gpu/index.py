@@ -91,21 +91,19 @@ class Walk:
         ``index`` is an expression of any integer type.  The lines declare ``{name}_...``; divisions are by
         literals, and are shared by the arrays.
         """
-        if not self.shape:
-            return [], ["0"] * len(self.strides)
         signed, unsigned, suffix = ("int", "u32", "u") if self.narrow else ("i64", "u64", "ull")
-        if len(self.shape) == 1:
-            number = f"({signed})({index})"
-            return [], [index if s == (1,) else _sum([(number, s[0])], signed) for s in self.strides]
-        lines = [f"const {unsigned} {name}_n{len(self.shape) - 1} = ({unsigned})({index});"]
-        for i in range(len(self.shape) - 1, 0, -1):
-            n, left = f"{self.shape[i]}{suffix}", f"{name}_n{i - 1}"
-            lines.append(f"const {unsigned} {left} = {name}_n{i} / {n};")
-            lines.append(f"const {signed} {name}_{i} = ({signed})({name}_n{i} - {left} * {n});")
-        lines.append(f"const {signed} {name}_0 = ({signed}){name}_n0;")
-        return lines, [
-            _sum([(f"{name}_{i}", s) for i, s in enumerate(strides)], signed) for strides in self.strides
-        ]
+        dense, last = contiguous_strides(self.shape), len(self.shape) - 1
+        names, lines = [f"{name}_{i}" for i in range(last + 1)], []
+        if last == 0:
+            names = [f"({signed})({index})"]
+        elif any(any(s) and s != dense for s in self.strides):
+            lines.append(f"const {unsigned} {name}_n{last} = ({unsigned})({index});")
+            for i in range(last, 0, -1):
+                n, left = f"{self.shape[i]}{suffix}", f"{name}_n{i - 1}"
+                lines.append(f"const {unsigned} {left} = {name}_n{i} / {n};")
+                lines.append(f"const {signed} {names[i]} = ({signed})({name}_n{i} - {left} * {n});")
+            lines.append(f"const {signed} {names[0]} = ({signed}){name}_n0;")
+        return lines, [index if s and s == dense else _sum(list(zip(names, s)), signed) for s in self.strides]
 
 
 def _sum(terms: Sequence[tuple[str, int]], signed: str) -> str:
