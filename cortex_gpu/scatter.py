@@ -1,0 +1,227 @@
+"""Scatters: the adjoints of what gathers.  Repeats are added in a fixed order, without atomics.
+
+Two ways, the cheaper one by estimate.  *Looking*: the thread of each element of y walks all ids and adds what
+belongs to it, O(elements of y x ids), in the order of the ids.  *Sorting*: the ids are sorted, then threads
+add up runs of equal ids piece by piece, O(elements of g), in a dozen launches; only where one list of ids
+serves the whole axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from cortex_compute.frozen import frozen
+from cortex_compute.primitives.indexing import ScatterAdd, ScatterAlong, ScatterRows
+from cortex_compute.protocol import Offer, Operand, Refusal
+from cortex_compute.types import TensorType
+from cortex_gpu.backend import Gpu, offers
+from cortex_gpu.indexing import outer_inner, places
+from cortex_gpu.kernels import BLOCK, Call, In, Out, Source, Work, blocks, kernel, seconds
+from cortex_gpu.memory import aligned, row_major
+from cortex_gpu.prelude import compute, storage
+from cortex_gpu.sort import Sort
+
+PIECE = 32  # sorted ids that one thread adds up
+LOOK = 5e-9  # seconds from one id to the next, of a thread that looks at all
+LOOKS = 3.0  # operations for one of them
+
+LOOKING = r"""
+// x (outer, n, inner) unless FROM_ZERO, ids (m,) or for EACH_ITS_OWN (outer, m, inner), g (outer, m, inner).
+extern "C" __global__ void scatter_look(const T* x, const Id* ids, const T* g, T* y, i64 n, i64 m, i64 inner,
+                                        i64 count) {
+  EACH(e, (Index)count) {
+    const Index i = e % (Index)inner, row = e / (Index)inner, outer = row / (Index)n;
+    const i64 place = row % (Index)n;
+    const i64 first = (i64)outer * m * inner + i;
+    C sum = FROM_ZERO ? (C)0 : load(x[e]);
+    for (i64 s = 0; s < m; ++s) {
+      const i64 from = first + s * inner;
+      if (nearest(ids[EACH_ITS_OWN ? from : s], n) == place) sum += load(g[from]);
+    }
+    y[e] = store<T>(sum);
+  }
+}
+"""
+
+START = r"""
+extern "C" __global__ void scatter_start(const T* x, T* y, i64 count) {
+  EACH(e, (Index)count) y[e] = FROM_ZERO ? store<T>((C)0) : x[e];
+}
+"""
+
+KEYS = r"""
+extern "C" __global__ void scatter_keys(const Id* __restrict__ ids, u32* __restrict__ keys,
+                                        int* __restrict__ order, i64 n, i64 m) {
+  EACH(e, (Index)m) {
+    keys[e] = (u32)nearest(ids[e], n);
+    order[e] = (int)e;
+  }
+}
+"""
+
+RUNS = r"""
+// Thread (outer, piece, i) adds up a piece of the sorted ids.  The sum of a run that begins in it goes to y,
+// that of one that began earlier to heads (outer, pieces, inner).
+extern "C" __global__ void scatter_runs(const u32* __restrict__ keys, const int* __restrict__ order,
+                                        const T* __restrict__ g, T* __restrict__ y, C* __restrict__ heads,
+                                        i64 n, i64 m, i64 inner, i64 pieces, i64 count) {
+  EACH(e, (Index)count) {
+    const Index i = e % (Index)inner, o = e / (Index)inner / (Index)pieces;
+    const i64 first = (i64)(e / (Index)inner % (Index)pieces) * PIECE;
+    const i64 end = first + PIECE < m ? first + PIECE : m;
+    u32 key = keys[first];
+    bool begun = first == 0 || keys[first - 1] != key;
+    C sum = 0;
+    for (i64 j = first; j <= end; ++j) {
+      if (j == end || keys[j] != key) {
+        T* to = y + ((i64)o * n + key) * inner + i;
+        if (begun) *to = store<T>(load(*to) + sum);
+        else heads[e] = sum;
+        if (j == end) break;
+        key = keys[j];
+        begun = true;
+        sum = 0;
+      }
+      sum += load(g[((i64)o * m + order[j]) * inner + i]);
+    }
+  }
+}
+"""
+
+JOIN = r"""
+// Adds what later pieces have of a run, by the thread of the piece in which it begins.
+extern "C" __global__ void scatter_join(const u32* __restrict__ keys, const C* __restrict__ heads,
+                                        T* __restrict__ y, i64 n, i64 m, i64 inner, i64 pieces, i64 count) {
+  EACH(e, (Index)count) {
+    const Index i = e % (Index)inner, o = e / (Index)inner / (Index)pieces;
+    i64 piece = e / (Index)inner % (Index)pieces;
+    const i64 next = (piece + 1) * PIECE;
+    if (next >= m) continue;
+    const u32 key = keys[next];
+    if (keys[next - 1] != key || (piece > 0 && keys[next - PIECE - 1] == key)) continue;
+    C sum = 0;
+    for (++piece; piece < pieces && keys[piece * PIECE] == key; ++piece)
+      sum += heads[((i64)o * pieces + piece) * inner + i];
+    T* to = y + ((i64)o * n + key) * inner + i;
+    *to = store<T>(load(*to) + sum);
+  }
+}
+"""
+
+
+@frozen
+class Scatter:
+    """g (outer, m, inner) added at ids to y (outer, n, inner); ``base`` is the operand y begins with."""
+
+    g: TensorType
+    ids: TensorType
+    outer: int
+    n: int
+    m: int
+    inner: int
+    base: int | None = None
+    own: bool = False  # whether the ids are as many as the elements of g
+
+    @property
+    def count(self) -> int:
+        return self.outer * self.n * self.inner
+
+    @property
+    def operands(self) -> tuple[In | Out, In, In]:
+        """x (or, where it is not read, y), ids, g."""
+        first = 0 if self.base is None else 1
+        return (Out(0) if self.base is None else In(self.base)), In(first), In(first + 1)
+
+    def text(self, body: str) -> str:
+        """The source of a kernel over these types."""
+        y = TensorType((self.outer, self.n, self.inner), self.g.dtype)
+        number = compute(self.g.dtype)
+        c_types = {"T": storage(self.g.dtype), "C": number, "Id": storage(self.ids.dtype)}
+        known = f"FROM_ZERO = {int(self.base is None)}, EACH_ITS_OWN = {int(self.own)}, PIECE = {PIECE}"
+        return f"{places(y, self.g, **c_types)}enum {{ {known} }};\n{body}"
+
+    # Looking.
+
+    def looking_cost(self) -> float:
+        return max(seconds(0, LOOKS * self.count * self.m), self.m * LOOK)
+
+    def look(self) -> list[Call]:
+        sizes = map(np.int64, (self.n, self.m, self.inner, self.count))
+        source = Source("scatter_look", self.text(LOOKING))
+        return [Call(source, blocks(self.count), BLOCK, (*self.operands, Out(0), *sizes))]
+
+    # Sorting.
+
+    @property
+    def pieces(self) -> int:
+        return -(-self.m // PIECE)
+
+    @property
+    def sort(self) -> Sort:
+        return Sort(1, self.m, max(1, (self.n - 1).bit_length()))
+
+    def sorting_cost(self) -> float:
+        return seconds(
+            2 * self.g.nbytes + 2 * self.count * self.g.dtype.itemsize, launches=4 + self.sort.launches
+        )
+
+    @property
+    def workspace(self) -> int:
+        """Bytes: the sort, and the sums of pieces of runs."""
+        heads = self.outer * self.pieces * self.inner * max(4, self.g.dtype.itemsize)
+        return self.sort.nbytes + aligned(heads)
+
+    def add_sorted(self) -> list[Call]:
+        sort, (x, ids, g) = self.sort, self.operands
+        n, m, heads = np.int64(self.n), np.int64(self.m), Work(sort.nbytes)
+        threads = self.outer * self.pieces * self.inner
+        sizes = (n, m, *map(np.int64, (self.inner, self.pieces, threads)))
+        start, keys, runs, join = (
+            Source(f"scatter_{name}", self.text(body))
+            for name, body in (("start", START), ("keys", KEYS), ("runs", RUNS), ("join", JOIN))
+        )
+        return [
+            Call(start, blocks(self.count), BLOCK, (x, Out(0), np.int64(self.count))),
+            Call(keys, blocks(self.m), BLOCK, (ids, sort.keys, sort.order, n, m)),
+            *sort.steps(),
+            Call(
+                runs, blocks(threads), BLOCK, (sort.sorted_keys, sort.sorted_order, g, Out(0), heads, *sizes)
+            ),
+            Call(join, blocks(threads), BLOCK, (sort.sorted_keys, heads, Out(0), *sizes)),
+        ]
+
+    def offer(self, operands: Sequence[Operand]) -> Offer | Refusal:
+        """The cheaper way."""
+        if not all(map(row_major, operands)):
+            return Refusal("cupy wants all operands row-major")
+        reuse = () if self.base is None else ((self.base, 0),)
+        looking, sorting = self.looking_cost(), self.sorting_cost()
+        sortable = not self.own and 0 < self.m < 2**31 and self.n <= 2**32
+        if sortable and sorting < looking:
+            return kernel(self.add_sorted, workspace=self.workspace, reuse=reuse, cost=sorting)
+        return kernel(self.look, reuse=reuse, cost=looking)
+
+
+@offers(ScatterRows)
+def scatter_rows(p: ScatterRows, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
+    ids, g = (o.type for o in operands)
+    (y,) = p.infer(ids, g)
+    outer, inner = outer_inner(y.shape, p.axis)
+    return Scatter(g, ids, outer, p.size, ids.size, inner).offer(operands)
+
+
+@offers(ScatterAdd)
+def scatter_add(p: ScatterAdd, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
+    x, ids, g = (o.type for o in operands)
+    outer, inner = outer_inner(x.shape, p.axis)
+    return Scatter(g, ids, outer, x.shape[p.axis], ids.size, inner, base=0).offer(operands)
+
+
+@offers(ScatterAlong)
+def scatter_along(p: ScatterAlong, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
+    ids, g = (o.type for o in operands)
+    outer, inner = outer_inner(g.shape, p.axis)
+    own = outer * inner != 1
+    return Scatter(g, ids, outer, p.size, ids.shape[p.axis], inner, own=own).offer(operands)
