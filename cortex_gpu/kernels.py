@@ -13,7 +13,9 @@ from typing import Any, NamedTuple, Protocol, Union
 import numpy as np
 
 from cortex_compute.frozen import frozen
-from cortex_compute.protocol import Array, Launch, Layout, Offer, Stream
+from cortex_compute.primitives.base import OPAQUE, Primitive
+from cortex_compute.protocol import Array, Launch, Layout, Offer, Operand, Refusal, Stream
+from cortex_gpu.memory import row_major
 
 BLOCK = 256  # threads of a block, where nothing speaks for another number
 MOST_BLOCKS = 1 << 16  # of a launch whose threads go on to the next element by a stride
@@ -134,6 +136,45 @@ class GpuKernel:
         return launch
 
 
+@frozen
+class Inner:
+    """A kernel as a step of another one: which operands and outputs of the other's are its own.
+
+    It is left out where nobody wants its outputs.  Its scratch is the ``nbytes`` from ``start`` on.
+    """
+
+    kernel: GpuKernel
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    start: int = 0
+    nbytes: int = 0
+
+    @property
+    def sources(self) -> Sequence[Source]:
+        return self.kernel.sources
+
+    def bind(self, memory: Memory) -> Callable[[], None]:
+        outputs = [memory.outputs[j] for j in self.outputs]
+        wanted = any(x is not None for x in outputs)
+        work = memory.workspace
+        if work is not None:
+            work = work[self.start : self.start + self.nbytes]
+        own = Memory([memory.inputs[k] for k in self.inputs], outputs, work)
+        return together([step.bind(own) for step in self.kernel.steps] if wanted else [])
+
+
+def together(calls: Sequence[Callable[[], None]]) -> Callable[[], None]:
+    """One call that makes several."""
+    if len(calls) == 1:
+        return calls[0]
+
+    def run() -> None:
+        for call in calls:
+            call()
+
+    return run
+
+
 def kernel(steps: Callable[[], Sequence[Step]], implementation: str = "cupy", **facts: Any) -> Offer:
     """An offer whose kernel has these steps; they are made when it is built.  ``facts`` are `Offer`'s."""
     return Offer(build=lambda: GpuKernel(steps()), implementation=implementation, **facts)
@@ -147,3 +188,14 @@ def blocks(count: int, block: int = BLOCK) -> tuple[int, int, int]:
 def seconds(nbytes: float, flops: float = 0.0, launches: int = 1) -> float:
     """The estimated cost of a kernel: whichever of memory and arithmetic takes longer, and the launches."""
     return max(nbytes / BANDWIDTH, flops / FLOPS) + launches * LAUNCH
+
+
+def refusal(p: Primitive, operands: Sequence[Operand]) -> Refusal | None:
+    """Of operands that are not row-major, and of a residual that another implementation left."""
+    for name, operand in zip(p.operands, operands):
+        if operand.type == OPAQUE:
+            if operand.layout.key != RESIDUAL.key:
+                return Refusal(f"cupy cannot read the residual of {operand.layout.key or 'nothing'}")
+        elif not row_major(operand):
+            return Refusal(f"cupy wants {p.name}'s {name} row-major")
+    return None

@@ -1,0 +1,222 @@
+"""A tiled matrix product as generated CUDA: the plain way of products and convolutions.
+
+One template serves all of them.  A block of 256 threads computes a tile of the result: it brings a strip of
+each factor into shared memory, 16 deep, and each thread adds up a few results in registers.  What a factor
+*is* at a place, and what becomes of a result, are pieces of C that the caller writes: strided matrices, the
+windows of an image, an epilogue.
+
+Where the results are few and the sums long, the sums are cut into parts for more blocks, and the parts are
+added in their order: equal runs give equal bits.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cortex_compute.frozen import frozen
+from cortex_compute.types import DType, float64
+from cortex_gpu.kernels import BLOCK, Argument, Call, Source, Work, blocks
+from cortex_gpu.prelude import header
+
+SIDE = 16  # threads along each side of a block
+DEPTH = 16  # of the strips in shared memory
+SHORT = 128  # a sum is not cut into parts shorter than this
+WAVES = 4  # blocks for each processor, where sums are cut to get them
+LARGEST = (1 << 31) - 1  # of rows, columns and terms, which are counted in 32 bits
+
+# A strip of the left factor is TALL rows, one of the right factor WIDE columns; one number more in each line
+# of shared memory keeps threads that write along the terms out of each other's banks.
+TILED = r"""
+extern "C" __global__ void NAME(PARAMETERS int m, int n, int depth, int batch, int chunk) {
+  __shared__ Real lefts[DEPTH * (TALL + 1)];
+  __shared__ Real rights[DEPTH * (WIDE + 1)];
+  const int thread = threadIdx.x, tx = thread % SIDE, ty = thread / SIDE;
+  const int tiles = (m + TALL - 1) / TALL;
+  const int top = (int)blockIdx.x % tiles * TALL, left = (int)blockIdx.x / tiles * WIDE;
+  const int begin = (int)blockIdx.y * chunk, end = depth - begin < chunk ? depth : begin + chunk;
+  for (int z = blockIdx.z; z < batch; z += gridDim.z) {
+    SETUP
+    Real sums[ROWS][COLUMNS];
+    for (int r = 0; r < ROWS; r++) for (int c = 0; c < COLUMNS; c++) sums[r][c] = 0;
+    for (int base = begin; base < end; base += DEPTH) {
+#pragma unroll
+      for (int r = 0; r < ROWS; r++) {
+        const int across = LEFT_ACROSS, along = LEFT_ALONG, i = top + across, p = base + along;
+        Real value = 0;
+        if (i < m && p < end) {
+          LEFT_VALUE
+        }
+        lefts[along * (TALL + 1) + across] = value;
+      }
+#pragma unroll
+      for (int r = 0; r < COLUMNS; r++) {
+        const int across = RIGHT_ACROSS, along = RIGHT_ALONG, j = left + across, p = base + along;
+        Real value = 0;
+        if (j < n && p < end) {
+          RIGHT_VALUE
+        }
+        rights[along * (WIDE + 1) + across] = value;
+      }
+      __syncthreads();
+#pragma unroll
+      for (int q = 0; q < DEPTH; q++) {
+        Real a[ROWS], b[COLUMNS];
+        for (int r = 0; r < ROWS; r++) a[r] = lefts[q * (TALL + 1) + ty + SIDE * r];
+        for (int c = 0; c < COLUMNS; c++) b[c] = rights[q * (WIDE + 1) + tx + SIDE * c];
+        for (int r = 0; r < ROWS; r++) for (int c = 0; c < COLUMNS; c++) sums[r][c] += a[r] * b[c];
+      }
+      __syncthreads();
+    }
+#pragma unroll
+    for (int r = 0; r < ROWS; r++) {
+#pragma unroll
+      for (int c = 0; c < COLUMNS; c++) {
+        const int i = top + ty + SIDE * r, j = left + tx + SIDE * c;
+        if (i < m && j < n) {
+          const Real value = sums[r][c];
+          STORE
+        }
+      }
+    }
+  }
+}
+"""
+
+ADDED = r"""
+extern "C" __global__ void NAME(PARAMETERS int m, int n, int batch, int parts, const Real* partial) {
+  const i64 size = (i64)batch * m * n;
+  for (i64 at = (i64)blockIdx.x * blockDim.x + threadIdx.x; at < size; at += (i64)gridDim.x * blockDim.x) {
+    Real value = 0;
+    for (int part = 0; part < parts; part++) value += partial[part * size + at];
+    const int j = (int)(at % n), i = (int)(at / n % m), z = (int)(at / n / m);
+    SETUP
+    STORE
+  }
+}
+"""
+
+PARTIAL = "partial[(((i64)blockIdx.y * batch + z) * m + i) * n + j] = value;"
+
+
+@frozen
+class Product:
+    """``batch`` products, numbered z, of m x ``depth`` by ``depth`` x n.
+
+    The C: ``setup`` is run for each z; ``a`` sets ``value`` to the left factor's number in row i of term p,
+    ``b`` to the right one's in column j, both in the type that is computed with; ``store`` writes the
+    ``value`` of the result at (i, j).  All may read the ``parameters``: (C declaration, argument).
+    ``a_deep``, ``b_deep``: whether a factor's neighbours in memory are neighbours along the terms.
+    """
+
+    name: str
+    dtype: DType
+    m: int
+    n: int
+    depth: int
+    parameters: tuple[tuple[str, Argument], ...]
+    a: str
+    b: str
+    store: str
+    a_deep: bool
+    b_deep: bool
+    batch: int = 1
+    setup: str = ""
+    processors: int = 108
+    most_workspace: int = 0
+
+    @property
+    def fits(self) -> bool:
+        """Whether rows, columns and terms can be counted in 32 bits."""
+        return max(self.m, self.n, self.depth, self.batch) <= LARGEST - SIDE * SIDE
+
+    @property
+    def tile(self) -> tuple[int, int]:
+        """Results of a thread: how many rows, how many columns.  As large a tile as keeps the GPU busy."""
+        rows, columns = (4 if x > 32 else 2 if x > 16 else 1 for x in (self.m, self.n))
+        while rows * columns > 1 and self._blocks(rows, columns) < self.processors:
+            rows, columns = (rows // 2, columns) if rows >= columns else (rows, columns // 2)
+        return rows, columns
+
+    def _blocks(self, rows: int, columns: int) -> int:
+        return self.batch * -(-self.m // (SIDE * rows)) * -(-self.n // (SIDE * columns))
+
+    @property
+    def cut(self) -> tuple[int, int]:
+        """Into how many parts the sums are cut, and how many terms each has."""
+        size = max(1, self.batch * self.m * self.n * self._itemsize)
+        wanted = -(-WAVES * self.processors // max(1, self._blocks(*self.tile)))
+        parts = max(1, min(wanted, self.depth // SHORT, self.most_workspace // size))
+        each = -(-max(1, self.depth) // parts)
+        chunk = -(-each // DEPTH) * DEPTH
+        return max(1, -(-self.depth // chunk)), chunk
+
+    @property
+    def workspace(self) -> int:
+        """Bytes of scratch: the parts of the sums."""
+        parts = self.cut[0]
+        return parts * self.batch * self.m * self.n * self._itemsize if parts > 1 else 0
+
+    @property
+    def _itemsize(self) -> int:
+        return 8 if self.dtype is float64 else 4
+
+    def steps(self) -> list[Call]:
+        """The launches: one, or with sums in parts two."""
+        if not self.batch * self.m * self.n:
+            return []
+        (parts, chunk), (rows, columns) = self.cut, self.tile
+        grid = (self._blocks(rows, columns) // self.batch, parts, min(self.batch, 65535))
+        given = tuple(x for _, x in self.parameters)
+        partial = () if parts == 1 else (Work(),)
+        counts = _numbers(self.m, self.n, self.depth, self.batch, chunk)
+        steps = [Call(self._tiled(parts == 1), grid, BLOCK, (*given, *partial, *counts))]
+        if parts > 1:
+            counts = _numbers(self.m, self.n, self.batch, parts)
+            grid = blocks(self.batch * self.m * self.n)
+            steps.append(Call(self._added(), grid, BLOCK, (*given, *counts, *partial)))
+        return steps
+
+    def _tiled(self, whole: bool) -> Source:
+        rows, columns = self.tile
+        tall, wide = SIDE * rows, SIDE * columns
+        constants = header(
+            self.dtype, ROWS=rows, COLUMNS=columns, TALL=tall, WIDE=wide, SIDE=SIDE, DEPTH=DEPTH
+        )
+        left, right = _share(self.a_deep, tall), _share(self.b_deep, wide)
+        return self._source(
+            constants + TILED, self.name if whole else f"{self.name}_cut",
+            PARAMETERS=self._declared + ("" if whole else "Real* partial, "),
+            LEFT_VALUE=self.a, LEFT_ACROSS=left[0], LEFT_ALONG=left[1],
+            RIGHT_VALUE=self.b, RIGHT_ACROSS=right[0], RIGHT_ALONG=right[1],
+            SETUP=self.setup, STORE=self.store if whole else PARTIAL,
+        )  # fmt: skip
+
+    def _added(self) -> Source:
+        return self._source(
+            header(self.dtype) + ADDED, f"{self.name}_added",
+            PARAMETERS=self._declared, SETUP=self.setup, STORE=self.store,
+        )  # fmt: skip
+
+    @property
+    def _declared(self) -> str:
+        return "".join(f"{x}, " for x, _ in self.parameters)
+
+    @staticmethod
+    def _source(text: str, name: str, **pieces: str) -> Source:
+        for place, piece in {"NAME": name, **pieces}.items():
+            text = text.replace(place, piece)
+        return Source(name, text)
+
+
+def _share(deep: bool, side: int) -> tuple[str, str]:
+    """Which place of a strip, across and along the terms, a thread brings as its r-th.
+
+    Threads that are neighbours bring what are neighbours in memory.
+    """
+    if deep:
+        return "thread / 16 + 16 * r", "thread % 16"
+    return f"thread % {side}", f"thread / {side} + {BLOCK // side} * r"
+
+
+def _numbers(*values: int) -> tuple[np.int32, ...]:
+    return tuple(map(np.int32, values))
