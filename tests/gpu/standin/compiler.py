@@ -1,0 +1,202 @@
+"""CUDA sources on this CPU: g++ compiles the same text after a header that plays CUDA."""
+
+from __future__ import annotations
+
+import ctypes
+import getpass
+import hashlib
+import math
+import os
+import platform
+import re
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+HERE = Path(__file__).parent
+FLAGS = (
+    "-x", "c++", "-std=c++17", "-O1", "-shared", "-fPIC", "-fno-strict-aliasing", "-fno-math-errno",
+    "-fno-exceptions", "-fno-rtti", "-fno-asynchronous-unwind-tables", "-w", "-nostdlib",
+)  # fmt: skip
+MOST_THREADS, MOST_BLOCKS, MOST_SHARED = 1024, 65535, 48 << 10
+WAITS = re.compile(r"\b__sync|\b__shfl")
+ENTRY = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)')
+NUMBERS = {
+    "bool": np.bool_, "char": np.int8, "signed char": np.int8, "unsigned char": np.uint8, "short": np.int16,
+    "unsigned short": np.uint16, "int": np.int32, "unsigned int": np.uint32, "unsigned": np.uint32,
+    "long long": np.int64, "unsigned long long": np.uint64, "float": np.float32, "double": np.float64,
+    "i64": np.int64, "u32": np.uint32, "u64": np.uint64,
+}  # fmt: skip
+ERRORS = {
+    1: "a shuffle where not all 32 lanes of the warp are there",
+    2: "a shuffle or __syncwarp whose mask is not 0xffffffff",
+    3: "no memory for the stacks of the threads",
+}
+
+
+class CompileError(Exception):
+    """What g++ says of a source."""
+
+
+class LaunchError(Exception):
+    """A kernel that went wrong while it ran."""
+
+
+@cache
+def machine_flags() -> tuple[str, ...]:
+    """Fused multiply-add, as nvcc uses it, where this CPU has it."""
+    if platform.machine() != "x86_64":
+        return ()
+    cpu = Path("/proc/cpuinfo")
+    known = set(cpu.read_text().split()) if cpu.exists() else set()
+    return tuple(f"-m{name}" for name in ("fma", "f16c") if name in known)
+
+
+@cache
+def folder() -> Path:
+    path = Path(tempfile.gettempdir()) / f"cuda-on-cpu-{getpass.getuser()}"
+    path.mkdir(mode=0o700, exist_ok=True)
+    return path
+
+
+def built(text: str) -> Path:
+    """The shared library of a C++ text, compiled unless some process did it before."""
+    flags = (*FLAGS, *machine_flags())
+    key = hashlib.sha256("\0".join((text, *flags, platform.machine())).encode()).hexdigest()[:32]
+    path = folder() / f"{key}.so"
+    if not path.exists():
+        with tempfile.TemporaryDirectory(dir=folder()) as work:
+            new = Path(work) / "new.so"
+            command = ["g++", *flags, "-o", str(new), "-", "-lm", "-lgcc"]
+            done = subprocess.run(command, input=text, text=True, capture_output=True)
+            if done.returncode:
+                raise CompileError(done.stderr)
+            os.replace(new, path)
+    return path
+
+
+@cache
+def fibers() -> ctypes.CDLL:
+    return ctypes.CDLL(str(built((HERE / "fibers.cpp").read_text())), mode=ctypes.RTLD_GLOBAL)
+
+
+@cache
+def header() -> str:
+    return (HERE / "cuda_on_cpu.h").read_text()
+
+
+class Parameter:
+    """A parameter of an entry: ``type`` as written, and the NumPy type of a number; None for a pointer."""
+
+    def __init__(self, text: str) -> None:
+        words = re.sub(r"\b(const|__restrict__|volatile)\b", " ", text)
+        if "*" in words:
+            self.type, self.name = text[: text.rindex("*") + 1], words[words.rindex("*") + 1 :].strip()
+            self.number: Any = None
+            return
+        self.type, self.name = " ".join(words.split()[:-1]), words.split()[-1]
+        if self.type not in NUMBERS:
+            raise CompileError(f"the type of the parameter {text.strip()!r} is not understood")
+        self.number = NUMBERS[self.type]
+
+    def bits(self, where: str, value: Any) -> int:
+        """What is passed for ``value``: 8 bytes as an integer."""
+        if self.number is None:
+            if type(value) is not int:
+                raise TypeError(f"{where}: {self.name} is a pointer, and takes an int, not {value!r}")
+            return value
+        if type(value) is not self.number:
+            kind = type(value).__name__
+            raise TypeError(f"{where}: {self.name} is {self.type}, and takes {self.number.__name__}, not {kind}")
+        return int.from_bytes(value.tobytes(), "little")
+
+
+class Program:
+    """A compiled source."""
+
+    def __init__(self, text: str) -> None:
+        fibers()
+        self.entries = {m[1]: [Parameter(p) for p in m[2].split(",") if p.strip()] for m in ENTRY.finditer(text)}
+        if not self.entries:
+            raise CompileError('no entry: extern "C" __global__ void NAME(...)')
+        waits = bool(WAITS.search(text))
+        launchers = [_launcher(name, parameters, waits) for name, parameters in self.entries.items()]
+        self.library = ctypes.CDLL(str(built("\n".join([header(), '#line 1 "source.cu"', text, *launchers]))))
+
+
+@cache
+def program(text: str) -> Program:
+    """The compiled source, once for each process."""
+    return Program(text)
+
+
+class Entry:
+    """A kernel that can be launched."""
+
+    def __init__(self, program: Program, name: str) -> None:
+        if name not in program.entries:
+            raise KeyError(name)
+        self.name, self.parameters = name, program.entries[name]
+        self.call = program.library[f"cuda_launch_{name}"]
+        self.call.argtypes = [ctypes.c_uint * 3, ctypes.c_uint] + [ctypes.c_uint64] * 2 + [ctypes.c_uint, ctypes.c_void_p]
+        self.call.restype = ctypes.c_int
+        shared = program.library[f"cuda_shared_{name}"]
+        shared.restype = ctypes.c_uint64
+        self.shared = shared()
+
+    def checked(self, grid: Sequence[int], block: Sequence[int], values: Sequence[Any]) -> Any:
+        """The arguments as 8 bytes each; errors where CUDA refuses the launch, or would read garbage."""
+        if len(values) != len(self.parameters):
+            raise TypeError(f"{self.name} takes {len(self.parameters)} arguments, {len(values)} were given")
+        threads = math.prod(block)
+        wrong = (
+            f"blocks of {block} threads" if not 1 <= threads <= MOST_THREADS or len(block) != 3 or threads != block[0]
+            else f"a grid of {grid}" if len(grid) != 3 or min(grid) < 1 or max(grid[1:]) > MOST_BLOCKS or grid[0] >= 1 << 31
+            else f"{self.shared} bytes of shared memory" if self.shared > MOST_SHARED
+            else ""
+        )  # fmt: skip
+        if wrong:
+            raise ValueError(f"{self.name}: {wrong}")
+        bits = [p.bits(self.name, v) for p, v in zip(self.parameters, values)]
+        return (ctypes.c_uint64 * max(1, len(bits)))(*bits)
+
+    def pointers(self, arguments: Any) -> list[int]:
+        return [a for p, a in zip(self.parameters, arguments) if p.number is None and a]
+
+    def run(self, grid: Sequence[int], threads: int, arguments: Any, seed: int) -> None:
+        """Runs all blocks, in an order that the seed decides."""
+        count = math.prod(grid)
+        step = seed % count | 1
+        while math.gcd(step, count) != 1:
+            step += 1
+        code = self.call((ctypes.c_uint * 3)(*grid), threads, seed % count, step, seed & 0xFFFFFFFF, arguments)
+        if code:
+            raise LaunchError(f"{self.name}: {ERRORS[code]}")
+
+
+def _launcher(name: str, parameters: Sequence[Parameter], waits: bool) -> str:
+    """C++ that runs the blocks of a grid in the order start, start + step, ..."""
+    given = ", ".join(f"*({p.type}*)(a + {k})" for k, p in enumerate(parameters))
+    if waits:
+        threads = f"int code = fibers_run(cuda_thread_{name}, a, threads, &threadIdx.x, seed + (unsigned)b); if (code) return code;"
+    else:
+        threads = f"for (unsigned t = 0; t < threads; t++) {{ threadIdx.x = b & 1 ? threads - 1 - t : t; cuda_thread_{name}(a); }}"
+    return f"""
+static void cuda_thread_{name}(void* p) {{ cuda_u64* a = (cuda_u64*)p; {name}({given}); }}
+extern "C" cuda_u64 cuda_shared_{name}() {{ return __stop_cuda_shared - __start_cuda_shared; }}
+extern "C" int cuda_launch_{name}(unsigned* grid, unsigned threads, cuda_u64 start, cuda_u64 step, unsigned seed, cuda_u64* a) {{
+  gridDim = {{grid[0], grid[1], grid[2]}};
+  blockDim = {{threads, 1, 1}};
+  cuda_u64 count = (cuda_u64)grid[0] * grid[1] * grid[2];
+  for (cuda_u64 i = 0, b = start; i < count; i++, b = (b + step) % count) {{
+    blockIdx = {{(unsigned)(b % grid[0]), (unsigned)(b / grid[0] % grid[1]), (unsigned)(b / grid[0] / grid[1])}};
+    __builtin_memset(__start_cuda_shared, 0xff, __stop_cuda_shared - __start_cuda_shared);
+    {threads}
+  }}
+  return 0;
+}}"""
