@@ -6,7 +6,7 @@ import itertools
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
-from ctypes import CFUNCTYPE, c_double, c_float, c_int, cast, POINTER
+from ctypes import CFUNCTYPE, POINTER, c_double, c_float, c_int, cast
 from dataclasses import dataclass, field
 from typing import Any
 

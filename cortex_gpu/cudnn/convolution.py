@@ -1,0 +1,174 @@
+"""Convolution and its two gradients: one form for the three, and the choice of an algorithm.
+
+Only algorithms that add up the products themselves are taken.  Those by Fourier or Winograd transforms mix
+the pixels of a tile: a NaN or an infinity spreads over it, and an error is relative to its largest number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from ctypes import byref, c_double, c_float, c_int, c_size_t
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from cortex_compute.errors import BackendError
+from cortex_compute.frozen import frozen
+from cortex_compute.types import DType, bfloat16, contiguous_strides, float16, float32, float64
+from cortex_gpu.cudnn import constants as c
+from cortex_gpu.cudnn.descriptors import Descriptor, Sizes, convolution, filters, tensor
+from cortex_gpu.cudnn.library import Library, Performance, UnsupportedError
+
+ASKED = 16  # algorithms; there are fewer
+FORWARD, BACKWARD_DATA, BACKWARD_FILTER = "Forward", "BackwardData", "BackwardFilter"
+ROLES = {FORWARD: "xwy", BACKWARD_DATA: "wyx", BACKWARD_FILTER: "xyw"}  # two operands, and the result
+EXACT = {
+    FORWARD: (0, 1, 2),  # implicit GEMM, the same with computed places, GEMM
+    BACKWARD_DATA: (0, 1),
+    BACKWARD_FILTER: (0, 1, 3),
+}
+
+
+@frozen
+class Problem:
+    """One of the three as cuDNN sees it: sizes x (N, C, *S), w (O, C / groups, *K), y (N, O, *S').
+
+    Memory is dense and channels last, the kernel (O, *K, C / groups), or all of it in the order of the sizes.
+    ``tf32``: factors of float32 may be rounded to 10 bits.
+    """
+
+    way: str
+    x: Sizes
+    w: Sizes
+    y: Sizes
+    padding: Sizes
+    stride: Sizes
+    dilation: Sizes
+    groups: int
+    dtype: DType
+    channels_last: bool = True
+    tf32: bool = False
+
+    @property
+    def math(self) -> int:
+        if self.dtype in (float16, bfloat16):
+            return c.TENSOR_OP_MATH
+        return c.DEFAULT_MATH if self.tf32 and self.dtype is float32 else c.FMA_MATH
+
+    def array(self, library: Library, role: str) -> Descriptor:
+        dims: Sizes = getattr(self, role)
+        if role == "w":
+            return filters(library, dims, self.dtype, self.channels_last)
+        return tensor(library, dims, image_strides(dims, self.channels_last), self.dtype)
+
+    def described(self, library: Library, math: int) -> list[Descriptor]:
+        """The two operands, the convolution, the result: the order that cuDNN has everywhere."""
+        first, second, result = (self.array(library, role) for role in ROLES[self.way])
+        geometry = self.padding, self.stride, self.dilation, self.groups
+        return [first, second, convolution(library, *geometry, self.dtype, math), result]
+
+
+class Algorithm(NamedTuple):
+    """An algorithm with the scratch that it wants."""
+
+    number: int
+    math: int
+    nbytes: int
+    deterministic: bool
+
+
+def image_strides(dims: Sizes, channels_last: bool) -> Sizes:
+    """Strides of an image whose sizes are (N, C, *S)."""
+    if not channels_last:
+        return contiguous_strides(dims)
+    n, *spatial, channels = contiguous_strides((dims[0], *dims[2:], dims[1]))
+    return n, channels, *spatial
+
+
+@lru_cache(maxsize=4096)
+def algorithms(library: Library, problem: Problem) -> tuple[Algorithm, ...]:
+    """Those that can solve it, the one that cuDNN expects to be fastest first.
+
+    Raises `UnsupportedError` where cuDNN does not know such arrays at all.
+    """
+    count, found = c_int(), (Performance * ASKED)()
+    name, described = f"GetConvolution{problem.way}Algorithm_v7", problem.described(library, problem.math)
+    library.call(name, library.handle(), *described, ASKED, byref(count), found)
+    return _usable(library, problem, found[: count.value])
+
+
+def search(
+    library: Library, problem: Problem, first: int, second: int, result: int, workspace: int, nbytes: int
+) -> tuple[Algorithm, ...]:
+    """The same, measured by running each within ``nbytes`` of scratch; the result is overwritten.
+
+    It waits for the device, and two searches may end differently.
+    """
+    count, found = c_int(), (Performance * ASKED)()
+    one, two, how, three = problem.described(library, problem.math)
+    name = f"FindConvolution{problem.way}AlgorithmEx"
+    library.call(
+        name, library.handle(), one, first, two, second, how, three, result, ASKED, byref(count), found,
+        workspace, nbytes,
+    )  # fmt: skip
+    return _usable(library, problem, found[: count.value])
+
+
+def _usable(library: Library, problem: Problem, found: Sequence[Any]) -> tuple[Algorithm, ...]:
+    usable: list[Algorithm] = []
+    for p in found:
+        if p.status or p.algorithm not in EXACT[problem.way] or p.math == c.TENSOR_OP_MATH_ALLOW_CONVERSION:
+            continue
+        # The answer may name a kind of mathematics that float32 without TF32 did not allow
+        math = p.math if problem.math == c.TENSOR_OP_MATH else problem.math
+        wanted = scratch(library, problem, p.algorithm, math)
+        if wanted is None or any((a.number, a.math) == (p.algorithm, math) for a in usable):
+            continue
+        usable.append(Algorithm(p.algorithm, math, wanted, p.determinism == c.DETERMINISTIC))
+    return tuple(usable)
+
+
+def scratch(library: Library, problem: Problem, number: int, math: int) -> int | None:
+    """Bytes that an algorithm wants, or None where cuDNN lacks it."""
+    nbytes = c_size_t()
+    name, described = f"GetConvolution{problem.way}WorkspaceSize", problem.described(library, math)
+    try:
+        library.call(name, library.handle(), *described, number, byref(nbytes))
+    except UnsupportedError:
+        return None
+    return nbytes.value
+
+
+def acceptable(found: Sequence[Algorithm], limit: int, deterministic: bool) -> tuple[Algorithm, ...]:
+    """Those within ``limit`` bytes of scratch, and of equal bits in equal runs, if that is wanted."""
+    return tuple(a for a in found if a.nbytes <= limit and (a.deterministic or not deterministic))
+
+
+def launcher(
+    library: Library,
+    problem: Problem,
+    algorithm: Algorithm,
+    first: int,
+    second: int,
+    result: int,
+    workspace: int,
+) -> Callable[[], None]:
+    """A call that computes ``result`` from the two operands of `ROLES`, all of them addresses."""
+    one, two, how, three = problem.described(library, algorithm.math)
+    alpha, beta = factors(problem.dtype)
+    return library.launcher(
+        f"Convolution{problem.way}", alpha, one, first, two, second, how, algorithm.number, workspace,
+        algorithm.nbytes, beta, three, result,
+    )  # fmt: skip
+
+
+def factors(dtype: DType) -> tuple[Any, Any]:
+    """1 and 0 as cuDNN scales results: double for float64, float for all other types."""
+    number = c_double if dtype is float64 else c_float
+    return byref(number(1.0)), byref(number(0.0))
+
+
+def no_algorithm(problem: Problem, limit: int) -> BackendError:
+    """What is said where nothing is left."""
+    return UnsupportedError(
+        f"cuDNN has no algorithm for {problem} within {limit} bytes of scratch that may be taken"
+    )
