@@ -9,14 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
+from inspect import signature
 from typing import NamedTuple
 
+from cortex_compute.choices import Choices, choices, choose
 from cortex_compute.errors import AskedForError, BackendError
 from cortex_compute.protocol import Backend
 from cortex_compute.threads import threads
 
 GROUP = "cortex.backends"
 BUILT_IN = {
+    "cupy": "cortex_gpu:create",
     "onednn": "cortex_compute.onednn_backend:create",
     "numpy": "cortex_compute.numpy_backend:create",
 }
@@ -33,22 +36,42 @@ class Row(NamedTuple):
 
 
 def get(name: str = "auto") -> Backend:
-    """The backend of this name; ``auto`` is the fastest that is present.
+    """The backend of this name; ``auto`` is the fastest on the CPU that is present.
 
-    Each is made once, and anew for another number of threads.
+    ``NAME:1`` is the backend on its second device.  Each is made once, and anew for another number of threads
+    or other `choices`.
 
     A `BackendError` says why a backend cannot be had, and which ones can.
     """
     if name == "auto":
         name = next((n for n in FASTEST_FIRST if _present(n)), FASTEST_FIRST[-1])
-    place = BUILT_IN.get(name) or _known().get(name)  # asking what is installed takes a while
+    kind, _, device = name.partition(":")
+    place = BUILT_IN.get(kind) or _known().get(kind)  # asking what is installed takes a while
     if place is None:
-        raise BackendError(f"unknown backend {name!r}; known are {', '.join(_known())}, and auto")
+        raise BackendError(f"unknown backend {kind!r}; known are {', '.join(_known())}, and auto")
+    if ":" in name and not device.isdecimal():
+        raise BackendError(f"backend {name!r}: after the colon stands the number of a device, from 0")
     try:
-        return _create(place, threads())
+        return _create(place, threads(), choices(), *([int(device)] if device else []))
     except Exception as error:  # a missing library, an unfit driver: whatever it is, the backend is absent
         usable = [row.name for row in available() if row.present]
         raise BackendError(f"backend {name}: {error}; usable here: {', '.join(usable) or 'none'}") from error
+
+
+def get_with(
+    name: str, cudnn: str | None = None, deterministic: bool | None = None, tf32: bool | None = None
+) -> Backend:
+    """The backend of this name, with choices made for the rest of the process; None leaves one as it is.
+
+    A `BackendError` for a choice that this backend does not have.
+    """
+    given = {"cudnn": cudnn, "deterministic": deterministic, "tf32": tf32}
+    choose(cudnn, deterministic, tf32)
+    backend = get(name)
+    for choice, value in given.items():
+        if value is not None and choice not in backend.choices:
+            raise BackendError(f"{choice} is no choice of the backend {backend.name}; leave it out")
+    return backend
 
 
 def available() -> list[Row]:
@@ -64,16 +87,18 @@ def _known() -> dict[str, str]:
 
 
 @cache
-def _create(place: str, threads: int) -> Backend:
+def _create(place: str, threads: int, choices: Choices, *device: int) -> Backend:
     module, _, function = place.partition(":")
-    create: Callable[[], Backend] = getattr(import_module(module), function)
-    return create()
+    create: Callable[..., Backend] = getattr(import_module(module), function)
+    if device and not signature(create).parameters:
+        raise BackendError("it has one device, without a number")
+    return create(*device)
 
 
 @cache
 def _present(name: str) -> bool:
     try:
-        _create(BUILT_IN[name], threads())
+        _create(BUILT_IN[name], threads(), choices())
     except AskedForError:
         raise
     except Exception:  # see get
@@ -83,7 +108,7 @@ def _present(name: str) -> bool:
 
 def _row(name: str) -> Row:
     try:
-        backend = _create(_known()[name], threads())
+        backend = _create(_known()[name], threads(), choices())
         return Row(name, True, backend.describe())
     except Exception as error:  # see get
         kind = "" if isinstance(error, BackendError) else f"{type(error).__name__}: "

@@ -31,7 +31,7 @@ def choices() -> Choices:
 
 
 def choose(cudnn: str | None = None, deterministic: bool | None = None, tf32: bool | None = None) -> None:
-    """Sets choices for the rest of the process; None leaves one as it is.  Backends are made anew for them."""
+    """Sets choices for the rest of the process; None leaves one as it is.  Backends are made anew then."""
     if cudnn is not None and cudnn not in POLICIES:
         raise BackendError(f"cudnn is {cudnn!r:.40}; known are {', '.join(POLICIES)}")
     given = {"cudnn": cudnn, "deterministic": deterministic, "tf32": tf32}

@@ -20,6 +20,7 @@ class Composed:
     def __init__(self, *parts: Backend) -> None:
         self.parts = parts
         self.name = parts[0].name
+        self.choices, self.asynchronous = parts[0].choices, parts[0].asynchronous
         self._cached = lru_cache(maxsize=4096)(self._offer)
 
     def devices(self) -> Sequence[Device]:

@@ -9,13 +9,15 @@ by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol
 
+import numpy as np
+
 from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import Primitive
-from cortex_compute.types import DType, TensorType
+from cortex_compute.types import DType, TensorType, contiguous_strides
 
 Array = Any  # what a device's memory looks like to its kernels: numpy.ndarray, cupy.ndarray
 Launch = Callable[["Stream"], None]
@@ -44,6 +46,20 @@ class Operand(NamedTuple):
 
     type: TensorType
     layout: Layout = ROW_MAJOR
+
+    @property
+    def strides(self) -> tuple[int, ...]:
+        """Of an ordinary array, in elements."""
+        given = self.layout.strides
+        return contiguous_strides(self.type.shape) if given is None else given
+
+
+def row_major(operand: Operand) -> bool:
+    """Whether the elements lie one after the other, so that a reshape is a view."""
+    shape, strides = operand.type.shape, operand.layout.strides
+    if strides is None or 0 in shape:
+        return True
+    return all(n == 1 or s == d for n, s, d in zip(shape, strides, contiguous_strides(shape)))
 
 
 @frozen
@@ -110,11 +126,33 @@ class Stream(Protocol):
         """Launches are made inside: the device is current, the thread has the settings that kernels need."""
 
     def launch(self, call: Callable[[], None]) -> None: ...
-    def copy(self, source: Array, destination: Array) -> None: ...
+    def copy(self, source: Array, destination: Array) -> None:
+        """Copies between the host, whose arrays are NumPy's, and the device, or inside one of them."""
+
+    def fetch(self, array: Array) -> np.ndarray:
+        """A copy on the host; it is filled when an event that is recorded later has come."""
+
+    def joined(self, calls: Sequence[Launch]) -> Launch:
+        """The launches, all of which have run before, as one."""
+
     def record(self) -> Event: ...
     def wait(self, event: Event) -> None: ...
     def synchronize(self) -> None: ...
     def close(self) -> None: ...
+
+
+class Inbox(Protocol):
+    """The memory from which a program reads its inputs, which the host writes."""
+
+    @property
+    def buffers(self) -> Mapping[str, Buffer]:
+        """For each input its memory."""
+
+    def write(self, stream: Any, name: str, value: Any) -> None:
+        """Takes the numbers of one input for the next step."""
+
+    def send(self, stream: Any) -> None:
+        """Brings what was written into ``buffers``; the caller may change its own arrays from here on."""
 
 
 class Buffer(Protocol):
@@ -128,7 +166,7 @@ class Buffer(Protocol):
 
 
 class Device(Protocol):
-    """A place with memory and streams."""
+    """A place with memory and streams.  Devices of one name share their memory."""
 
     name: str
 
@@ -137,12 +175,19 @@ class Device(Protocol):
 
     def empty(self, nbytes: int) -> Buffer: ...
     def stream(self, worker: bool = False) -> Stream: ...
+    def inbox(self, types: Mapping[str, TensorType]) -> Inbox: ...
 
 
 class Backend(Protocol):
-    """Something that runs primitives."""
+    """Something that runs primitives.
+
+    ``choices``: those of `cortex_compute.choices` that it can honour.  ``asynchronous``: launches return
+    before they are done, so that the host may not look at anything in the middle of a step.
+    """
 
     name: str
+    choices: frozenset[str]
+    asynchronous: bool
 
     def devices(self) -> Sequence[Device]: ...
     def offer(self, primitive: Primitive, operands: Sequence[Operand]) -> Offer | Refusal:

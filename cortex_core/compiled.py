@@ -4,23 +4,33 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from cortex_compute.errors import BackendError, DataError, DTypeError, SpecError
+from cortex_compute.errors import BackendError, DataError, DTypeError, OutOfMemoryError, SpecError
 from cortex_compute.protocol import Backend
 from cortex_compute.types import TensorType, dtype, float32, int64
+from cortex_core.graph.guard import SKIPPED
 from cortex_core.graph.plan import Plan
 from cortex_core.network import Network, check_batch_size, network
 from cortex_core.program import Options, Program, Result, compile_graph
-from cortex_core.step import Step, evaluate_step, predict_graph, scalar_name, train_step, types_of
+from cortex_core.step import (
+    Step,
+    data_name,
+    evaluate_step,
+    predict_graph,
+    scalar_name,
+    train_step,
+    types_of,
+)
 
 Purpose = Literal["train", "evaluate", "predict"]
 PURPOSES = ("train", "evaluate", "predict")
 KEPT = 8  # programs of different batch sizes
+LOOK = 64  # steps after which the host looks whether all were good, where it may not look after each
 Types = tuple[tuple[str, TensorType], ...]
 
 
@@ -28,13 +38,13 @@ Types = tuple[tuple[str, TensorType], ...]
 class Entry:
     """A program, and for training and evaluation what the host needs beside it.
 
-    ``scalars``: for each segment its multiplier of the rate, and the memory of the numbers that it reads.
+    ``scalars``: for each segment its multiplier of the rate, and for each number of its update the input.
     """
 
     program: Program
     step: Step | None
     batch: int
-    scalars: tuple[tuple[float, dict[str, np.ndarray]], ...]
+    scalars: tuple[tuple[float, dict[str, str]], ...]
 
 
 class Compiled:
@@ -60,6 +70,8 @@ class Compiled:
         self.network, self.backend, self.purpose = network, backend, purpose
         self.store = network.store
         self.raw, self.worker, self.options = raw, worker, options
+        self.kept: dict[str, TensorType] = {}
+        self._unseen = self._skipped = 0  # steps since the last look; those known to have changed nothing
         self._entries: OrderedDict[Types, Entry] = OrderedDict()
         self._checked: dict[Any, Types] = {}  # shapes and dtypes of batches that were found good
         self._tokens = any(node.kind == "embedding" for node in network.description.layers)
@@ -71,7 +83,7 @@ class Compiled:
         if self.purpose == "predict":
             graph = predict_graph(self.network, types, self.raw)
             return compile_graph(graph, backend, self.options), None
-        step = (train_step if self.purpose == "train" else evaluate_step)(self.network, types)
+        step = (train_step if self.purpose == "train" else evaluate_step)(self.network, types, self.kept)
         return compile_graph(step.graph, backend, self.options), step
 
     def _backend_for(self, types: Mapping[str, TensorType]) -> Backend:
@@ -90,13 +102,31 @@ class Compiled:
                 types = dict(k)
                 plan, step = self.plan(types)
                 backend = self._backend_for(types)
-                program = Program(plan, backend, self.store, self.worker, self.options)
-                scalars = tuple(self._scalars(program, step))
+                program = self._program(plan, backend, types)
+                scalars = tuple(self._scalars(step))
                 found = self._entries[k] = Entry(program, step, _batch(types), scalars)
                 if len(self._entries) > KEPT:
                     self._entries.popitem(last=False)
             self._entries.move_to_end(k)
             return found
+
+    def _program(self, plan: Plan, backend: Backend, types: Mapping[str, TensorType]) -> Program:
+        try:
+            return Program(plan, backend, self.store, self.worker, self.options)
+        except OutOfMemoryError as error:
+            raise self._too_large(plan, types, error) from error
+
+    def _too_large(
+        self, plan: Plan, types: Mapping[str, TensorType], error: OutOfMemoryError
+    ) -> BackendError:
+        """What the plan needs, what is free, and, by the plan of half the batch, what would fit."""
+        batch = _batch(types)
+        told = f"the program for a batch of {batch} needs {plan.arena / 1e6:.1f} MB; {error}"
+        half = {n: t._replace(shape=(max(1, batch // 2), *t.shape[1:])) for n, t in types.items()}
+        each = (plan.arena - self.plan(half)[0].arena) / max(1, batch - batch // 2)
+        fits = int((error.free - plan.arena) / each) + batch if each > 0 else 0
+        remedy = f"a batch of about {fits} would fit" if 0 < fits < batch else "no batch would fit"
+        return BackendError(f"{self.network.name}: {told}: {remedy}")
 
     def fork(self) -> Compiled:
         """The same prediction for another thread: with programs of its own, over the same parameters.
@@ -134,33 +164,78 @@ class Compiled:
             self._check_labels(arrays)
         with entry.program.alone:
             self.set_scalars(entry, learning_rate)
-            return self.launch(entry, arrays)
-
-    def launch(self, entry: Entry, arrays: Mapping[str, Any] | None = None) -> dict[str, Result]:
-        """Runs a program over its input buffers, after copying ``arrays`` there."""
-        skipped = entry.program.skipped
-        results = entry.program.run(arrays)
-        if self.purpose == "train" and entry.program.skipped == skipped:
-            self.network.step += 1
+            results = self.launch(entry, arrays)
+        if self.due:
+            self.look()
         return results
+
+    def launch(
+        self, entry: Entry, arrays: Mapping[str, Any] | None = None, results: bool = True
+    ) -> dict[str, Result]:
+        """Runs a program over its inputs, after copying ``arrays`` there."""
+        skipped = entry.program.skipped
+        found = entry.program.run(arrays, results)
+        if self.purpose == "train":
+            self.network.step += 1
+            self._unseen += 1
+            self._skipped += entry.program.skipped - skipped
+        return found
+
+    @property
+    def due(self) -> bool:
+        """Whether it is time to `look`."""
+        return self._unseen >= (LOOK if self.backend.asynchronous else 1)
+
+    def look(self) -> int:
+        """How many steps since the last look changed nothing, since the loss was not finite.
+
+        Where the host may not look after each step, the steps behind such a one change nothing either, until
+        this has been called.  It waits for all of them.
+        """
+        skipped, self._skipped = self._skipped, 0
+        if self.backend.asynchronous and self._unseen:
+            skipped = int(self.store.array(SKIPPED))
+            if skipped:
+                self.store.write(SKIPPED, np.zeros((), np.int64))
+        self._unseen = 0
+        self.network.step -= skipped
+        return skipped
+
+    def keep(self, streams: Mapping[str, TensorType], pieces: Iterable[Mapping[str, np.ndarray]]) -> None:
+        """Brings whole streams of data to the device, piece by piece; a batch is then its `ROWS`.
+
+        Only before the first program is made.  ``streams``: the type of each, all examples together.
+        """
+        self.store.move(self.backend.devices()[0])
+        self.kept = dict(streams)
+        start = 0
+        for piece in pieces:
+            for name, array in piece.items():
+                self.store.fill(data_name(self.purpose, name), streams[name], start, array)
+            start += len(next(iter(piece.values())))
+
+    def release(self) -> None:
+        """Gives back the memory of the data that lie on the device; no program runs afterwards."""
+        self._entries.clear()
+        for name in self.kept:
+            self.store.drop(data_name(self.purpose, name))
 
     def set_scalars(self, entry: Entry, learning_rate: float | None = None) -> None:
         """Writes what changes from step to step (rates, bias corrections), computed here in float64."""
         if self.purpose != "train" or entry.step is None:
             return
-        self.network.store.settle()
         optimizer = self.network.training.optimizer
         rate = optimizer.learning_rate if learning_rate is None else learning_rate
-        for multiplier, memory in entry.scalars:
+        for multiplier, inputs in entry.scalars:
             numbers = optimizer.scalars(self.network.step + 1, rate * multiplier)
             for name, value in numbers.items():
-                memory[name][...] = value
+                entry.program.write(inputs[name], value)
 
-    def _scalars(self, program: Program, step: Step | None) -> Iterator[tuple[float, dict[str, np.ndarray]]]:
+    def _scalars(self, step: Step | None) -> Iterator[tuple[float, dict[str, str]]]:
         optimizer = self.network.training.optimizer
         for segment in step.segments if step is not None else ():
             names = optimizer.scalars(1, optimizer.learning_rate)
-            yield segment.multiplier, {n: program.inputs[scalar_name(segment, n)] for n in names}
+            yield segment.multiplier, {n: scalar_name(segment, n) for n in names}
 
     def totals(self, entry: Entry) -> dict[str, Any]:
         """The loss and the metrics over all batches since `reset`."""

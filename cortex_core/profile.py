@@ -99,6 +99,6 @@ def fill(program: Program, types: Mapping[str, TensorType]) -> None:
     generator = np.random.default_rng(0)
     for name, type in types.items():
         if type.dtype.kind == "float":
-            program.inputs[name][...] = generator.random(type.shape)
+            program.write(name, generator.random(type.shape))
         else:
-            program.inputs[name][...] = 0
+            program.write(name, np.zeros(type.shape, np.int64))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.errors import BackendError, DataError
-from cortex_compute.protocol import Backend, Operand, Refusal
+from cortex_compute.protocol import Backend, Launch, Operand, Refusal
 from cortex_core.graph.fold import fold
 from cortex_core.graph.fuse import fuse
+from cortex_core.graph.guard import guard_by_select
 from cortex_core.graph.layout import dense_operands, lay_out_weights
 from cortex_core.graph.memory import make_plan
 from cortex_core.graph.plan import ARENA, KEPT, Instruction, Location, Plan
@@ -37,6 +38,8 @@ class Options:
 
 def compile_graph(graph: Graph, backend: Backend, options: Options = Options()) -> Plan:
     """Everything from a traced graph to its plan.  Pure: no memory is taken."""
+    if backend.asynchronous:
+        graph = guard_by_select(graph)
     graph = simplify(lower(graph, backend))
     if options.fusion:
         graph = fuse(simplify(fold(graph)), backend)
@@ -134,30 +137,31 @@ class Program:
     ) -> None:
         self.plan, self.backend, self.store, self.options = plan, backend, store, options
         self.worker = worker
-        self.device = store.device
-        self.stream = backend.devices()[0].stream(worker)
-        self.inputs: dict[str, np.ndarray] = {}
+        self.device = backend.devices()[0]
+        self.stream = self.device.stream(worker)
         self._buffers: dict[str, Any] = {}
-        self._calls: list[Callable[[Any], None]] = []
+        self._calls: list[Launch] = []
+        self._spans: dict[tuple[int, int], Launch | None] = {}
         self._bound = -1
         self.alone = Alone()
         self.skipped = 0
+        self._inbox = self.device.inbox({name: where.type for name, where in plan.inputs.items()})
         for name, where in plan.inputs.items():
-            self._buffers[where.buffer] = self.device.empty(max(1, where.type.nbytes))
-            self.inputs[name] = self._buffers[where.buffer].view(where.type)
+            self._buffers[where.buffer] = self._inbox.buffers[name]
+        self.inputs = {name: self._array(where) for name, where in plan.inputs.items()}
+        store.move(self.device)
         for name, type in plan.states.items():
             store.ensure(name, type)
         for name, array in plan.constants.items():
-            buffer = self.device.empty(max(1, array.nbytes))
-            location = Location(name, 0, _type_of(array))
-            np.copyto(buffer.view(location.type), array)
-            self._buffers[name] = buffer
+            self._buffers[name] = self.device.empty(max(1, array.nbytes))
+            self.stream.copy(array, self._array(Location(name, 0, _type_of(array))))
+        self.stream.synchronize()
         if plan.kept:
             self._buffers[KEPT] = self.device.empty(plan.kept)
         self._version = -1  # of the states from which the prologue was computed
         self._read = _read(plan.instructions[: plan.prologue])
         self.written = _written(plan)
-        store.arena.reserve(plan.arena)
+        store.arena.reserve(self.device, plan.arena)
 
     def _array(self, where: Location | None) -> Any:
         if where is None:
@@ -168,6 +172,7 @@ class Program:
         """Builds the kernels and fixes their memory; done before the first run, and after the arena has
         grown or a state has moved.
         """
+        self.store.arena.reserve(self.device, self.plan.arena)
         self._buffers[ARENA] = self.store.arena.buffer
         for name, type in self.plan.states.items():
             self._buffers[f"state:{name}"] = self.store.ensure(name, type)
@@ -183,36 +188,41 @@ class Program:
         self._predicate = self._array(self.plan.predicate)
         self._outputs = {name: self._array(where) for name, where in self.plan.outputs.items()}
         self._bound, self._version = self.store.arena.version, -1
+        self._spans.clear()
         self._dead = _deaths(self.plan) if self.options.poison else {}
 
-    def run(self, inputs: Mapping[str, Any] | None = None) -> dict[str, Result]:
-        """One step.  ``inputs`` are copied into the program's buffers; the others keep what they hold."""
+    def run(self, inputs: Mapping[str, Any] | None = None, results: bool = True) -> dict[str, Result]:
+        """One step.  ``inputs`` are copied into the program's buffers; the others keep what they hold.
+
+        Without ``results`` the outputs are not copied out: for a step of which only the states matter.
+        """
         with self.alone, self.store.lock, self.stream.active():
+            self.store.move(self.device)
             if self._bound != self.store.arena.version:
                 self.bind()
             try:
                 if self.store.last is not None:  # of another program, perhaps: they share the arena
                     self.stream.wait(self.store.last)
                 for name, value in (inputs or {}).items():
-                    self._feed(name, value)
-                if inputs:
-                    self.stream.synchronize()  # the caller may change them now
+                    self.write(name, value)
+                self._inbox.send(self.stream)
                 self._execute()
-                return self._results()
+                return self._results() if results else self._end()
             except BaseException:  # of this run, or of one before it whose error only shows now
                 self._version = -1
                 with suppress(Exception):
                     self.store.settle()
                 raise
 
-    def _feed(self, name: str, value: Any) -> None:
+    def write(self, name: str, value: Any) -> None:
+        """Writes one input for the next run."""
         target = self.inputs.get(name)
         if target is None:
             raise DataError(f"unknown input {name!r}; this program takes {', '.join(self.inputs)}")
         source = value if isinstance(value, np.ndarray) else np.asarray(value)
         if source.shape != target.shape:
             raise DataError(f"input {name!r} has shape {source.shape}, this program takes {target.shape}")
-        self.stream.copy(source, target)
+        self._inbox.write(self.stream, name, source)
 
     def _execute(self) -> None:
         start, tail, end = self.plan.prologue, self.plan.tail, self.plan.end
@@ -221,39 +231,63 @@ class Program:
             self._launch(0, start)
             self._version = version
         self.store.changed(self.written)  # whatever becomes of the rest of this run
+        if self._predicate is None:
+            self._launch(start, len(self._calls))
+            return
         self._launch(start, tail)
         if self._passes():
             self._launch(tail, end)
         self._launch(end, len(self._calls))
 
     def _launch(self, start: int, stop: int) -> None:
-        """The calls from ``start`` to ``stop``; a poisoned run fills what nobody reads after each of them."""
-        stream, dead = self.stream, self._dead
+        """The calls from ``start`` to ``stop``: one by one, or, from the second run on, as one launch of a
+        device that works beside the host.
+        """
+        if self.backend.asynchronous and not self._dead and start < stop:
+            self._launch_joined(start, stop)
+        elif self._dead:
+            self._launch_poisoned(start, stop)
+        else:
+            stream = self.stream
+            for call in self._calls[start:stop]:
+                call(stream)
+
+    def _launch_joined(self, start: int, stop: int) -> None:
+        span = start, stop
+        if span not in self._spans:
+            self._spans[span] = None
+            for call in self._calls[start:stop]:
+                call(self.stream)
+            return
+        joined = self._spans[span]
+        if joined is None:
+            joined = self._spans[span] = self.stream.joined(self._calls[start:stop])
+        joined(self.stream)
+
+    def _launch_poisoned(self, start: int, stop: int) -> None:
+        """Fills, after each call, what nobody reads any more."""
         for t, call in enumerate(self._calls[start:stop], start):
-            call(stream)
-            if dead:
-                stream.synchronize()
-                for memory in dead[t]:
-                    self._array(memory).fill(0xFF)
+            call(self.stream)
+            self.stream.synchronize()
+            for memory in self._dead[t]:
+                self._array(memory).fill(0xFF)
 
     def _passes(self) -> bool:
-        """Whether the guarded tail may run; on a CPU the host simply looks."""
-        if self._predicate is None:
-            return True
+        """Whether the guarded tail may run: the host looks."""
         self.stream.synchronize()
         good = bool(self._predicate)
         self.skipped += not good
         return good
 
     def _results(self) -> dict[str, Result]:
-        results = {}
-        copies = {name: np.empty(a.shape, a.dtype) for name, a in self._outputs.items()}
-        for name, a in self._outputs.items():
-            self.stream.copy(a, copies[name])
-        event = self.store.last = self.stream.record()
-        for name, array in copies.items():
-            results[name] = Result(array, event)
-        return results
+        copies = {name: self.stream.fetch(a) for name, a in self._outputs.items()}
+        self._end()
+        event = self.store.last
+        return {name: Result(array, event) for name, array in copies.items()}
+
+    def _end(self) -> dict[str, Result]:
+        self.store.last = self.stream.record()
+        return {}
 
     def profile(self, runs: int = 10) -> list[dict[str, Any]]:
         """Each instruction's seconds (the median and the fastest of some runs), its FLOPs and bytes, and the
@@ -264,7 +298,9 @@ class Program:
         """
         with self.alone, self.store.lock, self.stream.active():
             self.store.settle()
+            self.store.move(self.device)
             self.bind()
+            self._inbox.send(self.stream)
             self.store.changed(self.written)
             seconds = np.zeros((runs, len(self._calls)))
             for r in range(runs):

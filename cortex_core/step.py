@@ -12,18 +12,21 @@ from cortex_compute.errors import ShapeError
 from cortex_compute.expression import E, build
 from cortex_compute.frozen import frozen
 from cortex_compute.primitives.elementwise import Elementwise
-from cortex_compute.types import DType, TensorType, dtype, float32, float64
+from cortex_compute.types import DType, TensorType, dtype, float32, float64, int64
 from cortex_core.graph.value import Graph, Update, Value, constant, input_value, state_value
 from cortex_core.losses import of_each_sample
 from cortex_core.network import KEY, KEY_TYPE, Network
 from cortex_core.ops.apply import apply, at
 from cortex_core.ops.differentiate import differentiate
-from cortex_core.ops.indexing import concatenate
+from cortex_core.ops.indexing import concatenate, gather
 from cortex_core.ops.pointwise import cast, divide, isfinite, maximum, minimum, select, sqrt
 from cortex_core.ops.reduce import sum as total_of
 from cortex_core.ops.views import broadcast_to, reshape
 from cortex_core.store import SegmentKey
 from cortex_core.trace import Traced, trace
+
+ROWS = "rows of the data"
+"""The input that names the examples of a batch, where the data lie on the device."""
 
 
 @frozen
@@ -174,15 +177,19 @@ class Step:
     segments: tuple[SegmentKey, ...] = ()
 
 
-def train_step(network: Network, types: Mapping[str, TensorType]) -> Step:
+def train_step(
+    network: Network, types: Mapping[str, TensorType], kept: Mapping[str, TensorType] | None = None
+) -> Step:
     """One step of training: forward, loss, gradients, clipping, update, statistics.
 
-    The layers and their gradients compute in the precision that is asked for; losses, parameters, the
-    gradients of these and the update stay in float32.
+    With ``kept`` the data lie on the device (`data_name`), and a batch is given as its `ROWS`.  The layers
+    and their gradients compute in the precision that is asked for; losses, parameters, the gradients of these
+    and the update stay in float32.
     """
     options = network.training
     key = state_value(KEY, KEY_TYPE)
-    traced, values = _forward(network, types, key, True, dtype(options.precision))
+    values, given = batch_values(network, types, "train", kept)
+    traced = _forward(network, values, key, True, dtype(options.precision))
     losses = loss_values(network, traced, values)
     total = total_loss(losses, traced.penalties)
     segments = segment_gradients(network, traced, total)
@@ -200,7 +207,7 @@ def train_step(network: Network, types: Mapping[str, TensorType]) -> Step:
     if norm is not None:
         outputs["gradient_norm"] = norm
     graph = Graph(
-        (*values.values(), *scalars),
+        (*given, *scalars),
         outputs,
         (*updates, *sums.updates, advanced),
         predicate=isfinite(total if norm is None else norm + total),
@@ -208,22 +215,46 @@ def train_step(network: Network, types: Mapping[str, TensorType]) -> Step:
     return Step(graph, sums, tuple(segments))
 
 
-def evaluate_step(network: Network, types: Mapping[str, TensorType]) -> Step:
-    """Forward, losses and metrics, in the mode of evaluation."""
-    traced, values = _forward(network, types, None, False, float32)
+def evaluate_step(
+    network: Network, types: Mapping[str, TensorType], kept: Mapping[str, TensorType] | None = None
+) -> Step:
+    """Forward, losses and metrics, in the mode of evaluation; ``kept`` as in `train_step`."""
+    values, given = batch_values(network, types, "evaluate", kept)
+    traced = _forward(network, values, None, False, float32)
     losses = loss_values(network, traced, values)
     total = total_loss(losses, traced.penalties)
     sums = accumulate(network, "evaluate", total, losses, traced, values)
-    return Step(Graph(tuple(values.values()), {"loss": total}, tuple(sums.updates)), sums)
+    return Step(Graph(given, {"loss": total}, tuple(sums.updates)), sums)
+
+
+def batch_values(
+    network: Network, types: Mapping[str, TensorType], purpose: str, kept: Mapping[str, TensorType] | None
+) -> tuple[dict[str, Value], tuple[Value, ...]]:
+    """The streams of a batch, and the inputs of the graph: the streams themselves, or, of data that lie on
+    the device, the rows that are gathered there."""
+    places = {x.name: x.place for x in network.description.inputs}
+    if not kept:
+        values = {name: input_value(name, t, places.get(name)) for name, t in types.items()}
+        return values, tuple(values.values())
+    rows = input_value(ROWS, TensorType(next(iter(types.values())).shape[:1], int64))
+    values = {}
+    for name, t in types.items():
+        with at(places.get(name)):
+            found = gather(state_value(data_name(purpose, name), kept[name]), rows)
+            values[name] = found if found.dtype is t.dtype else cast(found, t.dtype)
+    return values, (rows,)
+
+
+def data_name(purpose: str, stream: str) -> str:
+    """The state that holds a whole stream of data."""
+    return f"data/{purpose}/{stream}"
 
 
 def _forward(
-    network: Network, types: Mapping[str, TensorType], key: Value | None, training: bool, precision: DType
-) -> tuple[Traced, dict[str, Value]]:
-    places = {x.name: x.place for x in network.description.inputs}
-    values = {name: input_value(name, t, places.get(name)) for name, t in types.items()}
+    network: Network, values: Mapping[str, Value], key: Value | None, training: bool, precision: DType
+) -> Traced:
     inputs = {x.name: values[x.name] for x in network.description.inputs}
-    return trace(network.description, inputs, network.fetch, key, training, precision), values
+    return trace(network.description, inputs, network.fetch, key, training, precision)
 
 
 def segment_gradients(network: Network, traced: Traced, total: Value) -> dict[SegmentKey, Value]:

@@ -71,6 +71,9 @@ class Nowhere:
     def stream(self, worker: bool = False) -> Any:
         return None
 
+    def inbox(self, types: Mapping[str, TensorType]) -> Any:
+        return None
+
 
 class Borrowed:
     """A device's buffer over host memory that belongs to somebody else: a row-major array."""
@@ -87,18 +90,30 @@ class Borrowed:
         return as_strided(origin, type.shape, tuple(s * item for s in strides))
 
 
+class States(dict[str, Any]):
+    """The memory of each state by name, and the device that all of it is on."""
+
+    def __init__(self, device: Device) -> None:
+        super().__init__()
+        self.device = device
+
+
 class Store:
     """Named states in a device's memory.  Whoever writes holds ``lock``; ``last`` is the end of a run."""
 
     def __init__(self, device: Device) -> None:
-        self.device = device
         self.lock = threading.RLock()
-        self.states: dict[str, Any] = {}
+        self.states = States(device)
         self.types: dict[str, TensorType] = {}
         self.slots: dict[str, ParameterSlot] = {}
-        self.arena = Arena(device)
+        self.arena = Arena()
         self.last: Event | None = None
         self._changes: Counter[str] = Counter()  # of each state; shared with the forks
+
+    @property
+    def device(self) -> Device:
+        """Where the states are."""
+        return self.states.device
 
     def fork(self) -> Store:
         """The same states with another arena."""
@@ -106,6 +121,39 @@ class Store:
         made.states, made.types, made.slots = self.states, self.types, self.slots
         made._changes = self._changes
         return made
+
+    def move(self, device: Device) -> None:
+        """Brings all states to another device; programs are bound to the new memory when they run next."""
+        if device is self.device:
+            return
+        if device.name != self.device.name:
+            with self.lock:
+                held = {n: self._on_host(memory.view(self.types[n])) for n, memory in self.states.items()}
+                for name in held:
+                    self.states[name] = device.empty(max(1, self.types[name].nbytes))
+                self.states.device = device
+                for name, array in held.items():
+                    self._copy(array, self.states[name].view(self.types[name]))
+                self.arena.release()
+        self.states.device = device
+
+    def _on_host(self, array: Any) -> np.ndarray:
+        """The numbers of a state: the memory itself where that is the host's, else a copy."""
+        self.settle()
+        if isinstance(array, np.ndarray):
+            return array
+        made = np.empty(array.shape, array.dtype)
+        self._copy(array, made)
+        return made
+
+    def _copy(self, source: Any, destination: Any) -> None:
+        """Copies and waits."""
+        if isinstance(source, np.ndarray) and isinstance(destination, np.ndarray):
+            np.copyto(destination, source, "same_kind")
+            return
+        stream = self.device.stream()
+        stream.copy(source, destination)
+        stream.synchronize()
 
     def version(self, names: Iterable[str]) -> int:
         """Counts the changes of these states."""
@@ -130,6 +178,18 @@ class Store:
             raise ShapeError(f"state {name} is {self.types[name]}, the program has {type}")
         return self.states[name]
 
+    def fill(self, name: str, type: TensorType, start: int, rows: np.ndarray) -> None:
+        """Writes rows of a state, from row ``start`` on; the state is made where it is new."""
+        memory = self.ensure(name, type)
+        row = TensorType(type.shape[1:], type.dtype).nbytes
+        self._copy(rows, memory.view(TensorType(rows.shape, type.dtype), start * row))
+        self.changed([name])
+
+    def drop(self, name: str) -> None:
+        """Forgets a state; a program that reads it must not run again."""
+        self.settle()
+        del self.states[name], self.types[name]
+
     def lend(self, name: str, array: np.ndarray) -> None:
         """Makes a row-major array the memory of a state; programs that use another one bind again."""
         self.states[name] = Borrowed(array)
@@ -138,23 +198,21 @@ class Store:
 
     def array(self, name: str, moment: str = "") -> np.ndarray:
         """A state, a parameter, or a parameter's ``moment``, after the last run; only to be read."""
-        array = self._memory(name, moment)
+        array = self._on_host(self._memory(name, moment))
         array.flags.writeable = False
         return array
 
-    def _memory(self, name: str, moment: str) -> np.ndarray:
+    def _memory(self, name: str, moment: str) -> Any:
         self.settle()
         slot = self.slots.get(name)
         if slot is not None:
             offset = slot.offset * slot.type.dtype.itemsize
             segment = f"{slot.segment}/{moment}" if moment else str(slot.segment)
             memory = self.ensure(segment, self.types[str(slot.segment)])
-            view: np.ndarray = memory.view(slot.type, offset)
-            return view
+            return memory.view(slot.type, offset)
         if name not in self.states:
             raise KeyError(name)
-        state: np.ndarray = self.states[name].view(self.types[name])
-        return state
+        return self.states[name].view(self.types[name])
 
     def write(self, name: str, value: Any, moment: str = "") -> None:
         """Copies numbers into a state, a parameter, or a parameter's moment; the shape must be right."""
@@ -163,7 +221,7 @@ class Store:
         if source.shape != target.shape:
             raise CheckpointError(f"{name}: has shape {source.shape}, this network needs {target.shape}")
         with self.lock:
-            np.copyto(target, source, "same_kind")
+            self._copy(source, target)
             slot = self.slots.get(name)
             self.changed([name if slot is None else str(slot.segment)])
 
@@ -183,15 +241,19 @@ class Store:
 class Arena:
     """The activation memory that the programs of one store take turns in; it grows to the largest."""
 
-    def __init__(self, device: Device) -> None:
-        self.device = device
+    def __init__(self) -> None:
         self.nbytes = 0
         self.buffer: Any = None
         self.version = 0
 
-    def reserve(self, nbytes: int) -> None:
+    def reserve(self, device: Device, nbytes: int) -> None:
         """Makes it at least so large; programs that are bound to a smaller one bind again."""
         if self.buffer is None or nbytes > self.nbytes:
-            self.buffer = self.device.empty(max(1, nbytes))  # where memory is short, nothing has changed
+            self.buffer = device.empty(max(1, nbytes))  # where memory is short, nothing has changed
             self.nbytes = nbytes
             self.version += 1
+
+    def release(self) -> None:
+        """Gives it back; programs bind again."""
+        self.buffer, self.nbytes = None, 0
+        self.version += 1

@@ -44,6 +44,8 @@ class ArraySource:
     through a scratch block that the source keeps.
     """
 
+    fixed = True  # every epoch sees the same examples
+
     def __init__(
         self, arrays: Mapping[str, Array], classes: Mapping[str, tuple[str, ...]] | None = None
     ) -> None:

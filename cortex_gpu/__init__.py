@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from cortex_gpu.backend import CupyBackend
 
 
-def create() -> CupyBackend:
-    """The backend over the first GPU; a `BackendError` says why there is none, and what to do."""
+def create(device: int = 0) -> CupyBackend:
+    """The backend over a GPU, counted from 0; a `BackendError` says why there is none, and what to do."""
     from cortex_gpu.found import found
 
-    return found()
+    return found(device)

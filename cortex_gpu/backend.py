@@ -18,7 +18,7 @@ P = TypeVar("P", bound=Primitive)
 WAYS = ("cudnn", "cublaslt", "cupy")  # libraries, and what is generated here
 FAMILIES = (
     "elementwise", "reduce", "matrix", "convolution", "pooling", "normalization", "softmax", "indexing",
-    "random",
+    "scatter", "top_k", "scan", "random",
 )  # fmt: skip
 
 
@@ -64,6 +64,8 @@ class CupyBackend:
     """
 
     name = "cupy"
+    choices = frozenset({"cudnn", "deterministic", "tf32"})
+    asynchronous = True
 
     def __init__(self, gpu: Gpu) -> None:
         self.gpu = gpu

@@ -8,7 +8,7 @@ memory (`CudaStream.fetch`).
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any
 
@@ -38,8 +38,6 @@ def told(what: str) -> Iterator[None]:
 
 class CudaDevice:
     """One GPU.  Memory comes from CuPy's pool, which keeps what is given back."""
-
-    asynchronous = True
 
     def __init__(self, index: int = 0) -> None:
         from cupy.cuda import Device
@@ -86,6 +84,12 @@ class CudaBuffer:
             with told("memory"):
                 self.memory.memset_async(0, max(1, nbytes), Stream.null)
                 Stream.null.synchronize()  # streams here do not wait for the null stream by themselves
+
+    def part(self, start: int, nbytes: int) -> CudaBuffer:
+        """A piece of this piece."""
+        made = object.__new__(CudaBuffer)
+        made.memory, made.nbytes = self.memory + start, nbytes
+        return made
 
     def view(self, type: TensorType, offset: int = 0, strides: tuple[int, ...] | None = None) -> Any:
         """An array over this memory; ``offset`` in bytes, ``strides`` in elements (None: row-major)."""
@@ -174,7 +178,7 @@ class CudaStream:
             runtime.memcpyAsync(destination, source, nbytes, kind, self.raw.ptr)
 
     def fetch(self, array: Any) -> np.ndarray:
-        """A copy on the host, in pinned memory; it is filled when an event that is recorded later has come."""
+        """A copy on the host, in pinned memory; filled when an event that is recorded later has come."""
         with self.active(), told("a copy"):
             dense = array if array.flags.c_contiguous else array.copy()
             memory = self._pinned.malloc(max(1, dense.nbytes))
@@ -225,10 +229,8 @@ class CudaStream:
         """Ends a capture that failed; what it says of the failure is not the cause."""
         from cupy.cuda import runtime
 
-        try:
+        with suppress(runtime.CUDARuntimeError):
             self.raw.end_capture()
-        except runtime.CUDARuntimeError:
-            pass
 
     def close(self) -> None:
         self.synchronize()
@@ -266,7 +268,7 @@ class CudaInbox:
         self._starts, total = offsets(t.nbytes for t in types.values())
         self._types, self._nbytes = types, max(1, total)
         self._buffer = device.empty(self._nbytes)
-        self.arrays = {n: self._buffer.view(t, at) for (n, t), at in zip(types.items(), self._starts)}
+        self.buffers = {n: self._buffer.part(at, t.nbytes) for (n, t), at in zip(types.items(), self._starts)}
         with device.raw:
             self._slots = [self._slot(alloc_pinned_memory(self._nbytes)) for _ in range(SLOTS)]
         self._sent: list[CudaEvent | None] = [None] * SLOTS

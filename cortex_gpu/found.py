@@ -93,8 +93,8 @@ def _remedy(built: int, driver: int) -> str:
         return "no NVIDIA driver was found: install one, or use a CPU backend"
     if driver // 1000 < built // 1000:
         return (
-            f"the driver knows CUDA {_told(driver)}, this CuPy is for CUDA {_told(built)}: update the driver, "
-            f"or install cupy-cuda{driver // 1000}x instead"
+            f"the driver knows CUDA {_told(driver)}, this CuPy is for {_told(built)}: update the driver, or "
+            f"install cupy-cuda{driver // 1000}x instead"
         )
     return f"the driver knows CUDA {_told(driver)}: look whether nvidia-smi lists a GPU"
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cortex_compute.protocol import Operand
-from cortex_compute.types import TensorType, contiguous_strides
+from cortex_compute.protocol import Operand, row_major
+from cortex_compute.types import TensorType
 
+__all__ = ["aligned", "nbytes", "offsets", "row_major", "strides_of"]
 ALIGNMENT = 256  # bytes, as cudaMalloc's
 
 
@@ -26,16 +27,7 @@ def offsets(sizes: Iterable[int]) -> tuple[list[int], int]:
 
 def strides_of(operand: Operand) -> tuple[int, ...]:
     """The strides of an operand, in elements."""
-    given = operand.layout.strides
-    return contiguous_strides(operand.type.shape) if given is None else given
-
-
-def row_major(operand: Operand) -> bool:
-    """Whether the elements lie one after the other."""
-    (shape, _), strides = operand.type, operand.layout.strides
-    if strides is None or 0 in shape:
-        return True
-    return all(n == 1 or s == d for n, s, d in zip(shape, strides, contiguous_strides(shape)))
+    return operand.strides
 
 
 def nbytes(*types: TensorType) -> int:

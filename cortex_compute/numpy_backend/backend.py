@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from importlib import import_module
@@ -12,11 +12,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from cortex_compute.numpy_backend.bfloat16 import converted, half_type
-from cortex_compute.numpy_backend.memory import HostBuffer
+from cortex_compute.numpy_backend.memory import HostBuffer, HostInbox
 from cortex_compute.numpy_backend.streams import InlineStream, Settings, WorkerStream, settings
 from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.protocol import ROW_MAJOR, Launch, Layout, Offer, Operand, Refusal
-from cortex_compute.types import DType, bfloat16
+from cortex_compute.types import DType, TensorType, bfloat16
 
 Bind = Callable[[Sequence[Any], Sequence[Any], Any], Callable[[], None]]
 OfferFunction = Callable[[Any, Sequence[Operand]], "Offer | Refusal"]
@@ -77,11 +77,16 @@ class HostDevice:
     def stream(self, worker: bool = False) -> InlineStream | WorkerStream:
         return (WorkerStream if worker else InlineStream)(self._settings)
 
+    def inbox(self, types: Mapping[str, TensorType]) -> HostInbox:
+        return HostInbox(types)
+
 
 class NumpyBackend:
     """Runs every primitive of the vocabulary in float16, float32, float64, and bfloat16 by way of float32."""
 
     name = "numpy"
+    choices = frozenset({"deterministic"})  # as it always is
+    asynchronous = False
 
     def __init__(self) -> None:
         self._devices = (HostDevice(),)

@@ -16,7 +16,7 @@ import numpy as np
 from cortex_compute.numpy_backend import direct
 from cortex_compute.numpy_backend.backend import kernel, offers
 from cortex_compute.numpy_backend.elementwise import BANDWIDTH, sequence
-from cortex_compute.numpy_backend.memory import Dense, carve, copied, row_major, scratch_size
+from cortex_compute.numpy_backend.memory import Dense, carve, copied, scratch_size
 from cortex_compute.numpy_backend.pointwise import BLOCK, block_slices
 from cortex_compute.primitives.indexing import (
     Concatenate,
@@ -30,7 +30,7 @@ from cortex_compute.primitives.indexing import (
     TakeAlong,
     TopK,
 )
-from cortex_compute.protocol import Offer, Operand
+from cortex_compute.protocol import Offer, Operand, row_major
 from cortex_compute.types import TensorType, bool_, int64
 
 ADD_AT = 1.5e-9  # seconds for one element of a scatter, of one core

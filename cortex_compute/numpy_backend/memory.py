@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from cortex_compute.protocol import Operand
-from cortex_compute.types import TensorType, contiguous_strides
+from cortex_compute.protocol import Operand, Stream, row_major
+from cortex_compute.types import TensorType
 
 ALIGNMENT = 64  # a cache line, and the width of an AVX-512 register
 
@@ -40,6 +40,24 @@ class HostBuffer:
         return as_strided(origin[offset // item :], type.shape, tuple(s * item for s in strides))
 
 
+class HostInbox:
+    """Inputs that the host writes where the kernels read them."""
+
+    def __init__(self, types: Mapping[str, TensorType]) -> None:
+        self.buffers = {name: HostBuffer(max(1, t.nbytes)) for name, t in types.items()}
+        self._arrays = {name: self.buffers[name].view(t) for name, t in types.items()}
+        self._written = False
+
+    def write(self, stream: Stream, name: str, value: Any) -> None:
+        stream.copy(np.asarray(value), self._arrays[name])
+        self._written = True
+
+    def send(self, stream: Stream) -> None:
+        if self._written:
+            stream.synchronize()
+            self._written = False
+
+
 def scratch_size(types: Iterable[TensorType]) -> int:
     """Bytes of workspace that `carve` needs for these types."""
     return sum(aligned(t.nbytes) for t in types)
@@ -55,14 +73,6 @@ def carve(workspace: np.ndarray | None, types: Iterable[TensorType]) -> list[np.
         arrays.append(workspace[offset : offset + t.nbytes].view(t.dtype.storage).reshape(t.shape))
         offset += aligned(t.nbytes)
     return arrays
-
-
-def row_major(operand: Operand) -> bool:
-    """Whether the elements lie one after the other, so that a reshape is a view."""
-    (shape, _), strides = operand.type, operand.layout.strides
-    if strides is None or 0 in shape:
-        return True
-    return all(n == 1 or s == d for n, s, d in zip(shape, strides, contiguous_strides(shape)))
 
 
 class Dense:

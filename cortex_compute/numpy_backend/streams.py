@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar, copy_context
+from functools import partial
 from typing import Any
 
 import numpy as np
 
-from cortex_compute.protocol import Event
+from cortex_compute.protocol import Event, Launch, Stream
 from cortex_compute.threads import THREADS
 
 Settings = Callable[[], AbstractContextManager[None]]
@@ -80,6 +81,11 @@ def _with_blas() -> Iterator[None]:
         yield
 
 
+def _in_order(calls: Sequence[Launch], stream: Stream) -> None:
+    for call in calls:
+        call(stream)
+
+
 class InlineStream:
     """Runs each launch before it returns."""
 
@@ -91,6 +97,12 @@ class InlineStream:
 
     def copy(self, source: np.ndarray, destination: np.ndarray) -> None:
         np.copyto(destination, source)
+
+    def fetch(self, array: np.ndarray) -> np.ndarray:
+        return array.copy()
+
+    def joined(self, calls: Sequence[Launch]) -> Launch:
+        return partial(_in_order, calls)
 
     def record(self) -> DoneEvent:
         return DoneEvent()
@@ -153,6 +165,14 @@ class WorkerStream:
 
     def copy(self, source: np.ndarray, destination: np.ndarray) -> None:
         self._queue.put(lambda: np.copyto(destination, source))
+
+    def fetch(self, array: np.ndarray) -> np.ndarray:
+        made = np.empty(array.shape, array.dtype)
+        self.copy(array, made)
+        return made
+
+    def joined(self, calls: Sequence[Launch]) -> Launch:
+        return partial(_in_order, calls)
 
     def record(self) -> ThreadEvent:
         event = ThreadEvent()

@@ -50,6 +50,8 @@ class OneDnnBackend:
     """
 
     name = "onednn"
+    choices = frozenset({"deterministic"})  # as it always is, for one number of threads
+    asynchronous = False
 
     def __init__(self, threads: int) -> None:
         self.library = load()

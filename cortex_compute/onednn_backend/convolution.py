@@ -11,7 +11,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from cortex_compute.numpy_backend.memory import row_major
 from cortex_compute.onednn_backend import constants as c
 from cortex_compute.onednn_backend.backend import offers
 from cortex_compute.onednn_backend.descriptors import MemoryDesc, PrimitiveDesc, chosen, strided
@@ -19,7 +18,7 @@ from cortex_compute.onednn_backend.epilogue import translate
 from cortex_compute.onednn_backend.packing import is_packed, layout_of, packed, with_packed
 from cortex_compute.onednn_backend.recipe import Arguments, In, Out, Recipe, Where, seconds
 from cortex_compute.primitives.convolution import Conv, ConvInputGrad, ConvKernelGrad, Convolution
-from cortex_compute.protocol import Offer, Operand, Refusal
+from cortex_compute.protocol import Offer, Operand, Refusal, row_major
 from cortex_compute.types import TensorType, contiguous_strides
 
 Sizes = tuple[int, ...]

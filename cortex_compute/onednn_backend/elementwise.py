@@ -20,14 +20,13 @@ from typing import Union
 import numpy as np
 
 from cortex_compute.expression import Ref
-from cortex_compute.numpy_backend.memory import row_major
 from cortex_compute.onednn_backend import constants as c
 from cortex_compute.onednn_backend.backend import offers
 from cortex_compute.onednn_backend.descriptors import MemoryDesc, PostOp, PrimitiveDesc, strided
 from cortex_compute.onednn_backend.epilogue import BINARY, CASTS, Untranslatable
 from cortex_compute.onednn_backend.recipe import BANDWIDTH, In, Out, Recipe, Where
 from cortex_compute.primitives.elementwise import Elementwise
-from cortex_compute.protocol import Offer, Operand, Refusal
+from cortex_compute.protocol import Offer, Operand, Refusal, row_major
 from cortex_compute.types import DType, TensorType, bfloat16, bool_, float32
 
 SCALAR, VECTOR, FULL = 0, 1, 2  # one number, one number for each place of the last axis, one for each element

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.numpy_backend.matrix import blas_reads
-from cortex_compute.numpy_backend.memory import row_major
 from cortex_compute.onednn_backend import constants as c
 from cortex_compute.onednn_backend.backend import offers
 from cortex_compute.onednn_backend.descriptors import MemoryDesc, PrimitiveDesc, chosen, strided
@@ -27,7 +26,7 @@ from cortex_compute.onednn_backend.recipe import (
     seconds,
 )
 from cortex_compute.primitives.matrix import Gemm
-from cortex_compute.protocol import Offer, Operand, Refusal
+from cortex_compute.protocol import Offer, Operand, Refusal, row_major
 from cortex_compute.types import TensorType, bfloat16, contiguous_strides
 
 Sizes = tuple[int, ...]

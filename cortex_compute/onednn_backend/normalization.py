@@ -16,7 +16,6 @@ from functools import partial
 
 import numpy as np
 
-from cortex_compute.numpy_backend.memory import row_major
 from cortex_compute.onednn_backend import constants as c
 from cortex_compute.onednn_backend.backend import offers
 from cortex_compute.onednn_backend.descriptors import MemoryDesc, PrimitiveDesc, strided
@@ -32,7 +31,7 @@ from cortex_compute.primitives.normalization import (
     LayerNormGrad,
     Normalization,
 )
-from cortex_compute.protocol import ROW_MAJOR, Layout, Offer, Operand, Refusal
+from cortex_compute.protocol import ROW_MAJOR, Layout, Offer, Operand, Refusal, row_major
 from cortex_compute.types import TensorType
 
 IMAGES = 8  # at most

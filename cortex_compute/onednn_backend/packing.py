@@ -10,12 +10,11 @@ from collections.abc import Sequence
 from itertools import count
 from typing import NamedTuple
 
-from cortex_compute.numpy_backend.memory import row_major
 from cortex_compute.onednn_backend.backend import offers
 from cortex_compute.onednn_backend.descriptors import MemoryDesc
 from cortex_compute.onednn_backend.recipe import In, Out, Recipe, seconds
 from cortex_compute.primitives.elementwise import Copy
-from cortex_compute.protocol import ANY, ROW_MAJOR, Layout, Offer, Operand, Refusal
+from cortex_compute.protocol import ANY, ROW_MAJOR, Layout, Offer, Operand, Refusal, row_major
 
 PREFIX = "onednn layout "
 

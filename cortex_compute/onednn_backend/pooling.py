@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cortex_compute.numpy_backend.backend import RESIDUAL
-from cortex_compute.numpy_backend.memory import row_major
 from cortex_compute.onednn_backend import constants as c
 from cortex_compute.onednn_backend.backend import offers
 from cortex_compute.onednn_backend.convolution import image
@@ -25,7 +24,7 @@ from cortex_compute.primitives.pooling import (
     MaxPoolGrad,
     Pooling,
 )
-from cortex_compute.protocol import ROW_MAJOR, Offer, Operand, Refusal
+from cortex_compute.protocol import ROW_MAJOR, Offer, Operand, Refusal, row_major
 from cortex_compute.types import TensorType, uint8
 
 Sizes = tuple[int, ...]

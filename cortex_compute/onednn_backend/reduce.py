@@ -5,13 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from cortex_compute.numpy_backend.memory import row_major
 from cortex_compute.onednn_backend import constants as c
 from cortex_compute.onednn_backend.backend import offers
 from cortex_compute.onednn_backend.descriptors import PrimitiveDesc, strided
 from cortex_compute.onednn_backend.recipe import In, Out, Recipe, seconds
 from cortex_compute.primitives.reduce import Reduce
-from cortex_compute.protocol import Offer, Operand, Refusal
+from cortex_compute.protocol import Offer, Operand, Refusal, row_major
 
 KINDS = {"sum": c.REDUCE_SUM, "mean": c.REDUCE_MEAN}
 LONGEST = 2048  # elements: oneDNN adds them up in 16 sums, and in a longer one roundings add up

@@ -13,14 +13,13 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from cortex_compute.numpy_backend.bfloat16 import QUIET_NAN, widen
-from cortex_compute.numpy_backend.memory import row_major
 from cortex_compute.onednn_backend import constants as c
 from cortex_compute.onednn_backend.backend import offers
 from cortex_compute.onednn_backend.descriptors import PrimitiveDesc, strided
 from cortex_compute.onednn_backend.fallback import finite
 from cortex_compute.onednn_backend.recipe import HostCall, In, Out, Recipe, seconds
 from cortex_compute.primitives.softmax import Softmax
-from cortex_compute.protocol import Offer, Operand, Refusal
+from cortex_compute.protocol import Offer, Operand, Refusal, row_major
 from cortex_compute.types import bfloat16
 
 CALLS = 0  # NumPy makes several calls for each block of rows, and its cost counts none of them

@@ -14,7 +14,9 @@ from cortex_core.compiled import Compiled
 from cortex_core.network import Network, with_train
 from cortex_core.registry import METRICS
 from cortex_core.spec import MetricNode
+from cortex_core.step import ROWS
 from cortex_core.training.feed import Feed
+from cortex_core.training.resident import keep_on_device
 from cortex_core.training.setup import (
     check_source,
     check_streams,
@@ -32,8 +34,10 @@ class Evaluation:
     """Programs that measure a network over one source, as often as asked."""
 
     def __init__(self, network: Network, source: Source, batch_size: int, backend: str = "auto") -> None:
-        self.feed = Feed(source, names_of(network), min(batch_size, len(source)))
         self.compiled = Compiled(network, get(backend), "evaluate")
+        names = names_of(network)
+        self.kept = keep_on_device(self.compiled, source, names)
+        self.feed = Feed(source, [] if self.kept else names, min(batch_size, len(source)))
         self.entries = {n: self.compiled.entry(stream_types(network, source, n)) for n in self.feed.sizes()}
 
     def run(self) -> dict[str, Any]:
@@ -42,8 +46,13 @@ class Evaluation:
         self.compiled.reset(any_entry)
         with closing(self.feed.epoch(0)) as batches:
             for batch in batches:
-                self.compiled.launch(self.entries[len(batch.rows)], batch.arrays)
+                given = {ROWS: batch.rows} if self.kept else batch.arrays
+                self.compiled.launch(self.entries[len(batch.rows)], given, results=False)
         return self.compiled.totals(any_entry)
+
+    def close(self) -> None:
+        """Gives back the memory of data on a device."""
+        self.compiled.release()
 
 
 def evaluate(
@@ -65,7 +74,8 @@ def evaluate(
     source = dataset.load(split) if dataset is not None else as_source(data)
     check_streams(network, source.streams, "the data")
     check_source(network, source, 1, "the data")
-    return Evaluation(measuring(network, source), source, batch_size, backend).run()
+    with closing(Evaluation(measuring(network, source), source, batch_size, backend)) as evaluation:
+        return evaluation.run()
 
 
 def measuring(network: Network, source: Source) -> Network:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from queue import SimpleQueue
 from typing import NamedTuple
 
@@ -73,14 +73,25 @@ class Feed:
         full, rest = divmod(len(self.source), self.batch_size)
         return ([self.batch_size] if full else []) + ([rest] if rest else [])
 
+    def rows(self, epoch: int) -> np.ndarray:
+        """The examples in the order of an epoch."""
+        count = len(self.source)
+        return np.arange(count) if self.seed is None else order(count, self.seed, epoch)
+
+    def batch(self, epoch: int, number: int, names: Iterable[str]) -> Batch:
+        """One batch of an epoch again, with these streams, in memory of its own."""
+        rows = self.rows(epoch)[number * self.batch_size : (number + 1) * self.batch_size]
+        streams = self.source.streams
+        arrays = {n: np.empty((len(rows), *streams[n].shape), streams[n].dtype) for n in names}
+        self.source.gather(rows, arrays, epoch=epoch)
+        return Batch(number, arrays, rows)
+
     def epoch(self, epoch: int, start: int = 0) -> Generator[Batch, None, None]:
         """The batches of an epoch from batch ``start`` on.  An error of the reading thread is raised here.
 
         Close the iterator (or exhaust it) before the next is begun: all share one ring of buffers.
         """
-        count = len(self.source)
-        rows = np.arange(count) if self.seed is None else order(count, self.seed, epoch)
-        reader = _Reader(self, epoch, rows[start * self.batch_size :])
+        reader = _Reader(self, epoch, self.rows(epoch)[start * self.batch_size :])
         number = start
         try:
             for part, arrays in reader:

@@ -35,7 +35,11 @@ class Stream(Protocol):
 
 
 class Source(Protocol):
-    """Random access to examples, in any number of streams of equal length."""
+    """Random access to examples, in any number of streams of equal length.
+
+    A source whose examples are the same in every epoch may say so by an attribute ``fixed``: such data, where
+    they are small, are kept on a GPU.
+    """
 
     @property
     def streams(self) -> Mapping[str, Any]:
@@ -82,6 +86,8 @@ class Arrays:
     `DataError` for other dtypes, unequal lengths, and numbers that are not finite.  An array that needs no
     conversion is shared.
     """
+
+    fixed = True
 
     def __init__(self, arrays: Mapping[str, Any]) -> None:
         if not arrays:

@@ -16,6 +16,7 @@ from cortex_compute.backends import get
 from cortex_compute.errors import CheckpointError, CortexError
 from cortex_core.compiled import Compiled, Entry
 from cortex_core.network import KEY, Network
+from cortex_core.step import ROWS
 from cortex_core.training import checkpoint
 from cortex_core.training.callbacks import Callback, Checkpoint, HistoryFile, Plateau
 from cortex_core.training.evaluate import Evaluation
@@ -23,6 +24,7 @@ from cortex_core.training.feed import Batch, Feed
 from cortex_core.training.history import History
 from cortex_core.training.nonfinite import NonFiniteError, bad_parameter, explain
 from cortex_core.training.progress import Progress
+from cortex_core.training.resident import keep_on_device
 from cortex_core.training.run import LAST, numbers
 from cortex_core.training.setup import Data, names_of, stream_types
 from cortex_core.training.source import Source
@@ -50,8 +52,10 @@ class Trainer:
         self.elapsed, self._began = 0.0, time.monotonic()
         self.stopping = ""
         self.history = History()
-        self.feed = Feed(data.train, names_of(network), self.options.batch_size, self.options.seed)
         self.compiled = Compiled(network, get(backend), "train")
+        names = names_of(network)
+        self.kept = keep_on_device(self.compiled, data.train, names)
+        self.feed = Feed(data.train, [] if self.kept else names, self.options.batch_size, self.options.seed)
         self.entries = {n: self._entry(data.train, n) for n in self.feed.sizes()}
         size = self.options.batch_size
         self.validation: Evaluation | None = None
@@ -99,7 +103,12 @@ class Trainer:
         return self.elapsed + time.monotonic() - self._began
 
     def totals(self) -> dict[str, Any]:
-        """Loss and metrics over the samples of the current epoch so far."""
+        """Loss and metrics over the samples of the current epoch so far.
+
+        Raises the error of a step whose loss was not finite.
+        """
+        if self._look():
+            raise self._explained()
         return self.compiled.totals(next(iter(self.entries.values())))
 
     def rate(self, step: int) -> float:
@@ -133,6 +142,7 @@ class Trainer:
 
     def save(self) -> None:
         """Writes last.cortex: the state between two steps.  A state that is not finite is not written."""
+        self._look()
         bad = bad_parameter(self.network)
         if bad is not None:
             raise NonFiniteError(
@@ -174,6 +184,9 @@ class Trainer:
                 raise
             finally:
                 with ExitStack() as stops:  # each is called, also where one of them fails
+                    for evaluation in [self.validation] if self.validation is not None else []:
+                        stops.callback(evaluation.close)
+                    stops.callback(self.compiled.release)
                     for callback in reversed(self.callbacks):
                         stops.callback(callback.stop, self, error)
 
@@ -202,17 +215,25 @@ class Trainer:
 
     def _train(self, batch: Batch) -> None:
         entry = self.entries[len(batch.rows)]
-        skipped = entry.program.skipped
         self.compiled.set_scalars(entry, self.rate(self.step))
-        self.compiled.launch(entry, batch.arrays)
-        if entry.program.skipped != skipped:
-            raise self._explained(batch)
+        self.compiled.launch(entry, {ROWS: batch.rows} if self.kept else batch.arrays, results=False)
         self.batch += 1
+        if self.compiled.due and self._look():
+            raise self._explained()
 
-    def _explained(self, batch: Batch) -> CortexError:
-        seed, count = self.network.store.array(KEY)
-        before = np.array([seed, count - 1], np.uint64)  # all that a failed step changes
-        self.network.store.write(KEY, before)
+    def _look(self) -> int:
+        """How many steps, the last ones, have changed nothing since a loss was not finite; goes back to the
+        state before them."""
+        skipped = self.compiled.look()
+        if skipped:
+            self.batch -= skipped
+            seed, count = self.network.store.array(KEY)
+            before = np.array([seed, count - skipped], np.uint64)  # all that a failed step changes
+            self.network.store.write(KEY, before)
+        return skipped
+
+    def _explained(self) -> CortexError:
+        batch = self.feed.batch(self.epoch, self.batch, names_of(self.network))
         return explain(self.network, batch, f"epoch {self.epoch + 1}, step {self.step + 1}")
 
     @contextmanager

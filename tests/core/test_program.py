@@ -241,7 +241,7 @@ def test_too_little_memory_leaves_everything_as_it_was(monkeypatch: pytest.Monke
     compiled = Compiled(made, get("numpy"))
     expected = losses(Compiled(network(description()), get("numpy")), 4)
     assert losses(compiled, 2) == expected[:2]
-    device = type(made.store.arena.device)
+    device = type(made.store.device)
     empty = device.empty
 
     def poor(self: Any, nbytes: int) -> Any:

@@ -133,6 +133,7 @@ class Recording:
     """NumPy without some primitives, and what it was asked for."""
 
     name = "recording"
+    asynchronous = False
 
     def __init__(self, *refused: type[Primitive]) -> None:
         self.refused = refused
