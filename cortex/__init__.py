@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from cortex_compute.choices import choose as choose
     from cortex_compute.errors import BackendError as BackendError
     from cortex_compute.errors import CheckpointError as CheckpointError
     from cortex_compute.errors import CortexError as CortexError
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
+    "cortex_compute.choices": ("choose",),
     "cortex_compute.errors": (
         *("ArgumentError", "BackendError", "CheckpointError", "CortexError", "DataError", "DTypeError"),
         *("GradientError", "NotFiniteError", "PlaceError", "ShapeError", "SpecError"),

@@ -34,6 +34,7 @@ class Machine:
     """
 
     def __init__(self, backend: Backend) -> None:
+        expect_host(backend, "eager code")
         self.backend = backend
         self.name = backend.name
         self.stream = backend.devices()[0].stream()
@@ -138,6 +139,15 @@ class Machine:
                 np.copyto(target, output)
 
         return run
+
+
+def expect_host(backend: Backend, what: str) -> None:
+    """Refuses a backend whose memory is not the host's, where ``what`` shares memory with NumPy arrays."""
+    if backend.asynchronous:
+        raise BackendError(
+            f"{what} runs on the CPU, in whose memory Tensors lie, not on {backend.name}; there a description "
+            "runs, by cortex.train or cortex.compile"
+        )
 
 
 def _accepts(offer: Offer, layouts: Sequence[Layout]) -> bool:

@@ -15,6 +15,7 @@ from cortex_compute.protocol import Device
 from cortex_compute.types import DType, TensorType
 from cortex_core.graph.order import turn_inputs, wanted_orders
 from cortex_core.graph.value import Graph, State, Update, Value, constant, input_value, state_value
+from cortex_core.machine import expect_host
 from cortex_core.ops.apply import apply
 from cortex_core.ops.differentiate import differentiate
 from cortex_core.ops.indexing import concatenate
@@ -170,6 +171,7 @@ class TracedStep:
         self.module, self.criterion, self.optimizer = module, criterion, optimizer
         self.modules = [*modules_of(module), *modules_of(criterion)]
         self.backend, self.clip_norm = get(backend), clip_norm
+        expect_host(self.backend, "trace_step")
         self.skipped = 0
         self._programs = Programs()
         self._segments: list[Segment] = []

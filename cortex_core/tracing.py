@@ -20,7 +20,7 @@ from cortex_compute.errors import DTypeError, GradientError
 from cortex_compute.types import TensorType, dtype
 from cortex_core.graph.order import turn_inputs
 from cortex_core.graph.value import Graph, input_value
-from cortex_core.machine import machine
+from cortex_core.machine import expect_host, machine
 from cortex_core.modes import MODE
 from cortex_core.nn.module import Module
 from cortex_core.ops.array import Array, Node
@@ -154,6 +154,7 @@ class Traced:
         self.f = f
         self.modules = modules_of(f)
         self.backend = get(backend)
+        expect_host(self.backend, "trace")
         self.memory = Memory(self.backend.devices()[0])
         self._programs = Programs()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -15,12 +17,47 @@ from cortex_compute.errors import CheckpointError
 if TYPE_CHECKING:
     from cortex_core.network import Network
 
+Command = Callable[..., Any]
+
 json_option = click.option(
     "--json", "json_file", metavar="FILE", help="Writes the result as JSON; - is standard output."
 )
-backend_option = click.option(
-    "--backend", default="auto", metavar="NAME", help="What computes; see `cortex backends`."
-)
+
+
+def backend_option(command: Command) -> Command:
+    """``--backend``, and the choices of the machine that go with it."""
+
+    @click.option("--backend", default="auto", metavar="NAME", help="What computes; see `cortex backends`.")
+    @click.option(
+        "--cudnn", metavar="WHEN", help="cupy: whether cuDNN computes: auto (default), always or never."
+    )
+    @click.option(
+        "--deterministic",
+        is_flag=True,
+        default=None,
+        help="Equal runs give equal bits; dearer on a GPU.",
+    )
+    @click.option(
+        "--tf32", is_flag=True, default=None, help="cupy: products of float32 may round their factors."
+    )
+    @wraps(command)
+    def chosen(
+        *args: Any,
+        backend: str,
+        cudnn: str | None,
+        deterministic: bool | None,
+        tf32: bool | None,
+        **options: Any,
+    ) -> Any:
+        if (cudnn, deterministic, tf32) != (None, None, None):
+            from cortex_compute.backends import get_with
+
+            get_with(backend, cudnn, deterministic, tf32)
+        return command(*args, backend=backend, **options)
+
+    return chosen
+
+
 precision_option = click.option(
     "--precision",
     metavar="P",

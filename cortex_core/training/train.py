@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cortex_compute.backends import get
+from cortex_compute.backends import get_with
 from cortex_compute.errors import CheckpointError, SpecError
 from cortex_compute.threads import set_threads
 from cortex_core.network import Network, with_train
@@ -37,6 +37,9 @@ def train(
     backend: str = "auto",
     threads: int | None = None,
     precision: str | None = None,
+    cudnn: str | None = None,
+    deterministic: bool | None = None,
+    tf32: bool | None = None,
     validation: Any = None,
     progress: bool | Callback | None = None,
     overrides: Sequence[str] = (),
@@ -55,14 +58,15 @@ def train(
     loss, else by the training loss, never on the split "test" unless ``validation`` names it: that split is
     read once, at the end. ``out``: the folder of the run.  ``resume``: the folder of a run that goes on, with
     the same bits as if it had never stopped; then only ``epochs`` may differ.  ``progress``: False for
-    silence.  ``checkpoint_seconds``: how often the state is written within an epoch.
+    silence.  ``checkpoint_seconds``: how often the state is written within an epoch.  ``cudnn``,
+    ``deterministic``, ``tf32``: see `cortex_compute.choices`.
 
     Raises a `CortexError` for anything wrong in the arguments, and where the loss stops being finite; Ctrl-C
     raises `Interrupted`.  Both leave a last.cortex to go on from.
     """
     if threads is not None:
         set_threads(threads)
-    get(backend)
+    get_with(backend, cudnn, deterministic, tf32)
     changes = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "precision": precision}
     if resume is None:
         made = _fresh(network, data, validation, overrides, changes)

@@ -1,4 +1,8 @@
-"""Whether two backends compute the same network: training steps over one made-up batch, then a prediction.
+"""Whether two backends compute the same network, and if not, where they part.
+
+Both run the same steps over the same batches from the same parameters.  Of the first step every layer's
+output, every gradient of such an output and every parameter's gradient are outputs of a graph of their own,
+compiled like any other, so that the first layer that departs is seen, and not only that the losses do.
 
 Steps magnify rounding: where a ReLU opens or an almost vanishing gradient changes its sign, Adam makes a
 whole step of it.  So the first backend runs a second time, from parameters that are moved by the rounding of
@@ -8,66 +12,210 @@ a long sum, and two backends may lie a few times as far apart as that.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from cortex_compute.types import TensorType
-from cortex_compute.verify.compare import WRONG
+from cortex_compute.errors import DataError
+from cortex_compute.protocol import Backend
+from cortex_compute.types import TensorType, dtype, float32
 from cortex_compute.verify.result import Result
-from cortex_core.compiled import compile
-from cortex_core.network import Network, network
+from cortex_core.graph.value import Graph, Value, constant, input_value, state_value
+from cortex_core.network import KEY, KEY_TYPE, Network, network, with_train
+from cortex_core.ops.differentiate import differentiate
+from cortex_core.ops.pointwise import cast
+from cortex_core.program import Program, compile_graph
+from cortex_core.step import loss_values, predict_graph, scalar_name, total_loss, train_step, types_of
+from cortex_core.trace import Traced, trace
 
-STEPS = 5
-ALLOWED = 1e-4  # of the largest number that is compared, or of 1; float32 in another order of summation
-MOVED, TIMES = 2.0**-16, 4  # of a parameter; what comes of it is allowed so many times
-BATCH = 8
+STEPS, BATCH = 5, 8
+TOLERANCES = {"float32": (1e-4, 2.0**-16), "float16": (2.0**-8, 2.0**-10), "bfloat16": (2.0**-5, 2.0**-7)}
+"""What is allowed, of the largest number of an array, and how much of itself a parameter is moved by."""
+TIMES = 4  # so many times what comes of moving the parameters is allowed as well
+SMALL = 1e-3  # of the largest number of all: arrays below it are the rounding of what cancels in them
 Arrays = Mapping[str, np.ndarray]
 
 
-def same(spec: Any, first: str, second: str) -> Iterator[Result]:
-    """Compares the losses of each step, and then every parameter and every output, of two backends."""
+@dataclass(frozen=True)
+class Comparison:
+    """What was compared: one `Result` for each array, whose threshold is what is allowed of a difference.
+
+    ``data`` says what the batches are.
+    """
+
+    results: tuple[Result, ...]
+    data: str
+    precision: str
+
+    @property
+    def departure(self) -> Result | None:
+        """The first that departs: of the layers' outputs from front to back, then of the gradients from back
+        to front; where all these hold, of the losses and predictions."""
+        bad = [r for r in self.results if not r.passed]
+        of_layers = [r for r in bad if r.name.startswith(("output/", "gradient/"))]
+        return next(iter(of_layers or bad), None)
+
+
+def same(
+    spec: Any, first: Backend, second: Backend, precision: str | None = None, steps: int = STEPS
+) -> Comparison:
+    """Compares two backends on a description: the loss of each of ``steps`` steps and the prediction after
+    them, and of the first step every layer's output and every gradient."""
     start = time.perf_counter()
-    expected, found = _trained(spec, first), _trained(spec, second)
-    moved = _trained(spec, first, MOVED)
-    seconds = (time.perf_counter() - start) / max(1, len(expected))
-    for name, a in expected.items():
-        b = found[name]
-        allowed = ALLOWED * max(1.0, _largest(a)) + TIMES * _largest(a - moved[name])
-        error = _largest(a - b) / allowed
-        bad = not (np.isfinite(a).all() and np.isfinite(b).all())
-        yield Result(name, WRONG if bad else error, seconds, a.nbytes, "not finite" if bad else "")
+    made = _network(spec, precision)
+    batches, data = _batches(made, steps)
+    precision = made.training.precision
+    tolerance, moved = TOLERANCES[precision]
+    runs = [
+        _numbers(_network(spec, precision, by), backend, batches)
+        for backend, by in ((first, 0.0), (second, 0.0), (first, moved))
+    ]
+    told = _what(made)
+    scales: dict[str, float] = {}
+    for name, array in runs[0].items():
+        kind = name.partition("/")[0]
+        scales[kind] = max(scales.get(kind, 0.0), _largest(array))
+    seconds = (time.perf_counter() - start) / max(1, len(runs[0]))
+    results = []
+    for name, a in runs[0].items():
+        b, c = (run[name] for run in runs[1:])
+        scale = max(_largest(a), SMALL * scales[name.partition("/")[0]])
+        allowed = tolerance * scale + TIMES * _largest(a - c)
+        finite = bool(np.isfinite(a).all() and np.isfinite(b).all() and np.isfinite(allowed))
+        error = _largest(a - b) if finite else float("inf")
+        detail = told.get(name, "") + ("" if finite else ", which is not finite")
+        results.append(Result(name, error, seconds, a.nbytes, detail, allowed, "largest difference"))
+    return Comparison(tuple(results), data, precision)
 
 
 def _largest(a: np.ndarray) -> float:
     return float(np.max(np.abs(a), initial=0.0))
 
 
-def _trained(spec: Any, backend: str, moved: float = 0.0) -> dict[str, np.ndarray]:
-    """What a few steps give: losses, parameters, outputs; each parameter is first moved by up to so much of
-    itself."""
-    made = network(spec, seed=0)
+def _network(spec: Any, precision: str | None, moved: float = 0.0) -> Network:
+    """The network as it begins, each parameter moved by up to so much of itself."""
+    made = network(spec)
+    if precision is not None:
+        made.description = with_train(made.description, precision=precision)
     if moved:
         generator = np.random.default_rng(1)
         for name, array in made.parameters.items():
             made.parameters[name] = array * (1 + moved * generator.uniform(-1, 1, array.shape))
-    batch = made_up(made, BATCH)
-    numbers: dict[str, np.ndarray] = {}
+    return made
+
+
+# What is compared, and its names in the order of the computation.
+
+
+def _numbers(made: Network, backend: Backend, batches: Sequence[Arrays]) -> dict[str, np.ndarray]:
+    """Everything that is compared, in float64, by name."""
+    types = types_of(made, len(next(iter(batches[0].values()))))
+    found: dict[str, np.ndarray] = {}
+    looked = _run(_looking_graph(made, types), made, backend, batches[0])
     if made.description.losses:
-        training = compile(made, backend, purpose="train")
-        for step in range(STEPS):
-            numbers[f"loss/step {step + 1}"] = np.array(training.run(batch)["loss"])
-        numbers |= {f"parameter/{name}": array.copy() for name, array in made.parameters.items()}
-    inputs = {x.name: batch[x.name] for x in made.description.inputs}
-    outputs = compile(made, backend, purpose="predict").run(inputs)
-    return numbers | {f"output/{name}": np.array(value) for name, value in outputs.items()}
+        found |= dict(_losses(made, types, backend, batches))
+    predicted = _run(predict_graph(made, types), made, backend, batches[0])
+    return found | {f"prediction/{name}": array for name, array in predicted.items()} | looked
+
+
+def _run(graph: Graph, made: Network, backend: Backend, batch: Arrays) -> dict[str, np.ndarray]:
+    """The outputs of one run of a graph over the network's own parameters."""
+    program = Program(compile_graph(graph, backend), backend, made.store)
+    names = {x.node.primitive.name for x in graph.inputs}
+    results = program.run({name: array for name, array in batch.items() if name in names})
+    return {name: np.array(x, np.float64) for name, x in results.items()}
+
+
+def _losses(
+    made: Network, types: Mapping[str, TensorType], backend: Backend, batches: Sequence[Arrays]
+) -> Iterator[tuple[str, np.ndarray]]:
+    """The loss of each step of training."""
+    step, optimizer = train_step(made, types), made.training.optimizer
+    program = Program(compile_graph(step.graph, backend), backend, made.store)
+    for number, batch in enumerate(batches, 1):
+        for segment in step.segments:
+            scalars = optimizer.scalars(number, optimizer.learning_rate * segment.multiplier)
+            for name, value in scalars.items():
+                program.write(scalar_name(segment, name), value)
+        yield f"loss/step {number}", np.array(program.run(batch)["loss"], np.float64)
+
+
+def _looking_graph(made: Network, types: Mapping[str, TensorType]) -> Graph:
+    """A step of training without its update; its outputs are the layers' and, backwards, the gradients."""
+    values = {name: input_value(name, t) for name, t in types.items()}
+    inputs = {x.name: values[x.name] for x in made.description.inputs}
+    key = state_value(KEY, KEY_TYPE)
+    traced = trace(made.description, inputs, made.fetch, key, True, dtype(made.training.precision))
+    outputs = {f"output/{node.id}": traced.values[node.id] for node in made.description.layers}
+    if made.description.losses:
+        outputs |= _gradients(made, traced, values)
+    return Graph(tuple(values.values()), {name: _wide(x) for name, x in outputs.items() if x is not None})
+
+
+def _gradients(made: Network, traced: Traced, values: Mapping[str, Value]) -> dict[str, Value | None]:
+    """The gradient of the loss with respect to each layer's output and parameters, from the last layer on."""
+    wanted: dict[str, Any] = {}
+    for node in reversed(made.description.layers):
+        wanted[f"gradient/{node.id}"] = traced.values[node.id]
+        own = (name for name in traced.parameters if name.rpartition("/")[0] == node.id)
+        wanted |= {f"gradient/{name}": traced.parameters[name] for name in own}
+    total = total_loss(loss_values(made, traced, values), traced.penalties)
+    seed = constant(np.ones((), np.float32))
+    return dict(zip(wanted, differentiate([total], [seed], list(wanted.values()))))
+
+
+def _wide(x: Value) -> Value:
+    """At least float32, which the host can read."""
+    narrow = x.dtype.kind == "float" and x.dtype.itemsize < 4
+    return cast(x, float32) if narrow else x  # type: ignore[no-any-return]
+
+
+def _what(made: Network) -> dict[str, str]:
+    """What the names of outputs and gradients mean, and where the description has them."""
+    told = {}
+    layers = made.description.layers
+    for node in layers:
+        named = f"layer {node.id!r} ({node.kind}, {node.place})"
+        makers = [repr(other.id) for other in layers if node.id in other.sources]
+        made_by = f", which the backward of {' and '.join(makers)} makes" if makers else ""
+        told[f"output/{node.id}"] = f"the output of {named}"
+        told[f"gradient/{node.id}"] = f"the gradient of the output of {named}{made_by}"
+    for name in made.parameters:
+        told[f"gradient/{name}"] = f"the gradient of the parameter {name!r}"
+    return told
+
+
+# The batches.
+
+
+def _batches(made: Network, steps: int) -> tuple[list[Arrays], str]:
+    """The first batches of the description's data, if these are on this machine; else one that is made up."""
+    from cortex_core.training.feed import Feed
+    from cortex_core.training.setup import names_of, open_data, opened
+    from cortex_core.training.source import find, is_present
+
+    data = made.training.data
+    reason = "" if data is not None else "the description names no data"
+    if isinstance(data, str):
+        try:
+            source = opened(made, data)
+            absent = isinstance(source, str) and not is_present(find(source))
+            reason = f"{data} is not on this machine" if absent else ""
+        except DataError as error:
+            reason = str(error).splitlines()[0]
+    if reason or not made.description.losses:
+        return [made_up(made, BATCH)] * steps, f"a made-up batch of {BATCH}" + (reason and f": {reason}")
+    source = open_data(made, None, 0).train
+    size = min(BATCH, len(source))
+    feed = Feed(source, names_of(made), size, made.training.seed)
+    numbers = (i % (len(source) // size) for i in range(steps))
+    return [feed.batch(0, i, names_of(made)).arrays for i in numbers], f"batches of {size} of {data}"
 
 
 def made_up(made: Network, batch: int) -> Arrays:
     """A batch of random inputs and targets: floats in 0..1, class indices that exist, tokens 0 and 1."""
-    from cortex_core.step import types_of
-
     generator = np.random.default_rng(0)
     classes = {x.target: made.types[x.of].shape[-1] for x in made.description.losses}
     return {
@@ -79,3 +227,10 @@ def _random(generator: np.random.Generator, type: TensorType, classes: int) -> n
     if type.dtype.kind == "float":
         return generator.random(type.shape).astype(type.dtype.storage)
     return generator.integers(0, max(1, classes), type.shape)
+
+
+def table(results: Iterable[Result]) -> Iterator[list[str]]:
+    """Rows of text: name, error, what is allowed, and whether that holds."""
+    yield ["", "difference", "allowed", ""]
+    for r in results:
+        yield [r.name, f"{r.value:.2g}", f"{r.threshold:.2g}", "ok" if r.passed else "DEPARTS"]
