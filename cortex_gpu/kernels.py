@@ -33,19 +33,22 @@ class Source:
     text: str
 
 
-class In(NamedTuple):
+@frozen
+class In:
     """The memory of operand ``index``; null where it is not read."""
 
     index: int
 
 
-class Out(NamedTuple):
+@frozen
+class Out:
     """The memory of output ``index``; null where nobody wants it."""
 
     index: int
 
 
-class Work(NamedTuple):
+@frozen
+class Work:
     """Scratch from byte ``offset`` of the workspace on."""
 
     offset: int = 0
@@ -140,14 +143,13 @@ class GpuKernel:
 class Inner:
     """A kernel as a step of another one: which operands and outputs of the other's are its own.
 
-    It is left out where nobody wants its outputs.  Its scratch is the ``nbytes`` from ``start`` on.
+    It is left out where nobody wants its outputs.  Its scratch are the first bytes of the other's.
     """
 
     kernel: GpuKernel
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    start: int = 0
-    nbytes: int = 0
+    workspace: int
 
     @property
     def sources(self) -> Sequence[Source]:
@@ -158,7 +160,7 @@ class Inner:
         wanted = any(x is not None for x in outputs)
         work = memory.workspace
         if work is not None:
-            work = work[self.start : self.start + self.nbytes]
+            work = work[: self.workspace]
         own = Memory([memory.inputs[k] for k in self.inputs], outputs, work)
         return together([step.bind(own) for step in self.kernel.steps] if wanted else [])
 

@@ -28,9 +28,9 @@ from cortex_gpu.kernels import (
     seconds,
     together,
 )
-from cortex_gpu.memory import strides_of
+from cortex_gpu.memory import ALIGNMENT, nbytes, strides_of
 from cortex_gpu.prelude import storage
-from cortex_gpu.product import Product
+from cortex_gpu.product import Product, Way
 
 SLOWER = 4  # times: a generated product beside the library's
 LIBRARY_WORKSPACE = 32 << 20  # bytes; NVIDIA's advice for cuBLAS on the largest GPUs
@@ -70,19 +70,22 @@ def gemm(p: Gemm, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
     product = generated(p, operands, gpu)
     if not product.fits:
         return Refusal("cupy counts the rows, columns and terms of a product in 32 bits")
-    own, workspace = product.workspace, product.workspace
-    sums = column_sums(operands[1], gpu) if p.sums else None
+    cost = seconds(nbytes(*types, *results), SLOWER * p.flops(*types))
+    if p.sums:
+        return beside_sums(product, operands, gpu, cost)
+    return kernel(product.steps, workspace=product.workspace, cost=cost)
+
+
+def beside_sums(way: Way, operands: Sequence[Operand], gpu: Gpu, cost: float) -> Offer | Refusal:
+    """The offer for ``way``, which also sums operand 1 over all axes but the last, as output 1."""
+    sums = column_sums(operands[1], gpu)
     if isinstance(sums, Refusal):
         return sums
-    if sums is not None:
-        workspace = max(own, sums.workspace)
 
     def steps() -> list[Step]:
-        main: list[Step] = [Inner(GpuKernel(product.steps()), tuple(range(len(types))), (0,), 0, own)]
-        return [*main, inner_sums(sums)] if sums is not None else list(product.steps())
+        return [Inner(GpuKernel(way.steps()), (0, 1), (0,), way.workspace), inner_sums(sums)]
 
-    nbytes = sum(t.nbytes for t in (*types, *results))
-    return kernel(steps, workspace=workspace, cost=seconds(nbytes, SLOWER * p.flops(*types)))
+    return kernel(steps, workspace=max(way.workspace, sums.workspace), cost=cost + sums.cost)
 
 
 def generated(p: Gemm, operands: Sequence[Operand], gpu: Gpu) -> Product:
@@ -97,7 +100,7 @@ def generated(p: Gemm, operands: Sequence[Operand], gpu: Gpu) -> Product:
         ("i64 a_i", np.int64(f.a[0])), ("i64 a_p", np.int64(f.a[1])),
         ("i64 b_p", np.int64(f.b[0])), ("i64 b_j", np.int64(f.b[1])),
     )  # fmt: skip
-    where = "const i64 at = ((i64)z * m + i) * n + j; const int column = j;"
+    where = "const i64 at = ((i64)z * m + i) * n + j; [[maybe_unused]] const int column = j;"
     return Product(
         name=end.name, dtype=types[0].dtype, m=f.m, n=f.n, depth=f.k, batch=f.batch.size,
         parameters=(*given, *end.parameters),
@@ -118,7 +121,7 @@ def inner_sums(offer: Offer) -> Inner:
     """The sums of operand 1 as output 1 of a kernel."""
     built = offer.build()
     assert isinstance(built, GpuKernel)
-    return Inner(built, (1,), (1,), 0, offer.workspace)
+    return Inner(built, (1,), (1,), offer.workspace)
 
 
 # By cuBLASLt.
@@ -154,8 +157,8 @@ def gemm_by_library(p: Gemm, operands: Sequence[Operand], gpu: Gpu) -> Offer | R
     return kernel(
         steps,
         implementation="cublaslt",
-        workspace=max(workspace, 0 if sums is None else sums.workspace),
-        cost=seconds(sum(t.nbytes for t in (*types, *results)), p.flops(*types)),
+        workspace=max(workspace + ALIGNMENT, 0 if sums is None else sums.workspace),
+        cost=seconds(nbytes(*types, *results), p.flops(*types)),
     )
 
 

@@ -11,11 +11,15 @@ added in their order: equal runs give equal bits.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+from typing import Protocol
+
 import numpy as np
 
 from cortex_compute.frozen import frozen
 from cortex_compute.types import DType, float64
-from cortex_gpu.kernels import BLOCK, Argument, Call, Source, Work, blocks
+from cortex_gpu.kernels import BLOCK, Argument, Call, Source, Step, Work, blocks
 from cortex_gpu.prelude import header
 
 SIDE = 16  # threads along each side of a block
@@ -60,10 +64,10 @@ extern "C" __global__ void NAME(PARAMETERS int m, int n, int depth, int batch, i
       __syncthreads();
 #pragma unroll
       for (int q = 0; q < DEPTH; q++) {
-        Real a[ROWS], b[COLUMNS];
-        for (int r = 0; r < ROWS; r++) a[r] = lefts[q * (TALL + 1) + ty + SIDE * r];
-        for (int c = 0; c < COLUMNS; c++) b[c] = rights[q * (WIDE + 1) + tx + SIDE * c];
-        for (int r = 0; r < ROWS; r++) for (int c = 0; c < COLUMNS; c++) sums[r][c] += a[r] * b[c];
+        Real u[ROWS], v[COLUMNS];
+        for (int r = 0; r < ROWS; r++) u[r] = lefts[q * (TALL + 1) + ty + SIDE * r];
+        for (int c = 0; c < COLUMNS; c++) v[c] = rights[q * (WIDE + 1) + tx + SIDE * c];
+        for (int r = 0; r < ROWS; r++) for (int c = 0; c < COLUMNS; c++) sums[r][c] += u[r] * v[c];
       }
       __syncthreads();
     }
@@ -85,17 +89,30 @@ extern "C" __global__ void NAME(PARAMETERS int m, int n, int depth, int batch, i
 ADDED = r"""
 extern "C" __global__ void NAME(PARAMETERS int m, int n, int batch, int parts, const Real* partial) {
   const i64 size = (i64)batch * m * n;
-  for (i64 at = (i64)blockIdx.x * blockDim.x + threadIdx.x; at < size; at += (i64)gridDim.x * blockDim.x) {
+  for (i64 e = (i64)blockIdx.x * blockDim.x + threadIdx.x; e < size; e += (i64)gridDim.x * blockDim.x) {
     Real value = 0;
-    for (int part = 0; part < parts; part++) value += partial[part * size + at];
-    const int j = (int)(at % n), i = (int)(at / n % m), z = (int)(at / n / m);
-    SETUP
+    for (int part = 0; part < parts; part++) value += partial[part * size + e];
+    const int j = (int)(e % n), i = (int)(e / n % m), z = (int)(e / n / m);
     STORE
   }
 }
 """
 
 PARTIAL = "partial[(((i64)blockIdx.y * batch + z) * m + i) * n + j] = value;"
+
+
+class Way(Protocol):
+    """How a product or a convolution may be computed."""
+
+    @property
+    def fits(self) -> bool:
+        """Whether its sizes can be counted in the integers of its kernels."""
+
+    @property
+    def workspace(self) -> int:
+        """Bytes of scratch."""
+
+    def steps(self) -> Sequence[Step]: ...
 
 
 @frozen
@@ -143,8 +160,9 @@ class Product:
     @property
     def cut(self) -> tuple[int, int]:
         """Into how many parts the sums are cut, and how many terms each has."""
-        size = max(1, self.batch * self.m * self.n * self._itemsize)
-        wanted = -(-WAVES * self.processors // max(1, self._blocks(*self.tile)))
+        size = max(1, self.batch * self.m * self.n * itemsize(self.dtype))
+        there = max(1, self._blocks(*self.tile))
+        wanted = -(-WAVES * self.processors // there) if there < self.processors else 1
         parts = max(1, min(wanted, self.depth // SHORT, self.most_workspace // size))
         each = -(-max(1, self.depth) // parts)
         chunk = -(-each // DEPTH) * DEPTH
@@ -154,11 +172,7 @@ class Product:
     def workspace(self) -> int:
         """Bytes of scratch: the parts of the sums."""
         parts = self.cut[0]
-        return parts * self.batch * self.m * self.n * self._itemsize if parts > 1 else 0
-
-    @property
-    def _itemsize(self) -> int:
-        return 8 if self.dtype is float64 else 4
+        return parts * self.batch * self.m * self.n * itemsize(self.dtype) if parts > 1 else 0
 
     def steps(self) -> list[Call]:
         """The launches: one, or with sums in parts two."""
@@ -171,9 +185,8 @@ class Product:
         counts = _numbers(self.m, self.n, self.depth, self.batch, chunk)
         steps = [Call(self._tiled(parts == 1), grid, BLOCK, (*given, *partial, *counts))]
         if parts > 1:
-            counts = _numbers(self.m, self.n, self.batch, parts)
-            grid = blocks(self.batch * self.m * self.n)
-            steps.append(Call(self._added(), grid, BLOCK, (*given, *counts, *partial)))
+            sizes = self.m, self.n, self.batch
+            steps.append(added(self.name, self.dtype, self.parameters, self.store, sizes, parts))
         return steps
 
     def _tiled(self, whole: bool) -> Source:
@@ -183,29 +196,40 @@ class Product:
             self.dtype, ROWS=rows, COLUMNS=columns, TALL=tall, WIDE=wide, SIDE=SIDE, DEPTH=DEPTH
         )
         left, right = _share(self.a_deep, tall), _share(self.b_deep, wide)
-        return self._source(
+        return _source(
             constants + TILED, self.name if whole else f"{self.name}_cut",
-            PARAMETERS=self._declared + ("" if whole else "Real* partial, "),
+            PARAMETERS=_declared(self.parameters) + ("" if whole else "Real* partial, "),
             LEFT_VALUE=self.a, LEFT_ACROSS=left[0], LEFT_ALONG=left[1],
             RIGHT_VALUE=self.b, RIGHT_ACROSS=right[0], RIGHT_ALONG=right[1],
             SETUP=self.setup, STORE=self.store if whole else PARTIAL,
         )  # fmt: skip
 
-    def _added(self) -> Source:
-        return self._source(
-            header(self.dtype) + ADDED, f"{self.name}_added",
-            PARAMETERS=self._declared, SETUP=self.setup, STORE=self.store,
-        )  # fmt: skip
 
-    @property
-    def _declared(self) -> str:
-        return "".join(f"{x}, " for x, _ in self.parameters)
+def added(
+    name: str, dtype: DType, parameters: tuple[tuple[str, Argument], ...], store: str,
+    sizes: tuple[int, int, int], parts: int,
+) -> Call:  # fmt: skip
+    """The launch that adds ``parts`` arrays of m x n results, ``batch`` times, and ends as `Product` does."""
+    source = _source(
+        header(dtype) + ADDED, f"{name}_added", PARAMETERS=_declared(parameters), STORE=store
+    )  # fmt: skip
+    given = tuple(x for _, x in parameters)
+    return Call(source, blocks(math.prod(sizes)), BLOCK, (*given, *_numbers(*sizes, parts), Work()))
 
-    @staticmethod
-    def _source(text: str, name: str, **pieces: str) -> Source:
-        for place, piece in {"NAME": name, **pieces}.items():
-            text = text.replace(place, piece)
-        return Source(name, text)
+
+def itemsize(dtype: DType) -> int:
+    """Bytes of a number that is computed with."""
+    return 8 if dtype is float64 else 4
+
+
+def _declared(parameters: tuple[tuple[str, Argument], ...]) -> str:
+    return "".join(f"{x}, " for x, _ in parameters)
+
+
+def _source(text: str, name: str, **pieces: str) -> Source:
+    for place, piece in {"NAME": name, **pieces}.items():
+        text = text.replace(place, piece)
+    return Source(name, text)
 
 
 def _share(deep: bool, side: int) -> tuple[str, str]:

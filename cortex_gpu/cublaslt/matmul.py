@@ -17,6 +17,7 @@ from cortex_compute.frozen import frozen
 from cortex_compute.types import DType, bfloat16, float16, float32, float64
 from cortex_gpu.cublaslt.library import NOT_SUPPORTED, Algorithm, Descriptor, HeuristicResult, Library
 from cortex_gpu.kernels import In, Memory, Out, Source, Work
+from cortex_gpu.memory import ALIGNMENT, aligned
 
 DATA = {float32: 0, float64: 1, float16: 2, bfloat16: 14}  # cudaDataType: CUDA_R_32F, 64F, 16F, 16BF
 COMPUTE_32F, COMPUTE_64F, COMPUTE_TF32 = 68, 70, 77  # cublasComputeType_t
@@ -25,7 +26,6 @@ BATCH_COUNT, BATCH_STRIDE = 5, 6  # cublasLtMatrixLayoutAttribute_t
 MOST_WORKSPACE, REDUCTIONS, ALIGNMENTS = 1, 3, (5, 6, 7, 8)  # cublasLtMatmulPreferenceAttributes_t
 IN_COMPUTE_TYPE = 2  # CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE
 RESULTS = 4  # of the heuristic, of which the first that works is taken
-BEST_ALIGNMENT = 256  # bytes; what the library assumes where nothing is said
 
 
 class Epilogue(IntEnum):
@@ -123,7 +123,7 @@ class Matmul:
     b: In
     d: Out
     vector: In | Out | None
-    workspace: int
+    workspace: int  # bytes, the scratch has `ALIGNMENT` more: the library wants its address so
 
     @property
     def sources(self) -> Sequence[Source]:
@@ -142,7 +142,7 @@ class Matmul:
         one, zero = scalar(1), scalar(0)
         arguments = [self.library.handle(), words.operation.address, byref(one), a, words.a.address, b,
                      words.b.address, byref(zero), d, words.d.address, d, words.d.address, byref(chosen),
-                     memory.value(Work()), self.workspace]  # fmt: skip
+                     aligned(memory.value(Work())), self.workspace]  # fmt: skip
         call, current = partial(self.library.c.cublasLtMatmul, *arguments), cupy.cuda.get_current_stream
         expect = self.library.expect
 
@@ -159,5 +159,5 @@ class Matmul:
 
 
 def _alignment(address: int) -> int:
-    """The largest power of two, up to the best alignment, that divides an address."""
-    return min(address & -address, BEST_ALIGNMENT) or BEST_ALIGNMENT
+    """The largest power of two, up to what the library looks at, that divides an address."""
+    return min(address & -address, ALIGNMENT) or ALIGNMENT

@@ -216,7 +216,8 @@ class CublasLt:
 
     def Matmul(
         self, handle: int, operation: int, alpha: int, a: int, a_layout: int, b: int, b_layout: int,
-        beta: int, c: int, c_layout: int, d: int, d_layout: int, algorithm: Any, workspace: int, size: int, stream: int,
+        beta: int, c: int, c_layout: int, d: int, d_layout: int, algorithm: Any, workspace: int,
+        size: int, stream: int,
     ) -> None:  # fmt: skip
         self._handle(handle)
         problem = self._problem(operation, a_layout, b_layout, c_layout, d_layout)
