@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,10 +27,8 @@ MOST_THREADS, MOST_BLOCKS, MOST_SHARED = 1024, 65535, 48 << 10
 WAITS = re.compile(r"\b__sync|\b__shfl")
 ENTRY = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)')
 NUMBERS = {
-    "bool": np.bool_, "char": np.int8, "signed char": np.int8, "unsigned char": np.uint8, "short": np.int16,
-    "unsigned short": np.uint16, "int": np.int32, "unsigned int": np.uint32, "unsigned": np.uint32,
-    "long long": np.int64, "unsigned long long": np.uint64, "float": np.float32, "double": np.float64,
-    "i64": np.int64, "u32": np.uint32, "u64": np.uint64,
+    "@": np.bool_, "b": np.int8, "B": np.uint8, "h": np.int16, "H": np.uint16, "i": np.int32, "I": np.uint32,
+    "q": np.int64, "Q": np.uint64, "f": np.float32, "d": np.float64,
 }  # fmt: skip
 ERRORS = {
     1: "a shuffle where not all 32 lanes of the warp are there",
@@ -75,7 +73,7 @@ def built(text: str) -> Path:
             command = ["g++", *flags, "-o", str(new), "-", "-lm", "-lgcc"]
             done = subprocess.run(command, input=text, text=True, capture_output=True)
             if done.returncode:
-                raise CompileError(done.stderr)
+                raise CompileError(done.stderr[:3000])
             os.replace(new, path)
     return path
 
@@ -90,30 +88,18 @@ def header() -> str:
     return (HERE / "cuda_on_cpu.h").read_text()
 
 
-class Parameter:
-    """A parameter of an entry: ``type`` as written, and the NumPy type of a number; None for a pointer."""
+class Parameter(NamedTuple):
+    """A parameter of an entry: as written, and the NumPy type of a number; None for a pointer."""
 
-    def __init__(self, text: str) -> None:
-        words = re.sub(r"\b(const|__restrict__|volatile)\b", " ", text)
-        if "*" in words:
-            self.type, self.name = text[: text.rindex("*") + 1], words[words.rindex("*") + 1 :].strip()
-            self.number: Any = None
-            return
-        self.type, self.name = " ".join(words.split()[:-1]), words.split()[-1]
-        if self.type not in NUMBERS:
-            raise CompileError(f"the type of the parameter {text.strip()!r} is not understood")
-        self.number = NUMBERS[self.type]
+    text: str
+    number: Any
 
     def bits(self, where: str, value: Any) -> int:
         """What is passed for ``value``: 8 bytes as an integer."""
-        if self.number is None:
-            if type(value) is not int:
-                raise TypeError(f"{where}: {self.name} is a pointer, and takes an int, not {value!r}")
-            return value
-        if type(value) is not self.number:
-            kind = type(value).__name__
-            raise TypeError(f"{where}: {self.name} is {self.type}, and takes {self.number.__name__}, not {kind}")
-        return int.from_bytes(value.tobytes(), "little")
+        wanted = int if self.number is None else self.number
+        if type(value) is not wanted:
+            raise TypeError(f"{where}: {self.text!r} takes {wanted.__name__}, not {type(value).__name__} {value!r}")
+        return value if self.number is None else int.from_bytes(value.tobytes(), "little")
 
 
 class Program:
@@ -121,12 +107,20 @@ class Program:
 
     def __init__(self, text: str) -> None:
         fibers()
-        self.entries = {m[1]: [Parameter(p) for p in m[2].split(",") if p.strip()] for m in ENTRY.finditer(text)}
+        self.entries = {m[1]: [p.strip() for p in m[2].split(",") if p.strip()] for m in ENTRY.finditer(text)}
         if not self.entries:
             raise CompileError('no entry: extern "C" __global__ void NAME(...)')
         waits = bool(WAITS.search(text))
-        launchers = [_launcher(name, parameters, waits) for name, parameters in self.entries.items()]
+        launchers = [_launcher(name, len(parameters), waits) for name, parameters in self.entries.items()]
         self.library = ctypes.CDLL(str(built("\n".join([header(), '#line 1 "source.cu"', text, *launchers]))))
+
+    def parameters(self, name: str) -> list[Parameter]:
+        kinds = self.library[f"cuda_kinds_{name}"]
+        kinds.restype = ctypes.c_char_p
+        letters = kinds().decode()
+        if "?" in letters:
+            raise CompileError(f"{name} takes something that is neither a pointer nor a number of fixed size")
+        return [Parameter(p, NUMBERS.get(k)) for p, k in zip(self.entries[name], letters)]
 
 
 @cache
@@ -141,9 +135,10 @@ class Entry:
     def __init__(self, program: Program, name: str) -> None:
         if name not in program.entries:
             raise KeyError(name)
-        self.name, self.parameters = name, program.entries[name]
+        self.name, self.parameters = name, program.parameters(name)
         self.call = program.library[f"cuda_launch_{name}"]
-        self.call.argtypes = [ctypes.c_uint * 3, ctypes.c_uint] + [ctypes.c_uint64] * 2 + [ctypes.c_uint, ctypes.c_void_p]
+        u32, u64 = ctypes.c_uint, ctypes.c_uint64
+        self.call.argtypes = [u32 * 3, u32, u64, u64, u32, ctypes.c_void_p]
         self.call.restype = ctypes.c_int
         shared = program.library[f"cuda_shared_{name}"]
         shared.restype = ctypes.c_uint64
@@ -179,24 +174,27 @@ class Entry:
             raise LaunchError(f"{self.name}: {ERRORS[code]}")
 
 
-def _launcher(name: str, parameters: Sequence[Parameter], waits: bool) -> str:
+def _launcher(name: str, parameters: int, waits: bool) -> str:
     """C++ that runs the blocks of a grid in the order start, start + step, ..."""
-    given = ", ".join(f"*({p.type}*)(a + {k})" for k, p in enumerate(parameters))
-    if waits:
-        threads = f"int code = fibers_run(cuda_thread_{name}, a, threads, &threadIdx.x, seed + (unsigned)b); if (code) return code;"
-    else:
-        threads = f"for (unsigned t = 0; t < threads; t++) {{ threadIdx.x = b & 1 ? threads - 1 - t : t; cuda_thread_{name}(a); }}"
+    given = ", ".join(f"cuda_argument{{a + {k}}}" for k in range(parameters))
+    fibers = f"if (int e = fibers_run(cuda_thread_{name}, a, threads, &threadIdx.x, seed + (unsigned)b)) return e;"
+    loop = f"""for (unsigned t = 0; t < threads; t++) {{
+      threadIdx.x = b & 1 ? threads - 1 - t : t;
+      cuda_thread_{name}(a);
+    }}"""
     return f"""
 static void cuda_thread_{name}(void* p) {{ cuda_u64* a = (cuda_u64*)p; {name}({given}); }}
+extern "C" const char* cuda_kinds_{name}() {{ return cuda_kinds({name}); }}
 extern "C" cuda_u64 cuda_shared_{name}() {{ return __stop_cuda_shared - __start_cuda_shared; }}
-extern "C" int cuda_launch_{name}(unsigned* grid, unsigned threads, cuda_u64 start, cuda_u64 step, unsigned seed, cuda_u64* a) {{
+extern "C" int cuda_launch_{name}(
+    unsigned* grid, unsigned threads, cuda_u64 start, cuda_u64 step, unsigned seed, cuda_u64* a) {{
   gridDim = {{grid[0], grid[1], grid[2]}};
   blockDim = {{threads, 1, 1}};
   cuda_u64 count = (cuda_u64)grid[0] * grid[1] * grid[2];
   for (cuda_u64 i = 0, b = start; i < count; i++, b = (b + step) % count) {{
     blockIdx = {{(unsigned)(b % grid[0]), (unsigned)(b / grid[0] % grid[1]), (unsigned)(b / grid[0] / grid[1])}};
     __builtin_memset(__start_cuda_shared, 0xff, __stop_cuda_shared - __start_cuda_shared);
-    {threads}
+    {fibers if waits else loop}
   }}
   return 0;
 }}"""

@@ -53,6 +53,24 @@ template <class T> inline T __shfl_up_sync(unsigned mask, T value, unsigned by) 
 inline int atomicAdd(int* p, int x) { int old = *p; *p = (int)((unsigned)old + (unsigned)x); return old; }
 inline unsigned atomicAdd(unsigned* p, unsigned x) { unsigned old = *p; *p += x; return old; }
 
+// What an entry takes: a letter for each parameter, and arguments of 8 bytes each that become whatever it is.
+
+template <class T> struct cuda_kind { static const char value = '?'; };
+template <class T> struct cuda_kind<T*> { static const char value = 'P'; };
+#define CUDA_KIND(T, letter) template <> struct cuda_kind<T> { static const char value = letter; };
+CUDA_KIND(bool, '@') CUDA_KIND(signed char, 'b') CUDA_KIND(unsigned char, 'B') CUDA_KIND(short, 'h')
+CUDA_KIND(unsigned short, 'H') CUDA_KIND(int, 'i') CUDA_KIND(unsigned, 'I') CUDA_KIND(long long, 'q')
+CUDA_KIND(cuda_u64, 'Q') CUDA_KIND(float, 'f') CUDA_KIND(double, 'd')
+#undef CUDA_KIND
+template <class... P> inline const char* cuda_kinds(void (*)(P...)) {
+  static const char letters[] = {cuda_kind<P>::value..., 0};
+  return letters;
+}
+struct cuda_argument {
+  cuda_u64* bits;
+  template <class T> operator T() const { return *(T*)bits; }
+};
+
 // Bits of numbers.
 
 #define CUDA_BITS(name, to, from) \
