@@ -196,8 +196,8 @@ def refusal(p: Primitive, operands: Sequence[Operand]) -> Refusal | None:
     """Of operands that are not row-major, and of a residual that another implementation left."""
     for name, operand in zip(p.operands, operands):
         if operand.type == OPAQUE:
-            if operand.layout.key != RESIDUAL.key:
-                return Refusal(f"cupy cannot read the residual of {operand.layout.key or 'nothing'}")
+            if operand.layout.key not in ("", RESIDUAL.key):  # "": who makes it is not decided yet
+                return Refusal(f"cupy cannot read the residual of {operand.layout.key}")
         elif not row_major(operand):
             return Refusal(f"cupy wants {p.name}'s {name} row-major")
     return None
