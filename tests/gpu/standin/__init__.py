@@ -17,4 +17,4 @@ __all__ = ["MACHINE", "Machine", "Work", "enqueue", "installed", "view"]
 def enqueue(stream: int, run: object, *addresses: int) -> None:
     """Defers ``run()`` as a library's kernel would be; ``addresses`` are the device memory that it touches."""
     MACHINE.launches += 1
-    MACHINE.enqueue(stream, Work(run, [MACHINE.inside(a) for a in addresses if a]))  # type: ignore[arg-type]
+    MACHINE.enqueue(stream, Work(run, MACHINE.touched(a for a in addresses if a)))  # type: ignore[arg-type]

@@ -38,6 +38,8 @@ class ndarray:
         low, high = reach(self.shape, self.strides, self.itemsize)
         if high > low:
             MACHINE.inside(self.data.ptr + low, high - low)
+        else:
+            MACHINE.empty.add(self.data.ptr)
 
     @property
     def flags(self) -> Flags:

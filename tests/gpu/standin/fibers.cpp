@@ -1,5 +1,5 @@
-// The threads of a block as fibers: each runs until it waits for the others.  The order in which they run is drawn
-// anew after each wait, so that a missing barrier gives wrong numbers.
+// The threads of a block as fibers: each runs until it waits for others.  The order of warps, and of the lanes in one,
+// is drawn anew after each wait, so that a missing barrier gives wrong numbers.
 
 #include <stdint.h>
 #include <string.h>
@@ -20,6 +20,7 @@ char* stacks;
 State state[MOST];
 unsigned char parity[MOST];
 uint64_t slots[2][MOST];
+uint64_t random_;
 unsigned now, error;
 void (*body)(void*);
 void* arguments_;
@@ -66,7 +67,7 @@ void start() {
 void prepare(unsigned t) {
   state[t] = READY;
   parity[t] = 0;
-  char* top = stacks + (t + 1) * STACK;
+  char* top = stacks + (t + 1) * STACK - t % 128 * 320 / 64 * 64;  // not all in the same lines of the cache
 #if defined(__x86_64__)
   void** sp = (void**)(top - 16);
   *sp = (void*)start;  // as if start had been called: the stack is 8 bytes off the alignment at its entry
@@ -74,38 +75,38 @@ void prepare(unsigned t) {
   pointers[t] = sp - 6;
 #else
   getcontext(&contexts[t]);
-  contexts[t].uc_stack.ss_sp = top - STACK;
-  contexts[t].uc_stack.ss_size = STACK;
+  contexts[t].uc_stack.ss_sp = stacks + t * STACK;
+  contexts[t].uc_stack.ss_size = top - stacks - t * STACK;
   contexts[t].uc_link = 0;
   makecontext(&contexts[t], start, 0);
 #endif
 }
 
-void shuffled(unsigned* order, unsigned n, uint64_t& seed) {
-  for (unsigned i = 0; i < n; i++) order[i] = i;
-  for (unsigned i = n; i > 1; i--) {
-    seed = seed * 6364136223846793005ull + 1442695040888963407ull;
-    unsigned j = (unsigned)(((seed >> 32) * i) >> 32), x = order[j];
-    order[j] = order[i - 1];
-    order[i - 1] = x;
+unsigned drawn() {
+  random_ = random_ * 6364136223846793005ull + 1442695040888963407ull;
+  return (unsigned)(random_ >> 33);
+}
+
+// Runs a warp until each of its threads has ended or waits for the other warps.
+void run_warp(unsigned first, unsigned last, unsigned* index) {
+  for (;;) {
+    unsigned turn = drawn() & 31u, there = 0;
+    for (unsigned i = 0; i < 32; i++) {
+      now = first + (i ^ turn);
+      if (now >= last || state[now] != READY) continue;
+      *index = now;
+      resume();
+    }
+    for (unsigned t = first; t < last; t++) there += state[t] == AT_EXCHANGE;
+    if (there && there != 32) error = NOT_ALL_LANES;
+    if (!there || error) return;
+    for (unsigned t = first; t < last; t++) state[t] = READY;
   }
 }
 
-// Lets those go on whom everybody they wait for has met: false where nobody may.
+// Lets those go on who wait for all others; false when everybody has ended.
 bool released(unsigned n) {
   bool any = false;
-  for (unsigned first = 0; first < n; first += 32) {
-    unsigned last = first + 32 < n ? first + 32 : n, there = 0;
-    for (unsigned t = first; t < last; t++) there += state[t] == AT_EXCHANGE;
-    if (!there) continue;
-    if (there != 32) {
-      error = NOT_ALL_LANES;
-      return false;
-    }
-    for (unsigned t = first; t < last; t++) state[t] = READY;
-    any = true;
-  }
-  if (any) return true;
   for (unsigned t = 0; t < n; t++) {
     if (state[t] != AT_BARRIER) continue;
     state[t] = READY;
@@ -139,19 +140,17 @@ int fibers_run(void (*thread)(void*), void* arguments, unsigned n, unsigned* ind
     if (memory == MAP_FAILED) return NO_MEMORY;
     stacks = (char*)memory;
   }
-  unsigned order[MOST];
-  uint64_t random = seed;
+  random_ = seed;
   body = thread;
   arguments_ = arguments;
   error = FINE;
   for (unsigned t = 0; t < n; t++) prepare(t);
+  const unsigned warps = (n + 31) / 32;
   do {
-    shuffled(order, n, random);
-    for (unsigned i = 0; i < n && !error; i++) {
-      now = order[i];
-      if (state[now] != READY) continue;
-      *index = now;
-      resume();
+    const unsigned start = drawn() % warps, back = drawn() & 1u;
+    for (unsigned i = 0; i < warps && !error; i++) {
+      const unsigned w = (start + (back ? warps - i : i)) % warps, first = w * 32;
+      run_warp(first, first + 32 < n ? first + 32 : n, index);
     }
   } while (!error && released(n));
   return (int)error;

@@ -10,7 +10,7 @@ import random
 import threading
 from bisect import bisect_right, insort
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 from weakref import WeakValueDictionary, finalize
@@ -97,6 +97,7 @@ class Machine:
     launches: int = 0
     device: Blocks = field(default_factory=Blocks)
     pinned: Blocks = field(default_factory=Blocks)
+    empty: set[int] = field(default_factory=set)  # addresses of arrays without elements, which may lie anywhere
     queues: dict[int, Queue] = field(default_factory=lambda: {0: Queue()})
     lock: Any = field(default_factory=threading.RLock)
 
@@ -153,6 +154,10 @@ class Machine:
         """An error where there is no GPU."""
         if self.missing:
             raise CUDARuntimeError(INSUFFICIENT_DRIVER if self.missing == "driver" else NO_DEVICE)
+
+    def touched(self, addresses: Iterable[int]) -> list[Block]:
+        """The blocks that a kernel with these pointers touches; an error for a pointer into the host's memory."""
+        return [self.inside(a) for a in addresses if a not in self.empty or self.device.find(a)]
 
     def inside(self, address: int, nbytes: int = 0) -> Block:
         """The device memory at an address; an error if it is none."""

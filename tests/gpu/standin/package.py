@@ -64,7 +64,7 @@ class RawKernel:
         if shared_mem:
             raise NotImplementedError("dynamic shared memory")
         arguments = self.entry.checked(grid, block, args)
-        blocks = [MACHINE.inside(pointer) for pointer in self.entry.pointers(arguments)]
+        blocks = MACHINE.touched(self.entry.pointers(arguments))
         seed = MACHINE.random.getrandbits(32)
 
         def run() -> None:
