@@ -1,0 +1,80 @@
+"""Channels as the columns of (rows, C): how batch norm, and a gradient of layer norm, sum over rows.
+
+A block is WIDTH channels by HEIGHT rows of threads: neighbours read neighbours, and a thread keeps to one
+channel.  The rows are cut into parts, so that there are blocks enough.  Each block leaves one number per
+channel in the workspace, and a second kernel takes those together, in an order that depends on nothing but
+the shape and the device.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cortex_compute.types import DType, TensorType
+from cortex_gpu.kernels import BLOCK, Argument, Call, Source
+from cortex_gpu.prelude import header
+
+WARP = 32
+CHUNK = 8  # rows that a thread reads at once: what is under way hides the time that memory takes
+RESIDENT = 8  # blocks of a processor at a time
+
+TILE = r"""
+// A thread's channel, and its rows: from first to below last, each HEIGHT behind the one before.
+struct Place {
+  int channel, line;
+  i64 first, last;
+};
+__device__ inline Place place(i64 rows, i64 step, int channels) {
+  Place p;
+  p.channel = blockIdx.x * WIDTH + threadIdx.x % WIDTH;
+  p.line = threadIdx.x / WIDTH;
+  const i64 start = blockIdx.y * step, end = start + step;
+  p.first = start + p.line;
+  p.last = p.channel >= channels ? 0 : end < rows ? end : rows;
+  return p;
+}
+
+// What the threads of a channel have, as one; the thread of line 0 gets it.
+template <class T> __device__ inline T together(T x, T* shared) {
+  shared[threadIdx.x] = x;
+  for (int half = HEIGHT / 2; half > 0; half /= 2) {
+    __syncthreads();
+    if (threadIdx.x < half * WIDTH)
+      shared[threadIdx.x] = join(shared[threadIdx.x], shared[threadIdx.x + half * WIDTH]);
+  }
+  return shared[threadIdx.x];
+}
+"""
+
+
+class Columns:
+    """An array seen as (rows, channels), cut into parts of ``step`` rows."""
+
+    def __init__(self, x: TensorType, processors: int) -> None:
+        self.rows, self.channels = math.prod(x.shape[:-1]), x.shape[-1]
+        self.width = min(WARP, 1 << (self.channels - 1).bit_length())
+        self.height = BLOCK // self.width
+        self.tiles = -(-self.channels // self.width)
+        unit = self.height * CHUNK
+        wanted = max(1, RESIDENT * processors // self.tiles)
+        self.step = max(1, -(-self.rows // (unit * wanted))) * unit
+        self.parts = max(1, -(-self.rows // self.step))
+
+    def source(self, name: str, d: DType, body: str, **names: str | int) -> Source:
+        """A kernel over tiles; the ``body`` gives ``join`` of what it takes ``together``."""
+        sizes = {"WIDTH": self.width, "HEIGHT": self.height, "CHUNK": CHUNK}
+        return Source(name, header(d, **sizes, **names) + TILE + body)
+
+    def call(self, source: Source, *arguments: Argument) -> Call:
+        """A launch on all parts; the kernel's last arguments are ``i64 rows, i64 step, int channels``."""
+        return self._call(source, self.parts, arguments)
+
+    def finish(self, source: Source, *arguments: Argument) -> Call:
+        """The launch that takes the parts together, with the same last arguments."""
+        return self._call(source, 1, arguments)
+
+    def _call(self, source: Source, parts: int, arguments: tuple[Argument, ...]) -> Call:
+        sizes = np.int64(self.rows), np.int64(self.step), np.int32(self.channels)
+        return Call(source, (self.tiles, parts, 1), BLOCK, (*arguments, *sizes))

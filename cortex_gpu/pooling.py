@@ -1,0 +1,212 @@
+"""Maximum and mean over windows: a thread for each element of the result.
+
+Neighbouring threads take neighbouring channels.  A gradient is gathered: an element of dx looks at the
+windows that have it, in their order, so that equal runs give equal bits.  Sizes are part of a source (to
+divide by a known number is to multiply), the batch is not.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cortex_compute.primitives.pooling import (
+    Averaging,
+    AvgPool,
+    AvgPoolGrad,
+    MaxPool,
+    MaxPoolGrad,
+    MaxPoolPick,
+    Pooling,
+)
+from cortex_compute.protocol import Offer, Operand, Refusal
+from cortex_compute.types import DType, TensorType, uint8, uint32
+from cortex_gpu.backend import Gpu, offers
+from cortex_gpu.kernels import BLOCK, Argument, Call, In, Out, Source, blocks, kernel, refusal, seconds
+from cortex_gpu.memory import nbytes
+from cortex_gpu.prelude import header, index, storage
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """What a kernel does for an element ``e`` of its result.
+
+    ``each`` is done for all taps of a window of x, if the result is like y, or for all windows of y that have
+    the element, if the result is like x: ``at`` is where that is in memory, ``tap`` the place in the window.
+    """
+
+    name: str
+    parameters: str
+    before: str
+    each: str
+    after: str
+    like_y: bool = True
+
+
+MAX_POOL = Kernel(
+    "max_pool",
+    "const Storage* __restrict__ x, Storage* __restrict__ y, Winner* __restrict__ winners",
+    "Real best = 0; Winner winner = 0; bool found = false;",
+    "const Real v = load(x[at]); "
+    "if (!found || v > best || (isnan(v) && !isnan(best))) { best = v; winner = tap; found = true; }",
+    "if (y) y[e] = store<Storage>(best); if (winners) winners[e] = winner;",
+)
+MAX_POOL_GRAD = Kernel(
+    "max_pool_grad",
+    "const Winner* __restrict__ winners, const Storage* __restrict__ g, Storage* __restrict__ dx",
+    "Real sum = 0;",
+    "if (winners[at] == tap) sum += load(g[at]);",
+    "dx[e] = store<Storage>(sum);",
+    like_y=False,
+)
+MAX_POOL_PICK = Kernel(
+    "max_pool_pick",
+    "const Winner* __restrict__ winners, const Storage* __restrict__ v, Storage* __restrict__ z",
+    "Real picked = 0;",
+    "if (winners[e] == tap) picked = load(v[at]);",
+    "z[e] = store<Storage>(picked);",
+)
+AVG_POOL = Kernel(
+    "avg_pool",
+    "const Storage* __restrict__ x, Storage* __restrict__ y",
+    "Real sum = 0;",
+    "sum += load(x[at]);",
+    "y[e] = store<Storage>(sum / ($divisor));",
+)
+AVG_POOL_GRAD = Kernel(
+    "avg_pool_grad",
+    "const Storage* __restrict__ g, Storage* __restrict__ dx",
+    "Real sum = 0;",
+    "sum += load(g[at]) / ($divisor);",
+    "dx[e] = store<Storage>(sum);",
+    like_y=False,
+)
+
+
+class Axis:
+    """The text of what a kernel does along spatial axis K: iK is an element, oK a window, kK a place in it."""
+
+    def __init__(self, p: Pooling, x: TensorType, k: int) -> None:
+        self.k, self.n, self.count = k, x.shape[1 + k], p.pooled(x).shape[1 + k]
+        self.size, self.stride, (self.before, self.after) = p.size[k], p.stride[k], p.padding[k]
+        self.whole = self.before == 0 and (self.count - 1) * self.stride + self.size <= self.n
+
+    def taps(self) -> list[str]:
+        """The beginning of a loop over the places of window oK that are in x."""
+        k = self.k
+        guard = f" if (i{k} < 0 || i{k} >= {self.n}) continue;"
+        return [
+            f"for (int k{k} = 0; k{k} < {self.size}; ++k{k}) {{",
+            f"  const int i{k} = o{k} * {self.stride} - {self.before} + k{k};{'' if self.whole else guard}",
+        ]
+
+    def windows(self) -> list[str]:
+        """The beginning of a loop over the windows that have element iK."""
+        k = self.k
+        return [
+            f"for (int w{k} = {(self.size - 1) // self.stride}; w{k} >= 0; --w{k}) {{",
+            f"  const int o{k} = (i{k} + {self.before}) / {self.stride} - w{k};",
+            f"  const int k{k} = i{k} + {self.before} - o{k} * {self.stride};",
+            f"  if (o{k} < 0 || o{k} >= {self.count} || k{k} >= {self.size}) continue;",
+        ]
+
+    def divisor(self, padding: bool) -> str:
+        """How many elements window oK has."""
+        if self.whole:
+            return str(self.size)
+        low, high = (-self.before, self.n + self.after) if padding else (0, self.n)
+        start = f"(o{self.k} * {self.stride} - {self.before})"
+        end = f"{start} + {self.size}"
+        return f"(({end} < {high} ? {end} : {high}) - ({start} > {low} ? {start} : {low}))"
+
+
+class Windows:
+    """The windows of one pooling of x, as text."""
+
+    def __init__(self, p: Pooling, x: TensorType) -> None:
+        self.x, self.y, self.channels = x, p.pooled(x), x.shape[-1]
+        self.axes = [Axis(p, x, k) for k in range(len(p.size))]
+        self.index, self.integer = index(max(x.size, self.y.size))
+        self.winner = uint8 if math.prod(p.size) <= 1 << 8 else uint32
+        self.divisor = ""
+        if isinstance(p, Averaging):
+            self.divisor = " * ".join(axis.divisor(p.count_padding) for axis in self.axes)
+
+    def call(self, k: Kernel, *arguments: Argument) -> Call:
+        """The launch of a kernel; its last argument is the number of elements of the result."""
+        count = (self.y if k.like_y else self.x).size
+        text = header(self.x.dtype, Winner=storage(self.winner), Index=self.index) + self.text(k)
+        return Call(Source(k.name, text), blocks(count), BLOCK, (*arguments, self.integer(count)))
+
+    def text(self, k: Kernel) -> str:
+        """The entry of a kernel."""
+        inner = [*self._place(k), k.before, *self._loops(k), k.after]
+        lines = [
+            f'extern "C" __global__ void {k.name}({k.parameters}, Index count) {{',
+            "  const Index first = (Index)blockIdx.x * blockDim.x + threadIdx.x;",
+            "  const Index step = (Index)gridDim.x * blockDim.x;",
+            "  for (Index e = first; e < count; e += step) {",
+            *(f"    {line}" for line in inner),
+            "  }",
+            "}\n",
+        ]
+        return "\n".join(lines).replace("$divisor", self.divisor)
+
+    def _place(self, k: Kernel) -> list[str]:
+        """The channel, the place and the image of element ``e``."""
+        lines = [f"const int c = e % {self.channels};", f"Index image = e / {self.channels};"]
+        for axis in reversed(self.axes):
+            name, n = (f"o{axis.k}", axis.count) if k.like_y else (f"i{axis.k}", axis.n)
+            lines.append(f"const int {name} = image % {n}; image /= {n};")
+        return lines
+
+    def _loops(self, k: Kernel) -> list[str]:
+        """One loop inside the other, and what is done in the innermost one."""
+        lines, at, tap = [], "image", "0"
+        for depth, axis in enumerate(self.axes):
+            lines += ["  " * depth + line for line in (axis.taps() if k.like_y else axis.windows())]
+            at = f"({at} * {axis.n} + i{axis.k})" if k.like_y else f"({at} * {axis.count} + o{axis.k})"
+            tap = f"({tap} * {axis.size} + k{axis.k})"
+        inner = [f"const Index at = {at} * {self.channels} + c;", f"const int tap = {tap};", k.each]
+        lines += ["  " * len(self.axes) + line for line in inner]
+        return [*lines, "}" * len(self.axes)]
+
+
+@offers(MaxPool)
+def max_pool(p: MaxPool, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
+    if (no := refusal(p, operands)) is not None:
+        return no
+    x = operands[0].type
+    windows = Windows(p, x)
+    residual = windows.y.size * windows.winner.itemsize
+    cost = seconds(nbytes(x, windows.y) + residual)
+    return kernel(lambda: [windows.call(MAX_POOL, In(0), Out(0), Out(1))], residual=residual, cost=cost)
+
+
+@offers(MaxPoolGrad, MaxPoolPick)
+def max_pool_gradient(p: MaxPoolGrad | MaxPoolPick, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
+    if (no := refusal(p, operands)) is not None:
+        return no
+    windows = Windows(p, operands[0].type)
+    what = MAX_POOL_GRAD if isinstance(p, MaxPoolGrad) else MAX_POOL_PICK
+    cost = seconds(nbytes(windows.x, windows.y) + windows.y.size * windows.winner.itemsize)
+    return kernel(lambda: [windows.call(what, In(2), In(3), Out(0))], reads=frozenset((2, 3)), cost=cost)
+
+
+@offers(AvgPool)
+def avg_pool(p: AvgPool, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
+    if (no := refusal(p, operands)) is not None:
+        return no
+    windows = Windows(p, operands[0].type)
+    cost = seconds(nbytes(windows.x, windows.y))
+    return kernel(lambda: [windows.call(AVG_POOL, In(0), Out(0))], cost=cost)
+
+
+@offers(AvgPoolGrad)
+def avg_pool_gradient(p: AvgPoolGrad, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
+    if (no := refusal(p, operands)) is not None:
+        return no
+    windows = Windows(p, p.infer(operands[0].type)[0])
+    cost = seconds(nbytes(windows.x, windows.y))
+    return kernel(lambda: [windows.call(AVG_POOL_GRAD, In(0), Out(0))], cost=cost)
