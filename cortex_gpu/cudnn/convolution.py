@@ -7,15 +7,15 @@ the pixels of a tile: a NaN or an infinity spreads over it, and an error is rela
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from ctypes import byref, c_double, c_float, c_int, c_size_t
+from ctypes import byref, c_int, c_size_t
 from functools import lru_cache
 from typing import Any, NamedTuple
 
 from cortex_compute.errors import BackendError
 from cortex_compute.frozen import frozen
-from cortex_compute.types import DType, bfloat16, contiguous_strides, float16, float32, float64
+from cortex_compute.types import DType, bfloat16, float16, float32
 from cortex_gpu.cudnn import constants as c
-from cortex_gpu.cudnn.descriptors import Descriptor, Sizes, convolution, filters, tensor
+from cortex_gpu.cudnn.descriptors import Descriptor, Sizes, convolution, factors, filters, image
 from cortex_gpu.cudnn.library import Library, Performance, UnsupportedError
 
 ASKED = 16  # algorithms; there are fewer
@@ -58,7 +58,7 @@ class Problem:
         dims: Sizes = getattr(self, role)
         if role == "w":
             return filters(library, dims, self.dtype, self.channels_last)
-        return tensor(library, dims, image_strides(dims, self.channels_last), self.dtype)
+        return image(library, dims, self.dtype, self.channels_last)
 
     def described(self, library: Library, math: int) -> list[Descriptor]:
         """The two operands, the convolution, the result: the order that cuDNN has everywhere."""
@@ -74,14 +74,6 @@ class Algorithm(NamedTuple):
     math: int
     nbytes: int
     deterministic: bool
-
-
-def image_strides(dims: Sizes, channels_last: bool) -> Sizes:
-    """Strides of an image whose sizes are (N, C, *S)."""
-    if not channels_last:
-        return contiguous_strides(dims)
-    n, *spatial, channels = contiguous_strides((dims[0], *dims[2:], dims[1]))
-    return n, channels, *spatial
 
 
 @lru_cache(maxsize=4096)
@@ -159,12 +151,6 @@ def launcher(
         f"Convolution{problem.way}", alpha, one, first, two, second, how, algorithm.number, workspace,
         algorithm.nbytes, beta, three, result,
     )  # fmt: skip
-
-
-def factors(dtype: DType) -> tuple[Any, Any]:
-    """1 and 0 as cuDNN scales results: double for float64, float for all other types."""
-    number = c_double if dtype is float64 else c_float
-    return byref(number(1.0)), byref(number(0.0))
 
 
 def no_algorithm(problem: Problem, limit: int) -> BackendError:

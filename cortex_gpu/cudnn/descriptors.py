@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Sequence
-from ctypes import byref, c_int
+from ctypes import byref, c_double, c_float, c_int
 from functools import lru_cache
 from typing import Any
 
-from cortex_compute.types import DType, float64
+from cortex_compute.types import DType, contiguous_strides, float64
 from cortex_gpu.cudnn import constants as c
 from cortex_gpu.cudnn.library import Desc, Library
 
@@ -45,10 +46,30 @@ def tensor(library: Library, dims: Sizes, strides: Sizes, dtype: DType) -> Descr
     return made(library, "Tensor", ("TensorNdDescriptor", c.DTYPES[dtype], len(dims), dims, strides))
 
 
+def image(library: Library, dims: Sizes, dtype: DType, channels_last: bool) -> Descriptor:
+    """A dense image (N, C, *S); channels last it lies (N, *S, C)."""
+    if not channels_last:
+        return tensor(library, dims, contiguous_strides(dims), dtype)
+    n, *spatial, channels = contiguous_strides((dims[0], *dims[2:], dims[1]))
+    return tensor(library, dims, (n, channels, *spatial), dtype)
+
+
+def row(library: Library, shape: Sizes, dtype: DType) -> Descriptor:
+    """A dense array whose axes do not matter."""
+    dims = 1, 1, 1, math.prod(shape)
+    return tensor(library, dims, contiguous_strides(dims), dtype)
+
+
 def filters(library: Library, dims: Sizes, dtype: DType, channels_last: bool) -> Descriptor:
     """A kernel (out, in / groups, *K), dense; channels last it lies (out, *K, in / groups)."""
     form = c.TENSOR_NHWC if channels_last else c.TENSOR_NCHW
     return made(library, "Filter", ("FilterNdDescriptor", c.DTYPES[dtype], form, len(dims), dims))
+
+
+def factors(dtype: DType) -> tuple[Any, Any]:
+    """1 and 0 as cuDNN scales results: double for float64, float for all other types."""
+    number = c_double if dtype is float64 else c_float
+    return byref(number(1.0)), byref(number(0.0))
 
 
 def convolution(
