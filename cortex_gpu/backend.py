@@ -17,7 +17,8 @@ from cortex_gpu.kernels import RESIDUAL
 P = TypeVar("P", bound=Primitive)
 WAYS = ("cudnn", "cublaslt", "cupy")  # libraries, and what is generated here
 FAMILIES = (
-    "elementwise", "reduce", "matrix", "convolution", "pooling", "normalization", "softmax", "indexing",
+    "elementwise", "reduce", "matrix", "convolution", "cudnn_convolution", "pooling", "cudnn_window",
+    "normalization", "softmax", "indexing",
     "scatter", "top_k", "scan", "random",
 )  # fmt: skip
 
@@ -29,6 +30,7 @@ class Gpu:
     ``cudnn`` and ``cublaslt`` are the loaded libraries or None; ``policy`` says whether cuDNN's kernels are
     taken: auto, always, never.  ``deterministic``: equal runs give equal bits.  ``tf32``: products of float32
     may round their factors to 10 bits.  ``workspace``: the most bytes of scratch that a kernel may want.
+    ``facts``: what `cortex backends` prints.
     """
 
     device: Device | None = None
@@ -40,6 +42,7 @@ class Gpu:
     deterministic: bool = False
     tf32: bool = False
     workspace: int = 1 << 28
+    facts: tuple[tuple[str, str], ...] = ()
 
 
 OfferFunction = Callable[[Any, Sequence[Operand], Gpu], "Offer | Refusal"]
@@ -115,7 +118,7 @@ class CupyBackend:
         return ""
 
     def describe(self) -> dict[str, str]:
-        return {}
+        return dict(self.gpu.facts)
 
 
 def _with_residual(offer: Offer, primitive: Primitive, operands: Sequence[Operand]) -> Offer:

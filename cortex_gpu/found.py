@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cortex_compute.choices import choices
-from cortex_compute.errors import BackendError
+from cortex_compute.errors import AskedForError, BackendError
 from cortex_gpu.backend import CupyBackend, Gpu
 from cortex_gpu.kernels import Call, Memory, Source
 
@@ -37,18 +37,38 @@ def found(index: int = 0) -> CupyBackend:
         Call(PROBE, (1, 1, 1), 1, ()).bind(Memory((), (), None))()
         stream.synchronize()
     chosen = choices()
+    cudnn, told_cudnn = _optional(load_cudnn, needed=chosen.cudnn == "always")
+    cublaslt, told_cublaslt = _optional(load_cublaslt)
+    if chosen.cudnn == "never":
+        cudnn, told_cudnn = None, "not used: the choice is never"
+    facts = (
+        ("gpu", _named(cupy, device, capability)),
+        ("cupy", f"{cupy.__version__}, CUDA {_told(cupy.cuda.runtime.runtimeGetVersion())}"),
+        ("driver", f"up to CUDA {_told(_driver(cupy.cuda.runtime))}"),
+        ("cudnn", told_cudnn),
+        ("cublaslt", told_cublaslt),
+    )
     return CupyBackend(
         Gpu(
             device=device,
             capability=capability,
             processors=int(device.raw.attributes["MultiProcessorCount"]),
-            cudnn=None if chosen.cudnn == "never" else _optional(load_cudnn, needed=chosen.cudnn == "always"),
-            cublaslt=_optional(load_cublaslt),
+            cudnn=cudnn,
+            cublaslt=cublaslt,
             policy=chosen.cudnn,
             deterministic=chosen.deterministic,
             tf32=chosen.tf32,
+            facts=facts,
         )
     )
+
+
+def _named(cupy: Any, device: Any, capability: tuple[int, int]) -> str:
+    name = cupy.cuda.runtime.getDeviceProperties(device.index)["name"]
+    text = name.decode() if isinstance(name, bytes) else str(name)
+    free, total = device.memory()
+    kind = f"compute capability {capability[0]}.{capability[1]}"
+    return f"{text}, {kind}, {free / 1e9:.1f} of {total / 1e9:.1f} GB free"
 
 
 def _cupy() -> Any:
@@ -103,11 +123,14 @@ def _told(version: int) -> str:
     return f"{version // 1000}.{version % 1000 // 10}"
 
 
-def _optional(load: Any, needed: bool = False) -> Any:
-    """A library, or None where it is not installed and nobody asked for it."""
+def _optional(load: Any, needed: bool = False) -> tuple[Any, str]:
+    """A library, or None where it is not installed and nobody asked for it; and what there is to say."""
     try:
-        return load()
-    except BackendError:
+        library = load()
+        return library, repr(library)
+    except AskedForError:
+        raise
+    except BackendError as error:
         if needed:
             raise
-        return None
+        return None, f"absent: {error}"
