@@ -19,7 +19,8 @@ from cortex_compute.protocol import Event, Launch
 from cortex_compute.types import TensorType, contiguous_strides
 from cortex_gpu.memory import offsets
 
-SLOTS = 4  # of an inbox: so many steps may be under way before the host waits for the oldest one
+FEWEST, MOST = 4, 64  # slots of an inbox: so many steps may be under way before the host waits
+ROOM = 1 << 22  # bytes for the slots of one inbox, where they are small
 
 
 @contextmanager
@@ -105,8 +106,8 @@ class CudaBuffer:
 class CudaEvent:
     """A point in a stream's order."""
 
-    def __init__(self, raw: Any) -> None:
-        self.raw = raw
+    def __init__(self, raw: Any, stream: CudaStream) -> None:
+        self.raw, self.stream = raw, stream
 
     def synchronize(self) -> None:
         with told("a step failed"):
@@ -192,13 +193,13 @@ class CudaStream:
         with self.device.raw, told("an event"):
             event = Raw(disable_timing=True)
             event.record(self.raw)
-            return CudaEvent(event)
+            return CudaEvent(event, self)
 
     def wait(self, event: Event) -> None:
-        if isinstance(event, CudaEvent):
-            self.raw.wait_event(event.raw)
-        else:
+        if not isinstance(event, CudaEvent):
             event.synchronize()
+        elif event.stream is not self:  # whose work is in order anyway
+            self.raw.wait_event(event.raw)
 
     def synchronize(self) -> None:
         with told("a kernel failed"):
@@ -270,8 +271,9 @@ class CudaInbox:
         self._buffer = device.empty(self._nbytes)
         self.buffers = {n: self._buffer.part(at, t.nbytes) for (n, t), at in zip(types.items(), self._starts)}
         with device.raw:
-            self._slots = [self._slot(alloc_pinned_memory(self._nbytes)) for _ in range(SLOTS)]
-        self._sent: list[CudaEvent | None] = [None] * SLOTS
+            count = max(FEWEST, min(MOST, ROOM // self._nbytes))
+            self._slots = [self._slot(alloc_pinned_memory(self._nbytes)) for _ in range(count)]
+        self._sent: list[CudaEvent | None] = [None] * count
         self._written: set[str] = set()
         self._at = 0
 
@@ -304,5 +306,5 @@ class CudaInbox:
         with told("a copy"):
             stream._transfer(self._buffer.memory.ptr, address, self._nbytes, up=True)
         self._sent[self._at] = stream.record()
-        self._at = (self._at + 1) % SLOTS
+        self._at = (self._at + 1) % len(self._slots)
         self._written.clear()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,8 @@ def finish(trainer: Trainer) -> Run:
     source = test if test is not None else data.validation
     if source is not None:
         view = measuring(network, source)
-        found = Evaluation(view, source, trainer.options.batch_size, trainer.backend).run()
+        with closing(Evaluation(view, source, trainer.options.batch_size, trainer.backend)) as evaluation:
+            found = evaluation.run()
         if test is not None:
             metrics["test"] = numbers(found)
         if CONFUSION in found:
