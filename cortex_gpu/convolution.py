@@ -17,11 +17,11 @@ from cortex_gpu import depthwise
 from cortex_gpu.backend import Gpu, offers
 from cortex_gpu.epilogue import ending
 from cortex_gpu.geometry import Geometry
-from cortex_gpu.kernels import In, kernel, refusal, seconds
-from cortex_gpu.matrix import SLOWER, beside_sums
+from cortex_gpu.kernels import In, kernel, refusal
+from cortex_gpu.matrix import beside_sums
 from cortex_gpu.memory import nbytes
 from cortex_gpu.prelude import storage
-from cortex_gpu.product import Product, Way
+from cortex_gpu.product import LARGEST, Product, Way
 
 NARROW = 8  # with fewer channels or filters, neighbours in memory are better found along the image
 
@@ -95,13 +95,13 @@ def conv_kernel_grad(p: ConvKernelGrad, operands: Sequence[Operand], gpu: Gpu) -
 
 
 def _offer(p: Convolution, operands: Sequence[Operand], gpu: Gpu, way: Way) -> Offer | Refusal:
-    if not way.fits:
-        return Refusal("cupy counts the pixels and windows of a convolution in 32 bits")
+    if not way.fits or (not isinstance(p, ConvKernelGrad) and operands[1].type.size > LARGEST):
+        return Refusal("cupy counts pixels, windows and the numbers of a kernel in 32 bits")
     no = refusal(p, operands)
     if no is not None:
         return no
     types = [o.type for o in operands]
-    cost = seconds(nbytes(*types, *p.infer(*types)), SLOWER * p.flops(*types))
+    cost = way.cost(nbytes(*types, *p.infer(*types)), p.flops(*types))
     if isinstance(p, ConvKernelGrad) and p.bias:
         return beside_sums(way, operands, gpu, cost)
     return kernel(way.steps, workspace=way.workspace, cost=cost)

@@ -10,9 +10,9 @@ import numpy as np
 from cortex_compute.frozen import frozen
 from cortex_gpu.epilogue import Ending
 from cortex_gpu.geometry import Geometry, split
-from cortex_gpu.kernels import BLOCK, Call, In, Source, Work, blocks
+from cortex_gpu.kernels import BLOCK, Call, In, Source, Work, blocks, seconds
 from cortex_gpu.prelude import header
-from cortex_gpu.product import LARGEST, added, itemsize
+from cortex_gpu.product import LARGEST, SLOWER, added, itemsize
 
 LANES = 32  # channels of a block in the kernel's gradient; its other threads share out the windows
 SHORT = 64  # windows for each thread, where they are shared out among blocks
@@ -68,6 +68,9 @@ class Each:
     size: int
     fits: bool = True
     workspace: int = 0
+
+    def cost(self, nbytes: int, flops: int) -> float:
+        return seconds(nbytes, SLOWER * flops)
 
     def steps(self) -> list[Call]:
         given = (In(0), In(1), *(x for _, x in self.ending.parameters))
@@ -155,6 +158,9 @@ class KernelGradient:
     @property
     def _tiles(self) -> int:
         return self.geometry.taps * -(-self.geometry.filters // LANES)
+
+    def cost(self, nbytes: int, flops: int) -> float:
+        return seconds(nbytes + 2 * self.workspace, SLOWER * flops, launches=2)
 
     def steps(self) -> list[Call]:
         g, parts = self.geometry, self.parts

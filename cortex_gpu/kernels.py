@@ -74,7 +74,8 @@ class Memory(NamedTuple):
 
 
 def _address(array: Array | None) -> int:
-    return 0 if array is None else int(array.data.ptr)
+    """Null also for an array without elements: its view may begin anywhere."""
+    return 0 if array is None or not array.size else int(array.data.ptr)
 
 
 class Step(Protocol):

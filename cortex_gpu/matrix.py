@@ -32,7 +32,6 @@ from cortex_gpu.memory import ALIGNMENT, nbytes, strides_of
 from cortex_gpu.prelude import storage
 from cortex_gpu.product import Product, Way
 
-SLOWER = 4  # times: a generated product beside the library's
 LIBRARY_WORKSPACE = 32 << 20  # bytes; NVIDIA's advice for cuBLAS on the largest GPUs
 LIBRARY_SIZES = 1 << 31  # which the library counts in 32 bits
 
@@ -70,7 +69,7 @@ def gemm(p: Gemm, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
     product = generated(p, operands, gpu)
     if not product.fits:
         return Refusal("cupy counts the rows, columns and terms of a product in 32 bits")
-    cost = seconds(nbytes(*types, *results), SLOWER * p.flops(*types))
+    cost = product.cost(nbytes(*types, *results), p.flops(*types))
     if p.sums:
         return beside_sums(product, operands, gpu, cost)
     return kernel(product.steps, workspace=product.workspace, cost=cost)

@@ -1,7 +1,7 @@
 """A tiled matrix product as generated CUDA: the plain way of products and convolutions.
 
 One template serves all of them.  A block of 256 threads computes a tile of the result: it brings a strip of
-each factor into shared memory, 16 deep, and each thread adds up a few results in registers.  What a factor
+each factor into shared memory, 32 deep, and each thread adds up a few results in registers.  What a factor
 *is* at a place, and what becomes of a result, are pieces of C that the caller writes: strided matrices, the
 windows of an image, an epilogue.
 
@@ -19,11 +19,13 @@ import numpy as np
 
 from cortex_compute.frozen import frozen
 from cortex_compute.types import DType, float64
-from cortex_gpu.kernels import BLOCK, Argument, Call, Source, Step, Work, blocks
+from cortex_gpu.kernels import BLOCK, FLOPS, Argument, Call, Source, Step, Work, blocks, seconds
 from cortex_gpu.prelude import header
 
 SIDE = 16  # threads along each side of a block
-DEPTH = 16  # of the strips in shared memory
+DEPTH = 32  # of the strips in shared memory
+SLOWER = 4  # times: arithmetic here beside a library's
+STRIP = 5e-7  # seconds until a strip is there: each block waits for one after the other
 SHORT = 128  # a sum is not cut into parts shorter than this
 WAVES = 4  # blocks for each processor, where sums are cut to get them
 LARGEST = (1 << 31) - 1  # of rows, columns and terms, which are counted in 32 bits
@@ -44,7 +46,7 @@ extern "C" __global__ void NAME(PARAMETERS int m, int n, int depth, int batch, i
     for (int r = 0; r < ROWS; r++) for (int c = 0; c < COLUMNS; c++) sums[r][c] = 0;
     for (int base = begin; base < end; base += DEPTH) {
 #pragma unroll
-      for (int r = 0; r < ROWS; r++) {
+      for (int r = 0; r < TALL * DEPTH / BLOCK; r++) {
         const int across = LEFT_ACROSS, along = LEFT_ALONG, i = top + across, p = base + along;
         Real value = 0;
         if (i < m && p < end) {
@@ -53,7 +55,7 @@ extern "C" __global__ void NAME(PARAMETERS int m, int n, int depth, int batch, i
         lefts[along * (TALL + 1) + across] = value;
       }
 #pragma unroll
-      for (int r = 0; r < COLUMNS; r++) {
+      for (int r = 0; r < WIDE * DEPTH / BLOCK; r++) {
         const int across = RIGHT_ACROSS, along = RIGHT_ALONG, j = left + across, p = base + along;
         Real value = 0;
         if (j < n && p < end) {
@@ -62,7 +64,7 @@ extern "C" __global__ void NAME(PARAMETERS int m, int n, int depth, int batch, i
         rights[along * (WIDE + 1) + across] = value;
       }
       __syncthreads();
-#pragma unroll
+#pragma unroll 8
       for (int q = 0; q < DEPTH; q++) {
         Real u[ROWS], v[COLUMNS];
         for (int r = 0; r < ROWS; r++) u[r] = lefts[q * (TALL + 1) + ty + SIDE * r];
@@ -112,6 +114,9 @@ class Way(Protocol):
     def workspace(self) -> int:
         """Bytes of scratch."""
 
+    def cost(self, nbytes: int, flops: int) -> float:
+        """Seconds, for so many bytes read and written, and operations."""
+
     def steps(self) -> Sequence[Step]: ...
 
 
@@ -144,7 +149,7 @@ class Product:
     @property
     def fits(self) -> bool:
         """Whether rows, columns and terms can be counted in 32 bits."""
-        return max(self.m, self.n, self.depth, self.batch) <= LARGEST - SIDE * SIDE
+        return max(self.m, self.n, self.depth, self.batch) <= LARGEST - BLOCK
 
     @property
     def tile(self) -> tuple[int, int]:
@@ -174,6 +179,11 @@ class Product:
         parts = self.cut[0]
         return parts * self.batch * self.m * self.n * itemsize(self.dtype) if parts > 1 else 0
 
+    def cost(self, nbytes: int, flops: int) -> float:
+        parts, chunk = self.cut
+        waiting = min(self.depth, chunk) / DEPTH * STRIP
+        return seconds(nbytes + 2 * self.workspace, max(SLOWER * flops, waiting * FLOPS), min(parts, 2))
+
     def steps(self) -> list[Call]:
         """The launches: one, or with sums in parts two."""
         if not self.batch * self.m * self.n:
@@ -193,7 +203,7 @@ class Product:
         rows, columns = self.tile
         tall, wide = SIDE * rows, SIDE * columns
         constants = header(
-            self.dtype, ROWS=rows, COLUMNS=columns, TALL=tall, WIDE=wide, SIDE=SIDE, DEPTH=DEPTH
+            self.dtype, ROWS=rows, COLUMNS=columns, TALL=tall, WIDE=wide, SIDE=SIDE, DEPTH=DEPTH, BLOCK=BLOCK
         )
         left, right = _share(self.a_deep, tall), _share(self.b_deep, wide)
         return _source(
@@ -210,9 +220,8 @@ def added(
     sizes: tuple[int, int, int], parts: int,
 ) -> Call:  # fmt: skip
     """The launch that adds ``parts`` arrays of m x n results, ``batch`` times, and ends as `Product` does."""
-    source = _source(
-        header(dtype) + ADDED, f"{name}_added", PARAMETERS=_declared(parameters), STORE=store
-    )  # fmt: skip
+    declared = _declared(parameters)
+    source = _source(header(dtype) + ADDED, f"{name}_added", PARAMETERS=declared, STORE=store)
     given = tuple(x for _, x in parameters)
     return Call(source, blocks(math.prod(sizes)), BLOCK, (*given, *_numbers(*sizes, parts), Work()))
 
@@ -238,7 +247,7 @@ def _share(deep: bool, side: int) -> tuple[str, str]:
     Threads that are neighbours bring what are neighbours in memory.
     """
     if deep:
-        return "thread / 16 + 16 * r", "thread % 16"
+        return f"thread / DEPTH + {BLOCK // DEPTH} * r", "thread % DEPTH"
     return f"thread % {side}", f"thread / {side} + {BLOCK // side} * r"
 
 
