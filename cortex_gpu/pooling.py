@@ -21,7 +21,7 @@ from cortex_compute.primitives.pooling import (
     Pooling,
 )
 from cortex_compute.protocol import Offer, Operand, Refusal
-from cortex_compute.types import DType, TensorType, uint8, uint32
+from cortex_compute.types import TensorType, uint8, uint32
 from cortex_gpu.backend import Gpu, offers
 from cortex_gpu.kernels import BLOCK, Argument, Call, In, Out, Source, blocks, kernel, refusal, seconds
 from cortex_gpu.memory import nbytes
@@ -38,100 +38,110 @@ class Kernel:
 
     name: str
     parameters: str
-    before: str
-    each: str
-    after: str
+    before: tuple[str, ...]
+    each: tuple[str, ...]
+    after: tuple[str, ...]
     like_y: bool = True
 
 
 MAX_POOL = Kernel(
     "max_pool",
     "const Storage* __restrict__ x, Storage* __restrict__ y, Winner* __restrict__ winners",
-    "Real best = 0; Winner winner = 0; bool found = false;",
-    "const Real v = load(x[at]); "
-    "if (!found || v > best || (isnan(v) && !isnan(best))) { best = v; winner = tap; found = true; }",
-    "if (y) y[e] = store<Storage>(best); if (winners) winners[e] = winner;",
+    ("Real best = 0;", "Winner winner = 0;", "bool found = false;"),
+    (
+        "const Real v = load(x[at]);",
+        "if (found && !(v > best) && !(isnan(v) && !isnan(best))) continue;",
+        "best = v;",
+        "winner = $tap;",
+        "found = true;",
+    ),
+    ("if (y) y[e] = store<Storage>(best);", "if (winners) winners[e] = winner;"),
 )
 MAX_POOL_GRAD = Kernel(
     "max_pool_grad",
     "const Winner* __restrict__ winners, const Storage* __restrict__ g, Storage* __restrict__ dx",
-    "Real sum = 0;",
-    "if (winners[at] == tap) sum += load(g[at]);",
-    "dx[e] = store<Storage>(sum);",
+    ("Real sum = 0;",),
+    ("if (winners[at] == $tap) sum += load(g[at]);",),
+    ("dx[e] = store<Storage>(sum);",),
     like_y=False,
 )
 MAX_POOL_PICK = Kernel(
     "max_pool_pick",
     "const Winner* __restrict__ winners, const Storage* __restrict__ v, Storage* __restrict__ z",
-    "Real picked = 0;",
-    "if (winners[e] == tap) picked = load(v[at]);",
-    "z[e] = store<Storage>(picked);",
+    ("Real picked = 0;",),
+    ("if (winners[e] == $tap) picked = load(v[at]);",),
+    ("z[e] = store<Storage>(picked);",),
 )
 AVG_POOL = Kernel(
     "avg_pool",
     "const Storage* __restrict__ x, Storage* __restrict__ y",
-    "Real sum = 0;",
-    "sum += load(x[at]);",
-    "y[e] = store<Storage>(sum / ($divisor));",
+    ("Real sum = 0;",),
+    ("sum += load(x[at]);",),
+    ("y[e] = store<Storage>(sum / ($divisor));",),
 )
 AVG_POOL_GRAD = Kernel(
     "avg_pool_grad",
     "const Storage* __restrict__ g, Storage* __restrict__ dx",
-    "Real sum = 0;",
-    "sum += load(g[at]) / ($divisor);",
-    "dx[e] = store<Storage>(sum);",
+    ("Real sum = 0;",),
+    ("sum += load(g[at]) / ($divisor);",),
+    ("dx[e] = store<Storage>(sum);",),
     like_y=False,
 )
 
 
 class Axis:
-    """The text of what a kernel does along spatial axis K: iK is an element, oK a window, kK a place in it."""
+    """What a kernel does along spatial axis K, as text: iK is an element, oK a window, kK a place in it."""
 
     def __init__(self, p: Pooling, x: TensorType, k: int) -> None:
         self.k, self.n, self.count = k, x.shape[1 + k], p.pooled(x).shape[1 + k]
         self.size, self.stride, (self.before, self.after) = p.size[k], p.stride[k], p.padding[k]
         self.whole = self.before == 0 and (self.count - 1) * self.stride + self.size <= self.n
+        self.averaging = isinstance(p, Averaging)
+        self.padding = isinstance(p, Averaging) and p.count_padding
 
     def taps(self) -> list[str]:
         """The beginning of a loop over the places of window oK that are in x."""
         k = self.k
-        guard = f" if (i{k} < 0 || i{k} >= {self.n}) continue;"
-        return [
+        lines = [
             f"for (int k{k} = 0; k{k} < {self.size}; ++k{k}) {{",
-            f"  const int i{k} = o{k} * {self.stride} - {self.before} + k{k};{'' if self.whole else guard}",
+            f"  const int i{k} = o{k} * {self.stride} - {self.before} + k{k};",
         ]
+        return lines if self.whole else [*lines, f"  if (i{k} < 0 || i{k} >= {self.n}) continue;"]
 
     def windows(self) -> list[str]:
         """The beginning of a loop over the windows that have element iK."""
         k = self.k
-        return [
+        lines = [
             f"for (int w{k} = {(self.size - 1) // self.stride}; w{k} >= 0; --w{k}) {{",
             f"  const int o{k} = (i{k} + {self.before}) / {self.stride} - w{k};",
             f"  const int k{k} = i{k} + {self.before} - o{k} * {self.stride};",
             f"  if (o{k} < 0 || o{k} >= {self.count} || k{k} >= {self.size}) continue;",
         ]
+        return [*lines, *(f"  {line}" for line in self.divisor())]
 
-    def divisor(self, padding: bool) -> str:
-        """How many elements window oK has."""
+    def divisor(self) -> list[str]:
+        """How many elements window oK has, as sizeK, where that is wanted."""
+        k = self.k
+        if not self.averaging:
+            return []
         if self.whole:
-            return str(self.size)
-        low, high = (-self.before, self.n + self.after) if padding else (0, self.n)
-        start = f"(o{self.k} * {self.stride} - {self.before})"
-        end = f"{start} + {self.size}"
-        return f"(({end} < {high} ? {end} : {high}) - ({start} > {low} ? {start} : {low}))"
+            return [f"const int size{k} = {self.size};"]
+        low, high = (-self.before, self.n + self.after) if self.padding else (0, self.n)
+        least, most = f"(start{k} > {low} ? start{k} : {low})", f"(end{k} < {high} ? end{k} : {high})"
+        return [
+            f"const int start{k} = o{k} * {self.stride} - {self.before}, end{k} = start{k} + {self.size};",
+            f"const int size{k} = {most} - {least};",
+        ]
 
 
 class Windows:
     """The windows of one pooling of x, as text."""
 
     def __init__(self, p: Pooling, x: TensorType) -> None:
-        self.x, self.y, self.channels = x, p.pooled(x), x.shape[-1]
+        self.x, self.y, self.channels = x, p.pooled(x), max(1, x.shape[-1])
         self.axes = [Axis(p, x, k) for k in range(len(p.size))]
         self.index, self.integer = index(max(x.size, self.y.size))
         self.winner = uint8 if math.prod(p.size) <= 1 << 8 else uint32
-        self.divisor = ""
-        if isinstance(p, Averaging):
-            self.divisor = " * ".join(axis.divisor(p.count_padding) for axis in self.axes)
 
     def call(self, k: Kernel, *arguments: Argument) -> Call:
         """The launch of a kernel; its last argument is the number of elements of the result."""
@@ -141,36 +151,37 @@ class Windows:
 
     def text(self, k: Kernel) -> str:
         """The entry of a kernel."""
-        inner = [*self._place(k), k.before, *self._loops(k), k.after]
         lines = [
-            f'extern "C" __global__ void {k.name}({k.parameters}, Index count) {{',
+            f'extern "C" __global__ void {k.name}({k.parameters},',
+            " " * len(f'extern "C" __global__ void {k.name}(') + "Index count) {",
             "  const Index first = (Index)blockIdx.x * blockDim.x + threadIdx.x;",
             "  const Index step = (Index)gridDim.x * blockDim.x;",
             "  for (Index e = first; e < count; e += step) {",
-            *(f"    {line}" for line in inner),
+            *(f"    {line}" for line in [*self._place(k), *k.before, *self._loops(k), *k.after]),
             "  }",
             "}\n",
         ]
-        return "\n".join(lines).replace("$divisor", self.divisor)
+        divisor = " * ".join(f"size{axis.k}" for axis in self.axes)
+        return "\n".join(lines).replace("$divisor", divisor)
 
     def _place(self, k: Kernel) -> list[str]:
         """The channel, the place and the image of element ``e``."""
         lines = [f"const int c = e % {self.channels};", f"Index image = e / {self.channels};"]
         for axis in reversed(self.axes):
             name, n = (f"o{axis.k}", axis.count) if k.like_y else (f"i{axis.k}", axis.n)
-            lines.append(f"const int {name} = image % {n}; image /= {n};")
-        return lines
+            lines += [f"const int {name} = image % {n};", f"image /= {n};"]
+        return lines + [line for axis in self.axes for line in axis.divisor() if k.like_y]
 
     def _loops(self, k: Kernel) -> list[str]:
         """One loop inside the other, and what is done in the innermost one."""
-        lines, at, tap = [], "image", "0"
+        lines, at, tap = [], "image", ""
         for depth, axis in enumerate(self.axes):
             lines += ["  " * depth + line for line in (axis.taps() if k.like_y else axis.windows())]
             at = f"({at} * {axis.n} + i{axis.k})" if k.like_y else f"({at} * {axis.count} + o{axis.k})"
-            tap = f"({tap} * {axis.size} + k{axis.k})"
-        inner = [f"const Index at = {at} * {self.channels} + c;", f"const int tap = {tap};", k.each]
-        lines += ["  " * len(self.axes) + line for line in inner]
-        return [*lines, "}" * len(self.axes)]
+            tap = f"({tap} * {axis.size} + k{axis.k})" if tap else f"k{axis.k}"
+        inner = [f"const Index at = {at} * {self.channels} + c;", *k.each]
+        lines += ["  " * len(self.axes) + line.replace("$tap", tap) for line in inner]
+        return lines + ["  " * depth + "}" for depth in reversed(range(len(self.axes)))]
 
 
 @offers(MaxPool)
