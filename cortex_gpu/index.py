@@ -93,16 +93,19 @@ class Walk:
         """
         signed, unsigned, suffix = ("int", "u32", "u") if self.narrow else ("i64", "u64", "ull")
         dense, last = contiguous_strides(self.shape), len(self.shape) - 1
-        names, lines = [f"{name}_{i}" for i in range(last + 1)], []
-        if last == 0:
-            names = [f"({signed})({index})"]
-        elif any(any(s) and s != dense for s in self.strides):
+        spread = [s for s in self.strides if s != dense]
+        wanted = [i for i in range(last + 1) if any(s[i] for s in spread)]
+        names = [f"{name}_{i}" for i in range(last + 1)] if last else [f"({signed})({index})"]
+        lines = []
+        if last > 0 and wanted:
             lines.append(f"const {unsigned} {name}_n{last} = ({unsigned})({index});")
-            for i in range(last, 0, -1):
+            for i in range(last, max(wanted[0], 1) - 1, -1):
                 n, left = f"{self.shape[i]}{suffix}", f"{name}_n{i - 1}"
                 lines.append(f"const {unsigned} {left} = {name}_n{i} / {n};")
-                lines.append(f"const {signed} {names[i]} = ({signed})({name}_n{i} - {left} * {n});")
-            lines.append(f"const {signed} {names[0]} = ({signed}){name}_n0;")
+                if i in wanted:
+                    lines.append(f"const {signed} {names[i]} = ({signed})({name}_n{i} - {left} * {n});")
+            if wanted[0] == 0:
+                lines.append(f"const {signed} {names[0]} = ({signed}){name}_n0;")
         return lines, [index if s and s == dense else _sum(list(zip(names, s)), signed) for s in self.strides]
 
 

@@ -144,7 +144,7 @@ def _converted(text: str, given: str | None, wanted: str) -> str:
     return f"({wanted}){text}"
 
 
-def title(code: Code, first: str) -> str:
+def title(code: Code | None, first: str) -> str:
     """A name for an entry that says what it does: ``first`` and the first instructions."""
-    ops = [re.sub(r"\W", "_", op) for op, *_ in code.instructions]
+    ops = [re.sub(r"\W", "_", op) for op, *_ in (code.instructions if code else ())]
     return "_".join([first, *ops[:4], *(["etc"] if len(ops) > 4 else [])])

@@ -48,7 +48,7 @@ def reduce(p: Reduce, operands: Sequence[Operand], gpu: Gpu) -> Offer:
     def steps() -> list[Call]:
         literals, numbers = parameters(p.literals)
         first = Stage(
-            total, table, title(p.body, p.kind) if p.body else p.kind, [storage(d) for d in dtypes], literals,
+            total, table, title(p.body, f"reduce_{p.kind}"), [storage(d) for d in dtypes], literals,
             results.offsets("k", "from"), element(p, dtypes, total, reduced), last=parts == 1,
         )  # fmt: skip
         given = [In(k) for k in range(len(types))]
@@ -58,7 +58,7 @@ def reduce(p: Reduce, operands: Sequence[Operand], gpu: Gpu) -> Offer:
         second = Stage(
             total,
             partial,
-            f"{p.kind}_parts",
+            f"reduce_{p.kind}_parts",
             ["Total"],
             [],
             ([], ["k"]),
