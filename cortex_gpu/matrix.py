@@ -171,12 +171,15 @@ def library_problem(f: Factors, dtype: DType, tf32: bool) -> Problem | Refusal:
     batch, (step_a, step_b) = f.batch.size, (sum(x) for x in f.batch.strides)
     if step_b == 0 and step_a == m * f.a[0]:  # the rows of all A follow each other: one tall product
         m, batch = m * batch, 1
+    if batch == 1:
+        step_a = step_b = 0
     a, b = _matrix(m, k, *f.a, step_a), _matrix(k, n, *f.b, step_b)
     if a is None or b is None or min(step_a, step_b) < 0:
         return Refusal("cuBLASLt wants neighbours in memory along rows or columns, and no overlap")
     if max(m, n, k, batch) >= LIBRARY_SIZES:
         return Refusal("cuBLASLt counts rows and columns in 32 bits")
-    return Problem(dtype, b, a, Matrix(n, m, n, stride=m * n), batch, tf32=tf32 and dtype is float32)
+    d = Matrix(n, m, n, stride=m * n if batch > 1 else 0)
+    return Problem(dtype, b, a, d, batch, tf32=tf32 and dtype is float32)
 
 
 def _matrix(rows: int, columns: int, down: int, right: int, step: int) -> Matrix | None:

@@ -76,15 +76,18 @@ class CublasLt:
     """The functions of the library, as attributes with their C names.
 
     ``algorithms``: whether the heuristic finds any.  ``calls``: names in the order of the calls.
+    ``preferences``: what each heuristic was asked with.
     """
 
     def __init__(self, version: int = 120903, algorithms: bool = True) -> None:
         self.version, self.algorithms = version, algorithms
         self.calls: list[str] = []
         self.told: list[str] = []
+        self.preferences: list[dict[int, int]] = []
         self.handles: set[int] = set()
         self.objects: dict[int, Object] = {}
         self._next = 0x1000
+        self._texts: list[ctypes.Array[ctypes.c_char]] = []
         for name, (result, arguments) in PROTOTYPES.items():
             setattr(
                 self, f"cublasLt{name}", ctypes.CFUNCTYPE(result, *arguments)(self._guarded(name, result))
@@ -119,11 +122,16 @@ class CublasLt:
     def GetVersion(self) -> int:
         return self.version
 
-    def GetStatusName(self, status: int) -> bytes:
-        return NAMES[status].encode()
+    def GetStatusName(self, status: int) -> int:
+        return self._text(NAMES[status])
 
-    def GetStatusString(self, status: int) -> bytes:
-        return (self.told[-1] if self.told else "no reason").encode()
+    def GetStatusString(self, status: int) -> int:
+        return self._text(self.told[-1])
+
+    def _text(self, text: str) -> int:
+        """The address of a text, which stays as long as the library."""
+        self._texts.append(ctypes.create_string_buffer(text.encode()))
+        return ctypes.addressof(self._texts[-1])
 
     def Create(self, made: Any) -> None:
         self.handles.add(self._address(made))
@@ -199,6 +207,7 @@ class CublasLt:
             raise Rejected(INVALID, "no result is asked for")
         problem = self._problem(operation, a, b, c, d)
         given = self._object(preference, "preference").attributes
+        self.preferences.append(dict(given))
         if not self.algorithms:
             raise Rejected(NOT_SUPPORTED, "told to have none")
         if problem["epilogue"] == SUMS_OF_A and problem["a"].type == DOUBLE:
