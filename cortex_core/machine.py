@@ -145,8 +145,8 @@ def expect_host(backend: Backend, what: str) -> None:
     """Refuses a backend whose memory is not the host's, where ``what`` shares memory with NumPy arrays."""
     if backend.asynchronous:
         raise BackendError(
-            f"{what} runs on the CPU, in whose memory Tensors lie, not on {backend.name}; there a description "
-            "runs, by cortex.train or cortex.compile"
+            f"{what} runs on the CPU, in whose memory Tensors lie, not on {backend.name}; there a "
+            "description runs, by cortex.train or cortex.compile"
         )
 
 

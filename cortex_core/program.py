@@ -13,6 +13,7 @@ import numpy as np
 
 from cortex_compute.errors import BackendError, DataError
 from cortex_compute.protocol import Backend, Launch, Operand, Refusal
+from cortex_core.graph.casts import join_casts
 from cortex_core.graph.fold import fold
 from cortex_core.graph.fuse import fuse
 from cortex_core.graph.guard import guard_by_select
@@ -42,7 +43,8 @@ def compile_graph(graph: Graph, backend: Backend, options: Options = Options()) 
         graph = guard_by_select(graph)
     graph = simplify(lower(graph, backend))
     if options.fusion:
-        graph = fuse(simplify(fold(graph)), backend)
+        graph = simplify(fold(graph))
+        graph = fuse(join_casts(graph) if backend.asynchronous else graph, backend)
     graph = dense_operands(graph, backend)
     if options.fusion:
         graph = lay_out_weights(graph, backend)

@@ -68,7 +68,7 @@ class CudaBuffer:
 
     def __init__(self, device: CudaDevice, nbytes: int) -> None:
         from cupy import get_default_memory_pool
-        from cupy.cuda import Stream
+        from cupy.cuda import Stream, runtime
         from cupy.cuda.memory import OutOfMemoryError as Exhausted
 
         self.nbytes = nbytes
@@ -83,6 +83,8 @@ class CudaBuffer:
                 except Exhausted as error:
                     raise OutOfMemoryError(device.name, nbytes, *device.memory()) from error
             with told("memory"):
+                # The piece may have been another's, whose last kernel is still running on some stream
+                runtime.deviceSynchronize()
                 self.memory.memset_async(0, max(1, nbytes), Stream.null)
                 Stream.null.synchronize()  # streams here do not wait for the null stream by themselves
 
