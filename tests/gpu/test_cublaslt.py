@@ -22,6 +22,7 @@ from cortex_gpu.cublaslt import Epilogue, Matrix, Problem, algorithm, library
 from cortex_gpu.cublaslt.library import Descriptor, HeuristicResult, Library
 from cortex_gpu.cublaslt.matmul import BATCH_COUNT, Descriptors
 from cortex_gpu.matrix import Factors, gemm_by_library, library_problem
+from tests.gpu.running import computed
 from tests.gpu.standin import Machine
 from tests.gpu.standin.cublaslt import CublasLt
 
@@ -259,32 +260,11 @@ def test_conformance(backend: CupyBackend, lt: CublasLt, only: str) -> None:
     assert all("no sums in double precision" in reason for reason in lt.told)
 
 
-def _run(backend: CupyBackend, p: Gemm, *arrays: np.ndarray) -> list[np.ndarray]:
-    """Binds the offer of a backend to new memory, runs it once, and brings the outputs back."""
-    (device,), types = backend.devices(), [TensorType(a.shape) for a in arrays]
-    offer = backend.offer(p, [Operand(t) for t in types])
-    assert isinstance(offer, Offer)
-    inputs = [device.empty(t.nbytes).view(t) for t in types]
-    results = p.infer(*types)
-    outputs = [device.empty(t.nbytes).view(t) for t in results]
-    scratch = TensorType((offer.workspace,), uint8)
-    stream = device.stream()
-    for source, destination in zip(arrays, inputs):
-        stream.copy(source, destination)
-    launch = offer.build().bind(inputs, outputs, device.empty(offer.workspace).view(scratch))
-    with stream.active():
-        launch(stream)
-    made = [np.empty(t.shape, np.float32) for t in results]
-    for source, destination in zip(outputs, made):
-        stream.copy(source, destination)
-    return made
-
-
 def test_sums_come_with_the_product_in_one_call(backend: CupyBackend, lt: CublasLt, machine: Machine) -> None:
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, 64, 32), dtype=np.float32)
     before = machine.launches
-    product, sums = _run(backend, Gemm(True, sums=True), a, b)
+    product, sums = computed(backend, Gemm(True, sums=True), a, b)
     np.testing.assert_allclose(product, a.T @ b, rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(sums, b.sum(0), rtol=1e-4, atol=1e-5)
     assert machine.launches == before + 1

@@ -99,7 +99,7 @@ class CublasLt:
 
     def _guarded(self, name: str, result: Any) -> Callable[..., Any]:
         """What C calls: a rejection becomes its status, anything else an internal error that is told."""
-        function = getattr(self, name)
+        function: Callable[..., Any] = getattr(self, name)
         if result is not ctypes.c_int:
             return function
 
