@@ -1,0 +1,153 @@
+"""Batch and layer norm of generated kernels: many rows, many parts, 16 bits, any order of blocks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from cortex_compute.primitives.base import Primitive
+from cortex_compute.primitives.normalization import (
+    LIKE_X,
+    BatchNorm,
+    BatchNormGrad,
+    BatchNormRelu,
+    BatchNormReluGrad,
+    LayerNorm,
+    LayerNormGrad,
+    Normalization,
+)
+from cortex_compute.protocol import Layout, Operand, Refusal
+from cortex_compute.types import DType, TensorType, float16, float32, uint8
+from cortex_compute.verify.families.normalization import _behind_relu
+from cortex_gpu import kernels
+from cortex_gpu.backend import CupyBackend
+from cortex_gpu.columns import Columns
+from tests.gpu.running import computed
+from tests.gpu.standin import installed
+from tests.gpu.trials import conforms, holds
+
+FAMILY = BatchNorm, BatchNormGrad, BatchNormRelu, BatchNormReluGrad, LayerNorm, LayerNormGrad
+GATE = (BatchNormRelu(), (0, 1, 2))
+
+
+def _operands(p: Normalization, shape: tuple[int, ...], d: DType) -> list[np.ndarray]:
+    """The operands; beside an x of 16 bits those that are not like it are float32."""
+    rng = np.random.default_rng(5)
+    channels, rows = shape[-1:], shape[:-1]
+    if isinstance(p, BatchNormReluGrad):
+        made = list(_behind_relu(BatchNormRelu(), shape, 0.0)(rng, d))
+    else:
+        per_row = isinstance(p, LayerNormGrad)
+        shapes = {
+            "x": shape,
+            "g": shape,
+            **dict.fromkeys(("mean", "variance"), rows if per_row else channels),
+        }
+        made = [rng.standard_normal(shapes.get(name, channels)) for name in p.operands]
+    for k, name in enumerate(p.operands):
+        if name != "residual":
+            narrow = name in LIKE_X or d.itemsize > 2
+            value = np.abs(made[k]) + 0.5 if name == "variance" else made[k]
+            made[k] = value.astype(d.storage if narrow else np.float32)
+    return made
+
+
+def _holds(backend: CupyBackend, p: Normalization, shape: tuple[int, ...], d: DType) -> None:
+    forward = GATE if isinstance(p, BatchNormReluGrad) else None
+    holds(backend, p, lambda rng: _operands(p, shape, d), d, forward)
+
+
+def _small(backend: CupyBackend) -> CupyBackend:
+    """On a GPU with one processor: few blocks, so that a thread has many rows."""
+    return CupyBackend(replace(backend.gpu, processors=1))
+
+
+@pytest.mark.parametrize("primitive", FAMILY)
+def test_the_kit(backend: CupyBackend, primitive: type[Primitive]) -> None:
+    conforms(backend, primitive)
+
+
+@pytest.mark.parametrize("p", [f() for f in FAMILY], ids=str)
+@pytest.mark.parametrize("shape", [(3, 5, 33), (70, 4)])
+def test_half_precision_beside_vectors_of_float32(
+    backend: CupyBackend, p: Normalization, shape: tuple[int, ...]
+) -> None:
+    _holds(backend, p, shape, float16)
+
+
+@pytest.mark.parametrize("p", [f() for f in FAMILY[:4]] + [LayerNormGrad()], ids=str)
+@pytest.mark.parametrize("shape", [(8011, 3), (1501, 70)])
+def test_a_thread_with_many_rows(backend: CupyBackend, p: Normalization, shape: tuple[int, ...]) -> None:
+    columns = Columns(TensorType(shape), 1)
+    assert 1 < columns.parts <= 8
+    assert columns.step > 8 * columns.height  # more than it reads at once
+    _holds(_small(backend), p, shape, float32)
+
+
+@pytest.mark.parametrize("rows", [1, 7, 64, 65, 4096, 131072, 1605632])
+@pytest.mark.parametrize("channels", [1, 3, 16, 64, 2048])
+def test_parts_cover_the_rows_and_fill_the_processors(rows: int, channels: int) -> None:
+    c = Columns(TensorType((rows, channels)), 108)
+    assert (c.parts - 1) * c.step < rows <= c.parts * c.step
+    assert c.tiles * c.width >= channels > (c.tiles - 1) * c.width
+    assert c.parts <= 65535  # of a launch
+    if rows * channels >= 1 << 22:
+        assert c.parts * c.tiles >= 2 * 108
+
+
+@pytest.mark.parametrize("first", [1e4, -1e4])
+def test_a_variance_beside_a_first_row_that_is_unlike_all_others(backend: CupyBackend, first: float) -> None:
+    """Where sums are taken of the distances to the first row, nothing of the variance is left."""
+    x = np.random.default_rng(1).standard_normal((4000, 2)).astype(np.float32)
+    x[0, 0] = first
+    one = np.ones(2, np.float32)
+    _, mean, variance = computed(_small(backend), BatchNorm(), x, one, one)
+    exact = x.astype(np.float64)
+    np.testing.assert_allclose(mean, exact.mean(0), rtol=0, atol=1e-6 * np.abs(exact).mean(0).max())
+    np.testing.assert_allclose(variance, exact.var(0), rtol=1e-5)
+
+
+def test_a_variance_far_from_zero(backend: CupyBackend) -> None:
+    x = (3000 + np.random.default_rng(2).standard_normal((9000, 2))).astype(np.float32)
+    one = np.ones(2, np.float32)
+    variance = computed(_small(backend), BatchNorm(), x, one, one)[2]
+    np.testing.assert_allclose(variance, x.astype(np.float64).var(0), rtol=1e-4)
+
+
+@pytest.mark.parametrize("p", [LayerNorm(), LayerNormGrad()], ids=str)
+@pytest.mark.parametrize("n", [31, 1024, 1025, 2500])
+def test_rows_of_a_warp_and_of_a_block(backend: CupyBackend, p: Normalization, n: int) -> None:
+    _holds(backend, p, (5, n), float32)
+
+
+@pytest.mark.parametrize("p", [LayerNorm(), LayerNormGrad()], ids=str)
+@pytest.mark.parametrize("n", [7, 1030])
+def test_more_rows_than_the_blocks_of_a_launch(
+    backend: CupyBackend, p: Normalization, n: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kernels, "MOST_BLOCKS", 3)
+    _holds(backend, p, (70, n), float32)
+
+
+@pytest.mark.parametrize("p", [BatchNorm(), BatchNormGrad(), LayerNormGrad()], ids=str)
+def test_equal_runs_give_equal_bits(p: Normalization) -> None:
+    """Whatever the order in which blocks and threads get their turn."""
+    from tests.gpu.standin.backend import cupy_backend
+
+    runs = []
+    for seed in (1, 2, 3):
+        with installed(seed=seed):
+            runs.append(computed(cupy_backend(), p, *_operands(p, (900, 36), float32)))
+    for other in runs[1:]:
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(runs[0], other))
+
+
+def test_a_residual_of_another_implementation_is_refused(backend: CupyBackend) -> None:
+    x, vector = TensorType((4, 3)), TensorType((3,))
+    residual = Operand(TensorType((0,), uint8), Layout(key="cudnn", nbytes=4))
+    operands = [*map(Operand, (x, vector, vector, vector, x)), residual, Operand(x)]
+    answer = backend.offer(BatchNormReluGrad(), operands)
+    assert isinstance(answer, Refusal)
+    assert "cudnn" in answer.reason
