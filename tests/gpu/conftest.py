@@ -1,4 +1,4 @@
-"""The GPU of these tests: a stand-in that runs generated sources on the CPU, or the real one for the mark `gpu`."""
+"""The GPU of these tests: a stand-in that runs generated sources on the CPU."""
 
 from __future__ import annotations
 

@@ -13,7 +13,9 @@ from tests.gpu.standin import installed
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.gpu.standin", description=__doc__)
-    parser.add_argument("only", nargs="*", help="words of which a case's name, Primitive/case/dtype, contains one")
+    parser.add_argument(
+        "only", nargs="*", help="words of which a case's name, Primitive/case/dtype, contains one"
+    )
     parser.add_argument("--seed", type=int, default=0, help="decides in which order pending work is run")
     parser.add_argument("--slow", action="store_true", help="also print the ten slowest cases")
     given = parser.parse_args()

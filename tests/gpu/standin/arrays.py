@@ -23,7 +23,12 @@ class ndarray:
     """An array on the device.  It is none of NumPy's, and does not become one unasked."""
 
     def __init__(
-        self, shape: Any, dtype: Any = float, memptr: MemoryPointer | None = None, strides: Any = None, order: str = "C"
+        self,
+        shape: Any,
+        dtype: Any = float,
+        memptr: MemoryPointer | None = None,
+        strides: Any = None,
+        order: str = "C",
     ) -> None:
         self.shape = (shape,) if isinstance(shape, int) else tuple(shape)
         self.dtype = np.dtype(dtype)
@@ -112,7 +117,9 @@ class ndarray:
         else:
             runtime.memcpyAsync(self.data.ptr, source, self.nbytes, kind, stream.ptr)
 
-    def get(self, stream: Any = None, order: str = "C", out: np.ndarray | None = None, blocking: bool = True) -> np.ndarray:
+    def get(
+        self, stream: Any = None, order: str = "C", out: np.ndarray | None = None, blocking: bool = True
+    ) -> np.ndarray:
         ptr = current_ptr() if stream is None else stream.ptr
         if out is None:
             out = np.empty(self.shape, self.dtype)
@@ -162,5 +169,7 @@ def asarray(a: Any, dtype: Any = None) -> ndarray:
     return made
 
 
-def asnumpy(a: Any, stream: Any = None, order: str = "C", out: Any = None, *, blocking: bool = True) -> np.ndarray:
+def asnumpy(
+    a: Any, stream: Any = None, order: str = "C", out: Any = None, *, blocking: bool = True
+) -> np.ndarray:
     return a.get(stream, order, out, blocking) if isinstance(a, ndarray) else np.asarray(a)

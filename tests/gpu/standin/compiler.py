@@ -25,11 +25,18 @@ FLAGS = (
 )  # fmt: skip
 MOST_THREADS, MOST_BLOCKS, MOST_SHARED = 1024, 65535, 48 << 10
 WAITS = re.compile(r"\b__sync|\b__shfl")
-ENTRY = re.compile(r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)')
+ENTRY = re.compile(
+    r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)'
+)
 NUMBERS = {
     "@": np.bool_, "b": np.int8, "B": np.uint8, "h": np.int16, "H": np.uint16, "i": np.int32, "I": np.uint32,
     "q": np.int64, "Q": np.uint64, "f": np.float32, "d": np.float64,
 }  # fmt: skip
+TAKEN = frozenset([
+    "abs", "atan", "cbrt", "ceil", "copysign", "cos", "cosh", "erf", "erfc", "exp", "exp2", "expm1", "fabs",
+    "floor", "fma", "fmax", "fmin", "fmod", "index", "isfinite", "isinf", "isnan", "log", "log1p", "log2", "max", "min", "pow",
+    "rint", "round", "rsqrt", "signbit", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
+])  # fmt: skip
 ERRORS = {
     1: "a shuffle where not all 32 lanes of the warp are there",
     2: "a shuffle or __syncwarp whose mask is not 0xffffffff",
@@ -98,7 +105,9 @@ class Parameter(NamedTuple):
         """What is passed for ``value``: 8 bytes as an integer."""
         wanted = int if self.number is None else self.number
         if type(value) is not wanted:
-            raise TypeError(f"{where}: {self.text!r} takes {wanted.__name__}, not {type(value).__name__} {value!r}")
+            raise TypeError(
+                f"{where}: {self.text!r} takes {wanted.__name__}, not {type(value).__name__} {value!r}"
+            )
         return value if self.number is None else int.from_bytes(value.tobytes(), "little")
 
 
@@ -110,6 +119,8 @@ class Program:
         self.entries = {m[1]: [p.strip() for p in m[2].split(",") if p.strip()] for m in ENTRY.finditer(text)}
         if not self.entries:
             raise CompileError('no entry: extern "C" __global__ void NAME(...)')
+        if taken := TAKEN & self.entries.keys():
+            raise CompileError(f"the name of an entry is a function of CUDA's: {', '.join(taken)}")
         waits = bool(WAITS.search(text))
         launchers = [_launcher(name, len(parameters), waits) for name, parameters in self.entries.items()]
         self.library = ctypes.CDLL(str(built("\n".join([header(), '#line 1 "source.cu"', text, *launchers]))))
@@ -148,13 +159,14 @@ class Entry:
         """The arguments as 8 bytes each; errors where CUDA refuses the launch, or would read garbage."""
         if len(values) != len(self.parameters):
             raise TypeError(f"{self.name} takes {len(self.parameters)} arguments, {len(values)} were given")
-        threads = math.prod(block)
-        wrong = (
-            f"blocks of {block} threads" if not 1 <= threads <= MOST_THREADS or len(block) != 3 or threads != block[0]
-            else f"a grid of {grid}" if len(grid) != 3 or min(grid) < 1 or max(grid[1:]) > MOST_BLOCKS or grid[0] >= 1 << 31
-            else f"{self.shared} bytes of shared memory" if self.shared > MOST_SHARED
-            else ""
-        )  # fmt: skip
+        threads, tall = math.prod(block), max(grid[1:], default=0)
+        wrong = ""
+        if len(block) != 3 or threads != block[0] or not 1 <= threads <= MOST_THREADS:
+            wrong = f"blocks of {block} threads"
+        elif len(grid) != 3 or min(grid) < 1 or tall > MOST_BLOCKS or grid[0] >= 1 << 31:
+            wrong = f"a grid of {grid}"
+        elif self.shared > MOST_SHARED:
+            wrong = f"{self.shared} bytes of shared memory"
         if wrong:
             raise ValueError(f"{self.name}: {wrong}")
         bits = [p.bits(self.name, v) for p, v in zip(self.parameters, values)]
@@ -169,7 +181,9 @@ class Entry:
         step = seed % count | 1
         while math.gcd(step, count) != 1:
             step += 1
-        code = self.call((ctypes.c_uint * 3)(*grid), threads, seed % count, step, seed & 0xFFFFFFFF, arguments)
+        code = self.call(
+            (ctypes.c_uint * 3)(*grid), threads, seed % count, step, seed & 0xFFFFFFFF, arguments
+        )
         if code:
             raise LaunchError(f"{self.name}: {ERRORS[code]}")
 
@@ -177,7 +191,9 @@ class Entry:
 def _launcher(name: str, parameters: int, waits: bool) -> str:
     """C++ that runs the blocks of a grid in the order start, start + step, ..."""
     given = ", ".join(f"cuda_argument{{a + {k}}}" for k in range(parameters))
-    fibers = f"if (int e = fibers_run(cuda_thread_{name}, a, threads, &threadIdx.x, seed + (unsigned)b)) return e;"
+    fibers = (
+        f"if (int e = fibers_run(cuda_thread_{name}, a, threads, &threadIdx.x, seed + (unsigned)b)) return e;"
+    )
     loop = f"""for (unsigned t = 0; t < threads; t++) {{
       threadIdx.x = b & 1 ? threads - 1 - t : t;
       cuda_thread_{name}(a);
@@ -192,7 +208,8 @@ extern "C" int cuda_launch_{name}(
   blockDim = {{threads, 1, 1}};
   cuda_u64 count = (cuda_u64)grid[0] * grid[1] * grid[2];
   for (cuda_u64 i = 0, b = start; i < count; i++, b = (b + step) % count) {{
-    blockIdx = {{(unsigned)(b % grid[0]), (unsigned)(b / grid[0] % grid[1]), (unsigned)(b / grid[0] / grid[1])}};
+    cuda_u64 plane = b / grid[0];
+    blockIdx = {{(unsigned)(b % grid[0]), (unsigned)(plane % grid[1]), (unsigned)(plane / grid[1])}};
     __builtin_memset(__start_cuda_shared, 0xff, __stop_cuda_shared - __start_cuda_shared);
     {fibers if waits else loop}
   }}

@@ -18,7 +18,13 @@ from weakref import WeakValueDictionary, finalize
 import numpy as np
 
 from tests.gpu.standin.errors import (
-    CAPTURE_IMPLICIT, CAPTURE_UNSUPPORTED, CUDARuntimeError, INSUFFICIENT_DRIVER, INVALID, INVALID_HANDLE, NO_DEVICE,
+    CAPTURE_IMPLICIT,
+    CAPTURE_UNSUPPORTED,
+    INSUFFICIENT_DRIVER,
+    INVALID,
+    INVALID_HANDLE,
+    NO_DEVICE,
+    CUDARuntimeError,
 )  # fmt: skip
 
 ALIGNMENT = 512  # bytes, as CuPy's pool
@@ -77,6 +83,7 @@ class Queue:
     def __init__(self) -> None:
         self.pending: deque[Work] = deque()
         self.captured: list[Work] | None = None
+        self.thread, self.valid = 0, True  # who captures, and whether nothing forbidden was tried meanwhile
 
 
 @dataclass
@@ -97,7 +104,9 @@ class Machine:
     launches: int = 0
     device: Blocks = field(default_factory=Blocks)
     pinned: Blocks = field(default_factory=Blocks)
-    empty: set[int] = field(default_factory=set)  # addresses of arrays without elements, which may lie anywhere
+    empty: set[int] = field(
+        default_factory=set
+    )  # addresses of arrays without elements, which may lie anywhere
     queues: dict[int, Queue] = field(default_factory=lambda: {0: Queue()})
     lock: Any = field(default_factory=threading.RLock)
 
@@ -114,8 +123,14 @@ class Machine:
             raise CUDARuntimeError(INVALID_HANDLE, f"no stream has the address {stream}")
         return self.queues[stream]
 
-    def capturing(self) -> bool:
-        return any(q.captured is not None for q in self.queues.values())
+    def outside_capture(self, status: int = CAPTURE_UNSUPPORTED) -> None:
+        """An error where this thread captures a stream, whose capture fails with it."""
+        me = threading.get_ident()
+        inside = [q for q in self.queues.values() if q.captured is not None and q.thread == me]
+        for queue in inside:
+            queue.valid = False
+        if inside:
+            raise CUDARuntimeError(status)
 
     def enqueue(self, stream: int, work: Work) -> None:
         """Defers work; in a capturing stream it is recorded instead."""
@@ -124,15 +139,14 @@ class Machine:
             if queue.captured is not None:
                 queue.captured.append(work)
                 return
-            if stream == 0 and self.capturing():
-                raise CUDARuntimeError(CAPTURE_IMPLICIT)
+            if stream == 0:
+                self.outside_capture(CAPTURE_IMPLICIT)
             queue.pending.append(work)
 
     def drain(self, done: Callable[[], bool]) -> None:
         """Runs pending work, of whatever stream, until a condition holds."""
         with self.lock:
-            if self.capturing():
-                raise CUDARuntimeError(CAPTURE_UNSUPPORTED)
+            self.outside_capture()
             self.synchronisations += 1
             while not done():
                 able = [q for q in self.queues.values() if q.pending and q.pending[0].ready()]
@@ -156,7 +170,7 @@ class Machine:
             raise CUDARuntimeError(INSUFFICIENT_DRIVER if self.missing == "driver" else NO_DEVICE)
 
     def touched(self, addresses: Iterable[int]) -> list[Block]:
-        """The blocks that a kernel with these pointers touches; an error for a pointer into the host's memory."""
+        """The blocks that a kernel with these pointers touches; an error for the host's memory."""
         return [self.inside(a) for a in addresses if a not in self.empty or self.device.find(a)]
 
     def inside(self, address: int, nbytes: int = 0) -> Block:

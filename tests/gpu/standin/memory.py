@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from tests.gpu.standin.errors import CAPTURE_UNSUPPORTED, CUDARuntimeError, OutOfMemoryError
+from tests.gpu.standin.errors import OutOfMemoryError
 from tests.gpu.standin.machine import ALIGNMENT, MACHINE, POISON, Block, Work
 from tests.gpu.standin.runtime import memsetAsync
 from tests.gpu.standin.streams import current_ptr
 
 
-def view(address: int, shape: tuple[int, ...], dtype: Any, strides: tuple[int, ...] | None = None) -> np.ndarray:
+def view(
+    address: int, shape: tuple[int, ...], dtype: Any, strides: tuple[int, ...] | None = None
+) -> np.ndarray:
     """A NumPy array over memory at an address, for what plays a kernel; ``strides`` in bytes."""
     dtype = np.dtype(dtype)
     strides = packed(shape, dtype.itemsize) if strides is None else strides
@@ -51,8 +53,7 @@ class Memory(BaseMemory):
     def __init__(self, size: int, pool: MemoryPool | None = None) -> None:
         MACHINE.present()
         with MACHINE.lock:
-            if MACHINE.capturing():
-                raise CUDARuntimeError(CAPTURE_UNSUPPORTED)
+            MACHINE.outside_capture()
             self.size = size
             self._machine = MACHINE.device
             self._pool, self._stream = pool, current_ptr()
@@ -60,7 +61,11 @@ class Memory(BaseMemory):
             free = pool.free[self._stream, self._room] if pool else []
             if MACHINE.used + self._room > MACHINE.memory:
                 raise OutOfMemoryError(self._room, MACHINE.used)
-            self.block = free.pop() if free else MACHINE.device.new(max(size, 1) if pool is None else max(1, self._room))
+            self.block = (
+                free.pop()
+                if free
+                else MACHINE.device.new(max(size, 1) if pool is None else max(1, self._room))
+            )
             MACHINE.used += self._room
             MACHINE.allocations += 1
             self.ptr = self.block.address if size else 0
@@ -146,6 +151,7 @@ def alloc(size: int) -> MemoryPointer:
 class PinnedMemory:
     def __init__(self, size: int) -> None:
         MACHINE.present()
+        MACHINE.outside_capture()
         self.block = MACHINE.pinned.new(max(1, size))
         self.ptr, self.size = self.block.address, size
 

@@ -40,7 +40,7 @@ class Device:
     @property
     def compute_capability(self) -> str:
         runtime.getDeviceProperties(self.id)
-        return "%d%d" % MACHINE.capability
+        return "".join(map(str, MACHINE.capability))
 
     @property
     def attributes(self) -> dict[str, int]:
@@ -78,7 +78,9 @@ class RawKernel:
 
 
 class RawModule:
-    def __init__(self, code: str | None = None, *, options: tuple[str, ...] = (), backend: str = "nvrtc") -> None:
+    def __init__(
+        self, code: str | None = None, *, options: tuple[str, ...] = (), backend: str = "nvrtc"
+    ) -> None:
         if not isinstance(options, tuple):
             raise TypeError("options must be a tuple")
         self.code = code or ""
@@ -97,22 +99,38 @@ def is_available() -> bool:
 
 def modules() -> dict[str, ModuleType]:
     """Every module of the stand-in, by its name in the real package."""
-    made = {name: ModuleType(name) for name in (
-        "cupy", "cupy.cuda", "cupy.cuda.runtime", "cupy.cuda.memory", "cupy.cuda.pinned_memory", "cupy.cuda.stream",
-        "cupy.cuda.graph", "cupy.cuda.compiler", "cupy.cuda.device",
-    )}  # fmt: skip
+    parts = ("", "runtime", "memory", "pinned_memory", "stream", "graph", "compiler", "device")
+    names = ["cupy", *(f"cupy.cuda.{part}".rstrip(".") for part in parts)]
+    made = {name: ModuleType(name) for name in names}
 
     def put(name: str, *things: Any, **named: Any) -> None:
         vars(made[name]).update({x.__name__: x for x in things}, **named)
 
     a, m, s = arrays, memory, streams
-    put("cupy", a.ndarray, a.empty, a.zeros, a.asarray, a.asnumpy, a.copyto, RawModule, RawKernel,
-        m.get_default_memory_pool, __version__="14.2.0")
-    put("cupy.cuda", Device, s.Stream, s.Event, s.Graph, s.get_current_stream, s.get_elapsed_time, m.MemoryPool, is_available,
-        m.MemoryPointer, m.UnownedMemory, m.Memory, m.PinnedMemoryPool, m.PinnedMemoryPointer, m.alloc, m.set_allocator,
-        m.alloc_pinned_memory)  # fmt: skip
+    put("cupy", a.ndarray, a.empty, a.zeros, a.asarray, a.asnumpy, a.copyto, __version__="14.2.0")
+    put("cupy", RawModule, RawKernel, m.get_default_memory_pool)
+    put(
+        "cupy.cuda",
+        Device,
+        s.Stream,
+        s.Event,
+        s.Graph,
+        s.get_current_stream,
+        s.get_elapsed_time,
+        is_available,
+    )
+    put("cupy.cuda", m.Memory, m.MemoryPointer, m.MemoryPool, m.UnownedMemory, m.alloc, m.set_allocator)
+    put("cupy.cuda", m.PinnedMemoryPointer, m.PinnedMemoryPool, m.alloc_pinned_memory)
     put("cupy.cuda.runtime", **{k: getattr(runtime, k) for k in runtime.__all__}, is_hip=False)
-    put("cupy.cuda.memory", errors.OutOfMemoryError, m.MemoryPool, m.MemoryPointer, m.UnownedMemory, m.Memory, m.alloc)
+    put(
+        "cupy.cuda.memory",
+        errors.OutOfMemoryError,
+        m.MemoryPool,
+        m.MemoryPointer,
+        m.UnownedMemory,
+        m.Memory,
+        m.alloc,
+    )
     put("cupy.cuda.pinned_memory", m.PinnedMemoryPool, m.PinnedMemoryPointer, m.alloc_pinned_memory)
     put("cupy.cuda.stream", s.Stream, s.Event, s.get_current_stream, s.get_elapsed_time)
     put("cupy.cuda.graph", s.Graph)
@@ -129,7 +147,9 @@ def modules() -> dict[str, ModuleType]:
 def installed(**facts: Any) -> Iterator[Machine]:
     """The stand-in as ``cupy`` on a new machine with the given fields; what was there before comes back."""
     made = modules()
-    before = {name: module for name, module in sys.modules.items() if name == "cupy" or name.startswith("cupy.")}
+    before = {
+        name: module for name, module in sys.modules.items() if name == "cupy" or name.startswith("cupy.")
+    }
     for name in before:
         del sys.modules[name]
     sys.modules.update(made)

@@ -6,15 +6,18 @@ import ctypes
 from typing import Any
 
 from tests.gpu.standin.errors import (
-    CAPTURE_UNSUPPORTED, CUDARuntimeError, INVALID, INVALID_DEVICE,
+    CAPTURE_UNSUPPORTED,
+    INVALID,
+    INVALID_DEVICE,
+    CUDARuntimeError,
 )  # fmt: skip
 from tests.gpu.standin.machine import MACHINE, Block, Work
 
 __all__ = [
-    "CUDARuntimeError", "deviceSynchronize", "driverGetVersion", "getDevice", "getDeviceCount", "getDeviceProperties",
-    "memGetInfo", "memcpy", "memcpyAsync", "memcpyDefault", "memcpyDeviceToDevice", "memcpyDeviceToHost",
-    "memcpyHostToDevice", "memcpyHostToHost", "memset", "memsetAsync", "runtimeGetVersion", "setDevice",
-    "streamSynchronize",
+    "CUDARuntimeError", "deviceSynchronize", "driverGetVersion", "getDevice", "getDeviceCount",
+    "getDeviceProperties", "memGetInfo", "memcpy", "memcpyAsync", "memcpyDefault", "memcpyDeviceToDevice",
+    "memcpyDeviceToHost", "memcpyHostToDevice", "memcpyHostToHost", "memset", "memsetAsync",
+    "runtimeGetVersion", "setDevice", "streamSynchronize",
 ]  # fmt: skip
 is_hip = False
 memcpyHostToHost, memcpyHostToDevice, memcpyDeviceToHost, memcpyDeviceToDevice, memcpyDefault = range(5)
@@ -25,7 +28,9 @@ def memcpyAsync(dst: int, src: int, size: int, kind: int, stream: int) -> None:
     if not size:
         return
     blocks, source, waits = _ends(dst, src, size, kind)
-    if MACHINE.queue(stream).captured is not None and (waits or source is not None):
+    queue = MACHINE.queue(stream)
+    if queue.captured is not None and (waits or source is not None):
+        queue.valid = False
         raise CUDARuntimeError(CAPTURE_UNSUPPORTED, "a copy from or to memory that is not pinned")
 
     def copy() -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from itertools import count
 from typing import Any
 
 from tests.gpu.standin.errors import (
-    CAPTURE_ISOLATION, CAPTURE_UNSUPPORTED, CAPTURED_EVENT, CUDARuntimeError, INVALID_HANDLE,
+    CAPTURE_INVALIDATED,
+    CAPTURE_ISOLATION,
+    CAPTURE_UNSUPPORTED,
+    CAPTURED_EVENT,
+    INVALID_HANDLE,
+    CUDARuntimeError,
 )  # fmt: skip
 from tests.gpu.standin.machine import MACHINE, Queue, Work
 
@@ -45,8 +51,7 @@ class Event:
     @property
     def done(self) -> bool:
         self._outside()
-        if MACHINE.capturing():
-            raise CUDARuntimeError(CAPTURE_UNSUPPORTED)
+        MACHINE.outside_capture()
         return self.reached >= self.recorded
 
     def _outside(self) -> None:
@@ -74,8 +79,7 @@ class Graph:
 
     def launch(self, stream: Any = None) -> None:
         stream = get_current_stream() if stream is None else stream
-        if MACHINE.capturing():
-            raise CUDARuntimeError(CAPTURE_UNSUPPORTED)
+        MACHINE.outside_capture()
         MACHINE.launches += 1
         MACHINE.enqueue(stream.ptr, Work(self._run, tuple(b for w in self._works for b in w.blocks)))
 
@@ -125,8 +129,7 @@ class Stream:
 
     @property
     def done(self) -> bool:
-        if MACHINE.capturing():
-            raise CUDARuntimeError(CAPTURE_UNSUPPORTED)
+        MACHINE.outside_capture()
         return not MACHINE.queue(self.ptr).pending
 
     def record(self, event: Event | None = None) -> Event:
@@ -137,7 +140,7 @@ class Stream:
     def wait_event(self, event: Event) -> None:
         with MACHINE.lock:
             queue = MACHINE.queue(self.ptr)
-            if event.captured_in is not queue if queue.captured is not None else event.captured_in is not None:
+            if event.captured_in is not (None if queue.captured is None else queue):
                 raise CUDARuntimeError(CAPTURE_ISOLATION)
             if queue.captured is None:
                 number = event.recorded
@@ -149,7 +152,7 @@ class Stream:
             raise CUDARuntimeError(CAPTURE_UNSUPPORTED, "the legacy stream cannot be captured")
         if queue.captured is not None:
             raise CUDARuntimeError(CAPTURE_UNSUPPORTED)
-        queue.captured = []
+        queue.captured, queue.thread, queue.valid = [], threading.get_ident(), True
 
     def is_capturing(self) -> bool:
         return MACHINE.queue(self.ptr).captured is not None
@@ -159,6 +162,8 @@ class Stream:
         if queue.captured is None:
             raise CUDARuntimeError(CAPTURE_UNSUPPORTED, "nothing is being captured")
         works, queue.captured = queue.captured, None
+        if not queue.valid:
+            raise CUDARuntimeError(CAPTURE_INVALIDATED)
         return Graph(works)
 
 
