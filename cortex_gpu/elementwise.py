@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -17,7 +17,9 @@ from cortex_gpu.kernels import BLOCK, Argument, Call, In, Memory, Out, Source, b
 from cortex_gpu.memory import row_major
 from cortex_gpu.pointwise import parameters, statements, title
 from cortex_gpu.prelude import PRELUDE, compute, storage
+from cortex_gpu.transpose import transposed
 
+COPIED = Code(1, (), (("a", 0),))
 LOAD = 16  # bytes that a thread reads or writes at once, where all lies so
 BITS = {1: uint8, 2: uint16, 4: uint32, 8: uint64}
 """By item size: the type as which a copy moves elements, so that not even the bits of a NaN change."""
@@ -48,9 +50,8 @@ def copy(p: Copy, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
         return Refusal(f"cupy cannot write the layout {p.layout.key}")
     (x,) = operands
     bits = BITS[x.type.dtype.itemsize]
-    step = Pointwise(
-        Code(1, (), (("a", 0),)), (), (bits,), (spread(x, x.type.shape),), (TensorType(x.type.shape, bits),)
-    )
+    shape = x.type.shape
+    step = Pointwise(COPIED, (), (bits,), (spread(x, shape),), (TensorType(shape, bits),))
     return kernel(lambda: [step], strided_outputs=True, cost=seconds(2 * x.type.nbytes))
 
 
@@ -69,21 +70,25 @@ class Pointwise:
 
     @property
     def sources(self) -> Sequence[Source]:
-        return (self.call((None,) * len(self.results)).source,)
+        dense = contiguous_strides(self.results[0].shape)
+        return (self.call((dense,) * len(self.results)).source,)
 
     def bind(self, memory: Memory) -> Callable[[], None]:
         return self.call([None if a is None else _strides(a) for a in memory.outputs]).bind(memory)
 
     def call(self, outputs: Sequence[Strides | None]) -> Call:
-        """The launch for outputs with these strides; None: row-major."""
-        shape = self.results[0].shape
-        dense = contiguous_strides(shape)
-        walk = Walk.over(shape, [*self.strides, *(dense if s is None else s for s in outputs)])
-        writer = Writer(self.code, self.literals, self.dtypes, [r.dtype for r in self.results], walk)
-        arguments: list[Argument] = [In(k) for k in range(len(self.dtypes))]
-        arguments += [Out(j) for j in range(len(self.results))]
-        arguments += [np.int64(walk.size), *parameters(self.literals)[1]]
-        return Call(writer.source(), blocks(-(-walk.size // writer.width)), BLOCK, tuple(arguments))
+        """The launch for outputs with these strides; None: nobody wants it."""
+        (shape, _), *_ = self.results
+        wanted = [j for j, strides in enumerate(outputs) if strides is not None]
+        walk = Walk.over(shape, [*self.strides, *(s for s in outputs if s is not None)])
+        turned = transposed(walk, self.dtypes[0]) if self.code == COPIED and wanted else None
+        if turned is not None:
+            return turned
+        written = {j: self.results[j].dtype for j in wanted}
+        writer = Writer(self.code, self.literals, self.dtypes, written, walk)
+        places: list[Argument] = [*(In(k) for k in range(len(self.dtypes))), *(Out(j) for j in wanted)]
+        arguments = (*places, np.int64(walk.size), *parameters(self.literals)[1])
+        return Call(writer.source(), blocks(-(-walk.size // writer.width)), BLOCK, arguments)
 
 
 def _strides(a: Array) -> Strides:
@@ -93,8 +98,9 @@ def _strides(a: Array) -> Strides:
 class Writer:
     """Writes the source for one way in which operands and outputs are walked.
 
-    ``width`` elements are moved at once where the arrays allow it: all that do not repeat lie one after the
-    other along the last axis, and begin at a multiple of 16 bytes, which the kernel looks at.
+    ``written`` are the data types of the results that are wanted, by number.  ``width`` elements are moved at
+    once where the arrays allow it: all that do not repeat lie one after the other along the last axis, and
+    begin at a multiple of 16 bytes, which the kernel looks at.
     """
 
     def __init__(
@@ -102,33 +108,30 @@ class Writer:
         code: Code,
         literals: Sequence[Literal],
         dtypes: Sequence[DType],
-        results: Sequence[DType],
+        written: Mapping[int, DType],
         walk: Walk,
     ) -> None:
-        self.code, self.literals, self.dtypes, self.results = code, literals, dtypes, results
+        self.code, self.literals, self.dtypes, self.written = code, literals, dtypes, written
         self.walk = walk if walk.shape else Walk((1,), ((1,),) * len(walk.strides))
-        self.names = [*(f"x{k}" for k in range(len(dtypes))), *(f"y{j}" for j in range(len(results)))]
-        self.types = [storage(d) for d in (*dtypes, *results)]
         self.packed = [s[-1] == 1 for s in self.walk.strides]
-        sizes = [d.itemsize for d, packed in zip((*dtypes, *results), self.packed) if packed]
+        sizes = [d.itemsize for d, packed in zip((*dtypes, *written.values()), self.packed) if packed]
         self.width = min(8, LOAD // max(sizes, default=LOAD))
         if not self._divides(self.width):
             self.width = 1
 
     def _divides(self, width: int) -> bool:
         """Whether each ``width`` neighbours in the order of the walk are neighbours in all arrays."""
-        outer = [s for s, packed in zip(self.walk.strides, self.packed) if packed]
+        outer = [n for s, packed in zip(self.walk.strides, self.packed) if packed for n in s[:-1]]
         return all(s[-1] in (0, 1) for s in self.walk.strides) and (
-            len(self.walk.shape) == 1
-            or (self.walk.shape[-1] % width == 0 and all(n % width == 0 for s in outer for n in s[:-1]))
+            len(self.walk.shape) == 1 or all(n % width == 0 for n in (self.walk.shape[-1], *outer))
         )
 
     def source(self) -> Source:
         """The whole source."""
-        name = title(self.code, "elementwise") if self.code.instructions else "copy"
-        const = ["const "] * len(self.dtypes) + [""] * len(self.results)
-        arrays = [f"{c}{t}* {n}" for c, t, n in zip(const, self.types, self.names)]
-        given = ", ".join([*arrays, "i64 n", *parameters(self.literals)[0]])
+        name = "copy" if self.code == COPIED else title(self.code, "elementwise")
+        operands = [f"const {storage(d)}* x{k}" for k, d in enumerate(self.dtypes)]
+        results = [f"{storage(d)}* y{j}" for j, d in self.written.items()]
+        given = ", ".join([*operands, *results, "i64 n", *parameters(self.literals)[0]])
         loops = [*self._packs(), *self._elements()] if self.width > 1 else self._elements()
         return Source(name, "\n".join([
             PRELUDE, *([PACK] if self.width > 1 else []), *self._point(), "",
@@ -144,28 +147,26 @@ class Writer:
         operands = [f"a{k}" for k in range(len(self.dtypes))]
         lines, values = statements(self.code, self.literals, self.dtypes, operands)
         given = [f"{compute(d)} {a}" for d, a in zip(self.dtypes, operands)]
-        given += [f"{compute(d)}& r{j}" for j, d in enumerate(self.results)]
+        given += [f"{compute(d)}& r{j}" for j, d in self.written.items()]
         return [
             f"__device__ inline void point({', '.join([*given, *parameters(self.literals)[0]])}) {{",
-            *(f"  {line}" for line in (*lines, *(f"r{j} = {value};" for j, value in enumerate(values)))),
+            *(f"  {line}" for line in (*lines, *(f"r{j} = {values[j]};" for j in self.written))),
             "}",
         ]
 
     def _called(self, operands: Sequence[str]) -> list[str]:
         """The lines that compute one element from operands in registers into r0, r1, ..."""
-        declared = [f"{compute(d)} r{j};" for j, d in enumerate(self.results)]
-        results = [f"r{j}" for j in range(len(self.results))]
-        literals = [f"l{k}" for k in range(len(self.literals))]
-        return [" ".join(declared), f"point({', '.join([*operands, *results, *literals])});"]
+        declared = [f"{compute(d)} r{j};" for j, d in self.written.items()]
+        given = [*operands, *(f"r{j}" for j in self.written), *(f"l{k}" for k in range(len(self.literals)))]
+        return [" ".join(declared), f"point({', '.join(given)});"]
 
     def _elements(self) -> list[str]:
         """The loop over single elements: all of them, or those that no pack holds."""
         lines, at = self.walk.offsets("i")
-        arity = len(self.dtypes)
-        operands = [f"load({x}[{o}])" for x, o in zip(self.names[:arity], at)]
+        operands = [f"load(x{k}[{o}])" for k, o in zip(range(len(self.dtypes)), at)]
         stores = [
-            f"if ({y}) {y}[{o}] = store<{t}>(r{j});"
-            for j, (y, o, t) in enumerate(zip(self.names[arity:], at[arity:], self.types[arity:]))
+            f"y{j}[{o}] = store<{storage(d)}>(r{j});"
+            for (j, d), o in zip(self.written.items(), at[len(self.dtypes) :])
         ]
         start = f"packs * {self.width} + first" if self.width > 1 else "first"
         return [
@@ -178,34 +179,34 @@ class Writer:
         """The loop over packs of ``width`` elements."""
         width, arity = self.width, len(self.dtypes)
         lines, at = self._walk_of_packs().offsets("p")
-        pack = [f"Pack<{t}, {width}>" for t in self.types]
-        loads, operands = [], []
-        for k in range(arity):
+        names = [*(f"x{k}" for k in range(arity)), *(f"y{j}" for j in self.written)]
+        addresses = " | ".join(f"(u64){x}" for x, packed in zip(names, self.packed) if packed)
+        operands = []
+        for k, d in enumerate(self.dtypes):
+            pack = f"Pack<{storage(d)}, {width}>"
             if self.packed[k]:
-                loads.append(f"const {pack[k]} v{k} = ((const {pack[k]}*)x{k})[{at[k]}];")
+                lines.append(f"const {pack} v{k} = ((const {pack}*)x{k})[{at[k]}];")
                 operands.append(f"load(v{k}.at[j])")
             else:
-                loads.append(f"const {compute(self.dtypes[k])} v{k} = load(x{k}[{at[k]}]);")
+                lines.append(f"const {compute(d)} v{k} = load(x{k}[{at[k]}]);")
                 operands.append(f"v{k}")
-        results = range(len(self.results))
-        body = [
-            *self._called(operands),
-            *(f"w{j}.at[j] = store<{self.types[arity + j]}>(r{j});" for j in results),
-        ]
+        body, stores = self._called(operands), []
+        for (j, d), o in zip(self.written.items(), at[arity:]):
+            pack = f"Pack<{storage(d)}, {width}>"
+            lines.append(f"{pack} w{j};")
+            body.append(f"w{j}.at[j] = store<{storage(d)}>(r{j});")
+            stores.append(f"(({pack}*)y{j})[{o}] = w{j};")
         return [
-            f"const bool aligned = (({' | '.join(f'(u64){n}' for n, p in zip(self.names, self.packed) if p)})"
-            f" & {LOAD - 1}) == 0;",
-            f"const i64 packs = aligned ? n / {width} : 0;",
+            f"const i64 packs = (({addresses}) & {LOAD - 1}) == 0 ? n / {width} : 0;",
             "for (i64 p = first; p < packs; p += step) {",
-            *(f"  {line}" for line in (*lines, *loads)),
-            *(f"  {pack[arity + j]} w{j};" for j in results),
+            *(f"  {line}" for line in lines),
             "  #pragma unroll",
             f"  for (int j = 0; j < {width}; ++j) {{",
             *(f"    {line}" for line in body),
             "  }",
-            *(f"  if (y{j}) (({pack[arity + j]}*)y{j})[{at[arity + j]}] = w{j};" for j in results),
+            *(f"  {line}" for line in stores),
             "}",
-        ]  # fmt: skip
+        ]
 
     def _walk_of_packs(self) -> Walk:
         """The walk of packs: offsets of arrays that are moved in packs count packs."""
