@@ -11,7 +11,10 @@ from cortex_compute.primitives.base import Primitive
 from cortex_compute.protocol import Backend
 from cortex_compute.types import DType
 from cortex_compute.verify.case import Case
+from cortex_compute.verify.run import primitives
 from cortex_compute.verify.trial import Trial
+
+primitives()  # loads the references of all families
 
 Make = Callable[[np.random.Generator], Sequence[np.ndarray]]
 
