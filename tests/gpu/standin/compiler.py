@@ -32,11 +32,14 @@ NUMBERS = {
     "@": np.bool_, "b": np.int8, "B": np.uint8, "h": np.int16, "H": np.uint16, "i": np.int32, "I": np.uint32,
     "q": np.int64, "Q": np.uint64, "f": np.float32, "d": np.float64,
 }  # fmt: skip
-TAKEN = frozenset([
-    "abs", "atan", "cbrt", "ceil", "copysign", "cos", "cosh", "erf", "erfc", "exp", "exp2", "expm1", "fabs",
-    "floor", "fma", "fmax", "fmin", "fmod", "index", "isfinite", "isinf", "isnan", "log", "log1p", "log2", "max", "min", "pow",
-    "rint", "round", "rsqrt", "signbit", "sin", "sinh", "sqrt", "tan", "tanh", "trunc",
-])  # fmt: skip
+TAKEN = frozenset(
+    [
+        "abs", "atan", "cbrt", "ceil", "copysign", "cos", "cosh", "erf", "erfc", "exp", "exp2", "expm1",
+        "fabs", "floor", "fma", "fmax", "fmin", "fmod", "index", "isfinite", "isinf", "isnan", "log",
+        "log1p", "log2", "max", "min", "pow", "rint", "round", "rsqrt", "signbit", "sin", "sinh", "sqrt",
+        "tan", "tanh", "trunc",
+    ]
+)  # fmt: skip
 ERRORS = {
     1: "a shuffle where not all 32 lanes of the warp are there",
     2: "a shuffle or __syncwarp whose mask is not 0xffffffff",

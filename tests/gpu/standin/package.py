@@ -108,7 +108,7 @@ def modules() -> dict[str, ModuleType]:
 
     a, m, s = arrays, memory, streams
     put("cupy", a.ndarray, a.empty, a.zeros, a.asarray, a.asnumpy, a.copyto, __version__="14.2.0")
-    put("cupy", RawModule, RawKernel, m.get_default_memory_pool)
+    put("cupy", RawModule, m.get_default_memory_pool)
     put(
         "cupy.cuda",
         Device,
@@ -119,7 +119,7 @@ def modules() -> dict[str, ModuleType]:
         s.get_elapsed_time,
         is_available,
     )
-    put("cupy.cuda", m.Memory, m.MemoryPointer, m.MemoryPool, m.UnownedMemory, m.alloc, m.set_allocator)
+    put("cupy.cuda", m.MemoryPointer, m.MemoryPool, m.UnownedMemory, m.alloc, m.set_allocator)
     put("cupy.cuda", m.PinnedMemoryPointer, m.PinnedMemoryPool, m.alloc_pinned_memory)
     put("cupy.cuda.runtime", **{k: getattr(runtime, k) for k in runtime.__all__}, is_hip=False)
     put(
