@@ -17,7 +17,7 @@ import pytest
 from tests.gpu.standin import machine, package
 
 pytestmark = pytest.mark.skipif(importlib.util.find_spec("cupy") is None, reason="CuPy is not installed")
-OWN = {"nodes", "block", "detail"}  # what the stand-in alone has
+OWN = {"nodes", "detail"}  # what the stand-in alone has
 
 
 def things() -> Iterator[tuple[str, Any]]:

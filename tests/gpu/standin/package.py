@@ -128,7 +128,6 @@ def modules() -> dict[str, ModuleType]:
         m.MemoryPool,
         m.MemoryPointer,
         m.UnownedMemory,
-        m.Memory,
         m.alloc,
     )
     put("cupy.cuda.pinned_memory", m.PinnedMemoryPool, m.PinnedMemoryPointer, m.alloc_pinned_memory)
