@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any, ClassVar
 
 from cortex_compute.frozen import frozen
@@ -252,7 +253,10 @@ class Found:
 
     def fastest(self) -> Algorithm:
         """The fastest that was measured; where equal runs must give equal bits, the one expected to be."""
-        return self.algorithms[0] if len(self.algorithms) == 1 else _measured(self) or self.algorithms[0]
+        if len(self.algorithms) == 1:
+            return self.algorithms[0]
+        with current(self.gpu):
+            return _measured(self.library, self.problem, self.nbytes) or self.algorithms[0]
 
 
 def _found(problem: Problem, gpu: Gpu) -> Found | Refusal:
@@ -268,32 +272,18 @@ def current(gpu: Gpu) -> AbstractContextManager[Any]:
     return nullcontext() if raw is None else raw
 
 
-MEASURED: dict[tuple[Library, Problem, int], Algorithm] = {}
-
-
-def _measured(found: Found) -> Algorithm | None:
-    """The winner of a race on this GPU, once for each problem; None where memory for it is lacking."""
-    key = found.library, found.problem, found.nbytes
-    if key not in MEASURED:
-        with current(found.gpu):
-            winner = _race(found)
-        if winner is None:
-            return None
-        MEASURED[key] = winner
-    return MEASURED[key]
-
-
-def _race(found: Found) -> Algorithm | None:
+@cache
+def _measured(library: Library, problem: Problem, nbytes: int) -> Algorithm | None:
+    """The winner of a race on the current GPU; None where memory for it is lacking."""
     import cupy
 
-    problem = found.problem
     itemsize = problem.dtype.itemsize
     sizes = [math.prod(getattr(problem, role)) * itemsize for role in cudnn.ROLES[problem.way]]
     try:
-        arrays = [cupy.zeros(n, "u1") for n in (*sizes, max(1, found.nbytes))]
+        arrays = [cupy.zeros(n, "u1") for n in (*sizes, max(1, nbytes))]
     except cupy.cuda.memory.OutOfMemoryError:
         return None
     first, second, result, workspace = (int(a.data.ptr) for a in arrays)
-    raced = cudnn.search(found.library, problem, first, second, result, workspace, found.nbytes)
-    allowed = cudnn.acceptable(raced, found.nbytes, deterministic=False)
+    raced = cudnn.search(library, problem, first, second, result, workspace, nbytes)
+    allowed = cudnn.acceptable(raced, nbytes, deterministic=False)
     return allowed[0] if allowed else None

@@ -171,7 +171,7 @@ class Core:
 
     def Create(self, where: Any) -> None:
         expect(not MACHINE.missing, "cudaGetDeviceCount(&count) != cudaSuccess", 1001)
-        expect(not MACHINE.capturing(), "cudnnCreate allocates memory while a stream captures")
+        MACHINE.outside_capture()  # it allocates memory
         self._create("Handle", where)
 
     def Destroy(self, number: int) -> None:
@@ -197,6 +197,7 @@ class Core:
         for address, nbytes in memory:
             expect(bool(address) or nbytes == 0, "a null pointer")
         blocks = [MACHINE.inside(address, nbytes) for address, nbytes in memory if address and nbytes]
+        MACHINE.launches += 1
         MACHINE.enqueue(stream, Work(run, blocks))
 
     # Arrays.
