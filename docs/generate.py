@@ -1,4 +1,4 @@
-"""Writes the tables of description.md and ops.md from the registries; a test sees to it that this was run."""
+"""Writes what is generated in description.md, ops.md and gpu.md; a test sees to it that this was run."""
 
 from __future__ import annotations
 
@@ -11,14 +11,20 @@ import cortex_core.losses
 import cortex_core.metrics
 import cortex_core.optimizers
 import cortex_core.schedules  # noqa: F401 (these fill the registries)
+from cortex_compute.expression import build
+from cortex_compute.primitives.elementwise import Elementwise
+from cortex_compute.protocol import Offer, Operand
+from cortex_compute.types import TensorType
 from cortex_core import registry
 from cortex_core.explain import explanation
 from cortex_core.ops.table import OPS
 from cortex_core.registry import fields_of, named_data
 from cortex_core.spec import TrainOptions
 from cortex_core.spec.write import to_yaml
+from cortex_gpu.backend import CupyBackend, Gpu
+from cortex_gpu.prelude import PRELUDE
 
-PAGES = [Path(__file__).with_name(name) for name in ("description.md", "ops.md")]
+PAGES = [Path(__file__).with_name(name) for name in ("description.md", "gpu.md", "ops.md")]
 MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 REGISTRIES = {
     "losses": registry.LOSSES,
@@ -30,7 +36,7 @@ REGISTRIES = {
 
 
 def generate(page: str) -> str:
-    """The page with its tables made anew."""
+    """The page with what is marked made anew."""
     return MARKED.sub(lambda m: f"{m[1]}{table(m[2])}\n{m[3]}", page)
 
 
@@ -39,6 +45,8 @@ def table(name: str) -> str:
     if name == "train":
         rows = [f"| `{f.name}` | {_default(f)} | {f.doc} |" for f in fields_of(TrainOptions).values()]
         return "\n".join(["| option | default | meaning |", "|---|---|---|", *rows])
+    if name == "kernel":
+        return kernel()
     if name.startswith("ops_"):
         return ops(name.removeprefix("ops_"))
     if name == "activations":
@@ -49,6 +57,16 @@ def table(name: str) -> str:
         kinds = dict(REGISTRIES[name])
     rows = [f"| `{kind}` | {_fields(cls)} | {_doc(cls)} |" for kind, cls in kinds.items()]
     return "\n".join(["| name | fields | meaning |", "|---|---|---|", *rows])
+
+
+def kernel() -> str:
+    """The source of one pointwise kernel, behind the prelude."""
+    code = build(lambda x, y: x.builder.make("relu", x + y), 2)
+    operand = Operand(TensorType((64, 1000)))
+    offer = CupyBackend(Gpu()).offer(Elementwise(code.code, code.literals), [operand, operand])
+    assert isinstance(offer, Offer)
+    (source,) = offer.build().sources  # type: ignore[attr-defined]
+    return f"```cuda\n{source.text.removeprefix(PRELUDE).strip()}\n```"
 
 
 def ops(module: str) -> str:
