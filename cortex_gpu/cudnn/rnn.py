@@ -71,7 +71,7 @@ class Network:
 
 
 def _no_dropout(library: Library) -> Descriptor:
-    return made(library, "Dropout", ("DropoutDescriptor", library.handle(), 0.0, None, 0, 0))
+    return made(library, "Dropout", ("DropoutDescriptor", library.handle().value, 0.0, None, 0, 0))
 
 
 class Batch(NamedTuple):
