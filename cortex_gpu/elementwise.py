@@ -170,6 +170,7 @@ class Writer:
         ]
         start = f"packs * {self.width} + first" if self.width > 1 else "first"
         return [
+            "#pragma unroll 1",
             f"for (i64 i = {start}; i < n; i += step) {{",
             *(f"  {line}" for line in (*lines, *self._called(operands), *stores)),
             "}",
@@ -198,6 +199,7 @@ class Writer:
             stores.append(f"(({pack}*)y{j})[{o}] = w{j};")
         return [
             f"const i64 packs = (({addresses}) & {LOAD - 1}) == 0 ? n / {width} : 0;",
+            "#pragma unroll 1  // else each thread would divide, to know how often it goes round",
             "for (i64 p = first; p < packs; p += step) {",
             *(f"  {line}" for line in lines),
             "  #pragma unroll",
