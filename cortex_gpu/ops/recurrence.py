@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -41,10 +42,8 @@ def recurrence_parameters(network: Network, weights: Any) -> Iterator[tuple[Para
     """Each matrix and each vector: what it is, and a view of the weights."""
     library = needed("recurrence_parameters")
     for p in rnn.parameters(library, network, _memory(weights)):
-        start, count = p.start // network.dtype.itemsize, 1
-        for n in p.shape:
-            count *= n
-        yield p, weights[start : start + count].reshape(p.shape)
+        start = p.start // network.dtype.itemsize
+        yield p, weights[start : start + math.prod(p.shape)].reshape(p.shape)
 
 
 class Kept(NamedTuple):
@@ -106,10 +105,8 @@ def recurrence_backward(
         raise ShapeError(f"dy has shape {dy.shape}, y has {y.shape}")
     import cupy
 
-    first, after = (
-        _states(network, x, hidden=kept.hidden, cell=kept.cell),
-        _states(network, x, dhidden=dhidden, dcell=dcell),
-    )
+    first = _states(network, x, hidden=kept.hidden, cell=kept.cell)
+    after = _states(network, x, dhidden=dhidden, dcell=dcell)
     cells = network.mode == "lstm"
     dx, dh, dc = empty_like(x), empty_like(x, _shape(network, x)), empty_like(x, _shape(network, x))
     work_bytes, _ = rnn.scratch_bytes(library, network, batch, True)
