@@ -2,23 +2,25 @@
 
 The forward is windows(x) w, the kernel's gradient windows(x)^T g, and the image's gradient goes the other way
 round: each pixel gathers from the windows that looked at it.  The places of windows are found while the tiled
-product brings its factors into shared memory.  Kernels of one channel each have kernels of their own
-(`cortex_gpu.depthwise`).
+product brings its factors into shared memory.  Where each channel has a kernel of its own there is another
+way (`cortex_gpu.depthwise`); where windows are single pixels, cuBLASLt's product is one.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from cortex_compute.primitives.convolution import Conv, ConvInputGrad, ConvKernelGrad, Convolution
-from cortex_compute.protocol import Offer, Operand, Refusal
+from cortex_compute.primitives.matrix import Gemm
+from cortex_compute.protocol import Layout, Offer, Operand, Refusal
 from cortex_compute.types import TensorType
 from cortex_gpu import depthwise
 from cortex_gpu.backend import Gpu, offers
 from cortex_gpu.epilogue import ending
 from cortex_gpu.geometry import Geometry
 from cortex_gpu.kernels import In, kernel, refusal
-from cortex_gpu.matrix import beside_sums
+from cortex_gpu.matrix import beside_sums, gemm_by_library
 from cortex_gpu.memory import nbytes
 from cortex_gpu.prelude import storage
 from cortex_gpu.product import LARGEST, Product, Way
@@ -92,6 +94,30 @@ def conv_kernel_grad(p: ConvKernelGrad, operands: Sequence[Operand], gpu: Gpu) -
         processors=gpu.processors, most_workspace=gpu.workspace,
     )  # fmt: skip
     return _offer(p, operands, gpu, way)
+
+
+@offers(Conv, ConvInputGrad, ConvKernelGrad, way="cublaslt")
+def as_product(p: Convolution, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
+    """Windows of one pixel, one beside the other: a product of matrices, which cuBLASLt computes."""
+    first, second = (o.type for o in operands[:2])
+    if isinstance(p, ConvKernelGrad):
+        g = Geometry.of(p, first, p.infer(first, second)[0])
+        gemm = Gemm(transpose_a=True, sums=p.bias)
+    elif isinstance(p, ConvInputGrad):
+        g, gemm = Geometry.of(p, TensorType(p.shape, first.dtype), second), Gemm(transpose_b=True)
+    else:
+        assert isinstance(p, Conv)
+        g, gemm = Geometry.of(p, first, second), Gemm(epilogue=p.epilogue, literals=p.literals)
+    if not g.plain or g.groups > 1:
+        return Refusal("cuBLASLt convolves windows of one pixel alone, of all channels")
+    no = refusal(p, operands)
+    if no is not None:
+        return no
+    if any(o.type.size != g.filters or o.type.shape[-1:] != (g.filters,) for o in operands[2:]):
+        return Refusal("cuBLASLt's only epilogue here is a bias along the last axis")
+    matrices = [Operand(TensorType((math.prod(t.shape[:-1]), t.shape[-1]), t.dtype)) for t in (first, second)]
+    vectors = [Operand(TensorType((g.filters,), o.type.dtype), Layout(o.strides[-1:])) for o in operands[2:]]
+    return gemm_by_library(gemm, [*matrices, *vectors], gpu)
 
 
 def _offer(p: Convolution, operands: Sequence[Operand], gpu: Gpu, way: Way) -> Offer | Refusal:

@@ -13,11 +13,13 @@ import pytest
 
 from cortex_compute import verify
 from cortex_compute.errors import BackendError
+from cortex_compute.primitives.convolution import Conv
 from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.protocol import Layout, Offer, Operand, Refusal
 from cortex_compute.types import DType, TensorType, bfloat16, float16, float32, float64, uint8
 from cortex_compute.verify.families.matrix import fused
 from cortex_gpu.backend import CupyBackend, Gpu
+from cortex_gpu.convolution import as_product
 from cortex_gpu.cublaslt import Epilogue, Matrix, Problem, algorithm, library
 from cortex_gpu.cublaslt.library import Descriptor, HeuristicResult, Library
 from cortex_gpu.cublaslt.matmul import BATCH_COUNT, Descriptors
@@ -260,6 +262,27 @@ def test_conformance(backend: CupyBackend, lt: CublasLt, only: str) -> None:
     assert all("no sums in double precision" in reason for reason in lt.told)
 
 
+@pytest.mark.parametrize("kind", ["Conv/one element/", "Conv/bias after one", "ConvInputGrad/one element/"])
+def test_windows_of_one_pixel_are_a_product(backend: CupyBackend, kind: str) -> None:
+    results = verify.run(backend, only=kind)
+    assert results
+    assert not [r for r in results if not r.passed]
+    assert {way for _, way in backend.taken} == {"cublaslt"}
+
+
+def test_the_bias_of_single_pixels_is_summed_with_the_product(backend: CupyBackend, lt: CublasLt) -> None:
+    results = verify.run(backend, only="ConvKernelGrad/one element, bias/float32")
+    assert [r.passed for r in results] == [True]
+    assert backend.taken["ConvKernelGrad", "cublaslt"] > 0
+
+
+def test_larger_windows_are_not_for_the_product() -> None:
+    p = Conv((2, 2), ((0, 0), (0, 0)), (1, 1), 1)
+    answer = as_product(p, [_operand(2, 4, 4, 3), _operand(1, 1, 3, 5)], Gpu())
+    assert isinstance(answer, Refusal)
+    assert "one pixel" in answer.reason
+
+
 def test_sums_come_with_the_product_in_one_call(backend: CupyBackend, lt: CublasLt, machine: Machine) -> None:
     rng = np.random.default_rng(0)
     a, b = rng.standard_normal((2, 64, 32), dtype=np.float32)
@@ -282,7 +305,7 @@ def test_a_captured_product_reads_its_operands_anew(backend: CupyBackend, machin
     stream = device.stream()
     stream.copy(np.eye(16, dtype=np.float32), b)
     before = machine.allocations, machine.synchronisations
-    joined = stream.joined([launch])  # type: ignore[attr-defined]
+    joined = stream.joined([launch])
     assert (machine.allocations, machine.synchronisations) == before
     for number in (2.0, 3.0):
         stream.copy(np.full((16, 16), number, np.float32), a)
