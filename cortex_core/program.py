@@ -179,13 +179,14 @@ class Program:
         for name, type in self.plan.states.items():
             self._buffers[f"state:{name}"] = self.store.ensure(name, type)
         with self.stream.active():
+            kernels = [x.offer.build() for x in self.plan.instructions]  # all first: some compile meanwhile
             self._calls = [
-                instruction.offer.build().bind(
+                kernel.bind(
                     [self._array(x) for x in instruction.inputs],
                     [self._array(x) for x in instruction.outputs],
                     self._array(instruction.workspace),
                 )
-                for instruction in self.plan.instructions
+                for kernel, instruction in zip(kernels, self.plan.instructions)
             ]
         self._predicate = self._array(self.plan.predicate)
         self._outputs = {name: self._array(where) for name, where in self.plan.outputs.items()}

@@ -12,7 +12,9 @@ from typing import Any, TypeVar
 from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.protocol import ROW_MAJOR, Device, Kernel, Offer, Operand, Refusal
 from cortex_compute.types import DType
-from cortex_gpu.kernels import RESIDUAL
+from cortex_gpu.device import CudaDevice
+from cortex_gpu.kernels import RESIDUAL, GpuKernel
+from cortex_gpu.modules import begin
 
 P = TypeVar("P", bound=Primitive)
 WAYS = ("cudnn", "cublaslt", "cupy")  # libraries, and what is generated here
@@ -110,7 +112,11 @@ class CupyBackend:
     def _counted(self, primitive: Primitive, offer: Offer) -> Offer:
         def build() -> Kernel:
             self.taken[primitive.name, offer.implementation] += 1
-            return offer.build()
+            made = offer.build()
+            if isinstance(self.gpu.device, CudaDevice) and isinstance(made, GpuKernel):
+                for source in made.sources:
+                    begin(source, self.gpu.device.index)
+            return made
 
         return replace(offer, build=build)
 

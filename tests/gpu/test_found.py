@@ -49,7 +49,7 @@ def test_the_package_imports_without_a_gpu_and_without_cupy(monkeypatch: pytest.
 def test_a_wheel_for_another_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     words = "libnvrtc.so.12: cannot open shared object file"
     without_cupy(monkeypatch, ImportError(words))
-    with pytest.raises(BackendError, match=r"libnvrtc.*; install one CuPy wheel alone, the one for the driver"):
+    with pytest.raises(BackendError, match=r"libnvrtc.*; install one CuPy wheel alone"):
         found()
 
 
@@ -65,7 +65,7 @@ def test_no_driver_in_the_words_of_the_failing_call(machine: Machine, cli: Cli, 
 
 def test_no_device(machine: Machine) -> None:
     machine.missing = "device"
-    with pytest.raises(BackendError, match="cudaErrorNoDevice: no CUDA-capable device is detected; the driver"):
+    with pytest.raises(BackendError, match="cudaErrorNoDevice: no CUDA-capable device is detected"):
         found()
 
 

@@ -84,13 +84,19 @@ class RawModule:
         if not isinstance(options, tuple):
             raise TypeError("options must be a tuple")
         self.code = code or ""
+        self._program: Any = None
 
-    def get_function(self, name: str) -> RawKernel:
+    def compile(self, log_stream: Any = None) -> None:
         MACHINE.present()
         try:
-            return RawKernel(compiler.program(self.code), name)
+            self._program = compiler.program(self.code)
         except compiler.CompileError as error:
             raise errors.CompileException(str(error)) from error
+
+    def get_function(self, name: str) -> RawKernel:
+        if self._program is None:
+            self.compile()
+        return RawKernel(self._program, name)
 
 
 def is_available() -> bool:
