@@ -93,11 +93,15 @@ class Library:
             ]
             raise BackendError(f"cuBLASLt: cublasLt{name}: {told[0]} ({told[1]})")
 
+    def device(self) -> int:
+        """The number of the current device."""
+        from cupy.cuda import runtime
+
+        return int(runtime.getDevice())
+
     def handle(self) -> c_void_p:
         """The handle of the current device, made once and kept."""
-        import cupy
-
-        device = cupy.cuda.runtime.getDevice()
+        device = self.device()
         if device not in self._handles:
             made = c_void_p()
             self.call("Create", byref(made))

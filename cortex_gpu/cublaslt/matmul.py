@@ -88,11 +88,17 @@ class Descriptors:
         return made
 
 
-@lru_cache(maxsize=1024)
 def algorithm(
     library: Library, problem: Problem, alignments: tuple[int, ...], workspace: int
 ) -> Algorithm | None:
     """The library's choice for A, B, C, D and the vector so aligned, in bytes; None: it has none."""
+    return _algorithm(library, library.device(), problem, alignments, workspace)
+
+
+@lru_cache(maxsize=1024)
+def _algorithm(
+    library: Library, device: int, problem: Problem, alignments: tuple[int, ...], workspace: int
+) -> Algorithm | None:
     words = Descriptors(library, problem, vector=alignments[-1])  # an address that is aligned so
     preference = Descriptor(library, "MatmulPreference")
     preference.set(MOST_WORKSPACE, c_uint64(workspace))

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortex_compute import verify
+from cortex_compute import backends, verify
 from cortex_compute.errors import BackendError
 from cortex_compute.primitives.convolution import Conv
 from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.protocol import Layout, Offer, Operand, Refusal
 from cortex_compute.types import DType, TensorType, bfloat16, float16, float32, float64, uint8
 from cortex_compute.verify.families.matrix import fused
+from cortex_core.training.train import train
 from cortex_gpu.backend import CupyBackend, Gpu
 from cortex_gpu.convolution import as_product
 from cortex_gpu.cublaslt import Epilogue, Matrix, Problem, algorithm, library
@@ -313,3 +314,35 @@ def test_a_captured_product_reads_its_operands_anew(backend: CupyBackend, machin
         found = np.empty((16, 16), np.float32)
         stream.copy(c, found)
         assert (found == number).all()
+
+
+def with_library() -> CupyBackend:
+    """The stand-in's backend with its cuBLASLt."""
+    from tests.gpu.standin.backend import cupy_backend
+
+    return cupy_backend(Gpu(cublaslt=CublasLt().library(), workspace=1 << 16))
+
+
+def test_a_network_trains_by_the_library(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setitem(backends.BUILT_IN, "cupy", "tests.gpu.test_cublaslt:with_library")
+    backends._create.cache_clear()
+    layers = [{"dense": {"units": 24, "activation": "relu"}}, {"dense": {"units": 3, "id": "out"}}]
+    described = {
+        "cortex": 1,
+        "inputs": {"x": [12]},
+        "layers": layers,
+        "loss": {"softmax_cross_entropy": {"of": "out", "target": "label"}},
+        "train": {"optimizer": {"adam": {"learning_rate": 0.01}}, "batch_size": 16},
+    }
+    rng = np.random.default_rng(0)
+    data = {"x": rng.standard_normal((64, 12), np.float32), "label": rng.integers(0, 3, 64)}
+    losses, taken = [], backends.get("cupy").taken  # type: ignore[attr-defined]
+    for name in ("cupy", "numpy"):
+        run = train(described, data, epochs=3, out=tmp_path / name, backend=name, progress=False)
+        losses.append([row["loss"] for row in run.history.rows])
+    backends._create.cache_clear()
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-5)
+    assert losses[0][-1] < losses[0][0]
+    assert taken["Gemm", "cublaslt"] > 0
