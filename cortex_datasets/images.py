@@ -37,6 +37,9 @@ class IdxSet(DataSet):
         except DataError as error:
             raise DataError(f"{folder}: {error}") from None
 
+    def present(self) -> bool:
+        return self.where() is not None
+
     def where(self) -> Path | None:
         return next((folder for folder in self._folders() if not self._missing(folder)), None)
 

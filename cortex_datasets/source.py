@@ -147,6 +147,10 @@ class DataSet(ABC):
         """The folder that the data lies in now, or None."""
         return None
 
+    def present(self) -> bool:
+        """Whether the data can be read without fetching anything."""
+        return True
+
     def check_split(self, split: str) -> None:
         if split not in self.lengths:
             raise DataError(f"{self.name} has no split {split!r}; it has {', '.join(self.lengths)}")

@@ -19,6 +19,7 @@ from cortex.command.common import (
 
 if TYPE_CHECKING:
     from cortex_compute.verify.result import Result
+    from cortex_core.verify.same import Comparison
 
 only_option = click.option("--only", metavar="NAME", help="Only the cases whose name contains this.")
 
@@ -93,22 +94,67 @@ def _examples(backend: str, only: str | None) -> Iterable[Result]:
 @command.command("same")
 @spec_argument
 @click.option("--backends", required=True, metavar="A,B", help="The two to compare.")
+@precision_option
+@click.option(
+    "--steps",
+    type=click.IntRange(min=1),
+    default=5,
+    show_default=True,
+    help="Of training, to compare the losses.",
+)
 @json_option
-def _same(spec: str, backends: str, json_file: str | None) -> None:
-    """Whether two backends train a network alike, on a made-up batch.
+def _same(spec: str, backends: str, precision: str | None, steps: int, json_file: str | None) -> None:
+    """Whether two backends compute a network alike: losses, every layer's output, every gradient.
+
+    The description's own data is used where it is on this machine, else a made-up batch.  The last line
+    names the first layer that departs.
 
     \b
-    Example:
+    Examples:
       cortex verify same examples/lenet.yaml --backends numpy,onednn
+      cortex verify same examples/lenet.yaml --backends numpy,cupy --precision bf16
     """
+    from cortex_compute.backends import get
+    from cortex_core.summary import align
     from cortex_core.verify.same import same
 
-    first, comma, second = (part.strip() for part in backends.partition(","))
-    if not comma or not first or not second or "," in second:
+    names = [part.strip() for part in backends.split(",")]
+    if len(names) != 2 or not all(names):
         raise click.BadParameter(
             f"{backends!r}: expected two names, as in numpy,onednn", param_hint="--backends"
         )
-    report("same", backends, same(spec, first, second), json_file)
+    first, second = map(get, names)
+    if first is second:
+        raise click.BadParameter(f"{backends!r}: both are {first.name}", param_hint="--backends")
+    found = same(spec, first, second, precision, steps)
+    departs = found.departure
+    told = {"suite": "same", "backend": f"{first.name},{second.name}", "precision": found.precision}
+    write_json(
+        json_file,
+        told
+        | {"data": found.data, "departs": departs.name if departs is not None else None}
+        | {"cases": [r.json() for r in found.results]},
+    )
+    said = people(json_file)
+    print(f"{first.name} and {second.name}, {found.precision}, {found.data}\n", file=said)
+    rows = [_row(r) for r in found.results]
+    for line in align([("", "difference", "allowed", ""), *rows], right=(1, 2)):
+        print(line, file=said)
+    print(f"\n{_last_line(found)}", file=said)
+    if departs is not None:
+        raise click.exceptions.Exit(1)
+
+
+def _row(r: Result) -> tuple[str, str, str, str]:
+    return r.name, f"{r.value:.2g}", f"{r.threshold:.2g}", "ok" if r.passed else "DEPARTS"
+
+
+def _last_line(found: Comparison) -> str:
+    departs, good = found.departure, sum(r.passed for r in found.results)
+    if departs is None:
+        return f"all {good} agree"
+    first = departs.detail or departs.name
+    return f"{len(found.results) - good} of {len(found.results)} depart; the first is {first}"
 
 
 def verify(
@@ -132,7 +178,7 @@ def report(suite: str, backend: str, results: Iterable[Result], json_file: str |
         found.append(result)
         if not result.passed or result.better == "higher":
             print(_line(result), file=said, flush=True)
-    name = backend if "," in backend else get(backend).name
+    name = get(backend).name
     write_json(json_file, {"suite": suite, "backend": name, "cases": [r.json() for r in found]})
     good = sum(r.passed for r in found)
     seconds = sum(r.seconds for r in found)

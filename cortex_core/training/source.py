@@ -174,6 +174,11 @@ def find(name: str) -> DataSet:
     return cast(DataSet, point.load())
 
 
+def is_present(dataset: DataSet) -> bool:
+    """Whether the data can be read without fetching anything; a set that does not say so can."""
+    return bool(getattr(dataset, "present", lambda: True)())
+
+
 def as_source(data: Any) -> Source:
     """A dict of arrays as a source; a source as it is."""
     if isinstance(data, Mapping):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from importlib import import_module
 from pathlib import Path
-from typing import Any
 
 import jsonschema
 import numpy as np
@@ -14,7 +13,7 @@ import yaml
 
 from cortex_compute.backends import get
 from cortex_compute.verify.result import Result
-from cortex_core.verify import same, trained
+from cortex_core.verify import trained
 from tests.command.conftest import EXAMPLES
 from tests.conftest import Cli
 
@@ -79,24 +78,6 @@ def test_the_mnist_suite_is_that_of_the_issue() -> None:
         train = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text())["train"]
         assert train["epochs"] <= 5
         assert round(60_000 * train["validation"]) == 5_000
-
-
-def test_same(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    arguments = ("verify", "same", EXAMPLES / "digits.yaml", "--backends", "numpy,numpy")
-    assert cli(*arguments).code == 0
-    first = same._trained
-
-    def shifted(spec: object, backend: str, moved: float = 0.0, seen: list[str] = []) -> Any:  # noqa: B006
-        seen.append(backend)
-        return {name: a + 0.1 * (len(seen) == 2) for name, a in first(spec, backend, moved).items()}
-
-    monkeypatch.setattr(same, "_trained", shifted)
-    assert cli(*arguments).code == 1
-
-
-@pytest.mark.parametrize("backends", ["numpy", "numpy,", "a,b,c"])
-def test_same_needs_two(cli: Cli, backends: str) -> None:
-    assert cli("verify", "same", EXAMPLES / "digits.yaml", "--backends", backends).code == 2
 
 
 def test_data_list(cli: Cli) -> None:
