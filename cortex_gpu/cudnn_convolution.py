@@ -8,25 +8,38 @@ differs before and after is written into a copy of the image; an epilogue follow
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import cache
 from typing import Any, ClassVar
 
 from cortex_compute.frozen import frozen
+from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.convolution import Conv, ConvInputGrad, ConvKernelGrad, Convolution
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.primitives.reduce import Reduce
 from cortex_compute.primitives.windows import Padding, window_count
 from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_compute.types import TensorType
-from cortex_gpu.backend import Gpu, offers
+from cortex_gpu.backend import OFFERS, Gpu, offers
 from cortex_gpu.cudnn import convolution as cudnn
 from cortex_gpu.cudnn.convolution import Algorithm, Problem
 from cortex_gpu.cudnn.library import Library, UnsupportedError
-from cortex_gpu.kernels import Argument, In, Memory, Out, Source, Step, Work, kernel, seconds, together
+from cortex_gpu.kernels import (
+    GpuKernel,
+    In,
+    Inner,
+    Memory,
+    Out,
+    Place,
+    Source,
+    Step,
+    Work,
+    kernel,
+    seconds,
+    together,
+)  # fmt: skip
 from cortex_gpu.memory import aligned, row_major
-from cortex_gpu.part import Part, Place, offered
 from cortex_gpu.rearrange import cropped, padded, transposed
 
 DEPTHWISE = 8  # times as long as the arithmetic says: one channel at a time leaves most of a tile empty
@@ -39,8 +52,8 @@ class Convolve:
     library: Library
     problem: Problem
     algorithm: Algorithm
-    operands: tuple[Argument, Argument]
-    result: Argument
+    operands: tuple[Place, Place]
+    result: Place
     workspace: Work
     sources: ClassVar[tuple[Source, ...]] = ()
 
@@ -95,15 +108,63 @@ class Geometry:
 
 
 class Plan:
-    """The workspace of a kernel while its steps are thought out."""
+    """The steps around cuDNN's own, and the workspace that they share."""
 
-    def __init__(self) -> None:
-        self.nbytes = 0
+    def __init__(self, geometry: Geometry) -> None:
+        self.geometry, self.nbytes = geometry, 0
+        self.before: list[Step] = []
+        self.after: list[Callable[[], Step]] = []
 
     def space(self, nbytes: int) -> Work:
         work = Work(self.nbytes)
         self.nbytes += aligned(nbytes)
         return work
+
+    def image(self, x: Place) -> Place:
+        """Where x lies with the edge that it needs."""
+        g = self.geometry
+        if not g.asymmetric:
+            return x
+        made = self.space(g.padded.nbytes)
+        self.before.append(padded(g.x.shape, g.edge, g.x.dtype.itemsize, x, made))
+        return made
+
+    def weights(self, w: Place) -> Place:
+        """Where w lies as cuDNN has it."""
+        t = self.geometry.w
+        if not self.geometry.turned:
+            return w
+        made, out = self.space(t.nbytes), t.shape[-1]
+        self.before.append(transposed(t.size // out, out, t.dtype.itemsize, w, made))
+        return made
+
+    def follow(self, offer: Offer, inputs: tuple[Place, ...], outputs: tuple[Place, ...]) -> None:
+        """A generated kernel comes after."""
+        start = self.space(offer.workspace).offset
+
+        def inner() -> Inner:
+            built = offer.build()
+            assert isinstance(built, GpuKernel)
+            return Inner(built, inputs, outputs, start)
+
+        self.after.append(inner)
+
+    def offer(
+        self, operands: Sequence[Operand], found: Found, places: tuple[Place, Place], result: Place
+    ) -> Offer:
+        """What all of it makes; cuDNN computes ``result`` from the two ``places``."""
+        work = self.space(found.nbytes)
+
+        def steps() -> list[Step]:
+            own = Convolve(found.library, found.problem, found.fastest(), places, result, work)
+            return [*self.before, own, *(make() for make in self.after)]
+
+        p, types = self.geometry.p, [o.type for o in operands]
+        launches = len(self.before) + 1 + len(self.after)
+        depthwise = p.groups > 1 and p.groups == self.geometry.x.shape[-1]
+        flops = p.flops(*types) * (DEPTHWISE if depthwise else 1)
+        cost = seconds(p.nbytes(*types) + 2 * (self.nbytes - found.nbytes), flops, launches)
+        return kernel(steps, "cudnn", workspace=self.nbytes, cost=cost)
 
 
 @offers(Conv, way="cudnn")
@@ -111,55 +172,36 @@ def conv(p: Conv, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
     x, w, *extra = operands
     if reason := _unfit(p, (x, w)):
         return Refusal(reason)
-    geometry, plan = Geometry(p, x.type, w.type, gpu), Plan()
-    if isinstance(found := _found(geometry.problem(cudnn.FORWARD), gpu), Refusal):
+    plan = Plan(Geometry(p, x.type, w.type, gpu))
+    if isinstance(found := _found(plan, cudnn.FORWARD, gpu), Refusal):
         return found
-    image, weights, before = _prepared(geometry, plan, In(0), In(1))
-    (result,) = p.infer(*(o.type for o in operands))
-    product: Place = Out(0)
-    after: list[Part] = []
-    if p.epilogue is not None:
-        y = Operand(geometry.y)
-        tail = offered(Elementwise(p.epilogue, p.literals), (y, *extra), gpu)
-        if isinstance(tail, Refusal):
-            return tail
-        if (0, 0) not in tail.reuse or result.dtype is not geometry.y.dtype:
-            product = plan.space(geometry.y.nbytes)
-        places = (product, *(In(2 + k) for k in range(len(extra))))
-        after.append(Part(tail, places, (Out(0),), plan.space(tail.workspace).offset))
-    work = plan.space(found.nbytes)
-
-    def steps() -> Iterator[Step]:
-        yield from before
-        yield Convolve(found.library, found.problem, found.fastest(), (image, weights), product, work)
-        yield from after
-
-    return _offer(p, operands, steps, plan, len(before) + 1 + len(after))
+    places = plan.image(In(0)), plan.weights(In(1))
+    if p.epilogue is None:
+        return plan.offer(operands, found, places, Out(0))
+    y = plan.geometry.y
+    tail = _generated(Elementwise(p.epilogue, p.literals), (Operand(y), *extra), gpu)
+    if isinstance(tail, Refusal):
+        return tail
+    product = Out(0) if (0, 0) in tail.reuse else plan.space(y.nbytes)
+    plan.follow(tail, (product, *(In(2 + k) for k in range(len(extra)))), (Out(0),))
+    return plan.offer(operands, found, places, product)
 
 
 @offers(ConvInputGrad, way="cudnn")
 def conv_input_grad(p: ConvInputGrad, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
     if reason := _unfit(p, operands):
         return Refusal(reason)
-    g, w = operands
-    (x,) = p.infer(g.type, w.type)
-    geometry, plan = Geometry(p, x, w.type, gpu), Plan()
-    if isinstance(found := _found(geometry.problem(cudnn.BACKWARD_DATA), gpu), Refusal):
+    g, w = (o.type for o in operands)
+    (x,) = p.infer(g, w)
+    plan = Plan(geometry := Geometry(p, x, w, gpu))
+    if isinstance(found := _found(plan, cudnn.BACKWARD_DATA, gpu), Refusal):
         return found
-    weights, before = _weights(geometry, plan, In(1))
-    result: Place = Out(0)
-    after: list[Step] = []
-    if geometry.asymmetric:
-        result = plan.space(geometry.padded.nbytes)
-        after.append(cropped(x.shape, geometry.edge, x.dtype.itemsize, result, Out(0)))
-    work = plan.space(found.nbytes)
-
-    def steps() -> Iterator[Step]:
-        yield from before
-        yield Convolve(found.library, found.problem, found.fastest(), (weights, In(0)), result, work)
-        yield from after
-
-    return _offer(p, operands, steps, plan, len(before) + 1 + len(after))
+    places = plan.weights(In(1)), In(0)
+    if not geometry.asymmetric:
+        return plan.offer(operands, found, places, Out(0))
+    result = plan.space(geometry.padded.nbytes)
+    plan.after.append(lambda: cropped(x.shape, geometry.edge, x.dtype.itemsize, result, Out(0)))
+    return plan.offer(operands, found, places, result)
 
 
 @offers(ConvKernelGrad, way="cudnn")
@@ -168,29 +210,21 @@ def conv_kernel_grad(p: ConvKernelGrad, operands: Sequence[Operand], gpu: Gpu) -
         return Refusal(reason)
     x, g = operands
     w, *bias = p.infer(x.type, g.type)
-    geometry, plan = Geometry(p, x.type, w, gpu), Plan()
-    if isinstance(found := _found(geometry.problem(cudnn.BACKWARD_FILTER), gpu), Refusal):
+    plan = Plan(geometry := Geometry(p, x.type, w, gpu))
+    if isinstance(found := _found(plan, cudnn.BACKWARD_FILTER, gpu), Refusal):
         return found
-    image, before = _image(geometry, plan, In(0))
+    places = plan.image(In(0)), In(1)
     result: Place = Out(0)
-    after: list[Step] = []
     if geometry.turned:
-        result = plan.space(w.nbytes)
-        out = w.shape[-1]
-        after.append(transposed(out, w.size // out, w.dtype.itemsize, result, Out(0)))
+        turned, out = plan.space(w.nbytes), w.shape[-1]
+        plan.after.append(lambda: transposed(out, w.size // out, w.dtype.itemsize, turned, Out(0)))
+        result = turned
     if bias:
-        total = offered(Reduce("sum", tuple(range(g.type.rank - 1))), (g,), gpu)
+        total = _generated(Reduce("sum", tuple(range(g.type.rank - 1))), (g,), gpu)
         if isinstance(total, Refusal):
             return total
-        after.append(Part(total, (In(1),), (Out(1),), plan.space(total.workspace).offset))
-    work = plan.space(found.nbytes)
-
-    def steps() -> Iterator[Step]:
-        yield from before
-        yield Convolve(found.library, found.problem, found.fastest(), (image, In(1)), result, work)
-        yield from after
-
-    return _offer(p, operands, steps, plan, len(before) + 1 + len(after))
+        plan.follow(total, (In(1),), (Out(1),))
+    return plan.offer(operands, found, places, result)
 
 
 def _unfit(p: Convolution, operands: Sequence[Operand]) -> str:
@@ -204,33 +238,9 @@ def _unfit(p: Convolution, operands: Sequence[Operand]) -> str:
     return ""
 
 
-def _prepared(geometry: Geometry, plan: Plan, x: Place, w: Place) -> tuple[Place, Place, list[Step]]:
-    """Where x and w lie as cuDNN wants them, and the steps that bring them there."""
-    x, first = _image(geometry, plan, x)
-    w, second = _weights(geometry, plan, w)
-    return x, w, first + second
-
-
-def _image(geometry: Geometry, plan: Plan, x: Place) -> tuple[Place, list[Step]]:
-    if not geometry.asymmetric:
-        return x, []
-    made = plan.space(geometry.padded.nbytes)
-    return made, [padded(geometry.x.shape, geometry.edge, geometry.x.dtype.itemsize, x, made)]
-
-
-def _weights(geometry: Geometry, plan: Plan, w: Place) -> tuple[Place, list[Step]]:
-    if not geometry.turned:
-        return w, []
-    made, out = plan.space(geometry.w.nbytes), geometry.w.shape[-1]
-    return made, [transposed(geometry.w.size // out, out, geometry.w.dtype.itemsize, w, made)]
-
-
-def _offer(p: Convolution, operands: Sequence[Operand], steps: Any, plan: Plan, launches: int) -> Offer:
-    types = [o.type for o in operands]
-    alone = p.groups > 1 and p.groups == types[0].shape[-1]
-    flops = p.flops(*types) * (DEPTHWISE if alone else 1)
-    cost = seconds(p.nbytes(*types) + 2 * plan.nbytes, flops, launches)
-    return kernel(lambda: list(steps()), "cudnn", workspace=plan.nbytes, cost=cost)
+def _generated(primitive: Primitive, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
+    """What a generated kernel offers."""
+    return OFFERS[type(primitive)]["cupy"](primitive, operands, gpu)
 
 
 # The choice of an algorithm.
@@ -259,9 +269,9 @@ class Found:
             return _measured(self.library, self.problem, self.nbytes) or self.algorithms[0]
 
 
-def _found(problem: Problem, gpu: Gpu) -> Found | Refusal:
+def _found(plan: Plan, way: str, gpu: Gpu) -> Found | Refusal:
     try:
-        return Found(problem, gpu)
+        return Found(plan.geometry.problem(way), gpu)
     except UnsupportedError as error:
         return Refusal(str(error))
 

@@ -54,7 +54,8 @@ class Work:
     offset: int = 0
 
 
-Argument = Union[In, Out, Work, np.generic]
+Place = Union[In, Out, Work]
+Argument = Union[Place, np.generic]
 
 
 class Memory(NamedTuple):
@@ -70,7 +71,13 @@ class Memory(NamedTuple):
             return argument
         if isinstance(argument, Work):
             return _address(self.workspace) + argument.offset
-        return _address((self.inputs if isinstance(argument, In) else self.outputs)[argument.index])
+        return _address(self.array(argument))
+
+    def array(self, place: Place) -> Array | None:
+        """What lies there; of the workspace all bytes from there on."""
+        if isinstance(place, Work):
+            return None if self.workspace is None else self.workspace[place.offset :]
+        return (self.inputs if isinstance(place, In) else self.outputs)[place.index]
 
 
 def _address(array: Array | None) -> int:
@@ -142,28 +149,27 @@ class GpuKernel:
 
 @frozen
 class Inner:
-    """A kernel as a step of another one: which operands and outputs of the other's are its own.
+    """A kernel as a step of another one: where in the other's memory its operands and outputs lie.
 
-    It is left out where nobody wants its outputs.  Its scratch are the first bytes of the other's.
+    It is left out where nobody wants its outputs.  Its scratch begins at byte ``start`` of the other's.
     """
 
     kernel: GpuKernel
-    inputs: tuple[int, ...]
-    outputs: tuple[int, ...]
-    workspace: int
+    inputs: tuple[Place, ...]
+    outputs: tuple[Place, ...]
+    start: int = 0
 
     @property
     def sources(self) -> Sequence[Source]:
         return self.kernel.sources
 
     def bind(self, memory: Memory) -> Callable[[], None]:
-        outputs = [memory.outputs[j] for j in self.outputs]
-        wanted = any(x is not None for x in outputs)
-        work = memory.workspace
-        if work is not None:
-            work = work[: self.workspace]
-        own = Memory([memory.inputs[k] for k in self.inputs], outputs, work)
-        return together([step.bind(own) for step in self.kernel.steps] if wanted else [])
+        outputs = [memory.array(place) for place in self.outputs]
+        if all(x is None for x in outputs):
+            return together([])
+        inputs = [memory.array(place) for place in self.inputs]
+        own = Memory(inputs, outputs, memory.array(Work(self.start)))
+        return together([step.bind(own) for step in self.kernel.steps])
 
 
 def together(calls: Sequence[Callable[[], None]]) -> Callable[[], None]:

@@ -82,7 +82,7 @@ def beside_sums(way: Way, operands: Sequence[Operand], gpu: Gpu, cost: float) ->
         return sums
 
     def steps() -> list[Step]:
-        return [Inner(GpuKernel(way.steps()), (0, 1), (0,), way.workspace), inner_sums(sums)]
+        return [Inner(GpuKernel(way.steps()), (In(0), In(1)), (Out(0),)), inner_sums(sums)]
 
     return kernel(steps, workspace=max(way.workspace, sums.workspace), cost=cost + sums.cost)
 
@@ -120,7 +120,7 @@ def inner_sums(offer: Offer) -> Inner:
     """The sums of operand 1 as output 1 of a kernel."""
     built = offer.build()
     assert isinstance(built, GpuKernel)
-    return Inner(built, (1,), (1,), offer.workspace)
+    return Inner(built, (In(1),), (Out(1),))
 
 
 # By cuBLASLt.

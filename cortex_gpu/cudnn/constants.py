@@ -11,9 +11,9 @@ CROSS_CORRELATION = 1
 DETERMINISTIC = 1
 PROPAGATE_NAN = 1
 
-# How products are computed: as the GPU likes (TF32 for float32), on tensor cores, on them after rounding to
-# 16 bits, and by multiplications and additions alone.
-DEFAULT_MATH, TENSOR_OP_MATH, TENSOR_OP_MATH_ALLOW_CONVERSION, FMA_MATH = 0, 1, 2, 3
+# How products are computed: as the GPU likes (TF32 for float32), on tensor cores, and by multiplications and
+# additions alone.  What rounds to 16 bits beforehand is never allowed.
+DEFAULT_MATH, TENSOR_OP_MATH, FMA_MATH = 0, 1, 3
 
 POOLING = {"max": 3, "average, padding counts": 1, "average": 2}  # the maximum that is deterministic
 SOFTMAX_ACCURATE, SOFTMAX_LOG = 1, 2

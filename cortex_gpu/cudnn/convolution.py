@@ -54,6 +54,11 @@ class Problem:
             return c.TENSOR_OP_MATH
         return c.DEFAULT_MATH if self.tf32 and self.dtype is float32 else c.FMA_MATH
 
+    @property
+    def allowed(self) -> tuple[int, ...]:
+        """The kinds of mathematics: float32 without TF32 has one."""
+        return (self.math, c.DEFAULT_MATH, c.FMA_MATH) if self.math != c.FMA_MATH else (c.FMA_MATH,)
+
     def array(self, library: Library, role: str) -> Descriptor:
         dims: Sizes = getattr(self, role)
         if role == "w":
@@ -108,10 +113,10 @@ def search(
 def _usable(library: Library, problem: Problem, found: Sequence[Any]) -> tuple[Algorithm, ...]:
     usable: list[Algorithm] = []
     for p in found:
-        if p.status or p.algorithm not in EXACT[problem.way] or p.math == c.TENSOR_OP_MATH_ALLOW_CONVERSION:
+        if p.status or p.algorithm not in EXACT[problem.way]:
             continue
-        # The answer may name a kind of mathematics that float32 without TF32 did not allow
-        math = p.math if problem.math == c.TENSOR_OP_MATH else problem.math
+        # The answer may name a kind of mathematics that the problem does not allow
+        math = p.math if p.math in problem.allowed else problem.math
         wanted = scratch(library, problem, p.algorithm, math)
         if wanted is None or any((a.number, a.math) == (p.algorithm, math) for a in usable):
             continue
