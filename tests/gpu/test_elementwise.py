@@ -46,7 +46,7 @@ def bound(
     device, stream = backend.devices()[0], backend.devices()[0].stream()
     inputs = []
     for values, strides in operands:
-        memory = Placed(device, TensorType((values.size + shift,), dtype(values.dtype)))
+        memory = Placed(device, TensorType((2 * values.size + shift,), dtype(values.dtype)))
         array = memory.buffer.view(
             TensorType(values.shape, dtype(values.dtype)), 64 + shift * values.itemsize, strides
         )
@@ -112,11 +112,21 @@ def test_outputs_that_lie_anyhow(backend: CupyBackend) -> None:
         np.testing.assert_array_equal(differences, x - y)
 
 
+def test_rows_with_something_between_them(backend: CupyBackend) -> None:
+    x = np.random.default_rng(6).integers(-8, 8, (6, 7)).astype(np.float32)
+    memory = np.zeros((6, 8), np.float32)
+    memory[:, :7] = x
+    rows = memory[:, :7]
+    (y,) = bound(backend, ADD, [(rows, (8, 1)), (rows, (8, 1))], [(8, 1)])
+    np.testing.assert_array_equal(y, 2 * x)
+
+
 def test_what_lies_together_is_moved_16_bytes_at_once() -> None:
     assert "Pack<float, 4>" in text(ADD, *of((40,), (40,)))
     assert "Pack<Brain, 8>" in text(ADD, *of((40,), (40,), d=bfloat16))
     assert "Pack<double, 2>" in text(ADD, *of((40,), (40,), d=float64))
     assert "Pack<float, 4>" in text(ADD, *of((5, 8), (8,)))
+    assert "(((u64)x0 | (u64)x1 | (u64)y0) & 15) == 0" in text(ADD, *of((40,), (40,)))
     assert "Pack" not in text(ADD, *of((5, 7), (7,)))
     assert "Pack" not in text(ADD, Operand(TensorType((5, 8)), Layout((1, 5))), *of((5, 8)))
     mixed = formula(lambda a: a > 0, 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cortex_compute.protocol import Layout, Operand
@@ -44,6 +44,7 @@ def walked(draw: st.DrawFn) -> tuple[tuple[int, ...], list[tuple[int, ...]]]:
     return shape, arrays
 
 
+@settings(deadline=None)
 @given(walked())
 def test_offsets_are_those_of_the_strides(case: tuple[tuple[int, ...], list[tuple[int, ...]]]) -> None:
     shape, arrays = case

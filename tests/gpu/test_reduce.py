@@ -79,7 +79,8 @@ def test_extremes_of_infinities(backend: CupyBackend, kind: str) -> None:
 @pytest.mark.parametrize("d", INTEGERS, ids=str)
 def test_integers_of_all_types(backend: CupyBackend, d: DType) -> None:
     info = np.iinfo(d.storage)
-    x = np.array([[info.max, info.max, 3], [info.min, 1, 2], [7, 5, info.max]], d.storage)
+    ends = [[info.max] * 3, [info.min] * 3]
+    x = np.array([[info.max, info.max, 3], [info.min, 1, 2], [7, 5, info.max], *ends], d.storage)
     for kind in ("max", "min", "argmax", "argmin"):
         (y,) = computed(backend, over(kind, 1), x)
         np.testing.assert_array_equal(y, getattr(np, kind)(x, 1))
