@@ -20,18 +20,20 @@ import numpy as np
 from cortex_compute.frozen import frozen
 from cortex_compute.types import DType, float64
 from cortex_gpu.kernels import BLOCK, FLOPS, Argument, Call, Source, Step, Work, blocks, seconds
-from cortex_gpu.prelude import header
+from cortex_gpu.prelude import header, index
 
 SIDE = 16  # threads along each side of a block
 DEPTH = 32  # of the strips in shared memory
 SLOWER = 4  # times: arithmetic here beside a library's
-STRIP = 5e-7  # seconds until a strip is there: each block waits for one after the other
+STRIP = 5e-7  # seconds for a strip: a block has one after the other
 SHORT = 128  # a sum is not cut into parts shorter than this
+LONG = 1024  # rather than into smaller tiles, sums are cut into parts longer than this
 WAVES = 4  # blocks for each processor, where sums are cut to get them
 LARGEST = (1 << 31) - 1  # of rows, columns and terms, which are counted in 32 bits
 
 # A strip of the left factor is TALL rows, one of the right factor WIDE columns; one number more in each line
-# of shared memory keeps threads that write along the terms out of each other's banks.
+# of shared memory keeps threads that write along the terms out of each other's banks.  The next strips are on
+# their way, in registers, while a block computes.
 TILED = r"""
 extern "C" __global__ void NAME(PARAMETERS int m, int n, int depth, int batch, int chunk) {
   __shared__ Real lefts[DEPTH * (TALL + 1)];
@@ -44,26 +46,37 @@ extern "C" __global__ void NAME(PARAMETERS int m, int n, int depth, int batch, i
     SETUP
     Real sums[ROWS][COLUMNS];
     for (int r = 0; r < ROWS; r++) for (int c = 0; c < COLUMNS; c++) sums[r][c] = 0;
-    for (int base = begin; base < end; base += DEPTH) {
+    Real lefts_next[TALL * DEPTH / BLOCK], rights_next[WIDE * DEPTH / BLOCK];
+    const auto bring = [&](int base) {
 #pragma unroll
       for (int r = 0; r < TALL * DEPTH / BLOCK; r++) {
-        const int across = LEFT_ACROSS, along = LEFT_ALONG, i = top + across, p = base + along;
+        const int i = top + LEFT_ACROSS, p = base + LEFT_ALONG;
         Real value = 0;
         if (i < m && p < end) {
           LEFT_VALUE
         }
-        lefts[along * (TALL + 1) + across] = value;
+        lefts_next[r] = value;
       }
 #pragma unroll
       for (int r = 0; r < WIDE * DEPTH / BLOCK; r++) {
-        const int across = RIGHT_ACROSS, along = RIGHT_ALONG, j = left + across, p = base + along;
+        const int j = left + RIGHT_ACROSS, p = base + RIGHT_ALONG;
         Real value = 0;
         if (j < n && p < end) {
           RIGHT_VALUE
         }
-        rights[along * (WIDE + 1) + across] = value;
+        rights_next[r] = value;
       }
+    };
+    bring(begin);
+    for (int base = begin; base < end; base += DEPTH) {
+#pragma unroll
+      for (int r = 0; r < TALL * DEPTH / BLOCK; r++)
+        lefts[(LEFT_ALONG) * (TALL + 1) + LEFT_ACROSS] = lefts_next[r];
+#pragma unroll
+      for (int r = 0; r < WIDE * DEPTH / BLOCK; r++)
+        rights[(RIGHT_ALONG) * (WIDE + 1) + RIGHT_ACROSS] = rights_next[r];
       __syncthreads();
+      if (base + DEPTH < end) bring(base + DEPTH);
 #pragma unroll 8
       for (int q = 0; q < DEPTH; q++) {
         Real u[ROWS], v[COLUMNS];
@@ -90,10 +103,10 @@ extern "C" __global__ void NAME(PARAMETERS int m, int n, int depth, int batch, i
 
 ADDED = r"""
 extern "C" __global__ void NAME(PARAMETERS int m, int n, int batch, int parts, const Real* partial) {
-  const i64 size = (i64)batch * m * n;
-  for (i64 e = (i64)blockIdx.x * blockDim.x + threadIdx.x; e < size; e += (i64)gridDim.x * blockDim.x) {
+  const Index size = (Index)batch * m * n;
+  for (Index e = (Index)blockIdx.x * blockDim.x + threadIdx.x; e < size; e += (Index)gridDim.x * blockDim.x) {
     Real value = 0;
-    for (int part = 0; part < parts; part++) value += partial[part * size + e];
+    for (int part = 0; part < parts; part++) value += partial[(i64)part * size + e];
     const int j = (int)(e % n), i = (int)(e / n % m), z = (int)(e / n / m);
     STORE
   }
@@ -155,7 +168,8 @@ class Product:
     def tile(self) -> tuple[int, int]:
         """Results of a thread: how many rows, how many columns.  As large a tile as keeps the GPU busy."""
         rows, columns = (4 if x > 32 else 2 if x > 16 else 1 for x in (self.m, self.n))
-        while rows * columns > 1 and self._blocks(rows, columns) < self.processors:
+        parts = max(1, self.depth // LONG)
+        while rows * columns > 1 and self._blocks(rows, columns) * parts < self.processors:
             rows, columns = (rows // 2, columns) if rows >= columns else (rows, columns // 2)
         return rows, columns
 
@@ -220,8 +234,8 @@ def added(
     sizes: tuple[int, int, int], parts: int,
 ) -> Call:  # fmt: skip
     """The launch that adds ``parts`` arrays of m x n results, ``batch`` times, and ends as `Product` does."""
-    declared = _declared(parameters)
-    source = _source(header(dtype) + ADDED, f"{name}_added", PARAMETERS=declared, STORE=store)
+    text = header(dtype, Index=index(math.prod(sizes))[0]) + ADDED
+    source = _source(text, f"{name}_added", PARAMETERS=_declared(parameters), STORE=store)
     given = tuple(x for _, x in parameters)
     return Call(source, blocks(math.prod(sizes)), BLOCK, (*given, *_numbers(*sizes, parts), Work()))
 

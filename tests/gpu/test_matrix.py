@@ -31,6 +31,7 @@ def product(m: int, k: int, n: int, **facts: int) -> Product:
         ((100000, 64, 20), (4, 2)),  # no wider than the result
         ((100000, 64, 10), (4, 1)),
         ((256, 64, 256), (1, 2)),  # smaller, for more blocks
+        ((576, 100000, 64), (4, 4)),  # large, for its sums are cut
         ((3, 64, 5), (1, 1)),
     ],
 )
