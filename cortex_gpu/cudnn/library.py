@@ -247,11 +247,17 @@ def candidates() -> Iterator[tuple[str, str]]:
 
 @cache
 def load() -> Library:
-    """The library, loaded once.  A `BackendError` lists where it was looked for, and why each did not do."""
-    found = []
+    """The library for the CUDA that CuPy is built for, loaded once.
+
+    A `BackendError` lists where it was looked for, and why each place did not do.
+    """
+    found, major = [], _cuda()
     for path, place in candidates():
         try:
-            return Library(ctypes.CDLL(path), path)
+            library = Library(ctypes.CDLL(path), path)
+            if library.cuda == (major or library.cuda):
+                return library
+            raise BackendError(f"{path} is for CUDA {library.cuda}, CuPy for CUDA {major}")
         except (OSError, BackendError) as error:
             if VARIABLE in os.environ:
                 raise AskedForError(f"{place}: {error}; name another file, or unset it") from error
@@ -259,3 +265,12 @@ def load() -> Library:
     raise BackendError(
         f"no cuDNN library: {'; '.join(found)}. Install the wheel {WHEELS}, or name a file in {VARIABLE}"
     )
+
+
+def _cuda() -> int:
+    """The major version of CUDA that CuPy is built for; 0 where there is no CuPy."""
+    try:
+        from cupy.cuda import runtime
+    except ImportError:
+        return 0
+    return int(runtime.runtimeGetVersion()) // 1000

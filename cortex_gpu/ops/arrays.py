@@ -22,9 +22,13 @@ Axes = tuple[int, ...]
 
 def here() -> CupyBackend:
     """The backend of CuPy's current device; a `BackendError` says why a GPU cannot be used."""
-    from cupy.cuda import runtime
+    try:
+        from cupy.cuda import runtime
 
-    return _backend(int(runtime.getDevice()))
+        index = int(runtime.getDevice())
+    except (ImportError, RuntimeError):  # `found` says what is missing
+        index = 0
+    return _backend(index)
 
 
 @cache

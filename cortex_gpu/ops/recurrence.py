@@ -6,6 +6,8 @@ import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from cortex_compute.errors import ArgumentError, ShapeError
 from cortex_compute.types import dtype
 from cortex_gpu.cudnn import rnn
@@ -20,18 +22,20 @@ def recurrence_weights(
     layers: int = 1,
     bidirectional: bool = False,
     bias: bool = True,
-    kind: str = "float32",
+    kind: Any = "float32",
 ) -> tuple[Network, Any]:
     """A network of recurrent layers, and memory for all its weights, which is zero.
 
-    ``mode``: relu, tanh, lstm or gru.  `recurrence_parameters` shows the matrices and vectors.
+    ``mode``: relu, tanh, lstm or gru; ``kind``: the data type.  `recurrence_parameters` shows the matrices
+    and vectors.
     """
     if mode not in GATES:
         raise ArgumentError(f"mode is {mode!r}; known are {', '.join(GATES)}")
     if min(inputs, units, layers) < 1:
         raise ArgumentError(f"inputs {inputs}, units {units} and layers {layers} must be at least 1")
     library = needed("recurrence")
-    network = Network(mode, inputs, units, layers, bidirectional, bias, dtype(kind), here().gpu.tf32)
+    d = dtype(np.dtype(kind).name)
+    network = Network(mode, inputs, units, layers, bidirectional, bias, d, here().gpu.tf32)
     import cupy
 
     count = rnn.weight_bytes(library, network) // network.dtype.itemsize

@@ -325,6 +325,13 @@ def test_the_wheel_is_found_before_the_systems(nowhere: pytest.MonkeyPatch, tmp_
         cudnn.load()
 
 
+def test_a_wheel_for_another_cuda_is_refused(machine: Machine, nowhere: pytest.MonkeyPatch) -> None:
+    nowhere.setattr(cudnn, "candidates", lambda: [("libcudnn.so", "the wheel")])
+    nowhere.setattr(ctypes, "CDLL", lambda path: Cudnn(cuda=13000))
+    with pytest.raises(BackendError, match=r"the wheel: libcudnn\.so is for CUDA 13, CuPy for CUDA 12"):
+        cudnn.load()
+
+
 @pytest.mark.parametrize(("number", "told"), [(8907, r"8\.9\.7"), (100000, r"10\.0\.0")])
 def test_another_major_version_is_refused_with_the_remedy(number: int, told: str) -> None:
     with pytest.raises(BackendError, match=rf"is cuDNN {told}; needs 9: install the wheel nvidia-cudnn"):
