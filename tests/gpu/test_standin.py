@@ -165,6 +165,24 @@ def test_a_source_that_does_not_compile_says_why(machine: Machine) -> None:
         entry('extern "C" __global__ void max(float* x) {}', "max")
 
 
+MISTAKES = {
+    "not aligned": "((double*)(x + 1))[0] = 1;",
+    "index outside": "__shared__ float a[4]; a[n] = x[0]; x[1] = a[n - 1];",
+    "shift by more": "x[0] = 1 << (n * 8);",
+}
+
+
+@pytest.mark.parametrize("waits", ["", "__syncthreads();"])
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_ends_the_launch_and_names_the_line(machine: Machine, mistake: str, waits: str) -> None:
+    import cupy
+
+    text = f'extern "C" __global__ void f(float* x, int n) {{\n{waits}\n{MISTAKES[mistake]} }}'
+    run(text, 2, 64, cupy.empty(4, np.float32), np.int32(4))
+    with pytest.raises(CUDARuntimeError, match=f"f: an? .*{mistake}.* in line {PRELUDE.count(chr(10)) + 3}"):
+        cupy.cuda.Stream.null.synchronize()
+
+
 # What a launch takes.
 
 

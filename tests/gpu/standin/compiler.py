@@ -22,6 +22,7 @@ HERE = Path(__file__).parent
 FLAGS = (
     "-x", "c++", "-std=c++17", "-O1", "-shared", "-fPIC", "-fno-strict-aliasing", "-fno-math-errno",
     "-fno-exceptions", "-fno-rtti", "-fno-asynchronous-unwind-tables", "-w", "-nostdlib",
+    "-fsanitize=alignment,bounds,shift",
 )  # fmt: skip
 MOST_THREADS, MOST_BLOCKS, MOST_SHARED = 1024, 65535, 48 << 10
 WAITS = re.compile(r"\b__sync|\b__shfl")
@@ -44,6 +45,9 @@ ERRORS = {
     1: "a shuffle where not all 32 lanes of the warp are there",
     2: "a shuffle or __syncwarp whose mask is not 0xffffffff",
     3: "no memory for the stacks of the threads",
+    4: "an address that is not aligned to the size of what lies there",
+    5: "an index outside of an array",
+    6: "a shift by more than the bits of a number",
 }
 
 
@@ -188,7 +192,8 @@ class Entry:
             (ctypes.c_uint * 3)(*grid), threads, seed % count, step, seed & 0xFFFFFFFF, arguments
         )
         if code:
-            raise LaunchError(f"{self.name}: {ERRORS[code]}")
+            line = fibers().fibers_line()
+            raise LaunchError(f"{self.name}: {ERRORS[code]}" + (f" in line {line}" if line else ""))
 
 
 def _launcher(name: str, parameters: int, waits: bool) -> str:
@@ -207,6 +212,9 @@ extern "C" const char* cuda_kinds_{name}() {{ return cuda_kinds({name}); }}
 extern "C" cuda_u64 cuda_shared_{name}() {{ return __stop_cuda_shared - __start_cuda_shared; }}
 extern "C" int cuda_launch_{name}(
     unsigned* grid, unsigned threads, cuda_u64 start, cuda_u64 step, unsigned seed, cuda_u64* a) {{
+  void* back[5];
+  fibers_begin(back);
+  if (__builtin_setjmp(back)) return fibers_error();
   gridDim = {{grid[0], grid[1], grid[2]}};
   blockDim = {{threads, 1, 1}};
   cuda_u64 count = (cuda_u64)grid[0] * grid[1] * grid[2];

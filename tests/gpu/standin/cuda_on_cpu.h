@@ -19,6 +19,8 @@ extern "C" char __stop_cuda_shared[] __attribute__((weak));
 
 extern "C" {
 int fibers_run(void (*thread)(void*), void* arguments, unsigned threads, unsigned* index, unsigned seed);
+void fibers_begin(void** back);
+int fibers_error();
 void fibers_barrier();
 cuda_u64* fibers_exchange(cuda_u64 bits, unsigned mask);
 }

@@ -11,7 +11,13 @@
 namespace {
 
 enum State : unsigned char { READY, AT_BARRIER, AT_EXCHANGE, DONE };
-enum Error { FINE, NOT_ALL_LANES, PARTIAL_MASK, NO_MEMORY };
+enum Error { FINE, NOT_ALL_LANES, PARTIAL_MASK, NO_MEMORY, MISALIGNED, OUT_OF_BOUNDS, BAD_SHIFT };
+
+// What the data of a check of GCC's begin with.
+struct Location {
+  const char* file;
+  uint32_t line, column;
+};
 
 const unsigned MOST = 1024;
 const size_t STACK = 128 << 10;
@@ -21,7 +27,8 @@ State state[MOST];
 unsigned char parity[MOST];
 uint64_t slots[2][MOST];
 uint64_t random_;
-unsigned now, error;
+unsigned now, error, line;
+void** outside;   // where a kernel without fibers goes on after an error
 void (*body)(void*);
 void* arguments_;
 
@@ -115,9 +122,32 @@ bool released(unsigned n) {
   return any;
 }
 
+// Ends a launch at a mistake that the compiler's checks have found.
+void fail(Error what, const Location* where) {
+  error = what;
+  line = where->line;
+  if (outside) __builtin_longjmp(outside, 1);
+  state[now] = DONE;
+  for (;;) leave();
+}
+
 }  // namespace
 
 extern "C" {
+
+void __ubsan_handle_type_mismatch_v1(const Location* where, void*) { fail(MISALIGNED, where); }
+void __ubsan_handle_out_of_bounds(const Location* where, void*) { fail(OUT_OF_BOUNDS, where); }
+void __ubsan_handle_shift_out_of_bounds(const Location* where, void*, void*) { fail(BAD_SHIFT, where); }
+
+// ``back``: what __builtin_setjmp has filled.
+void fibers_begin(void** back) {
+  error = FINE;
+  line = 0;
+  outside = back;
+}
+
+unsigned fibers_error() { return error; }
+unsigned fibers_line() { return line; }
 
 void fibers_barrier() {
   state[now] = AT_BARRIER;
@@ -143,7 +173,7 @@ int fibers_run(void (*thread)(void*), void* arguments, unsigned n, unsigned* ind
   random_ = seed;
   body = thread;
   arguments_ = arguments;
-  error = FINE;
+  outside = 0;
   for (unsigned t = 0; t < n; t++) prepare(t);
   const unsigned warps = (n + 31) / 32;
   do {
