@@ -9,6 +9,7 @@ many terms, and a second launch reduces the parts.  Every order is fixed: equal 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -22,6 +23,7 @@ from cortex_gpu.index import Walk, spread
 from cortex_gpu.kernels import BLOCK, Argument, Call, In, Out, Source, Work, kernel, seconds
 from cortex_gpu.pointwise import parameters, statements, title
 from cortex_gpu.prelude import PRELUDE, compute, storage
+from cortex_gpu.total import Total
 
 UNROLLED = 4  # elements that a lane has under way at a time, each in a total of its own
 ENOUGH = 32  # elements for each lane that make another part worth while
@@ -48,26 +50,19 @@ def reduce(p: Reduce, operands: Sequence[Operand], gpu: Gpu) -> Offer:
     def steps() -> list[Call]:
         literals, numbers = parameters(p.literals)
         first = Stage(
-            total, table, title(p.body, f"reduce_{p.kind}"), [storage(d) for d in dtypes], literals,
-            results.offsets("k", "from"), element(p, dtypes, total, reduced), last=parts == 1,
+            title(p.body, f"reduce_{p.kind}"), total, table, [storage(d) for d in dtypes],
+            results.offsets("k", "from"), element(p, dtypes, total, reduced), literals, last=parts == 1,
         )  # fmt: skip
         given = [In(k) for k in range(len(types))]
         if parts == 1:
-            return [first.call([*given, Out(0)], 1, reduced.size, numbers)]
-        partial = Table.of(Walk((results.size,), ((1,),)), Walk((parts,), ((results.size,),)))
+            return [first.call([*given, Out(0)], reduced.size, parts, numbers)]
+        part = Table.of(Walk((results.size,), ((1,),)), Walk((parts,), ((results.size,),)))
         second = Stage(
-            total,
-            partial,
-            f"reduce_{p.kind}_parts",
-            ["Total"],
-            [],
-            ([], ["k"]),
-            ["return x0[r * results];"],
-            last=True,
+            f"reduce_{p.kind}_parts", total, part, ["Total"], ([], ["k"]), ["return x0[r * results];"]
         )
         return [
-            first.call([*given, Work()], parts, reduced.size, numbers),
-            second.call([Work(), Out(0)], 1, reduced.size),
+            first.call([*given, Work()], reduced.size, parts, numbers),
+            second.call([Work(), Out(0)], reduced.size),
         ]
 
     return kernel(
@@ -132,104 +127,24 @@ def _power_of_two(n: int) -> int:
 
 
 @frozen
-class Total:
-    """What is kept of the elements met so far, for values and a result of these data types."""
-
-    kind: str
-    value: DType
-    result: DType
-
-    @property
-    def place(self) -> bool:
-        return self.kind in ("argmax", "argmin")
-
-    @property
-    def type(self) -> str:
-        """The C type, but for places."""
-        sums = self.kind in ("sum", "mean", "prod")
-        return "i64" if sums and self.value.kind != "float" else compute(self.value)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes in memory: at least those of the C type."""
-        return 16 if self.place else 8
-
-    def of(self, value: str) -> str:
-        """The total of one element, number ``r``, with this value."""
-        return f"Total{{{value}, r}}" if self.place else f"({self.type}){value}"
-
-    def text(self) -> str:
-        """The C type Total, and its functions nothing, join and finished."""
-        result = compute(self.result)
-        if self.place:
-            better = "a.value > b.value" if self.kind == "argmax" else "a.value < b.value"
-            return PLACE.replace("VALUE", self.type).replace("BETTER", better)
-        nothing, join = self._rule()
-        finished = "a"
-        if self.kind == "mean":  # integers are added exactly
-            wide = "double" if self.type == "i64" else self.type
-            finished = f"({wide})a / ({wide})count"
-        return "\n".join([
-            f"typedef {self.type} Total;",
-            f"__device__ inline Total nothing() {{ return {nothing}; }}",
-            f"__device__ inline Total join(Total a, Total b) {{ return {join}; }}",
-            f"__device__ inline {result} finished(Total a, i64 count) {{ return ({result})({finished}); }}",
-        ])  # fmt: skip
-
-    def _rule(self) -> tuple[str, str]:
-        """The total of no elements, and how two are joined."""
-        if self.kind in ("max", "min"):
-            return _extreme(self.value, self.kind == "min"), {"max": "larger", "min": "smaller"}[
-                self.kind
-            ] + "(a, b)"
-        sign, nothing = ("*", "1") if self.kind == "prod" else ("+", "0")
-        wraps = self.type == "i64"
-        return nothing, f"(i64)((u64)a {sign} (u64)b)" if wraps else f"a {sign} b"
-
-
-PLACE = """\
-struct Total { VALUE value; i64 index; };  // an element and where it stands; -1: none yet
-__device__ inline Total nothing() { return Total{0, -1}; }
-__device__ inline Total join(Total a, Total b) {  // NaN wins, and of equals the first
-  if (a.index < 0 || b.index < 0) return a.index < 0 ? b : a;
-  const bool nan_a = a.value != a.value, nan_b = b.value != b.value;
-  if (nan_a ? nan_b : a.value == b.value) return a.index < b.index ? a : b;
-  return nan_a || (!nan_b && BETTER) ? a : b;
-}
-__device__ inline i64 finished(Total a, i64 count) { return a.index; }"""
-
-
-def _extreme(d: DType, largest: bool) -> str:
-    """The largest or the smallest number of a data type, in C."""
-    if d.kind == "float":
-        return f"({compute(d)})__int_as_float({'0x7f800000' if largest else '0xff800000'})"
-    if d.kind == "bool":
-        return "true" if largest else "false"
-    info = np.iinfo(d.storage)
-    if info.min == 0:
-        return f"({compute(d)}){info.max if largest else 0}ull"
-    return f"({compute(d)}){info.max}ll" if largest else f"({compute(d)})(-{info.max}ll - 1)"
-
-
 class Stage:
-    """One launch: all results of all parts.  ``last``: it writes results, not totals."""
+    """One launch.
 
-    def __init__(
-        self,
-        total: Total,
-        table: Table,
-        name: str,
-        arrays: Sequence[str],
-        literals: Sequence[str],
-        start: tuple[Sequence[str], Sequence[str]],
-        element: Sequence[str],
-        last: bool,
-    ) -> None:
-        self.total, self.table, self.name, self.last = total, table, name, last
-        self.arrays, self.literals, self.start, self.element = arrays, literals, start, element
+    ``arrays``: the C types of the operands; ``start``: C lines and the offsets of result number ``k``;
+    ``element``: C lines that return the total of its element ``r``; ``last``: it writes results, not totals.
+    """
+
+    name: str
+    total: Total
+    table: Table
+    arrays: Sequence[str]
+    start: tuple[Sequence[str], Sequence[str]]
+    element: Sequence[str]
+    literals: Sequence[str] = ()
+    last: bool = True
 
     def call(
-        self, arguments: Sequence[Argument], parts: int, count: int, numbers: Sequence[np.generic] = ()
+        self, arguments: Sequence[Argument], count: int, parts: int = 1, numbers: Sequence[np.generic] = ()
     ) -> Call:
         """The launch; ``count``: elements that each result is made of."""
         t = self.table
@@ -239,57 +154,59 @@ class Stage:
 
     def source(self) -> Source:
         """The whole source."""
-        names = [f"x{k}" for k in range(len(self.arrays))]
-        given = [f"const {c}* {x}" for c, x in zip(self.arrays, names)]
-        one = ", ".join([*given, "i64 r", "i64 results", *self.literals])
-        written = storage(self.total.result) if self.last else "Total"
-        numbers = ["i64 results", "i64 reduced", "i64 share", "i64 count", *self.literals]
+        t, names = self.table, [f"x{k}" for k in range(len(self.arrays))]
+        given = ", ".join(f"const {c}* {x}" for c, x in zip(self.arrays, names))
+        literals = "".join(f", {x}" for x in self.literals)
+        lines, offsets = self.start
+        written, value = "Total", "whole"
+        if self.last:
+            written = storage(self.total.result)
+            value = f"store<{written}>(finished(whole, count))"
+        places = {
+            "NAME": self.name, "GIVEN": f"{given}, {written}* y", "LITERALS": literals, "WRITTEN": value,
+            "PASSED": ", ".join([*names, "results", *(x.split()[-1] for x in self.literals)]),
+            "START": "\n    ".join([*lines, *(f"{x} += {at};" for x, at in zip(names, offsets))]),
+        }  # fmt: skip
+        element = "\n  ".join(self.element)
         return Source(self.name, "\n".join([
-            PRELUDE, self.total.text(), "",
-            f"__device__ inline Total element({one}) {{",
-            *(f"  {line}" for line in self.element),
-            "}", "",
-            f'extern "C" __global__ void {self.name}({", ".join([*given, f"{written}* y", *numbers])}) {{',
-            *(f"  {line}" for line in self._body(names)),
-            "}", "",
+            PRELUDE, self.total.text(),
+            f"constexpr int LANES = {t.lanes}, BESIDE = {t.beside}, ROWS = {int(t.rows)};",
+            f"constexpr int UNROLLED = {UNROLLED}, BLOCK = {BLOCK};", "",
+            f"__device__ inline Total element({given}, i64 results{literals}, i64 r) {{\n  {element}\n}}",
+            re.sub("|".join(places), lambda found: places[found[0]], KERNEL),
         ]))  # fmt: skip
 
-    def _body(self, names: Sequence[str]) -> list[str]:
-        t = self.table
-        lane, beside = ("%", "/") if t.rows else ("/", "%")
-        near = t.lanes if t.rows else t.beside
-        arguments = ", ".join([*names, "{}", "results", *(x.split()[-1] for x in self.literals)])
-        lines, offsets = self.start
-        value = f"store<{storage(self.total.result)}>(finished(whole, count))" if self.last else "whole"
-        return [
-            f"__shared__ Total totals[{BLOCK}];",
-            f"const int lane = threadIdx.x {lane} {near}, beside = threadIdx.x {beside} {near};",
-            f"const i64 k = (i64)blockIdx.x * {t.beside} + beside;",
-            f"Total part[{UNROLLED}];",
-            f"for (int j = 0; j < {UNROLLED}; ++j) part[j] = nothing();",
-            "if (k < results) {",
-            *(f"  {line}" for line in lines),
-            *(f"  {x} += {at};" for x, at in zip(names, offsets)),
-            "  const i64 begin = blockIdx.y * share, end = smaller(reduced, begin + share);",
-            "  i64 r = begin + lane;",
-            "  #pragma unroll 1",
-            f"  for (; r + {(UNROLLED - 1) * t.lanes} < end; r += {UNROLLED * t.lanes}) {{",
-            "    #pragma unroll",
-            f"    for (int j = 0; j < {UNROLLED}; ++j)",
-            f"      part[j] = join(part[j], element({arguments.format(f'r + j * {t.lanes}')}));",
-            "  }",
-            "  #pragma unroll 1",
-            f"  for (; r < end; r += {t.lanes}) part[0] = join(part[0], element({arguments.format('r')}));",
-            "}",
-            "Total whole = part[0];",
-            f"for (int j = 1; j < {UNROLLED}; ++j) whole = join(whole, part[j]);",
-            "totals[threadIdx.x] = whole;",
-            f"for (int reach = {t.lanes // 2}; reach > 0; reach /= 2) {{",
-            "  __syncthreads();",
-            "  if (lane < reach) {",
-            f"    whole = join(whole, totals[threadIdx.x + reach{'' if t.rows else f' * {t.beside}'}]);",
-            "    totals[threadIdx.x] = whole;",
-            "  }",
-            "}",
-            f"if (lane == 0 && k < results) y[blockIdx.y * results + k] = {value};",
-        ]  # fmt: skip
+
+KERNEL = r"""
+extern "C" __global__ void NAME(GIVEN, i64 results, i64 reduced, i64 share, i64 countLITERALS) {
+  __shared__ Total totals[BLOCK];
+  const int lane = ROWS ? threadIdx.x % LANES : threadIdx.x / BESIDE;
+  const int beside = ROWS ? threadIdx.x / LANES : threadIdx.x % BESIDE;
+  const i64 k = (i64)blockIdx.x * BESIDE + beside;
+  Total part[UNROLLED];
+  for (int j = 0; j < UNROLLED; ++j) part[j] = nothing();
+  if (k < results) {
+    START
+    const i64 begin = blockIdx.y * share, end = smaller(reduced, begin + share);
+    i64 r = begin + lane;
+    #pragma unroll 1
+    for (; r + (UNROLLED - 1) * LANES < end; r += UNROLLED * LANES) {
+      #pragma unroll
+      for (int j = 0; j < UNROLLED; ++j) part[j] = join(part[j], element(PASSED, r + j * LANES));
+    }
+    #pragma unroll 1
+    for (; r < end; r += LANES) part[0] = join(part[0], element(PASSED, r));
+  }
+  Total whole = part[0];
+  for (int j = 1; j < UNROLLED; ++j) whole = join(whole, part[j]);
+  totals[threadIdx.x] = whole;
+  for (int reach = LANES / 2; reach > 0; reach /= 2) {
+    __syncthreads();
+    if (lane < reach) {
+      whole = join(whole, totals[threadIdx.x + reach * (ROWS ? 1 : BESIDE)]);
+      totals[threadIdx.x] = whole;
+    }
+  }
+  if (lane == 0 && k < results) y[blockIdx.y * results + k] = WRITTEN;
+}
+"""
