@@ -38,7 +38,7 @@ from cortex_gpu.kernels import (
     kernel,
     seconds,
     together,
-)  # fmt: skip
+)
 from cortex_gpu.memory import aligned, row_major
 from cortex_gpu.rearrange import cropped, padded, transposed
 

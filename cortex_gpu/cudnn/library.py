@@ -91,7 +91,6 @@ PROTOTYPES: dict[str, list[Any]] = {
         Handle, c_int, *[c_void_p] * 4, *_AT * 3, Desc, *[Address] * 3, c_double, *[Address] * 2,
     ],
     # Recurrence.
-    "DropoutGetStatesSize": [Handle, POINTER(c_size_t)],
     "GetRNNWeightSpaceSize": [Handle, Desc, POINTER(c_size_t)],
     "GetRNNTempSpaceSizes": [Handle, Desc, c_int, Desc, POINTER(c_size_t), POINTER(c_size_t)],
     "GetRNNWeightParams": [

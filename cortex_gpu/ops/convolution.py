@@ -30,7 +30,7 @@ from cortex_gpu.ops.arrays import (
     planar,
     scratch,
     spatial,
-)  # fmt: skip
+)
 
 
 def convolution(

@@ -25,7 +25,7 @@ from cortex_gpu.ops.arrays import (
     last,
     needed,
     spatial,
-)  # fmt: skip
+)
 
 
 class Saved(NamedTuple):

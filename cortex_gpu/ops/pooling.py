@@ -26,7 +26,7 @@ from cortex_gpu.ops.arrays import (
     pairs,
     planar,
     spatial,
-)  # fmt: skip
+)
 
 
 def pooling(
