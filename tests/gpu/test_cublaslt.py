@@ -263,6 +263,14 @@ def test_conformance(backend: CupyBackend, lt: CublasLt, only: str) -> None:
     assert all("no sums in double precision" in reason for reason in lt.told)
 
 
+def test_float16_with_a_bias(backend: CupyBackend) -> None:
+    rng = np.random.default_rng(4)
+    a, b, bias = (rng.standard_normal(s).astype(np.float16) for s in ((20, 70), (70, 30), (30,)))
+    (found,) = computed(backend, BIAS, a, b, bias)
+    np.testing.assert_allclose(found, a.astype(np.float64) @ b + bias, rtol=2**-10, atol=1e-4)
+    assert backend.taken["Gemm", "cublaslt"] == 1
+
+
 @pytest.mark.parametrize("kind", ["Conv/one element/", "Conv/bias after one", "ConvInputGrad/one element/"])
 def test_windows_of_one_pixel_are_a_product(backend: CupyBackend, kind: str) -> None:
     results = verify.run(backend, only=kind)

@@ -65,6 +65,14 @@ def test_products_of_every_tile(backend: CupyBackend, m: int, k: int, n: int, pr
     assert (np.abs(found - exact) <= 16 * float32.eps * size).all()
 
 
+def test_float16_is_summed_in_float32(backend: CupyBackend) -> None:
+    rng = np.random.default_rng(4)
+    a, b = (rng.standard_normal(s).astype(np.float16) for s in ((20, 700), (700, 30)))
+    (found,) = computed(backend, Gemm(), a, b)
+    exact = a.astype(np.float64) @ b
+    np.testing.assert_allclose(found, exact, rtol=2**-10, atol=1e-4)
+
+
 def test_an_epilogue_follows_sums_in_parts(backend: CupyBackend) -> None:
     rng = np.random.default_rng(1)
     a, b, x, column = (rng.standard_normal(s) for s in ((5, 900), (900, 7), (5, 7), (5, 1)))
