@@ -17,8 +17,9 @@ from cortex_gpu.kernels import BLOCK, Argument, Call, Source
 from cortex_gpu.prelude import header
 
 WARP = 32
-CHUNK = 8  # rows that a thread reads at once: what is under way hides the time that memory takes
-RESIDENT = 8  # blocks of a processor at a time
+CHUNK = 4  # rows that a thread reads at once: more would take registers from the threads beside it
+RESIDENT = 4  # blocks of a processor at a time, by their registers: all of a launch are under way at once
+NARROW = 4  # channels of a block that takes parts together: there is more to wait for than to read
 
 TILE = r"""
 // A thread's channel, and its rows: from first to below last, each HEIGHT behind the one before.
@@ -64,17 +65,25 @@ class Columns:
 
     def source(self, name: str, d: DType, body: str, **names: str | int) -> Source:
         """A kernel over tiles; the ``body`` gives ``join`` of what it takes ``together``."""
-        sizes = {"WIDTH": self.width, "HEIGHT": self.height, "CHUNK": CHUNK}
-        return Source(name, header(d, **sizes, **names) + TILE + body)
+        return _source(name, d, self.width, body, names)
 
     def call(self, source: Source, *arguments: Argument) -> Call:
         """A launch on all parts; the kernel's last arguments are ``i64 rows, i64 step, int channels``."""
-        return self._call(source, self.parts, arguments)
+        return self._call(source, (self.tiles, self.parts, 1), arguments)
+
+    def finish_source(self, name: str, d: DType, body: str) -> Source:
+        """A kernel that takes the parts together."""
+        return _source(name, d, NARROW, body, {})
 
     def finish(self, source: Source, *arguments: Argument) -> Call:
-        """The launch that takes the parts together, with the same last arguments."""
-        return self._call(source, 1, arguments)
+        """The launch of such a kernel, with the same last arguments."""
+        return self._call(source, (-(-self.channels // NARROW), 1, 1), arguments)
 
-    def _call(self, source: Source, parts: int, arguments: tuple[Argument, ...]) -> Call:
+    def _call(self, source: Source, grid: tuple[int, int, int], arguments: tuple[Argument, ...]) -> Call:
         sizes = np.int64(self.rows), np.int64(self.step), np.int32(self.channels)
-        return Call(source, (self.tiles, parts, 1), BLOCK, (*arguments, *sizes))
+        return Call(source, grid, BLOCK, (*arguments, *sizes))
+
+
+def _source(name: str, d: DType, width: int, body: str, names: dict[str, str | int]) -> Source:
+    sizes = {"WIDTH": width, "HEIGHT": BLOCK // width, "CHUNK": CHUNK}
+    return Source(name, header(d, **sizes, **names) + TILE + body)

@@ -277,7 +277,7 @@ def batch_norm(p: BatchNorm, operands: Sequence[Operand], gpu: Gpu) -> Offer | R
     def steps() -> list[Call]:
         d, relu = x.dtype, isinstance(p, BatchNormRelu)
         moments = columns.source("batch_norm_moments", d, MOMENTS + PART_MOMENTS)
-        finish = columns.source("batch_norm_finish", d, MOMENTS + FINISH_MOMENTS)
+        finish = columns.finish_source("batch_norm_finish", d, MOMENTS + FINISH_MOMENTS)
         apply = columns.source("batch_norm_apply", d, APPLY, RELU=int(relu))
         epsilon = real(d, p.epsilon)
         return [
@@ -386,7 +386,7 @@ def _sums(
     sums, products, dscale, dshift = pieces
     body = SUMS + PART_SUMS.replace("$AT", at)
     parts = columns.source("norm_grad_sums", x.dtype, body, GATED=int(gated))
-    finish = columns.source("norm_grad_finish", x.dtype, SUMS + FINISH_SUMS)
+    finish = columns.finish_source("norm_grad_finish", x.dtype, SUMS + FINISH_SUMS)
     return [
         columns.call(parts, *given, sums, products, epsilon),
         columns.finish(finish, sums, products, dscale, dshift, Out(1), Out(2)),

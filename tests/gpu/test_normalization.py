@@ -23,7 +23,7 @@ from cortex_compute.types import DType, TensorType, float16, float32, uint8
 from cortex_compute.verify.families.normalization import _behind_relu
 from cortex_gpu import kernels
 from cortex_gpu.backend import CupyBackend
-from cortex_gpu.columns import Columns
+from cortex_gpu.columns import CHUNK, Columns
 from tests.gpu.running import computed
 from tests.gpu.standin import installed
 from tests.gpu.trials import conforms, holds
@@ -60,8 +60,8 @@ def _holds(backend: CupyBackend, p: Normalization, shape: tuple[int, ...], d: DT
 
 
 def _small(backend: CupyBackend) -> CupyBackend:
-    """On a GPU with one processor: few blocks, so that a thread has many rows."""
-    return CupyBackend(replace(backend.gpu, processors=1))
+    """On a GPU with two processors: few blocks, so that a thread has many rows."""
+    return CupyBackend(replace(backend.gpu, processors=2))
 
 
 @pytest.mark.parametrize("primitive", FAMILY)
@@ -80,9 +80,9 @@ def test_half_precision_beside_vectors_of_float32(
 @pytest.mark.parametrize("p", [f() for f in FAMILY[:4]] + [LayerNormGrad()], ids=str)
 @pytest.mark.parametrize("shape", [(8011, 3), (1501, 70)])
 def test_a_thread_with_many_rows(backend: CupyBackend, p: Normalization, shape: tuple[int, ...]) -> None:
-    columns = Columns(TensorType(shape), 1)
+    columns = Columns(TensorType(shape), 2)
     assert 1 < columns.parts <= 8
-    assert columns.step > 8 * columns.height  # more than it reads at once
+    assert columns.step > CHUNK * columns.height  # more than it reads at once
     _holds(_small(backend), p, shape, float32)
 
 
@@ -94,7 +94,7 @@ def test_parts_cover_the_rows_and_fill_the_processors(rows: int, channels: int) 
     assert c.tiles * c.width >= channels > (c.tiles - 1) * c.width
     assert c.parts <= 65535  # of a launch
     if rows * channels >= 1 << 22:
-        assert c.parts * c.tiles >= 2 * 108
+        assert c.parts * c.tiles >= 108
 
 
 @pytest.mark.parametrize("first", [1e4, -1e4])
