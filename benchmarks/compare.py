@@ -1,6 +1,6 @@
 """Cortex beside PyTorch, torch.compile and JAX, in one run on one machine.
 
-    python -m benchmarks.compare [--rounds 7] [--threads 2] [--only mlp,cnn] [--json FILE]
+    python -m benchmarks.compare [--rounds 7] [--threads 2] [--device gpu] [--only mlp,cnn] [--json FILE]
 
 Each library runs in a process of its own; the processes take turns, A B A B, so that a machine that slows
 down slows all of them.  From equal parameters they must give equal losses before anything is timed.  Only
@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import shutil
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +27,7 @@ from benchmarks import machine
 from benchmarks.cold import ColdStart
 from benchmarks.report import peak_text, text
 from benchmarks.rows import LABELS, ROWS, Row
+from benchmarks.serve import Task
 from benchmarks.turns import ROOT, Absent, Failed, Neighbour, Worker
 from benchmarks.workloads import WORKLOADS
 
@@ -35,13 +38,14 @@ WORKERS = {
     "torch": ("torch_worker", ""),
     "torch_channels_last": ("torch_worker", "channels_last"),
     "torch_compile": ("torch_worker", "compile"),
+    "torch_reduce_overhead": ("torch_worker", "channels_last compile:reduce-overhead"),
+    "torch_autotune": ("torch_worker", "channels_last compile:max-autotune-no-cudagraphs"),
     "jax": ("jax_worker", ""),
     "product_numpy": ("product_worker", "numpy"),
     "product_torch": ("product_worker", "torch"),
     "product_onednn": ("product_worker", "onednn"),
     "product_jax": ("product_worker", "jax"),
 }
-BFLOAT16 = 2e-2  # relative difference of losses that is rounding where numbers have eight bits
 Round = dict[str, dict[str, float]]
 
 
@@ -59,6 +63,7 @@ class Settings:
     threads: int
     backend: str
     peers_python: str
+    until: float = math.inf  # by time.monotonic(): who is not ready then is left out
 
 
 def start(library: str, row: Row, settings: Settings, folder: Path) -> Contestant:
@@ -66,27 +71,34 @@ def start(library: str, row: Row, settings: Settings, folder: Path) -> Contestan
     python = sys.executable if library.startswith("cortex") else settings.peers_python
     if row.purpose == "cold":
         return ColdStart(library, python, folder, settings.threads, settings.backend)
+    return Worker(python, WORKERS[library][0], task_of(library, row, settings, folder), settings.until)
+
+
+def task_of(library: str, row: Row, settings: Settings, folder: Path) -> Task:
+    """What a contestant is told."""
     workload = WORKLOADS[row.workload]
-    module, way = WORKERS[library]
-    task = {
+    return {
         "workload": workload.name,
         "description": workload.description,
-        "batch": 1 if row.purpose == "predict" else workload.batch,
+        "batch": 1 if row.purpose == "predict" else row.batch or workload.batch,
         "purpose": row.purpose,
         "precision": "float32" if library == "cortex_float32" else row.precision,
         "file": str(folder / "parameters.npz"),
         "threads": settings.threads,
         "backend": settings.backend,
-        "way": way,
+        "way": WORKERS[library][1],
+        "device": row.device,
+        "data": row.data,
+        "tf32": row.tf32,
     }
-    return Worker(python, module, task)
 
 
 def differ(row: Row, values: list[list[float]], other: list[list[float]]) -> bool:
     """Whether two libraries do different work: more than rounding lies between what they computed."""
     workload = WORKLOADS[row.workload]
     for i, (a, b) in enumerate(zip(values, other)):
-        bound = BFLOAT16 if row.precision == "bfloat16" else workload.later if i else workload.first
+        narrow = row.tf32 or row.precision == "bfloat16"
+        bound = max(workload.narrow if narrow else 0, workload.later if i else workload.first)
         size = max(map(abs, b))
         if len(a) != len(b) or not all(abs(x - y) <= bound * size for x, y in zip(a, b)):
             return True
@@ -111,15 +123,20 @@ def measure(row: Row, settings: Settings) -> dict[str, Any]:
     rounds: list[Round] = []
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+
+        def enter(library: str) -> Contestant:
+            contestant = start(library, row, settings, folder)
+            stack.callback(contestant.close)
+            return contestant
+
         try:
-            for library in row.contestants:
+            contestants["cortex"] = enter("cortex")
+            pool = stack.enter_context(ThreadPoolExecutor(len(row.contestants) if row.device == "gpu" else 1))
+            for library, started in [(x, pool.submit(enter, x)) for x in row.contestants[1:]]:
                 try:
-                    contestants[library] = start(library, row, settings, folder)
-                    stack.callback(contestants[library].close)
-                except Absent as absent:
-                    if library == "cortex":
-                        raise
-                    left_out[library] = str(absent)
+                    contestants[library] = started.result()
+                except (Absent, Failed) as reason:
+                    left_out[library] = str(reason)
             check(row, contestants)
             with Neighbour() if row.neighbour else nullcontext():
                 for _ in range(settings.rounds):
@@ -172,6 +189,7 @@ def add_fractions(results: list[dict[str, Any]], peak: dict[str, Any]) -> None:
     for result in results:
         row = ROWS[result["name"]]
         plain = row.purpose == "train" and row.precision == "float32" and not row.neighbour
+        plain = plain and row.device == "cpu"  # where the large product was measured
         if plain and "times" in result:
             work = 1e-6 * step_flops(WORKLOADS[row.workload])
             rates = [work / r["cortex"]["median"] for r in result["rounds"]]
@@ -185,13 +203,16 @@ def options() -> argparse.Namespace:
     add("--rounds", type=int, default=7, help="how many times each library has its turn (%(default)s)")
     add("--seconds", type=float, default=1.0, help="how long a turn is (%(default)s)")
     add("--threads", type=int, default=os.cpu_count() or 1, help="of every library (%(default)s)")
-    add("--only", metavar="ROWS", default=",".join(ROWS), help="names of rows, with commas between")
-    add("--backend", default="auto", help="of Cortex (%(default)s)")
+    add("--device", choices=("cpu", "gpu"), default="cpu", help="where the rows are measured (%(default)s)")
+    add("--only", metavar="ROWS", help="names of rows, with commas between")
+    add("--backend", help="of Cortex; auto, and on a GPU cupy, where it is not said")
     add("--peers-python", metavar="PATH", default=str(here) if here.exists() else sys.executable)
     add("--json", metavar="FILE", help="everything that was measured; - is standard output")
     add("--list", action="store_true", help="shows the names of the rows, and ends")
     chosen = parser.parse_args()
-    chosen.only = [name for name in chosen.only.split(",") if name]
+    rows = [name for name, row in ROWS.items() if row.device == chosen.device]
+    chosen.only = [name for name in chosen.only.split(",") if name] if chosen.only else rows
+    chosen.backend = chosen.backend or ("cupy" if chosen.device == "gpu" else "auto")
     unknown = sorted(set(chosen.only) - set(ROWS))
     if unknown:
         parser.error(f"unknown row {unknown[0]!r}; known are {', '.join(ROWS)}")

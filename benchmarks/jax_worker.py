@@ -5,41 +5,53 @@ Started by `benchmarks.turns`.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from functools import partial
+from itertools import cycle
 from typing import Any
+
+os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # the others need memory, too
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from benchmarks.serve import Step, Task, serve
-from benchmarks.workloads import RESNET_FILTERS, WORKLOADS, batch_of
+from benchmarks.serve import Queued, Step, Task, serve
+from benchmarks.workloads import BATCHES, RESNET20_FILTERS, RESNET50_STAGES, batch_of, rows_of, shape_of
 
-RATE, BETA1, BETA2, EPSILON = 0.001, 0.9, 0.999, 1e-8
+BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 MOMENTUM, NORM_EPSILON = 0.9, 1e-5
 Arrays = dict[str, Any]
 
 
 class Scope:
-    """Parameters and running statistics by name, and the statistics of this step."""
+    """Parameters and running statistics by name, and the statistics of this step.
 
-    def __init__(self, parameters: Arrays, statistics: Arrays, training: bool) -> None:
+    Products and convolutions compute in ``dtype``; the rest, what a norm makes of its input included, is done
+    in float32 and rounded to it.
+    """
+
+    def __init__(self, parameters: Arrays, statistics: Arrays, training: bool, dtype: Any) -> None:
         self.parameters, self.statistics, self.training = parameters, dict(statistics), training
+        self.dtype = dtype
+
+    def of(self, name: str) -> jax.Array:
+        return self.parameters[name].astype(self.dtype)
 
     def dense(self, name: str, x: jax.Array) -> jax.Array:
-        return x @ self.parameters[f"{name}/kernel"] + self.parameters[f"{name}/bias"]
+        return x.astype(self.dtype) @ self.of(f"{name}/kernel") + self.of(f"{name}/bias")
 
     def conv(self, name: str, x: jax.Array, stride: int = 1, padding: int = 0) -> jax.Array:
         around = [(padding, padding)] * 2
         dimensions = ("NHWC", "HWIO", "NHWC")
-        kernel = self.parameters[f"{name}/kernel"]
+        x, kernel = x.astype(self.dtype), self.of(f"{name}/kernel")
         y = lax.conv_general_dilated(x, kernel, (stride, stride), around, dimension_numbers=dimensions)
-        bias = self.parameters.get(f"{name}/bias")
-        return y if bias is None else y + bias
+        return y + self.of(f"{name}/bias") if f"{name}/bias" in self.parameters else y
 
     def norm(self, name: str, x: jax.Array) -> jax.Array:
+        x = x.astype(jnp.float32)
         mean, variance = self.statistics[f"{name}/mean"], self.statistics[f"{name}/variance"]
         if self.training:
             old_mean, old_variance = mean, variance
@@ -49,7 +61,7 @@ class Scope:
             for kind, (a, b) in new.items():
                 self.statistics[f"{name}/{kind}"] = MOMENTUM * a + (1 - MOMENTUM) * b
         scale = self.parameters[f"{name}/scale"] * lax.rsqrt(variance + NORM_EPSILON)
-        return (x - mean) * scale + self.parameters[f"{name}/shift"]
+        return ((x - mean) * scale + self.parameters[f"{name}/shift"]).astype(self.dtype)
 
 
 def max_pool(x: jax.Array) -> jax.Array:
@@ -73,7 +85,7 @@ def convolutions(p: Scope, x: jax.Array, padding: int) -> jax.Array:
 
 def resnet20(p: Scope, x: jax.Array) -> jax.Array:
     x = jax.nn.relu(p.norm("norm", p.conv("conv", x, padding=1)))
-    for i, filters in enumerate(RESNET_FILTERS):
+    for i, filters in enumerate(RESNET20_FILTERS):
         widens = filters > x.shape[-1]
         stride = 2 if widens else 1
         y = jax.nn.relu(p.norm(f"unit{i}/norm0", p.conv(f"unit{i}/conv0", x, stride, padding=1)))
@@ -82,65 +94,138 @@ def resnet20(p: Scope, x: jax.Array) -> jax.Array:
     return p.dense("digit", x.mean((1, 2)))
 
 
+def overlapping_max_pool(x: jax.Array) -> jax.Array:
+    """3 x 3 with stride 2 and a border of 1."""
+    border = ((0, 0), (1, 1), (1, 1), (0, 0))
+    return lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 3, 1), (1, 2, 2, 1), border)
+
+
+def bottleneck(p: Scope, name: str, x: jax.Array, stride: int, short: jax.Array) -> jax.Array:
+    y = jax.nn.relu(p.norm(f"{name}/norm0", p.conv(f"{name}/conv0", x)))
+    y = jax.nn.relu(p.norm(f"{name}/norm1", p.conv(f"{name}/conv1", y, stride, padding=1)))
+    return jax.nn.relu(p.norm(f"{name}/norm2", p.conv(f"{name}/conv2", y)) + short)
+
+
+def resnet50(p: Scope, x: jax.Array) -> jax.Array:
+    x = jax.nn.relu(p.norm("norm", p.conv("conv", x, stride=2, padding=3)))
+    x = overlapping_max_pool(x)
+    for i, (_, count) in enumerate(RESNET50_STAGES):
+        first, stride = f"first{i}", 2 if i else 1
+        short = p.norm(f"{first}/short_norm", p.conv(f"{first}/short", x, stride))
+        x = bottleneck(p, first, x, stride, short)
+        for k in range(count - 1):
+            x = bottleneck(p, f"rest{i}.{k}", x, 1, x)
+    return p.dense("digit", x.mean((1, 2)))
+
+
 NETWORKS: dict[str, Callable[[Scope, jax.Array], jax.Array]] = {
     "mlp": mlp,
     "cnn": partial(convolutions, padding=1),
     "lenet": partial(convolutions, padding=0),
     "resnet20": resnet20,
+    "resnet50": resnet50,
 }
 
 
-def make(task: Task) -> Step:
-    """A training step with Adam, or a prediction."""
-    workload = WORKLOADS[task["workload"]]
-    image, label = map(jnp.asarray, batch_of(workload.shape, task["batch"]))
-    parameters = {name: jnp.asarray(a) for name, a in np.load(task["file"]).items()}
-    norms = {n.removesuffix("/scale"): a for n, a in parameters.items() if n.endswith("/scale")}
-    statistics = {f"{n}/mean": jnp.zeros_like(a) for n, a in norms.items()}
-    statistics |= {f"{n}/variance": jnp.ones_like(a) for n, a in norms.items()}
-    made = predict if task["purpose"] == "predict" else train
-    return made(NETWORKS[workload.name], parameters, statistics, image, label)
-
-
-def train(network: Any, parameters: Arrays, statistics: Arrays, image: jax.Array, label: jax.Array) -> Step:
-    def loss_of(parameters: Arrays, statistics: Arrays) -> tuple[jax.Array, Arrays]:
-        scope = Scope(parameters, statistics, training=True)
-        chosen = jnp.take_along_axis(jax.nn.log_softmax(network(scope, image)), label[:, None], axis=1)
-        return -chosen.mean(), scope.statistics
-
-    @partial(jax.jit, donate_argnums=0)
-    def update(state: tuple[Any, ...]) -> tuple[tuple[Any, ...], jax.Array]:
-        count, parameters, statistics, m, v = state
-        (loss, statistics), g = jax.value_and_grad(loss_of, has_aux=True)(parameters, statistics)
-        count = count + 1
-        m = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, m, g)
-        v = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, v, g)
-        rate, correction = RATE / (1 - BETA1**count), 1 / (1 - BETA2**count)
-
-        def moved(p: jax.Array, m: jax.Array, v: jax.Array) -> jax.Array:
-            return p - rate * m / (jnp.sqrt(v * correction) + EPSILON)
-
-        return (count, jax.tree.map(moved, parameters, m, v), statistics, m, v), loss
-
-    def zeros() -> Arrays:
-        return {name: jnp.zeros_like(a) for name, a in parameters.items()}
-
-    state: tuple[Any, ...] = (jnp.float32(0), parameters, statistics, zeros(), zeros())
+def make(task: Task) -> Step | Queued:
+    """A training step, or a prediction."""
+    if task["device"] == "gpu":
+        if jax.default_backend() == "cpu":
+            raise ModuleNotFoundError(f"JAX {jax.__version__} finds no CUDA device")
+        return queued(task)
+    image, label = map(jnp.asarray, batch_of(shape_of(task["description"]), task["batch"]))
+    if task["purpose"] == "predict":
+        return predict(task, image)
+    update, state = jax.jit(partial(trained, task), donate_argnums=0), state_of(task)
 
     def step() -> float:
         nonlocal state
-        state, loss = update(state)
+        state, loss = update(state, image, label)
         return float(loss)
 
     return step
 
 
-def predict(network: Any, parameters: Arrays, statistics: Arrays, image: jax.Array, label: jax.Array) -> Step:
+def parameters_of(task: Task) -> tuple[Arrays, Arrays]:
+    """Cortex's parameters, and the running statistics of their norms."""
+    parameters = {name: jnp.asarray(a) for name, a in np.load(task["file"]).items()}
+    norms = {n.removesuffix("/scale"): a for n, a in parameters.items() if n.endswith("/scale")}
+    statistics = {f"{n}/mean": jnp.zeros_like(a) for n, a in norms.items()}
+    statistics |= {f"{n}/variance": jnp.ones_like(a) for n, a in norms.items()}
+    return parameters, statistics
+
+
+def state_of(task: Task) -> tuple[Any, ...]:
+    """What a step takes and gives: the number of steps, parameters, statistics, and two moments of each."""
+    parameters, statistics = parameters_of(task)
+
+    def zeros() -> Arrays:
+        return {name: jnp.zeros_like(a) for name, a in parameters.items()}
+
+    return jnp.float32(0), parameters, statistics, zeros(), zeros()
+
+
+def trained(
+    task: Task, state: tuple[Any, ...], image: jax.Array, label: jax.Array
+) -> tuple[tuple[Any, ...], jax.Array]:
+    """The state after a step, and its loss."""
+    count, parameters, statistics, m, v = state
+
+    def loss_of(parameters: Arrays) -> tuple[jax.Array, Arrays]:
+        scope = Scope(parameters, statistics, True, jnp.dtype(task["precision"]))
+        logits = NETWORKS[task["workload"]](scope, image).astype(jnp.float32)
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), label[:, None], axis=1)
+        return -chosen.mean(), scope.statistics
+
+    (loss, statistics), g = jax.value_and_grad(loss_of, has_aux=True)(parameters)
+    count = count + 1
+    ((name, options),) = task["description"]["train"]["optimizer"].items()
+    rate = options["learning_rate"]
+    if name == "sgd":
+        m = jax.tree.map(lambda m, g: options["momentum"] * m + g, m, g)
+        parameters = jax.tree.map(lambda p, m: p - rate * m, parameters, m)
+        return (count, parameters, statistics, m, v), loss
+    m = jax.tree.map(lambda m, g: BETA1 * m + (1 - BETA1) * g, m, g)
+    v = jax.tree.map(lambda v, g: BETA2 * v + (1 - BETA2) * g * g, v, g)
+    rate, correction = rate / (1 - BETA1**count), 1 / (1 - BETA2**count)
+
+    def moved(p: jax.Array, m: jax.Array, v: jax.Array) -> jax.Array:
+        return p - rate * m / (jnp.sqrt(v * correction) + EPSILON)
+
+    return (count, jax.tree.map(moved, parameters, m, v), statistics, m, v), loss
+
+
+def queued(task: Task) -> Queued:
+    """A training step that is only launched, on JAX's first device."""
+    jax.config.update("jax_default_matmul_precision", "tensorfloat32" if task["tf32"] else "highest")
+    on_device = task["data"] == "device"
+    size = BATCHES * task["batch"] if on_device else task["batch"]
+    image, label = batch_of(shape_of(task["description"]), size)
+    if on_device:
+        image, label = jax.device_put(image), jax.device_put(label)
+    rows = cycle([jax.device_put(r) for r in rows_of(task["batch"])])
+
+    def gathered(state: tuple[Any, ...], image: jax.Array, label: jax.Array, chosen: jax.Array) -> Any:
+        return trained(task, state, image[chosen], label[chosen])
+
+    update = jax.jit(gathered if on_device else partial(trained, task), donate_argnums=0)
+    state, loss = state_of(task), jnp.float32(0)
+
+    def one() -> None:
+        nonlocal state, loss
+        state, loss = update(state, image, label, *([next(rows)] if on_device else []))
+
+    return Queued(one, lambda: float(loss))
+
+
+def predict(task: Task, image: jax.Array) -> Step:
     """Probabilities, as Cortex gives them."""
+    parameters, statistics = parameters_of(task)
 
     @jax.jit
     def forward(parameters: Arrays, x: jax.Array) -> jax.Array:
-        return jax.nn.softmax(network(Scope(parameters, statistics, training=False), x))
+        scope = Scope(parameters, statistics, False, jnp.float32)
+        return jax.nn.softmax(NETWORKS[task["workload"]](scope, x))
 
     return lambda: np.asarray(forward(parameters, image))
 

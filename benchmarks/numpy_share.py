@@ -22,7 +22,11 @@ from cortex_core.graph.plan import Instruction
 from cortex_core.profile import short
 
 THREADS = 2
-PROGRAMS = [row for row in ROWS.values() if row.purpose in ("train", "predict") and not row.neighbour]
+PROGRAMS = [
+    row
+    for row in ROWS.values()
+    if row.device == "cpu" and row.purpose in ("train", "predict") and not row.neighbour
+]
 
 
 class Share(NamedTuple):

@@ -16,6 +16,8 @@ LABELS = {
     "torch": "PyTorch",
     "torch_channels_last": "PyTorch, channels last",
     "torch_compile": "torch.compile",
+    "torch_reduce_overhead": "torch.compile, reduce-overhead",
+    "torch_autotune": "torch.compile, autotuned",
     "jax": "JAX",
     "product_numpy": "product in NumPy",
     "product_torch": "product in PyTorch",
@@ -30,6 +32,8 @@ class Row:
 
     The ratio is the time of the fastest of ``against``, or of all ``peers``, over Cortex's, in each round.
     ``bar`` and ``goal`` are what it is asked to be; ``of_peak`` asks a fraction of the machine's peak.
+    ``batch``: where it is not the workload's.  On a GPU, ``data`` says where the examples lie before a step,
+    and ``tf32`` whether products of float32 may round their factors; PyTorch's convolutions do by default.
     """
 
     name: str
@@ -43,6 +47,10 @@ class Row:
     of_peak: tuple[float, float] | None = None
     precision: str = "float32"
     neighbour: bool = False
+    batch: int | None = None
+    device: Literal["cpu", "gpu"] = "cpu"
+    data: Literal["host", "device"] = "host"
+    tf32: bool = False
 
     @property
     def rivals(self) -> tuple[str, ...]:
@@ -82,3 +90,53 @@ ROWS = {
         Row("cnn_busy", f"{CNN}: step, batch 64, beside a busy process", "cnn", neighbour=True),
     )
 }
+
+
+# On a GPU: title, workload, batch, precision, and the bars: over PyTorch eager, over the best compiled peer.
+ON_GPU = {
+    "gpu_mlp": (MLP, "mlp", 128, "float32", 4.0, 1.2),
+    "gpu_cnn": (CNN, "cnn", 64, "float32", 4.0, 1.2),
+    "gpu_resnet20_bf16": (RESNET, "resnet20", 128, "bfloat16", 2.0, 1.1),
+    "gpu_resnet50_bf16": ("ResNet-50, 224 x 224 x 3", "resnet50", 64, "bfloat16", 1.0, 1.0),
+    "gpu_lenet": ("LeNet 20-50-500-10, 28 x 28", "lenet", 64, "float32", 4.0, 1.2),
+    "gpu_resnet20": (RESNET, "resnet20", 128, "float32", None, None),
+}
+
+
+def on_gpu(name: str, end: str, peers: tuple[str, ...], data: Literal["host", "device"] = "host") -> Row:
+    """A training step; it is asked for one number alone, which is bar and goal."""
+    title, workload, batch, precision, eager, compiled = ON_GPU[name]
+    bar = eager if peers[0] in EAGER else compiled
+    half = ", bfloat16" if precision == "bfloat16" else ""
+    where = "" if data == "host" else ", data on the device"
+    return Row(
+        name + end,
+        f"{title}: step, batch {batch}{half}{where}",
+        workload,
+        peers,
+        bar=bar,
+        goal=bar,
+        precision=precision,
+        batch=batch,
+        device="gpu",
+        data=data,
+        tf32=workload != "mlp",
+    )
+
+
+def eager_on_gpu(name: str, end: str, data: Literal["host", "device"]) -> Row:
+    """Beside PyTorch eager, with images as it computes them fastest there."""
+    return on_gpu(name, end, ("torch",) if name == "gpu_mlp" else ("torch_channels_last",), data)
+
+
+# In the order in which they matter: a run may end before all are measured.
+SPEED = (
+    *(eager_on_gpu(name, "", "host") for name in ON_GPU),
+    *(eager_on_gpu(name, "_resident", "device") for name in ON_GPU),
+)
+COMPILED = (
+    *(on_gpu(name, "_compiled", ("torch_reduce_overhead", "jax")) for name in ON_GPU),
+    *(on_gpu(name, "_compiled_resident", ("torch_reduce_overhead", "jax"), "device") for name in ON_GPU),
+    *(on_gpu(name, "_autotuned", ("torch_autotune",)) for name in ON_GPU),
+)
+ROWS |= {row.name: row for row in (*SPEED, *COMPILED)}

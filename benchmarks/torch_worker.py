@@ -6,14 +6,14 @@ import os
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from itertools import pairwise
+from itertools import cycle, pairwise
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from benchmarks.serve import Step, Task, serve
-from benchmarks.workloads import RESNET_FILTERS, WORKLOADS, batch_of
+from benchmarks.serve import Queued, Step, Task, serve
+from benchmarks.workloads import BATCHES, RESNET20_FILTERS, RESNET50_STAGES, batch_of, rows_of, shape_of
 
 
 class Parameters:
@@ -67,6 +67,25 @@ class Unit(nn.Module):
         return self.relu(self.norm1(self.conv1(y)) + self.short(x))
 
 
+class Bottleneck(nn.Module):
+    """Three convolutions, the middle one inside a bottleneck, beside a shortcut."""
+
+    def __init__(self, p: Parameters, name: str, stride: int, projected: bool) -> None:
+        super().__init__()
+        self.conv0, self.norm0 = p.conv(f"{name}/conv0"), p.norm(f"{name}/norm0")
+        self.conv1, self.norm1 = p.conv(f"{name}/conv1", stride, padding=1), p.norm(f"{name}/norm1")
+        self.conv2, self.norm2 = p.conv(f"{name}/conv2"), p.norm(f"{name}/norm2")
+        self.short: nn.Module = nn.Identity()
+        if projected:
+            self.short = nn.Sequential(p.conv(f"{name}/short", stride), p.norm(f"{name}/short_norm"))
+        self.relu = nn.ReLU(inplace=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.relu(self.norm0(self.conv0(x)))
+        y = self.relu(self.norm1(self.conv1(y)))
+        return self.relu(self.norm2(self.conv2(y)) + self.short(x))
+
+
 def mlp(p: Parameters) -> nn.Module:
     return nn.Sequential(
         p.dense("hidden0"), nn.ReLU(inplace=True), p.dense("hidden1"), nn.ReLU(inplace=True), p.dense("digit")
@@ -82,10 +101,20 @@ def convolutions(p: Parameters, padding: int, after: tuple[int, int, int]) -> nn
 
 
 def resnet20(p: Parameters) -> nn.Module:
-    filters = (RESNET_FILTERS[0], *RESNET_FILTERS)
+    filters = (RESNET20_FILTERS[0], *RESNET20_FILTERS)
     units = [Unit(p, f"unit{i}", b > a) for i, (a, b) in enumerate(pairwise(filters))]
     start = (p.conv("conv", padding=1), p.norm("norm"), nn.ReLU(inplace=True))
     return nn.Sequential(*start, *units, nn.AdaptiveAvgPool2d(1), nn.Flatten(), p.dense("digit"))
+
+
+def resnet50(p: Parameters) -> nn.Module:
+    units: list[nn.Module] = []
+    for i, (_, count) in enumerate(RESNET50_STAGES):
+        units.append(Bottleneck(p, f"first{i}", stride=2 if i else 1, projected=True))
+        units += [Bottleneck(p, f"rest{i}.{k}", stride=1, projected=False) for k in range(count - 1)]
+    start = p.conv("conv", stride=2, padding=3), p.norm("norm"), nn.ReLU(inplace=True)
+    pool = nn.MaxPool2d(3, stride=2, padding=1)
+    return nn.Sequential(*start, pool, *units, nn.AdaptiveAvgPool2d(1), nn.Flatten(), p.dense("digit"))
 
 
 NETWORKS: dict[str, Callable[[Parameters], nn.Module]] = {
@@ -93,60 +122,126 @@ NETWORKS: dict[str, Callable[[Parameters], nn.Module]] = {
     "cnn": lambda p: convolutions(p, padding=1, after=(7, 7, 64)),
     "lenet": lambda p: convolutions(p, padding=0, after=(4, 4, 50)),
     "resnet20": resnet20,
+    "resnet50": resnet50,
 }
 
 
-def make(task: Task) -> Step:
-    """A training step with Adam, or a prediction.  ``task["way"]``: any of "channels_last", "compile"."""
+def make(task: Task) -> Step | Queued:
+    """A training step, or a prediction.
+
+    ``task["way"]``: "channels_last", and "compile" with its mode behind a colon, with spaces between.
+    """
     torch.set_num_threads(task["threads"])
-    workload = WORKLOADS[task["workload"]]
-    image, label = batch_of(workload.shape, task["batch"])
-    model = NETWORKS[workload.name](Parameters(task["file"]))
-    x, y = torch.tensor(image), torch.tensor(label)
-    if x.ndim == 4:
-        layout = torch.channels_last if "channels_last" in task["way"] else torch.contiguous_format
-        x = x.permute(0, 3, 1, 2).contiguous(memory_format=layout)
-        model = model.to(memory_format=layout)
+    if task["device"] == "gpu":
+        if not torch.cuda.is_available():
+            raise ModuleNotFoundError(f"PyTorch {torch.__version__} finds no CUDA device")
+        return queued(task, "cuda")
+    image, label = batch_of(shape_of(task["description"]), task["batch"])
+    model, layout = model_of(task)
+    x, y = images(torch.tensor(image), layout), torch.tensor(label)
+    if task["purpose"] == "predict":
+        return predict(model, x, precision_of(task, "cpu"), task["way"])
+    step = training(model, task, "cpu")
+    return lambda: step(x, y).item()
+
+
+def model_of(task: Task) -> tuple[nn.Module, torch.memory_format]:
+    """The network with Cortex's parameters, and how its images lie."""
+    layout = torch.channels_last if "channels_last" in task["way"] else torch.contiguous_format
+    model = NETWORKS[task["workload"]](Parameters(task["file"]))
+    return model.to(memory_format=layout), layout
+
+
+def images(x: Tensor, layout: torch.memory_format) -> Tensor:
+    """A batch as PyTorch has it: the channels before height and width, in this layout."""
+    return x.permute(0, 3, 1, 2).contiguous(memory_format=layout) if x.ndim == 4 else x
+
+
+def precision_of(task: Task, device: str) -> Callable[[], AbstractContextManager[object]]:
+    """Automatic mixed precision where bfloat16 is asked for."""
     half = task["precision"] == "bfloat16"
-
-    def precision() -> AbstractContextManager[object]:
-        return torch.autocast("cpu", torch.bfloat16, enabled=half)
-
-    return (predict if task["purpose"] == "predict" else train)(model, x, y, precision, task["way"])
+    return lambda: torch.autocast(device, torch.bfloat16, enabled=half)
 
 
-def compiled(forward: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """By torch.compile, which writes C++."""
-    if shutil.which(os.environ.get("CXX", "g++")) is None:
+def compiled(forward: Callable[..., Tensor], way: str) -> Callable[..., Tensor]:
+    """By torch.compile, which writes C++ for a CPU and Triton for a GPU."""
+    mode = next((part.partition(":")[2] for part in way.split() if part.startswith("compile")), "")
+    if not mode and shutil.which(os.environ.get("CXX", "g++")) is None:
         raise ModuleNotFoundError("torch.compile needs a C++ compiler")
-    return torch.compile(forward)
+    return torch.compile(forward, mode=mode or None)
 
 
-def train(
-    model: nn.Module, x: Tensor, y: Tensor, precision: Callable[[], AbstractContextManager[object]], way: str
-) -> Step:
-    optimizer = torch.optim.Adam(model.parameters(), lr=0.001, fused=True)  # the fastest of the three
-    criterion = nn.CrossEntropyLoss()
+def optimizer_of(model: nn.Module, description: Task) -> torch.optim.Optimizer:
+    """As the description says.  Of PyTorch's three ways, the fused one is the fastest."""
+    ((name, options),) = description["train"]["optimizer"].items()
+    if name == "adam":
+        return torch.optim.Adam(model.parameters(), options["learning_rate"], fused=True)
+    return torch.optim.SGD(model.parameters(), options["learning_rate"], options["momentum"], fused=True)
+
+
+def training(model: nn.Module, task: Task, device: str) -> Callable[[Tensor, Tensor], Tensor]:
+    """The step over a batch; it gives the loss."""
+    optimizer = optimizer_of(model, task["description"])
+    criterion, precision = nn.CrossEntropyLoss(), precision_of(task, device)
 
     def forward(x: Tensor, y: Tensor) -> Tensor:
         return criterion(model(x), y)
 
-    if "compile" in way:
-        forward = compiled(forward)
+    if "compile" in task["way"]:
+        forward = compiled(forward, task["way"])
 
-    def step() -> float:
+    def step(x: Tensor, y: Tensor) -> Tensor:
         optimizer.zero_grad(set_to_none=True)
         with precision():
             loss = forward(x, y)
         loss.backward()
         optimizer.step()
-        return loss.item()
+        return loss
 
     return step
 
 
+def queued(task: Task, device: str) -> Queued:
+    """A training step that is only launched.  ``device`` is "cuda"; the tests have none, and say "cpu"."""
+    torch.set_float32_matmul_precision("high" if task["tf32"] else "highest")
+    torch.backends.cudnn.allow_tf32 = task["tf32"]
+    torch.backends.cudnn.benchmark = True
+    model, layout = model_of(task)
+    step = training(model.to(device), task, device)
+    batches = kept(task, layout, device) if task["data"] == "device" else brought(task, layout, device)
+    last = torch.zeros(())
+
+    def one() -> None:
+        nonlocal last
+        last = step(*batches())
+
+    return Queued(one, lambda: last.item())
+
+
+def brought(task: Task, layout: torch.memory_format, device: str) -> Callable[[], tuple[Tensor, Tensor]]:
+    """A batch that lies in pinned memory of the host, and is copied while the host goes on."""
+    image, label = batch_of(shape_of(task["description"]), task["batch"])
+    x, y = images(torch.tensor(image), layout), torch.tensor(label)
+    if device == "cuda":
+        x, y = x.pin_memory(), y.pin_memory()
+    return lambda: (x.to(device, non_blocking=True), y.to(device, non_blocking=True))
+
+
+def kept(task: Task, layout: torch.memory_format, device: str) -> Callable[[], tuple[Tensor, Tensor]]:
+    """Data on the device; a batch is gathered there."""
+    image, label = batch_of(shape_of(task["description"]), BATCHES * task["batch"])
+    x, y = torch.tensor(image).to(device), torch.tensor(label).to(device)
+    rows = cycle([torch.tensor(r).to(device) for r in rows_of(task["batch"])])
+
+    def batch() -> tuple[Tensor, Tensor]:
+        chosen = next(rows)
+        return images(x.index_select(0, chosen), layout), y.index_select(0, chosen)
+
+    return batch
+
+
 def predict(
-    model: nn.Module, x: Tensor, y: Tensor, precision: Callable[[], AbstractContextManager[object]], way: str
+    model: nn.Module, x: Tensor, precision: Callable[[], AbstractContextManager[object]], way: str
 ) -> Step:
     """Probabilities, as Cortex gives them."""
     model.eval()
@@ -155,7 +250,7 @@ def predict(
         return model(x).softmax(-1)
 
     if "compile" in way:
-        forward = compiled(forward)
+        forward = compiled(forward, way)
 
     def step() -> np.ndarray:
         with torch.inference_mode(), precision():

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -26,9 +28,12 @@ class Failed(Exception):
 
 
 class Worker:
-    """A process that serves a task; see `benchmarks.serve`.  ``values``: what its first steps gave."""
+    """A process that serves a task; see `benchmarks.serve`.  ``values``: what its first steps gave.
 
-    def __init__(self, python: str, module: str, task: Task) -> None:
+    It is ended if it is not ready to take turns at the time ``until``, by time.monotonic().
+    """
+
+    def __init__(self, python: str, module: str, task: Task, until: float = math.inf) -> None:
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 (lives as long as the process)
         self._process = subprocess.Popen(
             [python, "-m", f"benchmarks.{module}", json.dumps(task)],
@@ -39,7 +44,7 @@ class Worker:
             cwd=ROOT,
             env=environment(task["threads"]),
         )
-        self.values: list[list[float]] = self._answer()
+        self.values: list[list[float]] = self._answer() if until == math.inf else self._ready(until)
 
     def turn(self, seconds: float) -> dict[str, float]:
         """Works for so many seconds; the milliseconds of a step."""
@@ -68,6 +73,16 @@ class Worker:
         said = self._errors.read().strip().splitlines() or [f"exit status {self._process.returncode}"]
         self.close()
         raise (Absent if self._process.returncode == MISSING else Failed)(said[-1])
+
+    def _ready(self, until: float) -> Any:
+        end = threading.Timer(max(0.0, until - time.monotonic()), self._process.kill)
+        end.start()
+        try:
+            return self._answer()
+        except Failed as failed:
+            raise (failed if time.monotonic() < until else Failed("it was not ready in time")) from None
+        finally:
+            end.cancel()
 
 
 class Neighbour:

@@ -6,11 +6,14 @@ Imports nothing of Cortex: the processes of the peers read it, too.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 Description = dict[str, Any]
+BATCHES = 8  # of the data that lie on a device
+NETWORKS = Path(__file__).parents[1] / "examples" / "networks"
 
 
 @dataclass(frozen=True)
@@ -18,7 +21,8 @@ class Workload:
     """A network, the batch of its training step, and the relative difference of the loss that is rounding.
 
     ``first`` is for the loss from equal parameters.  ``later`` is for those after an update: Adam's first
-    step is g / |g|, which turns a gradient that is nothing but rounding into a full step.
+    step is g / |g|, which turns a gradient that is nothing but rounding into a full step.  ``narrow`` is for
+    all of them where factors have eight or eleven bits.
     """
 
     name: str
@@ -26,11 +30,17 @@ class Workload:
     description: Description
     first: float = 1e-5
     later: float = 2e-4
+    narrow: float = 2e-2
 
     @property
     def shape(self) -> tuple[int, ...]:
         """The shape of one example."""
-        return tuple(self.description["inputs"]["image"])
+        return shape_of(self.description)
+
+
+def shape_of(description: Description) -> tuple[int, ...]:
+    """The shape of one image."""
+    return tuple(description["inputs"]["image"])
 
 
 def batch_of(shape: tuple[int, ...], batch: int) -> tuple[np.ndarray, np.ndarray]:
@@ -39,15 +49,18 @@ def batch_of(shape: tuple[int, ...], batch: int) -> tuple[np.ndarray, np.ndarray
     return generator.random((batch, *shape), np.float32), generator.integers(0, 10, batch)
 
 
-def describe(
-    name: str, shape: tuple[int, ...], layers: list[Any], blocks: Description | None = None
-) -> Description:
+def rows_of(batch: int) -> list[np.ndarray]:
+    """The rows of `BATCHES` batches, in a random order: one pass over data that lie on a device."""
+    order = np.random.default_rng(1).permutation(BATCHES * batch)
+    return list(order.reshape(BATCHES, batch))
+
+
+def describe(name: str, shape: tuple[int, ...], layers: list[Any]) -> Description:
     """A classifier of ten kinds of images; the layer that gives the logits is added."""
     return {
         "cortex": 1,
         "name": name,
         "inputs": {"image": list(shape)},
-        **({"blocks": blocks} if blocks else {}),
         "layers": [*layers, {"dense": {"units": 10, "id": "digit"}}],
         "loss": {"softmax_cross_entropy": {"of": "digit", "target": "label"}},
         "train": {"optimizer": {"adam": {"learning_rate": 0.001}}},
@@ -84,46 +97,17 @@ def lenet() -> Description:
     return describe("lenet", (28, 28, 1), [*layers, "flatten", dense(500, "hidden")])
 
 
-def resnet20() -> Description:
-    """ResNet-20 for 32 x 32 images.  He et al., 2016; where the shape changes, the shortcut is a projection.
+def read(name: str) -> Description:
+    """A network of examples/networks."""
+    import yaml
 
-    The padding is written as a number: "same" would put all of it behind where the stride is 2, and PyTorch
-    puts one pixel on either side.
-    """
-
-    def unit(*shortcut: Description, end: str) -> list[Any]:
-        three = {"filters": "$filters", "kernel": 3, "padding": 1, "use_bias": False}
-        return [
-            {"conv2d": {**three, "stride": "$stride", "id": "conv0"}},
-            {"batch_norm": {"id": "norm0"}},
-            "relu",
-            {"conv2d": {**three, "id": "conv1"}},
-            {"batch_norm": {"id": "norm1"}},
-            *shortcut,
-            {"add": {"from": ["norm1", end]}},
-            "relu",
-        ]
-
-    one = {"filters": "$filters", "kernel": 1, "stride": "$stride", "use_bias": False}
-    parameters = {"filters": None, "stride": 1}
-    short = {"conv2d": {**one, "from": "input", "id": "short"}}
-    blocks = {
-        "plain": {"parameters": parameters, "layers": unit(end="input")},
-        "projected": {"parameters": parameters, "layers": unit(short, end="short")},
-    }
-    layers: list[Any] = [
-        {"conv2d": {"filters": 16, "kernel": 3, "padding": 1, "use_bias": False, "id": "conv"}},
-        {"batch_norm": {"id": "norm"}},
-        "relu",
-    ]
-    for i, filters in enumerate(RESNET_FILTERS):
-        wider = i > 0 and filters > RESNET_FILTERS[i - 1]
-        kind, stride = ("projected", 2) if wider else ("plain", 1)
-        layers.append({kind: {"filters": filters, "stride": stride, "id": f"unit{i}"}})
-    return describe("resnet20", (32, 32, 3), [*layers, "global_avg_pool2d"], blocks)
+    text = (NETWORKS / f"{name}.yaml").read_text(encoding="utf-8")
+    found: Description = yaml.safe_load(text)
+    return found
 
 
-RESNET_FILTERS = (16, 16, 16, 32, 32, 32, 64, 64, 64)
+RESNET20_FILTERS = (16, 16, 16, 32, 32, 32, 64, 64, 64)  # of each unit
+RESNET50_STAGES = ((64, 3), (128, 4), (256, 6), (512, 3))  # filters inside the units, and how many units
 
 WORKLOADS = {
     w.name: w
@@ -132,7 +116,8 @@ WORKLOADS = {
         Workload("cnn", 64, cnn()),
         # Twenty layers with batch norm: a ReLU that flips by rounding changes gradients by percents, on any
         # two libraries, and the losses after the first update with them.
-        Workload("resnet20", 64, resnet20(), later=5e-3),
+        Workload("resnet20", 64, read("resnet20"), later=5e-3),
+        Workload("resnet50", 64, read("resnet50"), later=5e-2, narrow=0.1),
         Workload("lenet", 1, lenet()),
     )
 }

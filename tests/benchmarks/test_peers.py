@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import sys
+from copy import deepcopy
+from dataclasses import replace
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from benchmarks import compare
+from benchmarks import compare, cortex_worker
 from benchmarks.rows import ROWS
+from benchmarks.serve import first_values
 
 pytestmark = pytest.mark.peers
 
@@ -28,6 +32,37 @@ def test_the_same_work(name: str, tmp_path: Path) -> None:
             peer = compare.start(library, row, SETTINGS, tmp_path)
             peer.close()
             assert not compare.differ(row, peer.values, cortex.values), library
+
+
+QUEUED = (
+    "gpu_mlp",
+    "gpu_cnn_resident",
+    "gpu_lenet",
+    "gpu_resnet20_resident",
+    "gpu_resnet20_bf16",
+    "gpu_resnet50_bf16",
+)
+
+
+@pytest.mark.parametrize("name", QUEUED)
+def test_the_lines_for_a_gpu_do_the_same_work(name: str, tmp_path: Path) -> None:
+    """Here on the CPU, with small batches; ResNet-50 in float32, over small images, in small steps: its norms
+    over few numbers magnify what is rounding.
+    """
+    row = ROWS[name]
+    task = compare.task_of("cortex", row, SETTINGS, tmp_path)
+    task |= {"batch": 4, "description": deepcopy(task["description"])}
+    if row.workload == "resnet50":
+        row = replace(row, precision="float32", tf32=False)
+        task["description"]["inputs"]["image"] = [64, 64, 3]
+        task["description"]["train"]["optimizer"]["sgd"]["learning_rate"] = 1e-5
+    ours = first_values(cortex_worker.make({**deepcopy(task), "precision": "float32"}))
+    task |= {"precision": row.precision, "way": "channels_last"}
+    peers = [import_module("benchmarks.torch_worker").queued(task, "cpu")]
+    if find_spec("jax"):
+        peers.append(import_module("benchmarks.jax_worker").queued(task))
+    for peer in peers:
+        assert not compare.differ(row, first_values(peer), ours)
 
 
 def test_products_are_the_same_product(tmp_path: Path) -> None:

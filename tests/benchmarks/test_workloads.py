@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 import cortex
 from benchmarks.flops import step_flops
 from benchmarks.rows import LABELS, ROWS
-from benchmarks.workloads import WORKLOADS, batch_of
+from benchmarks.workloads import BATCHES, NETWORKS, WORKLOADS, batch_of, rows_of
 
 # LeNet's number is that of Caffe's example.  ResNet-20 has 269,722 with shortcuts that have no weights
-# (He et al., 2016: 0.27 M); the two projections add 16 x 32 and 32 x 64.
+# (He et al., 2016: 0.27 M); the two projections add 16 x 32 and 32 x 64.  ResNet-50's is torchvision's.
 PARAMETERS = {
     "mlp": 784 * 256 + 256 + 256 * 128 + 128 + 128 * 10 + 10,
     "cnn": (9 * 32 + 32) + (9 * 32 * 64 + 64) + (7 * 7 * 64 * 128 + 128) + (128 * 10 + 10),
     "lenet": 431_080,
     "resnet20": 269_722 + 16 * 32 + 32 * 64,
+    "resnet50": 25_557_032,
 }
 
 
@@ -46,6 +49,16 @@ def test_the_batch_is_the_same_at_each_call() -> None:
     assert image.dtype == "float32"
     assert (image == again).all()
     assert set(label) <= set(range(10))
+
+
+def test_rows_of_a_batch_are_of_the_data_and_differ() -> None:
+    rows = np.concatenate(rows_of(4))
+    assert sorted(rows) == list(range(4 * BATCHES))
+
+
+@pytest.mark.parametrize("path", sorted(NETWORKS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_networks_are_right(path: Path) -> None:
+    assert cortex.network(path).name == path.stem
 
 
 def test_rows_name_what_exists() -> None:
