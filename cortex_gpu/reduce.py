@@ -29,7 +29,7 @@ UNROLLED = 4  # elements that a lane has under way at a time, each in a total of
 ENOUGH = 32  # elements for each lane that make another part worth while
 MOST = 2048  # elements for each lane: after more of them rounding errors have added up
 MOST_PARTS = 65535  # blocks along y
-FILLED = 4  # blocks for each processor that fill a GPU
+FILLED = 8  # blocks for each processor: the 2048 threads that it holds
 
 
 @offers(Reduce)

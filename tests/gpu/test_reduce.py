@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cortex_compute.numpy_backend.bfloat16 import narrow, widen
 from cortex_compute.primitives.reduce import Reduce
 from cortex_compute.protocol import Layout, Offer, Operand
 from cortex_compute.types import DTYPES, DType, TensorType, bfloat16, float32
@@ -96,6 +97,15 @@ def test_means_of_integers_are_summed_exactly(backend: CupyBackend) -> None:
     np.testing.assert_array_equal(y, np.array([2.0, ((1 << 24) + 3) / 4], np.float32))
 
 
+def test_short_types_are_summed_in_float32(backend: CupyBackend) -> None:
+    half = np.full((3, 1000), 1000, np.float16)  # the sum is beyond float16
+    (y,) = computed(backend, over("mean", 1), half)
+    np.testing.assert_array_equal(y, np.full(3, 1000, np.float16))
+    ones = narrow(np.ones((5000, 2), np.float32))  # in bfloat16 256 + 1 is 256
+    (y,) = computed(backend, over("sum", 0), ones, narrow=bfloat16)
+    np.testing.assert_array_equal(widen(y), widen(narrow(np.full(2, 5000, np.float32))))
+
+
 def test_bodies_over_several_axes_and_parts(backend: CupyBackend) -> None:
     rng = np.random.default_rng(4)
     x = rng.standard_normal((30, 40, 50)).astype(np.float32)
@@ -130,7 +140,7 @@ def grids(p: Reduce, shape: tuple[int, ...], **settings: int) -> list[tuple[int,
 def test_the_gpu_is_filled_and_small_work_is_one_launch() -> None:
     assert grids(over("sum", 0), (1000,)) == [(1, 1, 1)]
     (_, parts, _), last = grids(over("sum", 0), (1 << 24,))
-    assert parts == 4 * 108
+    assert parts == 8 * 108
     assert last == (1, 1, 1)
     (across, parts, _), last = grids(over("sum", 0), (100352, 64))
     assert across * parts >= 2 * 108
@@ -173,8 +183,8 @@ def test_threads_of_a_block() -> None:
 
 def test_the_workspace_holds_the_parts() -> None:
     assert offered(over("sum", 0), Operand(TensorType((1000,)))).workspace == 0
-    assert offered(over("sum", 0), Operand(TensorType((1 << 24,)))).workspace == 4 * 108 * 8
-    assert offered(over("argmax", 0), Operand(TensorType((1 << 24,)))).workspace == 4 * 108 * 16
+    assert offered(over("sum", 0), Operand(TensorType((1 << 24,)))).workspace == 8 * 108 * 8
+    assert offered(over("argmax", 0), Operand(TensorType((1 << 24,)))).workspace == 8 * 108 * 16
 
 
 def test_turned_operands_are_read_as_they_lie() -> None:
