@@ -37,6 +37,11 @@ def outer_inner(shape: tuple[int, ...], axis: int) -> tuple[int, int]:
     return math.prod(shape[:axis]), math.prod(shape[axis + 1 :])
 
 
+def block_for(n: int) -> int:
+    """Threads of a block that works on ``n`` elements: a power of two, at least a warp."""
+    return min(BLOCK, max(32, 1 << (n - 1).bit_length()))
+
+
 def places(*types: TensorType, **names: str) -> str:
     """What a source of this family begins with: C types by ``names``, and an index for arrays so large."""
     index = "u32" if max(t.size for t in types) < 2**31 else "i64"  # 32 bits divide several times as fast

@@ -9,19 +9,19 @@ import numpy as np
 from cortex_compute.primitives.indexing import Cumsum
 from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_gpu.backend import Gpu, offers
-from cortex_gpu.indexing import outer_inner, places
+from cortex_gpu.indexing import block_for, outer_inner, places
 from cortex_gpu.kernels import BLOCK, Call, In, Out, Source, blocks, kernel, seconds
 from cortex_gpu.memory import row_major
 from cortex_gpu.prelude import compute, storage
 
 SCAN = r"""
-// The sum of x over the threads of this block up to the own one; s[t] keeps that of thread t (Hillis, Steele
-// 1986).  s has a place for each of 256 threads; nobody may still read what it held.
-template <class T> __device__ inline T scan(T* s, T x) {
+// The sum of x over the N threads of this block up to the own one; s[t] keeps that of thread t (Hillis,
+// Steele 1986).  Nobody may still read what s held.
+template <int N, class T> __device__ inline T scan(T* s, T x) {
   const int t = threadIdx.x;
   s[t] = x;
   __syncthreads();
-  for (int d = 1; d < 256; d *= 2) {
+  for (int d = 1; d < N; d *= 2) {
     const T y = t >= d ? s[t - d] : (T)0;
     __syncthreads();
     s[t] += y;
@@ -32,16 +32,16 @@ template <class T> __device__ inline T scan(T* s, T x) {
 """
 
 ROWS = r"""
-// A block for each row, 256 elements at a time.
+// A block for each row, as many elements at a time as it has threads.
 extern "C" __global__ void cumsum_rows(const X* x, Y* y, i64 n, int reverse) {
-  __shared__ C shared[256];
+  __shared__ C shared[THREADS];
   const i64 start = (i64)blockIdx.x * n;
   C before = 0;
-  for (i64 first = 0; first < n; first += 256) {
+  for (i64 first = 0; first < n; first += THREADS) {
     const i64 i = first + threadIdx.x, at = start + (reverse ? n - 1 - i : i);
-    const C sum = scan(shared, i < n ? (C)load(x[at]) : (C)0);
+    const C sum = scan<THREADS>(shared, i < n ? (C)load(x[at]) : (C)0);
     if (i < n) y[at] = store<Y>(before + sum);
-    before += shared[255];
+    before += shared[THREADS - 1];
     __syncthreads();
   }
 }
@@ -79,8 +79,9 @@ def cumsum(p: Cumsum, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
         if not x.size:
             return []
         if inner == 1:
-            source = Source("cumsum_rows", text + SCAN + ROWS)
-            return [Call(source, (outer, 1, 1), 256, (*memory, np.int64(n), reverse))]
+            threads = block_for(n)
+            source = Source("cumsum_rows", f"{text}enum {{ THREADS = {threads} }};\n{SCAN}{ROWS}")
+            return [Call(source, (outer, 1, 1), threads, (*memory, np.int64(n), reverse))]
         source = Source("cumsum_columns", text + COLUMNS)
         columns = outer * inner
         sizes = map(np.int64, (n, inner, columns))

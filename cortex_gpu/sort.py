@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from cortex_compute.frozen import frozen
+from cortex_gpu.indexing import block_for
 from cortex_gpu.kernels import Call, Source, Work
 from cortex_gpu.memory import offsets
 from cortex_gpu.prelude import PRELUDE
@@ -36,15 +37,15 @@ extern "C" __global__ void sort_count(const Key* __restrict__ keys, int* __restr
 SUM = r"""
 // Block (row, digit): counts become how many keys of this digit earlier tiles have; totals (rows, 256).
 extern "C" __global__ void sort_sum(int* __restrict__ counts, int* __restrict__ totals, i64 tiles) {
-  __shared__ int shared[256];
+  __shared__ int shared[THREADS];
   int* own = counts + (i64)blockIdx.x * tiles;
   int before = 0;
-  for (i64 start = 0; start < tiles; start += 256) {
+  for (i64 start = 0; start < tiles; start += THREADS) {
     const i64 i = start + threadIdx.x;
     const int x = i < tiles ? own[i] : 0;
-    const int sum = scan(shared, x);
+    const int sum = scan<THREADS>(shared, x);
     if (i < tiles) own[i] = before + sum - x;
-    before += shared[255];
+    before += shared[THREADS - 1];
     __syncthreads();
   }
   if (threadIdx.x == 0) totals[blockIdx.x] = before;
@@ -62,7 +63,7 @@ extern "C" __global__ void sort_place(const Key* __restrict__ keys, const int* _
   const int t = threadIdx.x;
   const i64 row = blockIdx.x / tiles, tile = blockIdx.x % tiles, i = tile * 256 + t;
   const int total = totals[row * 256 + t];
-  const int sum = scan(smaller, total);
+  const int sum = scan<256>(smaller, total);
   smaller[t] = sum - total;
   const Key key = i < n ? keys[row * n + i] : 0;
   digits[t] = (int)(key >> shift & 255);
@@ -142,7 +143,8 @@ class Sort:
         """The kernels of all passes."""
         if not self.rows * self.n:
             return []
-        text = f"{PRELUDE}typedef {self.key} Key;\n{SCAN}"
+        threads = block_for(self._tiles)
+        text = f"{PRELUDE}typedef {self.key} Key;\nenum {{ THREADS = {threads} }};\n{SCAN}"
         count, total, place = (
             Source(f"sort_{name}", text + body)
             for name, body in (("count", COUNT), ("sum", SUM), ("place", PLACE))
@@ -159,7 +161,7 @@ class Sort:
             moved = keys, order, counts, totals, keys_out, order_out
             calls += [
                 Call(count, grid, TILE, (keys, counts, n, tiles, shift)),
-                Call(total, (self.rows * TILE, 1, 1), TILE, (counts, totals, tiles)),
+                Call(total, (self.rows * TILE, 1, 1), threads, (counts, totals, tiles)),
                 Call(place, grid, TILE, (*moved, n, tiles, shift)),
             ]
         return calls

@@ -13,7 +13,7 @@ from cortex_compute.primitives.indexing import TopK
 from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_compute.types import TensorType, bfloat16, float16, float32, float64
 from cortex_gpu.backend import Gpu, offers
-from cortex_gpu.indexing import places, word
+from cortex_gpu.indexing import block_for, places, word
 from cortex_gpu.kernels import BLOCK, Call, In, Out, Source, blocks, kernel, seconds
 from cortex_gpu.memory import row_major
 from cortex_gpu.sort import Sort
@@ -121,7 +121,7 @@ def _select(p: TopK, x: TensorType, rows: int) -> list[Call]:
     if not rows * p.k:
         return []
     n = x.shape[-1]
-    threads = min(BLOCK, max(32, 1 << (n - 1).bit_length()))
+    threads = block_for(n)
     source = Source("top_k_select", _text(p, x) + f"enum {{ THREADS = {threads} }};\n" + SELECT)
     return [Call(source, (rows, 1, 1), threads, (In(0), Out(0), Out(1), np.int64(n), np.int64(p.k)))]
 

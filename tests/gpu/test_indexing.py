@@ -23,7 +23,7 @@ from cortex_compute.primitives.indexing import (
     TopK,
 )
 from cortex_compute.protocol import Layout, Operand, Refusal
-from cortex_compute.types import DTYPES, TensorType, bfloat16, int64
+from cortex_compute.types import DTYPES, TensorType, bfloat16, float64, int64
 from cortex_compute.verify import run
 from cortex_gpu.backend import CupyBackend
 from cortex_gpu.indexing import padded_axes
@@ -31,6 +31,7 @@ from cortex_gpu.kernels import Work, kernel
 from cortex_gpu.scatter import Scatter
 from cortex_gpu.sort import Sort
 from cortex_gpu.top_k import FEW
+from tests.gpu import nvrtc
 from tests.gpu.running import computed
 
 FAMILY = (
@@ -256,6 +257,20 @@ def test_the_best_of_rows_with_ties_and_specials(
     best, ids = computed(backend, TopK(k, largest), given, narrow=bfloat16 if kind == "bfloat16" else None)
     assert np.array_equal(ids, order)
     assert best.tobytes() == np.take_along_axis(given, order, 1).tobytes()
+
+
+@pytest.mark.skipif(nvrtc.library() is None, reason="the wheel nvidia-cuda-nvrtc-cu12 is not installed")
+def test_what_sorts_compiles_for_gpus(backend: CupyBackend) -> None:
+    """Ways that a small case does not take."""
+    ids, g = TensorType((9000,), int64), TensorType((9000, 3), bfloat16)
+    asked: list[tuple[Primitive, list[TensorType]]] = [(ScatterRows(0, 700), [ids, g])]
+    asked += [(TopK(50), [TensorType((3, 700), d)]) for d in (bfloat16, float64)]
+    for primitive, types in asked:
+        offer = backend.offer(primitive, [Operand(t) for t in types])
+        sources = offer.build().sources  # type: ignore[union-attr, attr-defined]
+        assert "sort_place" in {source.name for source in sources}
+        for source in sources:
+            assert nvrtc.compile_source(source.text, "sm_75")
 
 
 # The rest.

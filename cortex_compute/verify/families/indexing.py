@@ -142,6 +142,7 @@ SHAPES = {
     "empty batch": ((0, 4), 1, (3,)),
     "over blocks": ((30, 70), 0, (300,)),
     "over blocks, outer": ((90, 8, 9), 1, (31,)),
+    "many ids": ((600, 2), 0, (6000,)),
 }
 
 
@@ -281,6 +282,7 @@ def top_ks() -> Iterator[Case]:
         "specials": (_specials, 9),
         "empty batch": (normal((0, 4)), 2),
         "over blocks": (normal((3000, 10)), 5),
+        "many": (normal((3, 700)), 50),
         "turned": (transposed((6, 4)), 3),
     }
     for name, (operands, k) in draws.items():
