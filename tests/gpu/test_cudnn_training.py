@@ -1,4 +1,4 @@
-"""LeNet trains with its convolutions on cuDNN, as the stand-in computes them."""
+"""Networks train with their convolutions on cuDNN, as the stand-in computes them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from cortex_gpu.backend import CupyBackend, Gpu
 from tests.gpu.standin import Machine
 from tests.gpu.standin.cudnn import library
 
-LENET = Path(__file__).parents[2] / "examples" / "lenet.yaml"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 ALWAYS = Gpu(policy="always")
 
 
@@ -37,17 +37,15 @@ def cupy(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     backends._create.cache_clear()
 
 
-def test_lenet_trains_with_cudnn(cupy: str) -> None:
-    described: dict[str, Any] = yaml.safe_load(LENET.read_text(encoding="utf-8"))
-    rng = np.random.default_rng(0)
+@pytest.mark.parametrize("name", ["lenet", "residual"])  # the second pads one side before a stride
+def test_a_network_trains_with_cudnn(cupy: str, name: str) -> None:
+    described: dict[str, Any] = yaml.safe_load((EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8"))
+    rng, shape = np.random.default_rng(0), described["inputs"]["image"]
     backend: Any = backends.get(cupy)
     here, there = (Compiled(network(described), b) for b in (backend, backends.get("numpy")))
     for _ in range(3):  # the first by single launches, the others as a captured graph
-        batch = {
-            "image": rng.random((4, 28, 28, 1), dtype=np.float32),
-            "label": rng.integers(0, 10, 4),
-        }
+        batch = {"image": rng.random((4, *shape), dtype=np.float32), "label": rng.integers(0, 10, 4)}
         np.testing.assert_allclose(here.run(batch)["loss"], there.run(batch)["loss"], rtol=1e-4, atol=1e-5)
-    ways = {way for (name, way), count in backend.taken.items() if name.startswith("Conv") and count}
+    ways = {way for (primitive, way) in backend.taken if primitive.startswith("Conv")}
     assert ways == {"cudnn"}
     assert not backend.gpu.cudnn.c.errors
