@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from typing import Any
+from typing import Any, NamedTuple
 
 import cortex_compute.primitives
 import cortex_compute.verify.families
 from cortex_compute.primitives.base import Primitive
-from cortex_compute.protocol import Backend
-from cortex_compute.verify.case import cases_of
+from cortex_compute.protocol import Backend, Stream
+from cortex_compute.types import DType
+from cortex_compute.verify.case import Case, cases_of
 from cortex_compute.verify.compare import WRONG
 from cortex_compute.verify.reference import REFERENCES
 from cortex_compute.verify.result import Result
@@ -34,21 +35,39 @@ def _modules(package: Any) -> list[Any]:
     return [importlib.import_module(f"{package.__name__}.{name}") for name in names]
 
 
-def run(backend: Backend, only: str | None = None) -> list[Result]:
-    """Runs all cases; with ``only`` those whose name, ``Primitive/case/dtype``, contains it."""
-    device = backend.devices()[0]
-    streams = device.stream(), device.stream(worker=True)
-    results: list[Result] = []
+class Job(NamedTuple):
+    """A case in one data type, still to be run; without a case it is what is wrong."""
+
+    name: str
+    case: Case | None
+    dtype: DType | None = None
+    lack: str = ""
+
+    def run(self, backend: Backend, streams: tuple[Stream, Stream]) -> Result:
+        if self.case is None or self.dtype is None:
+            return Result(self.name, WRONG, 0.0, 0, f"{self.lack} in cortex_compute.verify")
+        return Trial(backend, self.case, self.dtype, streams).run(self.name)
+
+
+def jobs(only: str | None = None) -> list[Job]:
+    """All cases, always in the same order; with ``only`` those whose name, ``Primitive/case/dtype``,
+    contains it."""
+    made: list[Job] = []
     for primitive in primitives():
         found = cases_of(primitive)
         if not found or primitive not in REFERENCES:
-            lack = "no reference" if found else "no case"
-            results.append(Result(primitive.__name__, WRONG, 0.0, 0, f"{lack} in cortex_compute.verify"))
+            made.append(Job(primitive.__name__, None, lack="no reference" if found else "no case"))
         for case in found:
-            for d in case.dtypes:
-                name = f"{primitive.__name__}/{case.name}/{d}"
-                if only is None or only.lower() in name.lower():
-                    results.append(Trial(backend, case, d, streams).run(name))
-    for stream in streams:
-        stream.close()
-    return [r for r in results if only is None or only.lower() in r.name.lower()]
+            made += [Job(f"{primitive.__name__}/{case.name}/{d}", case, d) for d in case.dtypes]
+    return [job for job in made if only is None or only.lower() in job.name.lower()]
+
+
+def run(backend: Backend, only: str | None = None) -> list[Result]:
+    """Runs all cases; with ``only`` those whose name contains it."""
+    device = backend.devices()[0]
+    streams = device.stream(), device.stream(worker=True)
+    try:
+        return [job.run(backend, streams) for job in jobs(only)]
+    finally:
+        for stream in streams:
+            stream.close()

@@ -48,32 +48,46 @@ def registered() -> Iterator[tuple[str, str]]:
     yield from (("pointwise", name) for name in ARITY)
 
 
+Job = tuple[str, Callable[[Backend], Result]]
+
+
 def run(backend: Backend, only: str | None = None) -> list[Result]:
     """Runs all cases; with ``only`` those whose name, ``kind/name/case/check``, contains it."""
-    results: list[Result] = []
+    return [job(backend) for _, job in jobs(only)]
+
+
+def jobs(only: str | None = None) -> Iterator[Job]:
+    """The name of each check, and what runs it, always in the same order."""
+    return (job for job in _jobs() if only is None or only.lower() in job[0].lower())
+
+
+def _jobs() -> Iterator[Job]:
     for kind, name in registered():
         try:
             found = cases_of(kind, name) or automatic(kind, name)
         except Exception as error:  # of somebody else's generator, too
-            results.append(Result(f"{kind}/{name}", WRONG, 0.0, 0, str(error)))
+            wrong = Result(f"{kind}/{name}", WRONG, 0.0, 0, str(error))
+            yield wrong.name, partial(_given, wrong)
             continue
         for case in found:
             title = "/".join(part for part in (kind, name, case.name) if part)
-            checks = Checks(case, backend)
+            checks = Checks(case)
             for check in (checks.eager, checks.symbolic, checks.forward, checks.second):
                 full = f"{title}/{check.__name__}"
-                if only is None or only.lower() in full.lower():
-                    results.append(measured(full, check))
-    return [r for r in results if only is None or only.lower() in r.name.lower()]
+                yield full, partial(measured, full, check)
 
 
-def measured(name: str, check: Callable[[], tuple[float, int]]) -> Result:
+def _given(result: Result, backend: Backend) -> Result:
+    return result
+
+
+def measured(name: str, check: Callable[[Backend], tuple[float, int]], backend: Backend) -> Result:
     """A check's worst error in units of what is allowed, with its time and its memory."""
     start = time.perf_counter()
     detail = ""
     try:
         with np.errstate(all="ignore"):
-            value, peak = check()
+            value, peak = check(backend)
     except Exception as error:  # whatever is raised is a result of the suite, not its end
         value, peak, detail = WRONG, 0, f"{type(error).__name__}: {error}"
     return Result(name, value, time.perf_counter() - start, peak, detail)
@@ -82,8 +96,8 @@ def measured(name: str, check: Callable[[], tuple[float, int]]) -> Result:
 class Checks:
     """The four checks of one case.  Each gives the worst error in units of what is allowed, and bytes."""
 
-    def __init__(self, case: Case, backend: Backend) -> None:
-        self.case, self.backend = case, backend
+    def __init__(self, case: Case) -> None:
+        self.case = case
         self.floating = [i for i, a in enumerate(case.arrays) if a.dtype.kind == "f"]
         self.nbytes = sum(a.nbytes for a in case.arrays)
         rng = np.random.default_rng(1)
@@ -94,11 +108,11 @@ class Checks:
         """What the elements of the value are weighted with, so that none hides another."""
         return np.random.default_rng(2).normal(size=self.value(self.case.arrays).shape)
 
-    def eager(self) -> tuple[float, int]:
+    def eager(self, backend: Backend) -> tuple[float, int]:
         """Tensor.backward against central differences, element by element."""
         return worst(self.gradient(self.case.arrays), self.differences), self.nbytes
 
-    def symbolic(self) -> tuple[float, int]:
+    def symbolic(self, backend: Backend) -> tuple[float, int]:
         """The compiled gradient against central differences, and the compiled value against the eager one."""
         types = [TensorType(a.shape, dtype(a.dtype)) for a in self.case.arrays]
         values = [input_value(f"x{i}", t) for i, t in enumerate(types)]
@@ -106,14 +120,14 @@ class Checks:
         wanted = [values[i] for i in self.floating]
         found = differentiate([y], [constant(self.weight)], wanted)
         outputs = {"y": y} | {f"d{i}": g for i, g in zip(self.floating, found) if g is not None}
-        plan = compile_graph(Graph(tuple(values), outputs), self.backend)
-        program = Program(plan, self.backend, Store(self.backend.devices()[0]))
+        plan = compile_graph(Graph(tuple(values), outputs), backend)
+        program = Program(plan, backend, Store(backend.devices()[0]))
         results = program.run({f"x{i}": a for i, a in enumerate(self.case.arrays)})
         given = [np.asarray(results[f"d{i}"]) if f"d{i}" in results else None for i in self.floating]
         error = worst([np.asarray(results["y"])], [self.value(self.case.arrays)])
         return max(error, worst(given, self.differences)), plan.arena + self.nbytes
 
-    def forward(self) -> tuple[float, int]:
+    def forward(self, backend: Backend) -> tuple[float, int]:
         """The vjp is linear in g, so its derivative in g along u is the derivative of the value along u."""
         tensors = self.tensors(self.case.arrays)
         g = Tensor(self.weight, requires_grad=True)
@@ -122,7 +136,7 @@ class Checks:
         (along,) = derivative(gradients, self.direction, [g])
         return worst([along], [self.along(self.value)]), self.nbytes
 
-    def second(self) -> tuple[float, int]:
+    def second(self, backend: Backend) -> tuple[float, int]:
         """The gradient of gradient times direction against the difference of gradients along it."""
         tensors = self.tensors(self.case.arrays)
         wanted = [tensors[i] for i in self.floating]
