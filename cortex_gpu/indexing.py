@@ -164,10 +164,10 @@ def concatenate(p: Concatenate, operands: Sequence[Operand], gpu: Gpu) -> Offer 
 
 
 PAD = r"""
-extern "C" __global__ void pad(const Word* __restrict__ x, Word* __restrict__ y, u64 value, i64 count) {
+extern "C" __global__ void pad(const Word* __restrict__ x, Word* __restrict__ y, u64 value, i64 countSIZES) {
   EACH(e, (Index)count) {
     Index rest = e;
-    i64 from = 0;
+    i64 from = 0, scale = 1;
     bool inside = true;
 AXES    y[e] = inside ? x[from] : (Word)value;
   }
@@ -175,12 +175,19 @@ AXES    y[e] = inside ? x[from] : (Word)value;
 """
 
 
-def _axis(n: int, size: int, low: int, step: int, scale: int) -> str:
-    """The statements for one axis of `PAD`, the last one first; ``scale`` is its stride in x."""
-    return f"""\
-    {{ const i64 at = (i64)(rest % {size}) - ({low}), i = at / {step};
-      inside = inside && at >= 0 && i < {n} && i * {step} == at; from += i * {scale}; rest /= {size}; }}
+def pad_text(rank: int) -> str:
+    """`PAD` for so many axes, the last one first: each takes the four numbers of `padded_axes`."""
+    sizes = "".join(f", i64 n{a}, i64 size{a}, i64 low{a}, i64 step{a}" for a in range(rank))
+    axes = "".join(
+        f"""\
+    {{ const i64 at = (i64)(rest % (Index)size{a}) - low{a};
+      const Index i = (Index)at / (Index)step{a};  // where at < 0, anything
+      inside = inside && at >= 0 && i < (Index)n{a} && i * (Index)step{a} == (Index)at;
+      from += (i64)i * scale; scale *= n{a}; rest /= (Index)size{a}; }}
 """
+        for a in range(rank)
+    )
+    return PAD.replace("SIZES", sizes).replace("AXES", axes)
 
 
 def padded_axes(p: Pad, shape: tuple[int, ...]) -> list[tuple[int, int, int, int]]:
@@ -209,15 +216,11 @@ def pad(p: Pad, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
     (y,) = p.infer(x)
 
     def steps() -> list[Call]:
-        if not y.size:
-            return []
-        axes, scale = "", 1
-        for n, size, low, step in reversed(padded_axes(p, x.shape)):
-            axes += _axis(n, size, low, step, scale)
-            scale *= n
-        text = places(x, y, Word=word(x.dtype)) + PAD.replace("AXES", axes)
-        arguments = In(0), Out(0), bits(p.value.value, x.dtype), np.int64(y.size)
-        return [Call(Source("pad", text), blocks(y.size), BLOCK, arguments)]
+        axes = padded_axes(p, x.shape)[::-1]
+        text = places(x, y, Word=word(x.dtype)) + pad_text(len(axes))
+        sizes = [np.int64(number) for axis in axes for number in axis]
+        arguments = (In(0), Out(0), bits(p.value.value, x.dtype), np.int64(y.size))
+        return [Call(Source("pad", text), blocks(y.size), BLOCK, (*arguments, *sizes))]
 
     return kernel(steps, cost=seconds(x.nbytes + y.nbytes))
 
