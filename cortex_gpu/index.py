@@ -106,7 +106,10 @@ class Walk:
                     lines.append(f"const {signed} {names[i]} = ({signed})({name}_n{i} - {left} * {n});")
             if wanted[0] == 0:
                 lines.append(f"const {signed} {names[0]} = ({signed}){name}_n0;")
-        return lines, [index if s and s == dense else _sum(list(zip(names, s)), signed) for s in self.strides]
+        number = index if index.isidentifier() else f"({index})"
+        return lines, [
+            number if s and s == dense else _sum(list(zip(names, s)), signed) for s in self.strides
+        ]
 
 
 def _sum(terms: Sequence[tuple[str, int]], signed: str) -> str:
