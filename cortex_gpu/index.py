@@ -71,15 +71,6 @@ class Walk:
         return math.prod(self.shape)
 
     @property
-    def flat(self) -> bool:
-        """Whether the number of an element is its offset in every array, but for those that hold one number.
-
-        The C that `offsets` gives is then the same for all sizes.
-        """
-        dense = contiguous_strides(self.shape)
-        return len(self.shape) <= 1 and all(s == dense or not any(s) for s in self.strides)
-
-    @property
     def narrow(self) -> bool:
         """Whether all numbers and offsets fit into 32 bits."""
         reach = [sum((n - 1) * abs(s) for n, s in zip(self.shape, strides)) for strides in self.strides]
@@ -93,8 +84,8 @@ class Walk:
         """
         signed, unsigned, suffix = ("int", "u32", "u") if self.narrow else ("i64", "u64", "ull")
         dense, last = contiguous_strides(self.shape), len(self.shape) - 1
-        spread = [s for s in self.strides if s != dense]
-        wanted = [i for i in range(last + 1) if any(s[i] for s in spread)]
+        other = [s for s in self.strides if s != dense]
+        wanted = [i for i in range(last + 1) if any(s[i] for s in other)]
         names = [f"{name}_{i}" for i in range(last + 1)] if last else [f"({signed})({index})"]
         lines = []
         if last > 0 and wanted:

@@ -62,13 +62,13 @@ def test_neighbours_that_all_walk_as_one_are_one() -> None:
     assert walk == Walk((8 * 28 * 28, 16), ((16, 1), (0, 1)))
 
 
-def test_dense_arrays_and_single_numbers_are_flat() -> None:
-    assert Walk.over((5, 7), [(7, 1), (0, 0)]).flat
-    assert Walk.over((), [(), ()]).flat
-    assert Walk.over((1, 5), [(99, 1)]).flat
-    assert not Walk.over((5, 7), [(7, 1), (0, 1)]).flat
-    assert not Walk.over((5,), [(2,)]).flat
-    assert not Walk.over((5,), [(-1,)]).flat
+def test_the_offset_in_a_dense_array_is_the_number_itself() -> None:
+    assert Walk.over((5, 7), [(7, 1), (0, 0)]).offsets("i") == ([], ["i", "0"])
+    assert Walk.over((1, 5), [(99, 1)]).offsets("i + 1") == ([], ["(i + 1)"])
+    assert Walk.over((), [(), ()]).offsets("i") == ([], ["0", "0"])
+    lines, (_, dense) = Walk.over((5, 7), [(0, 1), (7, 1)]).offsets("i")
+    assert len(lines) == 3  # one division and one coordinate: nobody asks for the other
+    assert dense == "i"
 
 
 def test_the_text_of_flat_arrays_does_not_depend_on_their_size() -> None:
@@ -78,7 +78,7 @@ def test_the_text_of_flat_arrays_does_not_depend_on_their_size() -> None:
 
 def test_an_empty_shape_divides_by_nothing() -> None:
     walk = Walk.over((4, 0, 3), [(0, 3, 1), (3, 3, 1)])
-    assert (walk.size, walk.flat, walk.offsets("i")) == (0, True, ([], ["i", "i"]))
+    assert (walk.size, walk.offsets("i")) == (0, ([], ["i", "i"]))
 
 
 def test_large_arrays_are_walked_in_64_bits() -> None:
