@@ -3,63 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 
 import pytest
 
-from cortex_compute.primitives.base import OPAQUE
-from cortex_compute.protocol import ROW_MAJOR, Layout, Offer, Operand
-from cortex_compute.types import DType
-from cortex_compute.verify.case import Case, cases_of
 from cortex_compute.verify.placement import turned
-from cortex_compute.verify.run import primitives
-from cortex_compute.verify.trial import Trial
-from cortex_gpu.backend import CupyBackend, Gpu
-from cortex_gpu.kernels import Source
 from cortex_gpu.prelude import PRELUDE
 from tests.gpu import nvrtc
+from tests.gpu.sources import collected
 
 needs_nvrtc = pytest.mark.skipif(
     nvrtc.library() is None, reason="the wheel nvidia-cuda-nvrtc-cu12 is not installed"
 )
-
-
-class Offline:
-    """The backend with a device of no use: sources are made without one."""
-
-    def __init__(self) -> None:
-        self.backend = CupyBackend(Gpu())
-
-    def devices(self) -> Sequence[None]:
-        return (None,)
-
-    def sources(self, case: Case, d: DType) -> Iterator[Source]:
-        """What a case asks for, its operands row-major, and column-major where that is not refused."""
-        types = Trial(self, case, d, (None, None)).types  # type: ignore[arg-type]
-        residual = ROW_MAJOR
-        if case.forward is not None:
-            forward, which = case.forward
-            offer = self.backend.offer(forward, [Operand(types[k]) for k in which])
-            assert isinstance(offer, Offer), offer
-            residual = offer.residual_layout
-        for strides in (None, turned):
-            layouts = [residual if t == OPAQUE else Layout(strides and strides(t.shape)) for t in types]
-            answer = self.backend.offer(case.primitive, list(map(Operand, types, layouts)))
-            if isinstance(answer, Offer):
-                yield from answer.build().sources  # type: ignore[attr-defined]
-
-
-def collected(all_types: bool) -> dict[str, str]:
-    """Each distinct text, with the case that asked for it; in one data type of each case, or in all."""
-    offline, found = Offline(), {}
-    for primitive in primitives():
-        for case in () if primitive.view else cases_of(primitive):
-            for d in case.dtypes if all_types else case.dtypes[:1]:
-                for source in offline.sources(case, d):
-                    found.setdefault(source.text, f"{source.name} of {primitive.__name__}/{case.name}/{d}")
-    return found
 
 
 def failures(texts: dict[str, str], jobs: Iterable[tuple[str, str]]) -> list[str]:
@@ -81,7 +38,7 @@ def complaint(text: str, architecture: str) -> str:
 
 @needs_nvrtc
 def test_sources_of_one_type_compile() -> None:
-    texts = collected(all_types=False)
+    texts = collected(False, (None, turned))
     forms = {re.sub(r"\d+", "0", text): text for text in texts}  # of texts that differ in their numbers, one
     architectures = nvrtc.ARCHITECTURES * (len(forms) // 3 + 1)
     bad = failures(texts, zip(forms.values(), architectures))
@@ -91,7 +48,7 @@ def test_sources_of_one_type_compile() -> None:
 @needs_nvrtc
 @pytest.mark.slow
 def test_all_sources_compile_for_all_architectures() -> None:
-    texts = collected(all_types=True)
+    texts = collected()
     bad = failures(texts, ((text, a) for text in texts for a in nvrtc.ARCHITECTURES))
     assert not bad, "\n".join(bad)
 

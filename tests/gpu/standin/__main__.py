@@ -8,7 +8,9 @@ from importlib import import_module
 
 from cortex_compute import verify
 from cortex_gpu import backend
+from tests.gpu.sources import collected
 from tests.gpu.standin import installed
+from tests.gpu.standin.compiler import prepare
 
 
 def main() -> int:
@@ -25,6 +27,8 @@ def main() -> int:
 
         started = time.perf_counter()
         chosen = cupy_backend()
+        words = [word.lower() for word in given.only]
+        prepare(collected(wanted=lambda name: not words or any(w in name.lower() for w in words)))
         results = {r.name: r for word in given.only or [None] for r in verify.run(chosen, only=word)}
         print(verify.summary(list(results.values())))
         if given.slow:

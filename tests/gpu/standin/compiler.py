@@ -11,7 +11,8 @@ import platform
 import re
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,7 +21,7 @@ import numpy as np
 
 HERE = Path(__file__).parent
 FLAGS = (
-    "-x", "c++", "-std=c++17", "-O1", "-shared", "-fPIC", "-fno-strict-aliasing", "-fno-math-errno",
+    "-x", "c++", "-std=c++17", "-Og", "-shared", "-fPIC", "-fno-strict-aliasing", "-fno-math-errno",
     "-fno-exceptions", "-fno-rtti", "-fno-asynchronous-unwind-tables", "-w", "-nostdlib",
     "-fsanitize=alignment,bounds,shift",
 )  # fmt: skip
@@ -29,6 +30,8 @@ WAITS = re.compile(r"\b__sync|\b__shfl")
 ENTRY = re.compile(
     r'extern\s+"C"\s+__global__\s+void\s+(?:__launch_bounds__\([^)]*\)\s*)?(\w+)\s*\(([^)]*)\)'
 )
+DEFINED = re.compile(r"^[ \t]*#[ \t]*define[ \t]+(\w+)", re.M)
+TOGETHER = 16  # sources in one call of g++
 NUMBERS = {
     "@": np.bool_, "b": np.int8, "B": np.uint8, "h": np.int16, "H": np.uint16, "i": np.int32, "I": np.uint32,
     "q": np.int64, "Q": np.uint64, "f": np.float32, "d": np.float64,
@@ -76,25 +79,48 @@ def folder() -> Path:
     return path
 
 
-def built(text: str) -> Path:
-    """The shared library of a C++ text, compiled unless some process did it before."""
-    flags = (*FLAGS, *machine_flags())
-    key = hashlib.sha256("\0".join((text, *flags, platform.machine())).encode()).hexdigest()[:32]
-    path = folder() / f"{key}.so"
-    if not path.exists():
-        with tempfile.TemporaryDirectory(dir=folder()) as work:
-            new = Path(work) / "new.so"
-            command = ["g++", *flags, "-o", str(new), "-", "-lm", "-lgcc"]
-            done = subprocess.run(command, input=text, text=True, capture_output=True)
-            if done.returncode:
-                raise CompileError(done.stderr[:3000])
-            os.replace(new, path)
-    return path
+def key(text: str) -> str:
+    """What names the compiled form of a text."""
+    parts = (header(), text, *FLAGS, *machine_flags(), platform.machine())
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:24]
+
+
+def library(name: str) -> Path:
+    return folder() / f"{name}.so"
+
+
+def compiled(text: str, *names: str) -> None:
+    """Compiles a C++ text into one shared library, which is then found under each of the names."""
+    with tempfile.TemporaryDirectory(dir=folder()) as work:
+        new = Path(work) / "new.so"
+        command = ["g++", *FLAGS, *machine_flags(), "-o", str(new), "-", "-lm", "-lgcc"]
+        done = subprocess.run(command, input=text, text=True, capture_output=True)
+        if done.returncode:
+            raise CompileError(done.stderr[:3000])
+        for k, name in enumerate(names):
+            link = Path(work) / f"{k}.so"
+            os.link(new, link)
+            os.replace(link, library(name))
+
+
+def prepare(texts: Iterable[str]) -> None:
+    """Compiles sources that will be wanted, many at a time, which takes half as long.
+
+    What does not compile is left to those who want it.
+    """
+    new = [text for text in dict.fromkeys(texts) if not library(key(text)).exists()]
+    for start in range(0, len(new), TOGETHER):
+        part = new[start : start + TOGETHER]
+        with suppress(CompileError):
+            compiled("\n".join([header(), *map(_unit, part)]), *map(key, part))
 
 
 @cache
 def fibers() -> ctypes.CDLL:
-    return ctypes.CDLL(str(built((HERE / "fibers.cpp").read_text())), mode=ctypes.RTLD_GLOBAL)
+    text = (HERE / "fibers.cpp").read_text()
+    if not library(key(text)).exists():
+        compiled(text, key(text))
+    return ctypes.CDLL(str(library(key(text))), mode=ctypes.RTLD_GLOBAL)
 
 
 @cache
@@ -118,22 +144,31 @@ class Parameter(NamedTuple):
         return value if self.number is None else int.from_bytes(value.tobytes(), "little")
 
 
+def entries(text: str) -> dict[str, list[str]]:
+    """The entries of a source, with the parameters as they are written."""
+    found = {m[1]: [p.strip() for p in m[2].split(",") if p.strip()] for m in ENTRY.finditer(text)}
+    if not found:
+        raise CompileError('no entry: extern "C" __global__ void NAME(...)')
+    if taken := TAKEN & found.keys():
+        raise CompileError(f"the name of an entry is a function of CUDA's: {', '.join(taken)}")
+    return found
+
+
 class Program:
     """A compiled source."""
 
     def __init__(self, text: str) -> None:
         fibers()
-        self.entries = {m[1]: [p.strip() for p in m[2].split(",") if p.strip()] for m in ENTRY.finditer(text)}
-        if not self.entries:
-            raise CompileError('no entry: extern "C" __global__ void NAME(...)')
-        if taken := TAKEN & self.entries.keys():
-            raise CompileError(f"the name of an entry is a function of CUDA's: {', '.join(taken)}")
-        waits = bool(WAITS.search(text))
-        launchers = [_launcher(name, len(parameters), waits) for name, parameters in self.entries.items()]
-        self.library = ctypes.CDLL(str(built("\n".join([header(), '#line 1 "source.cu"', text, *launchers]))))
+        self.key, self.entries = key(text), entries(text)
+        if not library(self.key).exists():
+            compiled(header() + _unit(text), self.key)
+        self.library = ctypes.CDLL(str(library(self.key)))
+
+    def function(self, what: str, name: str) -> Any:
+        return self.library[f"cuda_{what}_{name}_{self.key}"]
 
     def parameters(self, name: str) -> list[Parameter]:
-        kinds = self.library[f"cuda_kinds_{name}"]
+        kinds = self.function("kinds", name)
         kinds.restype = ctypes.c_char_p
         letters = kinds().decode()
         if "?" in letters:
@@ -154,11 +189,11 @@ class Entry:
         if name not in program.entries:
             raise KeyError(name)
         self.name, self.parameters = name, program.parameters(name)
-        self.call = program.library[f"cuda_launch_{name}"]
+        self.call = program.function("launch", name)
         u32, u64 = ctypes.c_uint, ctypes.c_uint64
         self.call.argtypes = [u32 * 3, u32, u64, u64, u32, ctypes.c_void_p]
         self.call.restype = ctypes.c_int
-        shared = program.library[f"cuda_shared_{name}"]
+        shared = program.function("shared", name)
         shared.restype = ctypes.c_uint64
         self.shared = shared()
 
@@ -196,21 +231,40 @@ class Entry:
             raise LaunchError(f"{self.name}: {ERRORS[code]}" + (f" in line {line}" if line else ""))
 
 
-def _launcher(name: str, parameters: int, waits: bool) -> str:
+def _unit(text: str) -> str:
+    """A source, and what launches its entries, so that it may stand beside others in one text."""
+    own, found, waits = key(text), entries(text), bool(WAITS.search(text))
+    shared = f"cuda_shared_{own}"
+    macros = [*found, "__shared__", *DEFINED.findall(text)]
+    return "\n".join([
+        f"namespace cuda_{own} {{",
+        *(f"#define {name} {name}_{own}" for name in found),
+        f'#define __shared__ static __attribute__((section("{shared}")))',
+        f'extern "C" char __start_{shared}[] __attribute__((weak)), __stop_{shared}[] __attribute__((weak));',
+        '#line 1 "source.cu"',
+        text,
+        *(_launcher(name, len(parameters), own, waits) for name, parameters in found.items()),
+        "}",
+        *(f"#undef {name}" for name in macros),
+    ])  # fmt: skip
+
+
+def _launcher(name: str, parameters: int, own: str, waits: bool) -> str:
     """C++ that runs the blocks of a grid in the order start, start + step, ..."""
     given = ", ".join(f"cuda_argument{{a + {k}}}" for k in range(parameters))
+    this = f"{name}_{own}"
     fibers = (
-        f"if (int e = fibers_run(cuda_thread_{name}, a, threads, &threadIdx.x, seed + (unsigned)b)) return e;"
+        f"if (int e = fibers_run(cuda_thread_{this}, a, threads, &threadIdx.x, seed + (unsigned)b)) return e;"
     )
     loop = f"""for (unsigned t = 0; t < threads; t++) {{
       threadIdx.x = b & 1 ? threads - 1 - t : t;
-      cuda_thread_{name}(a);
+      cuda_thread_{this}(a);
     }}"""
     return f"""
-static void cuda_thread_{name}(void* p) {{ cuda_u64* a = (cuda_u64*)p; {name}({given}); }}
-extern "C" const char* cuda_kinds_{name}() {{ return cuda_kinds({name}); }}
-extern "C" cuda_u64 cuda_shared_{name}() {{ return __stop_cuda_shared - __start_cuda_shared; }}
-extern "C" int cuda_launch_{name}(
+static void cuda_thread_{this}(void* p) {{ cuda_u64* a = (cuda_u64*)p; {name}({given}); }}
+extern "C" const char* cuda_kinds_{this}() {{ return cuda_kinds({name}); }}
+extern "C" cuda_u64 cuda_shared_{this}() {{ return __stop_cuda_shared_{own} - __start_cuda_shared_{own}; }}
+extern "C" int cuda_launch_{this}(
     unsigned* grid, unsigned threads, cuda_u64 start, cuda_u64 step, unsigned seed, cuda_u64* a) {{
   void* back[5];
   fibers_begin(back);
@@ -221,7 +275,7 @@ extern "C" int cuda_launch_{name}(
   for (cuda_u64 i = 0, b = start; i < count; i++, b = (b + step) % count) {{
     cuda_u64 plane = b / grid[0];
     blockIdx = {{(unsigned)(b % grid[0]), (unsigned)(plane % grid[1]), (unsigned)(plane / grid[1])}};
-    __builtin_memset(__start_cuda_shared, 0xff, __stop_cuda_shared - __start_cuda_shared);
+    __builtin_memset(__start_cuda_shared_{own}, 0xff, cuda_shared_{this}());
     {fibers if waits else loop}
   }}
   return 0;

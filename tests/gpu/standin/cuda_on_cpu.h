@@ -7,15 +7,12 @@
 #define __forceinline__ inline
 #define __launch_bounds__(...)
 #define __constant__ static const
-#define __shared__ static __attribute__((section("cuda_shared")))
 
 typedef unsigned long long cuda_u64;
 struct cuda_uint3 { unsigned int x, y, z; };
 static cuda_uint3 threadIdx, blockIdx;
 static cuda_uint3 blockDim, gridDim;
 static const int warpSize = 32;
-extern "C" char __start_cuda_shared[] __attribute__((weak));
-extern "C" char __stop_cuda_shared[] __attribute__((weak));
 
 extern "C" {
 int fibers_run(void (*thread)(void*), void* arguments, unsigned threads, unsigned* index, unsigned seed);
