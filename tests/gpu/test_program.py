@@ -247,3 +247,12 @@ def test_eager_code_is_refused(cupy: str) -> None:
         Tensor([1.0])
     with pytest.raises(BackendError, match="trace runs on the CPU"):
         trace(lambda x: x + 1, Tensor([1.0]), backend=cupy)
+
+
+def test_a_profile_knows_each_kernel(cupy: str) -> None:
+    compiled = Compiled(network(description()), backends.get(cupy))
+    entry = compiled.entry(compiled.types(8))
+    rows = entry.program.profile(runs=2)
+    assert len(rows) == len(entry.program.plan.instructions)
+    assert {r["implementation"] for r in rows} == {"cupy"}
+    assert all(r["seconds"] > 0 for r in rows)
