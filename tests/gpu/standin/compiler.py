@@ -21,7 +21,7 @@ import numpy as np
 
 HERE = Path(__file__).parent
 FLAGS = (
-    "-x", "c++", "-std=c++17", "-Og", "-shared", "-fPIC", "-fno-strict-aliasing", "-fno-math-errno",
+    "-x", "c++", "-std=c++17", "-O1", "-shared", "-fPIC", "-fno-strict-aliasing", "-fno-math-errno",
     "-fno-exceptions", "-fno-rtti", "-fno-asynchronous-unwind-tables", "-w", "-nostdlib",
     "-fsanitize=alignment,bounds,shift",
 )  # fmt: skip
