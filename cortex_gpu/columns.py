@@ -1,9 +1,12 @@
 """Channels as the columns of (rows, C): how batch norm, and a gradient of layer norm, sum over rows.
 
-A block is WIDTH channels by HEIGHT rows of threads: neighbours read neighbours, and a thread keeps to one
-channel.  The rows are cut into parts, so that there are blocks enough.  Each block leaves one number per
-channel in the workspace, and a second kernel takes those together, in an order that depends on nothing but
-the shape and the device.
+A block is WIDTH by HEIGHT threads: neighbours read neighbours, and a thread keeps to the PACK channels that
+one instruction brings it.  The rows are cut into parts, so that there are blocks enough.  Each block leaves
+one number per channel in the workspace, and a second kernel takes those together, in an order that depends on
+nothing but the shape and the device.
+
+A thread reads several rows at once, as what is under way hides the time that memory takes; and all blocks of
+a launch are resident at once, which limits a thread to 64 registers.
 """
 
 from __future__ import annotations
@@ -17,19 +20,35 @@ from cortex_gpu.kernels import BLOCK, Argument, Call, Source
 from cortex_gpu.prelude import header
 
 WARP = 32
-CHUNK = 4  # rows that a thread reads at once: more would take registers from the threads beside it
-RESIDENT = 4  # blocks of a processor at a time, by their registers: all of a launch are under way at once
+MOVED = 8  # bytes that a thread moves at once
+CHUNK = 4  # rows that a thread reads at once
+FEW = 2  # the same where it reads several arrays
+RESIDENT = 4  # blocks of a processor at a time
 NARROW = 4  # channels of a block that takes parts together: there is more to wait for than to read
 
 TILE = r"""
-// A thread's channel, and its rows: from first to below last, each HEIGHT behind the one before.
+struct alignas(PACK * sizeof(Storage)) Pack { Storage at[PACK]; };  // of neighbouring channels
+__device__ inline bool whole(const Storage* x) { return (u64)x % sizeof(Pack) == 0; }  // x may begin anywhere
+__device__ inline Pack fetch(const Storage* x, bool whole) {
+  if (whole) return *(const Pack*)x;
+  Pack pack;
+  for (int j = 0; j < PACK; ++j) pack.at[j] = x[j];
+  return pack;
+}
+__device__ inline void put(Storage* y, Pack pack, bool whole) {
+  if (whole) *(Pack*)y = pack;
+  else
+    for (int j = 0; j < PACK; ++j) y[j] = pack.at[j];
+}
+
+// A thread's first channel, and its rows: from first to below last, each HEIGHT behind the one before.
 struct Place {
   int channel, line;
   i64 first, last;
 };
 __device__ inline Place place(i64 rows, i64 step, int channels) {
   Place p;
-  p.channel = blockIdx.x * WIDTH + threadIdx.x % WIDTH;
+  p.channel = (blockIdx.x * WIDTH + threadIdx.x % WIDTH) * PACK;
   p.line = threadIdx.x / WIDTH;
   const i64 start = blockIdx.y * step, end = start + step;
   p.first = start + p.line;
@@ -55,9 +74,11 @@ class Columns:
 
     def __init__(self, x: TensorType, processors: int) -> None:
         self.rows, self.channels = math.prod(x.shape[:-1]), x.shape[-1]
-        self.width = min(WARP, 1 << (self.channels - 1).bit_length())
+        self.pack = math.gcd(MOVED // x.dtype.itemsize, self.channels)
+        packs = self.channels // self.pack
+        self.width = min(WARP, 1 << (packs - 1).bit_length())
         self.height = BLOCK // self.width
-        self.tiles = -(-self.channels // self.width)
+        self.tiles = -(-packs // self.width)
         unit = self.height * CHUNK
         wanted = max(1, RESIDENT * processors // self.tiles)
         self.step = max(1, -(-self.rows // (unit * wanted))) * unit
@@ -65,7 +86,7 @@ class Columns:
 
     def source(self, name: str, d: DType, body: str, **names: str | int) -> Source:
         """A kernel over tiles; the ``body`` gives ``join`` of what it takes ``together``."""
-        return _source(name, d, self.width, body, names)
+        return _source(name, d, self.width, self.pack, body, names)
 
     def call(self, source: Source, *arguments: Argument) -> Call:
         """A launch on all parts; the kernel's last arguments are ``i64 rows, i64 step, int channels``."""
@@ -73,7 +94,7 @@ class Columns:
 
     def finish_source(self, name: str, d: DType, body: str) -> Source:
         """A kernel that takes the parts together."""
-        return _source(name, d, NARROW, body, {})
+        return _source(name, d, NARROW, 1, body, {})
 
     def finish(self, source: Source, *arguments: Argument) -> Call:
         """The launch of such a kernel, with the same last arguments."""
@@ -84,6 +105,6 @@ class Columns:
         return Call(source, grid, BLOCK, (*arguments, *sizes))
 
 
-def _source(name: str, d: DType, width: int, body: str, names: dict[str, str | int]) -> Source:
-    sizes = {"WIDTH": width, "HEIGHT": BLOCK // width, "CHUNK": CHUNK}
-    return Source(name, header(d, **sizes, **names) + TILE + body)
+def _source(name: str, d: DType, width: int, pack: int, body: str, names: dict[str, str | int]) -> Source:
+    sizes = {"WIDTH": width, "HEIGHT": BLOCK // width, "PACK": pack, "CHUNK": CHUNK, "RESIDENT": RESIDENT}
+    return Source(name, header(d, **{**sizes, **names}) + TILE + body)

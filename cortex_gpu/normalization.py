@@ -23,78 +23,91 @@ from cortex_compute.primitives.normalization import (
 from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_compute.types import TensorType
 from cortex_gpu.backend import Gpu, offers
-from cortex_gpu.columns import Columns
+from cortex_gpu.columns import FEW, Columns
 from cortex_gpu.kernels import Argument, Call, In, Out, Work, kernel, refusal, seconds
 from cortex_gpu.memory import offsets
 from cortex_gpu.prelude import real
 from cortex_gpu.rows import Rows
 
 MOMENTS = r"""
-struct Moments { Real count, mean, squares; };  // squares: of the distances from the mean
+struct Moments { Real count, mean[PACK], squares[PACK]; };  // squares: of the distances from the mean
 __device__ inline Moments join(Moments a, Moments b) {
   const Real count = a.count + b.count;
   if (!(count > 0)) return a;
-  const Real distance = b.mean - a.mean, weight = b.count / count;
-  return {count, a.mean + distance * weight,
-          a.squares + b.squares + distance * distance * a.count * weight};
+  const Real weight = b.count / count;
+  for (int j = 0; j < PACK; ++j) {
+    const Real distance = b.mean[j] - a.mean[j];
+    a.mean[j] += distance * weight;
+    a.squares[j] += b.squares[j] + distance * distance * a.count * weight;
+  }
+  a.count = count;
+  return a;
 }
 """
 
 PART_MOMENTS = r"""
-extern "C" __global__ void batch_norm_moments(const Storage* __restrict__ x, Real* __restrict__ means,
-                                              Real* __restrict__ squares, i64 rows, i64 step, int channels) {
+extern "C" __global__ void __launch_bounds__(WIDTH * HEIGHT, RESIDENT)
+batch_norm_moments(const Storage* __restrict__ x, Real* __restrict__ means, Real* __restrict__ squares,
+                   i64 rows, i64 step, int channels) {
   __shared__ Moments shared[WIDTH * HEIGHT];
   const Place p = place(rows, step, channels);
-  Moments all = {0, 0, 0};
+  const bool packed = whole(x);
+  Moments all = {};
   for (i64 row = p.first; row < p.last; row += CHUNK * HEIGHT) {
-    Moments some = {0, 0, 0};
-    Real v[CHUNK];
-    for (int k = 0; k < CHUNK; ++k) {
-      const bool here = row + k * HEIGHT < p.last;
-      v[k] = here ? load(x[(row + k * HEIGHT) * channels + p.channel]) : 0;
-      some.count += here;
-      some.mean += v[k];
-    }
-    some.mean /= some.count;
-    for (int k = 0; k < CHUNK; ++k) {
-      const Real distance = v[k] - some.mean;
-      if (row + k * HEIGHT < p.last) some.squares += distance * distance;
+    Pack v[CHUNK];
+    int count = 0;
+    for (int k = 0; k < CHUNK; ++k)
+      if (row + k * HEIGHT < p.last) {
+        v[k] = fetch(x + (row + k * HEIGHT) * channels + p.channel, packed);
+        ++count;
+      }
+    Moments some = {};
+    some.count = count;
+    for (int j = 0; j < PACK; ++j) {
+      for (int k = 0; k < CHUNK; ++k)
+        if (k < count) some.mean[j] += load(v[k].at[j]);
+      some.mean[j] /= some.count;
+      for (int k = 0; k < CHUNK; ++k) {
+        const Real distance = k < count ? load(v[k].at[j]) - some.mean[j] : 0;
+        some.squares[j] += distance * distance;
+      }
     }
     all = join(all, some);
   }
   all = together(all, shared);
   if (p.line || p.channel >= channels) return;
-  means[(i64)blockIdx.y * channels + p.channel] = all.mean;
-  squares[(i64)blockIdx.y * channels + p.channel] = all.squares;
+  for (int j = 0; j < PACK; ++j) {
+    means[(i64)blockIdx.y * channels + p.channel + j] = all.mean[j];
+    squares[(i64)blockIdx.y * channels + p.channel + j] = all.squares[j];
+  }
 }
 """
 
 FINISH_MOMENTS = r"""
-extern "C" __global__ void batch_norm_finish(const Real* __restrict__ means, const Real* __restrict__ squares,
-                                             Real* __restrict__ mean, Real* __restrict__ variance,
-                                             Real* __restrict__ wanted_mean,
-                                             Real* __restrict__ wanted_variance,
-                                             i64 rows, i64 step, int channels) {
+extern "C" __global__ void __launch_bounds__(WIDTH * HEIGHT, RESIDENT)
+batch_norm_finish(const Real* __restrict__ means, const Real* __restrict__ squares, Real* __restrict__ mean,
+                  Real* __restrict__ variance, Real* __restrict__ wanted_mean,
+                  Real* __restrict__ wanted_variance, i64 rows, i64 step, int channels) {
   __shared__ Moments shared[WIDTH * HEIGHT];
   const i64 parts = (rows + step - 1) / step;
   const Place p = place(parts, parts, channels);
-  Moments all = {0, 0, 0};
+  Moments all = {};
   for (i64 part = p.first; part < p.last; part += CHUNK * HEIGHT) {
     Moments v[CHUNK];
     for (int k = 0; k < CHUNK; ++k) {
       const i64 at = part + k * HEIGHT, left = rows - at * step;
       const bool here = at < p.last;
-      v[k] = {here ? (Real)(left < step ? left : step) : 0,
-              here ? means[at * channels + p.channel] : 0,
-              here ? squares[at * channels + p.channel] : 0};
+      v[k].count = here ? left < step ? left : step : 0;
+      v[k].mean[0] = here ? means[at * channels + p.channel] : 0;
+      v[k].squares[0] = here ? squares[at * channels + p.channel] : 0;
     }
     for (int k = 0; k < CHUNK; ++k) all = join(all, v[k]);
   }
   all = together(all, shared);
   if (p.line || p.channel >= channels) return;
-  if (!(all.count > 0)) all.mean = all.count / all.count;  // over no rows it is NaN, as the variance is
-  mean[p.channel] = all.mean;
-  variance[p.channel] = all.squares / all.count;
+  if (!(all.count > 0)) all.mean[0] = all.count / all.count;  // over no rows it is NaN, as the variance is
+  mean[p.channel] = all.mean[0];
+  variance[p.channel] = all.squares[0] / all.count;
   if (wanted_mean) wanted_mean[p.channel] = mean[p.channel];
   if (wanted_variance) wanted_variance[p.channel] = variance[p.channel];
 }
@@ -102,115 +115,150 @@ extern "C" __global__ void batch_norm_finish(const Real* __restrict__ means, con
 
 # Here, and wherever a result may lie over an operand, a thread writes only what it alone has read.
 APPLY = r"""
-extern "C" __global__ void batch_norm_apply(const Storage* x, const Real* __restrict__ scale,
-                                            const Real* __restrict__ shift, const Real* __restrict__ mean,
-                                            const Real* __restrict__ variance, Storage* y, Real epsilon,
-                                            i64 rows, i64 step, int channels) {
+extern "C" __global__ void __launch_bounds__(WIDTH * HEIGHT, RESIDENT)
+batch_norm_apply(const Storage* x, const Real* __restrict__ scale, const Real* __restrict__ shift,
+                 const Real* __restrict__ mean, const Real* __restrict__ variance, Storage* y, Real epsilon,
+                 i64 rows, i64 step, int channels) {
   const Place p = place(rows, step, channels);
   if (!y || p.channel >= channels) return;
-  const Real middle = mean[p.channel], from = shift[p.channel];
-  const Real factor = scale[p.channel] * rsqrt(variance[p.channel] + epsilon);
+  const bool packed = whole(x) && whole(y);
+  Real middle[PACK], factor[PACK], from[PACK];
+  for (int j = 0; j < PACK; ++j) {
+    middle[j] = mean[p.channel + j];
+    factor[j] = scale[p.channel + j] * rsqrt(variance[p.channel + j] + epsilon);
+    from[j] = shift[p.channel + j];
+  }
   for (i64 row = p.first; row < p.last; row += CHUNK * HEIGHT) {
-    Real v[CHUNK];
+    Pack v[CHUNK];
     for (int k = 0; k < CHUNK; ++k)
-      if (row + k * HEIGHT < p.last) v[k] = load(x[(row + k * HEIGHT) * channels + p.channel]);
-    for (int k = 0; k < CHUNK; ++k) {
-      const Real z = (v[k] - middle) * factor + from;
-      if (row + k * HEIGHT < p.last)
-        y[(row + k * HEIGHT) * channels + p.channel] = store<Storage>(RELU && z < 0 ? 0 : z);
-    }
+      if (row + k * HEIGHT < p.last) v[k] = fetch(x + (row + k * HEIGHT) * channels + p.channel, packed);
+    for (int k = 0; k < CHUNK; ++k)
+      if (row + k * HEIGHT < p.last) {
+        for (int j = 0; j < PACK; ++j) {
+          const Real z = (load(v[k].at[j]) - middle[j]) * factor[j] + from[j];
+          v[k].at[j] = store<Storage>(RELU && z < 0 ? 0 : z);
+        }
+        put(y + (row + k * HEIGHT) * channels + p.channel, v[k], packed);
+      }
   }
 }
 """
 
 SUMS = r"""
-struct Sums { Real g, product; };
-__device__ inline Sums join(Sums a, Sums b) { return {a.g + b.g, a.product + b.product}; }
+struct Sums { Real g[PACK], product[PACK]; };
+__device__ inline Sums join(Sums a, Sums b) {
+  for (int j = 0; j < PACK; ++j) {
+    a.g[j] += b.g[j];
+    a.product[j] += b.product[j];
+  }
+  return a;
+}
 """
 
-# The sums of g and of g h over rows. $AT: which mean and variance an element has.
+# The sums of g and of g h over rows.  $AT: which mean and variance an element has.
 PART_SUMS = r"""
-extern "C" __global__ void norm_grad_sums(const Storage* __restrict__ x, const Real* __restrict__ mean,
-                                          const Real* __restrict__ variance, const Storage* __restrict__ y,
-                                          const Storage* __restrict__ g, Real* __restrict__ sums,
-                                          Real* __restrict__ products, Real epsilon,
-                                          i64 rows, i64 step, int channels) {
+extern "C" __global__ void __launch_bounds__(WIDTH * HEIGHT, RESIDENT)
+norm_grad_sums(const Storage* __restrict__ x, const Real* __restrict__ mean,
+               const Real* __restrict__ variance, const Storage* __restrict__ y,
+               const Storage* __restrict__ g, Real* __restrict__ sums, Real* __restrict__ products,
+               Real epsilon, i64 rows, i64 step, int channels) {
   __shared__ Sums shared[WIDTH * HEIGHT];
   const Place p = place(rows, step, channels);
-  Sums all = {0, 0};
+  const bool packed = whole(x) && whole(y) && whole(g);
+  Sums all = {};
   for (i64 row = p.first; row < p.last; row += CHUNK * HEIGHT) {
-    Sums some = {0, 0};
-    for (int k = 0; k < CHUNK; ++k) {
-      const bool here = row + k * HEIGHT < p.last;
-      const i64 r = here ? row + k * HEIGHT : row, e = r * channels + p.channel;
-      const Real h = (load(x[e]) - mean[$AT]) * rsqrt(variance[$AT] + epsilon);
-      const Real passed = GATED && !(load(y[e]) > 0) ? 0 : load(g[e]);
-      some.g += here ? passed : 0;
-      some.product += here ? passed * h : 0;
-    }
+    Pack vx[CHUNK], vg[CHUNK], vy[CHUNK];
+    for (int k = 0; k < CHUNK; ++k)
+      if (row + k * HEIGHT < p.last) {
+        const i64 e = (row + k * HEIGHT) * channels + p.channel;
+        vx[k] = fetch(x + e, packed);
+        vg[k] = fetch(g + e, packed);
+        if (GATED) vy[k] = fetch(y + e, packed);
+      }
+    Sums some = {};
+    for (int k = 0; k < CHUNK; ++k)
+      if (row + k * HEIGHT < p.last)
+        for (int j = 0; j < PACK; ++j) {
+          const Real h = (load(vx[k].at[j]) - mean[$AT]) * rsqrt(variance[$AT] + epsilon);
+          const Real passed = GATED && !(load(vy[k].at[j]) > 0) ? 0 : load(vg[k].at[j]);
+          some.g[j] += passed;
+          some.product[j] += passed * h;
+        }
     all = join(all, some);
   }
   all = together(all, shared);
   if (p.line || p.channel >= channels) return;
-  sums[(i64)blockIdx.y * channels + p.channel] = all.g;
-  products[(i64)blockIdx.y * channels + p.channel] = all.product;
+  for (int j = 0; j < PACK; ++j) {
+    sums[(i64)blockIdx.y * channels + p.channel + j] = all.g[j];
+    products[(i64)blockIdx.y * channels + p.channel + j] = all.product[j];
+  }
 }
 """
 
 FINISH_SUMS = r"""
-extern "C" __global__ void norm_grad_finish(const Real* __restrict__ sums, const Real* __restrict__ products,
-                                            Real* __restrict__ dscale, Real* __restrict__ dshift,
-                                            Real* __restrict__ wanted_dscale,
-                                            Real* __restrict__ wanted_dshift,
-                                            i64 rows, i64 step, int channels) {
+extern "C" __global__ void __launch_bounds__(WIDTH * HEIGHT, RESIDENT)
+norm_grad_finish(const Real* __restrict__ sums, const Real* __restrict__ products, Real* __restrict__ dscale,
+                 Real* __restrict__ dshift, Real* __restrict__ wanted_dscale,
+                 Real* __restrict__ wanted_dshift, i64 rows, i64 step, int channels) {
   __shared__ Sums shared[WIDTH * HEIGHT];
   const i64 parts = (rows + step - 1) / step;
   const Place p = place(parts, parts, channels);
-  Sums all = {0, 0};
+  Sums all = {};
   for (i64 part = p.first; part < p.last; part += CHUNK * HEIGHT) {
-    Sums some = {0, 0};
+    Sums some = {};
     for (int k = 0; k < CHUNK; ++k) {
       const bool here = part + k * HEIGHT < p.last;
       const i64 e = (here ? part + k * HEIGHT : part) * channels + p.channel;
-      const Sums one = {sums[e], products[e]};
+      const Sums one = {{sums[e]}, {products[e]}};
       if (here) some = join(some, one);
     }
     all = join(all, some);
   }
   all = together(all, shared);
   if (p.line || p.channel >= channels) return;
-  dscale[p.channel] = all.product;
-  dshift[p.channel] = all.g;
-  if (wanted_dscale) wanted_dscale[p.channel] = all.product;
-  if (wanted_dshift) wanted_dshift[p.channel] = all.g;
+  dscale[p.channel] = all.product[0];
+  dshift[p.channel] = all.g[0];
+  if (wanted_dscale) wanted_dscale[p.channel] = all.product[0];
+  if (wanted_dshift) wanted_dshift[p.channel] = all.g[0];
 }
 """
 
 APPLY_GRAD = r"""
-extern "C" __global__ void batch_norm_grad_apply(const Storage* x, const Real* __restrict__ scale,
-                                                 const Real* __restrict__ mean,
-                                                 const Real* __restrict__ variance, const Storage* y,
-                                                 const Storage* g, const Real* __restrict__ dscale,
-                                                 const Real* __restrict__ dshift, Storage* dx, Real epsilon,
-                                                 i64 rows, i64 step, int channels) {
+extern "C" __global__ void __launch_bounds__(WIDTH * HEIGHT, RESIDENT)
+batch_norm_grad_apply(const Storage* x, const Real* __restrict__ scale, const Real* __restrict__ mean,
+                      const Real* __restrict__ variance, const Storage* y, const Storage* g,
+                      const Real* __restrict__ dscale, const Real* __restrict__ dshift, Storage* dx,
+                      Real epsilon, i64 rows, i64 step, int channels) {
   const Place p = place(rows, step, channels);
   if (!dx || p.channel >= channels) return;
-  const Real middle = mean[p.channel], r = rsqrt(variance[p.channel] + epsilon);
-  const Real factor = scale[p.channel] * r, count = (Real)rows;
-  const Real mean_g = dshift[p.channel] / count, slope = dscale[p.channel] / count * r;
+  const bool packed = whole(x) && whole(y) && whole(g) && whole(dx);
+  const Real count = (Real)rows;
+  Real middle[PACK], factor[PACK], slope[PACK], mean_g[PACK];
+  for (int j = 0; j < PACK; ++j) {
+    const Real r = rsqrt(variance[p.channel + j] + epsilon);
+    middle[j] = mean[p.channel + j];
+    factor[j] = scale[p.channel + j] * r;
+    slope[j] = dscale[p.channel + j] / count * r;
+    mean_g[j] = dshift[p.channel + j] / count;
+  }
   for (i64 row = p.first; row < p.last; row += CHUNK * HEIGHT) {
-    Real v[CHUNK], passed[CHUNK];
-    for (int k = 0; k < CHUNK; ++k) {
-      const i64 e = (row + k * HEIGHT) * channels + p.channel;
-      if (row + k * HEIGHT < p.last) {
-        v[k] = load(x[e]);
-        passed[k] = GATED && !(load(y[e]) > 0) ? 0 : load(g[e]);
-      }
-    }
+    Pack vx[CHUNK], vg[CHUNK], vy[CHUNK];
     for (int k = 0; k < CHUNK; ++k)
-      if (row + k * HEIGHT < p.last)
-        dx[(row + k * HEIGHT) * channels + p.channel] =
-            store<Storage>(factor * (passed[k] - mean_g - (v[k] - middle) * slope));
+      if (row + k * HEIGHT < p.last) {
+        const i64 e = (row + k * HEIGHT) * channels + p.channel;
+        vx[k] = fetch(x + e, packed);
+        vg[k] = fetch(g + e, packed);
+        if (GATED) vy[k] = fetch(y + e, packed);
+      }
+    for (int k = 0; k < CHUNK; ++k)
+      if (row + k * HEIGHT < p.last) {
+        for (int j = 0; j < PACK; ++j) {
+          const Real passed = GATED && !(load(vy[k].at[j]) > 0) ? 0 : load(vg[k].at[j]);
+          const Real away = (load(vx[k].at[j]) - middle[j]) * slope[j];
+          vx[k].at[j] = store<Storage>(factor[j] * (passed - mean_g[j] - away));
+        }
+        put(dx + (row + k * HEIGHT) * channels + p.channel, vx[k], packed);
+      }
   }
 }
 """
@@ -313,10 +361,10 @@ def _batch_norm_gradient(
     def steps() -> list[Call]:
         d, gated, gate = x.dtype, y is not None, In(g if y is None else y)
         epsilon = real(d, p.epsilon)
-        apply = columns.source("batch_norm_grad_apply", d, APPLY_GRAD, GATED=int(gated))
+        apply = columns.source("batch_norm_grad_apply", d, APPLY_GRAD, GATED=int(gated), CHUNK=FEW)
         given = In(0), In(1), In(2), In(3), gate, In(g), pieces[2], pieces[3]
         return [
-            *_sums(columns, x, "p.channel", gated, (In(0), In(2), In(3), gate, In(g)), pieces, epsilon),
+            *_sums(columns, x, "p.channel + j", gated, (In(0), In(2), In(3), gate, In(g)), pieces, epsilon),
             columns.call(apply, *given, Out(0), epsilon),
         ]
 
@@ -358,7 +406,9 @@ def layer_norm_gradient(p: LayerNormGrad, operands: Sequence[Operand], gpu: Gpu)
         source = rows.source("layer_norm_grad", d, LAYER_NORM_GRAD)
         given = In(0), In(1), In(2), In(3), In(4)
         return [
-            *_sums(columns, x, "r", False, (In(0), In(2), In(3), In(4), In(4)), pieces, epsilon),
+            *_sums(
+                columns, x, "row + k * HEIGHT", False, (In(0), In(2), In(3), In(4), In(4)), pieces, epsilon
+            ),
             rows.call(source, *given, Out(0), epsilon),
         ]
 
@@ -385,7 +435,7 @@ def _sums(
     """dscale and dshift, into the last two of the ``pieces`` and to whoever wants them."""
     sums, products, dscale, dshift = pieces
     body = SUMS + PART_SUMS.replace("$AT", at)
-    parts = columns.source("norm_grad_sums", x.dtype, body, GATED=int(gated))
+    parts = columns.source("norm_grad_sums", x.dtype, body, GATED=int(gated), CHUNK=FEW)
     finish = columns.finish_source("norm_grad_finish", x.dtype, SUMS + FINISH_SUMS)
     return [
         columns.call(parts, *given, sums, products, epsilon),

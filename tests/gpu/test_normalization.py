@@ -20,6 +20,7 @@ from cortex_compute.primitives.normalization import (
 )
 from cortex_compute.protocol import Layout, Operand, Refusal
 from cortex_compute.types import DType, TensorType, float16, float32, uint8
+from cortex_compute.verify import placement
 from cortex_compute.verify.families.normalization import _behind_relu
 from cortex_gpu import kernels
 from cortex_gpu.backend import CupyBackend
@@ -86,12 +87,24 @@ def test_a_thread_with_many_rows(backend: CupyBackend, p: Normalization, shape: 
     _holds(_small(backend), p, shape, float32)
 
 
+@pytest.mark.parametrize("p", [f() for f in FAMILY], ids=str)
+@pytest.mark.parametrize("d", [float16, float32])
+def test_arrays_that_do_not_begin_where_a_pack_may(
+    backend: CupyBackend, p: Normalization, d: DType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape = (70, 24)
+    assert Columns(TensorType(shape, d), 1).pack * d.itemsize == 8
+    monkeypatch.setattr(placement, "GUARD", 60)
+    _holds(backend, p, shape, d)
+
+
 @pytest.mark.parametrize("rows", [1, 7, 64, 65, 4096, 131072, 1605632])
 @pytest.mark.parametrize("channels", [1, 3, 16, 64, 2048])
 def test_parts_cover_the_rows_and_fill_the_processors(rows: int, channels: int) -> None:
     c = Columns(TensorType((rows, channels)), 108)
     assert (c.parts - 1) * c.step < rows <= c.parts * c.step
-    assert c.tiles * c.width >= channels > (c.tiles - 1) * c.width
+    tile = c.width * c.pack
+    assert c.tiles * tile >= channels > (c.tiles - 1) * tile
     assert c.parts <= 65535  # of a launch
     if rows * channels >= 1 << 22:
         assert c.parts * c.tiles >= 108
