@@ -155,7 +155,7 @@ __device__ inline Sums join(Sums a, Sums b) {
 }
 """
 
-# The sums of g and of g h over rows.  $AT: which mean and variance an element has.
+# The sums of g and of g h over rows.  BY_ROW: mean and variance are those of a row, else of a channel.
 PART_SUMS = r"""
 extern "C" __global__ void __launch_bounds__(WIDTH * HEIGHT, RESIDENT)
 norm_grad_sums(const Storage* __restrict__ x, const Real* __restrict__ mean,
@@ -165,6 +165,12 @@ norm_grad_sums(const Storage* __restrict__ x, const Real* __restrict__ mean,
   __shared__ Sums shared[WIDTH * HEIGHT];
   const Place p = place(rows, step, channels);
   const bool packed = whole(x) && whole(y) && whole(g);
+  Real middle[PACK], r[PACK];
+  for (int j = 0; j < PACK; ++j)
+    if (!BY_ROW && p.channel < channels) {
+      middle[j] = mean[p.channel + j];
+      r[j] = rsqrt(variance[p.channel + j] + epsilon);
+    }
   Sums all = {};
   for (i64 row = p.first; row < p.last; row += CHUNK * HEIGHT) {
     Pack vx[CHUNK], vg[CHUNK], vy[CHUNK];
@@ -179,7 +185,11 @@ norm_grad_sums(const Storage* __restrict__ x, const Real* __restrict__ mean,
     for (int k = 0; k < CHUNK; ++k)
       if (row + k * HEIGHT < p.last)
         for (int j = 0; j < PACK; ++j) {
-          const Real h = (load(vx[k].at[j]) - mean[$AT]) * rsqrt(variance[$AT] + epsilon);
+          if (BY_ROW) {
+            middle[j] = mean[row + k * HEIGHT];
+            r[j] = rsqrt(variance[row + k * HEIGHT] + epsilon);
+          }
+          const Real h = (load(vx[k].at[j]) - middle[j]) * r[j];
           const Real passed = GATED && !(load(vy[k].at[j]) > 0) ? 0 : load(vg[k].at[j]);
           some.g[j] += passed;
           some.product[j] += passed * h;
@@ -364,7 +374,7 @@ def _batch_norm_gradient(
         apply = columns.source("batch_norm_grad_apply", d, APPLY_GRAD, GATED=int(gated), CHUNK=FEW)
         given = In(0), In(1), In(2), In(3), gate, In(g), pieces[2], pieces[3]
         return [
-            *_sums(columns, x, "p.channel + j", gated, (In(0), In(2), In(3), gate, In(g)), pieces, epsilon),
+            *_sums(columns, x, (In(0), In(2), In(3), gate, In(g)), pieces, epsilon, gated=gated),
             columns.call(apply, *given, Out(0), epsilon),
         ]
 
@@ -406,9 +416,7 @@ def layer_norm_gradient(p: LayerNormGrad, operands: Sequence[Operand], gpu: Gpu)
         source = rows.source("layer_norm_grad", d, LAYER_NORM_GRAD)
         given = In(0), In(1), In(2), In(3), In(4)
         return [
-            *_sums(
-                columns, x, "row + k * HEIGHT", False, (In(0), In(2), In(3), In(4), In(4)), pieces, epsilon
-            ),
+            *_sums(columns, x, (In(0), In(2), In(3), In(4), In(4)), pieces, epsilon, by_row=True),
             rows.call(source, *given, Out(0), epsilon),
         ]
 
@@ -426,16 +434,16 @@ def _scratch(columns: Columns, x: TensorType) -> tuple[list[Work], int]:
 def _sums(
     columns: Columns,
     x: TensorType,
-    at: str,
-    gated: bool,
     given: Sequence[Argument],
     pieces: Sequence[Argument],
     epsilon: np.generic,
+    gated: bool = False,
+    by_row: bool = False,
 ) -> list[Call]:
     """dscale and dshift, into the last two of the ``pieces`` and to whoever wants them."""
     sums, products, dscale, dshift = pieces
-    body = SUMS + PART_SUMS.replace("$AT", at)
-    parts = columns.source("norm_grad_sums", x.dtype, body, GATED=int(gated), CHUNK=FEW)
+    flags = {"GATED": int(gated), "BY_ROW": int(by_row), "CHUNK": FEW}
+    parts = columns.source("norm_grad_sums", x.dtype, SUMS + PART_SUMS, **flags)
     finish = columns.finish_source("norm_grad_finish", x.dtype, SUMS + FINISH_SUMS)
     return [
         columns.call(parts, *given, sums, products, epsilon),
