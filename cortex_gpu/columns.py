@@ -15,8 +15,10 @@ import math
 
 import numpy as np
 
+from cortex_compute.primitives.normalization import vector_type
 from cortex_compute.types import DType, TensorType
-from cortex_gpu.kernels import BLOCK, Argument, Call, Source
+from cortex_gpu.kernels import BLOCK, Argument, Call, Source, Work
+from cortex_gpu.memory import offsets
 from cortex_gpu.prelude import header
 
 WARP = 32
@@ -74,6 +76,7 @@ class Columns:
 
     def __init__(self, x: TensorType, processors: int) -> None:
         self.rows, self.channels = math.prod(x.shape[:-1]), x.shape[-1]
+        self.vector = self.channels * vector_type(x.dtype).itemsize  # bytes
         self.pack = math.gcd(MOVED // x.dtype.itemsize, self.channels)
         packs = self.channels // self.pack
         self.width = min(WARP, 1 << (packs - 1).bit_length())
@@ -83,6 +86,11 @@ class Columns:
         wanted = max(1, RESIDENT * processors // self.tiles)
         self.step = max(1, -(-self.rows // (unit * wanted))) * unit
         self.parts = max(1, -(-self.rows // self.step))
+
+    def scratch(self) -> tuple[list[Work], int]:
+        """Where two numbers for each part and channel, and two for each channel, lie; the bytes of all."""
+        starts, total = offsets([self.vector * self.parts] * 2 + [self.vector] * 2)
+        return [Work(start) for start in starts], total
 
     def source(self, name: str, d: DType, body: str, **names: str | int) -> Source:
         """A kernel over tiles; the ``body`` gives ``join`` of what it takes ``together``."""

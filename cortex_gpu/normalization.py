@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from cortex_compute.primitives.normalization import (
     BatchNorm,
     BatchNormGrad,
@@ -18,14 +16,12 @@ from cortex_compute.primitives.normalization import (
     BatchNormReluGrad,
     LayerNorm,
     LayerNormGrad,
-    vector_type,
 )
 from cortex_compute.protocol import Offer, Operand, Refusal
-from cortex_compute.types import TensorType
 from cortex_gpu.backend import Gpu, offers
 from cortex_gpu.columns import FEW, Columns
-from cortex_gpu.kernels import Argument, Call, In, Out, Work, kernel, refusal, seconds
-from cortex_gpu.memory import offsets
+from cortex_gpu.kernels import Call, In, Out, kernel, refusal, seconds
+from cortex_gpu.norm_sums import norm_sums
 from cortex_gpu.prelude import real
 from cortex_gpu.rows import Rows
 
@@ -144,95 +140,6 @@ batch_norm_apply(const Storage* x, const Real* __restrict__ scale, const Real* _
 }
 """
 
-SUMS = r"""
-struct Sums { Real g[PACK], product[PACK]; };
-__device__ inline Sums join(Sums a, Sums b) {
-  for (int j = 0; j < PACK; ++j) {
-    a.g[j] += b.g[j];
-    a.product[j] += b.product[j];
-  }
-  return a;
-}
-"""
-
-# The sums of g and of g h over rows.  BY_ROW: mean and variance are those of a row, else of a channel.
-PART_SUMS = r"""
-extern "C" __global__ void __launch_bounds__(WIDTH * HEIGHT, RESIDENT)
-norm_grad_sums(const Storage* __restrict__ x, const Real* __restrict__ mean,
-               const Real* __restrict__ variance, const Storage* __restrict__ y,
-               const Storage* __restrict__ g, Real* __restrict__ sums, Real* __restrict__ products,
-               Real epsilon, i64 rows, i64 step, int channels) {
-  __shared__ Sums shared[WIDTH * HEIGHT];
-  const Place p = place(rows, step, channels);
-  const bool packed = whole(x) && whole(y) && whole(g);
-  Real middle[PACK], r[PACK];
-  for (int j = 0; j < PACK; ++j)
-    if (!BY_ROW && p.channel < channels) {
-      middle[j] = mean[p.channel + j];
-      r[j] = rsqrt(variance[p.channel + j] + epsilon);
-    }
-  Sums all = {};
-  for (i64 row = p.first; row < p.last; row += CHUNK * HEIGHT) {
-    Pack vx[CHUNK], vg[CHUNK], vy[CHUNK];
-    for (int k = 0; k < CHUNK; ++k)
-      if (row + k * HEIGHT < p.last) {
-        const i64 e = (row + k * HEIGHT) * channels + p.channel;
-        vx[k] = fetch(x + e, packed);
-        vg[k] = fetch(g + e, packed);
-        if (GATED) vy[k] = fetch(y + e, packed);
-      }
-    Sums some = {};
-    for (int k = 0; k < CHUNK; ++k)
-      if (row + k * HEIGHT < p.last)
-        for (int j = 0; j < PACK; ++j) {
-          if (BY_ROW) {
-            middle[j] = mean[row + k * HEIGHT];
-            r[j] = rsqrt(variance[row + k * HEIGHT] + epsilon);
-          }
-          const Real h = (load(vx[k].at[j]) - middle[j]) * r[j];
-          const Real passed = GATED && !(load(vy[k].at[j]) > 0) ? 0 : load(vg[k].at[j]);
-          some.g[j] += passed;
-          some.product[j] += passed * h;
-        }
-    all = join(all, some);
-  }
-  all = together(all, shared);
-  if (p.line || p.channel >= channels) return;
-  for (int j = 0; j < PACK; ++j) {
-    sums[(i64)blockIdx.y * channels + p.channel + j] = all.g[j];
-    products[(i64)blockIdx.y * channels + p.channel + j] = all.product[j];
-  }
-}
-"""
-
-FINISH_SUMS = r"""
-extern "C" __global__ void __launch_bounds__(WIDTH * HEIGHT, RESIDENT)
-norm_grad_finish(const Real* __restrict__ sums, const Real* __restrict__ products, Real* __restrict__ dscale,
-                 Real* __restrict__ dshift, Real* __restrict__ wanted_dscale,
-                 Real* __restrict__ wanted_dshift, i64 rows, i64 step, int channels) {
-  __shared__ Sums shared[WIDTH * HEIGHT];
-  const i64 parts = (rows + step - 1) / step;
-  const Place p = place(parts, parts, channels);
-  Sums all = {};
-  for (i64 part = p.first; part < p.last; part += CHUNK * HEIGHT) {
-    Sums some = {};
-    for (int k = 0; k < CHUNK; ++k) {
-      const bool here = part + k * HEIGHT < p.last;
-      const i64 e = (here ? part + k * HEIGHT : part) * channels + p.channel;
-      const Sums one = {{sums[e]}, {products[e]}};
-      if (here) some = join(some, one);
-    }
-    all = join(all, some);
-  }
-  all = together(all, shared);
-  if (p.line || p.channel >= channels) return;
-  dscale[p.channel] = all.product[0];
-  dshift[p.channel] = all.g[0];
-  if (wanted_dscale) wanted_dscale[p.channel] = all.product[0];
-  if (wanted_dshift) wanted_dshift[p.channel] = all.g[0];
-}
-"""
-
 APPLY_GRAD = r"""
 extern "C" __global__ void __launch_bounds__(WIDTH * HEIGHT, RESIDENT)
 batch_norm_grad_apply(const Storage* x, const Real* __restrict__ scale, const Real* __restrict__ mean,
@@ -330,7 +237,7 @@ def batch_norm(p: BatchNorm, operands: Sequence[Operand], gpu: Gpu) -> Offer | R
         return no
     x = operands[0].type
     columns = Columns(x, gpu.processors)
-    (means, squares, mean, variance), workspace = _scratch(columns, x)
+    (means, squares, mean, variance), workspace = columns.scratch()
 
     def steps() -> list[Call]:
         d, relu = x.dtype, isinstance(p, BatchNormRelu)
@@ -365,7 +272,7 @@ def _batch_norm_gradient(
         return no
     x = operands[0].type
     columns = Columns(x, gpu.processors)
-    pieces, workspace = _scratch(columns, x)
+    pieces, workspace = columns.scratch()
     big = [0, g] if y is None else [0, y, g]
 
     def steps() -> list[Call]:
@@ -374,7 +281,7 @@ def _batch_norm_gradient(
         apply = columns.source("batch_norm_grad_apply", d, APPLY_GRAD, GATED=int(gated), CHUNK=FEW)
         given = In(0), In(1), In(2), In(3), gate, In(g), pieces[2], pieces[3]
         return [
-            *_sums(columns, x, (In(0), In(2), In(3), gate, In(g)), pieces, epsilon, gated=gated),
+            *norm_sums(columns, x, (In(0), In(2), In(3), gate, In(g)), pieces, epsilon, gated=gated),
             columns.call(apply, *given, Out(0), epsilon),
         ]
 
@@ -409,43 +316,16 @@ def layer_norm_gradient(p: LayerNormGrad, operands: Sequence[Operand], gpu: Gpu)
         return no
     x = operands[0].type
     columns = Columns(x, gpu.processors)
-    pieces, workspace = _scratch(columns, x)
+    pieces, workspace = columns.scratch()
 
     def steps() -> list[Call]:
         d, rows, epsilon = x.dtype, Rows(x), real(x.dtype, p.epsilon)
         source = rows.source("layer_norm_grad", d, LAYER_NORM_GRAD)
         given = In(0), In(1), In(2), In(3), In(4)
         return [
-            *_sums(columns, x, (In(0), In(2), In(3), In(4), In(4)), pieces, epsilon, by_row=True),
+            *norm_sums(columns, x, (In(0), In(2), In(3), In(4), In(4)), pieces, epsilon, by_row=True),
             rows.call(source, *given, Out(0), epsilon),
         ]
 
     cost = seconds(5 * x.nbytes, launches=3)
     return kernel(steps, workspace=workspace, reuse=((0, 0), (4, 0)), cost=cost)
-
-
-def _scratch(columns: Columns, x: TensorType) -> tuple[list[Work], int]:
-    """Where two numbers for each part and channel, and two for each channel lie; the bytes of all."""
-    vector = columns.channels * vector_type(x.dtype).itemsize
-    starts, total = offsets([vector * columns.parts] * 2 + [vector] * 2)
-    return [Work(start) for start in starts], total
-
-
-def _sums(
-    columns: Columns,
-    x: TensorType,
-    given: Sequence[Argument],
-    pieces: Sequence[Argument],
-    epsilon: np.generic,
-    gated: bool = False,
-    by_row: bool = False,
-) -> list[Call]:
-    """dscale and dshift, into the last two of the ``pieces`` and to whoever wants them."""
-    sums, products, dscale, dshift = pieces
-    flags = {"GATED": int(gated), "BY_ROW": int(by_row), "CHUNK": FEW}
-    parts = columns.source("norm_grad_sums", x.dtype, SUMS + PART_SUMS, **flags)
-    finish = columns.finish_source("norm_grad_finish", x.dtype, SUMS + FINISH_SUMS)
-    return [
-        columns.call(parts, *given, sums, products, epsilon),
-        columns.finish(finish, sums, products, dscale, dshift, Out(1), Out(2)),
-    ]
