@@ -156,6 +156,7 @@ class Windows:
             " " * len(f'extern "C" __global__ void {k.name}(') + "Index count) {",
             "  const Index first = (Index)blockIdx.x * blockDim.x + threadIdx.x;",
             "  const Index step = (Index)gridDim.x * blockDim.x;",
+            "  #pragma unroll 1  // else each thread would divide, to know how often it goes round",
             "  for (Index e = first; e < count; e += step) {",
             *(f"    {line}" for line in [*self._place(k), *k.before, *self._loops(k), *k.after]),
             "  }",

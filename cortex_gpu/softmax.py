@@ -87,6 +87,7 @@ extern "C" __global__ void softmax_cross_entropy_grad(const Storage* p, const La
                                                       const Storage* g, Storage* d, Real keep, Real spread,
                                                       Index count, Index n) {
   const Index first = (Index)blockIdx.x * blockDim.x + threadIdx.x, step = (Index)gridDim.x * blockDim.x;
+  #pragma unroll 1  // else each thread would divide, to know how often it goes round
   for (Index e = first; e < count; e += step) {
     const Index row = e / n, i = e - row * n;
     const Real target = (i == within((i64)labels[row], n) ? keep : 0) + spread;
