@@ -8,7 +8,7 @@ EDITABLE := --config-settings editable_mode=compat
 SETTINGS := setup.cfg pyproject.toml
 UNIT := not slow and not gpu and not peers
 
-.PHONY: run test lint format verify verify-all peers bench clean
+.PHONY: run test lint format verify verify-all peers bench gpu-check clean
 
 run: .venv/installed        ## train on handwritten digits; a few seconds
 	$(BIN)/cortex train examples/digits.yaml --out runs/digits
@@ -41,6 +41,10 @@ peers: .venv-peers/installed ## compare with PyTorch
 
 bench: .venv/installed .venv-peers/installed ## measure beside PyTorch and JAX; half an hour on two quiet cores
 	$(BIN)/python -m benchmarks.compare
+
+PART ?= conformance
+gpu-check:                   ## PART=conformance|gradients|mnist|speed|compiled, on a GPU, with PYTHON as it is: docs/gpu.md
+	PYTHONPATH="$(CURDIR):$$PYTHONPATH" $(PYTHON) -m benchmarks.gpu_check $(PART)
 
 clean:                       ## the environments and what tools left behind; never runs or data
 	rm -rf .venv .venv-peers build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis \
