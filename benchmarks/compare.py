@@ -30,6 +30,7 @@ from benchmarks.rows import LABELS, ROWS, Row
 from benchmarks.serve import Task
 from benchmarks.turns import ROOT, Absent, Failed, Neighbour, Worker
 from benchmarks.workloads import WORKLOADS
+from cortex_compute.errors import BackendError
 
 # module of the worker, and the way in which it uses its library
 WORKERS = {
@@ -228,7 +229,11 @@ def main() -> None:
         print("\n".join(f"{row.name:17} {row.title}" for row in ROWS.values()))
         return
     settings = Settings(chosen.rounds, chosen.seconds, chosen.threads, chosen.backend, chosen.peers_python)
-    facts = machine.facts(settings.backend, settings.peers_python)
+    try:
+        facts = machine.facts(settings.backend, settings.peers_python)
+    except BackendError as error:
+        print(error, file=sys.stderr)
+        sys.exit(2)
     out = sys.stderr if chosen.json == "-" else sys.stdout
     print(machine.line(facts, settings.threads), end="\n\n", file=out, flush=True)
     results = []

@@ -12,9 +12,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from benchmarks.gpu_check.report import Report
-from benchmarks.turns import ROOT
+from benchmarks.turns import ROOT, environment
 
 CHILD = (sys.executable, "-m", "benchmarks.gpu_check.child")
+THREADS = 2  # of NumPy, in each of several processes
 START = 120.0  # seconds in which a process must have told its first thing
 Task = dict[str, Any]
 Message = dict[str, Any]
@@ -31,6 +32,7 @@ class Child:
             stderr=self._errors,
             text=True,
             cwd=ROOT,
+            env=environment(THREADS),
         )
         self._silent = False
 
