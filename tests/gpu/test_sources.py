@@ -19,6 +19,12 @@ needs_nvrtc = pytest.mark.skipif(
 )
 
 
+def forms(texts: dict[str, str]) -> dict[str, str]:
+    """One each of the texts that differ only in their numbers."""
+    chosen = {re.sub(r"\d+", "0", text): text for text in texts}
+    return {text: texts[text] for text in chosen.values()}
+
+
 def failures(texts: dict[str, str], jobs: Iterable[tuple[str, str]]) -> list[str]:
     """What NVRTC says of (text, architecture) pairs that do not compile."""
     listed = list(jobs)
@@ -38,17 +44,15 @@ def complaint(text: str, architecture: str) -> str:
 
 @needs_nvrtc
 def test_sources_of_one_type_compile() -> None:
-    texts = collected(False, (None, turned))
-    forms = {re.sub(r"\d+", "0", text): text for text in texts}  # of texts that differ in their numbers, one
-    architectures = nvrtc.ARCHITECTURES * (len(forms) // 3 + 1)
-    bad = failures(texts, zip(forms.values(), architectures))
+    texts = forms(collected(False, (None, turned)))
+    bad = failures(texts, zip(texts, nvrtc.ARCHITECTURES * len(texts)))  # each for one architecture
     assert not bad, "\n".join(bad)
 
 
 @needs_nvrtc
 @pytest.mark.slow
 def test_all_sources_compile_for_all_architectures() -> None:
-    texts = collected()
+    texts = forms(collected())
     bad = failures(texts, ((text, a) for text in texts for a in nvrtc.ARCHITECTURES))
     assert not bad, "\n".join(bad)
 
