@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from importlib import import_module
@@ -46,6 +47,15 @@ class Gpu:
     workspace: int = 1 << 28
     facts: tuple[tuple[str, str], ...] = ()
 
+    def current(self) -> AbstractContextManager[Any]:
+        """Makes the GPU CuPy's current device."""
+        raw: AbstractContextManager[Any] | None = getattr(self.device, "raw", None)
+        return nullcontext() if raw is None else raw
+
+
+class Lacking(Refusal):
+    """A library has no kernel for what it should have one for; another way's offer tells it."""
+
 
 OfferFunction = Callable[[Any, Sequence[Operand], Gpu], "Offer | Refusal"]
 OFFERS: dict[type[Primitive], dict[str, OfferFunction]] = {}
@@ -65,7 +75,8 @@ def offers(*primitives: type[P], way: str = "cupy") -> Callable[[OfferFunction],
 class CupyBackend:
     """Runs every primitive of the vocabulary on an NVIDIA GPU.
 
-    ``taken`` counts the kernels that were built, by (primitive, way).
+    ``taken`` counts the kernels that were built, by (primitive, way); what a library lacked stands behind the
+    way that was taken instead.
     """
 
     name = "cupy"
@@ -99,7 +110,11 @@ class CupyBackend:
         good = [x for x in answers if isinstance(x, Offer)]
         if not good:
             return Refusal("; ".join(x.reason for x in answers if isinstance(x, Refusal)))
-        return self._counted(primitive, _with_residual(min(good, key=lambda x: x.cost), primitive, operands))
+        best = min(good, key=lambda x: x.cost)
+        lacking = [x.reason for x in answers if isinstance(x, Lacking)]
+        if lacking and best.implementation == "cupy":
+            best = replace(best, implementation=f"cupy ({'; '.join(lacking)})")
+        return self._counted(primitive, _with_residual(best, primitive, operands))
 
     def _wanted(self, ways: dict[str, OfferFunction]) -> list[str]:
         """The ways that the policy allows and the libraries permit."""

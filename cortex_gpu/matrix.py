@@ -11,7 +11,7 @@ from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.primitives.reduce import Reduce
 from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_compute.types import DType, float32
-from cortex_gpu.backend import OFFERS, Gpu, offers
+from cortex_gpu.backend import OFFERS, Gpu, Lacking, offers
 from cortex_gpu.cublaslt import Epilogue, Matmul, Matrix, Problem, algorithm
 from cortex_gpu.epilogue import ending
 from cortex_gpu.index import Walk, broadcast_strides
@@ -139,8 +139,10 @@ def gemm_by_library(p: Gemm, operands: Sequence[Operand], gpu: Gpu) -> Offer | R
         problem = _with(problem, Epilogue.BIAS)
     workspace = min(gpu.workspace, LIBRARY_WORKSPACE)
     least = (types[0].dtype.itemsize,) * 5
-    if algorithm(gpu.cublaslt, problem, least, workspace) is None:
-        return Refusal(f"cuBLASLt has no algorithm for {p} of {types}")
+    with gpu.current():
+        found = algorithm(gpu.cublaslt, problem, least, workspace)
+    if isinstance(found, Refusal):
+        return Lacking(found.reason)
     sums = column_sums(operands[1], gpu) if p.sums else None
     if isinstance(sums, Refusal):
         return sums
@@ -223,6 +225,6 @@ class WithSums:
 
     def bind(self, memory: Memory) -> Callable[[], None]:
         product, sums = (x is not None for x in memory.outputs)
-        if product and sums and self.both.chosen(memory) is not None:
+        if product and sums and not isinstance(self.both.chosen(memory), Refusal):
             return self.both.bind(memory)
         return together([*([self.product.bind(memory)] if product else []), self.sums.bind(memory)])

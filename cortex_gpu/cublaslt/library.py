@@ -16,8 +16,6 @@ from typing import Any
 
 from cortex_compute.errors import BackendError
 
-NOT_SUPPORTED = 15  # CUBLAS_STATUS_NOT_SUPPORTED
-
 
 class Algorithm(ctypes.Structure):
     """``cublasLtMatmulAlgo_t``"""
@@ -88,10 +86,12 @@ class Library:
     def expect(self, name: str, status: int) -> None:
         """Raises what a status of ``cublasLtNAME`` other than success means."""
         if status:
-            told = [
-                f(status).decode() for f in (self.c.cublasLtGetStatusName, self.c.cublasLtGetStatusString)
-            ]
-            raise BackendError(f"cuBLASLt: cublasLt{name}: {told[0]} ({told[1]})")
+            raise BackendError(self.told(name, status))
+
+    def told(self, name: str, status: int) -> str:
+        """What a status of ``cublasLtNAME`` means, in words."""
+        words = [f(status).decode() for f in (self.c.cublasLtGetStatusName, self.c.cublasLtGetStatusString)]
+        return f"cuBLASLt: cublasLt{name}: {words[0]} ({words[1]})"
 
     def device(self) -> int:
         """The number of the current device."""

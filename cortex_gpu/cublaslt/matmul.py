@@ -14,8 +14,9 @@ from typing import Any
 
 from cortex_compute.errors import BackendError
 from cortex_compute.frozen import frozen
+from cortex_compute.protocol import Refusal
 from cortex_compute.types import DType, bfloat16, float16, float32, float64
-from cortex_gpu.cublaslt.library import NOT_SUPPORTED, Algorithm, Descriptor, HeuristicResult, Library
+from cortex_gpu.cublaslt.library import Algorithm, Descriptor, HeuristicResult, Library
 from cortex_gpu.kernels import In, Memory, Out, Source, Work
 from cortex_gpu.memory import ALIGNMENT, aligned
 
@@ -90,15 +91,15 @@ class Descriptors:
 
 def algorithm(
     library: Library, problem: Problem, alignments: tuple[int, ...], workspace: int
-) -> Algorithm | None:
-    """The library's choice for A, B, C, D and the vector so aligned, in bytes; None: it has none."""
+) -> Algorithm | Refusal:
+    """The library's choice for A, B, C, D and the vector so aligned, in bytes, or why it has none."""
     return _algorithm(library, library.device(), problem, alignments, workspace)
 
 
 @lru_cache(maxsize=1024)
 def _algorithm(
     library: Library, device: int, problem: Problem, alignments: tuple[int, ...], workspace: int
-) -> Algorithm | None:
+) -> Algorithm | Refusal:
     words = Descriptors(library, problem, vector=alignments[-1])  # an address that is aligned so
     preference = Descriptor(library, "MatmulPreference")
     preference.set(MOST_WORKSPACE, c_uint64(workspace))
@@ -111,12 +112,13 @@ def _algorithm(
     status = library.c.cublasLtMatmulAlgoGetHeuristic(
         library.handle(), *(x.address for x in objects), RESULTS, results, byref(count)
     )
-    if status == NOT_SUPPORTED:
-        return None
-    library.expect("MatmulAlgoGetHeuristic", status)
+    if status:  # the library has more than one for what it lacks; what failed before fails again elsewhere
+        return Refusal(library.told("MatmulAlgoGetHeuristic", status))
     good = (x.algo for x in results[: count.value] if x.state == 0 and x.workspaceSize <= workspace)
     found = next(good, None)
-    return None if found is None else Algorithm.from_buffer_copy(found)
+    if found is None:
+        return Refusal(f"cuBLASLt has no algorithm for {problem} within {workspace} bytes of scratch")
+    return Algorithm.from_buffer_copy(found)
 
 
 @frozen
@@ -141,8 +143,8 @@ class Matmul:
         a, b, d = (memory.value(x) for x in (self.a, self.b, self.d))
         vector = 0 if self.vector is None else memory.value(self.vector)
         chosen = self.chosen(memory)
-        if chosen is None:  # an offer has made sure of one that does with less alignment
-            raise BackendError(f"cuBLASLt has no algorithm for {self.problem}")
+        if isinstance(chosen, Refusal):  # an offer has made sure of one that does with less alignment
+            raise BackendError(chosen.reason)
         words = Descriptors(self.library, self.problem, vector)
         scalar = c_double if self.problem.dtype is float64 else c_float
         one, zero = scalar(1), scalar(0)
@@ -157,7 +159,7 @@ class Matmul:
 
         return launch
 
-    def chosen(self, memory: Memory) -> Algorithm | None:
+    def chosen(self, memory: Memory) -> Algorithm | Refusal:
         """The algorithm for the memory as it is aligned."""
         places = (self.a, self.b, self.d, self.d, self.vector or self.d)
         alignments = tuple(_alignment(memory.value(x)) for x in places)

@@ -24,10 +24,11 @@ from cortex_gpu.convolution import as_product
 from cortex_gpu.cublaslt import Epilogue, Matrix, Problem, algorithm, library
 from cortex_gpu.cublaslt.library import Descriptor, HeuristicResult, Library
 from cortex_gpu.cublaslt.matmul import BATCH_COUNT, Descriptors
+from cortex_gpu.device import CudaDevice
 from cortex_gpu.matrix import Factors, gemm_by_library, library_problem
 from tests.gpu.running import computed
 from tests.gpu.standin import Machine
-from tests.gpu.standin.cublaslt import CublasLt
+from tests.gpu.standin.cublaslt import INTERNAL, INVALID, NOT_SUPPORTED, CublasLt
 
 BIAS = fused(lambda c, b: c + b, 2)
 PLAIN = Problem(float32, Matrix(5, 4, 5), Matrix(4, 3, 4), Matrix(5, 3, 5))
@@ -112,6 +113,17 @@ def test_a_status_becomes_an_error_with_its_name(lt: CublasLt) -> None:
     made.set(3, c_int32(1))
 
 
+def test_an_offer_asks_on_its_own_device(machine: Machine) -> None:
+    from cupy.cuda import Device
+
+    machine.count = 2
+    opened = CublasLt().library()
+    backend = CupyBackend(Gpu(cublaslt=opened, device=CudaDevice(1)))
+    with Device(0):
+        assert isinstance(backend.offer(Gemm(), [_operand(3, 4), _operand(4, 5)]), Offer)
+    assert list(opened._handles) == [1]
+
+
 def test_each_device_has_one_handle(lt: CublasLt) -> None:
     opened = lt.library()
     assert opened.handle().value == opened.handle().value
@@ -138,9 +150,10 @@ def test_the_size_of_a_heuristic_result_is_the_headers() -> None:
     ],
 )
 def test_the_stand_in_rejects_what_the_library_rejects(lt: CublasLt, problem: Problem, reason: str) -> None:
-    with pytest.raises(BackendError, match="CUBLAS_STATUS_INVALID_VALUE"):
-        algorithm(lt.library(), problem, (16,) * 5, 1 << 16)
-    assert reason in lt.told[-1]
+    answer = algorithm(lt.library(), problem, (16,) * 5, 1 << 16)
+    assert isinstance(answer, Refusal)
+    assert "MatmulAlgoGetHeuristic: CUBLAS_STATUS_INVALID_VALUE" in answer.reason
+    assert reason in answer.reason
 
 
 # Which products go to it.
@@ -223,10 +236,25 @@ def test_no_algorithm_is_a_refusal_and_the_generated_way_is_taken(machine: Machi
     operands = [_operand(3, 4), _operand(4, 5)]
     answer = gemm_by_library(Gemm(), operands, gpu)
     assert isinstance(answer, Refusal)
-    assert "no algorithm" in answer.reason
+    assert "CUBLAS_STATUS_NOT_SUPPORTED (MatmulAlgoGetHeuristic: told to have none)" in answer.reason
     offer = cupy_backend(gpu).offer(Gemm(), operands)
     assert isinstance(offer, Offer)
-    assert offer.implementation == "cupy"
+    assert offer.implementation == f"cupy ({answer.reason})"  # as profiles and counters show it
+
+
+@pytest.mark.parametrize("status", [INVALID, INTERNAL, NOT_SUPPORTED])
+def test_an_epilogue_that_fails_in_any_way_is_done_without(machine: Machine, status: int) -> None:
+    from tests.gpu.standin.backend import cupy_backend
+
+    lt = CublasLt(failing={Epilogue.BIAS: status, Epilogue.SUMS: status})
+    backend, rng = cupy_backend(Gpu(cublaslt=lt.library())), np.random.default_rng(0)
+    a, b, c = (rng.standard_normal(s).astype(np.float32) for s in ((64, 32), (64, 24), (24,)))
+    product, sums = computed(backend, Gemm(True, sums=True), a, b)
+    np.testing.assert_allclose(product, a.T @ b, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(sums, b.sum(0), rtol=1e-4, atol=1e-5)
+    (found,) = computed(backend, BIAS, a.T.copy(), b, c)
+    np.testing.assert_allclose(found, a.T @ b + c, rtol=1e-4, atol=1e-5)
+    assert sorted(way.partition(":")[0] for _, way in backend.taken) == ["cublaslt", "cupy (cuBLASLt"]
 
 
 @pytest.mark.parametrize(

@@ -75,12 +75,15 @@ class Layout:
 class CublasLt:
     """The functions of the library, as attributes with their C names.
 
-    ``algorithms``: whether the heuristic finds any.  ``calls``: names in the order of the calls.
+    ``algorithms``: whether the heuristic finds any; ``failing``: by epilogue, a status that it answers with.
+    ``calls``: names in the order of the calls.
     ``preferences``: what each heuristic was asked with.
     """
 
-    def __init__(self, version: int = 120903, algorithms: bool = True) -> None:
-        self.version, self.algorithms = version, algorithms
+    def __init__(
+        self, version: int = 120903, algorithms: bool = True, failing: dict[int, int] | None = None
+    ) -> None:
+        self.version, self.algorithms, self.failing = version, algorithms, failing or {}
         self.calls: list[str] = []
         self.told: list[str] = []
         self.preferences: list[dict[int, int]] = []
@@ -210,6 +213,8 @@ class CublasLt:
         self.preferences.append(dict(given))
         if not self.algorithms:
             raise Rejected(NOT_SUPPORTED, "told to have none")
+        if problem["epilogue"] in self.failing:
+            raise Rejected(self.failing[problem["epilogue"]], "told to fail")
         if problem["epilogue"] == SUMS_OF_A and problem["a"].type == DOUBLE:
             raise Rejected(NOT_SUPPORTED, "no sums in double precision")
         alignment = min(given.get(k, 256) for k in (5, 6, 7, 8))
