@@ -155,7 +155,8 @@ class Machine:
                 queue = self.random.choice(able)
                 for _ in range(self.random.randint(1, 8)):
                     if queue.pending and queue.pending[0].ready():
-                        queue.pending.popleft().run()
+                        work = queue.pending.popleft()  # which keeps its memory until it has run
+                        work.run()
 
     def synchronize(self, stream: int | None = None) -> None:
         """Waits for a stream, or for all."""
