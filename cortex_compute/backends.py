@@ -12,7 +12,7 @@ from importlib import import_module
 from inspect import signature
 from typing import NamedTuple
 
-from cortex_compute.choices import Choices, choices, choose
+from cortex_compute.choices import Choices, choices, choose, chosen
 from cortex_compute.errors import AskedForError, BackendError
 from cortex_compute.protocol import Backend
 from cortex_compute.threads import threads
@@ -63,14 +63,15 @@ def get_with(
 ) -> Backend:
     """The backend of this name, with choices made for the rest of the process; None leaves one as it is.
 
-    A `BackendError` for a choice that this backend does not have.
+    A `BackendError` for a choice that this backend does not have; then none is made.
     """
     given = {"cudnn": cudnn, "deterministic": deterministic, "tf32": tf32}
+    with chosen(cudnn, deterministic, tf32):
+        backend = get(name)
+        for choice, value in given.items():
+            if value is not None and choice not in backend.choices:
+                raise BackendError(f"{choice} is no choice of the backend {backend.name}; leave it out")
     choose(cudnn, deterministic, tf32)
-    backend = get(name)
-    for choice, value in given.items():
-        if value is not None and choice not in backend.choices:
-            raise BackendError(f"{choice} is no choice of the backend {backend.name}; leave it out")
     return backend
 
 

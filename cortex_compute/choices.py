@@ -8,6 +8,8 @@ error) or "never".  ``deterministic``: equal runs give equal bits, also where ot
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 
 from cortex_compute.errors import BackendError
@@ -36,6 +38,20 @@ def choose(cudnn: str | None = None, deterministic: bool | None = None, tf32: bo
         raise BackendError(f"cudnn is {cudnn!r:.40}; known are {', '.join(POLICIES)}")
     given = {"cudnn": cudnn, "deterministic": deterministic, "tf32": tf32}
     _chosen.update({name: value for name, value in given.items() if value is not None})
+
+
+@contextmanager
+def chosen(
+    cudnn: str | None = None, deterministic: bool | None = None, tf32: bool | None = None
+) -> Iterator[None]:
+    """Choices that hold inside."""
+    before = dict(_chosen)
+    try:
+        choose(cudnn, deterministic, tf32)
+        yield
+    finally:
+        _chosen.clear()
+        _chosen.update(before)
 
 
 _chosen: dict[str, object] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -38,13 +38,13 @@ Types = tuple[tuple[str, TensorType], ...]
 class Entry:
     """A program, and for training and evaluation what the host needs beside it.
 
-    ``scalars``: for each segment its multiplier of the rate, and for each number of its update the input.
+    ``scalars``: for each segment its multiplier of the rate, and what writes each number of its update.
     """
 
     program: Program
     step: Step | None
     batch: int
-    scalars: tuple[tuple[float, dict[str, str]], ...]
+    scalars: tuple[tuple[float, dict[str, Callable[[float], None]]], ...]
 
 
 class Compiled:
@@ -62,6 +62,7 @@ class Compiled:
         raw: bool = False,
         worker: bool = False,
         options: Options = Options(),  # noqa: B008
+        halting: bool = False,
     ) -> None:
         if purpose != "predict" and not network.description.losses:
             raise SpecError(f"{network.name}: to {purpose} a network needs a loss; add the section 'loss'")
@@ -69,9 +70,12 @@ class Compiled:
             check_precision(network.training.precision, backend)
         self.network, self.backend, self.purpose = network, backend, purpose
         self.store = network.store
-        self.raw, self.worker, self.options = raw, worker, options
+        self.raw, self.worker, self.options, self.halting = raw, worker, options, halting
         self.kept: dict[str, TensorType] = {}
-        self._unseen = self._skipped = 0  # steps since the last look; those known to have changed nothing
+        self._data: dict[str, Any] = {}  # the buffers of whole streams, by the names of their states
+        self._unseen = self._skipped = 0  # steps since the last count; those known to have changed nothing
+        if purpose == "train" and SKIPPED in self.store.types:  # of a training that nobody looked after
+            self.store.write(SKIPPED, np.zeros((), np.int64))
         self._entries: OrderedDict[Types, Entry] = OrderedDict()
         self._checked: dict[Any, Types] = {}  # shapes and dtypes of batches that were found good
         self._tokens = any(node.kind == "embedding" for node in network.description.layers)
@@ -84,7 +88,7 @@ class Compiled:
             graph = predict_graph(self.network, types, self.raw)
             return compile_graph(graph, backend, self.options), None
         step = (train_step if self.purpose == "train" else evaluate_step)(self.network, types, self.kept)
-        return compile_graph(step.graph, backend, self.options), step
+        return compile_graph(step.graph, backend, self.options, self.halting), step
 
     def _backend_for(self, types: Mapping[str, TensorType]) -> Backend:
         """The backend; on one thread to predict one example: a busy core would make the others wait."""
@@ -103,7 +107,7 @@ class Compiled:
                 plan, step = self.plan(types)
                 backend = self._backend_for(types)
                 program = self._program(plan, backend, types)
-                scalars = tuple(self._scalars(step))
+                scalars = tuple(self._scalars(program, step))
                 found = self._entries[k] = Entry(program, step, _batch(types), scalars)
                 if len(self._entries) > KEPT:
                     self._entries.popitem(last=False)
@@ -112,7 +116,7 @@ class Compiled:
 
     def _program(self, plan: Plan, backend: Backend, types: Mapping[str, TensorType]) -> Program:
         try:
-            return Program(plan, backend, self.store, self.worker, self.options)
+            return Program(plan, backend, self.store, self.worker, self.options, self._data)
         except OutOfMemoryError as error:
             raise self._too_large(plan, types, error) from error
 
@@ -121,12 +125,14 @@ class Compiled:
     ) -> BackendError:
         """What the plan needs, what is free, and, by the plan of half the batch, what would fit."""
         batch = _batch(types)
-        told = f"the program for a batch of {batch} needs {plan.arena / 1e6:.1f} MB; {error}"
         half = {n: t._replace(shape=(max(1, batch // 2), *t.shape[1:])) for n, t in types.items()}
         each = (plan.arena - self.plan(half)[0].arena) / max(1, batch - batch // 2)
         fits = int((error.free - plan.arena) / each) + batch if each > 0 else 0
         remedy = f"a batch of about {fits} would fit" if 0 < fits < batch else "no batch would fit"
-        return BackendError(f"{self.network.name}: {told}: {remedy}")
+        return BackendError(
+            f"{self.network.name}: the activations for a batch of {batch} need {plan.arena / 1e6:.1f} MB; "
+            f"{error}: {remedy}"
+        )
 
     def fork(self) -> Compiled:
         """The same prediction for another thread: with programs of its own, over the same parameters.
@@ -166,7 +172,7 @@ class Compiled:
             self.set_scalars(entry, learning_rate)
             results = self.launch(entry, arrays)
         if self.due:
-            self.look()
+            self._count_skipped()
         return results
 
     def launch(
@@ -176,9 +182,10 @@ class Compiled:
         skipped = entry.program.skipped
         found = entry.program.run(arrays, results)
         if self.purpose == "train":
-            self.network.step += 1
+            good = entry.program.skipped == skipped
+            self.network.step += good
+            self._skipped += not good
             self._unseen += 1
-            self._skipped += entry.program.skipped - skipped
         return found
 
     @property
@@ -187,55 +194,68 @@ class Compiled:
         return self._unseen >= (LOOK if self.backend.asynchronous else 1)
 
     def look(self) -> int:
-        """How many steps since the last look changed nothing, since the loss was not finite.
+        """How many steps since the last call changed nothing, since the loss was not finite.
 
-        Where the host may not look after each step, the steps behind such a one change nothing either, until
-        this has been called.  It waits for all of them.
+        On a device that works beside the host it waits for the steps so far.  There a ``halting`` program
+        changes nothing behind such a step either, until this was called.
         """
+        self._count_skipped()
         skipped, self._skipped = self._skipped, 0
+        return skipped
+
+    def _count_skipped(self) -> None:
+        """Takes over what the device has counted; `launch` has taken each of those steps for a good one."""
         if self.backend.asynchronous and self._unseen:
             skipped = int(self.store.array(SKIPPED))
             if skipped:
                 self.store.write(SKIPPED, np.zeros((), np.int64))
+                self.network.step -= skipped
+                self._skipped += skipped
         self._unseen = 0
-        self.network.step -= skipped
-        return skipped
 
     def keep(self, streams: Mapping[str, TensorType], pieces: Iterable[Mapping[str, np.ndarray]]) -> None:
         """Brings whole streams of data to the device, piece by piece; a batch is then its `ROWS`.
 
         Only before the first program is made.  ``streams``: the type of each, all examples together.
         """
-        self.store.move(self.backend.devices()[0])
-        self.kept = dict(streams)
-        start = 0
+        device = self.backend.devices()[0]
+        stream, made, start = device.stream(), {n: device.empty(t.nbytes) for n, t in streams.items()}, 0
         for piece in pieces:
             for name, array in piece.items():
-                self.store.fill(data_name(self.purpose, name), streams[name], start, array)
+                row = streams[name].nbytes // streams[name].shape[0]
+                stream.copy(array, made[name].view(TensorType(array.shape, streams[name].dtype), start * row))
             start += len(next(iter(piece.values())))
+        stream.synchronize()
+        self.kept = dict(streams)
+        self._data = {data_name(name): buffer for name, buffer in made.items()}
 
-    def release(self) -> None:
-        """Gives back the memory of the data that lie on the device; no program runs afterwards."""
+    def close(self) -> None:
+        """Gives back the memory of its programs, and of data that lie on the device."""
+        for entry in self._entries.values():
+            entry.program.close()
         self._entries.clear()
-        for name in self.kept:
-            self.store.drop(data_name(self.purpose, name))
+        self._data = {}
 
     def set_scalars(self, entry: Entry, learning_rate: float | None = None) -> None:
         """Writes what changes from step to step (rates, bias corrections), computed here in float64."""
         if self.purpose != "train" or entry.step is None:
             return
+        if not self.backend.asynchronous:
+            self.network.store.settle()
         optimizer = self.network.training.optimizer
         rate = optimizer.learning_rate if learning_rate is None else learning_rate
-        for multiplier, inputs in entry.scalars:
+        for multiplier, setters in entry.scalars:
             numbers = optimizer.scalars(self.network.step + 1, rate * multiplier)
             for name, value in numbers.items():
-                entry.program.write(inputs[name], value)
+                setters[name](value)
 
-    def _scalars(self, step: Step | None) -> Iterator[tuple[float, dict[str, str]]]:
+    def _scalars(
+        self, program: Program, step: Step | None
+    ) -> Iterator[tuple[float, dict[str, Callable[[float], None]]]]:
         optimizer = self.network.training.optimizer
         for segment in step.segments if step is not None else ():
             names = optimizer.scalars(1, optimizer.learning_rate)
-            yield segment.multiplier, {n: scalar_name(segment, n) for n in names}
+            yield segment.multiplier, {n: program.setter(scalar_name(segment, n)) for n in names}
 
     def totals(self, entry: Entry) -> dict[str, Any]:
         """The loss and the metrics over all batches since `reset`."""
@@ -249,7 +269,7 @@ class Compiled:
         assert entry.step is not None
         store = self.network.store
         for name in entry.step.accumulators.states:
-            store.write(name, np.zeros_like(store.array(name)))
+            store.write(name, np.zeros(store.types[name].shape, store.types[name].dtype.storage))
 
     def _types_of(self, arrays: Mapping[str, np.ndarray]) -> dict[str, TensorType]:
         names = [x.name for x in self.network.description.inputs]

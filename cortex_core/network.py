@@ -13,6 +13,7 @@ import numpy as np
 from cortex_compute.errors import SpecError
 from cortex_compute.frozen import frozen
 from cortex_compute.types import TensorType, float32, uint64
+from cortex_core.graph.guard import SKIPPED
 from cortex_core.graph.value import Value, state_value
 from cortex_core.initializers import fans
 from cortex_core.layers.scope import Parameter, Variable
@@ -173,6 +174,8 @@ class Network:
         for name in self.store.types:
             if name.startswith("segment(") and "/" in name:
                 self.store.write(name, np.zeros(self.store.types[name].shape, np.float32))
+        if SKIPPED in self.store.types:
+            self.store.write(SKIPPED, np.zeros((), np.int64))
         self.store.write(KEY, np.array([seed, 0], np.uint64))
         self.step = 0
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import DECOMPOSITIONS, decompose
 from cortex_core.store import Store
 
-
+NO_DATA: Mapping[str, Any] = {}
 TOGETHER = 32  # times that a profile runs one kernel of a device that works beside the host, as one launch
 
 
@@ -40,10 +41,15 @@ class Options:
     poison: bool = False
 
 
-def compile_graph(graph: Graph, backend: Backend, options: Options = Options()) -> Plan:
-    """Everything from a traced graph to its plan.  Pure: no memory is taken."""
+def compile_graph(
+    graph: Graph, backend: Backend, options: Options = Options(), halting: bool = False
+) -> Plan:
+    """Everything from a traced graph to its plan.  Pure: no memory is taken.
+
+    ``halting``: see `guard_by_select`.
+    """
     if backend.asynchronous:
-        graph = guard_by_select(graph)
+        graph = guard_by_select(graph, halting)
     graph = simplify(lower(graph, backend))
     if options.fusion:
         graph = simplify(fold(graph))
@@ -129,7 +135,8 @@ class Program:
 
     The states lie in the store, the rest in the store's arena, which the programs of one store share: they
     take turns.  A program is not reentrant: a second thread gets an error, and nothing is changed.  Whoever
-    prepares its inputs for a run holds ``alone``.  ``written`` names the states that it changes.
+    prepares its inputs for a run holds ``alone``.  ``written`` names the states that it changes.  ``data``:
+    buffers of somebody else's for states that are only read, by name.
     """
 
     def __init__(
@@ -139,23 +146,27 @@ class Program:
         store: Store,
         worker: bool = False,
         options: Options = Options(),
+        data: Mapping[str, Any] = NO_DATA,
     ) -> None:
         self.plan, self.backend, self.store, self.options = plan, backend, store, options
+        self.data = data
         self.worker = worker
         self.device = backend.devices()[0]
         self.stream = self.device.stream(worker)
         self._buffers: dict[str, Any] = {}
         self._calls: list[Launch] = []
         self._spans: dict[tuple[int, int], Launch | None] = {}
-        self._bound = -1
+        self._bound = (-1, -1)
         self.alone = Alone()
         self.skipped = 0
-        self._inbox = self.device.inbox({name: where.type for name, where in plan.inputs.items()})
+        self.closed = False
+        self._inbox: Any = self.device.inbox({name: where.type for name, where in plan.inputs.items()})
         for name, where in plan.inputs.items():
             self._buffers[where.buffer] = self._inbox.buffers[name]
         self.inputs = {name: self._array(where) for name, where in plan.inputs.items()}
         store.move(self.device)
-        for name, type in plan.states.items():
+        self._own = {name: type for name, type in plan.states.items() if name not in data}
+        for name, type in self._own.items():
             store.ensure(name, type)
         for name, array in plan.constants.items():
             self._buffers[name] = self.device.empty(max(1, array.nbytes))
@@ -179,8 +190,9 @@ class Program:
         """
         self.store.arena.reserve(self.device, self.plan.arena)
         self._buffers[ARENA] = self.store.arena.buffer
-        for name, type in self.plan.states.items():
-            self._buffers[f"state:{name}"] = self.store.ensure(name, type)
+        for name in self.plan.states:
+            own = self._own.get(name)
+            self._buffers[f"state:{name}"] = self.data[name] if own is None else self.store.ensure(name, own)
         with self.stream.active():
             kernels = [x.offer.build() for x in self.plan.instructions]  # all first: some compile meanwhile
             self._calls = [
@@ -193,7 +205,7 @@ class Program:
             ]
         self._predicate = self._array(self.plan.predicate)
         self._outputs = {name: self._array(where) for name, where in self.plan.outputs.items()}
-        self._bound, self._version = self.store.arena.version, -1
+        self._bound, self._version = self.store.version, -1
         self._spans.clear()
         self._dead = _deaths(self.plan) if self.options.poison else {}
 
@@ -202,13 +214,14 @@ class Program:
 
         Without ``results`` the outputs are not copied out: for a step of which only the states matter.
         """
+        if self.closed:
+            raise BackendError("this program was closed")
         with self.alone, self.store.lock, self.stream.active():
             self.store.move(self.device)
-            if self._bound != self.store.arena.version:
+            if self._bound != self.store.version:
                 self.bind()
             try:
-                if self.store.last is not None:  # of another program, perhaps: they share the arena
-                    self.stream.wait(self.store.last)
+                self.store.wait(self.stream, bool(self.written))
                 for name, value in (inputs or {}).items():
                     self.write(name, value)
                 self._inbox.send(self.stream)
@@ -232,7 +245,7 @@ class Program:
 
     def _execute(self) -> None:
         start, tail, end = self.plan.prologue, self.plan.tail, self.plan.end
-        version = self.store.version(self._read)
+        version = self.store.changes(self._read)
         if self._version != version:
             self._launch(0, start)
             self._version = version
@@ -287,13 +300,28 @@ class Program:
 
     def _results(self) -> dict[str, Result]:
         copies = {name: self.stream.fetch(a) for name, a in self._outputs.items()}
-        self._end()
-        event = self.store.last
+        event = self.stream.record()
+        self.store.ran(self.stream, event, bool(self.written))
         return {name: Result(array, event) for name, array in copies.items()}
 
     def _end(self) -> dict[str, Result]:
-        self.store.last = self.stream.record()
+        self.store.ran(self.stream, self.stream.tail(), bool(self.written))
         return {}
+
+    def setter(self, name: str) -> Callable[[float], None]:
+        """What writes a number into an input, after the runs before have read theirs."""
+        if self.backend.asynchronous:
+            return partial(self._inbox.write, self.stream, name)
+        fill: Callable[[float], None] = self.inputs[name].fill
+        return fill
+
+    def close(self) -> None:
+        """Gives back its memory but for the states, after the last run; it cannot run again."""
+        self.store.settle()
+        self._buffers.clear()
+        self._calls, self._spans, self._outputs, self.inputs = [], {}, {}, {}
+        self._predicate = self._inbox = None
+        self.closed = True
 
     def profile(self, runs: int = 10) -> list[dict[str, Any]]:
         """Each instruction's seconds (the median and the fastest of some runs), its FLOPs and bytes, and the

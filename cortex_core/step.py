@@ -188,7 +188,7 @@ def train_step(
     """
     options = network.training
     key = state_value(KEY, KEY_TYPE)
-    values, given = batch_values(network, types, "train", kept)
+    values, given = batch_values(network, types, kept)
     traced = _forward(network, values, key, True, dtype(options.precision))
     losses = loss_values(network, traced, values)
     total = total_loss(losses, traced.penalties)
@@ -219,7 +219,7 @@ def evaluate_step(
     network: Network, types: Mapping[str, TensorType], kept: Mapping[str, TensorType] | None = None
 ) -> Step:
     """Forward, losses and metrics, in the mode of evaluation; ``kept`` as in `train_step`."""
-    values, given = batch_values(network, types, "evaluate", kept)
+    values, given = batch_values(network, types, kept)
     traced = _forward(network, values, None, False, float32)
     losses = loss_values(network, traced, values)
     total = total_loss(losses, traced.penalties)
@@ -228,7 +228,7 @@ def evaluate_step(
 
 
 def batch_values(
-    network: Network, types: Mapping[str, TensorType], purpose: str, kept: Mapping[str, TensorType] | None
+    network: Network, types: Mapping[str, TensorType], kept: Mapping[str, TensorType] | None
 ) -> tuple[dict[str, Value], tuple[Value, ...]]:
     """The streams of a batch, and the inputs of the graph: the streams themselves, or, of data that lie on
     the device, the rows that are gathered there."""
@@ -240,14 +240,14 @@ def batch_values(
     values = {}
     for name, t in types.items():
         with at(places.get(name)):
-            found = gather(state_value(data_name(purpose, name), kept[name]), rows)
+            found = gather(state_value(data_name(name), kept[name]), rows)
             values[name] = found if found.dtype is t.dtype else cast(found, t.dtype)
     return values, (rows,)
 
 
-def data_name(purpose: str, stream: str) -> str:
-    """The state that holds a whole stream of data."""
-    return f"data/{purpose}/{stream}"
+def data_name(stream: str) -> str:
+    """The state of a graph that holds a whole stream of data; its memory is no network's."""
+    return f"data/{stream}"
 
 
 def _forward(

@@ -17,7 +17,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from cortex_compute.errors import CheckpointError, ShapeError
 from cortex_compute.frozen import frozen
-from cortex_compute.protocol import Device, Event
+from cortex_compute.protocol import Device, Event, Stream
 from cortex_compute.types import TensorType, dtype
 
 
@@ -91,11 +91,33 @@ class Borrowed:
 
 
 class States(dict[str, Any]):
-    """The memory of each state by name, and the device that all of it is on."""
+    """The memory of each state by name, and the device that all of it is on.
+
+    Stores that share the states (forks) share this: ``version`` counts how often memory was exchanged,
+    ``written`` is the end of the last run that changed states, ``read`` the ends of those since, by stream,
+    that only read them.
+    """
 
     def __init__(self, device: Device) -> None:
         super().__init__()
         self.device = device
+        self.version = 0
+        self.written: Event | None = None
+        self.read: dict[int, Event] = {}
+        self._stream: Any = None
+
+    @property
+    def stream(self) -> Any:
+        """For the host's copies."""
+        if self._stream is None:
+            self._stream = self.device.stream()
+        return self._stream
+
+    def exchange(self, device: Device, memory: Mapping[str, Any]) -> None:
+        """Takes other memory for states, all of it on ``device``."""
+        self.update(memory)
+        self.device, self._stream = device, None
+        self.version += 1
 
 
 class Store:
@@ -115,6 +137,11 @@ class Store:
         """Where the states are."""
         return self.states.device
 
+    @property
+    def version(self) -> tuple[int, int]:
+        """Changes when programs must be bound anew."""
+        return self.arena.version, self.states.version
+
     def fork(self) -> Store:
         """The same states with another arena."""
         made = Store(self.device)
@@ -122,20 +149,39 @@ class Store:
         made._changes = self._changes
         return made
 
+    def wait(self, stream: Stream, writes: bool) -> None:
+        """Before a run: for the run before it in this arena, for who wrote the states, and, before a run that
+        ``writes`` some, for who reads them."""
+        states = self.states
+        for event in (self.last, states.written, *(states.read.values() if writes else ())):
+            if event is not None:
+                stream.wait(event)
+
+    def ran(self, stream: Stream, event: Event, writes: bool) -> None:
+        """After a run, whose end is ``event``."""
+        self.last = event
+        if writes:
+            self.states.written = event
+            self.states.read.clear()
+        else:
+            self.states.read[id(stream)] = event
+
     def move(self, device: Device) -> None:
         """Brings all states to another device; programs are bound to the new memory when they run next."""
         if device is self.device:
             return
-        if device.name != self.device.name:
-            with self.lock:
-                held = {n: self._on_host(memory.view(self.types[n])) for n, memory in self.states.items()}
-                for name in held:
-                    self.states[name] = device.empty(max(1, self.types[name].nbytes))
-                self.states.device = device
-                for name, array in held.items():
-                    self._copy(array, self.states[name].view(self.types[name]))
-                self.arena.release()
-        self.states.device = device
+        if device.name == self.device.name:
+            self.states.device = device
+            return
+        with self.lock:
+            held = {n: self._on_host(memory.view(self.types[n])) for n, memory in self.states.items()}
+            made = {n: device.empty(max(1, self.types[n].nbytes)) for n in held}
+            stream = device.stream()
+            for name, array in held.items():
+                stream.copy(array, made[name].view(self.types[name]))
+            stream.synchronize()
+            self.states.exchange(device, made)
+            self.arena.release()
 
     def _on_host(self, array: Any) -> np.ndarray:
         """The numbers of a state: the memory itself where that is the host's, else a copy."""
@@ -151,11 +197,10 @@ class Store:
         if isinstance(source, np.ndarray) and isinstance(destination, np.ndarray):
             np.copyto(destination, source, "same_kind")
             return
-        stream = self.device.stream()
-        stream.copy(source, destination)
-        stream.synchronize()
+        self.states.stream.copy(source, destination)
+        self.states.stream.synchronize()
 
-    def version(self, names: Iterable[str]) -> int:
+    def changes(self, names: Iterable[str]) -> int:
         """Counts the changes of these states."""
         return sum(map(self._changes.__getitem__, names))
 
@@ -164,10 +209,13 @@ class Store:
         self._changes.update(names)
 
     def settle(self) -> None:
-        """Waits for the last run of a program; the host may read and write from here on."""
-        last, self.last = self.last, None
-        if last is not None:
-            last.synchronize()
+        """Waits for the runs of programs; the host may read and write from here on."""
+        last, written, read = self.last, self.states.written, list(self.states.read.values())
+        self.last = self.states.written = None
+        self.states.read.clear()
+        for event in (last, written, *read):
+            if event is not None:
+                event.synchronize()
 
     def ensure(self, name: str, type: TensorType) -> Any:
         """The memory of a state, made and zeroed where it is new."""
@@ -178,23 +226,11 @@ class Store:
             raise ShapeError(f"state {name} is {self.types[name]}, the program has {type}")
         return self.states[name]
 
-    def fill(self, name: str, type: TensorType, start: int, rows: np.ndarray) -> None:
-        """Writes rows of a state, from row ``start`` on; the state is made where it is new."""
-        memory = self.ensure(name, type)
-        row = TensorType(type.shape[1:], type.dtype).nbytes
-        self._copy(rows, memory.view(TensorType(rows.shape, type.dtype), start * row))
-        self.changed([name])
-
-    def drop(self, name: str) -> None:
-        """Forgets a state; a program that reads it must not run again."""
-        self.settle()
-        del self.states[name], self.types[name]
-
     def lend(self, name: str, array: np.ndarray) -> None:
         """Makes a row-major array the memory of a state; programs that use another one bind again."""
         self.states[name] = Borrowed(array)
         self.types[name] = TensorType(array.shape, dtype(array.dtype))
-        self.arena.version += 1
+        self.states.version += 1
 
     def array(self, name: str, moment: str = "") -> np.ndarray:
         """A state, a parameter, or a parameter's ``moment``, after the last run; only to be read."""
@@ -245,12 +281,13 @@ class Arena:
         self.nbytes = 0
         self.buffer: Any = None
         self.version = 0
+        self._place = ""
 
     def reserve(self, device: Device, nbytes: int) -> None:
-        """Makes it at least so large; programs that are bound to a smaller one bind again."""
-        if self.buffer is None or nbytes > self.nbytes:
+        """Makes it at least so large, on this device; programs that are bound to another one bind again."""
+        if self.buffer is None or nbytes > self.nbytes or device.name != self._place:
             self.buffer = device.empty(max(1, nbytes))  # where memory is short, nothing has changed
-            self.nbytes = nbytes
+            self.nbytes, self._place = nbytes, device.name
             self.version += 1
 
     def release(self) -> None:

@@ -1,57 +1,76 @@
 """A GPU's memory, streams and events, on CuPy.
 
 Kernels are enqueued on CuPy's current stream, which `CudaStream.active` sets; nothing in a step waits.  What
-the host writes for a step goes through pinned memory (`CudaInbox`), what it reads comes back through pinned
+the host writes for a step goes through pinned memory (`inbox.py`), what it reads comes back through pinned
 memory (`CudaStream.fetch`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from functools import cache
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cortex_compute.errors import BackendError, OutOfMemoryError
 from cortex_compute.protocol import Event, Launch
 from cortex_compute.types import TensorType, contiguous_strides
-from cortex_gpu.memory import offsets
 
-FEWEST, MOST = 4, 64  # slots of an inbox: so many steps may be under way before the host waits
-ROOM = 1 << 22  # bytes for the slots of one inbox, where they are small
+if TYPE_CHECKING:
+    from cortex_gpu.inbox import CudaInbox
+
+CAPTURE = threading.RLock()
+"""Held by a capture, and by who waits for a whole device: CUDA refuses the one during the other."""
 
 
-@contextmanager
-def told(what: str) -> Iterator[None]:
-    """CUDA's errors as `BackendError`, with the words of the failing call."""
-    from cupy.cuda import runtime
+@cache
+def cuda_errors() -> tuple[type[Exception], ...]:
+    """What CuPy raises for a call that fails: of the runtime, and of the driver, which launches kernels."""
+    from cupy.cuda import driver, runtime
 
-    try:
-        yield
-    except runtime.CUDARuntimeError as error:
-        raise BackendError(
-            f"cupy: {what}: {error}. An error of a kernel ends all work of the process on the GPU: start it "
-            "anew, with CUDA_LAUNCH_BLOCKING=1 to see which kernel fails"
-        ) from error
+    return runtime.CUDARuntimeError, driver.CUDADriverError
+
+
+class told:
+    """Inside, CUDA's errors become `BackendError`, with the words of the failing call."""
+
+    __slots__ = ("what",)
+
+    def __init__(self, what: str) -> None:
+        self.what = what
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if error is not None and isinstance(error, cuda_errors()):
+            raise BackendError(
+                f"cupy: {self.what}: {error}. An error of a kernel ends all work of the process on the GPU: "
+                "start it anew, with CUDA_LAUNCH_BLOCKING=1 to see which kernel fails"
+            ) from error
 
 
 class CudaDevice:
-    """One GPU.  Memory comes from CuPy's pool, which keeps what is given back."""
+    """One GPU.  Its memory comes from a pool of its own, which keeps what is given back."""
 
     def __init__(self, index: int = 0) -> None:
-        from cupy.cuda import Device
+        from cupy.cuda import Device, MemoryPool
 
         self.index, self.name = index, f"cuda:{index}"
         self.raw = Device(index)
+        # Not CuPy's own, whose pieces may be anybody's as soon as they are free, in the order of one stream
+        self.pool = MemoryPool()
 
     def memory(self) -> tuple[int, int]:
-        from cupy import get_default_memory_pool
-
-        with self.raw:
+        with self.raw, told("memory"):
             free, total = self.raw.mem_info
-            return int(free) + int(get_default_memory_pool().free_bytes()), int(total)
+            return int(free) + int(self.pool.free_bytes()), int(total)
 
     def empty(self, nbytes: int) -> CudaBuffer:
         return CudaBuffer(self, nbytes)
@@ -60,6 +79,8 @@ class CudaDevice:
         return CudaStream(self)
 
     def inbox(self, types: Mapping[str, TensorType]) -> CudaInbox:
+        from cortex_gpu.inbox import CudaInbox
+
         return CudaInbox(self, types)
 
 
@@ -67,26 +88,27 @@ class CudaBuffer:
     """A piece of a GPU's memory, zeroed."""
 
     def __init__(self, device: CudaDevice, nbytes: int) -> None:
-        from cupy import get_default_memory_pool
         from cupy.cuda import Stream, runtime
-        from cupy.cuda.memory import OutOfMemoryError as Exhausted
 
         self.nbytes = nbytes
-        with device.raw:
-            pool = get_default_memory_pool()
-            try:
-                self.memory = pool.malloc(max(1, nbytes))
-            except Exhausted:
-                pool.free_all_blocks()
-                try:
-                    self.memory = pool.malloc(max(1, nbytes))
-                except Exhausted as error:
-                    raise OutOfMemoryError(device.name, nbytes, *device.memory()) from error
-            with told("memory"):
-                # The piece may have been another's, whose last kernel is still running on some stream
+        with device.raw, told("memory"):
+            self.memory = self._taken(device, max(1, nbytes))
+            with CAPTURE:  # the piece may have been another's, whose last kernel is still running
                 runtime.deviceSynchronize()
                 self.memory.memset_async(0, max(1, nbytes), Stream.null)
                 Stream.null.synchronize()  # streams here do not wait for the null stream by themselves
+
+    @staticmethod
+    def _taken(device: CudaDevice, nbytes: int) -> Any:
+        from cupy.cuda.memory import OutOfMemoryError as Exhausted
+
+        with suppress(Exhausted):
+            return device.pool.malloc(nbytes)
+        device.pool.free_all_blocks()
+        try:
+            return device.pool.malloc(nbytes)
+        except Exhausted as error:
+            raise OutOfMemoryError(device.name, nbytes, *device.memory()) from error
 
     def part(self, start: int, nbytes: int) -> CudaBuffer:
         """A piece of this piece."""
@@ -116,6 +138,16 @@ class CudaEvent:
             self.raw.synchronize()
 
 
+class Tail:
+    """Wherever the end of a stream is when somebody waits for it."""
+
+    def __init__(self, stream: CudaStream) -> None:
+        self.stream = stream
+
+    def synchronize(self) -> None:
+        self.stream.synchronize()
+
+
 class CudaStream:
     """An order of work on one GPU; it does not wait for other streams, nor they for it."""
 
@@ -129,7 +161,7 @@ class CudaStream:
         self._pinned = PinnedMemoryPool()
 
     def active(self) -> Active:
-        """Makes the device and the stream CuPy's current ones."""
+        """Makes the device and the stream CuPy's current ones; CUDA's errors inside become `BackendError`."""
         return Active(self.device.raw, self.raw)
 
     def launch(self, call: Callable[[], None]) -> None:
@@ -140,7 +172,7 @@ class CudaStream:
 
         The host's source may be changed when this returns; a host's destination is filled by then.
         """
-        with self.active(), told("a copy"):
+        with self.active():
             if isinstance(source, np.ndarray):
                 if isinstance(destination, np.ndarray):
                     self.raw.synchronize()
@@ -155,12 +187,13 @@ class CudaStream:
     def _upload(self, source: np.ndarray, destination: Any) -> None:
         import cupy
 
-        dense = np.ascontiguousarray(np.broadcast_to(source, destination.shape), destination.dtype)
+        dense = np.empty(destination.shape, destination.dtype)
+        np.copyto(dense, source, "same_kind")
         if destination.flags.c_contiguous:
-            self._transfer(destination.data.ptr, dense.ctypes.data, dense.nbytes, up=True)
+            self.transfer(destination.data.ptr, dense.ctypes.data, dense.nbytes)
         elif destination.size:
             between = cupy.empty(dense.shape, dense.dtype)
-            self._transfer(between.data.ptr, dense.ctypes.data, dense.nbytes, up=True)
+            self.transfer(between.data.ptr, dense.ctypes.data, dense.nbytes)
             destination[...] = between
         self.raw.synchronize()  # CUDA stages most pageable memory, but promises it of none
 
@@ -168,25 +201,25 @@ class CudaStream:
         dense = source if source.flags.c_contiguous else source.copy()
         whole = destination.flags.c_contiguous and destination.dtype == dense.dtype
         target = destination if whole else np.empty(dense.shape, dense.dtype)
-        self._transfer(target.ctypes.data, dense.data.ptr, dense.nbytes, up=False)
+        self.transfer(target.ctypes.data, dense.data.ptr, dense.nbytes)
         self.raw.synchronize()
         if not whole:
             np.copyto(destination, target)
 
-    def _transfer(self, destination: int, source: int, nbytes: int, up: bool) -> None:
+    def transfer(self, destination: int, source: int, nbytes: int) -> None:
+        """Enqueues a copy between addresses, of the device or the host."""
         from cupy.cuda import runtime
 
-        kind = runtime.memcpyHostToDevice if up else runtime.memcpyDeviceToHost
         if nbytes:
-            runtime.memcpyAsync(destination, source, nbytes, kind, self.raw.ptr)
+            runtime.memcpyAsync(destination, source, nbytes, runtime.memcpyDefault, self.raw.ptr)
 
     def fetch(self, array: Any) -> np.ndarray:
         """A copy on the host, in pinned memory; filled when an event that is recorded later has come."""
-        with self.active(), told("a copy"):
+        with self.active():
             dense = array if array.flags.c_contiguous else array.copy()
             memory = self._pinned.malloc(max(1, dense.nbytes))
             made = np.frombuffer(memory, dense.dtype, dense.size).reshape(dense.shape)
-            self._transfer(made.ctypes.data, dense.data.ptr, dense.nbytes, up=False)
+            self.transfer(made.ctypes.data, dense.data.ptr, dense.nbytes)
             return made
 
     def record(self) -> CudaEvent:
@@ -197,11 +230,16 @@ class CudaStream:
             event.record(self.raw)
             return CudaEvent(event, self)
 
+    def tail(self) -> Tail:
+        return Tail(self)
+
     def wait(self, event: Event) -> None:
-        if not isinstance(event, CudaEvent):
+        if not isinstance(event, (CudaEvent, Tail)):
             event.synchronize()
         elif event.stream is not self:  # whose work is in order anyway
-            self.raw.wait_event(event.raw)
+            found = event.stream.record() if isinstance(event, Tail) else event
+            with told("an event"):
+                self.raw.wait_event(found.raw)
 
     def synchronize(self) -> None:
         with told("a kernel failed"):
@@ -212,39 +250,33 @@ class CudaStream:
 
         Kernels must have run once before, so that all code is loaded.
         """
-        with self.active():
+        with self.active(), CAPTURE:
             self.raw.begin_capture()
             try:
                 for call in calls:
                     call(self)
             except BaseException:
-                self._abandon()
+                with suppress(*cuda_errors()):  # what it says of a broken capture is not the cause
+                    self.raw.end_capture()
                 raise
-            with told("the capture of a step"):
-                graph = self.raw.end_capture()
+            graph = self.raw.end_capture()
 
         def launch(stream: Any) -> None:
             graph.launch(stream.raw)
 
         return launch
 
-    def _abandon(self) -> None:
-        """Ends a capture that failed; what it says of the failure is not the cause."""
-        from cupy.cuda import runtime
-
-        with suppress(runtime.CUDARuntimeError):
-            self.raw.end_capture()
-
     def close(self) -> None:
         self.synchronize()
 
 
-class Active:
+class Active(told):
     """A device and a stream as CuPy's current ones."""
 
     __slots__ = ("device", "stream")
 
     def __init__(self, device: Any, stream: Any) -> None:
+        super().__init__("work on the GPU failed")
         self.device, self.stream = device, stream
 
     def __enter__(self) -> None:
@@ -256,57 +288,4 @@ class Active:
     ) -> None:
         self.stream.__exit__(kind, error, trace)
         self.device.__exit__(kind, error, trace)
-
-
-class CudaInbox:
-    """The inputs of a program in one piece of memory, and a ring of pinned copies that the host writes.
-
-    One transfer brings everything that a step reads.  The host waits only where it is more steps ahead than
-    the ring has slots.
-    """
-
-    def __init__(self, device: CudaDevice, types: Mapping[str, TensorType]) -> None:
-        from cupy.cuda import alloc_pinned_memory
-
-        self._starts, total = offsets(t.nbytes for t in types.values())
-        self._types, self._nbytes = types, max(1, total)
-        self._buffer = device.empty(self._nbytes)
-        self.buffers = {n: self._buffer.part(at, t.nbytes) for (n, t), at in zip(types.items(), self._starts)}
-        with device.raw:
-            count = max(FEWEST, min(MOST, ROOM // self._nbytes))
-            self._slots = [self._slot(alloc_pinned_memory(self._nbytes)) for _ in range(count)]
-        self._sent: list[CudaEvent | None] = [None] * count
-        self._written: set[str] = set()
-        self._at = 0
-
-    def _slot(self, pinned: Any) -> tuple[int, dict[str, np.ndarray]]:
-        """The address of a pinned copy, and its arrays."""
-        memory = np.frombuffer(pinned, np.uint8, self._nbytes)
-        memory.fill(0)
-        arrays = {}
-        for (name, t), at in zip(self._types.items(), self._starts):
-            arrays[name] = memory[at : at + t.nbytes].view(t.dtype.storage).reshape(t.shape)
-        return memory.ctypes.data, arrays
-
-    def write(self, stream: CudaStream, name: str, value: Any) -> None:
-        """Takes the numbers of one input; the caller may change them afterwards."""
-        sent = self._sent[self._at]
-        if sent is not None:
-            sent.synchronize()  # what was in this slot has left it
-            self._sent[self._at] = None
-        self._slots[self._at][1][name][...] = value
-        self._written.add(name)
-
-    def send(self, stream: CudaStream) -> None:
-        """Brings what was written to the device, in the order of the stream; the rest stays what it was."""
-        if not self._written:
-            return
-        address, arrays = self._slots[self._at]
-        before = self._slots[self._at - 1][1]
-        for name in self._types.keys() - self._written:
-            arrays[name][...] = before[name]
-        with told("a copy"):
-            stream._transfer(self._buffer.memory.ptr, address, self._nbytes, up=True)
-        self._sent[self._at] = stream.record()
-        self._at = (self._at + 1) % len(self._slots)
-        self._written.clear()
+        super().__exit__(kind, error, trace)

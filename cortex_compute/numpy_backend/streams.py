@@ -107,6 +107,8 @@ class InlineStream:
     def record(self) -> DoneEvent:
         return DoneEvent()
 
+    tail = record
+
     def wait(self, event: Event) -> None:
         event.synchronize()
 
@@ -178,6 +180,8 @@ class WorkerStream:
         event = ThreadEvent()
         self._queue.put(event)
         return event
+
+    tail = record
 
     def wait(self, event: Event) -> None:
         self._queue.put(event.synchronize)

@@ -17,16 +17,16 @@ SKIPPED = "steps skipped"
 """The state that counts the steps that changed nothing."""
 
 
-def guard_by_select(graph: Graph) -> Graph:
+def guard_by_select(graph: Graph, halting: bool = False) -> Graph:
     """The graph without a predicate, whose guarded updates keep the old state where it was false.
 
-    After one such step no other changes anything until the host has seen it and has set `SKIPPED` back to 0:
-    what it finds is then the state before the first of them.
+    With ``halting`` no step after such a one changes anything either, until the host has seen it and has set
+    `SKIPPED` back to 0: what it finds is then the state before the first of them.
     """
     if graph.predicate is None:
         return graph
     skipped = state_value(SKIPPED, TensorType((), int64))
-    passes: Any = logical_and(graph.predicate, equal(skipped, 0))
+    passes: Any = logical_and(graph.predicate, equal(skipped, 0)) if halting else graph.predicate
     updates = [
         replace(u, value=select(passes, u.value, u.state), guarded=False) if u.guarded else u
         for u in graph.updates

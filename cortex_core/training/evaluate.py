@@ -51,8 +51,8 @@ class Evaluation:
         return self.compiled.totals(any_entry)
 
     def close(self) -> None:
-        """Gives back the memory of data on a device."""
-        self.compiled.release()
+        """Gives back the memory of the programs, and of data on a device; it cannot run again."""
+        self.compiled.close()
 
 
 def evaluate(

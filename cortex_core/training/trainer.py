@@ -51,8 +51,9 @@ class Trainer:
         self.epoch = self.batch = 0
         self.elapsed, self._began = 0.0, time.monotonic()
         self.stopping = ""
+        self._diverged = False
         self.history = History()
-        self.compiled = Compiled(network, get(backend), "train")
+        self.compiled = Compiled(network, get(backend), "train", halting=True)
         names = names_of(network)
         self.kept = keep_on_device(self.compiled, data.train, names)
         self.feed = Feed(data.train, [] if self.kept else names, self.options.batch_size, self.options.seed)
@@ -103,12 +104,8 @@ class Trainer:
         return self.elapsed + time.monotonic() - self._began
 
     def totals(self) -> dict[str, Any]:
-        """Loss and metrics over the samples of the current epoch so far.
-
-        Raises the error of a step whose loss was not finite.
-        """
-        if self._look():
-            raise self._explained()
+        """Loss and metrics over the samples of the current epoch so far."""
+        self._look()
         return self.compiled.totals(next(iter(self.entries.values())))
 
     def rate(self, step: int) -> float:
@@ -186,7 +183,7 @@ class Trainer:
                 with ExitStack() as stops:  # each is called, also where one of them fails
                     for evaluation in [self.validation] if self.validation is not None else []:
                         stops.callback(evaluation.close)
-                    stops.callback(self.compiled.release)
+                    stops.callback(self.compiled.close)
                     for callback in reversed(self.callbacks):
                         stops.callback(callback.stop, self, error)
 
@@ -198,10 +195,15 @@ class Trainer:
         with closing(self.feed.epoch(self.epoch, self.batch)) as batches:
             for batch in batches:
                 self._train(batch)
-                for hook in self._step_hooks:
+                for hook in () if self._diverged else self._step_hooks:
                     hook(self)
+                if self._diverged:
+                    break
                 if self._interrupted:
                     self._look_for_ctrl_c()
+        self._look()
+        if self._diverged:  # told here, where nobody else reads the data
+            raise self._explained()
         seconds = time.monotonic() - began
         row = {"epoch": self.epoch + 1, "step": self.step, "learning_rate": self.rate(self.step - 1)}
         row |= numbers(self.totals())
@@ -218,19 +220,18 @@ class Trainer:
         self.compiled.set_scalars(entry, self.rate(self.step))
         self.compiled.launch(entry, {ROWS: batch.rows} if self.kept else batch.arrays, results=False)
         self.batch += 1
-        if self.compiled.due and self._look():
-            raise self._explained()
+        if self.compiled.due:
+            self._look()
 
-    def _look(self) -> int:
-        """How many steps, the last ones, have changed nothing since a loss was not finite; goes back to the
-        state before them."""
+    def _look(self) -> None:
+        """Goes back to the state before the first step, of the last ones, whose loss was not finite."""
         skipped = self.compiled.look()
         if skipped:
+            self._diverged = True
             self.batch -= skipped
             seed, count = self.network.store.array(KEY)
             before = np.array([seed, count - skipped], np.uint64)  # all that a failed step changes
             self.network.store.write(KEY, before)
-        return skipped
 
     def _explained(self) -> CortexError:
         batch = self.feed.batch(self.epoch, self.batch, names_of(self.network))

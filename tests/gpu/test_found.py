@@ -139,4 +139,5 @@ def test_choices_are_checked(own_choices: None, monkeypatch: pytest.MonkeyPatch)
 def test_a_choice_that_a_backend_does_not_have_is_refused(own_choices: None) -> None:
     with pytest.raises(BackendError, match="tf32 is no choice of the backend numpy; leave it out"):
         backends.get_with("numpy", tf32=True)
+    assert not choices.choices().tf32
     assert backends.get_with("numpy", deterministic=True).name == "numpy"

@@ -27,6 +27,10 @@ LAUNCH_FAILURE, CAPTURE_UNSUPPORTED, CAPTURE_INVALIDATED = 719, 900, 901
 CAPTURE_ISOLATION, CAPTURE_IMPLICIT, CAPTURED_EVENT = 905, 906, 907
 
 
+class CUDADriverError(RuntimeError):
+    """A launch that the driver refuses; not a CUDARuntimeError, as in CuPy."""
+
+
 class CUDARuntimeError(RuntimeError):
     """``detail`` is the stand-in's own: what the real library would not say."""
 

@@ -105,7 +105,7 @@ def is_available() -> bool:
 
 def modules() -> dict[str, ModuleType]:
     """Every module of the stand-in, by its name in the real package."""
-    parts = ("", "runtime", "memory", "pinned_memory", "stream", "graph", "compiler", "device")
+    parts = ("", "driver", "runtime", "memory", "pinned_memory", "stream", "graph", "compiler", "device")
     names = ["cupy", *(f"cupy.cuda.{part}".rstrip(".") for part in parts)]
     made = {name: ModuleType(name) for name in names}
 
@@ -139,6 +139,7 @@ def modules() -> dict[str, ModuleType]:
     put("cupy.cuda.pinned_memory", m.PinnedMemoryPool, m.PinnedMemoryPointer, m.alloc_pinned_memory)
     put("cupy.cuda.stream", s.Stream, s.Event, s.get_current_stream, s.get_elapsed_time)
     put("cupy.cuda.graph", s.Graph)
+    put("cupy.cuda.driver", errors.CUDADriverError)
     put("cupy.cuda.compiler", errors.CompileException)
     put("cupy.cuda.device", Device)
     for name, module in made.items():
