@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
-from functools import cache
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from cortex_compute.frozen import frozen
@@ -21,7 +20,7 @@ from cortex_compute.primitives.reduce import Reduce
 from cortex_compute.primitives.windows import Padding, window_count
 from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_compute.types import TensorType
-from cortex_gpu.backend import OFFERS, Gpu, offers
+from cortex_gpu.backend import OFFERS, Gpu, Lacking, offers
 from cortex_gpu.cudnn import convolution as cudnn
 from cortex_gpu.cudnn.convolution import Algorithm, Problem
 from cortex_gpu.cudnn.library import Library, UnsupportedError
@@ -39,9 +38,11 @@ from cortex_gpu.kernels import (
     seconds,
     together,
 )
-from cortex_gpu.memory import aligned, row_major
-from cortex_gpu.rearrange import cropped, padded, transposed
+from cortex_gpu.memory import ALIGNMENT, aligned, nbytes, row_major
+from cortex_gpu.rearrange import cropped, padded
+from cortex_gpu.transpose import matrix_transposed
 
+RUNS = 3  # of each algorithm in a race
 DEPTHWISE = 8  # times as long as the arithmetic says: one channel at a time leaves most of a tile empty
 
 
@@ -58,10 +59,10 @@ class Convolve:
     sources: ClassVar[tuple[Source, ...]] = ()
 
     def bind(self, memory: Memory) -> Callable[[], None]:
-        first, second = map(memory.value, self.operands)
-        result, workspace = memory.value(self.result), memory.value(self.workspace)
-        if not result:  # a gradient that nobody wants beside another one
+        if memory.array(Out(0)) is None:  # a gradient that nobody wants beside another one
             return together([])
+        first, second, result = map(memory.value, (*self.operands, self.result))
+        workspace = aligned(memory.value(self.workspace))
         return cudnn.launcher(self.library, self.problem, self.algorithm, first, second, result, workspace)
 
 
@@ -108,10 +109,10 @@ class Geometry:
 
 
 class Plan:
-    """The steps around cuDNN's own, and the workspace that they share."""
+    """The steps around cuDNN's own, the workspace that they share, and what they cost."""
 
     def __init__(self, geometry: Geometry) -> None:
-        self.geometry, self.nbytes = geometry, 0
+        self.geometry, self.nbytes, self.cost = geometry, 0, 0.0
         self.before: list[Step] = []
         self.after: list[Callable[[], Step]] = []
 
@@ -126,6 +127,7 @@ class Plan:
         if not g.asymmetric:
             return x
         made = self.space(g.padded.nbytes)
+        self.cost += seconds(g.x.nbytes + g.padded.nbytes)
         self.before.append(padded(g.x.shape, g.edge, g.x.dtype.itemsize, x, made))
         return made
 
@@ -135,11 +137,33 @@ class Plan:
         if not self.geometry.turned:
             return w
         made, out = self.space(t.nbytes), t.shape[-1]
-        self.before.append(transposed(t.size // out, out, t.dtype.itemsize, w, made))
+        self.cost += seconds(2 * t.nbytes)
+        self.before.append(matrix_transposed(t.size // out, out, t.dtype, w, made))
+        return made
+
+    def image_back(self) -> Place:
+        """Where cuDNN is to write the gradient of x, which loses the edge that x needs afterwards."""
+        g = self.geometry
+        if not g.asymmetric:
+            return Out(0)
+        made = self.space(g.padded.nbytes)
+        self.cost += seconds(g.x.nbytes + g.padded.nbytes)
+        self.after.append(lambda: cropped(g.x.shape, g.edge, g.x.dtype.itemsize, made, Out(0)))
+        return made
+
+    def weights_back(self) -> Place:
+        """Where cuDNN is to write the gradient of w, which is turned afterwards."""
+        t = self.geometry.w
+        if not self.geometry.turned:
+            return Out(0)
+        made, out = self.space(t.nbytes), t.shape[-1]
+        self.cost += seconds(2 * t.nbytes)
+        self.after.append(lambda: matrix_transposed(out, t.size // out, t.dtype, made, Out(0)))
         return made
 
     def follow(self, offer: Offer, inputs: tuple[Place, ...], outputs: tuple[Place, ...]) -> None:
         """A generated kernel comes after."""
+        self.cost += offer.cost
         start = self.space(offer.workspace).offset
 
         def inner() -> Inner:
@@ -153,17 +177,17 @@ class Plan:
         self, operands: Sequence[Operand], found: Found, places: tuple[Place, Place], result: Place
     ) -> Offer:
         """What all of it makes; cuDNN computes ``result`` from the two ``places``."""
-        work = self.space(found.nbytes)
+        scratch = found.algorithm.nbytes
+        work = self.space(scratch + ALIGNMENT if scratch else 0)  # of which `Convolve` takes what is aligned
 
         def steps() -> list[Step]:
-            own = Convolve(found.library, found.problem, found.fastest(), places, result, work)
+            own = Convolve(found.library, found.problem, found.algorithm, places, result, work)
             return [*self.before, own, *(make() for make in self.after)]
 
-        p, types = self.geometry.p, [o.type for o in operands]
-        launches = len(self.before) + 1 + len(self.after)
-        depthwise = p.groups > 1 and p.groups == self.geometry.x.shape[-1]
-        flops = p.flops(*types) * (DEPTHWISE if depthwise else 1)
-        cost = seconds(p.nbytes(*types) + 2 * (self.nbytes - found.nbytes), flops, launches)
+        g, p = self.geometry, self.geometry.p
+        depthwise = p.groups > 1 and p.groups == g.x.shape[-1]
+        flops = p.flops(*(o.type for o in operands)) * (DEPTHWISE if depthwise else 1)
+        cost = seconds(nbytes(g.x, g.w, g.y), flops) + self.cost
         return kernel(steps, "cudnn", workspace=self.nbytes, cost=cost)
 
 
@@ -193,15 +217,10 @@ def conv_input_grad(p: ConvInputGrad, operands: Sequence[Operand], gpu: Gpu) -> 
         return Refusal(reason)
     g, w = (o.type for o in operands)
     (x,) = p.infer(g, w)
-    plan = Plan(geometry := Geometry(p, x, w, gpu))
+    plan = Plan(Geometry(p, x, w, gpu))
     if isinstance(found := _found(plan, cudnn.BACKWARD_DATA, gpu), Refusal):
         return found
-    places = plan.weights(In(1)), In(0)
-    if not geometry.asymmetric:
-        return plan.offer(operands, found, places, Out(0))
-    result = plan.space(geometry.padded.nbytes)
-    plan.after.append(lambda: cropped(x.shape, geometry.edge, x.dtype.itemsize, result, Out(0)))
-    return plan.offer(operands, found, places, result)
+    return plan.offer(operands, found, (plan.weights(In(1)), In(0)), plan.image_back())
 
 
 @offers(ConvKernelGrad, way="cudnn")
@@ -210,15 +229,10 @@ def conv_kernel_grad(p: ConvKernelGrad, operands: Sequence[Operand], gpu: Gpu) -
         return Refusal(reason)
     x, g = operands
     w, *bias = p.infer(x.type, g.type)
-    plan = Plan(geometry := Geometry(p, x.type, w, gpu))
+    plan = Plan(Geometry(p, x.type, w, gpu))
     if isinstance(found := _found(plan, cudnn.BACKWARD_FILTER, gpu), Refusal):
         return found
-    places = plan.image(In(0)), In(1)
-    result: Place = Out(0)
-    if geometry.turned:
-        turned, out = plan.space(w.nbytes), w.shape[-1]
-        plan.after.append(lambda: transposed(out, w.size // out, w.dtype.itemsize, turned, Out(0)))
-        result = turned
+    places, result = (plan.image(In(0)), In(1)), plan.weights_back()
     if bias:
         total = _generated(Reduce("sum", tuple(range(g.type.rank - 1))), (g,), gpu)
         if isinstance(total, Refusal):
@@ -247,53 +261,65 @@ def _generated(primitive: Primitive, operands: Sequence[Operand], gpu: Gpu) -> O
 
 
 class Found:
-    """The algorithms that may be taken for a problem, and the scratch of the largest."""
+    """The algorithm that is taken for a problem.
+
+    Where there are several, they race on the GPU; where equal runs must give equal bits, or memory for a race
+    is lacking, it is the one that cuDNN expects to be fastest.
+    """
 
     def __init__(self, problem: Problem, gpu: Gpu) -> None:
         self.library: Library = gpu.cudnn
-        self.problem, self.gpu = problem, gpu
-        with current(gpu):
+        self.problem = problem
+        with gpu.current():
             every = cudnn.algorithms(self.library, problem)
-        self.algorithms = cudnn.acceptable(every, gpu.workspace, gpu.deterministic)
-        if not self.algorithms:
-            raise cudnn.no_algorithm(problem, gpu.workspace)
-        if gpu.deterministic:
-            self.algorithms = self.algorithms[:1]
-        self.nbytes = max(a.nbytes for a in self.algorithms)
-
-    def fastest(self) -> Algorithm:
-        """The fastest that was measured; where equal runs must give equal bits, the one expected to be."""
-        if len(self.algorithms) == 1:
-            return self.algorithms[0]
-        with current(self.gpu):
-            return _measured(self.library, self.problem, self.nbytes) or self.algorithms[0]
+            usable = cudnn.acceptable(every, gpu.workspace, gpu.deterministic)
+            if not usable:
+                raise cudnn.no_algorithm(problem, gpu.workspace)
+            race = len(usable) > 1 and not gpu.deterministic
+            self.algorithm = _fastest(self.library, problem, usable) if race else usable[0]
 
 
 def _found(plan: Plan, way: str, gpu: Gpu) -> Found | Refusal:
     try:
         return Found(plan.geometry.problem(way), gpu)
     except UnsupportedError as error:
-        return Refusal(str(error))
+        return Lacking(str(error))
 
 
-def current(gpu: Gpu) -> AbstractContextManager[Any]:
-    """Makes the GPU CuPy's current device."""
-    raw: AbstractContextManager[Any] | None = getattr(gpu.device, "raw", None)
-    return nullcontext() if raw is None else raw
+def _fastest(library: Library, problem: Problem, usable: tuple[Algorithm, ...]) -> Algorithm:
+    from cupy.cuda.memory import OutOfMemoryError
+
+    try:
+        return _raced(library, library.device(), problem, usable)
+    except OutOfMemoryError:  # there may be more another time
+        return usable[0]
 
 
-@cache
-def _measured(library: Library, problem: Problem, nbytes: int) -> Algorithm | None:
-    """The winner of a race on the current GPU; None where memory for it is lacking."""
+@lru_cache(maxsize=4096)
+def _raced(library: Library, device: int, problem: Problem, usable: tuple[Algorithm, ...]) -> Algorithm:
+    """The algorithm that takes the least time on the current device, in memory of its own."""
     import cupy
 
     itemsize = problem.dtype.itemsize
     sizes = [math.prod(getattr(problem, role)) * itemsize for role in cudnn.ROLES[problem.way]]
+    arrays = [cupy.zeros(n, "u1") for n in (*sizes, max(1, *(a.nbytes for a in usable)))]
+    places = [int(a.data.ptr) for a in arrays]
+    times = {a: _milliseconds(cudnn.launcher(library, problem, a, *places)) for a in usable}
+    return min(usable, key=lambda a: times[a])
+
+
+def _milliseconds(launch: Callable[[], None]) -> float:
+    """What `RUNS` of a call take on the device after a first one; infinite where cuDNN has no such kernel."""
+    from cupy.cuda import Event, get_elapsed_time
+
+    start, end = Event(), Event()
     try:
-        arrays = [cupy.zeros(n, "u1") for n in (*sizes, max(1, nbytes))]
-    except cupy.cuda.memory.OutOfMemoryError:
-        return None
-    first, second, result, workspace = (int(a.data.ptr) for a in arrays)
-    raced = cudnn.search(library, problem, first, second, result, workspace, nbytes)
-    allowed = cudnn.acceptable(raced, nbytes, deterministic=False)
-    return allowed[0] if allowed else None
+        launch()
+        start.record()
+        for _ in range(RUNS):
+            launch()
+    except UnsupportedError:
+        return math.inf
+    end.record()
+    end.synchronize()
+    return float(get_elapsed_time(start, end))

@@ -1,6 +1,6 @@
-"""Kernels that move elements and compute nothing: a transposed matrix, an image with and without its edge.
+"""Kernels that bring an image into the form that a library wants, and back: an edge is added, or taken away.
 
-They bring arrays into the form that a library wants, and back.
+They move words of 16 bytes where the channels of a pixel, and the memory, begin at multiples of that.
 """
 
 from __future__ import annotations
@@ -11,35 +11,26 @@ from functools import cache
 
 import numpy as np
 
-from cortex_gpu.kernels import BLOCK, Argument, Call, Source, blocks
+from cortex_compute.frozen import frozen
+from cortex_gpu.kernels import BLOCK, Call, Memory, Place, Source, blocks
 
-WORDS = {1: "unsigned char", 2: "unsigned short", 4: "unsigned int", 8: "unsigned long long"}
-"""By item size: the type as which elements are moved."""
-TILE = 32
+WORDS = {
+    2: "typedef unsigned short Word;",
+    4: "typedef unsigned int Word;",
+    8: "typedef unsigned long long Word;",
+    16: "struct alignas(16) Word { unsigned int a, b, c, d; };",
+}
+"""By size: the type as which elements are moved."""
+LARGEST = max(WORDS)
 AXES = 3  # spatial axes of an image; fewer are filled up with axes of one element
 WIDE = 1 << 31  # from so many elements on, places need 64 bits
 
-TRANSPOSE = r"""
-extern "C" __global__ void
-transpose(const WORD* __restrict__ x, WORD* __restrict__ y, int rows, int columns) {
-  if (!y) return;  // nobody wants it
-  __shared__ WORD tile[32 * 33];  // a column more than needed, so that columns lie in different banks
-  const int across = (columns + 31) / 32;
-  const int left = (int)(blockIdx.x % across) * 32, top = (int)(blockIdx.x / across) * 32;
-  const int i = threadIdx.x % 32, first = threadIdx.x / 32;
-  for (int j = first; j < 32; j += 8)
-    if (top + j < rows && left + i < columns) tile[j * 33 + i] = x[(long long)(top + j) * columns + left + i];
-  __syncthreads();
-  for (int j = first; j < 32; j += 8)
-    if (left + j < columns && top + i < rows) y[(long long)(left + j) * rows + top + i] = tile[i * 33 + j];
-}
-"""
-
 # Of the inner image a, b, c are the sizes and channels innermost; the outer one has the sizes A, B, C.
 EDGE = r"""
-extern "C" __global__ void NAME(const WORD* __restrict__ x, WORD* __restrict__ y, INDEX count, INDEX channels,
+extern "C" __global__ void NAME(const Word* __restrict__ x, Word* __restrict__ y, INDEX count, INDEX channels,
     INDEX a, INDEX b, INDEX c, INDEX A, INDEX B, INDEX C, INDEX before_a, INDEX before_b, INDEX before_c) {
   const INDEX step = (INDEX)gridDim.x * blockDim.x;
+  #pragma unroll 1  // else each thread would divide, to know how often it goes round
   for (INDEX at = blockIdx.x * (INDEX)blockDim.x + threadIdx.x; at < count; at += step) {
     INDEX rest = at / channels, channel = at - rest * channels;
 BODY
@@ -54,7 +45,7 @@ BODIES = {
     rest /= B;
     INDEX i = rest % A - before_a, image = rest / A;  // unsigned: what lies before 0 is very large
     bool inside = i < a && j < b && k < c;
-    y[at] = inside ? x[(((image * a + i) * b + j) * c + k) * channels + channel] : (WORD)0;""",
+    y[at] = inside ? x[(((image * a + i) * b + j) * c + k) * channels + channel] : Word{};""",
     "crop": """\
     INDEX k = rest % c + before_c;
     rest /= c;
@@ -66,52 +57,68 @@ BODIES = {
 
 
 @cache
-def _transpose(itemsize: int) -> Source:
-    return Source("transpose", TRANSPOSE.replace("WORD", WORDS[itemsize]))
+def _edge(name: str, word: int, index: str) -> Source:
+    text = EDGE.replace("BODY", BODIES[name]).replace("NAME", name).replace("INDEX", index)
+    return Source(name, WORDS[word] + text)
 
 
-def transposed(rows: int, columns: int, itemsize: int, x: Argument, y: Argument) -> Call:
-    """y (columns, rows) = the transpose of x (rows, columns)."""
-    tiles = -(-rows // TILE) * -(-columns // TILE)
-    return Call(_transpose(itemsize), (tiles, 1, 1), BLOCK, (x, y, np.int32(rows), np.int32(columns)))
+@frozen
+class Edge:
+    """The step that adds or takes away an edge: ``wide`` moves the largest words, where memory allows it."""
 
+    plain: Call
+    wide: Call | None
 
-@cache
-def _edge(name: str, itemsize: int, index: str) -> Source:
-    text = EDGE.replace("BODY", BODIES[name]).replace("NAME", name)
-    return Source(name, text.replace("WORD", WORDS[itemsize]).replace("INDEX", index))
+    @property
+    def sources(self) -> Sequence[Source]:
+        return [call.source for call in (self.plain, self.wide) if call is not None]
+
+    def bind(self, memory: Memory) -> Callable[[], None]:
+        x, y = map(memory.value, self.plain.arguments[:2])
+        wide = self.wide if (x | y) % LARGEST == 0 else None
+        return (wide or self.plain).bind(memory)
 
 
 def padded(
-    shape: Sequence[int], padding: Sequence[tuple[int, int]], itemsize: int, x: Argument, y: Argument
-) -> Call:
+    shape: Sequence[int], padding: Sequence[tuple[int, int]], itemsize: int, x: Place, y: Place
+) -> Edge:
     """y = x (N, *S, C), ``shape``, with zeros before and after along the spatial axes (at most 3)."""
     return _edged("pad", shape, padding, itemsize, x, y)
 
 
 def cropped(
-    shape: Sequence[int], padding: Sequence[tuple[int, int]], itemsize: int, x: Argument, y: Argument
-) -> Call:
+    shape: Sequence[int], padding: Sequence[tuple[int, int]], itemsize: int, x: Place, y: Place
+) -> Edge:
     """y (N, *S, C), ``shape`` = the inside of x, which has an edge of ``padding`` along the spatial axes."""
     return _edged("crop", shape, padding, itemsize, x, y)
 
 
 def _edged(
+    name: str, shape: Sequence[int], padding: Sequence[tuple[int, int]], itemsize: int, x: Place, y: Place
+) -> Edge:
+    pixel = shape[-1] * itemsize
+    wide = _moving(name, shape, padding, LARGEST, pixel // LARGEST, x, y) if pixel % LARGEST == 0 else None
+    return Edge(_moving(name, shape, padding, itemsize, shape[-1], x, y), wide)
+
+
+def _moving(
     name: str,
     shape: Sequence[int],
     padding: Sequence[tuple[int, int]],
-    itemsize: int,
-    x: Argument,
-    y: Argument,
+    word: int,
+    words: int,
+    x: Place,
+    y: Place,
 ) -> Call:
-    n, *spatial, channels = shape
+    """The launch that moves pixels of so many words."""
+    n, *spatial, _ = shape
     missing = AXES - len(spatial)
     inner = [1] * missing + spatial
     edges = [(0, 0)] * missing + list(padding)
     outer = [before + size + after for size, (before, after) in zip(inner, edges)]
-    whole = n * math.prod(outer) * channels
-    count = whole if name == "pad" else n * math.prod(inner) * channels
+    whole = n * math.prod(outer) * words
+    count = whole if name == "pad" else n * math.prod(inner) * words
     number: Callable[[int], np.generic]
     index, number = ("unsigned long long", np.uint64) if whole >= WIDE else ("unsigned int", np.uint32)
-    values = (count, channels, *inner, *outer, *(before for before, _ in edges))
-    return Call(_edge(name, itemsize, index), blocks(count), BLOCK, (x, y, *[number(v) for v in values]))
+    values = (count, words, *inner, *outer, *(before for before, _ in edges))
+    return Call(_edge(name, word, index), blocks(count), BLOCK, (x, y, *[number(v) for v in values]))

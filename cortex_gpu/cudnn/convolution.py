@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from ctypes import byref, c_int, c_size_t
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from cortex_compute.errors import BackendError
 from cortex_compute.frozen import frozen
 from cortex_compute.types import DType, bfloat16, float16, float32
 from cortex_gpu.cudnn import constants as c
@@ -81,38 +80,21 @@ class Algorithm(NamedTuple):
     deterministic: bool
 
 
-@lru_cache(maxsize=4096)
 def algorithms(library: Library, problem: Problem) -> tuple[Algorithm, ...]:
-    """Those that can solve it, the one that cuDNN expects to be fastest first.
+    """Those that can solve it on the current device, the one that cuDNN expects to be fastest first.
 
     Raises `UnsupportedError` where cuDNN does not know such arrays at all.
     """
+    return _algorithms(library, library.device(), problem)
+
+
+@lru_cache(maxsize=4096)
+def _algorithms(library: Library, device: int, problem: Problem) -> tuple[Algorithm, ...]:
     count, found = c_int(), (Performance * ASKED)()
     name, described = f"GetConvolution{problem.way}Algorithm_v7", problem.described(library, problem.math)
     library.call(name, library.handle(), *described, ASKED, byref(count), found)
-    return _usable(library, problem, found[: count.value])
-
-
-def search(
-    library: Library, problem: Problem, first: int, second: int, result: int, workspace: int, nbytes: int
-) -> tuple[Algorithm, ...]:
-    """The same, measured by running each within ``nbytes`` of scratch; the result is overwritten.
-
-    It waits for the device, and two searches may end differently.
-    """
-    count, found = c_int(), (Performance * ASKED)()
-    one, two, how, three = problem.described(library, problem.math)
-    name = f"FindConvolution{problem.way}AlgorithmEx"
-    library.call(
-        name, library.handle(), one, first, two, second, how, three, result, ASKED, byref(count), found,
-        workspace, nbytes,
-    )  # fmt: skip
-    return _usable(library, problem, found[: count.value])
-
-
-def _usable(library: Library, problem: Problem, found: Sequence[Any]) -> tuple[Algorithm, ...]:
     usable: list[Algorithm] = []
-    for p in found:
+    for p in found[: count.value]:
         if p.status or p.algorithm not in EXACT[problem.way]:
             continue
         # The answer may name a kind of mathematics that the problem does not allow
@@ -158,7 +140,7 @@ def launcher(
     )  # fmt: skip
 
 
-def no_algorithm(problem: Problem, limit: int) -> BackendError:
+def no_algorithm(problem: Problem, limit: int) -> UnsupportedError:
     """What is said where nothing is left."""
     return UnsupportedError(
         f"cuDNN has no algorithm for {problem} within {limit} bytes of scratch that may be taken"

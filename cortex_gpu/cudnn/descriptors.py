@@ -11,9 +11,10 @@ from typing import Any
 
 from cortex_compute.types import DType, contiguous_strides, float64
 from cortex_gpu.cudnn import constants as c
-from cortex_gpu.cudnn.library import Desc, Library
+from cortex_gpu.cudnn.library import Desc, Library, UnsupportedError
 
 Sizes = tuple[int, ...]
+LARGEST = (1 << 31) - 1  # an int of C
 Setting = tuple[Any, ...]  # the name of a function after ``cudnnSet``, and its arguments
 
 
@@ -31,7 +32,9 @@ class Descriptor:
 
 
 def ints(values: Sequence[int]) -> Any:
-    """Sizes as C has them."""
+    """Sizes as C has them.  Raises `UnsupportedError` for one that an int of C does not hold."""
+    if max(values, default=0) > LARGEST:
+        raise UnsupportedError(f"cuDNN counts sizes and strides in 32 bits, too few for {tuple(values)}")
     return (c_int * len(values))(*values)
 
 
@@ -85,7 +88,7 @@ def convolution(
 
 
 def pooling(library: Library, mode: int, size: Sizes, padding: Sizes, stride: Sizes) -> Descriptor:
-    """Windows; a NaN in one that takes the maximum gives NaN."""
+    """Windows along each spatial axis."""
     values = mode, c.PROPAGATE_NAN, len(size), size, padding, stride
     return made(library, "Pooling", ("PoolingNdDescriptor", *values))
 

@@ -62,12 +62,10 @@ PROTOTYPES: dict[str, list[Any]] = {
     "SetDropoutDescriptor": [Desc, Handle, c_float, Address, c_size_t, c_ulonglong],
     "SetRNNDescriptor_v8": [Desc, *[c_int] * 8, *[c_int32] * 4, Desc, c_uint],
     "SetRNNDataDescriptor": _RNN_DATA,
-    # Convolution: for each of the three what it would need, what is fastest, and the work itself.
+    # Convolution: for each of the three what there is, what it would need, and the work itself.
     **{f"GetConvolution{way}Algorithm_v7": [Handle, *[Desc] * 4, *_FOUND]
        for way in ("Forward", "BackwardData", "BackwardFilter")},
     **{f"GetConvolution{way}WorkspaceSize": [Handle, *[Desc] * 4, c_int, POINTER(c_size_t)]
-       for way in ("Forward", "BackwardData", "BackwardFilter")},
-    **{f"FindConvolution{way}AlgorithmEx": [Handle, *_AT, *_AT, Desc, *_AT, *_FOUND, Address, c_size_t]
        for way in ("Forward", "BackwardData", "BackwardFilter")},
     **{f"Convolution{way}": [Handle, c_void_p, *_AT, *_AT, Desc, c_int, Address, c_size_t, c_void_p, *_AT]
        for way in ("Forward", "BackwardData", "BackwardFilter")},
@@ -109,9 +107,12 @@ PROTOTYPES: dict[str, list[Any]] = {
     ],
 }  # fmt: skip
 
+JUDGES = tuple(f"GetConvolution{way}Algorithm_v7" for way in ("Forward", "BackwardData", "BackwardFilter"))
+"""Functions that are asked what there is: to them a bad parameter (status 2xxx) is one that cuDNN lacks."""
+
 
 class UnsupportedError(BackendError):
-    """cuDNN has no kernel for what is asked (status 2xxx and 3xxx)."""
+    """cuDNN has no kernel for what is asked (status 3xxx)."""
 
 
 class Library:
@@ -159,7 +160,8 @@ class Library:
         self.c.cudnnGetLastErrorString(words, len(words))
         told = words.value.decode(errors="replace").strip()
         called = self.c.cudnnGetErrorString(status).decode()
-        kind = UnsupportedError if 2000 <= status < 4000 else BackendError
+        lacking = status // 1000 == 3 or (status // 1000 == 2 and name in JUDGES)
+        kind = UnsupportedError if lacking else BackendError
         return kind(f"cuDNN: cudnn{name}: {called} ({status}){': ' if told else ''}{told}")
 
     def launcher(self, name: str, *arguments: Any) -> Callable[[], None]:
@@ -173,11 +175,17 @@ class Library:
 
         return launch
 
+    def device(self) -> int:
+        """The number of the current device."""
+        from cupy.cuda import runtime
+
+        return int(runtime.getDevice())
+
     def handle(self) -> Handle:
         """This thread's handle on CuPy's current device, set to CuPy's current stream."""
         import cupy
 
-        device, stream = int(cupy.cuda.Device().id), int(cupy.cuda.get_current_stream().ptr)
+        device, stream = self.device(), int(cupy.cuda.get_current_stream().ptr)
         lent = self._thread.lent.get(device)
         if lent is None:
             lent = self._thread.lent[device] = _Lent(self, device)

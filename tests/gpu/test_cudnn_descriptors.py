@@ -55,11 +55,21 @@ def test_a_descriptor_lives_as_long_as_somebody_holds_it(lib: Library) -> None:
 
 
 def test_an_error_leaves_no_descriptor_behind(lib: Library) -> None:
-    with pytest.raises(UnsupportedError, match="cudnnSetTensorNdDescriptor: CUDNN_STATUS_BAD_PARAM"):
+    with pytest.raises(BackendError, match="cudnnSetTensorNdDescriptor: CUDNN_STATUS_BAD_PARAM"):
         d.tensor(lib, (0, 3, 4, 5), (60, 20, 5, 1), float32)
     lib.c.failing["SetConvolutionGroupCount"] = 5000
     with pytest.raises(BackendError, match="EXECUTION_FAILED"):
         d.convolution(lib, (0, 0), (1, 1), (1, 1), 2, float32, c.FMA_MATH)
+    gc.collect()
+    assert lib.c.left() == []
+
+
+@pytest.mark.parametrize("size", [1 << 31, 1 << 32, (1 << 32) + 5])
+def test_a_size_that_an_int_does_not_hold_is_refused(lib: Library, size: int) -> None:
+    with pytest.raises(UnsupportedError, match=f"32 bits, too few for .*{size}"):
+        d.row(lib, (size,), float32)
+    with pytest.raises(UnsupportedError, match="32 bits"):  # its strides
+        d.image(lib, (2, size >> 15, 1 << 10, 1 << 5), float32, True)
     gc.collect()
     assert lib.c.left() == []
 
@@ -118,7 +128,5 @@ def test_the_real_library_reads_back_what_it_was_told(real: Library) -> None:
 
 
 def test_the_real_library_names_what_it_refuses(real: Library) -> None:
-    with pytest.raises(
-        UnsupportedError, match=r"cudnnSetLRNDescriptor: CUDNN_STATUS_BAD_PARAM \(2000\): n < 1"
-    ):
+    with pytest.raises(BackendError, match=r"cudnnSetLRNDescriptor: CUDNN_STATUS_BAD_PARAM \(2000\): n < 1"):
         d.lrn(real, 50, 1e-4, 0.75, 2.0)

@@ -18,6 +18,12 @@ from tests.gpu.standin.errors import (
 from tests.gpu.standin.machine import MACHINE, Queue, Work
 
 _addresses = count(0x5000, 0x10)
+_spent = [0.0]  # seconds
+
+
+def spend(seconds: float) -> None:
+    """For work that says how long it took: events see that it is later."""
+    _spent[0] += seconds
 
 
 class Event:
@@ -39,7 +45,7 @@ class Event:
             number = self.recorded
 
             def reach() -> None:
-                self.reached, self.time = number, time.perf_counter()
+                self.reached, self.time = number, time.perf_counter() + _spent[0]
 
             MACHINE.enqueue(stream.ptr, Work(reach))
 

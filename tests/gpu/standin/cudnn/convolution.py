@@ -11,8 +11,8 @@ import numpy as np
 
 from cortex_gpu.cudnn.convolution import ROLES
 from tests.gpu.standin.cudnn.core import NOT_SUPPORTED, Core, Tensor, Wrong, expect, same, scaling
-from tests.gpu.standin.machine import MACHINE
 from tests.gpu.standin.memory import view
+from tests.gpu.standin.streams import spend
 
 FFT = {"Forward": (4, 5), "BackwardData": (2, 3), "BackwardFilter": (2, 6)}
 COUNT = {"Forward": 8, "BackwardData": 6, "BackwardFilter": 7}
@@ -82,10 +82,19 @@ COMPUTE = {"Forward": forward, "BackwardData": backward_data, "BackwardFilter": 
 
 
 class Convolutions(Core):
-    """``scarce``: algorithms that this library lacks.  ``raced``: in which order a search finds them."""
+    """``scarce``: algorithms that this library lacks; ``late``: those that it finds so only when they run.
+    ``expected``: which the heuristics find fastest, ``raced``: which are, the first first.
+    """
 
-    def __init__(self, scarce: tuple[int, ...] = (), raced: tuple[int, ...] = (), **facts: Any) -> None:
-        self.scarce, self.raced = scarce, raced
+    def __init__(
+        self,
+        scarce: tuple[int, ...] = (),
+        late: tuple[int, ...] = (),
+        expected: tuple[int, ...] = (1,),  # one with scratch
+        raced: tuple[int, ...] = (1,),
+        **facts: Any,
+    ) -> None:
+        self.scarce, self.late, self.expected, self.raced = scarce, late, expected, raced
         self.ran: list[
             tuple[str, int]
         ] = []  # of each convolution that ran, which it was and by what algorithm
@@ -137,7 +146,7 @@ class Convolutions(Core):
         expect(number not in FFT[way] or set(g.stride) == {1}, "Fourier with a stride", NOT_SUPPORTED)
         return 0 if number == 0 else 256 * number + 4 * math.prod(g.w.dims)
 
-    def _algorithms(self, way: str, handles: Any, order: Any, count: Any, found: Any, limit: int) -> None:
+    def _algorithms(self, way: str, handles: Any, order: Any, count: Any, found: Any) -> None:
         g = self._geometry(way, *handles)
         made = 0
         for k, number in enumerate(order):
@@ -146,8 +155,6 @@ class Convolutions(Core):
             p.determinism = int(number not in NONDETERMINISTIC[way])
             try:
                 p.nbytes = self._scratch(way, number, g)
-                if p.nbytes > limit:
-                    p.status = 2000
             except Wrong:
                 p.status, p.nbytes = NOT_SUPPORTED, 0
             if g.x.dtype.itemsize == 2:
@@ -157,14 +164,15 @@ class Convolutions(Core):
 
 
 def _functions(way: str) -> dict[str, Any]:
-    """The four functions of one of the three."""
+    """The three functions of one of the three."""
 
     def get(
         self: Any, handle: int, one: int, two: int, how: int, three: int, asked: int, count: Any, found: Any
     ) -> None:
         self.stream(handle)
-        order = list(range(COUNT[way]))[::-1][:asked]  # those by transforms first
-        self._algorithms(way, (one, two, how, three), order, count, found, 1 << 62)
+        others = [k for k in range(COUNT[way]) if k not in (*FFT[way], *self.expected)]
+        order = [*FFT[way], *self.expected, *others][:asked]  # those by transforms first
+        self._algorithms(way, (one, two, how, three), order, count, found)
 
     def size(
         self: Any, handle: int, one: int, two: int, how: int, three: int, number: int, nbytes: Any
@@ -172,25 +180,15 @@ def _functions(way: str) -> dict[str, Any]:
         self.stream(handle)
         nbytes[0] = self._scratch(way, number, self._geometry(way, one, two, how, three))
 
-    def find(
-        self: Any, handle: int, one: int, a: int, two: int, b: int, how: int, three: int, c: int, asked: int,
-        count: Any, found: Any, workspace: int, nbytes: int,
-    ) -> None:  # fmt: skip
-        self.stream(handle)
-        MACHINE.synchronize()
-        for number, address in ((one, a), (two, b), (three, c)):
-            MACHINE.inside(address, self.tensor(number).nbytes)
-        MACHINE.inside(workspace, nbytes)
-        order = [*self.raced, *(k for k in range(COUNT[way]) if k not in self.raced)][:asked]
-        self._algorithms(way, (one, two, how, three), order, count, found, nbytes)
-
     def run(
         self: Any, handle: int, alpha: int, one: int, a: int, two: int, b: int, how: int, number: int,
         workspace: int, nbytes: int, beta: int, three: int, c: int,
     ) -> None:  # fmt: skip
         g = self._geometry(way, one, two, how, three)
+        expect(number not in self.late, "the algorithm, after all", NOT_SUPPORTED)
         wanted = self._scratch(way, number, g)
         expect(nbytes >= wanted, f"{nbytes} bytes of scratch, {wanted} are wanted")
+        expect(not wanted or workspace % 256 == 0, f"scratch at {workspace}")
         scaling(alpha, beta, g.x.dtype)
         first, second, result = (getattr(g, role) for role in ROLES[way])
         spans = [
@@ -202,6 +200,7 @@ def _functions(way: str) -> dict[str, Any]:
         self.ran.append((way, number))
 
         def compute() -> None:
+            spend(self.raced.index(number) if number in self.raced else len(self.raced))
             values = COMPUTE[way](g, first.read(a), second.read(b))
             if wanted:
                 view(workspace, (wanted,), np.uint8)[...] = 0xA5
@@ -213,7 +212,6 @@ def _functions(way: str) -> dict[str, Any]:
     return {
         f"GetConvolution{way}Algorithm_v7": get,
         f"GetConvolution{way}WorkspaceSize": size,
-        f"FindConvolution{way}AlgorithmEx": find,
         f"Convolution{way}": run,
     }
 
