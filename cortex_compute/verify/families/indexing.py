@@ -282,7 +282,7 @@ def top_ks() -> Iterator[Case]:
         "specials": (_specials, 9),
         "empty batch": (normal((0, 4)), 2),
         "over blocks": (normal((3000, 10)), 5),
-        "many": (normal((1, 340)), 50),
+        "many": (normal((1, 300)), 50),
         "turned": (transposed((6, 4)), 3),
     }
     for name, (operands, k) in draws.items():
