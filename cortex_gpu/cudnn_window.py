@@ -1,8 +1,8 @@
 """Softmax and mean pooling by cuDNN: taken where its kernels are asked for, else ours are as fast.
 
 The maximum and batch norm stay with ours under every policy.  cuDNN gives the gradient of a maximum to any of
-equal elements and may drop a NaN, and its batch norm keeps 1 / sqrt(variance + epsilon), where the running
-statistics need the variance.  `cortex_gpu.ops` has both as cuDNN means them.
+equal elements, does not say what becomes of a NaN, and its batch norm keeps 1 / sqrt(variance + epsilon),
+where the running statistics need the variance.  `cortex_gpu.ops` has both as cuDNN means them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ from cortex_compute.types import TensorType
 from cortex_gpu.backend import Gpu, offers
 from cortex_gpu.cudnn import pooling, softmax
 from cortex_gpu.cudnn.constants import DTYPES
-from cortex_gpu.cudnn.library import Library
+from cortex_gpu.cudnn.descriptors import image
+from cortex_gpu.cudnn.library import Library, UnsupportedError
 from cortex_gpu.cudnn.pooling import Windows
 from cortex_gpu.kernels import Memory, Source, kernel, seconds
 from cortex_gpu.memory import row_major
@@ -51,6 +52,8 @@ def softmax_by_cudnn(p: Primitive, operands: Sequence[Operand], gpu: Gpu) -> Off
         return Refusal(reason)
     x = operands[0].type
     dims, logarithm = (x.size // x.shape[-1], x.shape[-1], 1, 1), isinstance(p, LogSoftmax)
+    if reason := _undescribed(lambda: image(gpu.cudnn, dims, x.dtype, True)):
+        return Refusal(reason)
 
     def binder(library: Library, x_at: int, y_at: int) -> Callable[[], None]:
         return softmax.forward(library, dims, x.dtype, x_at, y_at, logarithm)
@@ -65,6 +68,8 @@ def mean_by_cudnn(p: AvgPool, operands: Sequence[Operand], gpu: Gpu) -> Offer | 
     if reason := _unfit(operands) or _unpoolable(p, x, y):
         return Refusal(reason)
     windows = _windows(p, x, y)
+    if reason := _undescribed(lambda: windows.described(gpu.cudnn)):
+        return Refusal(reason)
 
     def binder(library: Library, x_at: int, y_at: int) -> Callable[[], None]:
         return pooling.forward(library, windows, x_at, y_at)
@@ -79,6 +84,8 @@ def mean_gradient_by_cudnn(p: AvgPoolGrad, operands: Sequence[Operand], gpu: Gpu
     if reason := _unfit(operands) or _unpoolable(p, x, g):
         return Refusal(reason)
     windows = _windows(p, x, g)
+    if reason := _undescribed(lambda: windows.described(gpu.cudnn)):
+        return Refusal(reason)
 
     def binder(library: Library, g_at: int, dx_at: int) -> Callable[[], None]:
         return pooling.backward(library, windows, g_at, g_at, dx_at, dx_at)
@@ -99,6 +106,15 @@ def _unfit(operands: Sequence[Operand]) -> str:
     if 0 in x.type.shape:
         return "cuDNN knows no empty arrays"
     return "" if x.type.dtype in DTYPES else f"cuDNN has no {x.type.dtype}"
+
+
+def _undescribed(describe: Callable[[], Any]) -> str:
+    """Why cuDNN cannot be told of arrays and windows, or nothing."""
+    try:
+        describe()
+    except UnsupportedError as error:
+        return str(error)
+    return ""
 
 
 def _unpoolable(p: Averaging, x: TensorType, y: TensorType) -> str:

@@ -21,6 +21,7 @@ def found(index: int = 0) -> CupyBackend:
     if not 0 <= index < count:
         raise BackendError(f"there is no GPU {index}; this machine has {count}, counted from 0")
     from cortex_gpu.cublaslt.library import load as load_cublaslt
+    from cortex_gpu.cudnn.library import Library
     from cortex_gpu.cudnn.library import load as load_cudnn
     from cortex_gpu.device import CudaDevice, told
 
@@ -37,7 +38,14 @@ def found(index: int = 0) -> CupyBackend:
         Call(PROBE, (1, 1, 1), 1, ()).bind(Memory((), (), None))()
         stream.synchronize()
     chosen = choices()
-    cudnn, told_cudnn = _optional(load_cudnn, needed=chosen.cudnn == "always")
+
+    def started_cudnn() -> Library:
+        library = load_cudnn()
+        with device.raw:
+            library.handle()  # one that loads may still lack a part, or the driver that it needs
+        return library
+
+    cudnn, told_cudnn = _optional(started_cudnn, needed=chosen.cudnn == "always")
     cublaslt, told_cublaslt = _optional(load_cublaslt)
     if chosen.cudnn == "never":
         cudnn, told_cudnn = None, "not used: the choice is never"
@@ -124,7 +132,7 @@ def _told(version: int) -> str:
 
 
 def _optional(load: Any, needed: bool = False) -> tuple[Any, str]:
-    """A library, or None where it is not installed and nobody asked for it; and what there is to say."""
+    """A library, or None where it cannot be had and nobody asked for it; and what there is to say."""
     try:
         library = load()
         return library, repr(library)

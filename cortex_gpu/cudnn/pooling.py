@@ -15,7 +15,8 @@ from cortex_gpu.cudnn.library import Library
 class Windows:
     """Sizes x (N, C, *S) and y (N, C, *S'), two or three spatial axes; ``mode`` is one of `POOLING`.
 
-    The padding is that of both sides.  Of equal elements of a window the first one is the largest.
+    The padding is that of both sides, and less than the size.  Of equal elements of a window one gets the
+    gradient of the maximum, in equal runs the same one.
     """
 
     mode: str

@@ -7,7 +7,7 @@ from typing import Any
 from cortex_compute.errors import ArgumentError, ShapeError
 from cortex_gpu.cudnn import activation as by_cudnn
 from cortex_gpu.cudnn.constants import ACTIVATIONS
-from cortex_gpu.ops.arrays import address, checked, empty_like, needed
+from cortex_gpu.ops.arrays import address, checked, empty_like, filled, needed
 
 
 def activation(x: Any, name: str, coefficient: float = 1.0) -> Any:
@@ -16,9 +16,8 @@ def activation(x: Any, name: str, coefficient: float = 1.0) -> Any:
     library = needed("activation")
     _known(name)
     y = empty_like(x)
-    if x.size:
-        by_cudnn.forward(library, name, coefficient, x.shape, d, address(x), address(y))()
-    return y
+    places = address(x), address(y)
+    return filled(y, lambda: by_cudnn.forward(library, name, coefficient, x.shape, d, *places))
 
 
 def activation_backward(x: Any, y: Any, dy: Any, name: str, coefficient: float = 1.0) -> Any:
@@ -29,10 +28,8 @@ def activation_backward(x: Any, y: Any, dy: Any, name: str, coefficient: float =
     if not x.shape == y.shape == dy.shape:
         raise ShapeError(f"x {x.shape}, y {y.shape} and dy {dy.shape} differ in shape")
     dx = empty_like(x)
-    if x.size:
-        places = address(y), address(dy), address(x), address(dx)
-        by_cudnn.backward(library, name, coefficient, x.shape, d, *places)()
-    return dx
+    places = address(y), address(dy), address(x), address(dx)
+    return filled(dx, lambda: by_cudnn.backward(library, name, coefficient, x.shape, d, *places))
 
 
 def _known(name: str) -> None:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, Union
+from operator import index
+from typing import Any, TypeVar, Union
 
 from cortex_compute.errors import ArgumentError, BackendError, DTypeError, ShapeError
 from cortex_compute.primitives.base import OPAQUE, Primitive
@@ -12,12 +13,13 @@ from cortex_compute.primitives.elementwise import Copy
 from cortex_compute.protocol import Layout, Operand, Refusal
 from cortex_compute.types import DType, TensorType, dtype
 from cortex_gpu.backend import CupyBackend
-from cortex_gpu.cudnn.library import Library, load
+from cortex_gpu.cudnn.library import Library, UnsupportedError, load
 from cortex_gpu.found import found
 
 LAYOUTS = ("NHWC", "NCHW")
 Size = Union[int, Sequence[int]]
 Axes = tuple[int, ...]
+T = TypeVar("T")
 
 
 def here() -> CupyBackend:
@@ -25,15 +27,15 @@ def here() -> CupyBackend:
     try:
         from cupy.cuda import runtime
 
-        index = int(runtime.getDevice())
+        device = int(runtime.getDevice())
     except (ImportError, RuntimeError):  # `found` says what is missing
-        index = 0
-    return _backend(index)
+        device = 0
+    return _backend(device)
 
 
 @cache
-def _backend(index: int) -> CupyBackend:
-    return found(index)
+def _backend(device: int) -> CupyBackend:
+    return found(device)
 
 
 def cudnn() -> Library | None:
@@ -92,10 +94,24 @@ def last(layout: str) -> bool:
 
 def each(name: str, value: Size, axes: int) -> Axes:
     """A number for each of the spatial axes."""
-    values = (value,) * axes if isinstance(value, int) else tuple(value)
-    if len(values) != axes or not all(isinstance(v, int) for v in values):
+    try:
+        values = tuple(map(index, value if isinstance(value, Sequence) else (value,) * axes))
+    except TypeError:
+        values = ()
+    if len(values) != axes:
         raise ArgumentError(f"{name} is {value!r}; needs one whole number, or {axes} of them")
     return values
+
+
+def counted(name: str, value: int) -> int:
+    """A number of things of which there is at least one."""
+    try:
+        found = index(value)
+    except TypeError:
+        found = 0
+    if found < 1:
+        raise ArgumentError(f"{name} is {value!r}; needs a whole number, at least 1")
+    return found
 
 
 def pairs(padding: Size, axes: int) -> tuple[tuple[int, int], ...]:
@@ -156,6 +172,29 @@ def empty_like(x: Any, shape: Sequence[int] | None = None) -> Any:
     import cupy
 
     return cupy.empty(x.shape if shape is None else tuple(shape), x.dtype)
+
+
+def filled(result: Any, launcher: Callable[[], Callable[[], None]]) -> Any:
+    """``result`` after the call that writes it; cuDNN knows no empty arrays, which need none."""
+    if result.size:
+        launcher()()
+    return result
+
+
+def either(by_library: Callable[[Library], T], generated: Callable[[], T], *arrays: Any) -> T:
+    """What cuDNN gives; where it is absent, lacks the kernel or ``arrays`` are empty, what our kernels give.
+
+    Where cuDNN is to be taken always, a lacking kernel is an error.
+    """
+    library = cudnn()
+    if library is None or not all(a.size for a in arrays):
+        return generated()
+    try:
+        return by_library(library)
+    except UnsupportedError:
+        if here().gpu.policy == "always":
+            raise
+        return generated()
 
 
 def scratch(nbytes: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from cortex_compute.errors import ShapeError
@@ -17,9 +18,10 @@ from cortex_gpu.ops.arrays import (
     back,
     checked,
     compute,
-    cudnn,
+    counted,
     dims,
     each,
+    either,
     empty_like,
     here,
     images,
@@ -50,10 +52,12 @@ def convolution(
     checked(x=x, w=w)
     form = _Form(spatial("x", x), stride, padding, dilation, groups, layout)
     shape = form.result(x.shape, w.shape)
-    if form.direct:
-        return form.run(by_cudnn.FORWARD, x.shape, w.shape, shape, x, w, shape)
-    (y,) = compute(Conv(**form.fields), images(x, form.last), kernels(w, form.last))
-    return back(y, form.last)
+
+    def generated() -> Any:
+        (y,) = compute(Conv(**form.fields), images(x, form.last), kernels(w, form.last))
+        return back(y, form.last)
+
+    return form.solve(by_cudnn.FORWARD, x.shape, w.shape, shape, x, w, shape, generated)
 
 
 def convolution_backward_data(
@@ -70,13 +74,15 @@ def convolution_backward_data(
     checked(w=w, dy=dy)
     form = _Form(spatial("dy", dy), stride, padding, dilation, groups, layout)
     form.expect(shape, w.shape, dy.shape)
-    if form.direct:
-        return form.run(by_cudnn.BACKWARD_DATA, shape, w.shape, dy.shape, w, dy, shape)
-    n, *rest = shape
-    inner = tuple(shape) if form.last else (n, *rest[1:], rest[0])
-    p = ConvInputGrad(**form.fields, shape=inner)
-    (dx,) = compute(p, images(dy, form.last), kernels(w, form.last))
-    return back(dx, form.last)
+
+    def generated() -> Any:
+        n, *rest = shape
+        inner = tuple(shape) if form.last else (n, *rest[1:], rest[0])
+        p = ConvInputGrad(**form.fields, shape=inner)
+        (dx,) = compute(p, images(dy, form.last), kernels(w, form.last))
+        return back(dx, form.last)
+
+    return form.solve(by_cudnn.BACKWARD_DATA, shape, w.shape, dy.shape, w, dy, shape, generated)
 
 
 def convolution_backward_filter(
@@ -94,31 +100,30 @@ def convolution_backward_filter(
     form = _Form(spatial("x", x), stride, padding, dilation, groups, layout)
     window = each("kernel", kernel, spatial("x", x))
     axis = -1 if form.last else 1
-    inner, out = x.shape[axis] // groups, dy.shape[axis]
+    inner, out = x.shape[axis] // form.fields["groups"], dy.shape[axis]
     shape = (*window, inner, out) if form.last else (out, inner, *window)
     form.expect(x.shape, shape, dy.shape)
-    if form.direct:
-        return form.run(by_cudnn.BACKWARD_FILTER, x.shape, shape, dy.shape, x, dy, shape)
-    (dw,) = compute(ConvKernelGrad(**form.fields, kernel=window), images(x, form.last), images(dy, form.last))
-    return kernels_back(dw, form.last)
+
+    def generated() -> Any:
+        p = ConvKernelGrad(**form.fields, kernel=window)
+        (dw,) = compute(p, images(x, form.last), images(dy, form.last))
+        return kernels_back(dw, form.last)
+
+    return form.solve(by_cudnn.BACKWARD_FILTER, x.shape, shape, dy.shape, x, dy, shape, generated)
 
 
 class _Form:
-    """The fields of a convolution, and how its arrays lie.
-
-    ``direct``: channels first cuDNN has the arrays as they are; channels last the backend's kernel turns w.
-    """
+    """The fields of a convolution, and how its arrays lie."""
 
     def __init__(
         self, axes: int, stride: Size, padding: Size, dilation: Size, groups: int, layout: str
     ) -> None:
         self.last = last(layout)
-        self.direct = not self.last and cudnn() is not None
         self.fields: dict[str, Any] = {
             "stride": each("stride", stride, axes),
             "padding": pairs(padding, axes),
             "dilation": each("dilation", dilation, axes),
-            "groups": groups,
+            "groups": counted("groups", groups),
         }
 
     def result(self, x: Axes, w: Axes) -> Axes:
@@ -133,7 +138,23 @@ class _Form:
         if tuple(dy) != wanted:
             raise ShapeError(f"dy has shape {tuple(dy)}; x {tuple(x)} and w {tuple(w)} give {wanted}")
 
-    def run(self, way: str, x: Axes, w: Axes, y: Axes, first: Any, second: Any, shape: Axes) -> Any:
+    def solve(
+        self,
+        way: str,
+        x: Axes,
+        w: Axes,
+        y: Axes,
+        first: Any,
+        second: Any,
+        shape: Axes,
+        generated: Callable[[], Any],
+    ) -> Any:
+        """The result: channels first cuDNN has the arrays as they are, channels last our kernel turns w."""
+        if self.last:
+            return generated()
+        return either(lambda _: self._run(way, x, w, y, first, second, shape), generated, first, second)
+
+    def _run(self, way: str, x: Axes, w: Axes, y: Axes, first: Any, second: Any, shape: Axes) -> Any:
         """cuDNN's result, channels first."""
         gpu, f = here().gpu, self.fields
         problem = Problem(
@@ -150,7 +171,7 @@ class _Form:
             tf32=gpu.tf32,
         )
         found = Found(problem, gpu)
-        result, work = empty_like(first, shape), scratch(found.nbytes)
+        result, work = empty_like(first, shape), scratch(found.algorithm.nbytes)
         places = address(first), address(second), address(result), address(work)
-        by_cudnn.launcher(found.library, problem, found.fastest(), *places)()
+        by_cudnn.launcher(found.library, problem, found.algorithm, *places)()
         return result

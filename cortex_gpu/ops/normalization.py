@@ -10,6 +10,7 @@ from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.primitives.normalization import BatchNorm, BatchNormGrad, vector_type
 from cortex_gpu.cudnn import lrn
 from cortex_gpu.cudnn import normalization as by_cudnn
+from cortex_gpu.cudnn.library import Library
 from cortex_gpu.cudnn.lrn import Response
 from cortex_gpu.cudnn.normalization import Batch
 from cortex_gpu.ops.arrays import (
@@ -17,10 +18,12 @@ from cortex_gpu.ops.arrays import (
     back,
     checked,
     compute,
-    cudnn,
+    counted,
     dims,
     dtype_of,
+    either,
     empty_like,
+    filled,
     images,
     last,
     needed,
@@ -29,11 +32,14 @@ from cortex_gpu.ops.arrays import (
 
 
 class Saved(NamedTuple):
-    """What `batch_norm` keeps for its gradient: the mean, and by cuDNN 1 / sqrt(variance + epsilon), else
-    the variance; (C,) each."""
+    """What `batch_norm` keeps for its gradient: the mean and the variance of each channel, (C,).
+
+    ``inverse``: cuDNN was it, and left 1 / sqrt(variance + epsilon) instead of the variance.
+    """
 
     mean: Any
     spread: Any
+    inverse: bool
 
 
 def batch_norm(
@@ -44,15 +50,20 @@ def batch_norm(
     x (N, *S, C) or channels first; scale and shift (C,), float32 (float64 beside a float64 x).
     """
     d, first = _checked(x, layout, scale=scale, shift=shift)
-    if (library := cudnn()) is None:
+
+    def generated() -> tuple[Any, Saved]:
         y, mean, variance = compute(BatchNorm(epsilon), images(x, first), scale, shift)
-        return back(y, first), Saved(mean, variance)
-    y, saved = empty_like(x), Saved(empty_like(scale), empty_like(scale))
-    by_cudnn.training(
-        library, Batch(dims(x.shape, first), epsilon, d, first), address(x), address(y), address(scale),
-        address(shift), (address(saved.mean), address(saved.spread)),
-    )()  # fmt: skip
-    return y, saved
+        return back(y, first), Saved(mean, variance, False)
+
+    def by_library(library: Library) -> tuple[Any, Saved]:
+        y, saved = empty_like(x), Saved(empty_like(scale), empty_like(scale), True)
+        by_cudnn.training(
+            library, Batch(dims(x.shape, first), epsilon, d, first), address(x), address(y), address(scale),
+            address(shift), (address(saved.mean), address(saved.spread)),
+        )()  # fmt: skip
+        return y, saved
+
+    return either(by_library, generated, x)
 
 
 def batch_norm_backward(
@@ -63,14 +74,15 @@ def batch_norm_backward(
     d, first = _checked(x, layout, scale=scale, mean=saved.mean, spread=saved.spread)
     if x.shape != dy.shape:
         raise ShapeError(f"dy has shape {dy.shape}, x has {x.shape}")
-    if (library := cudnn()) is None:
+    if not saved.inverse:
         arrays = images(x, first), scale, saved.mean, saved.spread, images(dy, first)
         dx, dscale, dshift = compute(BatchNormGrad(epsilon), *arrays)
         return back(dx, first), dscale, dshift
     dx, dscale, dshift = empty_like(x), empty_like(scale), empty_like(scale)
     by_cudnn.backward(
-        library, Batch(dims(x.shape, first), epsilon, d, first), address(x), address(dy), address(scale),
-        (address(saved.mean), address(saved.spread)), address(dx), address(dscale), address(dshift),
+        needed("batch_norm_backward"), Batch(dims(x.shape, first), epsilon, d, first), address(x),
+        address(dy), address(scale), (address(saved.mean), address(saved.spread)), address(dx),
+        address(dscale), address(dshift),
     )()  # fmt: skip
     return dx, dscale, dshift
 
@@ -80,7 +92,8 @@ def batch_norm_inference(
 ) -> Any:
     """The same with a given mean and variance, (C,) each."""
     d, first = _checked(x, layout, scale=scale, shift=shift, mean=mean, variance=variance)
-    if (library := cudnn()) is None:
+
+    def generated() -> Any:
         formula = build(
             lambda x, a, b, m, v: (
                 (x - m) * x.builder.make("rsqrt", v + epsilon) * a + b
@@ -88,12 +101,16 @@ def batch_norm_inference(
         )  # fmt: skip
         p = Elementwise(formula.code, formula.literals)
         return back(compute(p, images(x, first), scale, shift, mean, variance)[0], first)
-    y = empty_like(x)
-    by_cudnn.inference(
-        library, Batch(dims(x.shape, first), epsilon, d, first), address(x), address(y), address(scale),
-        address(shift), address(mean), address(variance),
-    )()  # fmt: skip
-    return y
+
+    def by_library(library: Library) -> Any:
+        y = empty_like(x)
+        by_cudnn.inference(
+            library, Batch(dims(x.shape, first), epsilon, d, first), address(x), address(y), address(scale),
+            address(shift), address(mean), address(variance),
+        )()  # fmt: skip
+        return y
+
+    return either(by_library, generated, x)
 
 
 def _checked(x: Any, layout: str, **vectors: Any) -> tuple[Any, bool]:
@@ -115,9 +132,8 @@ def local_response(
 ) -> Any:
     """y = x / (k + alpha / size sum(x^2))^beta, the sum over ``size`` channels around each (2012)."""
     response = _response(x, size, alpha, beta, k, layout)
-    y = empty_like(x)
-    lrn.forward(needed("local_response"), response, address(x), address(y))()
-    return y
+    library, y = needed("local_response"), empty_like(x)
+    return filled(y, lambda: lrn.forward(library, response, address(x), address(y)))
 
 
 def local_response_backward(
@@ -135,17 +151,16 @@ def local_response_backward(
     response = _response(x, size, alpha, beta, k, layout)
     if not x.shape == y.shape == dy.shape:
         raise ShapeError(f"x {x.shape}, y {y.shape} and dy {dy.shape} differ in shape")
-    dx = empty_like(x)
-    library = needed("local_response_backward")
-    lrn.backward(library, response, address(y), address(dy), address(x), address(dx))()
-    return dx
+    library, dx = needed("local_response_backward"), empty_like(x)
+    places = address(y), address(dy), address(x), address(dx)
+    return filled(dx, lambda: lrn.backward(library, response, *places))
 
 
 def _response(x: Any, size: int, alpha: float, beta: float, k: float, layout: str) -> Response:
     d, first = checked(x=x), last(layout)
     spatial("x", x)
-    if not 1 <= size <= 16:
+    if counted("size", size) > 16:
         raise ArgumentError(f"size is {size}; needs 1 to 16")
     if beta < 0.01 or k < 1e-5:
         raise ArgumentError(f"beta is {beta} and k {k}; they are at least 0.01 and 1e-5")
-    return Response(dims(x.shape, first), size, alpha, beta, k, d, first)
+    return Response(dims(x.shape, first), counted("size", size), alpha, beta, k, d, first)

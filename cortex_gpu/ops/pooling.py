@@ -9,6 +9,7 @@ from cortex_compute.primitives.pooling import AvgPool, AvgPoolGrad, MaxPool, Max
 from cortex_compute.types import TensorType
 from cortex_gpu.cudnn import pooling as by_cudnn
 from cortex_gpu.cudnn.constants import POOLING
+from cortex_gpu.cudnn.library import Library
 from cortex_gpu.cudnn.pooling import Windows
 from cortex_gpu.ops.arrays import (
     Axes,
@@ -17,9 +18,9 @@ from cortex_gpu.ops.arrays import (
     back,
     checked,
     compute,
-    cudnn,
     dims,
     each,
+    either,
     empty_like,
     images,
     last,
@@ -34,16 +35,18 @@ def pooling(
 ) -> Any:
     """The maximum or mean over windows of ``size``.  x (N, *S, C) -> (N, *S', C), or channels first.
 
-    ``mode``: "max" (padding never wins, NaN does), "average" (over the elements of x alone), or "average,
-    padding counts".  ``stride``: default is the size.
+    ``mode``: "max" (padding never wins), "average" (over the elements of x alone), or "average, padding
+    counts".  ``stride``: default is the size.
     """
     d = checked(x=x)
     form = _Form(x, size, stride, padding, mode, layout)
-    if (library := cudnn()) is not None:
+
+    def by_library(library: Library) -> Any:
         y = empty_like(x, form.result)
         by_cudnn.forward(library, form.windows(d), address(x), address(y))()
         return y
-    return back(compute(form.primitive, images(x, form.last))[0], form.last)
+
+    return either(by_library, lambda: back(compute(form.primitive, images(x, form.last))[0], form.last), x)
 
 
 def pooling_backward(
@@ -56,25 +59,32 @@ def pooling_backward(
     mode: str = "max",
     layout: str = "NHWC",
 ) -> Any:
-    """The gradient of x from that of y; of equal elements of a window the first one gets it."""
+    """The gradient of x from that of y.
+
+    Of equal elements of a window one gets it, in equal runs the same one; by generated kernels the first.
+    """
     d = checked(x=x, y=y, dy=dy)
     form = _Form(x, size, stride, padding, mode, layout)
     for name, a in (("y", y), ("dy", dy)):
         if tuple(a.shape) != form.result:
             raise ShapeError(f"{name} has shape {a.shape}; x {x.shape} gives {form.result}")
-    if (library := cudnn()) is not None:
+
+    def by_library(library: Library) -> Any:
         dx = empty_like(x)
         by_cudnn.backward(library, form.windows(d), address(y), address(dy), address(x), address(dx))()
         return dx
-    g = images(dy, form.last)
-    if mode == "max":
-        inside = images(x, form.last)
-        made, winners = compute(form.primitive, inside)
-        (dx,) = compute(MaxPoolGrad(**form.fields), inside, made, winners, g)
-    else:
-        shape = images(x, form.last).shape
-        (dx,) = compute(AvgPoolGrad(**form.fields, count_padding=form.counting, shape=shape), g)
-    return back(dx, form.last)
+
+    def generated() -> Any:
+        inside, g = images(x, form.last), images(dy, form.last)
+        if mode == "max":
+            made, winners = compute(form.primitive, inside)
+            (dx,) = compute(MaxPoolGrad(**form.fields), inside, made, winners, g)
+        else:
+            p = AvgPoolGrad(**form.fields, count_padding=form.counting, shape=inside.shape)
+            (dx,) = compute(p, g)
+        return back(dx, form.last)
+
+    return either(by_library, generated, x, dy)
 
 
 class _Form:

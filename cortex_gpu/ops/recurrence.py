@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cortex_compute.errors import ArgumentError, ShapeError
+from cortex_compute.errors import ArgumentError, DTypeError, ShapeError
 from cortex_compute.types import dtype
 from cortex_gpu.cudnn import rnn
+from cortex_gpu.cudnn.library import Library
 from cortex_gpu.cudnn.rnn import GATES, Batch, Memory, Network, Parameter, States
-from cortex_gpu.ops.arrays import address, checked, empty_like, here, needed, scratch
+from cortex_gpu.ops.arrays import address, checked, counted, empty_like, here, needed, scratch
 
 
 def recurrence_weights(
@@ -31,11 +32,10 @@ def recurrence_weights(
     """
     if mode not in GATES:
         raise ArgumentError(f"mode is {mode!r}; known are {', '.join(GATES)}")
-    if min(inputs, units, layers) < 1:
-        raise ArgumentError(f"inputs {inputs}, units {units} and layers {layers} must be at least 1")
+    sizes = counted("inputs", inputs), counted("units", units), counted("layers", layers)
     library = needed("recurrence")
     d = dtype(np.dtype(kind).name)
-    network = Network(mode, inputs, units, layers, bidirectional, bias, d, here().gpu.tf32)
+    network = Network(mode, *sizes, bidirectional, bias, d, here().gpu.tf32)
     import cupy
 
     count = rnn.weight_bytes(library, network) // network.dtype.itemsize
@@ -45,6 +45,7 @@ def recurrence_weights(
 def recurrence_parameters(network: Network, weights: Any) -> Iterator[tuple[Parameter, Any]]:
     """Each matrix and each vector: what it is, and a view of the weights."""
     library = needed("recurrence_parameters")
+    _expect(library, network, weights=weights)
     for p in rnn.parameters(library, network, _memory(weights)):
         start = p.start // network.dtype.itemsize
         yield p, weights[start : start + math.prod(p.shape)].reshape(p.shape)
@@ -78,7 +79,7 @@ def recurrence(
     sequence; y is 0 behind its end.
     """
     library = needed("recurrence")
-    checked(x=x, weights=weights)
+    _expect(library, network, weights=weights, x=x)
     batch = _batch(network, x, lengths)
     states = _states(network, x, hidden=hidden, cell=cell)
     y = empty_like(x, (*x.shape[:2], network.directions * network.units))
@@ -125,6 +126,16 @@ def recurrence_backward(
         reserve,
     )()  # fmt: skip
     return dx, dh, dc if cells else None, dweights
+
+
+def _expect(library: Library, network: Network, weights: Any, **arrays: Any) -> None:
+    """The weights and other arrays are a network's."""
+    if (d := checked(weights=weights, **arrays)) is not network.dtype:
+        raise DTypeError(f"{', '.join(('weights', *arrays))}: {d}; the network is {network.dtype}")
+    wanted = rnn.weight_bytes(library, network)
+    if weights.nbytes != wanted:
+        told = f"weights have {weights.nbytes} bytes, the network's {wanted}"
+        raise ShapeError(f"{told}: recurrence_weights makes them")
 
 
 def _batch(network: Network, x: Any, lengths: Sequence[int] | None) -> Batch:

@@ -127,6 +127,11 @@ def test_always_refuses_what_cudnn_lacks(made: Any) -> None:
     answer = backend.offer(ceil, [Operand(TensorType((1, 5, 5, 2)))])
     assert isinstance(answer, Refusal)
     assert "reach over the edge" in answer.reason
+    answer = backend.offer(Softmax(), [Operand(TensorType((1 << 16, 1 << 16)))])
+    assert isinstance(answer, Offer)  # its strides fit
+    answer = backend.offer(Softmax(), [Operand(TensorType((1 << 31, 2)))])
+    assert isinstance(answer, Refusal)
+    assert "32 bits" in answer.reason
 
 
 # Padding, weights, epilogues.

@@ -14,6 +14,7 @@ from cortex_compute.errors import BackendError
 from cortex_gpu.found import found
 from tests.conftest import Cli
 from tests.gpu.standin import Machine
+from tests.gpu.standin.cudnn import library as cudnn_standin
 
 
 @pytest.fixture
@@ -113,6 +114,23 @@ def test_cudnn_always_wants_cudnn(
     assert found().gpu.cudnn is None
     assert found().describe()["cudnn"].startswith("absent: no cuDNN library")
     library.load.cache_clear()
+
+
+def test_a_cudnn_that_cannot_start_is_absent(
+    machine: Machine, own_choices: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where a library that it loads by itself is missing, or the driver is too old for it."""
+    from cortex_gpu.cudnn import library
+
+    broken = cudnn_standin(failing={"Create": 1001})
+    monkeypatch.setattr(library, "load", lambda: broken)
+    words = "cuDNN: cudnnCreate: CUDNN_STATUS_NOT_INITIALIZED"
+    backend = found()
+    assert backend.gpu.cudnn is None
+    assert backend.describe()["cudnn"].startswith(f"absent: {words}")
+    choices.choose(cudnn="always")
+    with pytest.raises(BackendError, match=words):
+        found()
 
 
 def test_what_is_found(machine: Machine, own_choices: None) -> None:

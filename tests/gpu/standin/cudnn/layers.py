@@ -83,7 +83,8 @@ class Layers(Core):
                 part = values[parts]
                 if facts["mode"] == "max":
                     flat = part.reshape(*part.shape[:2], -1)
-                    chosen = np.arange(flat.shape[2]) == flat.argmax(2)[..., None]
+                    last = flat.shape[2] - 1 - flat[..., ::-1].argmax(2)  # which of equal ones is not told
+                    chosen = np.arange(flat.shape[2]) == last[..., None]
                     result[parts] += (chosen * g[at][..., None]).reshape(part.shape)
                 else:
                     share = g[at] / mean(facts["mode"], part, count)
