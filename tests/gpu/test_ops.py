@@ -305,6 +305,96 @@ def test_deep_networks_in_both_directions(by_cudnn: CupyBackend, mode: str) -> N
     assert (dx.shape, dhidden.shape, dweights.shape) == ((2, 3, 3), (4, 2, 2), weights.shape)
 
 
+# What cuDNN lacks, empty arrays, and numbers of NumPy's.
+
+CALLS: dict[str, Callable[[], Any]] = {
+    "ConvolutionForward": lambda: ops.convolution(
+        put(normal(2, 3, 6, 6)), put(normal(4, 3, 3, 3)), layout="NCHW"
+    ),
+    "ConvolutionBackwardData": lambda: ops.convolution_backward_data(
+        put(normal(4, 3, 3, 3)), put(normal(2, 4, 4, 4)), (2, 3, 6, 6), layout="NCHW"
+    ),
+    "ConvolutionBackwardFilter": lambda: ops.convolution_backward_filter(
+        put(normal(2, 3, 6, 6)), put(normal(2, 4, 4, 4)), (3, 3), layout="NCHW"
+    ),
+    "PoolingForward": lambda: ops.pooling(put(normal(2, 6, 6, 3)), 2),
+    "PoolingBackward": lambda: ops.pooling_backward(
+        put(normal(2, 4, 4, 3)), put(normal(2, 2, 2, 3)), put(normal(2, 2, 2, 3)), 2, mode="average"
+    ),
+    "BatchNormalizationForwardTraining": lambda: normalised(),
+    "BatchNormalizationForwardInference": lambda: ops.batch_norm_inference(
+        put(normal(3, 4, 5, 6)), *(put(normal(6, seed=k) ** 2) for k in range(4))
+    ),
+    "SoftmaxForward": lambda: ops.softmax(put(normal(3, 5))),
+    "SoftmaxBackward": lambda: ops.softmax_backward(put(normal(3, 5)), put(normal(3, 5))),
+}
+
+
+def normalised() -> Any:
+    """The gradient of a batch norm, from what its forward kept."""
+    x, scale = put(normal(3, 4, 5, 6)), put(normal(6, seed=1))
+    _, saved = ops.batch_norm(x, scale, put(normal(6, seed=2)))
+    return ops.batch_norm_backward(x, put(normal(3, 4, 5, 6, seed=3)), scale, saved)[0]
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_what_cudnn_lacks_generated_kernels_compute(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    call = CALLS[name]
+    wanted = computing(monkeypatch, None) and call()
+    backend = computing(monkeypatch, library(failing={name: 3000}))
+    close(call(), wanted.get())
+    assert backend.gpu.cudnn.c.calls[name] > 0
+    monkeypatch.setattr(backend, "gpu", replace(backend.gpu, policy="always"))
+    with pytest.raises(BackendError, match=f"cudnn{name}: CUDNN_STATUS_NOT_SUPPORTED"):
+        call()
+    computing(monkeypatch, library(failing={name: 5000}))
+    with pytest.raises(BackendError, match="CUDNN_STATUS_EXECUTION_FAILED"):
+        call()
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_empty_arrays(backend: CupyBackend, layout: str) -> None:
+    shape, y = ((0, 6, 6, 2), (0, 4, 4, 4)) if layout == "NHWC" else ((0, 2, 6, 6), (0, 4, 4, 4))
+    x, w = put(np.zeros(shape)), put(filters(normal(3, 3, 2, 4), layout))
+    assert ops.convolution(x, w, layout=layout).shape == y
+    assert ops.convolution_backward_data(w, put(np.zeros(y)), shape, layout=layout).shape == shape
+    dw = ops.convolution_backward_filter(x, put(np.zeros(y)), (3, 3), layout=layout)
+    assert not dw.get().any()
+    pooled = ops.pooling(x, 2, layout=layout)
+    assert pooled.size == 0
+    assert ops.pooling_backward(x, pooled, pooled, 2, layout=layout).shape == shape
+    v = put(normal(2))
+    assert ops.batch_norm_inference(x, v, v, v, v, layout=layout).shape == shape
+    assert ops.softmax(x).shape == ops.softmax_backward(x, x).shape == shape
+
+
+def test_empty_arrays_of_what_is_cudnns(by_cudnn: CupyBackend) -> None:
+    x = put(np.zeros((0, 3, 3, 4)))
+    assert ops.activation(x, "relu").shape == ops.activation_backward(x, x, x, "relu").shape == x.shape
+    assert ops.local_response(x).shape == ops.local_response_backward(x, x, x).shape == x.shape
+
+
+def test_numbers_of_numpy(backend: CupyBackend) -> None:
+    one, two = np.int64(1), np.int32(2)
+    x, w = put(normal(2, 6, 6, 2)), put(normal(3, 3, 1, 4))
+    wanted = ops.convolution(x, w, 1, (2, 1), groups=2).get()
+    close(ops.convolution(x, w, one, (two, one), groups=two), wanted)
+    close(ops.pooling(x, two), ops.pooling(x, 2).get())
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_of_equal_elements_one_gets_the_gradient_and_always_the_same(
+    backend: CupyBackend, layout: str
+) -> None:
+    x, g = put(np.ones(laid(normal(1, 4, 4, 2), layout).shape)), put(laid(normal(1, 2, 2, 2), layout))
+    y = ops.pooling(x, 2, layout=layout)
+    once, again = (ops.pooling_backward(x, y, g, 2, layout=layout).get() for _ in range(2))
+    np.testing.assert_array_equal(once, again)
+    np.testing.assert_array_equal(np.sort(once[once != 0]), np.sort(g.get().ravel()))
+
+
 # What wrong arguments get.
 
 
@@ -326,6 +416,15 @@ WRONG: dict[str, tuple[type[Exception], str, Callable[[Any, Any], Any]]] = {
     "channels": (ShapeError, "has 2 channels", lambda x, w: ops.convolution(x, zeros((3, 3, 5, 4)))),
     "gradient": (ShapeError, "dy has", lambda x, w: ops.convolution_backward_data(w, x, (2, 6, 6, 2))),
     "mode": (ArgumentError, "mode is 'median'", lambda x, w: ops.pooling(x, 2, mode="median")),
+    "groups": (
+        ArgumentError,
+        "groups is 0; needs a whole number, at least 1",
+        lambda x, w: ops.convolution_backward_filter(x, x, (1, 1), groups=0),
+    ),
+    "half a group": (ArgumentError, "groups is 0.5", lambda x, w: ops.convolution(x, w, groups=0.5)),
+    "array": (ArgumentError, "stride is array", lambda x, w: ops.convolution(x, w, np.ones(2, int))),
+    "no axes": (ShapeError, "x has no axes", lambda x, w: ops.softmax(zeros(()))),
+    "no axes of dy": (ShapeError, "y has no axes", lambda x, w: ops.softmax_backward(zeros(()), zeros(()))),
     "rank": (ShapeError, "spatial axes", lambda x, w: ops.pooling(zeros((2, 3)), 2)),
     "scale": (
         ShapeError,
@@ -347,6 +446,20 @@ def test_wrong_arguments_are_told(backend: CupyBackend, name: str) -> None:
     x, w = put(normal(2, 6, 6, 2)), put(normal(3, 3, 2, 4))
     with pytest.raises(error, match=words):
         call(x, w)
+
+
+def test_a_network_wants_arrays_of_its_own(by_cudnn: CupyBackend) -> None:
+    """cuDNN would read behind the end of weights that are too short."""
+    network, weights = ops.recurrence_weights("gru", 2, 3)
+    x = zeros((1, 4, 2))
+    with pytest.raises(ShapeError, match="weights have 36 bytes, the network's"):
+        ops.recurrence(network, zeros((9,)), x)
+    with pytest.raises(ShapeError, match="recurrence_weights makes them"):
+        list(ops.recurrence_parameters(network, zeros((9,))))
+    with pytest.raises(DTypeError, match="weights, x: float16; the network is float32"):
+        ops.recurrence(network, zeros(weights.shape, "f2"), zeros(x.shape, "f2"))
+    with pytest.raises(ArgumentError, match="units is 0"):
+        ops.recurrence_weights("gru", 2, 0)
 
 
 def test_without_cudnn_what_it_alone_computes_says_what_to_install(
