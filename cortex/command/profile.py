@@ -78,7 +78,10 @@ def _lines(found: dict[str, Any], spec: str) -> Iterator[str]:
     if rows:
         yield from align([head, *rows], right=range(6))
         yield ""
-    parts = [[x["implementation"], f"{x['calls']}", percent(x["share"], 1)] for x in found["implementations"]]
+    parts = [
+        [cut(x["implementation"], 60), f"{x['calls']}", percent(x["share"], 1)]
+        for x in found["implementations"]
+    ]
     if parts:
         yield from align([["by", "calls", "share"], *parts], right=(1, 2))
         yield ""

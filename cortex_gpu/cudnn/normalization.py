@@ -44,18 +44,12 @@ def training(
     scale: int,
     shift: int,
     saved: tuple[int, int],
-    running: tuple[int, int] = (0, 0),
-    factor: float = 0.0,
 ) -> Callable[[], None]:
-    """A call that computes y and ``saved`` (mean, inverse deviation).
-
-    ``running`` (mean, variance) become (1 - factor) of themselves + factor of the batch's, the variance by
-    n - 1.
-    """
+    """A call that computes y and ``saved`` (mean, inverse deviation)."""
     (array, vector), (one, zero) = batch.described(library), factors(batch.dtype)
     return library.launcher(
         "BatchNormalizationForwardTraining", c.BATCHNORM_SPATIAL, one, zero, array, x, array, y, vector,
-        scale, shift, factor, *running, batch.epsilon, *saved,
+        scale, shift, 0.0, None, None, batch.epsilon, *saved,  # no running statistics
     )  # fmt: skip
 
 

@@ -14,10 +14,10 @@ ALGORITHMS = {False: c.SOFTMAX_ACCURATE, True: c.SOFTMAX_LOG}
 
 
 def forward(
-    library: Library, dims: Sizes, dtype: DType, x: int, y: int, logarithm: bool = False, last: bool = True
+    library: Library, dims: Sizes, dtype: DType, x: int, y: int, logarithm: bool = False
 ) -> Callable[[], None]:
-    """A call that computes y from x, (N, C, *S) of these sizes, channels ``last`` or not; both addresses."""
-    array, (alpha, beta) = image(library, dims, dtype, last), factors(dtype)
+    """A call that computes y from x, (N, C, *S) of these sizes, channels last; both are addresses."""
+    array, (alpha, beta) = image(library, dims, dtype, True), factors(dtype)
     how = ALGORITHMS[logarithm], c.SOFTMAX_MODE_CHANNEL
     return library.launcher("SoftmaxForward", *how, alpha, array, x, beta, array, y)
 
@@ -30,9 +30,8 @@ def backward(
     dy: int,
     dx: int,
     logarithm: bool = False,
-    last: bool = True,
 ) -> Callable[[], None]:
     """A call that computes dx from y and its gradient."""
-    array, (alpha, beta) = image(library, dims, dtype, last), factors(dtype)
+    array, (alpha, beta) = image(library, dims, dtype, True), factors(dtype)
     how = ALGORITHMS[logarithm], c.SOFTMAX_MODE_CHANNEL
     return library.launcher("SoftmaxBackward", *how, alpha, array, y, array, dy, beta, array, dx)

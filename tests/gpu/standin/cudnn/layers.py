@@ -261,7 +261,7 @@ class Layers(Core):
     ) -> None:  # fmt: skip
         image, vector, axes = self._batch(mode, one, three)
         same((image, self.tensor(two)), "x and y")
-        expect((running_mean is None) == (running_variance is None), "one of two running statistics")
+        expect(running_mean is None and running_variance is None, "running statistics, which nobody keeps")
         scaling(alpha, beta, image.dtype)
 
         def compute() -> None:
@@ -271,10 +271,6 @@ class Layers(Core):
             image.write(y, (values - m) * r * vector.read(scale) + vector.read(shift))
             vector.write(saved_mean, m)
             vector.write(saved_deviation, r)
-            if running_mean is not None:
-                n = values.size / m.size
-                for place, new in ((running_mean, m), (running_variance, v * n / (n - 1))):
-                    vector.write(place, (1 - factor) * vector.read(place) + factor * new)
 
         memory = (x, image.nbytes), (y, image.nbytes)
         vectors = scale, shift, saved_mean, saved_deviation
