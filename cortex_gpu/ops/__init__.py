@@ -11,12 +11,14 @@ CuPy 14 removed `cupy.cudnn`; this gives it back.  Nothing else of Cortex is nee
     dw = ops.convolution_backward_filter(x, dy, (5, 5), padding=2)
 
 Arrays are C-contiguous, on the current device, of one floating type: float32, float16, float64, or bfloat16
-as `ml_dtypes` has it.  Work is enqueued on CuPy's current stream; results are new arrays.  Images lie
+as `ml_dtypes` has it.  Work is enqueued on CuPy's current stream; results are new arrays.  The first
+convolution of its kind waits for the device, to see which algorithm is fastest: not while a graph is
+captured.  Images lie
 (N, H, W, C) with kernels (kh, kw, C / groups, O) in the layout "NHWC", (N, C, H, W) with kernels
 (O, C / groups, kh, kw) in "NCHW"; one and three spatial axes likewise ("NHWC" stands for channels last).
 
-Where cuDNN is not installed, convolution, pooling, batch norm and softmax are computed by generated kernels;
-the other functions say what to install.  ``CORTEX_CUDNN=never`` leaves cuDNN out, ``CORTEX_TF32=1`` lets
+Where cuDNN is not installed, or lacks a kernel, convolution, pooling, batch norm and softmax are computed by
+generated kernels; the other functions say what to install.  ``CORTEX_CUDNN=never`` leaves cuDNN out, ``CORTEX_TF32=1`` lets
 products of float32 round their factors, ``CORTEX_DETERMINISTIC=1`` gives equal bits in equal runs.
 """
 
