@@ -21,9 +21,11 @@ from cortex_gpu.memory import row_major
 from cortex_gpu.prelude import PRELUDE, storage
 
 PLACES = r"""
-// Each element e of ``count``, shared out to the threads of the grid.
+// Each element e of ``count``, shared out to the threads of the grid.  Unrolled, each thread would divide, to
+// know how often it goes round.
 #define EACH(e, count) \
-  for (Index e = (Index)blockIdx.x * blockDim.x + threadIdx.x; e < count; e += (Index)gridDim.x * blockDim.x)
+  _Pragma("unroll 1") for (Index e = (Index)blockIdx.x * blockDim.x + threadIdx.x; e < count; \
+                           e += (Index)gridDim.x * blockDim.x)
 
 template <class I> __device__ inline i64 nearest(I id, i64 n) {  // the place in range
   const i64 i = (i64)id;

@@ -309,6 +309,35 @@ def test_running_sums_in_float16_are_rounded_once(
     assert np.array_equal(found, np.flip(expected, axis) if reverse else expected)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("reverse", [False, True])
+@pytest.mark.parametrize(("shape", "axis"), [((200_000,), 0), ((2, 70_001), 1), ((2, 35_000, 2), 1)])
+def test_long_running_sums_of_one_sign_keep_their_digits(
+    backend: CupyBackend, shape: tuple[int, ...], axis: int, reverse: bool, dtype: str
+) -> None:
+    """Added one by one, each rounding of 0.1 x n goes the same way."""
+    x = np.full(shape, 0.1, dtype)
+    (found,) = computed(backend, Cumsum(axis, reverse), x)
+    n = shape[axis]
+    expected = np.arange(1, n + 1, dtype=np.longdouble) * np.longdouble(x.flat[0])
+    expected = (expected[::-1] if reverse else expected).reshape([n, *[1] * (len(shape) - 1 - axis)])
+    assert np.max(np.abs(found - expected) / expected) <= 16 * np.finfo(dtype).eps
+
+
+def test_a_running_sum_of_whole_numbers_is_exact_across_pieces(
+    backend: CupyBackend, rng: np.random.Generator
+) -> None:
+    for shape, axis in (((3, 4099), 1), ((4099, 3), 0), ((2, 1025, 2), 1)):
+        x = rng.integers(-9, 9, shape)
+        assert np.array_equal(computed(backend, Cumsum(axis), x)[0], np.cumsum(x, axis))
+
+
+def test_a_running_sum_is_infinite_from_its_first_infinity_on(backend: CupyBackend) -> None:
+    x = np.ones(5000, np.float32)
+    x[3000] = np.inf
+    assert np.array_equal(computed(backend, Cumsum(0), x)[0], np.cumsum(x))
+
+
 def test_sources_do_not_depend_on_sizes(backend: CupyBackend) -> None:
     """A network compiles each of them once."""
 
