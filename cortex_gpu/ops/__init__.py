@@ -18,8 +18,9 @@ captured.  Images lie
 (O, C / groups, kh, kw) in "NCHW"; one and three spatial axes likewise ("NHWC" stands for channels last).
 
 Where cuDNN is not installed, or lacks a kernel, convolution, pooling, batch norm and softmax are computed by
-generated kernels; the other functions say what to install.  ``CORTEX_CUDNN=never`` leaves cuDNN out, ``CORTEX_TF32=1`` lets
-products of float32 round their factors, ``CORTEX_DETERMINISTIC=1`` gives equal bits in equal runs.
+generated kernels; the other functions say what to install.  ``CORTEX_CUDNN=never`` leaves cuDNN out,
+``CORTEX_TF32=1`` lets products of float32 round their factors, ``CORTEX_DETERMINISTIC=1`` gives equal bits in
+equal runs.
 """
 
 from __future__ import annotations
