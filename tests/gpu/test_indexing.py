@@ -169,6 +169,19 @@ def test_many_small_ones_are_added_in_float32(
     assert widen(found).ravel().tolist() == [2000.0, 0.0, 0.0, 0.0]
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("way", ["looking", "sorting"])
+def test_one_id_with_very_many_repeats_keeps_its_digits(backend: CupyBackend, way: str, dtype: str) -> None:
+    """As the id of padding has them: added one by one, each rounding of 0.1 x n goes the same way."""
+    m = 100_000
+    ids, g = np.full(m, 2), np.full((1, m, 1), 0.1, dtype)
+    ids[7] = 0
+    rows = Scatter(TensorType(g.shape, DTYPES[dtype]), TensorType(ids.shape, int64), 1, 3, m, 1)
+    (found,) = computed(backend, ScatterRows(1, 3), ids, g, offer=ways(rows)[way])
+    expected = np.longdouble(g[0, 0, 0]) * np.array([1, 0, m - 1])
+    assert np.all(np.abs(found.ravel() - expected) <= 16 * np.finfo(dtype).eps * expected)
+
+
 def test_the_cheaper_way_is_taken(backend: CupyBackend) -> None:
     def names(vocabulary: int, tokens: int) -> list[str]:
         operands = [Operand(TensorType((tokens,), int64)), Operand(TensorType((tokens, 64)))]
