@@ -7,12 +7,13 @@ NumPy's is known without one, so that the package works from a source tree.
 from __future__ import annotations
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from inspect import signature
 from typing import NamedTuple
 
-from cortex_compute.choices import Choices, choices, choose, chosen
+from cortex_compute import choices
 from cortex_compute.errors import AskedForError, BackendError
 from cortex_compute.protocol import Backend
 from cortex_compute.threads import threads
@@ -43,36 +44,41 @@ def get(name: str = "auto") -> Backend:
 
     A `BackendError` says why a backend cannot be had, and which ones can.
     """
+    if not isinstance(name, str):
+        raise BackendError(f"backend is {name!r:.40}; expected a name: {', '.join(_known())}, or auto")
     if name == "auto":
         name = next((n for n in FASTEST_FIRST if _present(n)), FASTEST_FIRST[-1])
-    kind, _, device = name.partition(":")
+    kind, colon, device = name.partition(":")
     place = BUILT_IN.get(kind) or _known().get(kind)  # asking what is installed takes a while
     if place is None:
-        raise BackendError(f"unknown backend {kind!r}; known are {', '.join(_known())}, and auto")
-    if ":" in name and not device.isdecimal():
+        raise BackendError(_unknown(kind, bool(colon)))
+    if colon and not device.isdecimal():
         raise BackendError(f"backend {name!r}: after the colon stands the number of a device, from 0")
     try:
-        return _create(place, threads(), choices(), *([int(device)] if device else []))
+        return _create(place, threads(), choices.given(), *([int(device)] if device else []))
     except Exception as error:  # a missing library, an unfit driver: whatever it is, the backend is absent
         usable = [row.name for row in available() if row.present]
         raise BackendError(f"backend {name}: {error}; usable here: {', '.join(usable) or 'none'}") from error
 
 
-def get_with(
-    name: str, cudnn: str | None = None, deterministic: bool | None = None, tf32: bool | None = None
-) -> Backend:
-    """The backend of this name, with choices made for the rest of the process; None leaves one as it is.
+def _unknown(kind: str, numbered: bool) -> str:
+    if kind == "auto":
+        return "'auto' has no device of a number: name the backend, as in cupy:1"
+    known = _known()
+    near = get_close_matches(kind.lower(), known, 1) or ["cupy"] * (kind.lower() in ("cuda", "gpu"))
+    meant = f" Did you mean {near[0]!r}?" if near else ""
+    return f"unknown backend {kind!r}; known are {', '.join(known)}, and auto.{meant}"
 
-    A `BackendError` for a choice that this backend does not have; then none is made.
-    """
-    given = {"cudnn": cudnn, "deterministic": deterministic, "tf32": tf32}
-    with chosen(cudnn, deterministic, tf32):
-        backend = get(name)
-        for choice, value in given.items():
-            if value is not None and choice not in backend.choices:
-                raise BackendError(f"{choice} is no choice of the backend {backend.name}; leave it out")
-    choose(cudnn, deterministic, tf32)
-    return backend
+
+def expect_choices(backend: Backend, **given: object) -> None:
+    """A `BackendError` for a choice, other than the default, that this backend does not have."""
+    for choice, value in given.items():
+        default = getattr(choices.Choices(), choice)
+        if value not in (None, default) and choice not in backend.choices:
+            raise BackendError(
+                f"{choice} is a choice of the backend cupy; {backend.name} has none such: leave it out, or "
+                "ask for cupy"
+            )
 
 
 def available() -> list[Row]:
@@ -88,7 +94,7 @@ def _known() -> dict[str, str]:
 
 
 @cache
-def _create(place: str, threads: int, choices: Choices, *device: int) -> Backend:
+def _create(place: str, threads: int, given: object, *device: int) -> Backend:
     module, _, function = place.partition(":")
     create: Callable[..., Backend] = getattr(import_module(module), function)
     if device and not signature(create).parameters:
@@ -99,7 +105,7 @@ def _create(place: str, threads: int, choices: Choices, *device: int) -> Backend
 @cache
 def _present(name: str) -> bool:
     try:
-        _create(BUILT_IN[name], threads(), choices())
+        _create(BUILT_IN[name], threads(), choices.given())
     except AskedForError:
         raise
     except Exception:  # see get
@@ -109,7 +115,7 @@ def _present(name: str) -> bool:
 
 def _row(name: str) -> Row:
     try:
-        backend = _create(_known()[name], threads(), choices())
+        backend = _create(_known()[name], threads(), choices.given())
         return Row(name, True, backend.describe())
     except Exception as error:  # see get
         kind = "" if isinstance(error, BackendError) else f"{type(error).__name__}: "

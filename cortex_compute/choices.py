@@ -33,11 +33,24 @@ def choices() -> Choices:
 
 
 def choose(cudnn: str | None = None, deterministic: bool | None = None, tf32: bool | None = None) -> None:
-    """Sets choices for the rest of the process; None leaves one as it is.  Backends are made anew then."""
+    """Sets choices for the rest of the process; None leaves one as it is.  Backends are made anew then.
+
+    ``cudnn``: "auto" (take cuDNN where it is installed and has a kernel), "always" or "never".
+    ``deterministic``: True for equal bits in equal runs.  ``tf32``: True lets products of float32 round their
+    factors.  A `BackendError` for any other value.
+    """
     if cudnn is not None and cudnn not in POLICIES:
         raise BackendError(f"cudnn is {cudnn!r:.40}; known are {', '.join(POLICIES)}")
+    for name, value in (("deterministic", deterministic), ("tf32", tf32)):
+        if value is not None and not isinstance(value, bool):
+            raise BackendError(f"{name} is {value!r:.40}; expected True or False")
     given = {"cudnn": cudnn, "deterministic": deterministic, "tf32": tf32}
     _chosen.update({name: value for name, value in given.items() if value is not None})
+
+
+def given() -> tuple[object, ...]:
+    """What `choices` depends on, whether it is right or not: only who has choices looks at them."""
+    return (*sorted(_chosen.items()), *(os.environ.get(_variable(f.name)) for f in fields(Choices)))
 
 
 @contextmanager
@@ -57,13 +70,17 @@ def chosen(
 _chosen: dict[str, object] = {}
 
 
+def _variable(name: str) -> str:
+    return f"CORTEX_{name.upper()}"
+
+
 def _from_environment(name: str) -> object:
-    variable = f"CORTEX_{name.upper()}"
+    variable = _variable(name)
     text = os.environ.get(variable, "")
     if name == "cudnn":
         if text and text not in POLICIES:
             raise BackendError(f"{variable} is {text!r:.40}; known are {', '.join(POLICIES)}")
         return text or "auto"
     if text.lower() not in ON + OFF:
-        raise BackendError(f"{variable} is {text!r:.40}; known are 1 and 0")
+        raise BackendError(f"{variable} is {text!r:.40}; known are {', '.join(ON)} and {', '.join(OFF[1:])}")
     return text.lower() in ON

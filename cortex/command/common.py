@@ -41,7 +41,7 @@ def backend_option(command: Command) -> Command:
         "--tf32", is_flag=True, default=None, help="cupy: products of float32 may round their factors."
     )
     @wraps(command)
-    def chosen(
+    def with_choices(
         *args: Any,
         backend: str,
         cudnn: str | None,
@@ -49,13 +49,16 @@ def backend_option(command: Command) -> Command:
         tf32: bool | None,
         **options: Any,
     ) -> Any:
-        if (cudnn, deterministic, tf32) != (None, None, None):
-            from cortex_compute.backends import get_with
+        if (cudnn, deterministic, tf32) == (None, None, None):
+            return command(*args, backend=backend, **options)
+        from cortex_compute.backends import expect_choices, get
+        from cortex_compute.choices import chosen
 
-            get_with(backend, cudnn, deterministic, tf32)
-        return command(*args, backend=backend, **options)
+        with chosen(cudnn, deterministic, tf32):
+            expect_choices(get(backend), cudnn=cudnn, deterministic=deterministic, tf32=tf32)
+            return command(*args, backend=backend, **options)
 
-    return chosen
+    return with_choices
 
 
 precision_option = click.option(

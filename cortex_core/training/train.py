@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from cortex_compute.backends import get_with
+from cortex_compute.backends import expect_choices, get
+from cortex_compute.choices import chosen
 from cortex_compute.errors import CheckpointError, SpecError
 from cortex_compute.threads import set_threads
 from cortex_core.network import Network, with_train
@@ -60,33 +61,34 @@ def train(
     read once, at the end. ``out``: the folder of the run.  ``resume``: the folder of a run that goes on, with
     the same bits as if it had never stopped; then only ``epochs`` may differ.  ``progress``: False for
     silence.  ``checkpoint_seconds``: how often the state is written within an epoch.  ``cudnn``,
-    ``deterministic``, ``tf32``: see `cortex_compute.choices`.
+    ``deterministic``, ``tf32``: choices of a GPU, for this training (`cortex.choose`).
 
     Raises a `CortexError` for anything wrong in the arguments, and where the loss stops being finite; Ctrl-C
     raises `Interrupted`.  Both leave a last.cortex to go on from.
     """
     if threads is not None:
         set_threads(threads)
-    get_with(backend, cudnn, deterministic, tf32)
-    changes = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "precision": precision}
-    if resume is None:
-        made = _fresh(network, data, validation, overrides, changes)
-    else:
-        made = _resumed(run_folder(resume), network, data, validation, overrides, changes)
-    found = open_data(made, data, validation)
-    name_metrics(made, found.train)
-    hooks = _hooks(made.description.train, callbacks, progress, checkpoint_seconds)
-    trainer = Trainer(made, found, hooks, backend)
-    if resume is None:
-        trainer.path = new_folder(out, made.name)
-        trainer.begin()
-    else:
-        trainer.path = run_folder(resume)
-        trainer.resume()
-    text = to_yaml(made.description.canonical)
-    write_atomically(trainer.path / "description.yaml", text.encode())
-    trainer.run()
-    return finish(trainer)
+    with chosen(cudnn, deterministic, tf32):
+        expect_choices(get(backend), cudnn=cudnn, deterministic=deterministic, tf32=tf32)
+        changes = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "precision": precision}
+        if resume is None:
+            made = _fresh(network, data, validation, overrides, changes)
+        else:
+            made = _resumed(run_folder(resume), network, data, validation, overrides, changes)
+        found = open_data(made, data, validation)
+        name_metrics(made, found.train)
+        hooks = _hooks(made.description.train, callbacks, progress, checkpoint_seconds)
+        trainer = Trainer(made, found, hooks, backend)
+        if resume is None:
+            trainer.path = new_folder(out, made.name)
+            trainer.begin()
+        else:
+            trainer.path = run_folder(resume)
+            trainer.resume()
+        text = to_yaml(made.description.canonical)
+        write_atomically(trainer.path / "description.yaml", text.encode())
+        trainer.run()
+        return finish(trainer)
 
 
 def _fresh(

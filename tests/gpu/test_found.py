@@ -43,7 +43,9 @@ def test_the_package_imports_without_a_gpu_and_without_cupy(monkeypatch: pytest.
     without_cupy(monkeypatch, ModuleNotFoundError("No module named 'cupy'", name="cupy"))
     import cortex_gpu
 
-    with pytest.raises(BackendError, match=r"CuPy is not installed: pip install 'cortex-nn\[cuda12\]'"):
+    with pytest.raises(
+        BackendError, match=r"CuPy is not installed: pip install 'cupy-cuda12x\[ctk\]' nvidia-cudnn-cu12"
+    ):
         cortex_gpu.create()
 
 
@@ -145,7 +147,9 @@ def test_choices_are_checked(own_choices: None, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(BackendError, match="cudnn is 'often'; known are auto, always, never"):
         choices.choose(cudnn="often")
     monkeypatch.setenv("CORTEX_TF32", "perhaps")
-    with pytest.raises(BackendError, match="CORTEX_TF32 is 'perhaps'; known are 1 and 0"):
+    with pytest.raises(
+        BackendError, match="CORTEX_TF32 is 'perhaps'; known are 1, true, yes, on and 0, false"
+    ):
         choices.choices()
     monkeypatch.setenv("CORTEX_TF32", "yes")
     assert choices.choices().tf32
@@ -154,8 +158,44 @@ def test_choices_are_checked(own_choices: None, monkeypatch: pytest.MonkeyPatch)
         choices.choices()
 
 
-def test_a_choice_that_a_backend_does_not_have_is_refused(own_choices: None) -> None:
-    with pytest.raises(BackendError, match="tf32 is no choice of the backend numpy; leave it out"):
-        backends.get_with("numpy", tf32=True)
+def test_a_choice_that_a_backend_does_not_have_is_refused(own_choices: None, cli: Cli) -> None:
+    code, _, err = cli("train", "examples/digits.yaml", "--backend", "numpy", "--tf32")
+    assert (code, err.strip()) == (
+        2, "tf32 is a choice of the backend cupy; numpy has none such: leave it out, or ask for cupy",
+    )  # fmt: skip
     assert not choices.choices().tf32
-    assert backends.get_with("numpy", deterministic=True).name == "numpy"
+    backends.expect_choices(backends.get("numpy"), cudnn="auto", deterministic=True, tf32=False)
+
+
+def test_choices_of_one_training_end_with_it(own_choices: None) -> None:
+    with choices.chosen(deterministic=True, cudnn="never"):
+        assert choices.choices() == choices.Choices("never", True, False)
+    assert choices.choices() == choices.Choices()
+
+
+@pytest.mark.parametrize("name", ["deterministic", "tf32"])
+def test_a_choice_is_true_or_false(own_choices: None, name: str) -> None:
+    with pytest.raises(BackendError, match=f"{name} is 'no'; expected True or False"):
+        choices.choose(**{name: "no"})  # type: ignore[arg-type]
+
+
+def test_a_wrong_variable_is_told_by_who_reads_it(
+    machine: Machine, own_choices: None, cli: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CORTEX_CUDNN", "nonsense")
+    code, out, _ = cli("backends")
+    assert code == 0
+    assert "cupy: absent: CORTEX_CUDNN is 'nonsense'; known are auto, always, never" in out
+    assert backends.get("numpy").name == "numpy"
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("cuda", "Did you mean 'cupy'"), ("CUPY", "Did you mean 'cupy'"), ("auto:0", "name the backend"),
+        ("cupy:x", "the number of a device"), ("numpy:1", "it has one device"), (None, "expected a name"),
+    ],
+)  # fmt: skip
+def test_a_wrong_name(name: Any, said: str) -> None:
+    with pytest.raises(BackendError, match=said):
+        backends.get(name)

@@ -32,7 +32,7 @@ def main() -> int:
             for r in sorted(results, key=lambda r: -r.seconds)[:10]:
                 print(f"{r.seconds:.2f} s  {r.name}")
         print(f"{time.perf_counter() - started:.1f} s; kernels built: {dict(backend.taken)}")
-    return int(not all(r.passed for r in results))
+    return int(not results or not all(r.passed for r in results))
 
 
 def _conformance(backend: CupyBackend, only: Sequence[str]) -> list[Result]:
