@@ -6,13 +6,15 @@ each factor into shared memory, 32 deep, and each thread adds up a few results i
 windows of an image, an epilogue.
 
 Where the results are few and the sums long, the sums are cut into parts for more blocks, and the parts are
-added in their order: equal runs give equal bits.
+added in their order: equal runs give equal bits.  No sum runs on for more than `RUN` terms: rounding errors
+of long sums of numbers that are alike all go one way.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from string import Template
 from typing import Protocol
 
 import numpy as np
@@ -24,6 +26,7 @@ from cortex_gpu.prelude import header, index
 
 SIDE = 16  # threads along each side of a block
 DEPTH = 32  # of the strips in shared memory
+RUN = 64  # terms of a plain sum; such sums are added with what their rounding loses
 SLOWER = 4  # times: arithmetic here beside a library's
 STRIP = 5e-7  # seconds for a strip: a block has one after the other
 SHORT = 128  # a sum is not cut into parts shorter than this
@@ -31,11 +34,21 @@ LONG = 1024  # rather than into smaller tiles, sums are cut into parts longer th
 WAVES = 4  # blocks for each processor, where sums are cut to get them
 LARGEST = (1 << 31) - 1  # of rows, columns and terms, which are counted in 32 bits
 
+FOLD = r"""
+// Adds a part to a total (Kahan): what rounding loses goes into the next part.  Infinity stays infinity.
+template <class T> __device__ inline void fold(T part, T& total, T& lost) {
+  const T all = part + lost, sum = total + all, less = all - (sum - total);
+  total = sum;
+  lost = less - less == 0 ? less : 0;
+}
+"""
+
 # A strip of the left factor is TALL rows, one of the right factor WIDE columns; one number more in each line
 # of shared memory keeps threads that write along the terms out of each other's banks.  The next strips are on
 # their way, in registers, while a block computes.
 TILED = r"""
-extern "C" __global__ void NAME(PARAMETERS int m, int n, int depth, int batch, int chunk) {
+extern "C" __global__ void __launch_bounds__(BLOCK, RESIDENT)
+$NAME($PARAMETERS int m, int n, int depth, int batch, int chunk) {
   __shared__ Real lefts[DEPTH * (TALL + 1)];
   __shared__ Real rights[DEPTH * (WIDE + 1)];
   const int thread = threadIdx.x, tx = thread % SIDE, ty = thread / SIDE;
@@ -43,26 +56,27 @@ extern "C" __global__ void NAME(PARAMETERS int m, int n, int depth, int batch, i
   const int top = (int)blockIdx.x % tiles * TALL, left = (int)blockIdx.x / tiles * WIDE;
   const int begin = (int)blockIdx.y * chunk, end = depth - begin < chunk ? depth : begin + chunk;
   for (int z = blockIdx.z; z < batch; z += gridDim.z) {
-    SETUP
-    Real sums[ROWS][COLUMNS];
-    for (int r = 0; r < ROWS; r++) for (int c = 0; c < COLUMNS; c++) sums[r][c] = 0;
+    $SETUP
+    Real sums[ROWS][COLUMNS], totals[ROWS][COLUMNS], lost[ROWS][COLUMNS];
+    for (int r = 0; r < ROWS; r++)
+      for (int c = 0; c < COLUMNS; c++) sums[r][c] = totals[r][c] = lost[r][c] = 0;
     Real lefts_next[TALL * DEPTH / BLOCK], rights_next[WIDE * DEPTH / BLOCK];
     const auto bring = [&](int base) {
 #pragma unroll
       for (int r = 0; r < TALL * DEPTH / BLOCK; r++) {
-        const int i = top + LEFT_ACROSS, p = base + LEFT_ALONG;
+        const int i = top + $LEFT_ACROSS, p = base + $LEFT_ALONG;
         Real value = 0;
         if (i < m && p < end) {
-          LEFT_VALUE
+          $LEFT_VALUE
         }
         lefts_next[r] = value;
       }
 #pragma unroll
       for (int r = 0; r < WIDE * DEPTH / BLOCK; r++) {
-        const int j = left + RIGHT_ACROSS, p = base + RIGHT_ALONG;
+        const int j = left + $RIGHT_ACROSS, p = base + $RIGHT_ALONG;
         Real value = 0;
         if (j < n && p < end) {
-          RIGHT_VALUE
+          $RIGHT_VALUE
         }
         rights_next[r] = value;
       }
@@ -71,10 +85,10 @@ extern "C" __global__ void NAME(PARAMETERS int m, int n, int depth, int batch, i
     for (int base = begin; base < end; base += DEPTH) {
 #pragma unroll
       for (int r = 0; r < TALL * DEPTH / BLOCK; r++)
-        lefts[(LEFT_ALONG) * (TALL + 1) + LEFT_ACROSS] = lefts_next[r];
+        lefts[($LEFT_ALONG) * (TALL + 1) + $LEFT_ACROSS] = lefts_next[r];
 #pragma unroll
       for (int r = 0; r < WIDE * DEPTH / BLOCK; r++)
-        rights[(RIGHT_ALONG) * (WIDE + 1) + RIGHT_ACROSS] = rights_next[r];
+        rights[($RIGHT_ALONG) * (WIDE + 1) + $RIGHT_ACROSS] = rights_next[r];
       __syncthreads();
       if (base + DEPTH < end) bring(base + DEPTH);
 #pragma unroll 8
@@ -85,6 +99,16 @@ extern "C" __global__ void NAME(PARAMETERS int m, int n, int depth, int batch, i
         for (int r = 0; r < ROWS; r++) for (int c = 0; c < COLUMNS; c++) sums[r][c] += u[r] * v[c];
       }
       __syncthreads();
+      if (base + DEPTH >= end || (base + DEPTH - begin) % RUN == 0) {
+#pragma unroll
+        for (int r = 0; r < ROWS; r++) {
+#pragma unroll
+          for (int c = 0; c < COLUMNS; c++) {
+            fold(sums[r][c], totals[r][c], lost[r][c]);
+            sums[r][c] = 0;
+          }
+        }
+      }
     }
 #pragma unroll
     for (int r = 0; r < ROWS; r++) {
@@ -92,8 +116,8 @@ extern "C" __global__ void NAME(PARAMETERS int m, int n, int depth, int batch, i
       for (int c = 0; c < COLUMNS; c++) {
         const int i = top + ty + SIDE * r, j = left + tx + SIDE * c;
         if (i < m && j < n) {
-          const Real value = sums[r][c];
-          STORE
+          const Real value = totals[r][c];
+          $STORE
         }
       }
     }
@@ -102,13 +126,14 @@ extern "C" __global__ void NAME(PARAMETERS int m, int n, int depth, int batch, i
 """
 
 ADDED = r"""
-extern "C" __global__ void NAME(PARAMETERS int m, int n, int batch, int parts, const Real* partial) {
+extern "C" __global__ void $NAME($PARAMETERS int m, int n, int batch, int parts, const Real* partial) {
   const Index size = (Index)batch * m * n;
+#pragma unroll 1
   for (Index e = (Index)blockIdx.x * blockDim.x + threadIdx.x; e < size; e += (Index)gridDim.x * blockDim.x) {
-    Real value = 0;
-    for (int part = 0; part < parts; part++) value += partial[(i64)part * size + e];
+    Real value = 0, lost = 0;
+    for (int part = 0; part < parts; part++) fold(partial[(i64)part * size + e], value, lost);
     const int j = (int)(e % n), i = (int)(e / n % m), z = (int)(e / n / m);
-    STORE
+    $STORE
   }
 }
 """
@@ -195,6 +220,7 @@ class Product:
 
     def cost(self, nbytes: int, flops: int) -> float:
         parts, chunk = self.cut
+        flops = max(flops, 2 * self.batch * self.m * self.n * self.depth)  # also of terms that are 0
         waiting = min(self.depth, chunk) / DEPTH * STRIP
         return seconds(nbytes + 2 * self.workspace, max(SLOWER * flops, waiting * FLOPS), min(parts, 2))
 
@@ -217,11 +243,12 @@ class Product:
         rows, columns = self.tile
         tall, wide = SIDE * rows, SIDE * columns
         constants = header(
-            self.dtype, ROWS=rows, COLUMNS=columns, TALL=tall, WIDE=wide, SIDE=SIDE, DEPTH=DEPTH, BLOCK=BLOCK
-        )
+            self.dtype, ROWS=rows, COLUMNS=columns, TALL=tall, WIDE=wide, SIDE=SIDE, DEPTH=DEPTH, BLOCK=BLOCK,
+            RUN=RUN, RESIDENT=1 if self.dtype is float64 else 2,
+        )  # fmt: skip
         left, right = _share(self.a_deep, tall), _share(self.b_deep, wide)
-        return _source(
-            constants + TILED, self.name if whole else f"{self.name}_cut",
+        return source(
+            constants + FOLD + TILED, self.name if whole else f"{self.name}_cut",
             PARAMETERS=_declared(self.parameters) + ("" if whole else "Real* partial, "),
             LEFT_VALUE=self.a, LEFT_ACROSS=left[0], LEFT_ALONG=left[1],
             RIGHT_VALUE=self.b, RIGHT_ACROSS=right[0], RIGHT_ALONG=right[1],
@@ -234,10 +261,10 @@ def added(
     sizes: tuple[int, int, int], parts: int,
 ) -> Call:  # fmt: skip
     """The launch that adds ``parts`` arrays of m x n results, ``batch`` times, and ends as `Product` does."""
-    text = header(dtype, Index=index(math.prod(sizes))[0]) + ADDED
-    source = _source(text, f"{name}_added", PARAMETERS=_declared(parameters), STORE=store)
+    text = header(dtype, Index=index(math.prod(sizes))[0]) + FOLD + ADDED
+    end = source(text, f"{name}_added", PARAMETERS=_declared(parameters), STORE=store)
     given = tuple(x for _, x in parameters)
-    return Call(source, blocks(math.prod(sizes)), BLOCK, (*given, *_numbers(*sizes, parts), Work()))
+    return Call(end, blocks(math.prod(sizes)), BLOCK, (*given, *_numbers(*sizes, parts), Work()))
 
 
 def itemsize(dtype: DType) -> int:
@@ -249,10 +276,9 @@ def _declared(parameters: tuple[tuple[str, Argument], ...]) -> str:
     return "".join(f"{x}, " for x, _ in parameters)
 
 
-def _source(text: str, name: str, **pieces: str) -> Source:
-    for place, piece in {"NAME": name, **pieces}.items():
-        text = text.replace(place, piece)
-    return Source(name, text)
+def source(text: str, name: str, **pieces: str) -> Source:
+    """A text with the pieces of C in the places of their names, ``$NAME`` and such."""
+    return Source(name, Template(text).substitute(pieces, NAME=name))
 
 
 def _share(deep: bool, side: int) -> tuple[str, str]:

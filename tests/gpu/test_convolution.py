@@ -12,7 +12,7 @@ from cortex_compute.primitives.convolution import Conv, ConvInputGrad, ConvKerne
 from cortex_compute.protocol import Layout, Offer, Operand, Refusal
 from cortex_compute.types import TensorType, float32
 from cortex_gpu.backend import CupyBackend, Gpu
-from cortex_gpu.convolution import conv
+from cortex_gpu.convolution import conv, conv_kernel_grad
 from cortex_gpu.geometry import Geometry, split
 from tests.gpu.running import computed
 from tests.gpu.standin import installed
@@ -120,18 +120,51 @@ def test_convolution_and_gradients_are_pytorchs(
     torch = pytest.importorskip("torch")
     rng = np.random.default_rng(3)
     image, kernel = rng.standard_normal(x, np.float32), rng.standard_normal(w, np.float32)
-    there = torch.tensor(image, dtype=torch.float64, requires_grad=True)
-    weights = torch.tensor(kernel, dtype=torch.float64, requires_grad=True)
-    y = torch.conv2d(there.permute(0, 3, 1, 2), weights.permute(3, 2, 0, 1), **values).permute(0, 2, 3, 1)
-    g = rng.standard_normal(y.shape, np.float32)
-    y.backward(torch.tensor(g, dtype=torch.float64))
     given = fields(**values)
+
+    def exact(image: Any, kernel: Any, g: Any = None) -> list[Any]:
+        """y, dx, dw and the bias's gradient in float64; with g = None, where that is drawn, y alone."""
+        there, weights = (torch.tensor(v, dtype=torch.float64, requires_grad=True) for v in (image, kernel))
+        y = torch.conv2d(there.permute(0, 3, 1, 2), weights.permute(3, 2, 0, 1), **values).permute(0, 2, 3, 1)
+        if g is None:
+            return [y.detach().numpy()]
+        y.backward(torch.tensor(g, dtype=torch.float64))
+        sums = g.astype(np.float64).sum((0, 1, 2))
+        return [y.detach().numpy(), there.grad.numpy(), weights.grad.numpy(), sums]
+
+    g = rng.standard_normal(exact(image, kernel)[0].shape, np.float32)
     found = [
         *computed(backend, Conv(**given), image, kernel),
         *computed(backend, ConvInputGrad(**given, shape=x), g, kernel),
         *computed(backend, ConvKernelGrad(**given, kernel=w[:2], bias=True), image, g),
     ]
-    exact = [y.detach(), there.grad, weights.grad, g.astype(np.float64).sum((0, 1, 2))]
-    for actual, wanted in zip(found, exact):
-        size = float(np.abs(np.asarray(wanted)).max())
-        np.testing.assert_allclose(actual, np.asarray(wanted), rtol=0, atol=64 * float32.eps * size)
+    sizes = exact(np.abs(image), np.abs(kernel), np.abs(g))
+    for actual, wanted, size in zip(found, exact(image, kernel, g), sizes):
+        assert (np.abs(actual - wanted) <= 16 * float32.eps * size).all()
+
+
+@pytest.mark.parametrize(("groups", "filters"), [(1, 3), (2, 4)])
+def test_long_sums_of_equal_numbers_are_exact_enough(groups: int, filters: int) -> None:
+    """Each term is rounded the same way: a plain sum of so many is off by hundreds of eps."""
+    x, g = np.full((2, 128, 128, 2), 0.1, np.float32), np.full((2, 128, 128, filters), 0.7, np.float32)
+    p = ConvKernelGrad(**fields(groups=groups), kernel=(1, 1))
+    with installed():
+        from tests.gpu.standin.backend import cupy_backend
+
+        offer = conv_kernel_grad(p, [Operand(TensorType(v.shape)) for v in (x, g)], Gpu(processors=1))
+        (found,) = computed(cupy_backend(), p, x, g, offer=offer)
+    exact = float(x[0, 0, 0, 0]) * float(g[0, 0, 0, 0]) * 2 * 128 * 128
+    assert (np.abs(found - exact) <= 16 * float32.eps * exact).all()
+
+
+def test_a_depthwise_kernel_of_many_taps_is_exact_enough(backend: CupyBackend) -> None:
+    x, w = np.full((1, 3000, 2), 0.1, np.float32), np.full((2900, 1, 4), 0.7, np.float32)
+    p = Conv((1,), ((0, 0),), (1,), 2)
+    (y,) = computed(backend, p, x, w)
+    term = float(x[0, 0, 0]) * float(w[0, 0, 0])
+    assert (np.abs(y - 2900 * term) <= 16 * float32.eps * 2900 * term).all()
+    back = ConvInputGrad((1,), ((0, 0),), (1,), 2, shape=x.shape)
+    (dx,) = computed(backend, back, np.full(y.shape, 0.1, np.float32), w)
+    counts = np.minimum(np.minimum(np.arange(3000), 2999 - np.arange(3000)), y.shape[1] - 1) + 1
+    exact = 2 * term * counts[:, None]
+    assert (np.abs(dx[0] - exact) <= 16 * float32.eps * exact).all()

@@ -65,6 +65,28 @@ def test_products_of_every_tile(backend: CupyBackend, m: int, k: int, n: int, pr
     assert (np.abs(found - exact) <= 16 * float32.eps * size).all()
 
 
+@pytest.mark.parametrize(("rows", "columns"), [(3, 2), (40, 40)])
+@pytest.mark.parametrize("processors", [1, 108])
+def test_long_sums_of_equal_numbers_are_exact_enough(
+    backend: CupyBackend, rows: int, columns: int, processors: int
+) -> None:
+    """Each term is rounded the same way: a plain sum of so many is off by thousands of eps."""
+    depth = 131072 if rows == 3 else 8192
+    a, b = np.full((depth, rows), 0.1, np.float32), np.ones((depth, columns), np.float32)
+    offer = gemm(Gemm(True), [Operand(TensorType(v.shape)) for v in (a, b)], Gpu(processors=processors))
+    (found,) = computed(backend, Gemm(True), a, b, offer=offer)
+    exact = depth * float(a[0, 0])
+    assert (np.abs(found - exact) <= 16 * float32.eps * exact).all()
+
+
+def test_long_sums_of_what_is_not_finite(backend: CupyBackend) -> None:
+    a, b = np.ones((3, 300), np.float32), np.ones((300, 1), np.float32)
+    a[0, 5], a[1, 9], a[1, 250], a[2, 70] = np.inf, np.inf, -np.inf, -np.inf
+    offer = gemm(Gemm(), [Operand(TensorType(v.shape)) for v in (a, b)], Gpu(processors=1))
+    (found,) = computed(backend, Gemm(), a, b, offer=offer)
+    np.testing.assert_array_equal(found[:, 0], [np.inf, np.nan, -np.inf])
+
+
 def test_float16_is_summed_in_float32(backend: CupyBackend) -> None:
     rng = np.random.default_rng(4)
     a, b = (rng.standard_normal(s).astype(np.float16) for s in ((20, 700), (700, 30)))
