@@ -14,11 +14,12 @@ from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_compute.types import TensorType, bfloat16, float16, float32, float64
 from cortex_gpu.backend import Gpu, offers
 from cortex_gpu.indexing import block_for, places, word
-from cortex_gpu.kernels import BLOCK, Call, In, Out, Source, blocks, kernel, seconds
-from cortex_gpu.memory import row_major
+from cortex_gpu.kernels import BLOCK, Call, In, Out, Source, blocks, kernel, refusal, seconds
 from cortex_gpu.sort import Sort
 
-FEW = 16  # up to so many are selected; a sort takes six to 24 launches
+FEW = 16  # up to so many may be selected; a sort takes six to 24 launches
+STEP = 3e-7  # seconds from one element of a thread to the next: a load that the one before does not wait for
+HELD = 8  # blocks that a processor holds at a time
 INFINITY = {float16: 0x7C00, bfloat16: 0x7F80, float32: 0x7F800000, float64: 0x7FF0000000000000}
 
 RANK = r"""
@@ -99,16 +100,23 @@ extern "C" __global__ void top_k_first(const Word* __restrict__ x, const int* __
 def top_k(p: TopK, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
     x = operands[0].type
     n = x.shape[-1]
-    if not row_major(operands[0]):
-        return Refusal("cupy wants x row-major")
+    if (no := refusal(p, operands)) is not None:
+        return no
     if n >= 2**31:
         return Refusal(f"cupy sorts rows of up to 2^31 - 1 elements, not {n}")
     rows = x.size // n if n else 0
-    if p.k <= FEW:
-        return kernel(lambda: _select(p, x, rows), cost=seconds(p.k * x.nbytes))
     sort = Sort(rows, n, 8 * x.dtype.itemsize, wide=x.dtype is float64)
-    cost = seconds(sort.launches * sort.nbytes / 2, launches=2 + sort.launches)
-    return kernel(lambda: _sorted(p, x, sort), workspace=sort.nbytes, cost=cost)
+    sorting = seconds(sort.launches * sort.nbytes / 2, launches=2 + sort.launches)
+    selecting = _selecting_cost(p, x, rows, gpu.processors)
+    if p.k <= FEW and selecting <= sorting:
+        return kernel(lambda: _select(p, x, rows), cost=selecting)
+    return kernel(lambda: _sorted(p, x, sort), workspace=sort.nbytes, cost=sorting)
+
+
+def _selecting_cost(p: TopK, x: TensorType, rows: int, processors: int) -> float:
+    """A row has one block, however long it is: few long rows leave most of the GPU idle."""
+    steps = -(-x.shape[-1] // block_for(x.shape[-1])) * -(-rows // (HELD * processors))
+    return max(seconds(p.k * x.nbytes), p.k * steps * STEP)
 
 
 def _text(p: TopK, x: TensorType) -> str:

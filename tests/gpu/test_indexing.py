@@ -272,6 +272,18 @@ def test_the_best_of_rows_with_ties_and_specials(
     assert best.tobytes() == np.take_along_axis(given, order, 1).tobytes()
 
 
+def test_few_long_rows_are_sorted_and_many_short_ones_selected_from(backend: CupyBackend) -> None:
+    """One block reads a row of a million elements k times over in milliseconds."""
+
+    def first(rows: int, n: int, k: int) -> str:
+        offer = backend.offer(TopK(k), [Operand(TensorType((rows, n)))])
+        return str(offer.build().sources[0].name)  # type: ignore[union-attr, attr-defined]
+
+    assert first(1, 1_000_000, 5) == "top_k_keys"
+    assert first(256, 1000, 5) == "top_k_select"
+    assert first(256, 1000, FEW + 1) == "top_k_keys"
+
+
 @pytest.mark.skipif(nvrtc.library() is None, reason="the wheel nvidia-cuda-nvrtc-cu12 is not installed")
 def test_what_sorts_compiles_for_gpus(backend: CupyBackend) -> None:
     """Ways that a small case does not take."""
