@@ -45,9 +45,9 @@ __device__ inline void elements(const u64* word, int, T* v) {
 __device__ inline void elements(const u64* word, int, T* v) {  // Box and Muller 1958
   for (int i = 0; i < EACH; i += 2) {
     const T radius = sqrt((T)-2 * log((T)1 - unit<T>(half_of(word, i))));
-    const T angle = (T)6.283185307179586477 * unit<T>(half_of(word, i + 1));
-    v[i] = radius * cos(angle);
-    v[i + 1] = radius * sin(angle);
+    const T turns = (T)2 * unit<T>(half_of(word, i + 1));  // of pi, to which no argument need be reduced
+    v[i] = radius * cospi(turns);
+    v[i + 1] = radius * sinpi(turns);
   }
 }
 """,

@@ -125,6 +125,10 @@ inline double fma(double x, double y, double z) { return __builtin_fma(x, y, z);
 inline float rsqrt(float x) { return 1.0f / __builtin_sqrtf(x); }
 inline float rsqrtf(float x) { return 1.0f / __builtin_sqrtf(x); }
 inline double rsqrt(double x) { return 1.0 / __builtin_sqrt(x); }
+inline double cospi(double x) { return __builtin_cos(3.14159265358979323846 * x); }
+inline double sinpi(double x) { return __builtin_sin(3.14159265358979323846 * x); }
+inline float cospi(float x) { return (float)cospi((double)x); }
+inline float sinpi(float x) { return (float)sinpi((double)x); }
 inline void sincosf(float x, float* s, float* c) { *s = __builtin_sinf(x); *c = __builtin_cosf(x); }
 inline void sincos(float x, float* s, float* c) { sincosf(x, s, c); }
 inline void sincos(double x, double* s, double* c) { *s = __builtin_sin(x); *c = __builtin_cos(x); }
