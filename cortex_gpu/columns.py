@@ -1,17 +1,18 @@
 """Channels as the columns of (rows, C): how batch norm, and a gradient of layer norm, sum over rows.
 
 A block is WIDTH by HEIGHT threads: neighbours read neighbours, and a thread keeps to the PACK channels that
-one instruction brings it.  The rows are cut into parts, so that there are blocks enough.  Each block leaves
-one number per channel in the workspace, and a second kernel takes those together, in an order that depends on
-nothing but the shape and the device.
+one instruction brings it.  The rows are cut into parts, so that there are blocks enough and no sum is long.
+Each block leaves two numbers per channel in the workspace, and a second kernel takes those together, in an
+order that depends on nothing but the shape and the device; one part alone is the result.
 
-A thread reads several rows at once, as what is under way hides the time that memory takes; and all blocks of
-a launch are resident at once, which limits a thread to 64 registers.
+A thread reads several rows at once, as what is under way hides the time that memory takes; and RESIDENT
+blocks share a processor, which limits a thread to 64 registers.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -25,6 +26,8 @@ WARP = 32
 MOVED = 8  # bytes that a thread moves at once
 CHUNK = 4  # rows that a thread reads at once
 FEW = 2  # the same where it reads several arrays
+MOST = 32  # such reads of a thread: after more of them rounding errors have added up
+MOST_PARTS = 65535  # blocks along y
 RESIDENT = 4  # blocks of a processor at a time
 NARROW = 4  # channels of a block that takes parts together: there is more to wait for than to read
 
@@ -84,8 +87,10 @@ class Columns:
         self.tiles = -(-packs // self.width)
         unit = self.height * CHUNK
         wanted = max(1, RESIDENT * processors // self.tiles)
-        self.step = max(1, -(-self.rows // (unit * wanted))) * unit
+        chunks = min(MOST, -(-self.rows // (unit * wanted)))
+        self.step = max(1, chunks, -(-self.rows // (unit * MOST_PARTS))) * unit
         self.parts = max(1, -(-self.rows // self.step))
+        self.launches = 1 if self.parts == 1 else 2  # of `sums`
 
     def scratch(self) -> tuple[list[Work], int]:
         """Where two numbers for each part and channel, and two for each channel, lie; the bytes of all."""
@@ -104,9 +109,25 @@ class Columns:
         """A kernel that takes the parts together."""
         return _source(name, d, NARROW, 1, body, {})
 
-    def finish(self, source: Source, *arguments: Argument) -> Call:
-        """The launch of such a kernel, with the same last arguments."""
-        return self._call(source, (-(-self.channels // NARROW), 1, 1), arguments)
+    def sums(
+        self,
+        source: Source,
+        finish: Source,
+        given: Sequence[Argument],
+        pieces: Sequence[Argument],
+        results: Sequence[Argument],
+    ) -> list[Call]:
+        """What all rows have: ``source`` leaves two ``pieces`` of each part, ``finish`` joins them.
+
+        There are four ``results``: two for the kernels that follow, and two that may be null.
+        """
+        if self.parts == 1:
+            return [self.call(source, *given, *results)]
+        grid = -(-self.channels // NARROW), 1, 1
+        return [
+            self.call(source, *given, *pieces, *results[2:]),
+            self._call(finish, grid, (*pieces, *results)),
+        ]
 
     def _call(self, source: Source, grid: tuple[int, int, int], arguments: tuple[Argument, ...]) -> Call:
         sizes = np.int64(self.rows), np.int64(self.step), np.int32(self.channels)

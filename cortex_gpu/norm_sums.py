@@ -8,7 +8,7 @@ import numpy as np
 
 from cortex_compute.types import TensorType
 from cortex_gpu.columns import FEW, Columns
-from cortex_gpu.kernels import Argument, Call, Out
+from cortex_gpu.kernels import Argument, Call
 
 SUMS = r"""
 struct Sums { Real g[PACK], product[PACK]; };
@@ -19,15 +19,28 @@ __device__ inline Sums join(Sums a, Sums b) {
   }
   return a;
 }
+
+// The results of the channels from ``channel`` on.
+__device__ inline void finished(Sums all, int channel, Real* dscale, Real* dshift, Real* wanted_dscale,
+                                Real* wanted_dshift) {
+  for (int j = 0; j < PACK; ++j) {
+    dscale[channel + j] = all.product[j];
+    dshift[channel + j] = all.g[j];
+    if (wanted_dscale) wanted_dscale[channel + j] = all.product[j];
+    if (wanted_dshift) wanted_dshift[channel + j] = all.g[j];
+  }
+}
 """
 
+# Of one part alone, products and sums are where dscale and dshift go.
 # BY_ROW: mean and variance are those of a row, else of a channel.
 PART_SUMS = r"""
 extern "C" __global__ void __launch_bounds__(WIDTH * HEIGHT, RESIDENT)
 norm_grad_sums(const Storage* __restrict__ x, const Real* __restrict__ mean,
                const Real* __restrict__ variance, const Storage* __restrict__ y,
-               const Storage* __restrict__ g, Real* __restrict__ sums, Real* __restrict__ products,
-               Real epsilon, i64 rows, i64 step, int channels) {
+               const Storage* __restrict__ g, Real epsilon, Real* __restrict__ products,
+               Real* __restrict__ sums, Real* __restrict__ wanted_dscale, Real* __restrict__ wanted_dshift,
+               i64 rows, i64 step, int channels) {
   __shared__ Sums shared[WIDTH * HEIGHT];
   const Place p = place(rows, step, channels);
   const bool packed = whole(x) && whole(y) && whole(g);
@@ -64,16 +77,17 @@ norm_grad_sums(const Storage* __restrict__ x, const Real* __restrict__ mean,
   }
   all = together(all, shared);
   if (p.line || p.channel >= channels) return;
+  if (gridDim.y == 1) return finished(all, p.channel, products, sums, wanted_dscale, wanted_dshift);
   for (int j = 0; j < PACK; ++j) {
-    sums[(i64)blockIdx.y * channels + p.channel + j] = all.g[j];
     products[(i64)blockIdx.y * channels + p.channel + j] = all.product[j];
+    sums[(i64)blockIdx.y * channels + p.channel + j] = all.g[j];
   }
 }
 """
 
 FINISH_SUMS = r"""
 extern "C" __global__ void __launch_bounds__(WIDTH * HEIGHT, RESIDENT)
-norm_grad_finish(const Real* __restrict__ sums, const Real* __restrict__ products, Real* __restrict__ dscale,
+norm_grad_finish(const Real* __restrict__ products, const Real* __restrict__ sums, Real* __restrict__ dscale,
                  Real* __restrict__ dshift, Real* __restrict__ wanted_dscale,
                  Real* __restrict__ wanted_dshift, i64 rows, i64 step, int channels) {
   __shared__ Sums shared[WIDTH * HEIGHT];
@@ -92,10 +106,7 @@ norm_grad_finish(const Real* __restrict__ sums, const Real* __restrict__ product
   }
   all = together(all, shared);
   if (p.line || p.channel >= channels) return;
-  dscale[p.channel] = all.product[0];
-  dshift[p.channel] = all.g[0];
-  if (wanted_dscale) wanted_dscale[p.channel] = all.product[0];
-  if (wanted_dshift) wanted_dshift[p.channel] = all.g[0];
+  finished(all, p.channel, dscale, dshift, wanted_dscale, wanted_dshift);
 }
 """
 
@@ -105,16 +116,13 @@ def norm_sums(
     x: TensorType,
     given: Sequence[Argument],
     pieces: Sequence[Argument],
+    wanted: Sequence[Argument],
     epsilon: np.generic,
     gated: bool = False,
     by_row: bool = False,
 ) -> list[Call]:
-    """dscale and dshift, into the last two of the ``pieces`` and to whoever wants them."""
-    sums, products, dscale, dshift = pieces
+    """dscale and dshift, into the last two of the ``pieces`` and to where they are ``wanted``."""
     flags = {"GATED": int(gated), "BY_ROW": int(by_row), "CHUNK": FEW}
     parts = columns.source("norm_grad_sums", x.dtype, SUMS + PART_SUMS, **flags)
     finish = columns.finish_source("norm_grad_finish", x.dtype, SUMS + FINISH_SUMS)
-    return [
-        columns.call(parts, *given, sums, products, epsilon),
-        columns.finish(finish, sums, products, dscale, dshift, Out(1), Out(2)),
-    ]
+    return columns.sums(parts, finish, (*given, epsilon), pieces[:2], (*pieces[2:], *wanted))

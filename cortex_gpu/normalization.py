@@ -20,7 +20,7 @@ from cortex_compute.primitives.normalization import (
 from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_gpu.backend import Gpu, offers
 from cortex_gpu.columns import FEW, Columns
-from cortex_gpu.kernels import Call, In, Out, kernel, refusal, seconds
+from cortex_gpu.kernels import Call, GpuKernel, In, Inner, Out, Step, kernel, refusal, seconds
 from cortex_gpu.norm_sums import norm_sums
 from cortex_gpu.prelude import real
 from cortex_gpu.rows import Rows
@@ -28,23 +28,38 @@ from cortex_gpu.rows import Rows
 MOMENTS = r"""
 struct Moments { Real count, mean[PACK], squares[PACK]; };  // squares: of the distances from the mean
 __device__ inline Moments join(Moments a, Moments b) {
-  const Real count = a.count + b.count;
-  if (!(count > 0)) return a;
-  const Real weight = b.count / count;
+  if (!(a.count > 0)) return b;
+  if (!(b.count > 0)) return a;
+  const Real count = a.count + b.count, weight = b.count / count;
   for (int j = 0; j < PACK; ++j) {
     const Real distance = b.mean[j] - a.mean[j];
-    a.mean[j] += distance * weight;
-    a.squares[j] += b.squares[j] + distance * distance * a.count * weight;
+    a.mean[j] += isfinite(distance) ? distance * weight : b.mean[j];  // an infinite mean stays so
+    a.squares[j] += b.squares[j] + distance * (distance * (a.count * weight));
   }
   a.count = count;
   return a;
 }
+
+// The results of the channels from ``channel`` on; over no rows they are NaN.
+__device__ inline void finished(Moments all, int channel, Real* mean, Real* variance, Real* wanted_mean,
+                                Real* wanted_variance) {
+  for (int j = 0; j < PACK; ++j) {
+    const Real middle = all.count > 0 ? all.mean[j] : all.count / all.count;
+    const Real spread = all.squares[j] / all.count;
+    mean[channel + j] = middle;
+    variance[channel + j] = spread;
+    if (wanted_mean) wanted_mean[channel + j] = middle;
+    if (wanted_variance) wanted_variance[channel + j] = spread;
+  }
+}
 """
 
+# Of one part alone, means and squares are where the mean and the variance go.
 PART_MOMENTS = r"""
 extern "C" __global__ void __launch_bounds__(WIDTH * HEIGHT, RESIDENT)
 batch_norm_moments(const Storage* __restrict__ x, Real* __restrict__ means, Real* __restrict__ squares,
-                   i64 rows, i64 step, int channels) {
+                   Real* __restrict__ wanted_mean, Real* __restrict__ wanted_variance, i64 rows, i64 step,
+                   int channels) {
   __shared__ Moments shared[WIDTH * HEIGHT];
   const Place p = place(rows, step, channels);
   const bool packed = whole(x);
@@ -72,6 +87,7 @@ batch_norm_moments(const Storage* __restrict__ x, Real* __restrict__ means, Real
   }
   all = together(all, shared);
   if (p.line || p.channel >= channels) return;
+  if (gridDim.y == 1) return finished(all, p.channel, means, squares, wanted_mean, wanted_variance);
   for (int j = 0; j < PACK; ++j) {
     means[(i64)blockIdx.y * channels + p.channel + j] = all.mean[j];
     squares[(i64)blockIdx.y * channels + p.channel + j] = all.squares[j];
@@ -101,11 +117,7 @@ batch_norm_finish(const Real* __restrict__ means, const Real* __restrict__ squar
   }
   all = together(all, shared);
   if (p.line || p.channel >= channels) return;
-  if (!(all.count > 0)) all.mean[0] = all.count / all.count;  // over no rows it is NaN, as the variance is
-  mean[p.channel] = all.mean[0];
-  variance[p.channel] = all.squares[0] / all.count;
-  if (wanted_mean) wanted_mean[p.channel] = mean[p.channel];
-  if (wanted_variance) wanted_variance[p.channel] = variance[p.channel];
+  finished(all, p.channel, mean, variance, wanted_mean, wanted_variance);
 }
 """
 
@@ -243,15 +255,16 @@ def batch_norm(p: BatchNorm, operands: Sequence[Operand], gpu: Gpu) -> Offer | R
         d, relu = x.dtype, isinstance(p, BatchNormRelu)
         moments = columns.source("batch_norm_moments", d, MOMENTS + PART_MOMENTS)
         finish = columns.finish_source("batch_norm_finish", d, MOMENTS + FINISH_MOMENTS)
+        results = mean, variance, Out(1), Out(2)
         apply = columns.source("batch_norm_apply", d, APPLY, RELU=int(relu))
         epsilon = real(d, p.epsilon)
         return [
-            columns.call(moments, In(0), means, squares),
-            columns.finish(finish, means, squares, mean, variance, Out(1), Out(2)),
+            *columns.sums(moments, finish, (In(0),), (means, squares), results),
             columns.call(apply, In(0), In(1), In(2), mean, variance, Out(0), epsilon),
         ]
 
-    return kernel(steps, workspace=workspace, reuse=((0, 0),), cost=seconds(3 * x.nbytes, launches=3))
+    cost = seconds(3 * x.nbytes, launches=columns.launches + 1)
+    return kernel(steps, workspace=workspace, reuse=((0, 0),), cost=cost)
 
 
 @offers(BatchNormGrad)
@@ -279,9 +292,9 @@ def _batch_norm_gradient(
         d, gated, gate = x.dtype, y is not None, In(g if y is None else y)
         epsilon = real(d, p.epsilon)
         apply = columns.source("batch_norm_grad_apply", d, APPLY_GRAD, GATED=int(gated), CHUNK=FEW)
-        given = In(0), In(1), In(2), In(3), gate, In(g), pieces[2], pieces[3]
+        given, wanted = (In(0), In(1), In(2), In(3), gate, In(g), pieces[2], pieces[3]), (Out(1), Out(2))
         return [
-            *norm_sums(columns, x, (In(0), In(2), In(3), gate, In(g)), pieces, epsilon, gated=gated),
+            *norm_sums(columns, x, (In(0), In(2), In(3), gate, In(g)), pieces, wanted, epsilon, gated=gated),
             columns.call(apply, *given, Out(0), epsilon),
         ]
 
@@ -290,7 +303,7 @@ def _batch_norm_gradient(
         workspace=workspace,
         reads=frozenset((*big, 1, 2, 3)),
         reuse=tuple((k, 0) for k in big),
-        cost=seconds((2 * len(big) + 1) * x.nbytes, launches=3),
+        cost=seconds((2 * len(big) + 1) * x.nbytes, launches=columns.launches + 1),
     )
 
 
@@ -311,21 +324,23 @@ def layer_norm(p: LayerNorm, operands: Sequence[Operand], gpu: Gpu) -> Offer | R
 
 @offers(LayerNormGrad)
 def layer_norm_gradient(p: LayerNormGrad, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
-    """The sums come first: dx may lie over what they read."""
+    """The sums, where somebody wants them, come first: dx may lie over what they read."""
     if (no := refusal(p, operands)) is not None:
         return no
     x = operands[0].type
     columns = Columns(x, gpu.processors)
     pieces, workspace = columns.scratch()
 
-    def steps() -> list[Call]:
+    def steps() -> list[Step]:
         d, rows, epsilon = x.dtype, Rows(x), real(x.dtype, p.epsilon)
         source = rows.source("layer_norm_grad", d, LAYER_NORM_GRAD)
-        given = In(0), In(1), In(2), In(3), In(4)
+        given, wanted = (In(0), In(1), In(2), In(3), In(4)), (Out(0), Out(1))
+        summed = In(0), In(2), In(3), In(4), In(4)
+        sums = GpuKernel(norm_sums(columns, x, summed, pieces, wanted, epsilon, by_row=True))
         return [
-            *norm_sums(columns, x, (In(0), In(2), In(3), In(4), In(4)), pieces, epsilon, by_row=True),
+            Inner(sums, given, (Out(1), Out(2))),
             rows.call(source, *given, Out(0), epsilon),
         ]
 
-    cost = seconds(5 * x.nbytes, launches=3)
+    cost = seconds(5 * x.nbytes, launches=columns.launches + 1)
     return kernel(steps, workspace=workspace, reuse=((0, 0), (4, 0)), cost=cost)

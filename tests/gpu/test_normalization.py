@@ -18,19 +18,21 @@ from cortex_compute.primitives.normalization import (
     LayerNormGrad,
     Normalization,
 )
-from cortex_compute.protocol import Layout, Operand, Refusal
+from cortex_compute.protocol import Layout, Offer, Operand, Refusal
 from cortex_compute.types import DType, TensorType, float16, float32, uint8
 from cortex_compute.verify import placement
 from cortex_compute.verify.families.normalization import _behind_relu
+from cortex_compute.verify.placement import Placed
 from cortex_gpu import kernels
 from cortex_gpu.backend import CupyBackend
 from cortex_gpu.columns import CHUNK, Columns
 from tests.gpu.running import computed
-from tests.gpu.standin import installed
+from tests.gpu.standin import Machine, installed
 from tests.gpu.trials import conforms, holds
 
 FAMILY = BatchNorm, BatchNormGrad, BatchNormRelu, BatchNormReluGrad, LayerNorm, LayerNormGrad
 GATE = (BatchNormRelu(), (0, 1, 2))
+EPS = float(np.finfo(np.float32).eps)
 
 
 def _operands(p: Normalization, shape: tuple[int, ...], d: DType) -> list[np.ndarray]:
@@ -63,6 +65,10 @@ def _holds(backend: CupyBackend, p: Normalization, shape: tuple[int, ...], d: DT
 def _small(backend: CupyBackend) -> CupyBackend:
     """On a GPU with two processors: few blocks, so that a thread has many rows."""
     return CupyBackend(replace(backend.gpu, processors=2))
+
+
+def _alone(backend: CupyBackend) -> CupyBackend:
+    return CupyBackend(replace(backend.gpu, processors=1))
 
 
 @pytest.mark.parametrize("primitive", FAMILY)
@@ -108,6 +114,60 @@ def test_parts_cover_the_rows_and_fill_the_processors(rows: int, channels: int) 
     assert c.parts <= 65535  # of a launch
     if rows * channels >= 1 << 22:
         assert c.parts * c.tiles >= 108
+
+
+def test_parts_of_a_constant_whose_square_is_too_large(backend: CupyBackend) -> None:
+    x, one = np.full((1040, 16), 3e19, np.float32), np.ones(16, np.float32)
+    holds(_alone(backend), BatchNorm(), lambda rng: [x, one, one], float32)
+
+
+def test_moments_of_very_many_rows(backend: CupyBackend) -> None:
+    """All roundings of a long sum of equal squares go one way."""
+    size = np.array([0.1, 0.3, 0.7], np.float32)
+    height = Columns(TensorType((1 << 20, 3)), 1).height
+    x = np.where(np.arange(1 << 20)[:, None] // height % 2, size, -size)  # both signs in each thread
+    one = np.ones(3, np.float32)
+    _, mean, variance = computed(_alone(backend), BatchNorm(), x, one, one)
+    np.testing.assert_allclose(mean, 0, atol=16 * EPS * 0.1)
+    np.testing.assert_allclose(variance, size.astype(np.float64) ** 2, rtol=16 * EPS)
+
+
+@pytest.mark.parametrize("p", [BatchNormGrad(), LayerNormGrad()], ids=str)
+def test_sums_of_very_many_rows(backend: CupyBackend, p: Normalization) -> None:
+    rows = 1 << 20
+    size = np.array([0.1, 0.3, 0.7], np.float32)
+    g, h = np.tile(size, (rows, 1)), np.tile(size[::-1], (rows, 1))
+    count = rows if isinstance(p, LayerNormGrad) else 3
+    mean, variance, one = np.zeros(count, np.float32), np.ones(count, np.float32), np.ones(3, np.float32)
+    _, dscale, dshift = computed(_alone(backend), p, h, one, mean, variance, g)
+    exact = size.astype(np.float64)
+    deviation = np.sqrt(1 + p.epsilon)
+    np.testing.assert_allclose(dshift, rows * exact, rtol=16 * EPS)
+    np.testing.assert_allclose(dscale, rows * exact * exact[::-1] / deviation, rtol=16 * EPS)
+
+
+@pytest.mark.parametrize(("shape", "launches"), [((20, 24), 2), ((3, 1700), 2), ((900, 36), 3)])
+def test_what_one_part_has_is_the_result(
+    backend: CupyBackend, machine: Machine, shape: tuple[int, ...], launches: int
+) -> None:
+    for p in (BatchNorm(), BatchNormGrad(), LayerNormGrad()):
+        before = machine.launches
+        computed(backend, p, *_operands(p, shape, float32))
+        assert machine.launches - before == launches
+
+
+def test_sums_that_nobody_wants_are_left_out(backend: CupyBackend, machine: Machine) -> None:
+    p, device = LayerNormGrad(), backend.devices()[0]
+    types = [TensorType(a.shape) for a in _operands(p, (900, 36), float32)]
+    offer = backend.offer(p, [Operand(t) for t in types])
+    assert isinstance(offer, Offer)
+    *operands, dx, workspace = (
+        Placed(device, t).array for t in (*types, types[0], TensorType((offer.workspace,), uint8))
+    )
+    launch = offer.build().bind(operands, [dx, None, None], workspace)
+    before = machine.launches
+    launch(device.stream())
+    assert machine.launches - before == 1
 
 
 @pytest.mark.parametrize("first", [1e4, -1e4])

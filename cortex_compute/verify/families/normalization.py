@@ -144,8 +144,25 @@ def _large_mean(shape: tuple[int, ...]) -> Operands:
     return make
 
 
-def _constant(shape: tuple[int, ...]) -> Operands:
-    return lambda rng, dtype: [np.full(shape, 3.0, dtype.storage)]
+def _constant(shape: tuple[int, ...], value: float = 3.0) -> Operands:
+    return lambda rng, dtype: [np.full(shape, value, dtype.storage)]
+
+
+def _one_infinity(shape: tuple[int, ...]) -> Operands:
+    def make(rng: np.random.Generator, dtype: DType) -> list[np.ndarray]:
+        x = rng.standard_normal(shape)
+        x[0, 1] = np.inf
+        return [x.astype(dtype.storage)]
+
+    return make
+
+
+def _extremes(p: BatchNorm | LayerNorm) -> Iterator[Case]:
+    """The square of 3e19 is more than float32 holds, and nothing of it is left; an infinite mean stays so."""
+    vectors = normal((16,), (16,))
+    yield Case("3e19", p, together(_constant((20, 16), 3e19), vectors))
+    for rows in (20, 1040):
+        yield Case(f"an infinity in {rows} rows", p, together(_one_infinity((rows, 16)), vectors))
 
 
 @cases(BatchNorm)
@@ -155,6 +172,7 @@ def batch_norms() -> Iterator[Case]:
     vectors = normal((16,), (16,))
     yield Case("mean 1000", BatchNorm(1e-3), together(_large_mean((1500, 16)), vectors))
     yield Case("no variance", BatchNorm(1e-3), together(_constant((20, 16)), vectors))
+    yield from _extremes(BatchNorm(1e-3))
 
 
 @cases(LayerNorm)
@@ -163,6 +181,7 @@ def layer_norms() -> Iterator[Case]:
         yield Case(name, LayerNorm(1e-5), normal(shape, shape[-1:], shape[-1:]))
     yield Case("mean 1000", LayerNorm(1e-3), together(_large_mean((20, 96)), normal((96,), (96,))))
     yield Case("no variance", LayerNorm(1e-3), together(_constant((20, 16)), normal((16,), (16,))))
+    yield from _extremes(LayerNorm(1e-3))
 
 
 @cases(BatchNormGrad)
