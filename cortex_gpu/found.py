@@ -85,8 +85,8 @@ def _cupy() -> Any:
     except ImportError as error:
         if getattr(error, "name", "") == "cupy":
             raise BackendError(
-                "CuPy is not installed: pip install 'cupy-cuda12x[ctk]' nvidia-cudnn-cu12, or the same for 13 ("
-                "nvidia-smi shows which CUDA the driver knows)"
+                "CuPy is not installed: pip install 'cupy-cuda12x[ctk]' nvidia-cudnn-cu12, or the same for "
+                "13: nvidia-smi shows which CUDA the driver knows"
             ) from error
         raise BackendError(
             f"CuPy cannot be imported: {error}; install one CuPy wheel alone, the one for the driver's CUDA "

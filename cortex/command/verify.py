@@ -152,7 +152,10 @@ def _row(r: Result) -> tuple[str, str, str, str]:
 def _last_line(found: Comparison) -> str:
     departs, good = found.departure, sum(r.passed for r in found.results)
     if departs is None:
-        return f"all {good} agree"
+        lacks = (
+            "" if any(r.name.startswith("loss/") for r in found.results) else "; without a loss no gradient"
+        )
+        return f"all {good} agree{lacks}"
     first = departs.detail or departs.name
     return f"{len(found.results) - good} of {len(found.results)} depart; the first is {first}"
 
