@@ -16,7 +16,7 @@ from cortex_compute.primitives.indexing import Concatenate, Gather, OneHot, Pad,
 from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_compute.types import DType, TensorType, bfloat16
 from cortex_gpu.backend import Gpu, offers
-from cortex_gpu.kernels import BLOCK, Call, In, Out, Source, blocks, kernel, seconds
+from cortex_gpu.kernels import BLOCK, Call, In, Out, Source, blocks, kernel, refusal, seconds
 from cortex_gpu.memory import row_major
 from cortex_gpu.prelude import PRELUDE, storage
 
@@ -91,8 +91,8 @@ extern "C" __global__ void gather(const Word* __restrict__ x, const Id* __restri
 
 @offers(Gather)
 def gather(p: Gather, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
-    if not all(map(row_major, operands)):
-        return Refusal("cupy wants x and ids row-major")
+    if (no := refusal(p, operands)) is not None:
+        return no
     x, ids = (o.type for o in operands)
     (y,) = p.infer(x, ids)
     outer, inner = outer_inner(x.shape, p.axis)
@@ -120,8 +120,8 @@ extern "C" __global__ void take_along(const Word* __restrict__ x, const Id* __re
 
 @offers(TakeAlong)
 def take_along(p: TakeAlong, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
-    if not all(map(row_major, operands)):
-        return Refusal("cupy wants x and ids row-major")
+    if (no := refusal(p, operands)) is not None:
+        return no
     x, ids = (o.type for o in operands)
     _, inner = outer_inner(ids.shape, p.axis)
 
@@ -212,8 +212,8 @@ def padded_axes(p: Pad, shape: tuple[int, ...]) -> list[tuple[int, int, int, int
 
 @offers(Pad)
 def pad(p: Pad, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
-    if not row_major(operands[0]):
-        return Refusal("cupy wants x row-major")
+    if (no := refusal(p, operands)) is not None:
+        return no
     x = operands[0].type
     (y,) = p.infer(x)
 
@@ -240,8 +240,8 @@ extern "C" __global__ void one_hot(const Id* __restrict__ ids, Word* __restrict_
 
 @offers(OneHot)
 def one_hot(p: OneHot, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
-    if not row_major(operands[0]):
-        return Refusal("cupy wants ids row-major")
+    if (no := refusal(p, operands)) is not None:
+        return no
     ids = operands[0].type
     (y,) = p.infer(ids)
 

@@ -14,9 +14,8 @@ from cortex_compute.primitives.random import Random, bernoulli_threshold
 from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_compute.types import bool_
 from cortex_gpu.backend import Gpu, offers
-from cortex_gpu.kernels import BLOCK, Call, In, Out, Source, blocks, kernel, seconds
-from cortex_gpu.memory import row_major
-from cortex_gpu.prelude import PRELUDE, storage
+from cortex_gpu.kernels import BLOCK, Call, In, Out, Source, blocks, kernel, refusal, seconds
+from cortex_gpu.prelude import header
 
 PHILOX = r"""
 // The four words for the counter [block, 0, run, 0] and the key (seed, stream): Salmon et al. 2011.
@@ -37,22 +36,22 @@ template <class T> __device__ inline T unit(u32 half) { return (T)(half >> 8) * 
 
 ELEMENTS = {
     "uniform": r"""
-__device__ inline void elements(const u64* word, int, T* v) {
-  for (int i = 0; i < EACH; ++i) v[i] = unit<T>(half_of(word, i));
+__device__ inline void elements(const u64* word, int, Real* v) {
+  for (int i = 0; i < EACH; ++i) v[i] = unit<Real>(half_of(word, i));
 }
 """,
     "normal": r"""
-__device__ inline void elements(const u64* word, int, T* v) {  // Box and Muller 1958
+__device__ inline void elements(const u64* word, int, Real* v) {  // Box and Muller 1958
   for (int i = 0; i < EACH; i += 2) {
-    const T radius = sqrt((T)-2 * log((T)1 - unit<T>(half_of(word, i))));
-    const T turns = (T)2 * unit<T>(half_of(word, i + 1));  // of pi, to which no argument need be reduced
-    v[i] = radius * cospi(turns);
-    v[i + 1] = radius * sinpi(turns);
+    const Real radius = sqrt((Real)-2 * log((Real)1 - unit<Real>(half_of(word, i))));
+    const Real halves = (Real)2 * unit<Real>(half_of(word, i + 1));  // of a turn
+    v[i] = radius * cospi(halves);
+    v[i + 1] = radius * sinpi(halves);
   }
 }
 """,
     "bernoulli": r"""
-__device__ inline void elements(const u64* word, int below, T* v) {
+__device__ inline void elements(const u64* word, int below, Real* v) {
   for (int i = 0; i < EACH; ++i) v[i] = (u32)(word[i / 4] >> 16 * (i % 4) & 0xFFFF) < (u32)below;
 }
 """,
@@ -60,13 +59,14 @@ __device__ inline void elements(const u64* word, int below, T* v) {
 """What a block of four words becomes."""
 
 DRAW = r"""
-struct alignas(16) Elements { T v[EACH]; };
+struct alignas(16) Elements { Real v[EACH]; };
 
-extern "C" __global__ void random_NAME(const u64* __restrict__ key, T* __restrict__ y, u64 stream, int below,
-                                       i64 count) {
+extern "C" __global__ void random_NAME(const u64* __restrict__ key, Real* __restrict__ y, u64 stream,
+                                       int below, i64 count) {
   const u64 seed = key[0], run = key[1];
   const bool whole = (u64)y % 16 == 0;  // may be written 16 bytes at a time
   const i64 threads = (i64)gridDim.x * blockDim.x;
+  #pragma unroll 1
   for (i64 i = (i64)blockIdx.x * blockDim.x + threadIdx.x; i * EACH < count; i += threads) {
     u64 word[4];
     Elements made;
@@ -81,18 +81,17 @@ extern "C" __global__ void random_NAME(const u64* __restrict__ key, T* __restric
 
 @offers(Random)
 def random(p: Random, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
-    if not row_major(operands[0]):
-        return Refusal("cupy wants the key row-major")
+    if (no := refusal(p, operands)) is not None:
+        return no
     (result,) = p.infer(operands[0].type)
     each = 16 if p.kind == "bernoulli" else 8  # elements that four words give
     below = np.int32(bernoulli_threshold(p.p))
 
     def steps() -> list[Call]:
-        given = f"typedef {storage(p.dtype)} T;\nenum {{ EACH = {each} }};\n"
         name = f"random_{p.kind}"
-        source = Source(name, PRELUDE + PHILOX + given + ELEMENTS[p.kind] + DRAW.replace("random_NAME", name))
+        text = header(p.dtype, EACH=each) + PHILOX + ELEMENTS[p.kind] + DRAW.replace("random_NAME", name)
         arguments = (In(0), Out(0), np.uint64(p.stream), below, np.int64(result.size))
-        return [Call(source, blocks(-(-result.size // each)), BLOCK, arguments)]
+        return [Call(Source(name, text), blocks(-(-result.size // each)), BLOCK, arguments)]
 
     work = 100.0 if p.dtype is bool_ else 200.0  # operations for each block of words, and for its elements
     return kernel(steps, cost=seconds(result.nbytes, work * result.size / each))

@@ -14,13 +14,14 @@ from collections.abc import Sequence
 import numpy as np
 
 from cortex_compute.frozen import frozen
+from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.indexing import ScatterAdd, ScatterAlong, ScatterRows
 from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_compute.types import TensorType
 from cortex_gpu.backend import Gpu, offers
 from cortex_gpu.indexing import outer_inner, places
-from cortex_gpu.kernels import BLOCK, Call, In, Out, Source, Work, blocks, kernel, seconds
-from cortex_gpu.memory import offsets, row_major
+from cortex_gpu.kernels import BLOCK, Call, In, Out, Source, Work, blocks, kernel, refusal, seconds
+from cortex_gpu.memory import offsets
 from cortex_gpu.prelude import compute, storage
 from cortex_gpu.sort import Sort
 
@@ -203,10 +204,10 @@ class Scatter:
         arguments = sort.sorted_keys, sort.sorted_order, g, Out(0), heads[level], *sizes
         return Call(Source(f"scatter_{name}", self.text(text)), blocks(threads), BLOCK, arguments)
 
-    def offer(self, operands: Sequence[Operand]) -> Offer | Refusal:
-        """The cheaper way."""
-        if not all(map(row_major, operands)):
-            return Refusal("cupy wants all operands row-major")
+    def offer(self, p: Primitive, operands: Sequence[Operand]) -> Offer | Refusal:
+        """The cheaper way to compute ``p``."""
+        if (no := refusal(p, operands)) is not None:
+            return no
         reuse = () if self.base is None else ((self.base, 0),)
         looking, sorting = self.looking_cost(), self.sorting_cost()
         sortable = not self.own and 0 < self.m < 2**31 and self.n <= 2**32
@@ -220,14 +221,14 @@ def scatter_rows(p: ScatterRows, operands: Sequence[Operand], gpu: Gpu) -> Offer
     ids, g = (o.type for o in operands)
     (y,) = p.infer(ids, g)
     outer, inner = outer_inner(y.shape, p.axis)
-    return Scatter(g, ids, outer, p.size, ids.size, inner).offer(operands)
+    return Scatter(g, ids, outer, p.size, ids.size, inner).offer(p, operands)
 
 
 @offers(ScatterAdd)
 def scatter_add(p: ScatterAdd, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
     x, ids, g = (o.type for o in operands)
     outer, inner = outer_inner(x.shape, p.axis)
-    return Scatter(g, ids, outer, x.shape[p.axis], ids.size, inner, base=0).offer(operands)
+    return Scatter(g, ids, outer, x.shape[p.axis], ids.size, inner, base=0).offer(p, operands)
 
 
 @offers(ScatterAlong)
@@ -235,4 +236,4 @@ def scatter_along(p: ScatterAlong, operands: Sequence[Operand], gpu: Gpu) -> Off
     ids, g = (o.type for o in operands)
     outer, inner = outer_inner(g.shape, p.axis)
     own = outer * inner != 1
-    return Scatter(g, ids, outer, p.size, ids.shape[p.axis], inner, own=own).offer(operands)
+    return Scatter(g, ids, outer, p.size, ids.shape[p.axis], inner, own=own).offer(p, operands)
