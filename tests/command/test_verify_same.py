@@ -255,3 +255,34 @@ def test_two_different_backends_are_wanted(cli: Cli, names: str, told: str) -> N
 def test_wrong_options(cli: Cli, arguments: list[str]) -> None:
     backends = ("--backends", "numpy,onednn")
     assert cli("verify", "same", EXAMPLES / "digits.yaml", *backends, *arguments).code == 2
+
+
+CANCELS = {
+    "cortex": 1,
+    "name": "cancels",
+    "inputs": {"x": [6, 6, 2]},
+    "layers": [
+        {"conv2d": {"filters": 4, "kernel": 3}},
+        "batch_norm",
+        "relu",
+        {"dropout": 0.5},
+        "flatten",
+        {"dense": {"units": 3, "id": "y"}},
+    ],
+    "loss": {"mse": {"of": "y", "target": "t"}},
+}
+
+
+@pytest.mark.parametrize("names", [("numpy", "onednn"), ("onednn", "numpy")])
+def test_a_gradient_that_is_only_rounding_does_not_depart(names: tuple[str, str]) -> None:
+    """That of a bias before batch norm is 0 but for rounding, of which one backend has more."""
+    assert same(CANCELS, *map(backends.get, names), steps=1).departure is None
+
+
+def test_an_unknown_data_set_is_an_error(cli: Cli, tmp_path: Path) -> None:
+    spec = tmp_path / "net.yaml"
+    text = (EXAMPLES / "digits.yaml").read_text().replace("data: digits", "data: digist")
+    spec.write_text(text)
+    said = cli("verify", "same", spec, "--backends", "numpy,onednn")
+    assert said.code == 2
+    assert "Did you mean 'digits'" in said.err
