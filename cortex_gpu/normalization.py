@@ -196,22 +196,23 @@ LAYER_NORM = r"""
 extern "C" __global__ void layer_norm(const Storage* x, const Real* __restrict__ scale,
                                       const Real* __restrict__ shift, Storage* y, Real* __restrict__ mean,
                                       Real* __restrict__ variance, Real epsilon, i64 rows, int n) {
-  __shared__ Real shared[TEAM / 32];
+  __shared__ Real shared[WARPS];
   const int lane = threadIdx.x % TEAM;
-  for (i64 row = first_row(); row < rows; row = next_row(row)) {
+  for (i64 row = first_row(); more(row, rows); row = next_row(row)) {
+    const int size = row < rows ? n : 0;
     const Storage* from = x + row * n;
     Real sum = 0, squares = 0;
-    for (int i = lane; i < n; i += TEAM) sum += load(from[i]);
+    for (int i = lane; i < size; i += TEAM) sum += load(from[i]);
     const Real middle = together<Add>(sum, shared) / n;
-    for (int i = lane; i < n; i += TEAM) {
+    for (int i = lane; i < size; i += TEAM) {
       const Real distance = load(from[i]) - middle;
       squares += distance * distance;
     }
     const Real spread = together<Add>(squares, shared) / n, r = rsqrt(spread + epsilon);
-    if (mean && lane == 0) mean[row] = middle;
-    if (variance && lane == 0) variance[row] = spread;
+    if (mean && lane == 0 && row < rows) mean[row] = middle;
+    if (variance && lane == 0 && row < rows) variance[row] = spread;
     if (y)
-      for (int i = lane; i < n; i += TEAM)
+      for (int i = lane; i < size; i += TEAM)
         y[row * n + i] = store<Storage>((load(from[i]) - middle) * r * scale[i] + shift[i]);
   }
 }
@@ -221,20 +222,21 @@ LAYER_NORM_GRAD = r"""
 extern "C" __global__ void layer_norm_grad(const Storage* x, const Real* __restrict__ scale,
                                            const Real* __restrict__ mean, const Real* __restrict__ variance,
                                            const Storage* g, Storage* dx, Real epsilon, i64 rows, int n) {
-  __shared__ Real shared[TEAM / 32];
+  __shared__ Real shared[WARPS];
   const int lane = threadIdx.x % TEAM;
   if (!dx) return;
-  for (i64 row = first_row(); row < rows; row = next_row(row)) {
+  for (i64 row = first_row(); more(row, rows); row = next_row(row)) {
+    const int size = row < rows ? n : 0;
     const i64 start = row * n;
-    const Real middle = mean[row], r = rsqrt(variance[row] + epsilon);
+    const Real middle = size ? mean[row] : 0, r = size ? rsqrt(variance[row] + epsilon) : 0;
     Real sum = 0, product = 0;
-    for (int i = lane; i < n; i += TEAM) {
+    for (int i = lane; i < size; i += TEAM) {
       const Real k = load(g[start + i]) * scale[i];
       sum += k;
       product += k * ((load(x[start + i]) - middle) * r);
     }
     const Real mean_k = together<Add>(sum, shared) / n, mean_kh = together<Add>(product, shared) / n;
-    for (int i = lane; i < n; i += TEAM) {
+    for (int i = lane; i < size; i += TEAM) {
       const Real h = (load(x[start + i]) - middle) * r;
       dx[start + i] = store<Storage>(r * (load(g[start + i]) * scale[i] - mean_k - h * mean_kh));
     }

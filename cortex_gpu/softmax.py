@@ -36,13 +36,14 @@ __device__ inline void exponentials(const Storage* x, int n, int lane, Real* sha
 # y may lie over x: a thread writes only what it alone has read.
 SOFTMAX = r"""
 extern "C" __global__ void NAME(const Storage* x, Storage* y, i64 rows, int n) {
-  __shared__ Real shared[TEAM / 32];
+  __shared__ Real shared[WARPS];
   const int lane = threadIdx.x % TEAM;
-  for (i64 row = first_row(); row < rows; row = next_row(row)) {
+  for (i64 row = first_row(); more(row, rows); row = next_row(row)) {
+    const int size = row < rows ? n : 0;
     const Storage* from = x + row * n;
     Real largest, sum;
-    exponentials(from, n, lane, shared, largest, sum);
-    for (int i = lane; i < n; i += TEAM) {
+    exponentials(from, size, lane, shared, largest, sum);
+    for (int i = lane; i < size; i += TEAM) {
       const Real rest = load(from[i]) - largest;
       y[row * n + i] = store<Storage>(RESULT);
     }
@@ -55,18 +56,19 @@ CROSS_ENTROPY = r"""
 extern "C" __global__ void softmax_cross_entropy(const Storage* x, const Label* labels, Storage* loss,
                                                  Storage* probabilities, Real keep, Real spread,
                                                  i64 rows, int n) {
-  __shared__ Real shared[TEAM / 32];
+  __shared__ Real shared[WARPS];
   const int lane = threadIdx.x % TEAM;
-  for (i64 row = first_row(); row < rows; row = next_row(row)) {
+  for (i64 row = first_row(); more(row, rows); row = next_row(row)) {
+    const int size = row < rows ? n : 0;
     const Storage* from = x + row * n;
     Real largest, sum;
-    exponentials(from, n, lane, shared, largest, sum);
+    exponentials(from, size, lane, shared, largest, sum);
     if (loss) {
       const Real log_sum = log(sum);
-      const int label = within((i64)labels[row], n);
+      const int label = row < rows ? within((i64)labels[row], n) : -1;  // -1: nobody's
       Real total = 0;
       if (spread > 0) {
-        for (int i = lane; i < n; i += TEAM)
+        for (int i = lane; i < size; i += TEAM)
           total += (i == label ? keep + spread : spread) * (log_sum - (load(from[i]) - largest));
         total = together<Add>(total, shared);
       }
@@ -76,7 +78,7 @@ extern "C" __global__ void softmax_cross_entropy(const Storage* x, const Label* 
       }
     }
     if (probabilities)
-      for (int i = lane; i < n; i += TEAM)
+      for (int i = lane; i < size; i += TEAM)
         probabilities[row * n + i] = store<Storage>(exp(load(from[i]) - largest) / sum);
   }
 }

@@ -190,8 +190,8 @@ def test_a_variance_far_from_zero(backend: CupyBackend) -> None:
 
 
 @pytest.mark.parametrize("p", [LayerNorm(), LayerNormGrad()], ids=str)
-@pytest.mark.parametrize("n", [31, 1024, 1025, 2500])
-def test_rows_of_a_warp_and_of_a_block(backend: CupyBackend, p: Normalization, n: int) -> None:
+@pytest.mark.parametrize("n", [3, 10, 20, 31, 1024, 1025, 2500])
+def test_rows_of_all_teams(backend: CupyBackend, p: Normalization, n: int) -> None:
     _holds(backend, p, (5, n), float32)
 
 

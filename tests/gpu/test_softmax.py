@@ -16,6 +16,7 @@ from cortex_compute.protocol import Layout, Offer, Operand, Refusal
 from cortex_compute.types import DType, TensorType, float16, float32, float64, int32
 from cortex_gpu import kernels, softmax
 from cortex_gpu.backend import CupyBackend
+from cortex_gpu.rows import Rows
 from tests.gpu.running import computed
 from tests.gpu.trials import conforms, holds
 
@@ -38,9 +39,9 @@ def test_the_kit(backend: CupyBackend, primitive: type[Primitive]) -> None:
 
 
 @pytest.mark.parametrize("p", [*ROWS, SoftmaxCrossEntropy(0.2), SoftmaxCrossEntropyGrad(0.2)], ids=str)
-@pytest.mark.parametrize("n", [10, 33, 1024, 1025, 3000])
+@pytest.mark.parametrize("n", [3, 10, 20, 33, 1024, 1025, 3000])
 @pytest.mark.parametrize("d", [float16, float32])
-def test_rows_of_a_warp_and_of_a_block(backend: CupyBackend, p: Primitive, n: int, d: DType) -> None:
+def test_rows_of_all_teams(backend: CupyBackend, p: Primitive, n: int, d: DType) -> None:
     holds(backend, p, lambda rng: _operands(p, (9, n), d), d)
 
 
@@ -84,9 +85,17 @@ def test_a_logit_of_minus_infinity_costs_nothing_unless_it_is_the_label(backend:
     np.testing.assert_allclose(probabilities[0, :5], [0.25, 0.25, 0.25, 0.25, 0])
 
 
-def test_rows_of_all_lengths_and_counts_share_a_source(backend: CupyBackend) -> None:
+@pytest.mark.parametrize(
+    ("n", "team"),
+    [(0, 4), (1, 4), (8, 4), (9, 8), (16, 8), (17, 16), (32, 16), (33, 32), (1024, 32), (1025, 256)],
+)
+def test_a_team_has_no_more_threads_than_its_row_needs(n: int, team: int) -> None:
+    assert Rows(TensorType((5, n))).team == team
+
+
+def test_long_rows_of_all_lengths_and_counts_share_a_source(backend: CupyBackend) -> None:
     sources = set()
-    for shape in ((4, 10), (128, 1000), (7, 3, 64)):
+    for shape in ((4, 40), (128, 1000), (7, 3, 64)):
         offer = backend.offer(SoftmaxCrossEntropy(), [Operand(TensorType(s, d)) for s, d in
                                                       ((shape, float32), (shape[:-1], int32))])  # fmt: skip
         assert isinstance(offer, Offer)
