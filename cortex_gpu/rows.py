@@ -2,7 +2,7 @@
 
 A team is a warp or a part of one where rows are short, so that no thread waits for another one, and a block
 where they are long.  Its threads take every TEAM-th element, so that neighbours read neighbours.  A row is
-read again rather than kept: the second time it comes from the cache, and one source serves rows of any length.
+read again rather than kept: the second time it comes from the cache, and one source serves all lengths.
 """
 
 from __future__ import annotations
