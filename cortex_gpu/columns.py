@@ -31,20 +31,26 @@ MOST_PARTS = 65535  # blocks along y
 RESIDENT = 4  # blocks of a processor at a time
 NARROW = 4  # channels of a block that takes parts together: there is more to wait for than to read
 
-TILE = r"""
-struct alignas(PACK * sizeof(Storage)) Pack { Storage at[PACK]; };  // of neighbouring channels
-__device__ inline bool whole(const Storage* x) { return (u64)x % sizeof(Pack) == 0; }  // x may begin anywhere
-__device__ inline Pack fetch(const Storage* x, bool whole) {
-  if (whole) return *(const Pack*)x;
-  Pack pack;
+PACKS = r"""
+template <class T> struct alignas(PACK * sizeof(T)) Packed { T at[PACK]; };  // of neighbouring channels
+template <class T> __device__ inline bool whole(const T* x) {  // x may begin anywhere
+  return (u64)x % sizeof(Packed<T>) == 0;
+}
+template <class T> __device__ inline Packed<T> fetch(const T* x, bool whole) {
+  if (whole) return *(const Packed<T>*)x;
+  Packed<T> pack;
   for (int j = 0; j < PACK; ++j) pack.at[j] = x[j];
   return pack;
 }
-__device__ inline void put(Storage* y, Pack pack, bool whole) {
-  if (whole) *(Pack*)y = pack;
+template <class T> __device__ inline void put(T* y, Packed<T> pack, bool whole) {
+  if (whole) *(Packed<T>*)y = pack;
   else
     for (int j = 0; j < PACK; ++j) y[j] = pack.at[j];
 }
+"""
+
+TILE = r"""
+typedef Packed<Storage> Pack;
 
 // A thread's first channel, and its rows: from first to below last, each HEIGHT behind the one before.
 struct Place {
@@ -74,13 +80,18 @@ template <class T> __device__ inline T together(T x, T* shared) {
 """
 
 
+def packed(x: TensorType) -> int:
+    """How many channels of x a thread takes at once."""
+    return math.gcd(MOVED // x.dtype.itemsize, x.shape[-1])
+
+
 class Columns:
     """An array seen as (rows, channels), cut into parts of ``step`` rows."""
 
     def __init__(self, x: TensorType, processors: int) -> None:
         self.rows, self.channels = math.prod(x.shape[:-1]), x.shape[-1]
         self.vector = self.channels * vector_type(x.dtype).itemsize  # bytes
-        self.pack = math.gcd(MOVED // x.dtype.itemsize, self.channels)
+        self.pack = packed(x)
         packs = self.channels // self.pack
         self.width = min(WARP, 1 << (packs - 1).bit_length())
         self.height = BLOCK // self.width
@@ -136,4 +147,4 @@ class Columns:
 
 def _source(name: str, d: DType, width: int, pack: int, body: str, names: dict[str, str | int]) -> Source:
     sizes = {"WIDTH": width, "HEIGHT": BLOCK // width, "PACK": pack, "CHUNK": CHUNK, "RESIDENT": RESIDENT}
-    return Source(name, header(d, **{**sizes, **names}) + TILE + body)
+    return Source(name, header(d, **{**sizes, **names}) + PACKS + TILE + body)

@@ -1,6 +1,6 @@
-"""Maximum and mean over windows: a thread for each element of the result.
+"""Maximum and mean over windows: a thread for a pack of neighbouring channels of the result.
 
-Neighbouring threads take neighbouring channels.  A gradient is gathered: an element of dx looks at the
+Neighbouring threads take neighbouring packs.  A gradient is gathered: an element of dx looks at the
 windows that have it, in their order, so that equal runs give equal bits.  Sizes are part of a source (to
 divide by a known number is to multiply), the batch is not.
 """
@@ -23,6 +23,7 @@ from cortex_compute.primitives.pooling import (
 from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_compute.types import TensorType, uint8, uint32
 from cortex_gpu.backend import Gpu, offers
+from cortex_gpu.columns import PACKS, packed
 from cortex_gpu.kernels import BLOCK, Argument, Call, In, Out, Source, blocks, kernel, refusal, seconds
 from cortex_gpu.memory import nbytes
 from cortex_gpu.prelude import header, index, storage
@@ -30,15 +31,17 @@ from cortex_gpu.prelude import header, index, storage
 
 @dataclass(frozen=True)
 class Kernel:
-    """What a kernel does for an element ``e`` of its result.
+    """What a kernel does for a pack of its result, which begins at element ``e``.
 
-    ``each`` is done for all taps of a window of x, if the result is like y, or for all windows of y that have
-    the element, if the result is like x: ``at`` is where that is in memory, ``tap`` the place in the window.
+    ``reads`` is done for all taps of a window of x, if the result is like y, or for all windows of y that
+    have the element, if the result is like x: ``at`` is where that is in memory, ``tap`` the place in the
+    window.  ``each`` then is done for all channels ``j`` of the pack.
     """
 
     name: str
     parameters: str
     before: tuple[str, ...]
+    reads: tuple[str, ...]
     each: tuple[str, ...]
     after: tuple[str, ...]
     like_y: bool = True
@@ -47,46 +50,62 @@ class Kernel:
 MAX_POOL = Kernel(
     "max_pool",
     "const Storage* __restrict__ x, Storage* __restrict__ y, Winner* __restrict__ winners",
-    ("Real best = 0;", "Winner winner = 0;", "bool found = false;"),
+    ("Real best[PACK] = {};", "Winner winner[PACK] = {};", "bool found[PACK] = {};"),
+    ("const auto from = read(x + at);",),
     (
-        "const Real v = load(x[at]);",
-        "if (found && !(v > best) && !(isnan(v) && !isnan(best))) continue;",
-        "best = v;",
-        "winner = $tap;",
-        "found = true;",
+        "const Real v = load(from.at[j]);",
+        "if (found[j] && !(v > best[j]) && !(isnan(v) && !isnan(best[j]))) continue;",
+        "best[j] = v;",
+        "winner[j] = $tap;",
+        "found[j] = true;",
     ),
-    ("if (y) y[e] = store<Storage>(best);", "if (winners) winners[e] = winner;"),
+    ("if (y) write(y + e, best);", "if (winners) write(winners + e, winner);"),
 )
 MAX_POOL_GRAD = Kernel(
     "max_pool_grad",
     "const Winner* __restrict__ winners, const Storage* __restrict__ g, Storage* __restrict__ dx",
-    ("Real sum = 0;",),
-    ("if (winners[at] == $tap) sum += load(g[at]);",),
-    ("dx[e] = store<Storage>(sum);",),
+    ("Real sum[PACK] = {};",),
+    ("const auto winner = read(winners + at);", "const auto from = read(g + at);"),
+    ("if (winner.at[j] == $tap) sum[j] += load(from.at[j]);",),
+    ("write(dx + e, sum);",),
     like_y=False,
 )
 MAX_POOL_PICK = Kernel(
     "max_pool_pick",
     "const Winner* __restrict__ winners, const Storage* __restrict__ v, Storage* __restrict__ z",
-    ("Real picked = 0;",),
-    ("if (winners[e] == $tap) picked = load(v[at]);",),
-    ("z[e] = store<Storage>(picked);",),
+    ("Real picked[PACK] = {};", "const auto winner = read(winners + e);"),
+    ("const auto from = read(v + at);",),
+    ("if (winner.at[j] == $tap) picked[j] = load(from.at[j]);",),
+    ("write(z + e, picked);",),
 )
 AVG_POOL = Kernel(
     "avg_pool",
     "const Storage* __restrict__ x, Storage* __restrict__ y",
-    ("Real sum = 0;",),
-    ("sum += load(x[at]);",),
-    ("y[e] = store<Storage>(sum / ($divisor));",),
+    ("Real sum[PACK] = {};",),
+    ("const auto from = read(x + at);",),
+    ("sum[j] += load(from.at[j]);",),
+    ("for (int j = 0; j < PACK; ++j) sum[j] /= $divisor;", "write(y + e, sum);"),
 )
 AVG_POOL_GRAD = Kernel(
     "avg_pool_grad",
     "const Storage* __restrict__ g, Storage* __restrict__ dx",
-    ("Real sum = 0;",),
-    ("sum += load(g[at]) / ($divisor);",),
-    ("dx[e] = store<Storage>(sum);",),
+    ("Real sum[PACK] = {};",),
+    ("const auto from = read(g + at);",),
+    ("sum[j] += load(from.at[j]) / ($divisor);",),
+    ("write(dx + e, sum);",),
     like_y=False,
 )
+
+
+PACK = r"""
+template <class T> __device__ inline Packed<T> read(const T* x) { return fetch(x, whole(x)); }
+template <class T, class S> __device__ inline void write(T* y, const S* values) {
+  Packed<T> pack;
+  for (int j = 0; j < PACK; ++j) pack.at[j] = store<T>(values[j]);
+  put(y, pack, whole(y));
+}
+
+"""
 
 
 class Axis:
@@ -139,15 +158,21 @@ class Windows:
 
     def __init__(self, p: Pooling, x: TensorType) -> None:
         self.x, self.y, self.channels = x, p.pooled(x), max(1, x.shape[-1])
+        self.pack = packed(x)
         self.axes = [Axis(p, x, k) for k in range(len(p.size))]
         self.index, self.integer = index(max(x.size, self.y.size))
         self.winner = uint8 if math.prod(p.size) <= 1 << 8 else uint32
 
     def call(self, k: Kernel, *arguments: Argument) -> Call:
-        """The launch of a kernel; its last argument is the number of elements of the result."""
-        count = (self.y if k.like_y else self.x).size
-        text = header(self.x.dtype, Winner=storage(self.winner), Index=self.index) + self.text(k)
-        return Call(Source(k.name, text), blocks(count), BLOCK, (*arguments, self.integer(count)))
+        """The launch of a kernel; its last argument is the number of packs of the result."""
+        count = (self.y if k.like_y else self.x).size // self.pack
+        names = header(self.x.dtype, Winner=storage(self.winner), Index=self.index, PACK=self.pack)
+        return Call(
+            Source(k.name, names + PACKS + PACK + self.text(k)),
+            blocks(count),
+            BLOCK,
+            (*arguments, self.integer(count)),
+        )
 
     def text(self, k: Kernel) -> str:
         """The entry of a kernel."""
@@ -157,7 +182,7 @@ class Windows:
             "  const Index first = (Index)blockIdx.x * blockDim.x + threadIdx.x;",
             "  const Index step = (Index)gridDim.x * blockDim.x;",
             "  #pragma unroll 1  // else each thread would divide, to know how often it goes round",
-            "  for (Index e = first; e < count; e += step) {",
+            "  for (Index pack = first; pack < count; pack += step) {",
             *(f"    {line}" for line in [*self._place(k), *k.before, *self._loops(k), *k.after]),
             "  }",
             "}\n",
@@ -166,8 +191,10 @@ class Windows:
         return "\n".join(lines).replace("$divisor", divisor)
 
     def _place(self, k: Kernel) -> list[str]:
-        """The channel, the place and the image of element ``e``."""
-        lines = [f"const int c = e % {self.channels};", f"Index image = e / {self.channels};"]
+        """The first channel, the place and the image of a pack."""
+        packs = self.channels // self.pack
+        lines = ["const Index e = pack * PACK;", f"const int c = pack % {packs} * PACK;"]
+        lines.append(f"Index image = pack / {packs};")
         for axis in reversed(self.axes):
             name, n = (f"o{axis.k}", axis.count) if k.like_y else (f"i{axis.k}", axis.n)
             lines += [f"const int {name} = image % {n};", f"image /= {n};"]
@@ -180,7 +207,8 @@ class Windows:
             lines += ["  " * depth + line for line in (axis.taps() if k.like_y else axis.windows())]
             at = f"({at} * {axis.n} + i{axis.k})" if k.like_y else f"({at} * {axis.count} + o{axis.k})"
             tap = f"({tap} * {axis.size} + k{axis.k})" if tap else f"k{axis.k}"
-        inner = [f"const Index at = {at} * {self.channels} + c;", *k.each]
+        inner = [f"const Index at = {at} * {self.channels} + c;", *k.reads, "#pragma unroll"]
+        inner += ["for (int j = 0; j < PACK; ++j) {", *(f"  {line}" for line in k.each), "}"]
         lines += ["  " * len(self.axes) + line.replace("$tap", tap) for line in inner]
         return lines + ["  " * depth + "}" for depth in reversed(range(len(self.axes)))]
 

@@ -11,9 +11,11 @@ from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.pooling import AvgPool, AvgPoolGrad, MaxPool, MaxPoolGrad, MaxPoolPick
 from cortex_compute.protocol import Layout, Offer, Operand, Refusal
 from cortex_compute.types import DType, TensorType, float16, float32, uint8
+from cortex_compute.verify import placement
 from cortex_compute.verify.families.pooling import max_pool
 from cortex_gpu import kernels, pooling
 from cortex_gpu.backend import CupyBackend
+from cortex_gpu.columns import packed
 from tests.gpu.running import computed
 from tests.gpu.standin import installed
 from tests.gpu.trials import conforms, holds
@@ -48,6 +50,19 @@ def test_the_kit(backend: CupyBackend, primitive: type[Primitive]) -> None:
 @pytest.mark.parametrize("primitive", FAMILY)
 def test_half_precision(backend: CupyBackend, primitive: type[Primitive]) -> None:
     _holds(backend, primitive, X, OVERLAPPING, float16)
+
+
+@pytest.mark.parametrize("primitive", FAMILY)
+@pytest.mark.parametrize("d", [float16, float32])
+@pytest.mark.parametrize("guard", [64, 60])
+def test_packs_of_channels(
+    backend: CupyBackend, primitive: type[Primitive], d: DType, guard: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where arrays do not begin where a pack may."""
+    x = (2, 9, 8, 12)
+    assert packed(TensorType(x, d)) * d.itemsize == 8
+    monkeypatch.setattr(placement, "GUARD", guard)
+    _holds(backend, primitive, x, OVERLAPPING, d)
 
 
 @pytest.mark.parametrize("primitive", FAMILY)
