@@ -7,7 +7,7 @@ and goes on with the results::
     lines, (y,) = statements(code, literals, [float32, bfloat16], ["a", "b"])
 
 Integers wrap around; float16 and bfloat16 are computed in float, and casts to them do not round: only what is
-written to memory does.  NaN passes through min, max and relu.
+written to memory does, once, also where it was a double.  NaN passes through min, max and relu.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from cortex_compute.expression import COMPARISONS, Code, Literal, Ref
-from cortex_compute.types import DType, bool_, promote
+from cortex_compute.types import DType, bfloat16, bool_, float16, promote
 from cortex_gpu.prelude import compute
 
 # By op: the C of an instruction over arguments {0} and {1}, all of the type {T}.
@@ -107,6 +107,8 @@ class _Writer:
         where, k = ref
         text, wanted = self.texts[where][k], compute(d)
         given = None if where == "l" else compute(self.types[where][k])
+        if given == "double" and d in (float16, bfloat16):
+            return f"rounded_to_odd({text})"
         return text if given == wanted else _converted(text, given, wanted)
 
     def _truth(self, ref: Ref) -> str:
@@ -134,7 +136,10 @@ class _Writer:
 
 
 def _converted(text: str, given: str | None, wanted: str) -> str:
-    """A C conversion: as NumPy's, NaN is true, and what is too large for a small integer wraps around."""
+    """A C conversion: NaN is true, and what a small integer cannot hold wraps around.
+
+    A float beyond the 32 or 64 bits of the integer that it goes through is undefined, as it is in NumPy.
+    """
     if wanted == "bool":
         return f"({text} != 0)"
     if given in ("float", "double", None):

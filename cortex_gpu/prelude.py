@@ -53,9 +53,22 @@ __device__ inline unsigned short float_to_half(float x) {
 #endif
 
 __device__ inline unsigned short float_to_brain(float x) {  // to the nearest, of two the even one; NaN stays
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+  unsigned short y;
+  asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(y) : "f"(x));
+  return y;
+#else
   u32 u = __float_as_uint(x);
   if ((u & 0x7fffffffu) > 0x7f800000u) return (unsigned short)((u >> 16) | 0x40u);
   return (unsigned short)((u + 0x7fffu + ((u >> 16) & 1u)) >> 16);
+#endif
+}
+
+// A double as a float that rounds to 16 bits as the double would: inexact ones have an odd last bit.
+__device__ inline float rounded_to_odd(double x) {
+  const float y = (float)x;
+  if ((double)y == x || x != x) return y;
+  return __uint_as_float((__float_as_uint(y) - (fabs((double)y) > fabs(x))) | 1u);
 }
 
 // What is computed with: float for the types of 16 bits, each other type itself.

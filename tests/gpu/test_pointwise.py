@@ -173,6 +173,20 @@ def test_casts_between_all_types(backend: CupyBackend, source: DType) -> None:
         np.testing.assert_array_equal(y, wanted, name)
 
 
+@pytest.mark.parametrize(("d", "digits"), [(float16, 10), (bfloat16, 7)])
+def test_doubles_are_rounded_once(backend: CupyBackend, d: DType, digits: int) -> None:
+    """Near the middle of two short numbers: rounded to float first, all would lie on it."""
+    half, tiny = 2.0 ** -(digits + 1), 2.0**-40
+    above = np.array([1 + half + tiny, 1 + 3 * half - tiny, 1 + half, 1 + 3 * half])
+    wanted = np.array([1 + 2 * half, 1 + 2 * half, 1, 1 + 4 * half])
+    edges = np.array([0.0, -0.0, np.inf, -np.inf, np.nan, 1e-320, 1e300])
+    x = np.concatenate([above, -above, 4 * above, edges])
+    exact = np.concatenate([wanted, -wanted, 4 * wanted, [0.0, -0.0, np.inf, -np.inf, np.nan, 0.0, np.inf]])
+    (y,) = run(backend, formula(lambda x: make(f"cast:{d.name}", x), 1), (x, float64))
+    np.testing.assert_array_equal(y, exact)
+    np.testing.assert_array_equal(np.signbit(y[np.isfinite(y)]), np.signbit(exact[np.isfinite(y)]))
+
+
 def test_casts_truncate_and_wrap_as_numpy_has_it(backend: CupyBackend) -> None:
     values = np.array([-1.75, -1.0, 255.9, 256.0, 300.5, -300.5])
     names = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64"]
