@@ -18,7 +18,7 @@ from cortex_compute.primitives.convolution import Conv, ConvInputGrad, ConvKerne
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.primitives.reduce import Reduce
 from cortex_compute.primitives.windows import Padding, window_count
-from cortex_compute.protocol import Offer, Operand, Refusal
+from cortex_compute.protocol import Offer, Operand, Refusal, row_major
 from cortex_compute.types import TensorType
 from cortex_gpu.backend import OFFERS, Gpu, Lacking, offers
 from cortex_gpu.cudnn import convolution as cudnn
@@ -38,7 +38,7 @@ from cortex_gpu.kernels import (
     seconds,
     together,
 )
-from cortex_gpu.memory import ALIGNMENT, aligned, nbytes, row_major
+from cortex_gpu.memory import ALIGNMENT, aligned, nbytes
 from cortex_gpu.rearrange import cropped, padded
 from cortex_gpu.transpose import matrix_transposed
 

@@ -14,7 +14,7 @@ from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.pooling import Averaging, AvgPool, AvgPoolGrad
 from cortex_compute.primitives.softmax import LogSoftmax, Softmax
-from cortex_compute.protocol import Offer, Operand, Refusal
+from cortex_compute.protocol import Offer, Operand, Refusal, row_major
 from cortex_compute.types import TensorType
 from cortex_gpu.backend import Gpu, offers
 from cortex_gpu.cudnn import pooling, softmax
@@ -23,7 +23,6 @@ from cortex_gpu.cudnn.descriptors import image
 from cortex_gpu.cudnn.library import Library, UnsupportedError
 from cortex_gpu.cudnn.pooling import Windows
 from cortex_gpu.kernels import Memory, Source, kernel, seconds
-from cortex_gpu.memory import row_major
 
 LAUNCHES = 1.5  # of a generated kernel: what the library's own preparation takes
 Binder = Callable[[Library, int, int], Callable[[], None]]

@@ -9,12 +9,11 @@ import numpy as np
 from cortex_compute.expression import Code, Literal
 from cortex_compute.frozen import frozen
 from cortex_compute.primitives.elementwise import Copy, Elementwise
-from cortex_compute.protocol import Array, Offer, Operand, Refusal
+from cortex_compute.protocol import Array, Offer, Operand, Refusal, row_major
 from cortex_compute.types import DType, TensorType, contiguous_strides, uint8, uint16, uint32, uint64
 from cortex_gpu.backend import Gpu, offers
 from cortex_gpu.index import Strides, Walk, spread
 from cortex_gpu.kernels import BLOCK, Argument, Call, In, Memory, Out, Source, blocks, kernel, seconds
-from cortex_gpu.memory import row_major
 from cortex_gpu.pointwise import parameters, statements, title
 from cortex_gpu.prelude import PRELUDE, compute, storage
 from cortex_gpu.transpose import transposed

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from cortex_compute.frozen import frozen
 from cortex_compute.protocol import Operand
 from cortex_compute.types import contiguous_strides
-from cortex_gpu.memory import strides_of
 
 NARROW = 1 << 31  # offsets and numbers below this are found in 32 bits, where a division is much faster
 
@@ -34,7 +33,7 @@ def broadcast_strides(shape: tuple[int, ...], strides: Sequence[int], space: tup
 
 def spread(operand: Operand, space: tuple[int, ...]) -> Strides:
     """The strides, in elements, with which an operand is walked over the shape ``space``."""
-    return broadcast_strides(operand.type.shape, strides_of(operand), space)
+    return broadcast_strides(operand.type.shape, operand.strides, space)
 
 
 @frozen

@@ -13,11 +13,10 @@ import numpy as np
 
 from cortex_compute.numpy_backend.bfloat16 import narrow
 from cortex_compute.primitives.indexing import Concatenate, Gather, OneHot, Pad, TakeAlong
-from cortex_compute.protocol import Offer, Operand, Refusal
+from cortex_compute.protocol import Offer, Operand, Refusal, row_major
 from cortex_compute.types import DType, TensorType, bfloat16
 from cortex_gpu.backend import Gpu, offers
 from cortex_gpu.kernels import BLOCK, Call, In, Out, Source, blocks, kernel, refusal, seconds
-from cortex_gpu.memory import row_major
 from cortex_gpu.prelude import PRELUDE, storage
 
 PLACES = r"""

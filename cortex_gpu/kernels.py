@@ -14,8 +14,7 @@ import numpy as np
 
 from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import OPAQUE, Primitive
-from cortex_compute.protocol import Array, Launch, Layout, Offer, Operand, Refusal, Stream
-from cortex_gpu.memory import row_major
+from cortex_compute.protocol import Array, Launch, Layout, Offer, Operand, Refusal, Stream, row_major
 
 BLOCK = 256  # threads of a block, where nothing speaks for another number
 MOST_BLOCKS = 1 << 16  # of a launch whose threads go on to the next element by a stride

@@ -28,7 +28,7 @@ from cortex_gpu.kernels import (
     seconds,
     together,
 )
-from cortex_gpu.memory import ALIGNMENT, nbytes, strides_of
+from cortex_gpu.memory import ALIGNMENT, nbytes
 from cortex_gpu.prelude import storage
 from cortex_gpu.product import Product, Way
 
@@ -52,7 +52,7 @@ class Factors:
         types = [x.type for x in operands]
         product = p.product(*types[:2])
         (*_, m, n), shape = product.shape, product.shape[:-2]
-        strides = [strides_of(x) for x in operands[:2]]
+        strides = [x.strides for x in operands[:2]]
         own = [broadcast_strides(t.shape[:-2], s[:-2], shape) for t, s in zip(types, strides)]
         a, b = ((s[-1], s[-2]) if turned else (s[-2], s[-1])
                 for s, turned in zip(strides, (p.transpose_a, p.transpose_b)))  # fmt: skip
@@ -206,7 +206,7 @@ def _adds_vector(p: Gemm, operands: Sequence[Operand]) -> bool:
     ):
         return False
     vector, n = operands[2], p.product(*(x.type for x in operands[:2])).shape[-1]
-    (shape, dtype), packed = vector.type, strides_of(vector)[-1:] == (1,) or n == 1
+    (shape, dtype), packed = vector.type, vector.strides[-1:] == (1,) or n == 1
     plain = code.results == (("t", 0),) and dtype is operands[0].type.dtype
     return plain and packed and shape[-1:] == (n,) and vector.type.size == n
 

@@ -1,13 +1,11 @@
-"""Scratch: pieces of a kernel's workspace, and how operands lie."""
+"""Scratch: pieces of a kernel's workspace."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from cortex_compute.protocol import Operand, row_major
 from cortex_compute.types import TensorType
 
-__all__ = ["aligned", "nbytes", "offsets", "row_major", "strides_of"]
 ALIGNMENT = 256  # bytes, as cudaMalloc's
 
 
@@ -23,11 +21,6 @@ def offsets(sizes: Iterable[int]) -> tuple[list[int], int]:
         starts.append(total)
         total += aligned(nbytes)
     return starts, total
-
-
-def strides_of(operand: Operand) -> tuple[int, ...]:
-    """The strides of an operand, in elements."""
-    return operand.strides
 
 
 def nbytes(*types: TensorType) -> int:
