@@ -8,6 +8,7 @@ offer may be built and its sources read, compiled or evaluated anywhere.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol, Union
 
 import numpy as np
@@ -97,13 +98,12 @@ class Step(Protocol):
 
 @frozen
 class Call:
-    """The launch of a source: ``grid`` blocks (x, y, z) of ``block`` threads, with ``shared`` more bytes."""
+    """The launch of a source: ``grid`` blocks (x, y, z) of ``block`` threads."""
 
     source: Source
     grid: tuple[int, int, int]
     block: int
     arguments: tuple[Argument, ...]
-    shared: int = 0
 
     @property
     def sources(self) -> Sequence[Source]:
@@ -114,12 +114,7 @@ class Call:
 
         kernel = function(self.source)
         values = tuple([memory.value(a) for a in self.arguments])
-        grid, block, shared = self.grid, (self.block, 1, 1), self.shared
-
-        def launch() -> None:
-            kernel(grid, block, values, shared_mem=shared)
-
-        return launch
+        return partial(kernel, self.grid, (self.block, 1, 1), values)
 
 
 class GpuKernel:

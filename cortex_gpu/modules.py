@@ -19,7 +19,7 @@ MOST_THREADS = 8
 
 
 def function(source: Source) -> Any:
-    """The compiled entry of a source, called as ``f(grid, block, arguments, shared_mem=)``."""
+    """The compiled entry of a source, called as ``f(grid, block, arguments)``."""
     import cupy
 
     return begin(source, cupy.cuda.runtime.getDevice()).result()
