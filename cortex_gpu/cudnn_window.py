@@ -1,8 +1,9 @@
 """Softmax and mean pooling by cuDNN: taken where its kernels are asked for, else ours are as fast.
 
-The maximum and batch norm stay with ours under every policy.  cuDNN gives the gradient of a maximum to any of
-equal elements, does not say what becomes of a NaN, and its batch norm keeps 1 / sqrt(variance + epsilon),
-where the running statistics need the variance.  `cortex_gpu.ops` has both as cuDNN means them.
+The maximum and batch norm stay with ours under every policy.  cuDNN gives the gradient of a maximum to one of
+equal elements, not always the first, does not say what becomes of a NaN, and its batch norm keeps
+1 / sqrt(variance + epsilon), where the running statistics need the variance.  `cortex_gpu.ops` has both as
+cuDNN means them.
 """
 
 from __future__ import annotations

@@ -101,14 +101,15 @@ def beside(first: Begin, second: Begin) -> Entry:
 
 
 def leaks(begin: Begin) -> Entry:
-    """What CuPy's pool has given out, before and after many steps."""
+    """What the device's pool and CuPy's own have given out, before and after many steps."""
     from cupy import get_default_memory_pool
 
-    training, pool = begin(), get_default_memory_pool()
+    training = begin()
+    pools = get_default_memory_pool(), training.compiled.backend.devices()[0].pool
     training.steps(WARM)
-    before = pool.used_bytes()
+    before = sum(pool.used_bytes() for pool in pools)
     training.steps(MANY)
-    grown = pool.used_bytes() - before
+    grown = sum(pool.used_bytes() for pool in pools) - before
     return {"metric": "bytes", "value": grown, "threshold": 0, "passed": grown == 0, "used": before}
 
 

@@ -44,8 +44,8 @@ class Placed:
 
     @property
     def layout(self) -> Layout:
-        row_major = self.strides == contiguous_strides(self.type.shape)
-        return Layout() if row_major else Layout(self.strides)
+        dense = 0 in self.type.shape or self.strides == contiguous_strides(self.type.shape)
+        return Layout() if dense else Layout(self.strides)
 
     def poison(self, stream: Stream) -> None:
         """Fills the whole memory, guards included."""

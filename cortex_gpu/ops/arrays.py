@@ -7,6 +7,7 @@ from functools import cache
 from operator import index
 from typing import Any, TypeVar, Union
 
+from cortex_compute.choices import given
 from cortex_compute.errors import ArgumentError, BackendError, DTypeError, ShapeError
 from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.primitives.elementwise import Copy
@@ -30,11 +31,12 @@ def here() -> CupyBackend:
         device = int(runtime.getDevice())
     except (ImportError, RuntimeError):  # `found` says what is missing
         device = 0
-    return _backend(device)
+    return _backend(device, given())
 
 
 @cache
-def _backend(device: int) -> CupyBackend:
+def _backend(device: int, chosen: object) -> CupyBackend:
+    """The backend of a device, made anew for other choices."""
     return found(device)
 
 

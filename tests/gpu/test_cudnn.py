@@ -90,7 +90,8 @@ def test_convolution_keeps_to_the_conformance_kit(made: Any, primitive: str, alg
     backend = made(replace(ALWAYS, deterministic=algorithm == 1), expected=(algorithm,), raced=(algorithm,))
     results = verify.run(backend, only=primitive)
     bad = {r.name: r.detail for r in results if not r.passed}
-    assert {name.rpartition("/")[2] for name in bad} == {"float64"}, bad
+    assert any(name.endswith("/float64") for name in bad), bad
+    assert all(name.endswith("/float64") or " empty " in name.replace("/", " ") for name in bad), bad
     assert all(detail.startswith("refused: ") for detail in bad.values()), bad
     assert not stand_in(backend).errors
     assert backend.taken[primitive[:-1], "cudnn"] > 60
@@ -101,9 +102,7 @@ def test_convolution_keeps_to_the_conformance_kit(made: Any, primitive: str, alg
 def test_what_cudnn_does_by_policy_alone_conforms_or_is_refused(made: Any, primitive: str) -> None:
     backend = made()
     bad = [r.detail for r in verify.run(backend, only=primitive) if not r.passed]
-    assert all(detail.startswith('refused: Refusal(reason="cuDNN') or "cuDNN" in detail for detail in bad), (
-        bad
-    )
+    assert all(detail.startswith("refused: ") and "cuDNN" in detail for detail in bad), bad
     assert backend.taken[primitive[:-1], "cudnn"] > 20
     assert not stand_in(backend).errors
 

@@ -33,7 +33,7 @@ def computing(monkeypatch: pytest.MonkeyPatch, cudnn: Any) -> CupyBackend:
     from tests.gpu.standin.backend import cupy_backend
 
     made = cupy_backend(Gpu(cudnn=cudnn))
-    monkeypatch.setattr(arrays, "_backend", lambda index: made)
+    monkeypatch.setattr(arrays, "_backend", lambda index, chosen: made)
     return made
 
 
