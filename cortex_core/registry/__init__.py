@@ -14,12 +14,15 @@ This package stands at the bottom of core: it knows neither YAML nor what a laye
 from __future__ import annotations
 
 from cortex_core.registry.classes import (
+    AUGMENTATIONS,
     INITIALIZERS,
     LAYERS,
     LOSSES,
     METRICS,
     OPTIMIZERS,
+    READERS,
     SCHEDULES,
+    SPLITS,
     Field,
     Registry,
     build,
@@ -31,17 +34,22 @@ from cortex_core.registry.classes import (
 )
 from cortex_core.registry.declare import (
     Activation,
+    Augmentation,
     Initializer,
     Optimizer,
     Schedule,
+    Split,
+    augmentation,
     base,
     initializer,
     layer,
     loss,
     metric,
     optimizer,
+    reader,
     record,
     schedule,
+    split,
 )
 from cortex_core.registry.faults import UNKNOWN, Fault, Invalid, Unknown
 from cortex_core.registry.kinds import Fraction, Padding, Plain, Shape, Size
@@ -49,14 +57,18 @@ from cortex_core.registry.named import Named, Written, unfold
 from cortex_core.registry.nearest import nearest
 
 __all__ = [
+    "AUGMENTATIONS",
     "INITIALIZERS",
     "LAYERS",
     "LOSSES",
     "METRICS",
     "OPTIMIZERS",
+    "READERS",
     "SCHEDULES",
+    "SPLITS",
     "UNKNOWN",
     "Activation",
+    "Augmentation",
     "Fault",
     "Field",
     "Fraction",
@@ -70,8 +82,10 @@ __all__ = [
     "Schedule",
     "Shape",
     "Size",
+    "Split",
     "Unknown",
     "Written",
+    "augmentation",
     "base",
     "build",
     "data_of",
@@ -85,7 +99,9 @@ __all__ = [
     "named_data",
     "nearest",
     "optimizer",
+    "reader",
     "record",
     "schedule",
+    "split",
     "unfold",
 ]

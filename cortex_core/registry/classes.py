@@ -22,11 +22,11 @@ REQUIRED: Any = dataclasses.MISSING
 class Registry(Mapping[str, "type[Any]"]):
     """Classes by the name that a description uses, such as ``LAYERS["dense"]``.
 
-    ``home`` is the module that registers those of this package.
+    ``home`` is the module that registers those of this package, ``group`` the entry points of other packages.
     """
 
-    def __init__(self, noun: str, home: str = "") -> None:
-        self.noun, self.home = noun, home
+    def __init__(self, noun: str, home: str = "", group: str = "cortex.layers") -> None:
+        self.noun, self.home, self.group = noun, home, group
         self._classes: dict[str, type[Any]] = {}
 
     def add(self, kind: str, cls: type) -> None:
@@ -55,6 +55,9 @@ METRICS = Registry("metric", "cortex_core.metrics")
 OPTIMIZERS = Registry("optimizer", "cortex_core.optimizers")
 SCHEDULES = Registry("schedule", "cortex_core.schedules")
 INITIALIZERS = Registry("initializer", "cortex_core.initializers")
+SPLITS = Registry("split", "cortex_core.splits")
+READERS = Registry("reader", group="cortex.readers")
+AUGMENTATIONS = Registry("augmentation", group="cortex.augmentations")
 
 
 @frozen

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from cortex_compute.errors import SpecError
 from cortex_core.registry.classes import (
+    AUGMENTATIONS,
     INITIALIZERS,
     LAYERS,
     LOSSES,
     METRICS,
     OPTIMIZERS,
+    READERS,
     SCHEDULES,
+    SPLITS,
     Registry,
     declare,
     field,
@@ -41,6 +44,12 @@ Optimizer = Annotated[Any, FromClass(lambda limits, rank: Named(OPTIMIZERS, "opt
 
 Schedule = Annotated[Any, FromClass(lambda limits, rank: Named(SCHEDULES, "schedule"))]
 """A registered schedule of the learning rate."""
+
+Split = Annotated[Any, FromClass(lambda limits, rank: Named(SPLITS, "split"))]
+"""A registered way to divide examples, such as ``stratified`` or ``{grouped: {by: patient}}``."""
+
+Augmentation = Annotated[Any, FromClass(lambda limits, rank: Named(AUGMENTATIONS, "augmentation"))]
+"""A registered way to vary examples, such as ``flip`` or ``{rotate: 10}``."""
 
 
 def _register(
@@ -152,3 +161,27 @@ def schedule(kind: str, *, main: str | None = None) -> Callable[[type[T]], type[
 def initializer(kind: str, *, main: str | None = None) -> Callable[[type[T]], type[T]]:
     """Registers an initialiser."""
     return _register(INITIALIZERS, kind, "draw(self, shape, generator, fan)", main=main)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def split(kind: str, *, main: str | None = None) -> Callable[[type[T]], type[T]]:
+    """Registers a way to divide examples into parts."""
+    return _register(SPLITS, kind, "order(self, count, column)", main=main)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def reader(
+    kind: str, *, main: str | None = None, suffixes: tuple[str, ...] = ()
+) -> Callable[[type[T]], type[T]]:
+    """Registers a way to read data, which ``train.data`` names; see `cortex_core.training.examples`.
+
+    ``main`` is the field of ``data: {table: people.csv}``.  A file with one of the ``suffixes`` may stand
+    alone: ``data: people.csv``.
+    """
+    return _register(READERS, kind, "open(self, find)", main=main, suffixes=suffixes)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def augmentation(kind: str, *, main: str | None = None) -> Callable[[type[T]], type[T]]:
+    """Registers a way to vary examples, for ``train.augment``."""
+    return _register(AUGMENTATIONS, kind, "apply(self, ...)", main=main)

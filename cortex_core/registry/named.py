@@ -110,18 +110,20 @@ def _unfold_vector(value: list[Any] | tuple[Any, ...], main_of: Callable[[str], 
 
 
 @cache
-def load_plugins() -> None:
-    """Loads the modules that the entry point group ``cortex.layers`` names: they register what they hold.
+def load_plugins(group: str = "cortex.layers") -> Mapping[str, Any]:
+    """What the entry points of a group name, loaded: modules register what they hold.
 
     Done once, and only when a name is met that nobody knows yet, or when all names are asked for.
     """
     from importlib.metadata import entry_points
 
-    for point in entry_points(group="cortex.layers"):
+    loaded = {}
+    for point in entry_points(group=group):
         try:
-            point.load()
+            loaded[point.name] = point.load()
         except Exception as error:
-            raise SpecError(f"the layers of '{point.value}' cannot be loaded: {error!r}") from error
+            raise SpecError(f"'{point.value}' ({group}) cannot be loaded: {error!r}") from error
+    return loaded
 
 
 @frozen
@@ -143,7 +145,7 @@ class Named(Kind):
     def main_of(self, name: str) -> str | None:
         """The main field of a registered name; Invalid for an unknown one."""
         if name not in self.registry:
-            load_plugins()
+            load_plugins(self.registry.group)
         if name not in self.registry or (self.only and not getattr(self.registry[name], self.only)):
             known = name in self.registry
             what = f"'{name}' is no {self.noun}" if known else f"unknown {self.noun} {clipped(name)}"
