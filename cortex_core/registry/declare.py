@@ -166,7 +166,7 @@ def initializer(kind: str, *, main: str | None = None) -> Callable[[type[T]], ty
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
 def split(kind: str, *, main: str | None = None) -> Callable[[type[T]], type[T]]:
     """Registers a way to divide examples into parts."""
-    return _register(SPLITS, kind, "order(self, count, column)", main=main)
+    return _register(SPLITS, kind, "divide(self, count, fractions, column)", main=main)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))

@@ -122,7 +122,8 @@ def load_plugins(group: str = "cortex.layers") -> Mapping[str, Any]:
         try:
             loaded[point.name] = point.load()
         except Exception as error:
-            raise SpecError(f"'{point.value}' ({group}) cannot be loaded: {error!r}") from error
+            what = group.rpartition(".")[2]
+            raise SpecError(f"the {what} of '{point.value}' cannot be loaded: {error!r}") from error
     return loaded
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from cortex_core.registry import data_of
-from cortex_core.spec.description import Description, LayerNode, LossNode, MetricNode
+from cortex_core.spec.description import Description, InputNode, LayerNode, LossNode, MetricNode
 
 
 def canonical(description: Description) -> dict[str, Any]:
@@ -13,7 +14,7 @@ def canonical(description: Description) -> dict[str, Any]:
     data: dict[str, Any] = {
         "cortex": 1,
         "name": description.name,
-        "inputs": {i.name: {"shape": list(i.shape or ()), "dtype": i.dtype} for i in description.inputs},
+        "inputs": inputs_data(description.inputs),
         "layers": [_layer(node) for node in description.layers],
     }
     if description.losses:
@@ -24,6 +25,11 @@ def canonical(description: Description) -> dict[str, Any]:
         options["metrics"] = [_metric(node) for node in description.train.metrics]
         data["train"] = options
     return data
+
+
+def inputs_data(inputs: Iterable[InputNode]) -> dict[str, Any]:
+    """The section ``inputs``; ``auto`` is a shape that the data tell."""
+    return {i.name: {"shape": "auto" if i.shape is None else list(i.shape), "dtype": i.dtype} for i in inputs}
 
 
 def _layer(node: LayerNode) -> dict[str, Any]:

@@ -12,7 +12,8 @@ import cortex_core.layers
 import cortex_core.losses
 import cortex_core.metrics
 import cortex_core.optimizers
-import cortex_core.schedules  # noqa: F401 (these fill the registries)
+import cortex_core.schedules
+import cortex_core.splits  # noqa: F401 (these fill the registries)
 from cortex_compute.errors import SpecError
 from cortex_core.place import DICT, Place, Problem
 from cortex_core.registry import UNKNOWN

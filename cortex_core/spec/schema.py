@@ -13,15 +13,19 @@ import cortex_core.layers
 import cortex_core.losses
 import cortex_core.metrics
 import cortex_core.optimizers
-import cortex_core.schedules  # noqa: F401 (these fill the registries)
+import cortex_core.schedules
+import cortex_core.splits  # noqa: F401 (these fill the registries)
 from cortex_compute.types import DTYPES
 from cortex_core.registry import (
+    AUGMENTATIONS,
     INITIALIZERS,
     LAYERS,
     LOSSES,
     METRICS,
     OPTIMIZERS,
+    READERS,
     SCHEDULES,
+    SPLITS,
     Registry,
     fields_of,
     fields_schema,
@@ -29,7 +33,7 @@ from cortex_core.registry import (
 from cortex_core.registry.named import load_plugins
 from cortex_core.spec.blocks import COMMON
 from cortex_core.spec.expand import Identifier
-from cortex_core.spec.sections import VERSION, InputShape, NameKind
+from cortex_core.spec.sections import AUTO, VERSION, InputShape, NameKind
 from cortex_core.spec.train import TrainOptions
 
 Schema = dict[str, Any]
@@ -42,7 +46,8 @@ _PENALTY = {"type": "object", "properties": {"l1": _REAL, "l2": _REAL}, "additio
 
 def schema() -> Schema:
     """The JSON schema of a description, with all that is registered here or by installed packages."""
-    load_plugins()
+    for group in dict.fromkeys(registry.group for registry in (LAYERS, READERS, AUGMENTATIONS)):
+        load_plugins(group)
     layers = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/layer"}}
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -68,7 +73,7 @@ def _inputs() -> Schema:
     shape = InputShape().schema()
     full = {
         "type": "object",
-        "properties": {"shape": shape, "dtype": {"enum": list(DTYPES)}},
+        "properties": {"shape": shape, "dtype": {"enum": [*DTYPES, AUTO]}},
         "required": ["shape"],
         "additionalProperties": False,
     }
@@ -132,6 +137,9 @@ def _definitions() -> Schema:
         "metrics": _several("metric"),
         "optimizer": _named(OPTIMIZERS, {}, list(OPTIMIZERS)),
         "schedule": _named(SCHEDULES, {}, list(SCHEDULES)),
+        "split": _named(SPLITS, {}, list(SPLITS)),
+        "reader": _named(READERS, {}, list(READERS)),
+        "augmentation": _named(AUGMENTATIONS, {}, list(AUGMENTATIONS)),
         "initializer": _named(INITIALIZERS, {}, list(INITIALIZERS)),
     }
 

@@ -20,6 +20,7 @@ from cortex_core.spec.tree import Node, Problems
 
 TOP = ("cortex", "name", "inputs", "blocks", "layers", "loss", "outputs", "train")
 VERSION = 1
+AUTO = "auto"
 MOST = 2**40  # elements of one example
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 
@@ -103,7 +104,7 @@ def _read_input(owner: Node, name: str, node: Node, problems: Problems) -> Input
         named = False
         problems.at_key(owner, name, *_words(invalid))
     shape_node: Node | None = node
-    dtype = "float32"
+    dtype = ""
     if isinstance(node.value, dict):
         for key in node.value:
             if key not in ("shape", "dtype"):
@@ -114,8 +115,10 @@ def _read_input(owner: Node, name: str, node: Node, problems: Problems) -> Input
             "'shape'" in nearest(key, ("shape", "dtype")) for key in node.value
         ):
             problems.at_key(owner, name, "'shape' is missing", "expected a list of sizes")
-        dtype = read_value(node.value.get("dtype"), Choice(tuple(DTYPES)), dtype, problems)
+        dtype = read_value(node.value.get("dtype"), Choice((*DTYPES, AUTO)), dtype, problems)
     shape = read_value(shape_node, InputShape(), None, problems)
+    if not dtype:
+        dtype = AUTO if shape_node is not None and shape_node.value == AUTO else "float32"
     return InputNode(name, shape if named else None, dtype, owner.place(at_key=name))
 
 
@@ -126,11 +129,16 @@ def _words(invalid: Invalid) -> tuple[str, str, str]:
 
 @frozen
 class InputShape(Kind):
-    """Sizes without the batch axis; null is any length.  A single number is a list of one."""
+    """Sizes without the batch axis; null is any length.  A single number is a list of one.
 
-    words = "a list of sizes without the batch axis, such as [28, 28, 1]"
+    ``auto`` leaves the sizes to the data; it is read as None, which is a shape that is not known.
+    """
 
-    def read(self, value: Any) -> tuple[int | None, ...]:
+    words = "a list of sizes without the batch axis, such as [28, 28, 1], or auto"
+
+    def read(self, value: Any) -> tuple[int | None, ...] | None:
+        if value == AUTO:
+            return None
         size = Optional_(Whole(Limits(minimum=1)))
         if isinstance(value, (list, tuple)):
             if any(item in ("None", "none", "?") for item in value):
@@ -140,13 +148,13 @@ class InputShape(Kind):
                 raise Invalid([Fault((), "this is too large", f"expected {MOST:,} elements at most")])
             return shape
         if value is None or isinstance(value, (str, bool)):
-            raise self.refuse(value)
+            raise self.refuse(value, nearest(value, (AUTO,)) if isinstance(value, str) else "")
         return (Whole(Limits(minimum=1)).read(value),)
 
     def schema(self) -> dict[str, Any]:
         size = Whole(Limits(minimum=1)).schema()
         many = {"type": "array", "items": {"anyOf": [size, {"type": "null"}]}}
-        return {"anyOf": [size, many]}
+        return {"anyOf": [size, many, {"const": AUTO}]}
 
 
 def each_written(node: Node | None, common: Collection[str]) -> list[Node]:

@@ -5,8 +5,23 @@ from __future__ import annotations
 from typing import Annotated, Any
 
 from cortex_compute.frozen import frozen
-from cortex_core.registry import Fraction, Optimizer, Plain, Schedule, field, record
-from cortex_core.registry.kinds import Choice, FromClass, Kind, Schema
+from cortex_core.registry import (
+    READERS,
+    Augmentation,
+    Fault,
+    Fraction,
+    Invalid,
+    Named,
+    Optimizer,
+    Schedule,
+    Split,
+    build,
+    field,
+    nearest,
+    record,
+)
+from cortex_core.registry.kinds import Choice, FromClass, Kind, Schema, Text
+from cortex_core.registry.named import load_plugins
 from cortex_core.spec.description import MetricNode
 
 SHORT = {"bf16": "bfloat16", "fp32": "float32"}
@@ -35,6 +50,44 @@ class _Precision(Choice):
         return super().read(SHORT.get(value, value) if isinstance(value, str) else value)
 
 
+@frozen
+class _Data(Kind):
+    """The name of a data set, a file (which the reader of its suffix reads), or a reader with its fields."""
+
+    words = "the name of a data set, a file, or a reader with its fields: {table: {file: people.csv}}"
+
+    @property
+    def _reader(self) -> Named:
+        return Named(READERS, "reader")
+
+    def read(self, value: Any) -> Any:
+        if not isinstance(value, str):
+            return self._reader.read(value)
+        name: str = Text().read(value)
+        if not is_file(name):
+            return name
+        load_plugins(READERS.group)
+        suffixes = {suffix: cls for cls in READERS.values() for suffix in cls.suffixes}
+        suffix = f".{name.rpartition('.')[2].lower()}"
+        if suffix not in suffixes:
+            known = ", ".join(suffixes)
+            hint = nearest(suffix, suffixes) or "A folder of pictures is {images: {folder: ...}}"
+            raise Invalid([Fault((), f"'{name}' is no file that is known", f"expected one of {known}", hint)])
+        return build(suffixes[suffix], {suffixes[suffix].main: name})
+
+    def data(self, value: Any) -> Any:
+        return value if isinstance(value, str) else self._reader.data(value)
+
+    def schema(self) -> Schema:
+        return {"anyOf": [Text().schema(), self._reader.schema()]}
+
+
+def is_file(name: str) -> bool:
+    """Whether text under ``data`` means a file, not the name of a data set."""
+    return "." in name or "/" in name
+
+
+Data = Annotated[Any, FromClass(lambda limits, rank: _Data())]
 Precision = Annotated[str, FromClass(lambda limits, rank: _Precision(("float32", "bfloat16")))]
 Metrics = Annotated[tuple[MetricNode, ...], FromClass(lambda limits, rank: _Metrics())]
 
@@ -51,8 +104,10 @@ class EarlyStopping:
 class TrainOptions:
     """Everything under ``train``."""
 
-    data: str | None = field(default=None, doc="the name of a data set, or an .npz file")
-    validation: Fraction | None = field(default=None, doc="a fraction of the data, or a name")
+    data: Data | None = field(default=None, doc="the name of a data set, a file, or a reader with its fields")
+    test: Fraction | None = field(default=None, doc="a fraction of the data, or a part, held out to the end")
+    validation: Fraction | None = field(default=None, doc="a fraction of the rest, a part, or other data")
+    split: Split = field(default="last", doc="how fractions are taken")
     optimizer: Optimizer = field(default="adam", doc="what updates the parameters")
     schedule: Schedule | None = field(default=None, doc="how the learning rate changes")
     batch_size: int = field(default=64, doc="samples in a step", minimum=1)
@@ -63,4 +118,6 @@ class TrainOptions:
     metrics: Metrics = field(default=(), doc="what is measured beside the loss")
     seed: int = field(default=0, doc="of weights, order and dropout", minimum=0)
     precision: Precision = field(default="float32", doc="of what layers compute in training")
-    augment: Plain = field(default=None, doc="how samples are varied; read by the data set")
+    augment: tuple[Augmentation, ...] | None = field(
+        default=None, doc="how examples are varied, one after the other"
+    )
