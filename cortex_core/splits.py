@@ -3,9 +3,9 @@
 ``rows`` are the examples to divide, and so are the rows of every part, in ascending order.  ``column(name)``
 gives one value for each example of the data, whether in ``rows`` or not; None asks for the class labels.
 
-``divide(rows, fractions, column)`` takes the parts of ``fractions`` one after the other, each a fraction of what
-those before it left; "train" is what remains.  ``folds(rows, k, column)`` gives the rows that each of k folds holds
-out: together all of them, each once.  The same seed divides the same way on every machine.
+``divide(rows, fractions, column)`` takes the parts of ``fractions`` one after the other, each a fraction of
+what those before it left; "train" is what remains.  ``folds(rows, k, column)`` gives the rows that each of k
+folds holds out: together all of them, each once.  The same seed divides the same way on every machine.
 """
 
 from __future__ import annotations
@@ -65,12 +65,12 @@ class Random(Division):
     seed: int = field(default=0, doc="of the random order", minimum=0)
 
     def arranged(self, rows: np.ndarray, column: Column) -> np.ndarray:
-        return rows[shuffled(len(rows), self.seed, STREAM)]
+        return rows.take(shuffled(len(rows), self.seed, STREAM))
 
 
 @split("stratified", main="by")
 class Stratified(Division):
-    """Examples at random, each class in proportion: within one example of its share in every part and fold."""
+    """Examples at random, each class in proportion: in every part and fold within one of its share."""
 
     by: str | None = field(default=None, doc="the column of the classes; default: the labels of the loss")
     seed: int = field(default=0, doc="of the random order", minimum=0)
@@ -78,8 +78,11 @@ class Stratified(Division):
     def take(self, rows: np.ndarray, fraction: float, column: Column, part: str) -> np.ndarray:
         count = expect_parts(len(rows), fraction, "examples", part)
         classes = self._classes(rows, column)
-        sizes = [len(members) for members in classes]
-        counts = _shares(np.array(sizes), count)
+        counts = _shares(np.array([len(members) for members in classes]), count)
+        if not counts.any():
+            raise DataError(
+                f"{part} {fraction}: no class has two examples left to divide; give a smaller fraction"
+            )
         return np.sort(np.concatenate([members[:n] for members, n in zip(classes, counts)]))
 
     def folds(self, rows: np.ndarray, k: int, column: Column) -> list[np.ndarray]:
@@ -96,8 +99,8 @@ class Stratified(Division):
             name, rest = names[counts == 1][0], int((counts == 1).sum()) - 1
             more = f", and so have {rest} more" if rest else ""
             raise DataError(
-                f"split stratified: in {what} the class {str(name)[:80]!r} has one example{more}, which cannot be "
-                "in two parts; drop or merge such classes, or write split: random"
+                f"split stratified: in {what} the class {str(name)[:80]!r} has one example{more}, which "
+                "cannot be in two parts; drop or merge such classes, or write split: random"
             )
         mixed = rows[shuffled(len(rows), self.seed, STREAM)]
         return [mixed[numbers[mixed] == n] for n in range(len(names))]
@@ -139,7 +142,8 @@ class Grouped(Division):
 
 
 def expect_parts(count: int, fraction: float, what: str, part: str, least: int = 0) -> int:
-    """How many of ``count`` a fraction is, at least ``least``; raises `DataError` unless both parts get some."""
+    """How many of ``count`` a fraction is, at least ``least``; raises `DataError` unless both parts get
+    some."""
     taken = max(least, round(count * fraction))
     if not 0 < taken < count:
         raise DataError(f"{part} {fraction} of {count} {what} is {taken}; both parts need at least one")
@@ -151,17 +155,17 @@ def expect_folds(count: int, k: int, what: str) -> None:
     if k < 2:
         raise DataError(f"{k} folds: at least two are needed, one to hold out and one to train on")
     if count < k:
-        raise DataError(f"{k} folds of {count} {what}: each fold needs at least one; give {count} folds at most")
+        raise DataError(
+            f"{k} folds of {count} {what}: each fold needs at least one; give {count} folds at most"
+        )
 
 
 def expect_values(values: np.ndarray, rows: np.ndarray, what: str) -> None:
     """Raises `DataError` where a value is missing: nobody can say where that example belongs."""
     if values.dtype.kind in "fmMc":
         missing = np.isnat(values) if values.dtype.kind in "mM" else np.isnan(values)
-    elif values.dtype.kind in "US":
-        missing = values == values.dtype.type()
     else:
-        missing = np.zeros(len(values), bool)
+        missing = values == "" if values.dtype.kind in "UO" else np.zeros(len(values), bool)
     if missing.any():
         raise DataError(
             f"split: {what} has no value in {int(missing.sum())} examples, the first being example "
@@ -170,11 +174,11 @@ def expect_values(values: np.ndarray, rows: np.ndarray, what: str) -> None:
 
 
 def _shares(sizes: np.ndarray, count: int) -> np.ndarray:
-    """``count`` divided among classes in proportion to their sizes, by the largest remainders; each class keeps
-    one for the rest."""
+    """``count`` divided among classes in proportion to their sizes, by the largest remainders; each class
+    keeps one for the rest."""
     exact = sizes * count / sizes.sum()
-    counts = np.minimum(exact.astype(np.int64), np.maximum(sizes - 1, 0))
-    remainders = np.where(counts < sizes - 1, exact - counts, -1.0)
+    counts: np.ndarray = np.minimum(exact.astype(np.int64), np.maximum(sizes - 1, 0))
+    remainders = np.where(counts < sizes - 1, exact - counts, 0.0)
     most = np.argsort(-remainders, kind="stable")[: count - int(counts.sum())]
-    counts[most[remainders[most] >= 0]] += 1
+    counts[most[remainders[most] > 0]] += 1
     return counts
