@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,52 +16,70 @@ from cortex_compute.errors import DataError
 
 Array = np.ndarray[Any, Any]
 
-# Pixels converted at a time: few enough to stay in the level-2 cache between the two passes.
+# Rows converted at a time: few enough to stay in the level-2 cache between the two passes.
 BLOCK_BYTES = 128 * 1024
+# Values looked at together, so that what is checked may be larger than memory.
+CHECK_BYTES = 1 << 22
+LARGEST = np.iinfo(np.int64).max
+SERVED = {"uint8": "float32", "float32": "float32", "int64": "int64"}
 
 
 @dataclass(frozen=True)
 class Stream:
     """What one stream of a data set looks like: shape of one example (without the batch axis) and dtype.
 
-    ``classes`` names the classes of a stream of labels, whose values are then 0 .. len(classes) - 1.
+    None in a shape is any length.  ``classes`` names the classes of a stream of labels, whose values are then
+    0 .. len(classes) - 1.
     """
 
-    shape: tuple[int, ...]
+    shape: tuple[int | None, ...]
     dtype: str
     classes: tuple[str, ...] | None = None
 
 
 class ArraySource:
-    """Random access to examples that lie in memory.
+    """Random access to examples that lie in memory, or in files that are mapped into it.
 
     ``arrays``: name -> array (examples, ...), all of one length.  float32 and int64 are served as they are;
     uint8 is pixels, served as float32 in 0..1 (divided by 255).  ``classes``: name of a stream of labels ->
-    names of its classes.  Raises DataError for other dtypes, unequal lengths, a label that is no class, and
-    a number that is not finite.
+    names of its classes.  ``served``: name -> "float32" or "int64", for numbers of other dtypes, which are
+    converted as they are gathered.  ``notes``: what was counted and done on the way here.  Raises DataError
+    for other dtypes, unequal lengths, a label that is no class, and a number that is not finite.
 
-    The arrays are shared, not copied, where they are contiguous.  One reader at a time: ``gather`` converts
-    through a scratch block that the source keeps.
+    The arrays are shared, not copied, where they are contiguous; of a mapped file only the rows that are
+    asked for are read, after one look at its numbers piece by piece.  One reader at a time: ``gather``
+    converts through a scratch block that the source keeps.
     """
 
     fixed = True  # every epoch sees the same examples
 
     def __init__(
-        self, arrays: Mapping[str, Array], classes: Mapping[str, tuple[str, ...]] | None = None
+        self,
+        arrays: Mapping[str, Array],
+        classes: Mapping[str, tuple[str, ...]] | None = None,
+        *,
+        served: Mapping[str, str] | None = None,
+        notes: Sequence[str] = (),
     ) -> None:
         self._arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
+        self._pixels = {n for n, a in self._arrays.items() if a.dtype == np.uint8 and n not in (served or {})}
         self.streams: Mapping[str, Stream] = {
-            name: _stream(name, array, (classes or {}).get(name)) for name, array in self._arrays.items()
+            name: Stream(
+                array.shape[1:], _served(name, array, (served or {}).get(name)), (classes or {}).get(name)
+            )
+            for name, array in self._arrays.items()
         }
+        self.notes = tuple(notes)
         lengths = {name: len(array) for name, array in self._arrays.items()}
         if len(set(lengths.values())) > 1:
             counts = ", ".join(f"{name!r} has {length}" for name, length in lengths.items())
             raise DataError(f"streams of one data set need equally many examples, but {counts}")
         for name, array in self._arrays.items():
-            _check_values(name, array, self.streams[name].classes)
+            if name not in self._pixels:
+                _check_values(name, array, self.streams[name])
         self._rows: Array | None = None
         self._length = max(lengths.values(), default=0)
-        self._scratch = self._make_scratch()
+        self._scratch: dict[str, Array] = {}
 
     def __len__(self) -> int:
         return self._length
@@ -75,11 +93,12 @@ class ArraySource:
         self._check(indices)
         rows = indices if self._rows is None else self._rows.take(indices)
         for name, target in out.items():
-            array = self._array(name)
-            if array.dtype == np.uint8:
-                self._gather_pixels(name, rows, target)
-            else:  # clip: indices are checked above, and the default mode makes NumPy buffer the whole output
-                array.take(rows, axis=0, out=target[: len(rows)], mode="clip")
+            array, numbers = self._array(name), target[: len(rows)]
+            if array.dtype == self.streams[name].dtype and numbers.flags.c_contiguous:
+                # clip: indices are checked above, and the default mode makes NumPy buffer the whole output
+                _bytes(array).take(rows, axis=0, out=_bytes(numbers), mode="clip")
+            else:
+                self._convert(name, rows, numbers)
 
     def select(self, indices: Array) -> ArraySource:
         """The examples ``indices``, in that order, as a source of their own over the same memory."""
@@ -87,28 +106,24 @@ class ArraySource:
         part = copy.copy(self)
         part._rows = np.array(indices, dtype=np.intp) if self._rows is None else self._rows.take(indices)
         part._length = len(indices)
-        part._scratch = self._make_scratch()
+        part._scratch = {}
         return part
 
-    def _gather_pixels(self, name: str, rows: Array, target: Array) -> None:
+    def _convert(self, name: str, rows: Array, target: Array) -> None:
+        array = self._arrays[name]
+        stored = _bytes(array)
+        if name not in self._scratch:
+            count = BLOCK_BYTES // max(1, stored.shape[1]) or 1
+            self._scratch[name] = np.empty((count, stored.shape[1]), np.uint8)
         scratch = self._scratch[name]
         for start in range(0, len(rows), len(scratch)):
             part = rows[start : start + len(scratch)]
-            pixels = scratch[: len(part)]
-            self._arrays[name].take(part, axis=0, out=pixels, mode="clip")
+            block = scratch[: len(part)]
+            stored.take(part, axis=0, out=block, mode="clip")
             numbers = target[start : start + len(part)]
-            numbers[...] = pixels  # a division that also converts would allocate a buffer for it
-            np.divide(numbers, np.float32(255), out=numbers)
-
-    def _make_scratch(self) -> dict[str, Array]:
-        """One block of whole rows for each stream of pixels."""
-        return {
-            name: np.empty(
-                (BLOCK_BYTES // max(1, math.prod(array.shape[1:])) or 1, *array.shape[1:]), np.uint8
-            )
-            for name, array in self._arrays.items()
-            if array.dtype == np.uint8
-        }
+            numbers[...] = block.view(array.dtype).reshape(numbers.shape)
+            if name in self._pixels:  # apart: a division that also converts would allocate a buffer for it
+                np.divide(numbers, np.float32(255), out=numbers)
 
     def _array(self, name: str) -> Array:
         if name not in self._arrays:
@@ -120,6 +135,15 @@ class ArraySource:
             raise IndexError(
                 f"rows {indices.min()} .. {indices.max()} asked for, the source has 0 .. {self._length - 1}"
             )
+
+
+def _bytes(array: Array) -> Array:
+    """The rows of a contiguous array as bytes, (rows, bytes of a row).
+
+    NumPy takes rows of numbers that do not lie on the boundary of their size, as in an .npz, from a copy of
+    the whole array; bytes lie well anywhere.
+    """
+    return array.reshape(len(array), math.prod(array.shape[1:])).view(np.uint8)
 
 
 @dataclass(frozen=True)
@@ -156,30 +180,46 @@ class DataSet(ABC):
             raise DataError(f"{self.name} has no split {split!r}; it has {', '.join(self.lengths)}")
 
 
-def _stream(name: str, array: Array, classes: tuple[str, ...] | None) -> Stream:
-    served = {"uint8": "float32", "float32": "float32", "int64": "int64"}.get(array.dtype.name)
+def _served(name: str, array: Array, asked: str | None) -> str:
+    """The dtype in which an array is served; DataError where it is none of numbers."""
+    served = asked if array.dtype.kind in ("fiub" if asked == "float32" else "iub") else None
+    served = served or (SERVED.get(array.dtype.name) if asked is None else None)
     if served is None or array.ndim == 0:
+        expected = "uint8 (pixels), float32 or int64" if asked is None else f"what {asked} can hold"
         raise DataError(
             f"stream {name!r}: found {array.dtype.name} of shape {array.shape}, expected an array"
-            " (examples, ...) of uint8 (pixels), float32 or int64; convert it with astype"
+            f" (examples, ...) of {expected}; convert it with astype"
         )
-    return Stream(array.shape[1:], served, classes)
+    return served
 
 
-def _check_values(name: str, array: Array, classes: tuple[str, ...] | None) -> None:
-    if array.size == 0 or array.dtype == np.uint8:
+def _check_values(name: str, array: Array, stream: Stream) -> None:
+    """Raises DataError for a label that is no class, and for a number that its dtype cannot hold."""
+    if array.size == 0:
         return
-    low, high = array.min(), array.max()  # NaN, if there is one
-    width = math.prod(array.shape[1:])
-    if classes is not None and not (low >= 0 and high < len(classes)):
-        first = int(np.flatnonzero((array < 0) | (array >= len(classes)))[0])
-        raise DataError(
-            f"stream {name!r}: label {array.flat[first]} in example {first // width} is out of range,"
-            f" expected 0 .. {len(classes) - 1} (the classes are {', '.join(classes)})"
-        )
-    if not (np.isfinite(low) and np.isfinite(high)):
-        first = int(np.flatnonzero(~np.isfinite(array))[0])
-        raise DataError(
-            f"stream {name!r}: example {first // width} holds a number that is not finite (NaN or infinity);"
-            " fill or drop such examples before training"
-        )
+    count = max(1, CHECK_BYTES // (array.nbytes // len(array)))
+    for start in range(0, len(array), count):
+        _check_piece(name, array[start : start + count], stream, start)
+
+
+def _check_piece(name: str, piece: Array, stream: Stream, start: int) -> None:
+    with np.errstate(invalid="ignore", over="ignore"):
+        low, high = piece.min(), piece.max()  # NaN, if there is one
+        width, classes = math.prod(piece.shape[1:]), stream.classes
+        if classes is not None and not (low >= 0 and high < len(classes)):
+            first = int(np.flatnonzero((piece < 0) | (piece >= len(classes)))[0])
+            raise DataError(
+                f"stream {name!r}: label {piece.flat[first]} in example {start + first // width} is out of"
+                f" range, expected 0 .. {len(classes) - 1} (the classes are {', '.join(classes)})"
+            )
+        if stream.dtype == "float32":
+            wrong, fits = "is not finite in float32", np.isfinite(np.array([low, high], np.float32)).all()
+        else:
+            wrong, fits = "is too large for int64", int(high) <= LARGEST
+        if not fits:
+            bad = ~np.isfinite(piece.astype(np.float32)) if stream.dtype == "float32" else piece > LARGEST
+            first = int(np.flatnonzero(bad)[0])
+            raise DataError(
+                f"stream {name!r}: example {start + first // width} holds {piece.flat[first]}, which {wrong};"
+                " fill or drop such examples before training"
+            )

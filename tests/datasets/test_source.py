@@ -137,7 +137,9 @@ def test_a_label_out_of_range(bad: int, row: int) -> None:
 def test_a_number_that_is_not_finite(bad: float) -> None:
     features = FEATURES.copy()
     features[20, 2] = bad
-    with pytest.raises(DataError, match="'features': example 20 holds a number that is not finite"):
+    with pytest.raises(
+        DataError, match=f"'features': example 20 holds {bad}, which is not finite in float32"
+    ):
         ArraySource({"features": features})
 
 
@@ -152,3 +154,54 @@ def test_no_examples() -> None:
     empty.gather(np.arange(0), batch(empty, 2))
     assert len(empty) == 0
     assert len(make().select(np.arange(0))) == 0
+
+
+@pytest.mark.parametrize("dtype", ["<f8", ">f4", "<f2", "<i4", "u1", "?", ">u2"])
+def test_other_numbers_are_converted_where_that_is_asked_for(dtype: str) -> None:
+    numbers = RNG.integers(0, 2, (40, 3)).astype(dtype)
+    kinds = {"x": "float32"} if np.dtype(dtype).kind == "f" else {"x": "float32", "y": "int64"}
+    source, rows = ArraySource(dict.fromkeys(kinds, numbers), served=kinds), RNG.permutation(40)[:20]
+    out = batch(source, 20)
+    source.gather(rows, out)
+    for name, kind in kinds.items():
+        assert source.streams[name] == Stream((3,), kind)
+        np.testing.assert_array_equal(out[name], numbers[rows].astype(kind), strict=True)
+
+
+def test_numbers_that_lie_across_their_boundary_are_not_copied_as_a_whole() -> None:
+    memory = np.zeros(8 * 100_000 * 3 + 1, np.uint8)
+    numbers = memory[1:].view(np.float32).reshape(-1, 6)
+    numbers[...] = np.arange(numbers.size, dtype=np.float32).reshape(numbers.shape)
+    assert not numbers.flags.aligned
+    tracemalloc.start()
+    source = ArraySource({"x": numbers})
+    out = {"x": np.empty((3, 6), np.float32)}
+    source.gather(np.array([5, 99_999, 0]), out)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(out["x"], numbers[[5, 99_999, 0]])
+    assert peak < 200_000, peak  # the array has 2.4 MB
+
+
+def test_an_output_with_gaps() -> None:
+    out = {"features": np.zeros((4, 6), np.float32)[:, ::2], "label": np.zeros(8, np.int64)[::2]}
+    make().gather(np.array([7, 3, 3, 49]), out)
+    np.testing.assert_array_equal(out["features"], FEATURES[[7, 3, 3, 49]])
+    np.testing.assert_array_equal(out["label"], LABELS[[7, 3, 3, 49]])
+
+
+def test_what_is_wrong_is_found_in_any_piece(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(source_module, "CHECK_BYTES", 40)  # three examples of 12 bytes
+    features, labels = FEATURES.astype(np.float64), LABELS.copy()
+    features[31, 1], labels[47] = 1e39, 4
+    with pytest.raises(DataError, match=r"'x': example 31 holds 1e\+39, which is not finite in float32"):
+        ArraySource({"x": features}, served={"x": "float32"})
+    with pytest.raises(DataError, match="label 4 in example 47 is out of range"):
+        ArraySource({"label": labels}, CLASSES)
+    with pytest.raises(DataError, match="example 1 holds 18446744073709551615, which is too large for int64"):
+        ArraySource({"y": np.array([1, 2**64 - 1], np.uint64)}, served={"y": "int64"})
+
+
+def test_whole_numbers_are_not_made_of_others() -> None:
+    with pytest.raises(DataError, match=r"'y': found float32 of shape .* expected .* of what int64 can hold"):
+        ArraySource({"y": FEATURES}, served={"y": "int64"})
