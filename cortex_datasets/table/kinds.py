@@ -1,0 +1,98 @@
+"""The kind of a column, where nobody declares it: one guess, for training and for `cortex data describe`.
+
+A guess is said, with its reason, and gives way to what the description declares under ``columns``.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from cortex_datasets.table.column import Column
+
+FEW = 10  # so many different whole numbers, or fewer, may be codes
+REPEATS = 10  # a category's names occur so often on average
+NAMES = 20  # a column with so few different cells has no need to repeat them
+MOST_NAMES = 1000
+WORDS = 2.5  # words a cell, on average, from which a column is text
+MOSTLY = 0.9  # of the cells are numbers: a column of numbers with some that cannot be read
+
+
+@dataclass(frozen=True)
+class Guess:
+    """``kind`` is number, category, date, text or skip; ``why`` is the reason, as half a sentence."""
+
+    kind: str
+    why: str
+
+
+def guess(column: Column) -> Guess:
+    """What kind of column this seems to be, from the cells of its rows.
+
+    * All cells missing: skip.
+    * Numbers: **number**; but **category** where they are whole and at most 10 different ones occur 10 times
+      each on average, or where there are just two (codes, such as a passenger's class); and **skip** where
+      they count the rows and the column bears no name, or one such as id or index.  Where at least nine
+      cells in ten are numbers the others cannot be read, and it is a number still.
+    * Dates (ISO 8601, or a form where day and month cannot be mistaken for each other): **date**.
+    * Other text: **category** where the cells repeat (10 times on average, or twice with at most 50
+      different); **text** where they have several words (2.5 on average); **category** where at most 20
+      differ, or half of the cells at most; else they name single rows, and the guess is **skip**.
+    """
+    held = column.counts > 0
+    counts, cells = column.counts[held], int(held.sum())
+    rows = int(counts.sum())
+    if not rows:
+        return Guess("skip", "every cell is missing")
+    numbers = column.numbers[held]
+    readable = ~np.isnan(numbers)
+    share = counts[readable].sum() / rows
+    if share == 1:
+        return _guess_number(column, numbers, rows)
+    dates = column.dates()[held]
+    if not np.isnat(dates).any():
+        return Guess(
+            "date", f"all cells are dates, {dates.min().item():%Y-%m-%d} to {dates.max().item():%Y-%m-%d}"
+        )
+    if share >= MOSTLY and cells > NAMES:
+        odd = column.texts[held][~readable][0]
+        return Guess(
+            "number", f"{rows - counts[readable].sum()} of {rows} cells are no numbers, such as {_short(odd)}"
+        )
+    guessed = _guess_text(column.texts[held], rows)
+    if share:
+        return Guess(
+            guessed.kind, f"{guessed.why}; {int(counts[readable].sum())} of {rows} cells are numbers"
+        )
+    return guessed
+
+
+def _guess_number(column: Column, numbers: np.ndarray, rows: int) -> Guess:
+    different, whole = len(numbers), bool((numbers == np.floor(numbers)).all())
+    if whole and (different == 2 or (different <= FEW and rows >= REPEATS * different)):
+        return Guess("category", f"{different} different whole numbers, as codes are")
+    # A row's own number says nothing about the row.
+    unnamed = column.name.lower().startswith("unnamed") or not column.name
+    if whole and (unnamed or column.name.lower().endswith(("id", "index"))) and different == rows > 2:
+        steps = np.diff(column.numbers[column.codes[column.codes >= 0]])
+        if (steps == 1).all():
+            return Guess("skip", "it counts the rows")
+    return Guess("number", f"all cells are numbers, {numbers.min():g} to {numbers.max():g}")
+
+
+def _guess_text(texts: np.ndarray, rows: int) -> Guess:
+    different = len(texts)
+    repeated = different <= MOST_NAMES and rows >= REPEATS * different
+    if repeated or (different <= 50 and rows >= 2 * different):
+        return Guess("category", f"{different} different cells in {rows}")
+    words = sum(len(text[:10_000].split()) for text in texts) / different
+    if words >= WORDS:
+        return Guess("text", f"{words:.1f} words a cell")
+    if different <= NAMES or (different <= MOST_NAMES and rows >= 2 * different):
+        return Guess("category", f"{different} different cells in {rows}")
+    return Guess("skip", f"{different} different cells in {rows} name single rows")
+
+
+def _short(cell: str) -> str:
+    return repr(cell if len(cell) <= 40 else cell[:37] + "...")
