@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from cortex_datasets.fetch import Mirror, NpmPackage
 from cortex_datasets.idx import IdxFile
-from cortex_datasets.images import IdxSet
+from cortex_datasets.idx_sets import IdxSet
 from cortex_datasets.source import Stream
 from cortex_datasets.tables import ScikitSet, grey_8x8, standardize
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from cortex_datasets.fetch import FileSource
 from cortex_datasets.idx import IdxFile
-from cortex_datasets.images import IdxSet
+from cortex_datasets.idx_sets import IdxSet
 from cortex_datasets.named import mnist
 
 

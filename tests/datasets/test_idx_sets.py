@@ -19,7 +19,7 @@ import pytest
 from cortex_compute.errors import DataError
 from cortex_datasets import fetch, named
 from cortex_datasets.fetch import Mirror, NpmPackage
-from cortex_datasets.images import IdxSet
+from cortex_datasets.idx_sets import IdxSet
 
 from .idx_files import expected, idx_bytes, small_arrays, small_set, write_all
 
