@@ -321,10 +321,12 @@ def check_input(x: Any, array: np.ndarray) -> None:
         raise DTypeError(f"input {x.name!r} holds {array.dtype}, expected {x.dtype}")
 
 
-def check_labels(labels: np.ndarray, classes: int, node: Any, name: str, start: int = 0) -> None:
+def check_labels(
+    labels: np.ndarray, classes: int, node: Any, name: str, rows: np.ndarray | None = None
+) -> None:
     """A class index that does not exist is a `DataError`; the loss's ignored index is none.
 
-    ``start`` is the number of the first example.
+    ``rows``: which examples these are, where they are not the first ones.
     """
     if node.kind != "softmax_cross_entropy":
         return
@@ -336,13 +338,13 @@ def check_labels(labels: np.ndarray, classes: int, node: Any, name: str, start: 
         first = int(np.flatnonzero(bad.reshape(len(labels), -1).any(axis=1))[0])
         worst = labels.reshape(-1)[int(np.flatnonzero(bad.reshape(-1))[0])]
         raise DataError(
-            f"stream {name!r}: example {start + first} has label {worst}, "
+            f"stream {name!r}: example {first if rows is None else int(rows[first])} has label {worst}, "
             f"the classes of {node.of!r} are 0 to {classes - 1}"
         )
 
 
-def check_tokens(description: Any, arrays: Mapping[str, np.ndarray], start: int = 0) -> None:
-    """A token that an embedding does not have is a `DataError`; ``arrays`` begin at example ``start``."""
+def check_tokens(description: Any, arrays: Mapping[str, np.ndarray], rows: np.ndarray | None = None) -> None:
+    """A token that an embedding does not have is a `DataError`; ``rows`` as for `check_labels`."""
     for node in description.layers:
         tokens = arrays.get(node.sources[0]) if node.kind == "embedding" else None
         if tokens is None or not tokens.size:
@@ -352,7 +354,8 @@ def check_tokens(description: Any, arrays: Mapping[str, np.ndarray], start: int 
             first = int(np.flatnonzero(bad.reshape(len(tokens), -1).any(axis=1))[0])
             worst = tokens.reshape(-1)[int(np.flatnonzero(bad.reshape(-1))[0])]
             raise DataError(
-                f"input {node.sources[0]!r}: example {start + first} has token {worst}, "
+                f"input {node.sources[0]!r}: example {first if rows is None else int(rows[first])} has "
+                f"token {worst}, "
                 f"the tokens of {node.id!r} are 0 to {node.layer.tokens - 1}"
             )
 

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 from cortex_viz.figure import COLOURS, figure
 
 VALIDATION = "validation_"
-NOT_DRAWN = ("epoch", "step", "seconds", "samples_per_second")
+NOT_DRAWN = ("epoch", "step", "seconds", "samples_per_second", "waiting_seconds")
 SHARES = ("accuracy", "top_k", "precision", "recall", "f1")
 
 

@@ -57,7 +57,7 @@ class Trainer:
         names = names_of(network)
         self.kept = keep_on_device(self.compiled, data.train, names)
         self.feed = Feed(data.train, [] if self.kept else names, self.options.batch_size, self.options.seed)
-        self.entries = {n: self._entry(data.train, n) for n in self.feed.sizes()}
+        self.entries = {n: self._entry(data.train, *n) for n in self.feed.sizes()}
         size = self.options.batch_size
         self.validation: Evaluation | None = None
         if data.validation is not None:
@@ -68,8 +68,8 @@ class Trainer:
         for callback in self.callbacks:
             callback.check(self)
 
-    def _entry(self, source: Source, size: int) -> Entry:
-        return self.compiled.entry(stream_types(self.network, source, size))
+    def _entry(self, source: Source, size: int, length: int | None) -> Entry:
+        return self.compiled.entry(stream_types(self.network, source, size, length))
 
     @property
     def steps_per_epoch(self) -> int:
@@ -84,8 +84,7 @@ class Trainer:
     @property
     def samples(self) -> int:
         """Samples seen so far."""
-        count = len(self.data.train)
-        return self.epoch * count + min(self.batch * self.feed.batch_size, count)
+        return self.epoch * len(self.data.train) + self.feed.examples_before(self.epoch, self.batch)
 
     @property
     def total_samples(self) -> int:
@@ -188,7 +187,7 @@ class Trainer:
                         stops.callback(callback.stop, self, error)
 
     def _epoch(self) -> None:
-        began = time.monotonic()
+        began, waited = time.monotonic(), self.feed.waited
         first = self.samples
         if self.batch == 0:
             self.compiled.reset(next(iter(self.entries.values())))
@@ -210,13 +209,14 @@ class Trainer:
         speed = (self.samples - first) / max(seconds, 1e-9)
         if self.validation is not None:
             row |= {f"validation_{name}": value for name, value in numbers(self.validation.run()).items()}
-        self.history.append({**row, "seconds": round(seconds, 3), "samples_per_second": round(speed, 1)})
+        row |= {"seconds": round(seconds, 3), "samples_per_second": round(speed, 1)}
+        self.history.append({**row, "waiting_seconds": round(self.feed.waited - waited, 3)})
         self.epoch, self.batch = self.epoch + 1, 0
         for callback in self.callbacks:
             callback.epoch(self)
 
     def _train(self, batch: Batch) -> None:
-        entry = self.entries[len(batch.rows)]
+        entry = self.entries[batch.size]
         self.compiled.set_scalars(entry, self.rate(self.step))
         self.compiled.launch(entry, {ROWS: batch.rows} if self.kept else batch.arrays, results=False)
         self.batch += 1
