@@ -1,0 +1,266 @@
+"""The sources that vary examples: `Varied` changes each alone, `Mixed` mixes two, `Soft` makes labels mixable.
+
+Each wraps another source, and knows an example by its row there, also after ``select``: what is drawn for it
+does not depend on the part it is in.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import DataError
+from cortex_datasets.augment.draw import Array, Draws, draw
+from cortex_datasets.augment.resample import Bank, Taps, chained, copy_pixels, pixel_index
+from cortex_datasets.source import Stream
+
+BLOCK_BYTES = 256 * 1024  # examples worked on at a time: they stay in the level-2 cache from step to step
+
+
+Steps = Sequence[tuple[Any, Draws]]
+
+
+class Step:
+    """One augmentation of the list, and the key of its random numbers."""
+
+    def __init__(self, augmentation: Any, key: Array) -> None:
+        self.augmentation, self.key = augmentation, key
+        self.stage: str = getattr(augmentation, "stage", "values")
+
+
+class Wrapped:
+    """A source over the rows of another one."""
+
+    fixed = False  # every epoch sees other examples
+
+    def __init__(self, source: Any) -> None:
+        self.source = source
+        self.streams: Mapping[str, Any] = source.streams
+        self.notes: Sequence[str] = getattr(source, "notes", ())
+        self._keep(np.arange(len(source)))
+
+    def _keep(self, rows: Array) -> None:
+        self.rows = rows
+        if hasattr(self.source, "lengths"):
+            self.lengths = self.source.lengths[rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def select(self, indices: Array) -> Any:
+        """The examples ``indices``, in that order, each varied as before."""
+        part = copy.copy(self)
+        part._keep(self.rows.take(np.asarray(indices, np.intp)))
+        part._allocate()
+        return part
+
+    def _allocate(self) -> None:
+        """Scratch memory, of each part its own."""
+
+    def _scratch(self, count: int, name: str) -> Array:
+        stream = self.streams[name]
+        return np.empty((count, *stream.shape), stream.dtype)
+
+    def _block(self, names: Sequence[str]) -> int:
+        """How many examples of these streams are worked on at a time."""
+        values = max(1, sum(math.prod(self.streams[name].shape) for name in names))
+        return max(1, BLOCK_BYTES // (4 * values))
+
+
+class Varied(Wrapped):
+    """Applies augmentations, one after the other, to the streams ``names``.
+
+    Neighbours that move whole pixels are one copy, neighbours that are affine maps with the same fill one
+    resampling.
+    """
+
+    def __init__(self, source: Any, steps: Sequence[Step], names: Sequence[str]) -> None:
+        super().__init__(source)
+        self.steps, self.names = steps, tuple(names)
+        self.stages = [list(group) for _, group in groupby(enumerate(steps), key=_mergeable)]
+        self.moves = sum(group[0][1].stage != "values" for group in self.stages)
+        self._allocate()
+
+    def _allocate(self) -> None:
+        """Every move reads a bank and writes the next one, the last one writes the batch."""
+        self.count = self._block(self.names)
+        self.banks = {
+            name: [Bank(self.count, self.streams[name].shape) for _ in range(min(2, self.moves))]
+            for name in self.names
+        }
+        if self.moves:
+            self.size = self.streams[self.names[0]].shape[:2]
+        if any(step.stage == "affine" for step in self.steps):
+            self.taps = Taps(self.count, *self.size)
+
+    def gather(self, indices: Array, out: Mapping[str, Array], *, epoch: int = 0) -> None:
+        """Writes rows ``indices`` of each stream named in ``out``, as ``epoch`` sees them."""
+        rows = self.rows.take(indices)
+        same = {name: array for name, array in out.items() if name not in self.names}
+        varied = {name: array for name, array in out.items() if name in self.names}
+        if same:
+            self.source.gather(rows, same, epoch=epoch)
+        if not varied:
+            return
+        draws = draw([step.key for step in self.steps], rows, epoch)
+        for span in spans(len(rows), self.count):
+            parts = [d.part(span) for d in draws]
+            self._vary(rows[span], {n: a[span] for n, a in varied.items()}, parts, epoch)
+
+    def _vary(self, rows: Array, out: Mapping[str, Array], draws: Sequence[Draws], epoch: int) -> None:
+        moved = 0
+        banks, current = self._place(out, moved, len(rows))
+        self.source.gather(rows, current, epoch=epoch)
+        for group in self.stages:
+            steps = [(step.augmentation, draws[index]) for index, step in group]
+            stage = group[0][1].stage
+            if stage == "values":
+                _change(steps, current, rows)
+                continue
+            moved += 1
+            following, targets = self._place(out, moved, len(rows))
+            move = self._copy if stage == "pixels" else self._resample
+            move(steps, banks, targets)
+            banks, current = following, targets
+
+    def _place(
+        self, out: Mapping[str, Array], moved: int, count: int
+    ) -> tuple[dict[str, Bank], dict[str, Array]]:
+        """Where the examples lie after so many moves."""
+        if moved == self.moves:
+            return {}, dict(out)
+        banks = {name: self.banks[name][moved % 2] for name in out}
+        return banks, {name: bank.pictures[:count] for name, bank in banks.items()}
+
+    def _copy(self, steps: Steps, banks: Mapping[str, Bank], targets: Mapping[str, Array]) -> None:
+        (first, numbers), *others = steps
+        rows, columns = first.apply(numbers, *self.size)
+        for augmentation, numbers in others:
+            later_rows, later_columns = augmentation.apply(numbers, *self.size)
+            rows, columns = chained(rows, later_rows), chained(columns, later_columns)
+        index = pixel_index(rows, columns, next(iter(banks.values())))
+        for name, target in targets.items():
+            copy_pixels(banks[name], index, target)
+
+    def _resample(self, steps: Steps, banks: Mapping[str, Bank], targets: Mapping[str, Array]) -> None:
+        (first, numbers), *others = steps
+        maps = first.apply(numbers, *self.size)
+        for augmentation, numbers in others:
+            maps = maps @ augmentation.apply(numbers, *self.size)
+        self.taps.aim(maps, first.fill)
+        for name, target in targets.items():
+            self.taps.read(banks[name].pictures[: len(target)], target)
+
+
+def _change(steps: Steps, current: Mapping[str, Array], rows: Array) -> None:
+    for augmentation, numbers in steps:
+        for name, examples in current.items():
+            bounded = getattr(augmentation, "bounded", False) and examples.ndim == 4
+            if bounded:
+                _check_range(augmentation, name, examples, rows)
+            augmentation.apply(numbers.again(), examples)
+            if bounded:
+                np.clip(examples, 0, 1, out=examples)
+
+
+def _mergeable(numbered: tuple[int, Step]) -> tuple[Any, ...]:
+    """What neighbours have in common that are worked on together."""
+    index, step = numbered
+    if step.stage == "pixels":
+        return ("pixels",)
+    return ("affine", step.augmentation.fill) if step.stage == "affine" else ("values", index)
+
+
+def _check_range(augmentation: Any, name: str, pictures: Array, rows: Array) -> None:
+    low, high = pictures.min(), pictures.max()
+    if low >= -1e-3 and high <= 1.001:  # resampling rounds
+        return
+    bad = (pictures < -1e-3) | (pictures > 1.001)
+    row = rows[bad.reshape(len(pictures), -1).any(axis=1).argmax()]
+    raise DataError(
+        f"train.augment: {augmentation.kind} needs pictures in 0..1, but in example {row} {name!r} reaches "
+        f"from {low:g} to {high:g}; scale it, or leave {augmentation.kind} out"
+    )
+
+
+class Soft(Wrapped):
+    """Class indices as probabilities: the streams ``names`` of int64 () become float32 (classes,)."""
+
+    def __init__(self, source: Any, names: Sequence[str]) -> None:
+        super().__init__(source)
+        self.fixed = bool(getattr(source, "fixed", False))
+        self.indices = tuple(name for name in names if source.streams[name].dtype != "float32")
+        self.streams = {
+            name: Stream((len(stream.classes),), "float32") if name in self.indices else stream
+            for name, stream in source.streams.items()
+        }
+
+    def gather(self, indices: Array, out: Mapping[str, Array], *, epoch: int = 0) -> None:
+        """Writes rows ``indices`` of each stream named in ``out``."""
+        rows = self.rows.take(indices)
+        labels = {name: np.empty(len(rows), np.int64) for name in out if name in self.indices}
+        self.source.gather(rows, {**out, **labels}, epoch=epoch)
+        for name, classes in labels.items():
+            target = out[name][: len(rows)]
+            target.fill(0)
+            target[np.arange(len(rows)), classes] = 1
+
+
+class Mixed(Wrapped):
+    """Mixes each example with a partner, drawn from this source, in ``inputs`` and ``targets``.
+
+    The partner is gathered from the same source, so that it is varied as itself.
+    """
+
+    def __init__(self, source: Any, step: Step, inputs: Sequence[str], targets: Sequence[str]) -> None:
+        super().__init__(source)
+        self.step, self.inputs, self.mixed = step, inputs, (*inputs, *targets)
+        self._allocate()
+
+    def _allocate(self) -> None:
+        self.count = self._block(self.mixed)
+        self.partners = {name: self._scratch(self.count, name) for name in self.mixed}
+
+    def gather(self, indices: Array, out: Mapping[str, Array], *, epoch: int = 0) -> None:
+        """Writes rows ``indices`` of each stream named in ``out``, as ``epoch`` sees them."""
+        rows = self.rows.take(indices)
+        self.source.gather(rows, out, epoch=epoch)
+        mine = {name: array for name, array in out.items() if name in self.mixed}
+        (numbers,) = draw([self.step.key], rows, epoch)
+        for span in spans(len(rows) if mine else 0, self.count):
+            self._mix({n: a[span] for n, a in mine.items()}, numbers.part(span), epoch)
+
+    def _mix(self, mine: Mapping[str, Array], numbers: Draws, epoch: int) -> None:
+        partners = self.rows[numbers.below(len(self.rows))]
+        shape = next((s for n in self.inputs if len(s := self.streams[n].shape) == 3), (1, 1))
+        share, boxes = self.step.augmentation.apply(numbers, *shape[:2])
+        if (share == 1).all():
+            return
+        others = {name: self.partners[name][: len(numbers)] for name in mine}
+        self.source.gather(partners, others, epoch=epoch)
+        for name, examples in mine.items():
+            if boxes is not None and name in self.inputs:
+                for own, other, y0, y1, x0, x1 in zip(examples, others[name], *boxes):
+                    own[y0:y1, x0:x1] = other[y0:y1, x0:x1]
+            else:
+                blend(examples, others[name], share)
+
+
+def blend(mine: Array, other: Array, share: Array) -> None:
+    """``mine`` = share mine + (1 - share) other, example by example; ``other`` is used up."""
+    weight = share.astype(np.float32)[:, None]
+    mine, other = mine.reshape(len(share), -1), other.reshape(len(share), -1)
+    mine *= weight
+    other *= 1 - weight
+    mine += other
+
+
+def spans(count: int, size: int) -> Iterator[slice]:
+    """0 .. count - 1 in pieces of at most ``size``."""
+    for start in range(0, count, size):
+        yield slice(start, min(start + size, count))
