@@ -65,7 +65,7 @@ class Column:
         """The cells as people write them."""
         if self.cells.dtype == object:
             return self.cells
-        return _objects(map(written, self.cells.tolist()))
+        return objects(map(written, self.cells.tolist()))
 
     @cached_property
     def numbers(self) -> Array:
@@ -103,7 +103,7 @@ def coded(name: str, codes: Array, values: Sequence[str | None], missing: Iterab
     for index, value in enumerate(values):
         cell = value.strip() if value else ""
         places[index] = -1 if cell in nothing else known.setdefault(cell, len(known))
-    return Column(name, places[codes], _objects(known))
+    return Column(name, places[codes], objects(known))
 
 
 def of_numbers(name: str, values: Array) -> Column:
@@ -138,17 +138,22 @@ def joined(columns: Sequence[Column]) -> Column:
         places = [known.setdefault(cell, len(known)) for cell in column.cells.tolist()]
         codes.append(np.array([*places, -1], np.int32)[column.codes])
     cells = (
-        _objects(known) if columns[0].cells.dtype == object else np.array(list(known), columns[0].cells.dtype)
+        objects(known) if columns[0].cells.dtype == object else np.array(list(known), columns[0].cells.dtype)
     )
     return Column(name, np.concatenate(codes), cells)
 
 
-def _objects(values: Iterable[object]) -> Array:
+def objects(values: Iterable[object]) -> Array:
     """An object array of whatever the values are (NumPy would look inside)."""
     listed = list(values)
     made = np.empty(len(listed), object)
     made[:] = listed
     return made
+
+
+def short(cell: str) -> str:
+    """A cell in a message: what would be long is cut."""
+    return repr(cell if len(cell) <= 40 else cell[:37] + "...")
 
 
 def written(cell: Any) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cortex_datasets.table.column import Column
+from cortex_datasets.table.column import Column, short
 
 FEW = 10  # so many different whole numbers, or fewer, may be codes
 REPEATS = 10  # a category's names occur so often on average
@@ -58,7 +58,7 @@ def guess(column: Column) -> Guess:
     if share >= MOSTLY and cells > NAMES:
         odd = column.texts[held][~readable][0]
         return Guess(
-            "number", f"{rows - counts[readable].sum()} of {rows} cells are no numbers, such as {_short(odd)}"
+            "number", f"{rows - counts[readable].sum()} of {rows} cells are no numbers, such as {short(odd)}"
         )
     guessed = _guess_text(column.texts[held], rows)
     if share:
@@ -92,7 +92,3 @@ def _guess_text(texts: np.ndarray, rows: int) -> Guess:
     if different <= NAMES or (different <= MOST_NAMES and rows >= 2 * different):
         return Guess("category", f"{different} different cells in {rows}")
     return Guess("skip", f"{different} different cells in {rows} name single rows")
-
-
-def _short(cell: str) -> str:
-    return repr(cell if len(cell) <= 40 else cell[:37] + "...")

@@ -23,14 +23,16 @@ class Sheet:
         lines: Array | None = None,
         notes: Iterable[str] = (),
     ) -> None:
-        self.name, self.columns, self.lines, self.notes = name, columns, lines, tuple(notes)
+        self.name, self.columns, self.notes = name, columns, tuple(notes)
+        self.unit = "row" if lines is None else "line"
+        self.places = np.arange(len(self)) if lines is None else lines
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values())))
 
     def where(self, row: int) -> str:
         """Where a row stands, for messages."""
-        return f"{self.name}, row {row}" if self.lines is None else f"{self.name}, line {self.lines[row]}"
+        return f"{self.name}, {self.unit} {self.places[row]}"
 
     def column(self, name: str) -> Column:
         """Raises DataError with the nearest name where there is none of that name."""
@@ -42,8 +44,9 @@ class Sheet:
     def take(self, rows: Array) -> Sheet:
         """Some of the rows."""
         columns = {name: column.take(rows) for name, column in self.columns.items()}
-        lines = np.asarray(rows) if self.lines is None else self.lines.take(rows)
-        return Sheet(self.name, columns, lines, self.notes)
+        part = Sheet(self.name, columns, self.places.take(rows), self.notes)
+        part.unit = self.unit
+        return part
 
 
 def listed(names: Iterable[str], most: int = 8) -> str:

@@ -1,0 +1,196 @@
+"""Columns of names: categories as inputs, labels as targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import numpy as np
+
+from cortex_compute.errors import DataError
+from cortex_core.registry import Fault, field, nearest
+from cortex_datasets.source import Stream
+from cortex_datasets.table.column import Array, Column, objects, short
+from cortex_datasets.table.declare import Where, kind, learned
+from cortex_datasets.table.numbers import nothing_in
+from cortex_datasets.table.sheet import listed
+
+STRIP = "characters that are dropped at both ends of a cell, such as the point of 'yes.'"
+
+
+@kind("category")
+class Category:
+    """One of a few names.  As features: one column for each name of the training rows, 1 or 0.
+
+    A missing cell has a column of its own where training had missing cells.  Names with fewer than
+    ``minimum`` training rows share one column, and so does then a name that training did not see; without
+    it such a name is 0 in all columns.  Read alone the column is an index, for an embedding: two more
+    classes stand behind the names, for missing cells and for all other names.
+    """
+
+    minimum: int = field(
+        default=1, minimum=1, doc="training rows that a name needs to have a column of its own"
+    )
+    strip: str | None = field(default=None, doc=STRIP)
+
+    def learn(self, column: Column, where: Where, notes: list[str]) -> LearnedCategory:
+        """Raises DataError for a column without cells."""
+        counts = _named(column, self.strip)
+        if not counts:
+            raise nothing_in(column)
+        kept = in_order(name for name, count in counts.items() if count >= self.minimum)
+        pooled = len(counts) - len(kept)
+        if pooled:
+            notes.append(f"{column.name}: {pooled} names with fewer than {self.minimum} rows share a column")
+        return LearnedCategory(
+            names=tuple(kept), indicator=column.missing > 0, pooled=pooled > 0, strip=self.strip
+        )
+
+
+@learned("category")
+class LearnedCategory:
+    """name -> one of ``names``, missing (``indicator``) or another (``pooled``)."""
+
+    names: tuple[str, ...]
+    indicator: bool = field(default=False)
+    pooled: bool = field(default=False)
+    strip: str | None = field(default=None)
+
+    def check(self) -> Iterator[Fault]:
+        yield from _distinct(self.names)
+
+    def parts(self) -> list[str]:
+        return [*self.names, *["(missing)"] * self.indicator, *["(other)"] * self.pooled]
+
+    def table(self, column: Column, where: Where, notes: list[str]) -> Array:
+        known = len(self.names)
+        width = known + self.indicator + self.pooled
+        ids = self.values(column, where, notes)
+        missing = known if self.indicator else width  # one past the end: no column
+        other = width - 1 if self.pooled else width
+        places = np.where(ids < known, ids, np.where(ids == known, missing, other))
+        return np.eye(width + 1, width, dtype=np.float32)[places]
+
+    def stream(self) -> Stream:
+        return Stream((), "int64", (*self.names, "(missing)", "(other)"))
+
+    def values(self, column: Column, where: Where, notes: list[str]) -> Array:
+        known = len(self.names)
+        ids = lookup(column, self.names, self.strip)
+        other = (ids < 0) & (column.counts > 0)
+        rows = int(column.counts[other].sum())
+        if rows and not self.pooled:
+            first = short(column.texts[other][0])
+            notes.append(f"{column.name}: {rows} cells hold names that training did not see, such as {first}")
+        if column.missing and not self.indicator:
+            notes.append(f"{column.name}: {column.missing} cells are missing, though training had none")
+        return np.append(np.where(ids < 0, known + 1, ids), known)
+
+    def decode(self, values: Array) -> Array:
+        """Names; None for a missing cell and for another name."""
+        return objects([*self.names, None, None])[np.asarray(values, np.intp)]
+
+
+@kind("label")
+class Label:
+    """What a network learns to tell: one of the classes that the training rows name, in order."""
+
+    missing: str = field(
+        default="error",
+        choices=("error", "drop"),
+        doc="a row without label; drop: such rows of the files for training are left out",
+    )
+    strip: str | None = field(default=None, doc=STRIP)
+
+    def learn(self, column: Column, where: Where, notes: list[str]) -> LearnedLabel:
+        """Raises DataError for a label that is missing."""
+        _check_labelled(column, where)
+        counts = _named(column, self.strip)
+        single = [name for name, count in counts.items() if count == 1]
+        if single:
+            notes.append(f"{column.name}: one training row only for {listed(in_order(single))}")
+        return LearnedLabel(names=tuple(in_order(counts)), strip=self.strip)
+
+
+@learned("label")
+class LearnedLabel:
+    """name -> its index among ``names``."""
+
+    names: tuple[str, ...]
+    strip: str | None = field(default=None)
+
+    def check(self) -> Iterator[Fault]:
+        yield from _distinct(self.names)
+
+    def stream(self) -> Stream:
+        return Stream((), "int64", self.names)
+
+    def values(self, column: Column, where: Where, notes: list[str]) -> Array:
+        _check_labelled(column, where)
+        ids = lookup(column, self.names, self.strip)
+        bad = (ids < 0) & (column.counts > 0)
+        if bad.any():
+            row = column.first(bad)
+            cell = str(column.texts[column.codes[row]])
+            hint = nearest(cell, self.names) or f"The classes are {listed(self.names)}"
+            raise DataError(
+                f"column {column.name!r}: {int(column.counts[bad].sum())} labels are no class of the "
+                f"training rows: {short(cell)} in {where(row)}. {hint}"
+            )
+        return np.append(ids, 0)
+
+    def decode(self, values: Array) -> Array:
+        """Names."""
+        return objects(self.names)[np.asarray(values, np.intp)]
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Names sorted: by value where all are numbers, else as text."""
+    known = sorted(names)
+    try:
+        return sorted(known, key=float)
+    except ValueError:
+        return known
+
+
+def lookup(column: Column, names: Sequence[str], strip: str | None) -> Array:
+    """The index of each cell among ``names``, -1 where it is none of them.
+
+    Where all names are numbers, 3.0 is 3: codes come as floats from elsewhere, where a cell is missing.
+    """
+    known = {name: index for index, name in enumerate(names)}
+    ids = np.array([known.get(_stripped(cell, strip), -1) for cell in column.texts], np.int64)
+    if (ids < 0).any():
+        try:
+            by_value = {float(name): index for name, index in known.items()}
+        except ValueError:
+            return ids
+        ids = np.where(ids < 0, [by_value.get(number, -1) for number in column.numbers.tolist()], ids)
+    return ids
+
+
+def _stripped(cell: str, strip: str | None) -> str:
+    return (cell.strip(strip) or cell) if strip else cell
+
+
+def _named(column: Column, strip: str | None) -> dict[str, int]:
+    """How many rows bear each name."""
+    counts: dict[str, int] = {}
+    for cell, count in zip(column.texts, column.counts.tolist()):
+        if count:
+            name = _stripped(cell, strip)
+            counts[name] = counts.get(name, 0) + count
+    return counts
+
+
+def _check_labelled(column: Column, where: Where) -> None:
+    if column.missing:
+        row = int(np.flatnonzero(column.codes < 0)[0])
+        raise DataError(
+            f"column {column.name!r}: {column.missing} labels are missing, first in {where(row)}; fill them "
+            f"in, or leave such rows out by `columns: {{{column.name}: {{label: {{missing: drop}}}}}}`"
+        )
+
+
+def _distinct(names: Sequence[str]) -> Iterator[Fault]:
+    if len(set(names)) < len(names):
+        yield Fault(("names",), "a name is given twice", "expected distinct names")

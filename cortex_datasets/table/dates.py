@@ -1,0 +1,139 @@
+"""Columns of dates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from cortex_compute.errors import DataError
+from cortex_core.registry import Fault, field
+from cortex_datasets.source import Stream
+from cortex_datasets.table.column import Array, Column, short
+from cortex_datasets.table.declare import Where, kind, learned
+from cortex_datasets.table.numbers import FARTHEST, nothing_in
+
+DAY = np.timedelta64(1, "D")
+
+
+@kind("date", main="format")
+class Date:
+    """Dates, with or without a time of day.
+
+    As features: the time, less its mean over its standard deviation in the training rows; sine and cosine of
+    the month in the year, the day in the month and the day in the week; those of the hour in the day too
+    where training had times.  A missing cell is 0 in all of them, the mean time, and has a column of its own
+    where training had missing cells.
+    """
+
+    format: str | None = field(
+        default=None, doc="as for strptime, such as '%m/%d/%Y'; without it ISO 8601, or '31 Dec 2020'"
+    )
+    unreadable: str = field(
+        default="error", choices=("error", "missing"), doc="what a cell that is no date is taken for"
+    )
+
+    def learn(self, column: Column, where: Where, notes: list[str]) -> LearnedDate:
+        """Raises DataError for a column without dates, and for cells that are none."""
+        moments = read_dates(column, self.format, self.unreadable, where, notes)
+        moments = np.append(moments, np.datetime64("NaT"))[column.codes]
+        moments = moments[~np.isnat(moments)]
+        if not len(moments):
+            raise nothing_in(column)
+        days = _days(moments)
+        return LearnedDate(
+            centre=float(days.mean()),
+            spread=float(days.std()) or 1.0,
+            clock=bool((days % 1 != 0).any()),
+            indicator=len(moments) < len(column),
+            format=self.format,
+            unreadable=self.unreadable,
+        )
+
+
+@learned("date")
+class LearnedDate:
+    """Time in days since 1970 -> (days - centre) / spread, and where it stands in its periods."""
+
+    centre: float
+    spread: float = field(above=0)
+    clock: bool = field(default=False)
+    indicator: bool = field(default=False)
+    format: str | None = field(default=None)
+    unreadable: str = field(default="error", choices=("error", "missing"))
+
+    def check(self) -> Iterator[Fault]:
+        if not abs(self.centre) < 1e9:
+            yield Fault(("centre",), "the mean time is none that can be", "expected days since 1970")
+
+    def parts(self) -> list[str]:
+        periods = ["month", "day", "weekday", *["hour"] * self.clock]
+        cycles = [f"{period} {turn}" for period in periods for turn in ("sine", "cosine")]
+        return ["time", *cycles, *["missing"] * self.indicator]
+
+    def table(self, column: Column, where: Where, notes: list[str]) -> Array:
+        moments = np.append(self._read(column, where, notes), np.datetime64("NaT"))
+        missing = np.isnat(moments)
+        if missing[column.codes].any() and not self.indicator:
+            notes.append(
+                f"{column.name}: {int(missing[column.codes].sum())} missing dates, though training had none"
+            )
+        moments[missing] = 0
+        angles = 2 * np.pi * np.stack(_phases(moments)[: 4 if self.clock else 3], axis=1)
+        cycles = np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(len(moments), -1)
+        made = np.hstack([self._scaled(moments)[:, None], cycles])
+        made[missing] = 0
+        return np.hstack([made, missing[:, None]] if self.indicator else [made]).astype(np.float32)
+
+    def stream(self) -> Stream:
+        return Stream((len(self.parts()),), "float32")
+
+    def values(self, column: Column, where: Where, notes: list[str]) -> Array:
+        return self.table(column, where, notes)
+
+    def decode(self, values: Array) -> Array:
+        """datetime64[s]; whole days where training had no times."""
+        days = np.asarray(values, np.float64)[..., 0] * self.spread + self.centre
+        seconds = np.rint(days * 86_400) if self.clock else np.rint(days) * 86_400
+        return seconds.astype(np.int64).astype("datetime64[s]")
+
+    def _read(self, column: Column, where: Where, notes: list[str]) -> Array:
+        return read_dates(column, self.format, self.unreadable, where, notes)
+
+    def _scaled(self, moments: Array) -> Array:
+        return np.clip((_days(moments) - self.centre) / self.spread, -FARTHEST, FARTHEST)
+
+
+def read_dates(column: Column, form: str | None, rule: str, where: Where, notes: list[str]) -> Array:
+    """The moment of each cell, NaT for what ``rule`` lets count as missing."""
+    moments = column.dates(form)
+    bad = np.isnat(moments) & (column.counts > 0)
+    if bad.any():
+        row, rows = column.first(bad), int(column.counts[bad].sum())
+        cell = short(column.texts[column.codes[row]])
+        found = f"{rows} of {len(column)} cells are no dates: {cell} in {where(row)}"
+        if rule == "error":
+            raise DataError(
+                f"column {column.name!r}: {found}. Expected {form or 'dates such as 2020-12-31'}; say how "
+                "they are written by {date: {format: '%m/%d/%Y'}}"
+            )
+        notes.append(f"{column.name}: {found}, taken as missing")
+    return moments
+
+
+def _days(moments: Array) -> Array:
+    """Days since 1970, with what part of a day has passed."""
+    return moments.astype("datetime64[us]").astype(np.int64) / 86_400e6
+
+
+def _phases(moments: Array) -> list[Array]:
+    """Where each moment stands, 0..1, in its year (by month), its month (by day), its week and its day."""
+    days = moments.astype("datetime64[D]")
+    months = moments.astype("datetime64[M]")
+    length = ((months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")) / DAY
+    return [
+        months.astype(np.int64) % 12 / 12,
+        (days - months.astype("datetime64[D]")) / DAY / length,
+        (days.astype(np.int64) + 3) % 7 / 7,  # 1970-01-01 was a Thursday; Monday is 0
+        (moments - days) / DAY,
+    ]

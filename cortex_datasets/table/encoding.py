@@ -1,0 +1,135 @@
+"""What a table's training rows taught, and the streams that it makes of any rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cortex_compute.errors import DataError
+from cortex_core.registry import Invalid, build, data_of, nearest
+from cortex_datasets.source import ArraySource, Stream
+from cortex_datasets.table.column import Array
+from cortex_datasets.table.declare import LEARNED, Learned, Where
+from cortex_datasets.table.sheet import listed
+
+if TYPE_CHECKING:
+    from cortex_datasets.table.reader import TableExamples
+
+FEATURES = "features"
+WIDEST = 100_000  # features; more come from names that each stand for a row or two
+FORM = 1  # of the state
+
+
+class TableEncoding:
+    """``columns``: what was learned of each column that is read.  ``header``: the columns that training had.
+
+    The stream `features` is float32 (width,), of the columns ``features`` side by side; every other stream is
+    a column alone.  ``parts`` names the numbers of `features`, each as (column of the table, what it says).
+    """
+
+    def __init__(
+        self,
+        header: Sequence[str],
+        columns: Mapping[str, Learned],
+        features: Sequence[str],
+        alone: Sequence[str],
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.header, self.columns, self.notes = tuple(header), dict(columns), tuple(notes)
+        self.features, self.alone = tuple(features), tuple(alone)
+        self.parts = [(name, part) for name in self.features for part in self.columns[name].parts()]
+        if len(self.parts) > WIDEST:
+            widest = max(self.features, key=lambda name: len(self.columns[name].parts()))
+            raise DataError(
+                f"the features of a row would be {len(self.parts):,} numbers, most of column {widest!r}; "
+                f"pool its rare names by `columns: {{{widest}: {{category: {{minimum: 10}}}}}}`, or skip it"
+            )
+        self.streams: dict[str, Stream] = {name: self.columns[name].stream() for name in self.alone}
+        if self.features:
+            self.streams[FEATURES] = Stream((len(self.parts),), "float32")
+
+    def state(self) -> dict[str, Any]:
+        """All of it as plain JSON data."""
+        columns = {name: {column.kind: data_of(column)} for name, column in self.columns.items()}
+        listed_ = {"header": self.header, "features": self.features, "alone": self.alone}
+        return {"form": FORM, **{key: list(value) for key, value in listed_.items()}, "columns": columns}
+
+    def encode(self, examples: TableExamples, rows: Array, names: Sequence[str]) -> ArraySource:
+        """The streams ``names`` of some rows.
+
+        Raises DataError for a column that is not there, and for cells that the rules do not allow.
+        """
+        for name in names:
+            if name not in self.streams:
+                hint = nearest(name, self.streams) or f"Known are {listed(self.streams)}"
+                raise DataError(f"this encoding makes no stream {name!r}. {hint}")
+        rows = np.asarray(rows, np.intp)
+        notes: list[str] = []
+        extra = [name for name in examples.columns if name not in self.header]
+        if extra:
+            notes.append(f"{len(extra)} columns that training did not have are not read: {listed(extra)}")
+        arrays = {name: self._stream(name, examples, rows, notes) for name in names}
+        classes = {name: self.streams[name].classes for name in names}
+        source = ArraySource(arrays, {name: known for name, known in classes.items() if known})
+        source.notes = tuple(notes)
+        return source
+
+    def decode(self, name: str, values: Array) -> Array:
+        """Numbers of the stream of one column back to what people wrote."""
+        if name not in self.alone:
+            raise DataError(
+                f"{name!r} is not the stream of one column; these are {listed(self.alone) or 'none'}"
+            )
+        return self.columns[name].decode(values)
+
+    def _stream(self, name: str, examples: TableExamples, rows: Array, notes: list[str]) -> Array:
+        if name in self.alone:
+            column, where = self._column(name, examples, rows)
+            return np.asarray(self.columns[name].values(column, where, notes)[column.codes])
+        ends = list(accumulate((len(self.columns[each].parts()) for each in self.features), initial=0))
+        made = np.empty((len(rows), ends[-1]), np.float32)
+        for each, start, end in zip(self.features, ends, ends[1:]):
+            column, where = self._column(each, examples, rows)
+            made[:, start:end] = self.columns[each].table(column, where, notes)[column.codes]
+        return made
+
+    def _column(self, name: str, examples: TableExamples, rows: Array) -> tuple[Any, Where]:
+        return examples.cells(name).take(rows), lambda row: examples.where(int(rows[row]))
+
+
+def restore(state: Mapping[str, Any]) -> TableEncoding:
+    """The encoding whose `state` was kept in a file.  Raises DataError where that is damaged."""
+    if not isinstance(state, Mapping) or state.get("form") != FORM:
+        raise _damaged(
+            f"its form is {state.get('form') if isinstance(state, Mapping) else state!r}, not {FORM}"
+        )
+    texts = {}
+    for key in ("header", "features", "alone"):
+        value = state.get(key)
+        if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
+            raise _damaged(f"{key!r} is no list of names")
+        texts[key] = list(value)
+    columns = state.get("columns")
+    needed = {*texts["features"], *texts["alone"]}
+    if not isinstance(columns, Mapping) or not needed <= set(columns) or not needed <= set(texts["header"]):
+        raise _damaged("columns that it names are not in it")
+    return TableEncoding(columns={name: _restored(name, columns[name]) for name in columns}, **texts)
+
+
+def _restored(name: str, written: Any) -> Learned:
+    if not isinstance(written, Mapping) or len(written) != 1 or next(iter(written)) not in LEARNED:
+        raise _damaged(f"column {name!r} has no kind that is known")
+    ((kind, fields),) = written.items()
+    try:
+        made: Learned = build(LEARNED[kind], fields if isinstance(fields, Mapping) else {"": fields})
+    except Invalid as invalid:
+        fault = invalid.faults[0]
+        raise _damaged(f"column {name!r}, {'.'.join(map(str, fault.path))}: {fault.found}") from None
+    return made
+
+
+def _damaged(reason: str) -> DataError:
+    return DataError(f"what was learned of the table is damaged: {reason}; train again, or use another file")

@@ -1,0 +1,167 @@
+"""Columns of numbers: read, filled, scaled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from cortex_compute.errors import DataError
+from cortex_core.registry import Fault, field
+from cortex_datasets.source import Stream
+from cortex_datasets.table.column import Array, Column, short
+from cortex_datasets.table.declare import Where, kind, learned
+
+FARTHEST = 1e6  # spreads from the centre; what lies farther is cut off there, so that float32 can carry on
+
+
+@kind("number", main="scale")
+class Number:
+    """Numbers.  Their scale, and what fills missing cells, come from the training rows alone.
+
+    ``standard``: less the mean, over the standard deviation.  ``minmax``: 0..1.  ``none``: as they are.
+    ``piecewise``: a share for each of ``bins`` bins between quantiles: 1 above, 0 below, linear inside
+    (Gorishniy et al. 2022, "On Embeddings for Numerical Features in Tabular Deep Learning").  A column that
+    is read alone, as an input or a target, has no bins: it is standardised.
+    """
+
+    scale: str = field(
+        default="standard", choices=("standard", "piecewise", "minmax", "none"), doc="what numbers become"
+    )
+    missing: str = field(
+        default="median",
+        choices=("median", "mean", "zero", "error", "drop"),
+        doc="what fills a missing cell; drop: such rows of the files for training are left out",
+    )
+    bins: int = field(
+        default=16, minimum=1, maximum=10_000, doc="how many bins, where the scale is piecewise"
+    )
+    unreadable: str = field(
+        default="error", choices=("error", "missing"), doc="what a cell that is no number is taken for"
+    )
+
+    def learn(self, column: Column, where: Where, notes: list[str]) -> LearnedNumber:
+        """Raises DataError for a column without numbers, and for cells that break the rules."""
+        numbers = read_numbers(column, self.unreadable, where, notes)
+        spread_out = np.append(numbers, np.nan)[column.codes]
+        values = spread_out[~np.isnan(spread_out)]
+        if not len(values):
+            raise nothing_in(column)
+        fills = {"mean": values.mean(), "zero": 0.0}
+        low, high = values.min(), values.max()
+        scales = {"none": (0.0, 1.0), "minmax": (low, high - low)}
+        centre, spread = scales.get(self.scale) or (values.mean(), _deviation(values))
+        return LearnedNumber(
+            fill=float(fills.get(self.missing, np.median(values))),
+            centre=float(centre),
+            spread=float(spread) or 1.0,  # a column of one number says nothing, and becomes 0
+            edges=_edges(values, self.bins) if self.scale == "piecewise" else (),
+            indicator=len(values) < len(column),
+            rule=self.missing,
+            unreadable=self.unreadable,
+        )
+
+
+@learned("number")
+class LearnedNumber:
+    """value -> (value - centre) / spread; as features also its shares of the bins between ``edges``."""
+
+    fill: float
+    centre: float
+    spread: float = field(above=0)
+    edges: tuple[float, ...] = field(default=())
+    indicator: bool = field(default=False)
+    rule: str = field(default="median", choices=("median", "mean", "zero", "error", "drop"))
+    unreadable: str = field(default="error", choices=("error", "missing"))
+
+    def check(self) -> Iterator[Fault]:
+        if len(self.edges) == 1 or any(np.diff(self.edges) <= 0):
+            yield Fault(
+                ("edges",), "the edges do not rise", "expected two edges or more, each above the last"
+            )
+
+    def parts(self) -> list[str]:
+        bins = [f"{low:g} to {high:g}" for low, high in zip(self.edges, self.edges[1:])]
+        return (bins or ["scaled"]) + ["missing"] * self.indicator
+
+    def table(self, column: Column, where: Where, notes: list[str]) -> Array:
+        values, missing = self._filled(column, where, notes)
+        shares = self._shares(values) if self.edges else self._scaled(values, column.name, notes)[:, None]
+        return np.hstack([shares, missing[:, None]] if self.indicator else [shares]).astype(np.float32)
+
+    def stream(self) -> Stream:
+        return Stream((1,), "float32")
+
+    def values(self, column: Column, where: Where, notes: list[str]) -> Array:
+        filled, _ = self._filled(column, where, notes)
+        return self._scaled(filled, column.name, notes)[:, None].astype(np.float32)
+
+    def decode(self, values: Array) -> Array:
+        """float64, in the unit of the column."""
+        return np.asarray(values, np.float64) * self.spread + self.centre
+
+    def _filled(self, column: Column, where: Where, notes: list[str]) -> tuple[Array, Array]:
+        """The number of each cell and of a missing one, float64, and which of them were filled in."""
+        numbers = np.append(read_numbers(column, self.unreadable, where, notes), np.nan)
+        missing = np.isnan(numbers)
+        rows = int(missing[column.codes].sum())
+        if rows and self.rule in ("error", "drop"):
+            row = int(np.flatnonzero(missing[column.codes])[0])
+            raise DataError(
+                f"column {column.name!r}: {rows} cells are missing, first in {where(row)}; fill them in, or "
+                f"leave such rows out by `columns: {{{column.name}: {{number: {{missing: drop}}}}}}`"
+            )
+        if rows:
+            new = "" if self.indicator else ", though training had none"
+            notes.append(f"{column.name}: {rows} missing cells are filled with {self.fill:g}{new}")
+        return np.where(missing, self.fill, numbers), missing
+
+    def _scaled(self, values: Array, name: str, notes: list[str]) -> Array:
+        scaled = (values - self.centre) / self.spread
+        if self.centre == 0 and self.spread == 1:
+            return scaled
+        cut = np.clip(scaled, -FARTHEST, FARTHEST)
+        if (cut != scaled).any():
+            notes.append(f"{name}: numbers beyond a million spreads from the middle are cut off there")
+        return cut
+
+    def _shares(self, values: Array) -> Array:
+        edges = np.array(self.edges)
+        return np.asarray(np.clip((values[:, None] - edges[:-1]) / np.diff(edges), 0, 1))
+
+
+def read_numbers(column: Column, rule: str, where: Where, notes: list[str]) -> Array:
+    """The number of each cell, NaN for what ``rule`` lets count as missing."""
+    bad = np.isnan(column.numbers) & (column.counts > 0)
+    if bad.any():
+        row, rows = column.first(bad), int(column.counts[bad].sum())
+        cell = short(column.texts[column.codes[row]])
+        found = f"{rows} of {len(column)} cells are no numbers that float32 holds: {cell} in {where(row)}"
+        if rule == "error":
+            raise DataError(
+                f"column {column.name!r}: {found}. Correct them, name them under `missing`, or take them as "
+                f"missing by {{number: {{unreadable: missing}}}}"
+            )
+        notes.append(f"{column.name}: {found}, taken as missing")
+    return np.asarray(column.numbers)
+
+
+def nothing_in(column: Column) -> DataError:
+    """The error for a column that has nothing to learn from."""
+    return DataError(
+        f"column {column.name!r}: every cell of the {len(column)} training rows is missing; "
+        f"leave the column out by `columns: {{{column.name}: skip}}`"
+    )
+
+
+def _deviation(values: Array) -> float:
+    """The standard deviation (ddof 0), also where squares leave float64."""
+    away = values - values.mean()
+    largest = np.abs(away).max()
+    return float(largest * np.sqrt(np.mean((away / largest) ** 2))) if largest > 0 else 0.0
+
+
+def _edges(values: Array, bins: int) -> tuple[float, ...]:
+    """Quantiles of the values, each once; nothing where there is one value only."""
+    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
+    return tuple(edges.tolist()) if len(edges) > 1 else ()
