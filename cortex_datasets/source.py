@@ -213,7 +213,8 @@ def _check_piece(name: str, piece: Array, stream: Stream, start: int) -> None:
                 f" range, expected 0 .. {len(classes) - 1} (the classes are {', '.join(classes)})"
             )
         if stream.dtype == "float32":
-            wrong, fits = "is not finite in float32", np.isfinite(np.array([low, high], np.float32)).all()
+            wrong = "is not finite in float32"
+            fits = bool(np.isfinite(np.array([low, high], np.float32)).all())
         else:
             wrong, fits = "is too large for int64", int(high) <= LARGEST
         if not fits:
