@@ -167,11 +167,10 @@ def report(listing: Listing, damaged: Mapping[int, str], skip: bool) -> list[str
     """What is said of damaged files: a note where they are left out, else a DataError."""
     if not damaged:
         return []
-    told = [f"{listing.folder / listing.files[i]} {why}" for i, why in list(damaged.items())[:5]]
+    told = [f"{listing.folder / listing.files[i]}: {why}" for i, why in list(damaged.items())[:5]]
+    more = len(damaged) - len(told)
     if skip:
-        more = f"; and {len(damaged) - len(told)} more" if len(damaged) > len(told) else ""
-        return [f"damaged pictures left out: {len(damaged)} of {len(listing.files)}: {'; '.join(told)}{more}"]
-    others = f", as are {len(damaged) - 1} more of {len(listing.files)} pictures" if len(damaged) > 1 else ""
-    raise DataError(
-        f"{told[0]}: this picture is damaged{others}. Replace it, or leave such out with `damaged: skip`"
-    )
+        names = "; ".join(told) + (f"; and {more} more" if more else "")
+        return [f"damaged pictures left out: {len(damaged)} of {len(listing.files)}: {names}"]
+    others = f" ({len(damaged) - 1} more of {len(listing.files)} are damaged)" if len(damaged) > 1 else ""
+    raise DataError(f"{told[0]}{others}. Replace the picture, or leave out such with `damaged: skip`")

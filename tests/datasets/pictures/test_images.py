@@ -217,13 +217,13 @@ def test_one_damaged_picture_among_many(tmp_path: Path) -> None:
     folder_of(tmp_path / "set", {"a": 20, "b": 20})
     for name in ("a/0.png", "b/7.png", "b/9.png"):
         (tmp_path / "set" / name).write_bytes(b"")
-    with pytest.raises(DataError, match=r"a.0.png is empty: this picture is damaged, as are 2 more of 40"):
+    with pytest.raises(DataError, match=r"a.0.png: is empty \(2 more of 40 are damaged\)"):
         Images(folder="set").open(beside(tmp_path))
     examples = Images(folder="set", damaged="skip").open(beside(tmp_path))
     assert len(examples) == 37
     (note,) = examples.notes
     assert note.startswith("damaged pictures left out: 3 of 40: ")
-    assert "b/7.png is empty" in note.replace("\\", "/")
+    assert "b/7.png: is empty; " in note.replace("\\", "/")
     names = examples.column("file").tolist()
     assert not {"a/0.png", "b/7.png", "b/9.png"} & set(names)
     encoding = examples.learn(np.arange(37), ["image"], ["label"])
