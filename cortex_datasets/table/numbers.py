@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 
@@ -12,7 +13,9 @@ from cortex_datasets.source import Stream
 from cortex_datasets.table.column import Array, Column, short
 from cortex_datasets.table.declare import Where, kind, learned
 
-FARTHEST = 1e6  # spreads from the centre; what lies farther is cut off there, so that float32 can carry on
+Scale = Literal["standard", "piecewise", "minmax", "none"]
+BINS = 64
+FARTHEST = 1e6  # spreads, or bins; what lies farther out is cut off there, so that float32 can carry on
 
 
 @kind("number", main="scale")
@@ -20,21 +23,20 @@ class Number:
     """Numbers.  Their scale, and what fills missing cells, come from the training rows alone.
 
     ``standard``: less the mean, over the standard deviation.  ``minmax``: 0..1.  ``none``: as they are.
-    ``piecewise``: a share for each of ``bins`` bins between quantiles: 1 above, 0 below, linear inside
-    (Gorishniy et al. 2022, "On Embeddings for Numerical Features in Tabular Deep Learning").  A column that
-    is read alone, as an input or a target, has no bins: it is standardised.
+    ``piecewise``: for each of ``bins`` bins between quantiles of the distinct numbers, 1 if the number lies
+    above the bin, 0 if below, and linear inside; the two outermost bins go on (Gorishniy, Rubachev, Babenko
+    2022, "On Embeddings for Numerical Features in Tabular Deep Learning", equation 1).  A column that is read
+    alone, as an input or a target, has no bins: it is standardised.
     """
 
-    scale: str = field(
-        default="standard", choices=("standard", "piecewise", "minmax", "none"), doc="what numbers become"
-    )
+    scale: Scale | None = field(default=None, doc="what numbers become; by default as for the whole table")
     missing: str = field(
         default="median",
         choices=("median", "mean", "zero", "error", "drop"),
         doc="what fills a missing cell; drop: such rows of the files for training are left out",
     )
-    bins: int = field(
-        default=16, minimum=1, maximum=10_000, doc="how many bins, where the scale is piecewise"
+    bins: int | None = field(
+        default=None, minimum=1, maximum=10_000, doc="how many bins a piecewise scale has"
     )
     unreadable: str = field(
         default="error", choices=("error", "missing"), doc="what a cell that is no number is taken for"
@@ -50,12 +52,12 @@ class Number:
         fills = {"mean": values.mean(), "zero": 0.0}
         low, high = values.min(), values.max()
         scales = {"none": (0.0, 1.0), "minmax": (low, high - low)}
-        centre, spread = scales.get(self.scale) or (values.mean(), _deviation(values))
+        centre, spread = scales.get(self.scale or "") or (values.mean(), _deviation(values))
         return LearnedNumber(
             fill=float(fills.get(self.missing, np.median(values))),
             centre=float(centre),
             spread=float(spread) or 1.0,  # a column of one number says nothing, and becomes 0
-            edges=_edges(values, self.bins) if self.scale == "piecewise" else (),
+            edges=_edges(values, self.bins or BINS) if self.scale == "piecewise" else (),
             indicator=len(values) < len(column),
             rule=self.missing,
             unreadable=self.unreadable,
@@ -86,7 +88,10 @@ class LearnedNumber:
 
     def table(self, column: Column, where: Where, notes: list[str]) -> Array:
         values, missing = self._filled(column, where, notes)
-        shares = self._shares(values) if self.edges else self._scaled(values, column.name, notes)[:, None]
+        if self.edges:
+            shares = self._shares(values, column.name, notes)
+        else:
+            shares = self._scaled(values, column.name, notes)[:, None]
         return np.hstack([shares, missing[:, None]] if self.indicator else [shares]).astype(np.float32)
 
     def stream(self) -> Stream:
@@ -117,17 +122,19 @@ class LearnedNumber:
         return np.where(missing, self.fill, numbers), missing
 
     def _scaled(self, values: Array, name: str, notes: list[str]) -> Array:
-        scaled = (values - self.centre) / self.spread
         if self.centre == 0 and self.spread == 1:
-            return scaled
-        cut = np.clip(scaled, -FARTHEST, FARTHEST)
-        if (cut != scaled).any():
-            notes.append(f"{name}: numbers beyond a million spreads from the middle are cut off there")
-        return cut
+            return values
+        with np.errstate(over="ignore"):
+            return _cut((values - self.centre) / self.spread, name, notes)
 
-    def _shares(self, values: Array) -> Array:
+    def _shares(self, values: Array, name: str, notes: list[str]) -> Array:
         edges = np.array(self.edges)
-        return np.asarray(np.clip((values[:, None] - edges[:-1]) / np.diff(edges), 0, 1))
+        bins = np.searchsorted(edges[1:-1], values, side="right")
+        with np.errstate(over="ignore"):
+            inside = (values - edges[bins]) / (edges[bins + 1] - edges[bins])
+        made = (np.arange(len(edges) - 1) < bins[:, None]).astype(np.float32)
+        made[np.arange(len(values)), bins] = _cut(inside, name, notes)
+        return made
 
 
 def read_numbers(column: Column, rule: str, where: Where, notes: list[str]) -> Array:
@@ -154,6 +161,13 @@ def nothing_in(column: Column) -> DataError:
     )
 
 
+def _cut(scaled: Array, name: str, notes: list[str]) -> Array:
+    cut = np.clip(scaled, -FARTHEST, FARTHEST)
+    if (cut != scaled).any():
+        notes.append(f"{name}: numbers a million times as far out as those of training are cut off there")
+    return cut
+
+
 def _deviation(values: Array) -> float:
     """The standard deviation (ddof 0), also where squares leave float64."""
     away = values - values.mean()
@@ -162,6 +176,9 @@ def _deviation(values: Array) -> float:
 
 
 def _edges(values: Array, bins: int) -> tuple[float, ...]:
-    """Quantiles of the values, each once; nothing where there is one value only."""
-    edges = np.unique(np.quantile(values, np.linspace(0, 1, bins + 1)))
-    return tuple(edges.tolist()) if len(edges) > 1 else ()
+    """Quantiles of the distinct values: those of all values would not tell rare ones apart."""
+    distinct = np.unique(values)
+    if len(distinct) == 1:
+        distinct = np.append(distinct, distinct + max(1, abs(distinct[0])))
+    quantiles = np.quantile(distinct, np.linspace(0, 1, min(bins, len(distinct) - 1) + 1))
+    return tuple(np.unique(quantiles).tolist())

@@ -22,7 +22,7 @@ from cortex_datasets.table.declare import Columns, Learned, kind
 from cortex_datasets.table.encoding import FEATURES, TableEncoding, restore
 from cortex_datasets.table.files import MISSING, Format, read_file
 from cortex_datasets.table.kinds import guess
-from cortex_datasets.table.numbers import Number
+from cortex_datasets.table.numbers import BINS, Number, Scale
 from cortex_datasets.table.sheet import Sheet, from_object, listed
 from cortex_datasets.table.words import Text
 
@@ -54,6 +54,8 @@ class Table:
     separator: str = field(default=",", doc="the character between cells")
     encoding: str = field(default="utf-8", doc="how the file writes characters")
     missing: tuple[str, ...] = field(default=MISSING, doc="cells that mean: missing")
+    scale: Scale = field(default="standard", doc="what numbers become, unless their column says otherwise")
+    bins: int = field(default=BINS, minimum=1, maximum=10_000, doc="how many bins a piecewise scale has")
 
     def check(self) -> Iterator[Fault]:
         if len(self.separator.strip(" ") or " ") != 1 or self.separator in '"\r\n':
@@ -226,7 +228,10 @@ class _Learner:
 
     def _kind(self, column: Column, role: str) -> Any:
         """The kind that is declared or guessed, as the role wants it."""
-        kind = self.examples.reader.columns.get(column.name) or self._guessed(column, role)
+        reader = self.examples.reader
+        kind = reader.columns.get(column.name) or self._guessed(column, role)
+        if isinstance(kind, Number):
+            kind = replace(kind, scale=kind.scale or reader.scale, bins=kind.bins or reader.bins)
         if role == "target" and isinstance(kind, Category):
             kind = Label(strip=kind.strip)
         if role == "target" and isinstance(kind, Number) and kind.missing != "drop":
