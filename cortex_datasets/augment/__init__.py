@@ -6,6 +6,6 @@ varies them.
 
 from __future__ import annotations
 
-from cortex_datasets.augment.augmented import augmented
+from cortex_datasets.augment.chain import augmented
 
 __all__ = ["augmented"]

@@ -1,8 +1,8 @@
 """Random numbers that follow from (seed, augmentation, sample, epoch) alone, for many samples at once.
 
-The generator is Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3, 2011),
-counter based: nothing is kept between two draws, so neither the order of the samples nor the size of a batch
-matters, and a resumed run draws what the unbroken one would have drawn.
+The generator is Philox4x32-10 (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3,
+2011), counter based: nothing is kept between two draws, so neither the order of the samples nor the size of a
+batch matters, and a resumed run draws what the unbroken one would have drawn.
 """
 
 from __future__ import annotations
@@ -71,11 +71,12 @@ class Draws:
     def uniform(self, low: float = 0.0, high: float = 1.0) -> Array:
         """float64 (samples,) in low .. high."""
         self._next += 1
-        return low + (high - low) * self._numbers[self._next - 1]
+        numbers: Array = self._numbers[self._next - 1]
+        return low + (high - low) * numbers
 
     def happens(self, probability: float) -> Array:
         """bool (samples,), true with this probability."""
-        return self.uniform() < probability
+        return np.less(self.uniform(), probability)
 
     def below(self, count: int | Array) -> Array:
         """int64 (samples,) in 0 .. count - 1; ``count`` may differ from sample to sample."""

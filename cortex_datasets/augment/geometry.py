@@ -30,8 +30,8 @@ Maps = tuple[Array, Array]
 
 @base
 class Pixels:
-    """Moves whole pixels: ``apply`` gives (rows (samples, height), columns (samples, width)), for each line of
-    the result the line of the picture, -1 for outside."""
+    """Moves whole pixels: ``apply`` gives rows (samples, height) and columns (samples, width), for each line
+    of the result the line of the picture, -1 for outside."""
 
     stage: ClassVar[str] = "pixels"
 

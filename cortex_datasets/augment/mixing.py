@@ -22,6 +22,7 @@ class Mix:
     """
 
     stage: ClassVar[str] = "mix"
+    takes: ClassVar[str] = "pictures"
 
     alpha: float = field(default=1.0, doc="the share is drawn from Beta(alpha, alpha)", above=0, maximum=100)
     probability: float = field(default=1.0, doc="of being applied", minimum=0, maximum=1)
@@ -30,6 +31,8 @@ class Mix:
 @augmentation("mixup", main="alpha")
 class Mixup(Mix):
     """share x + (1 - share) partner, of all inputs and of the targets.  Zhang et al., 2018."""
+
+    takes: ClassVar[str] = "numbers"
 
     alpha: float = field(default=0.2, doc="the share is drawn from Beta(alpha, alpha)", above=0, maximum=100)
 
@@ -42,8 +45,8 @@ class Mixup(Mix):
 class Cutmix(Mix):
     """Pastes a box of the partner into the picture; the targets are mixed by area.  Yun et al., 2019.
 
-    The box covers 1 - Beta(alpha, alpha) of the picture, with its sides in proportion and its centre anywhere;
-    what hangs over is cut, and the share follows what is left.
+    The box covers 1 - Beta(alpha, alpha) of the picture, with sides in proportion and its centre anywhere.
+    What hangs over is cut, and the share follows what is left.
     """
 
     def apply(self, draw: Draws, height: int, width: int) -> tuple[Array, Boxes | None]:
@@ -65,7 +68,7 @@ def beta(uniform: Array, alpha: float) -> Array:
     power = min(alpha, 1.0)
     scaled, distribution = _half_of_beta(alpha, power)
     lower = np.minimum(uniform, 1 - uniform)  # the distribution is symmetric
-    value = np.interp(lower, distribution, scaled) ** (1 / power)
+    value: Array = np.interp(lower, distribution, scaled) ** (1 / power)
     return np.where(uniform < 0.5, value, 1 - value)
 
 
@@ -80,4 +83,5 @@ def _half_of_beta(alpha: float, power: float) -> tuple[Array, Array]:
     x = scaled ** (1 / power)
     density = x ** (alpha - power) * (1 - x) ** (alpha - 1)
     total = np.concatenate([[0.0], np.cumsum(density[1:] + density[:-1])])
-    return scaled, total * (0.5 / total[-1])
+    total *= 0.5 / total[-1]
+    return scaled, total

@@ -14,7 +14,7 @@ Array = np.ndarray[Any, Any]
 
 
 class Bank:
-    """Memory for ``count`` pictures (height, width, channels), float32, and one pixel of zeros behind them."""
+    """Memory for ``count`` pictures (height, width, channels), float32, and behind them a pixel of zeros."""
 
     def __init__(self, count: int, shape: tuple[int, int, int]) -> None:
         height, width, channels = shape
@@ -67,9 +67,7 @@ def pixel_index(rows: Array, columns: Array, bank: Bank) -> Array:
 def copy_pixels(bank: Bank, index: Array, out: Array) -> None:
     """``out`` (samples, height, width, channels) = the pixels of the bank at ``index``."""
     flat = out.reshape(index.size, out.shape[-1])
-    bank.pixels.take(
-        index.reshape(-1), axis=0, out=flat, mode="clip"
-    )  # clip: "raise" would buffer all of out
+    bank.pixels.take(index.reshape(-1), axis=0, out=flat, mode="clip")  # "raise" would buffer all of it
 
 
 def identity(count: int) -> Array:
@@ -80,8 +78,8 @@ def identity(count: int) -> Array:
 class Taps:
     """The four pixels around each place that affine maps read, and their weights, for ``count`` pictures.
 
-    ``corners`` and ``weights``: four arrays (count, height, width).  Memory is taken once: blocks of this size
-    would be mapped and unmapped by the system each time.
+    ``corners`` and ``weights``: four arrays (count, height, width).  Memory is taken once: the system would
+    map and unmap blocks of this size each time.
     """
 
     def __init__(self, count: int, height: int, width: int) -> None:
@@ -116,11 +114,9 @@ class Taps:
         """``out`` (samples, height, width, channels) = these pictures, interpolated."""
         n = len(pictures)
         total, term = self.work[0, :n], self.work[1, :n]
-        plane = self.plane[: total.size]
+        plane = self.plane[: total.size]  # of one channel: single numbers are taken faster than pixels
         for channel in range(out.shape[-1]):
-            plane.reshape(total.shape)[...] = pictures[
-                ..., channel
-            ]  # single numbers are taken faster than pixels
+            plane.reshape(total.shape)[...] = pictures[..., channel]
             total.fill(0)
             for corner, weight in zip(self.corners, self.weights):
                 plane.take(corner[:n], out=term, mode="clip")

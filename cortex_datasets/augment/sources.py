@@ -1,4 +1,4 @@
-"""The sources that vary examples: `Varied` changes each alone, `Mixed` mixes two, `Soft` makes labels mixable.
+"""The sources that vary examples: `Varied` changes each alone, `Mixed` mixes two, `Soft` prepares labels.
 
 Each wraps another source, and knows an example by its row there, also after ``select``: what is drawn for it
 does not depend on the part it is in.
@@ -31,6 +31,7 @@ class Step:
     def __init__(self, augmentation: Any, key: Array) -> None:
         self.augmentation, self.key = augmentation, key
         self.stage: str = getattr(augmentation, "stage", "values")
+        self.takes: str = getattr(augmentation, "takes", "pictures")
 
 
 class Wrapped:
@@ -68,8 +69,8 @@ class Wrapped:
 
     def _block(self, names: Sequence[str]) -> int:
         """How many examples of these streams are worked on at a time."""
-        values = max(1, sum(math.prod(self.streams[name].shape) for name in names))
-        return max(1, BLOCK_BYTES // (4 * values))
+        values = sum(math.prod(self.streams[name].shape) for name in names)
+        return max(1, BLOCK_BYTES // int(4 * max(1, values)))
 
 
 class Varied(Wrapped):

@@ -24,6 +24,7 @@ class Values:
 
     stage: ClassVar[str] = "values"
     bounded: ClassVar[bool] = True
+    takes: ClassVar[str] = "pictures"
 
     probability: float = field(default=1.0, doc="of being applied", minimum=0, maximum=1)
 
@@ -57,6 +58,8 @@ class Contrast(Values):
 @augmentation("noise", main="deviation")
 class Noise(Values):
     """Adds normal noise to every value, each with its own; also to inputs that are no pictures."""
+
+    takes: ClassVar[str] = "numbers"
 
     deviation: float = field(doc="standard deviation, in the units of the input", above=0)
 

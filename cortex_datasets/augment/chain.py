@@ -7,11 +7,11 @@ from itertools import groupby
 from typing import Any
 
 from cortex_compute.errors import DataError
-from cortex_datasets.augment import geometry, mixing, values  # registers them
+from cortex_datasets.augment import geometry, mixing, values
 from cortex_datasets.augment.draw import key_of
 from cortex_datasets.augment.sources import Mixed, Soft, Step, Varied
 
-__all__ = ["augmented", "geometry", "mixing", "values"]
+__all__ = ["augmented", "geometry", "mixing", "values"]  # the modules register what they hold
 
 
 def augmented(
@@ -53,10 +53,10 @@ def _varied(source: Any, inputs: Sequence[str]) -> list[str]:
 
 def _refused(step: Step, source: Any, inputs: Sequence[str], targets: Sequence[str]) -> Iterator[str]:
     """What speaks against an augmentation of this data."""
-    streams, kind = source.streams, step.augmentation.kind
+    streams = source.streams
     pictures = _pictures(source, inputs)
     shown = ", ".join(f"{n!r} is {streams[n].dtype} {list(streams[n].shape)}" for n in inputs)
-    if kind in ("noise", "mixup"):
+    if step.takes == "numbers":
         if not _floats(source, inputs):
             yield f"needs an input of float32 numbers, but {shown}"
     elif not pictures:
@@ -79,11 +79,12 @@ def _unmixable(step: Step, source: Any, inputs: Sequence[str], targets: Sequence
     streams = source.streams
     if hasattr(source, "lengths"):
         yield "examples of different lengths cannot be mixed"
-    mixable = _floats(source, inputs) if step.augmentation.kind == "mixup" else _pictures(source, inputs)
+    mixable = _floats(source, inputs) if step.takes == "numbers" else _pictures(source, inputs)
     for name in inputs:
         if name not in mixable:
             yield f"input {name!r} cannot be mixed: {streams[name].dtype} {list(streams[name].shape)}"
     for name in targets:
         stream = streams[name]
         if stream.dtype != "float32" and not (stream.shape == () and stream.classes):
-            yield f"target {name!r} cannot be mixed: it is {stream.dtype} {list(stream.shape)} without classes"
+            shown = f"{stream.dtype} {list(stream.shape)} without names of classes"
+            yield f"target {name!r} cannot be mixed: it is {shown}"
