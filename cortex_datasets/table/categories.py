@@ -9,7 +9,7 @@ import numpy as np
 from cortex_compute.errors import DataError
 from cortex_core.registry import Fault, field, nearest
 from cortex_datasets.source import Stream
-from cortex_datasets.table.column import Array, Column, objects, short
+from cortex_datasets.table.column import Array, Column, count, objects, short
 from cortex_datasets.table.declare import Where, kind, learned
 from cortex_datasets.table.numbers import nothing_in
 from cortex_datasets.table.sheet import listed
@@ -37,10 +37,10 @@ class Category:
         counts = _named(column, self.strip)
         if not counts:
             raise nothing_in(column)
-        kept = in_order(name for name, count in counts.items() if count >= self.minimum)
+        kept = in_order(name for name, rows in counts.items() if rows >= self.minimum)
         pooled = len(counts) - len(kept)
         if pooled:
-            notes.append(f"{column.name}: {pooled} names with fewer than {self.minimum} rows share a column")
+            notes.append(f"{column.name}: {count(pooled, 'name')} with fewer than {self.minimum} rows pooled")
         return LearnedCategory(
             names=tuple(kept), indicator=column.missing > 0, pooled=pooled > 0, strip=self.strip
         )
@@ -80,9 +80,10 @@ class LearnedCategory:
         rows = int(column.counts[other].sum())
         if rows and not self.pooled:
             first = short(column.texts[other][0])
-            notes.append(f"{column.name}: {rows} cells hold names that training did not see, such as {first}")
+            new = f"{count(rows, 'cell')} with names that training did not see, such as {first}"
+            notes.append(f"{column.name}: {new}")
         if column.missing and not self.indicator:
-            notes.append(f"{column.name}: {column.missing} cells are missing, though training had none")
+            notes.append(f"{column.name}: {count(column.missing, 'missing cell')}, though training had none")
         return np.append(np.where(ids < 0, known + 1, ids), known)
 
     def decode(self, values: Array) -> Array:
@@ -105,7 +106,7 @@ class Label:
         """Raises DataError for a label that is missing."""
         _check_labelled(column, where)
         counts = _named(column, self.strip)
-        single = [name for name, count in counts.items() if count == 1]
+        single = [name for name, rows in counts.items() if rows == 1]
         if single:
             notes.append(f"{column.name}: one training row only for {listed(in_order(single))}")
         return LearnedLabel(names=tuple(in_order(counts)), strip=self.strip)
@@ -133,8 +134,8 @@ class LearnedLabel:
             cell = str(column.texts[column.codes[row]])
             hint = nearest(cell, self.names) or f"The classes are {listed(self.names)}"
             raise DataError(
-                f"column {column.name!r}: {int(column.counts[bad].sum())} labels are no class of the "
-                f"training rows: {short(cell)} in {where(row)}. {hint}"
+                f"column {column.name!r}: {count(int(column.counts[bad].sum()), 'label')} that the training "
+                f"rows have not: {short(cell)} in {where(row)}. {hint}"
             )
         return np.append(ids, 0)
 
@@ -175,10 +176,10 @@ def _stripped(cell: str, strip: str | None) -> str:
 def _named(column: Column, strip: str | None) -> dict[str, int]:
     """How many rows bear each name."""
     counts: dict[str, int] = {}
-    for cell, count in zip(column.texts, column.counts.tolist()):
-        if count:
+    for cell, rows in zip(column.texts, column.counts.tolist()):
+        if rows:
             name = _stripped(cell, strip)
-            counts[name] = counts.get(name, 0) + count
+            counts[name] = counts.get(name, 0) + rows
     return counts
 
 
@@ -186,8 +187,8 @@ def _check_labelled(column: Column, where: Where) -> None:
     if column.missing:
         row = int(np.flatnonzero(column.codes < 0)[0])
         raise DataError(
-            f"column {column.name!r}: {column.missing} labels are missing, first in {where(row)}; fill them "
-            f"in, or leave such rows out by `columns: {{{column.name}: {{label: {{missing: drop}}}}}}`"
+            f"column {column.name!r}: {count(column.missing, 'label')} missing, first in {where(row)}; fill "
+            f"them in, or leave such rows out by `columns: {{{column.name}: {{label: {{missing: drop}}}}}}`"
         )
 
 

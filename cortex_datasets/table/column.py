@@ -151,6 +151,11 @@ def objects(values: Iterable[object]) -> Array:
     return made
 
 
+def count(number: int, noun: str) -> str:
+    """Such as ``1 cell`` and ``3 cells``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def short(cell: str) -> str:
     """A cell in a message: what would be long is cut."""
     return repr(cell if len(cell) <= 40 else cell[:37] + "...")

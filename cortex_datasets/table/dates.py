@@ -9,7 +9,7 @@ import numpy as np
 from cortex_compute.errors import DataError
 from cortex_core.registry import Fault, field
 from cortex_datasets.source import Stream
-from cortex_datasets.table.column import Array, Column, short
+from cortex_datasets.table.column import Array, Column, count, short
 from cortex_datasets.table.declare import Where, kind, learned
 from cortex_datasets.table.numbers import FARTHEST, nothing_in
 
@@ -74,10 +74,9 @@ class LearnedDate:
     def table(self, column: Column, where: Where, notes: list[str]) -> Array:
         moments = np.append(self._read(column, where, notes), np.datetime64("NaT"))
         missing = np.isnat(moments)
-        if missing[column.codes].any() and not self.indicator:
-            notes.append(
-                f"{column.name}: {int(missing[column.codes].sum())} missing dates, though training had none"
-            )
+        rows = int(missing[column.codes].sum())
+        if rows and not self.indicator:
+            notes.append(f"{column.name}: {count(rows, 'missing cell')}, though training had none")
         moments[missing] = 0
         angles = 2 * np.pi * np.stack(_phases(moments)[: 4 if self.clock else 3], axis=1)
         cycles = np.stack([np.sin(angles), np.cos(angles)], axis=2).reshape(len(moments), -1)
@@ -111,7 +110,7 @@ def read_dates(column: Column, form: str | None, rule: str, where: Where, notes:
     if bad.any():
         row, rows = column.first(bad), int(column.counts[bad].sum())
         cell = short(column.texts[column.codes[row]])
-        found = f"{rows} of {len(column)} cells are no dates: {cell} in {where(row)}"
+        found = f"{count(rows, 'cell')} of {len(column)} no date: {cell} in {where(row)}"
         if rule == "error":
             raise DataError(
                 f"column {column.name!r}: {found}. Expected {form or 'dates such as 2020-12-31'}; say how "

@@ -11,7 +11,7 @@ import numpy as np
 from cortex_compute.errors import DataError
 from cortex_core.registry import Invalid, build, data_of, nearest
 from cortex_datasets.source import ArraySource, Stream
-from cortex_datasets.table.column import Array
+from cortex_datasets.table.column import Array, count
 from cortex_datasets.table.declare import LEARNED, Learned, Where
 from cortex_datasets.table.sheet import listed
 
@@ -70,7 +70,7 @@ class TableEncoding:
         notes: list[str] = []
         extra = [name for name in examples.columns if name not in self.header]
         if extra:
-            notes.append(f"{len(extra)} columns that training did not have are not read: {listed(extra)}")
+            notes.append(f"{count(len(extra), 'column')} not read, training had none such: {listed(extra)}")
         arrays = {name: self._stream(name, examples, rows, notes) for name in names}
         classes = {name: self.streams[name].classes for name in names}
         source = ArraySource(arrays, {name: known for name, known in classes.items() if known})

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.errors import DataError
-from cortex_datasets.table.column import NUMBER, Column, coded
+from cortex_datasets.table.column import NUMBER, Column, coded, count
 from cortex_datasets.table.sheet import Sheet, check_names, from_frame
 
 MISSING = ("NA", "N/A", "NaN", "nan", "NULL", "null", "?")
@@ -137,7 +137,7 @@ def _sheet(name: str, rows: _Rows, form: Format, absent: Sequence[str]) -> Sheet
     if not len(lines):
         raise DataError(f"{name} holds a header and no rows")
     if rows.blank:
-        notes.append(f"{name}: {rows.blank} blank lines are left out")
+        notes.append(f"{name}: {count(rows.blank, 'blank line')} left out")
     return Sheet(name, columns, lines, notes)
 
 

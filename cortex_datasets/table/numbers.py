@@ -10,7 +10,7 @@ import numpy as np
 from cortex_compute.errors import DataError
 from cortex_core.registry import Fault, field
 from cortex_datasets.source import Stream
-from cortex_datasets.table.column import Array, Column, short
+from cortex_datasets.table.column import Array, Column, count, short
 from cortex_datasets.table.declare import Where, kind, learned
 
 Scale = Literal["standard", "piecewise", "minmax", "none"]
@@ -113,12 +113,12 @@ class LearnedNumber:
         if rows and self.rule in ("error", "drop"):
             row = int(np.flatnonzero(missing[column.codes])[0])
             raise DataError(
-                f"column {column.name!r}: {rows} cells are missing, first in {where(row)}; fill them in, or "
-                f"leave such rows out by `columns: {{{column.name}: {{number: {{missing: drop}}}}}}`"
+                f"column {column.name!r}: {count(rows, 'cell')} missing, first in {where(row)}; fill them in, "
+                f"or leave such rows out by `columns: {{{column.name}: {{number: {{missing: drop}}}}}}`"
             )
         if rows:
             new = "" if self.indicator else ", though training had none"
-            notes.append(f"{column.name}: {rows} missing cells are filled with {self.fill:g}{new}")
+            notes.append(f"{column.name}: {count(rows, 'missing cell')} filled with {self.fill:g}{new}")
         return np.where(missing, self.fill, numbers), missing
 
     def _scaled(self, values: Array, name: str, notes: list[str]) -> Array:
@@ -143,7 +143,7 @@ def read_numbers(column: Column, rule: str, where: Where, notes: list[str]) -> A
     if bad.any():
         row, rows = column.first(bad), int(column.counts[bad].sum())
         cell = short(column.texts[column.codes[row]])
-        found = f"{rows} of {len(column)} cells are no numbers that float32 holds: {cell} in {where(row)}"
+        found = f"{count(rows, 'cell')} of {len(column)} no number of float32: {cell} in {where(row)}"
         if rule == "error":
             raise DataError(
                 f"column {column.name!r}: {found}. Correct them, name them under `missing`, or take them as "

@@ -16,7 +16,7 @@ import numpy as np
 from cortex_compute.errors import DataError
 from cortex_core.registry import Fault, field, nearest, reader
 from cortex_datasets.table.categories import Category, Label
-from cortex_datasets.table.column import Array, Column, joined
+from cortex_datasets.table.column import Array, Column, count, joined
 from cortex_datasets.table.dates import Date
 from cortex_datasets.table.declare import Columns, Learned, kind
 from cortex_datasets.table.encoding import FEATURES, TableEncoding, restore
@@ -116,8 +116,9 @@ class Table:
             if getattr(declared, "missing", None) == "drop":
                 missing = keep & (sheet.column(name).codes < 0)
                 keep &= ~missing
-                if missing.any():
-                    notes.append(f"{sheet.name}: {missing.sum()} rows without {name!r} are left out")
+                rows = int(missing.sum())
+                if rows:
+                    notes.append(f"{sheet.name}: {count(rows, 'row')} without {name!r} left out")
         if not keep.any():
             raise DataError(
                 f"{sheet.name}: no row is left, each lacks a column whose rule is 'missing: drop'"
@@ -146,7 +147,7 @@ class TableExamples:
         extra = {name for sheet in self.sheets for name in sheet.columns} - set(self.columns)
         return [
             *notes,
-            *[f"columns that only some parts have are not read: {listed(sorted(extra))}"] * bool(extra),
+            *[f"columns that only some parts have, not read: {listed(sorted(extra))}"] * bool(extra),
         ]
 
     def _joined(self) -> dict[str, Column]:
