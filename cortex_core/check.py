@@ -24,6 +24,8 @@ from cortex_core.step import predict_graph, train_step, types_of
 from cortex_core.streams import mismatches
 from cortex_core.summary import LayerRow, rows
 from cortex_core.trace import Traced
+from cortex_core.training.data import open_data, pinned
+from cortex_core.training.examples import MissingFile
 
 if TYPE_CHECKING:
     from cortex_core.graph.plan import Plan
@@ -89,14 +91,18 @@ def check(
 ) -> Report:
     """Checks the description in a dict or a YAML file: all of its mistakes at once, else shapes and memory.
 
-    Reads no data and makes no arrays.  ``backend`` is the one whose memory is counted; ``batch_size`` is the
-    description's by default.  Raises `SpecError` only for a file that cannot be read.
+    Makes no arrays, and reads data only where ``train.data`` names files and these are here.  ``backend`` is
+    the one whose memory is counted; ``batch_size`` is the description's by default.  Raises `SpecError` only
+    for a file that cannot be read.
     """
     description, found = inspect(source, overrides)
     if description is None:
         return Report(None, tuple(found))
-    streams, unknown = _streams(description, source, overrides)
-    what = f"data set '{description.train.data}'" if streams else ""
+    streams, unknown, said = _streams(description, source, overrides)
+    data = description.train.data if streams else ""
+    what = f"data set '{data}'" if isinstance(data, str) else "the data"
+    if streams and not found and not unknown:
+        description = pinned(description, streams)
     known = _known_inputs(description, streams, what) if streams else description
     declared, traced = declare(known)
     problems = [*found, *traced.problems, *unknown]
@@ -111,7 +117,7 @@ def check(
         return Report(description, tuple(_in_order(problems)), layers, None, size, description.notes)
     outline = Network.outline(description, (declared, traced))
     memory = count_memory(outline, backend, size, streams)
-    return Report(description, (), layers, memory, size, _notes(description), outline)
+    return Report(description, (), layers, memory, size, (*_notes(description), *said), outline)
 
 
 def _in_order(problems: Sequence[Problem]) -> list[Problem]:
@@ -153,27 +159,50 @@ def _notes(description: Description) -> tuple[str, ...]:
 
 def _streams(
     description: Description, source: Any, overrides: Sequence[str]
-) -> tuple[Mapping[str, Any], list[Problem]]:
-    """The streams of the data set that the description names; a file's are not known before it is read."""
-    from cortex_core.training.npz import is_file
+) -> tuple[Mapping[str, Any], list[Problem], tuple[str, ...]]:
+    """The streams of the data that the description names: of a data set they are known, files are opened.
+
+    Besides what is wrong with them, and notes.  That a file is not here is a mistake only where a shape is
+    left to the data.
+    """
     from cortex_core.training.source import find
 
-    def named(data: Any) -> bool:
-        return isinstance(data, str) and not is_file(data)
-
     train = description.train
+    if train is None or train.data is None:
+        return {}, [], ()
+    if not isinstance(train.data, str):
+        return _streams_of_files(description, source, overrides)
     dataset = None
     try:
-        if train is not None and named(train.data):
-            dataset = find(train.data)
-        if dataset is not None and named(train.validation) and train.validation not in dataset.lengths:
+        dataset = find(train.data)
+        named = isinstance(train.validation, str) and train.validation not in dataset.lengths
+        if named:
             find(train.validation)
     except DataError as error:
         place = locate(source, overrides, ("train", "data" if dataset is None else "validation"))
         splits = "" if dataset is None else f"; {dataset.name} has {', '.join(dataset.lengths)}"
         streams = {} if dataset is None else dataset.streams
-        return streams, [Problem(place.path, f"{error}{splits}", "", "", place)]
-    return {} if dataset is None else dataset.streams, []
+        return streams, [Problem(place.path, f"{error}{splits}", "", "", place)], ()
+    return dataset.streams, [], ()
+
+
+def _streams_of_files(
+    description: Description, source: Any, overrides: Sequence[str]
+) -> tuple[Mapping[str, Any], list[Problem], tuple[str, ...]]:
+    if not description.losses or not description.canonical:
+        return {}, [], ()
+    try:
+        data = open_data(description)
+    except MissingFile as error:
+        if all(x.shape is not None for x in description.inputs):
+            return {}, [], (f"the data were not looked at: {error}",)
+        problem = str(error)
+    except DataError as error:
+        problem = str(error)
+    else:
+        return data.streams, [], tuple(data.notes)
+    place = locate(source, overrides, ("train", "data"))
+    return {}, [Problem(place.path, problem, "", "", place)], ()
 
 
 def _known_inputs(description: Description, streams: Mapping[str, Any], what: str) -> Description:

@@ -25,10 +25,11 @@ from cortex_core.network import Network
 from cortex_core.registry import OPTIMIZERS, nearest
 from cortex_core.spec import read
 from cortex_core.training.checkpoint import load
+from cortex_core.training.data import open_data
 from cortex_core.training.evaluate import evaluate
 from cortex_core.training.history import History
 from cortex_core.training.progress import Progress
-from cortex_core.training.setup import open_data, with_options
+from cortex_core.training.setup import check_data, with_options
 from cortex_core.training.trainer import Interrupted, Trainer
 
 BATCH_SIZE, STEPS = 256, 32  # the default size of a batch, and the fewest steps of an epoch
@@ -261,7 +262,8 @@ class NeuralNetwork:
         network = self.network
         size = batch_size if batch_size is not None else min(BATCH_SIZE, max(1, len(data[INPUT]) // STEPS))
         network.description = with_options(network.description, None, None, epochs=epochs, batch_size=size)
-        found = open_data(network, data, validation)
+        found = open_data(network.description, data, validation)
+        check_data(network, found)
         trainer = Trainer(network, found, [Progress()] if verbose else [])
         trainer.history, trainer.epoch = self.history, len(self.history)
         trainer.epochs += trainer.epoch

@@ -25,6 +25,7 @@ from cortex_core.trace import FREE, OTHER, Declaration, Traced, has_free_axes, i
 
 if TYPE_CHECKING:
     from cortex_core.compiled import Compiled
+    from cortex_core.training.examples import Encoding
 
 KEY = "random_key"
 KEY_TYPE = TensorType((2,), uint64)
@@ -103,8 +104,11 @@ class Numbers(Mapping[str, np.ndarray]):
 class Network:
     """A description and its parameters, which every program compiled from it shares.
 
-    ``parameters`` maps names ("dense/kernel") to arrays, in the canonical layout.
+    ``parameters`` maps names ("dense/kernel") to arrays, in the canonical layout.  ``encoding`` is what was
+    learned from the raw data that it reads; None for a network of plain arrays.
     """
+
+    encoding: Encoding | None = None
 
     def __init__(self, description: Any, seed: int | None = None) -> None:
         from cortex_compute.backends import get
@@ -133,6 +137,10 @@ class Network:
         return made
 
     def _lay_out(self, description: Any, store: Store, declared: tuple[dict[str, Declared], Traced]) -> None:
+        unknown = [x for x in description.inputs if x.shape is None]
+        if unknown:
+            told = f"'{unknown[0].name}' is auto: its shape is told by data, and there are none"
+            raise SpecError(f"{unknown[0].place}: {told}; name them in train.data, or write the shape")
         self.description = description
         self.declared, traced = declared
         if traced.problems:
@@ -278,6 +286,7 @@ def with_train(description: Any, overrides: Sequence[str] = (), **changes: Any) 
 def network(x: Any, overrides: Sequence[str] = (), seed: int | None = None) -> Network:
     """A network from a dict, a YAML file, or a .cortex file (with its parameters).
 
+    Where a description leaves a shape to its data (``auto``), these are opened.
     ``overrides`` and ``seed`` are for descriptions: a network that has parameters refuses them.
     """
     stored = isinstance(x, (str, Path)) and str(x).endswith(".cortex")
@@ -292,4 +301,12 @@ def network(x: Any, overrides: Sequence[str] = (), seed: int | None = None) -> N
         return load(x)
     from cortex_core.spec import read
 
-    return Network(read(x, overrides), seed)
+    description = read(x, overrides)
+    if all(x.shape is not None for x in description.inputs):
+        return Network(description, seed)
+    from cortex_core.training.data import open_data, pinned
+
+    data = open_data(description)
+    made = Network(pinned(description, data.streams), seed)
+    made.encoding = data.encoding
+    return made

@@ -23,7 +23,7 @@ def mismatches(
     inputs = {x.name for x in description.inputs}
     for x in description.inputs:
         if x.name not in streams:
-            if x.shape is not None:
+            if x.shape is not None or x.dtype == "auto":
                 yield _absent(x.place, x.name, streams, what, has)
             continue
         found = streams[x.name]

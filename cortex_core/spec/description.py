@@ -15,8 +15,8 @@ UNKNOWN_SOURCE = "?"
 class InputNode:
     """A stream that the network reads.  ``shape`` is without the batch axis; None in it is any length.
 
-    ``shape`` itself is None where it is not known: where the description leaves it to the data (``auto``; then
-    ``dtype`` may be "auto" too), and after a mistake.
+    ``shape`` itself is None where it is not known: where the description leaves it to the data (``auto``;
+    then ``dtype`` may be "auto" too), and after a mistake.
     """
 
     name: str

@@ -6,6 +6,7 @@
     /description            canonical JSON (UTF-8 bytes), attribute sha256: the description's hash
     /parameters/LAYER/NAME  float32, as `network.parameters` shows it
     /variables/LAYER/NAME   running statistics
+    /encoding               JSON: what was learned from the data; only where train.data is a reader
     a run has besides:
     /moments/MOMENT/LAYER/NAME, /random_key (seed, runs), /sums/...
     /run                    JSON: step, epoch, batch, history, ...
@@ -21,15 +22,16 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
-from cortex_compute.errors import CheckpointError, SpecError
+from cortex_compute.errors import CheckpointError, DataError, SpecError
 from cortex_compute.frozen import frozen
 from cortex_compute.types import TensorType, dtype, uint8
 from cortex_core.layers.scope import Parameter
 from cortex_core.network import KEY, Network, declare
+from cortex_core.training.examples import Encoding, is_reader
 from cortex_core.training.files import write_atomically
 
 FORMAT = "cortex"
@@ -42,11 +44,13 @@ Place = tuple[str, str]  # a state or parameter of the store by its name, and wh
 
 @frozen
 class Header:
-    """What a file says of itself: the canonical description, and a run's progress (None in a model file)."""
+    """What a file says of itself: the canonical description, a run's progress (None in a model file), and the
+    state of the encoding of its data, where there is one."""
 
     path: Path
     canonical: dict[str, Any]
     run: dict[str, Any] | None
+    encoding: dict[str, Any] | None
 
 
 def save(path: str | Path, network: Network) -> None:
@@ -66,6 +70,7 @@ def load(path: str | Path) -> Network:
     with _opened(Path(path)) as file:
         header = _header(file, Path(path))
         description = describe(header)
+        encoding = encoding_of(header, description)
         declared = declare(description)
         states = {
             _home(name, isinstance(d.declaration, Parameter)): (name, d.type)
@@ -73,6 +78,7 @@ def load(path: str | Path) -> Network:
         }
         arrays = _arrays(file, states)
     network = Network.blank(description, declared)
+    network.encoding = encoding
     for name, array in arrays.items():
         network.store.write(name, array)
     return network
@@ -130,6 +136,19 @@ def describe(header: Header) -> Any:
         ) from error
 
 
+def encoding_of(header: Header, description: Any) -> Encoding | None:
+    """What the network of a file knows of its data."""
+    if header.encoding is None:
+        return None
+    reader = description.train.data if description.train is not None else None
+    if reader is None or not is_reader(reader):
+        raise CheckpointError(f"{header.path}: it holds an encoding, but its description names no reader")
+    try:
+        return cast(Encoding, reader.restore(header.encoding))
+    except DataError as error:
+        raise CheckpointError(f"{header.path}: the encoding of its data is damaged: {error}") from error
+
+
 def same_network(header: Header, canonical: Mapping[str, Any]) -> None:
     """Raises `CheckpointError` where the file's network is not the one of a description; how it was trained
     may differ."""
@@ -180,19 +199,24 @@ def _write(path: Path, network: Network, places: Mapping[str, Place], run: Mappi
     import h5py
 
     description = network.description
-    text = json.dumps(description.canonical).encode()
     with h5py.File("checkpoint", "w", driver="core", backing_store=False) as file:
         file.attrs.update(format=FORMAT, version=VERSION, kind="model" if run is None else "run")
-        _put(file, "description", np.frombuffer(text, np.uint8))
+        _put_json(file, "description", description.canonical)
         file["description"].attrs["sha256"] = description.hash
+        if network.encoding is not None:
+            _put_json(file, "encoding", network.encoding.state())
         if run is not None:
-            _put(file, "run", np.frombuffer(json.dumps(run).encode(), np.uint8))
+            _put_json(file, "run", run)
         with network.store.lock:
             for where, place in places.items():
                 _put(file, where, network.store.array(*place))
         file.flush()
         image = file.id.get_file_image()
     write_atomically(path, image)
+
+
+def _put_json(file: Any, where: str, data: Mapping[str, Any]) -> None:
+    _put(file, where, np.frombuffer(json.dumps(data).encode(), np.uint8))
 
 
 def _put(file: Any, where: str, array: np.ndarray) -> None:
@@ -229,7 +253,8 @@ def _header(file: Any, path: Path) -> Header:
         )
     canonical = _json(file, "description", path)
     run = _json(file, "run", path) if file.attrs.get("kind") == "run" else None
-    return Header(path, canonical, run)
+    encoding = _json(file, "encoding", path) if "encoding" in file else None
+    return Header(path, canonical, run, encoding)
 
 
 def _json(file: Any, where: str, path: Path) -> dict[str, Any]:

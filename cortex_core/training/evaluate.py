@@ -8,13 +8,14 @@ from dataclasses import replace
 from typing import Any
 
 from cortex_compute.backends import get
-from cortex_compute.errors import DataError, SpecError
+from cortex_compute.errors import SpecError
 from cortex_compute.types import dtype
 from cortex_core.compiled import Compiled
 from cortex_core.network import Network, with_train
 from cortex_core.registry import METRICS
 from cortex_core.spec import MetricNode
 from cortex_core.step import ROWS
+from cortex_core.training.data import part_of
 from cortex_core.training.feed import Feed
 from cortex_core.training.resident import keep_on_device
 from cortex_core.training.setup import (
@@ -22,10 +23,9 @@ from cortex_core.training.setup import (
     check_streams,
     name_metrics,
     names_of,
-    opened,
     stream_types,
 )
-from cortex_core.training.source import Source, as_source, find
+from cortex_core.training.source import Source
 
 CONFUSION = "confusion_matrix"
 
@@ -38,7 +38,7 @@ class Evaluation:
         names = names_of(network)
         self.kept = keep_on_device(self.compiled, source, names)
         self.feed = Feed(source, [] if self.kept else names, min(batch_size, len(source)))
-        self.entries = {n: self.compiled.entry(stream_types(network, source, n)) for n in self.feed.sizes()}
+        self.entries = {n: self.compiled.entry(stream_types(network, source, *n)) for n in self.feed.sizes()}
 
     def run(self) -> dict[str, Any]:
         """The loss, and each metric by name: numbers, or arrays."""
@@ -47,7 +47,7 @@ class Evaluation:
         with closing(self.feed.epoch(0)) as batches:
             for batch in batches:
                 given = {ROWS: batch.rows} if self.kept else batch.arrays
-                self.compiled.launch(self.entries[len(batch.rows)], given, results=False)
+                self.compiled.launch(self.entries[batch.size], given, results=False)
         return self.compiled.totals(any_entry)
 
     def close(self) -> None:
@@ -56,10 +56,10 @@ class Evaluation:
 
 
 def evaluate(
-    network: Network, data: Any, split: str = "test", batch_size: int = 256, backend: str = "auto"
+    network: Network, data: Any = None, split: str = "test", batch_size: int = 256, backend: str = "auto"
 ) -> dict[str, Any]:
-    """The loss and the metrics of ``network`` over ``data``: the name of a data set (its ``split``), a dict
-    of arrays, or a source.
+    """The loss and the metrics of ``network`` over ``data``: the name of a data set (its part ``split``), a
+    file or a table (all of it), a dict of arrays, or a source; by default the data that it was trained on.
 
     Where the description names no metrics, accuracy is measured for a cross entropy on class labels; there
     ``"confusion_matrix"`` (rows: the true class) is given as well.  Raises `DataError` where data and network
@@ -67,11 +67,7 @@ def evaluate(
     """
     if not network.description.losses:
         raise SpecError(f"{network.name}: its description has no loss, so there is nothing to evaluate")
-    data = opened(network, data)
-    dataset = find(data) if isinstance(data, str) else None
-    if dataset is not None and split not in dataset.lengths:
-        raise DataError(f"{dataset.name} has no split {split!r}; it has {', '.join(dataset.lengths)}")
-    source = dataset.load(split) if dataset is not None else as_source(data)
+    source = part_of(network, data, split)
     check_streams(network, source.streams, "the data")
     check_source(network, source, 1, "the data")
     with closing(Evaluation(measuring(network, source), source, batch_size, backend)) as evaluation:
@@ -82,7 +78,7 @@ def measuring(network: Network, source: Source) -> Network:
     """The same network, parameters and all, with the metrics that an evaluation shows."""
     view = copy.copy(network)
     view.description = with_train(view.description)
-    name_metrics(view, source)
+    name_metrics(view, source.streams)
     train = view.description.train
     if any(m.name == CONFUSION for m in train.metrics):
         return view

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 REFRESH = 0.3  # seconds between two readings of the metrics for the bar
 LINES = 10.0  # seconds between two lines within an epoch
+WORTH_SAYING = 0.05  # the share of an epoch that was spent waiting for data
 
 
 class Progress(Callback):
@@ -29,6 +30,8 @@ class Progress(Callback):
         self.began = time.monotonic()
         self.due = self.began + self.interval
         self.first = self.shown = trainer.samples
+        for note in trainer.data.notes:
+            self._say(f"note: {note}")
         if self.watched:
             from tqdm import tqdm
 
@@ -57,7 +60,9 @@ class Progress(Callback):
         text = _epoch(trainer, trainer.epoch) + words({name: row[name] for name in trainer.columns})
         if self.bar is not None:
             self._advance(trainer, text)
-        self._say(f"{text}  {self._speed(trainer)}")
+        share = row["waiting_seconds"] / max(1e-9, row["seconds"])
+        waiting = f"  {share:.0%} waiting for data" if share > WORTH_SAYING else ""
+        self._say(f"{text}  {self._speed(trainer)}{waiting}")
         self.due = time.monotonic() + self.interval
 
     def stop(self, trainer: Trainer, error: BaseException | None) -> None:

@@ -20,11 +20,13 @@ from cortex_core.spec import read
 from cortex_core.spec.write import to_yaml
 from cortex_core.training import checkpoint
 from cortex_core.training.callbacks import Best, Callback, Checkpoint, EarlyStopping, HistoryFile, Plateau
+from cortex_core.training.data import Data, inputs_of, open_data, pinned
 from cortex_core.training.evaluate import CONFUSION, Evaluation, measuring
+from cortex_core.training.examples import Encoding
 from cortex_core.training.files import write_atomically
 from cortex_core.training.progress import Progress
 from cortex_core.training.run import LAST, MODEL, Run, new_folder, numbers, run_folder, write_json
-from cortex_core.training.setup import name_metrics, open_data, with_options
+from cortex_core.training.setup import check_data, name_metrics, with_options
 from cortex_core.training.trainer import Trainer
 
 
@@ -54,9 +56,9 @@ def train(
     in place: its parameters are the start, and at the end those of the best epoch.  The other arguments
     override the options under ``train`` in the description.
 
-    ``data``: the name of a data set (its split "train" is trained on), a dict of arrays, or a source.
-    ``validation``: a fraction (the last rows of the data), the name of a split or of another data set, a dict
-    of arrays, or a source.  The best epoch is chosen by what early stopping monitors, else by the validation
+    ``data``: the name of a data set (its split "train" is trained on), a file, a dict of arrays, a table
+    (DataFrame), or a source.  ``validation``: a fraction, the name of a part or of other data, a dict of
+    arrays, or a source.  The best epoch is chosen by what early stopping monitors, else by the validation
     loss, else by the training loss, never on the split "test" unless ``validation`` names it: that split is
     read once, at the end. ``out``: the folder of the run.  ``resume``: the folder of a run that goes on, with
     the same bits as if it had never stopped; then only ``epochs`` may differ.  ``progress``: False for
@@ -72,11 +74,10 @@ def train(
         expect_choices(get(backend), cudnn=cudnn, deterministic=deterministic, tf32=tf32)
         changes = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "precision": precision}
         if resume is None:
-            made = _fresh(network, data, validation, overrides, changes)
+            start = _fresh(network, data, validation, overrides, changes)
         else:
-            made = _resumed(run_folder(resume), network, data, validation, overrides, changes)
-        found = open_data(made, data, validation)
-        name_metrics(made, found.train)
+            start = _resumed(run_folder(resume), network, data, validation, overrides, changes)
+        made, found = _with_data(*start, data, validation)
         hooks = _hooks(made.description.train, callbacks, progress, checkpoint_seconds)
         trainer = Trainer(made, found, hooks, backend)
         if resume is None:
@@ -91,24 +92,26 @@ def train(
         return finish(trainer)
 
 
+Start = tuple[Any, Network | None, Encoding | None]
+"""The description of a training, the network where there is one, and what its parameters know of data."""
+
+
 def _fresh(
     given: Any, data: Any, validation: Any, overrides: Sequence[str], changes: dict[str, Any]
-) -> Network:
-    """The network that a new training starts from, with the options that are really used."""
+) -> Start:
+    """What a new training starts from, with the options that are really used."""
     if given is None:
         raise SpecError("train needs a network: a description, its file, or a .cortex file")
-    built = isinstance(given, Network) or str(given).endswith(".cortex")
-    made = make_network(given) if built else make_network(given, overrides, changes["seed"])
-    rest = overrides if built else ()
-    made.description = with_options(made.description, data, validation, rest, **changes)
-    return made
+    if isinstance(given, Network) or str(given).endswith(".cortex"):
+        made = make_network(given)
+        return with_options(made.description, data, validation, overrides, **changes), made, made.encoding
+    return with_options(read(given, overrides), data, validation, **changes), None, None
 
 
 def _resumed(
     folder: Path, given: Any, data: Any, validation: Any, overrides: Sequence[str], changes: dict[str, Any]
-) -> Network:
-    """The network of a run that goes on.  What is given beside it must say the same, but for the number of
-    epochs."""
+) -> Start:
+    """What a run goes on from.  What is given beside it must say the same, but for the number of epochs."""
     header = checkpoint.header(folder / LAST)
     stored = checkpoint.describe(header)
     asked = stored
@@ -116,7 +119,7 @@ def _resumed(
         asked = make_network(given).description
     elif given is not None:
         asked, overrides = read(given, overrides), ()
-    asked = with_options(asked, data, validation, overrides, **changes)
+    asked = pinned(with_options(asked, data, validation, overrides, **changes), inputs_of(stored))
     checkpoint.same_network(header, asked.canonical)
     for name, now in asked.canonical["train"].items():
         then = stored.canonical["train"][name]
@@ -126,10 +129,25 @@ def _resumed(
                 "options (only epochs may differ). For other options train its model.cortex anew"
             )
     description = with_train(stored, epochs=asked.train.epochs)
-    if not isinstance(given, Network):
-        return Network(description)
-    given.description = description
-    return given
+    return description, given if isinstance(given, Network) else None, checkpoint.encoding_of(header, stored)
+
+
+def _with_data(
+    description: Any,
+    given: Network | None,
+    encoding: Encoding | None,
+    data: Any,
+    validation: Any,
+    held_out: np.ndarray | None = None,
+) -> tuple[Network, Data]:
+    """The network, with what it leaves to its data, and the data, checked against it."""
+    found = open_data(description, data, validation, encoding, held_out)
+    description = pinned(description, found.streams)
+    network = Network(description) if given is None else given
+    network.description, network.encoding = description, found.encoding
+    check_data(network, found)
+    name_metrics(network, found.streams)
+    return network, found
 
 
 def _hooks(
@@ -187,6 +205,10 @@ def _summary(trainer: Trainer, run: Run, best: dict[str, Any]) -> dict[str, Any]
         "stopped": trainer.stopping or None,
         "best": {**best, "value": run.history.rows[best["epoch"] - 1][best["monitor"]]},
         "metrics": run.metrics,
+        "data": {
+            "examples": {part: len(rows) for part, rows in trainer.data.rows.items()},
+            "notes": trainer.data.notes,
+        },
         "confusion": None if run.confusion is None else run.confusion.tolist(),
         "classes": list(run.classes),
     }

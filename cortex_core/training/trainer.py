@@ -19,6 +19,7 @@ from cortex_core.network import KEY, Network
 from cortex_core.step import ROWS
 from cortex_core.training import checkpoint
 from cortex_core.training.callbacks import Callback, Checkpoint, HistoryFile, Plateau
+from cortex_core.training.data import Data
 from cortex_core.training.evaluate import Evaluation
 from cortex_core.training.feed import Batch, Feed
 from cortex_core.training.history import History
@@ -26,7 +27,7 @@ from cortex_core.training.nonfinite import NonFiniteError, bad_parameter, explai
 from cortex_core.training.progress import Progress
 from cortex_core.training.resident import keep_on_device
 from cortex_core.training.run import LAST, numbers
-from cortex_core.training.setup import Data, names_of, stream_types
+from cortex_core.training.setup import names_of, stream_types
 from cortex_core.training.source import Source
 
 

@@ -222,27 +222,27 @@ def _what(made: Network) -> dict[str, str]:
 
 def _batches(made: Network, steps: int) -> tuple[list[Arrays], str]:
     """The first batches of the description's data, if these are on this machine; else one that is made up."""
+    from cortex_core.training.data import open_data
     from cortex_core.training.feed import Feed
-    from cortex_core.training.npz import is_file
-    from cortex_core.training.setup import names_of, open_data, opened
+    from cortex_core.training.setup import names_of
     from cortex_core.training.source import find, is_present
 
     data = made.training.data
     reason = "" if data is not None else "the description names no data"
-    if isinstance(data, str) and is_file(data):
+    if isinstance(data, str) and not is_present(find(data)):
+        reason = f"{data} is not on this machine"
+    elif data is not None:
         try:
-            opened(made, data)
+            found = open_data(made.description, validation=0, encoding=made.encoding)
         except DataError as error:
             reason = str(error).splitlines()[0]
-    elif isinstance(data, str) and not is_present(find(data)):
-        reason = f"{data} is not on this machine"
     if reason or not made.description.losses:
         return [made_up(made, BATCH)] * steps, f"a made-up batch of {BATCH}" + (reason and f": {reason}")
-    source = open_data(made, None, 0).train
+    source = found.plain
     size = min(BATCH, len(source))
     feed = Feed(source, names_of(made), size, made.training.seed)
     numbers = (i % (len(source) // size) for i in range(steps))
-    return [feed.batch(0, i, names_of(made)).arrays for i in numbers], f"batches of {size} of {data}"
+    return [feed.batch(0, i, names_of(made)).arrays for i in numbers], f"batches of {size} of {found.what}"
 
 
 def made_up(made: Network, batch: int) -> Arrays:

@@ -128,12 +128,13 @@ def descriptions(draw: st.DrawFn) -> dict[str, Any]:
             "optimizer": draw(named(OPTIMIZERS[optimizer], optimizer)),
             "schedule": draw(named(SCHEDULES[schedule], schedule)),
             "validation": draw(st.none() | st.floats(0, 0.9) | NAMES),
-            "augment": draw(PLAIN),
-            "data": draw(st.none() | st.text(st.characters(exclude_categories=["Cs"]), min_size=1)),
+            "test": draw(st.none() | st.floats(0, 0.9) | NAMES),
+            "data": draw(st.none() | st.text(UNDOTTED, min_size=1)),
         }
     return data
 
 
+UNDOTTED = st.characters(exclude_categories=["Cs"], exclude_characters="./")  # a name, not a file
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False)
 WORDS = st.sampled_from(
     ["yes", "no", "null", "~", "1", "1e3", "0x1", "a: b", "#", "- a", "", " a ", "'", '"', "\\"]

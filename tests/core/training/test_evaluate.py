@@ -44,7 +44,7 @@ def test_a_description_without_train_can_be_evaluated() -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    with pytest.raises(DataError, match="no split 'valid'; it has train, test"):
+    with pytest.raises(DataError, match="no part 'valid'; it has train, test"):
         evaluate(network(description()), "iris", "valid")
     with pytest.raises(DataError, match="'x' is no stream of"):
         evaluate(network(description()), "iris")

@@ -1,0 +1,239 @@
+"""The data of a training: found, divided into parts, learned from, and read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from cortex_compute.errors import DataError
+from cortex_core.network import Network, with_train
+from cortex_core.registry import AUGMENTATIONS
+from cortex_core.registry.named import load_plugins
+from cortex_core.spec import TrainOptions
+from cortex_core.spec.canonical import hash_of, inputs_data
+from cortex_core.spec.sections import AUTO
+from cortex_core.spec.train import is_file
+from cortex_core.training.examples import (
+    Encoding,
+    Examples,
+    Find,
+    Reader,
+    examples_of,
+    finder_beside,
+)
+from cortex_core.training.source import Source, as_source, find, known
+
+
+@dataclass
+class Data:
+    """The examples of a training: what they look like, and their parts, each read when it is asked for.
+
+    ``streams``: name -> shape, dtype, classes.  ``encoding``: what was learned from the training part; None
+    where the numbers are taken as they are.  ``notes``: what was counted and done on the way.
+    """
+
+    examples: Examples
+    rows: Mapping[str, np.ndarray]
+    learned: Encoding
+    names: Sequence[str]
+    options: Any
+    reader: Reader | None = None
+    other: dict[str, Source] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def streams(self) -> Mapping[str, Any]:
+        return self.learned.streams
+
+    @property
+    def encoding(self) -> Encoding | None:
+        return None if self.reader is None else self.learned
+
+    @property
+    def what(self) -> str:
+        """How messages call the data."""
+        return getattr(getattr(self.examples, "named", None), "name", "") or "the data"
+
+    def part(self, name: str) -> Source | None:
+        """The examples of "train", "validation" or "test"; None where there is no such part."""
+        if name in self.other:
+            return self.other[name]
+        if name not in self.rows:
+            return None
+        source = self.learned.encode(self.examples, self.rows[name], self.names)
+        told = (f"{name}: {note}" for note in getattr(source, "notes", ()))
+        self.notes += [note for note in told if note not in self.notes]
+        return source
+
+    @cached_property
+    def plain(self) -> Source:
+        """The training part as it is."""
+        source = self.part("train")
+        assert source is not None
+        return source
+
+    @cached_property
+    def train(self) -> Source:
+        """The training part, varied anew in each epoch where the description says so."""
+        if not self.options.augment:
+            return self.plain
+        augmented = load_plugins(AUGMENTATIONS.group)["augmented"]
+        return cast(Source, augmented(self.plain, self.options.augment, self.options.seed, self.names))
+
+    @cached_property
+    def validation(self) -> Source | None:
+        return self.part("validation")
+
+    def test(self) -> Source | None:
+        """The examples that nothing is chosen on, read once at the end."""
+        return self.part("test")
+
+
+def open_data(
+    description: Any,
+    data: Any = None,
+    validation: Any = None,
+    encoding: Encoding | None = None,
+    held_out: np.ndarray | None = None,
+) -> Data:
+    """Finds the data, divides them, and learns from the training part what its streams need.
+
+    ``data`` (no name) and ``validation`` replace what the description says, ``encoding`` replaces
+    what would be learned; ``held_out``: rows of the training part that are the test part instead (a fold).
+    """
+    options = description.train or TrainOptions()
+    named = options.data
+    if data is None and named is None:
+        raise DataError(
+            "no data: give data= (a name, a file, a dict of arrays, a table, or a source), or write "
+            f"train.data; known are {', '.join(known())}"
+        )
+    examples, reader = examples_of(named, None if isinstance(data, str) else data, finder_beside(description))
+    if validation is None:
+        validation = options.validation
+    own = isinstance(validation, (int, float)) or validation is None or validation in examples.parts
+    rows = _divide(description, examples, validation if own else 0, held_out)
+    inputs, targets = streams_of(description)
+    if encoding is None:
+        encoding = examples.learn(rows["train"], inputs, targets)
+    found = Data(examples, rows, encoding, [*inputs, *targets], options, reader)
+    found.notes += [*examples.notes, *encoding.notes]
+    if not own:
+        found.other["validation"] = _other(validation, found, finder_beside(description))
+    return found
+
+
+def _other(validation: Any, data: Data, finder: Find) -> Source:
+    """Other data to validate on."""
+    if isinstance(validation, str):
+        try:
+            return find(validation).load("train")
+        except DataError as error:
+            parts = ", ".join(data.examples.parts)
+            raise DataError(f"validation: {error}; the data's parts are {parts}") from None
+    if data.reader is None or isinstance(validation, Mapping):
+        return as_source(validation)
+    examples = data.reader.read(validation, finder)
+    return data.learned.encode(examples, np.arange(len(examples)), data.names)
+
+
+def part_of(network: Network, data: Any, part: str) -> Source:
+    """The examples that an evaluation reads: a part of the own data (``data`` None) or of named data,
+    or all of a file, a table, a dict of arrays, a source."""
+    description, finder = network.description, finder_beside(network.description)
+    if data is None or (isinstance(data, str) and not is_file(data) and not Path(data).exists()):
+        if data is not None:
+            description = with_train(description, data=data, test=None, validation=None, split="last")
+        found = open_data(description, encoding=network.encoding if data is None else None)
+        source = found.part(part)
+        if source is None:
+            raise DataError(f"{found.what} has no part {part!r}; it has {', '.join(found.rows)}")
+        return source
+    names = [name for part in streams_of(description) for name in part]
+    if network.encoding is not None and not isinstance(data, Mapping):
+        examples = network.training.data.read(data, finder)
+        return network.encoding.encode(examples, np.arange(len(examples)), names)
+    if not isinstance(data, str):
+        return as_source(data)
+    examples = with_train(description, data=data).train.data.open(finder)
+    rows = np.arange(len(examples))
+    learned = examples.learn(rows, *streams_of(description))
+    if learned.state():
+        raise DataError(f"{data}: this network learned nothing of such files; give it arrays")
+    return cast(Source, learned.encode(examples, rows, names))
+
+
+def _divide(
+    description: Any, examples: Examples, validation: Any, held_out: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """The rows of each part: those that the files tell, those that are asked for, and fractions."""
+    options = description.train or TrainOptions()
+    parts = dict(examples.parts)
+    left = parts["train"]
+    fractions = {}
+    if held_out is not None:
+        parts["test"], left = held_out, np.setdiff1d(left, held_out)
+    elif isinstance(options.test, str):
+        parts["test"] = _part(parts, "test", options.test)
+    elif options.test:
+        if "test" in parts:
+            raise DataError(f"train.test is {options.test:g}, but the data have a test part: leave it out")
+        fractions["test"] = options.test
+    if isinstance(validation, str):
+        parts["validation"] = _part(parts, "validation", validation)
+    elif validation is not None:
+        parts.pop("validation", None)
+        fractions |= {"validation": validation} if validation else {}
+
+    return {**parts, **options.split.divide(left, fractions, column_of(description, examples))}
+
+
+def column_of(description: Any, examples: Examples) -> Callable[[str | None], np.ndarray]:
+    """One value for each row, by the name of a column; None asks for the only target of the losses."""
+
+    def column(name: str | None) -> np.ndarray:
+        targets = list(dict.fromkeys(node.target for node in description.losses))
+        if name is None and len(targets) != 1:
+            raise DataError(f"train.split: by which column? The losses have the targets {', '.join(targets)}")
+        return examples.column(targets[0] if name is None else name)
+
+    return column
+
+
+def _part(parts: Mapping[str, np.ndarray], option: str, name: str) -> np.ndarray:
+    if name not in parts:
+        raise DataError(f"train.{option}: the data have no part {name!r}; they have {', '.join(parts)}")
+    return parts[name]
+
+
+def pinned(description: Any, streams: Mapping[str, Any]) -> Any:
+    """The description with the shapes and data types that it leaves to the data."""
+    if all(x.shape is not None for x in description.inputs):
+        return description
+    absent = [x.name for x in description.inputs if x.shape is None and x.name not in streams]
+    if absent:
+        raise DataError(f"input {absent[0]!r} is no stream of the data; it has {', '.join(streams)}")
+    inputs = tuple(_pinned(x, streams[x.name]) if x.shape is None else x for x in description.inputs)
+    data = {**description.canonical, "inputs": inputs_data(inputs)}
+    return replace(description, inputs=inputs, canonical=data, hash=hash_of(data))
+
+
+def _pinned(x: Any, stream: Any) -> Any:
+    return replace(x, shape=tuple(stream.shape), dtype=stream.dtype if x.dtype == AUTO else x.dtype)
+
+
+def streams_of(description: Any) -> tuple[list[str], list[str]]:
+    """The names of the streams that a step reads: the inputs, and the targets that are no inputs."""
+    inputs = [x.name for x in description.inputs]
+    targets = dict.fromkeys(node.target for node in description.losses)
+    return inputs, [name for name in targets if name not in inputs]
+
+
+def inputs_of(description: Any) -> dict[str, Any]:
+    """The inputs of a description in the shape of streams."""
+    return {x.name: x for x in description.inputs}
