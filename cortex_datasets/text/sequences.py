@@ -1,0 +1,192 @@
+"""Sequences of numbers, each of its own length."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import DataError
+from cortex_core.registry import field, reader
+from cortex_datasets.source import Stream
+from cortex_datasets.text.files import Find
+from cortex_datasets.text.options import expect_streams
+from cortex_datasets.text.padded import (
+    MOST_BUCKETS,
+    PaddedSource,
+    Ragged,
+    padded_lengths,
+    restored_lengths,
+)
+
+Array = np.ndarray[Any, Any]
+
+
+@reader("sequences", main="file")
+class Sequences:
+    """Sequences of numbers: `values` (length, features), padded with 0, and `length`; from an .npz.
+
+    The file holds ``values``, all sequences one behind the other, (numbers,) or (numbers, features), and
+    ``lengths``, one for each; every other array in it, one row for each sequence, is a stream of its name.
+    """
+
+    file: str | None = field(default=None, doc="an .npz with the arrays values and lengths")
+    length: int | None = field(
+        default=None, doc="what longer sequences are cut to; default: the longest in training", minimum=1
+    )
+    buckets: int = field(default=1, doc="lengths that are padded to", minimum=1, maximum=MOST_BUCKETS)
+
+    def open(self, find: Find) -> SequenceExamples:
+        """The sequences of its file."""
+        if self.file is None:
+            raise DataError("the reader 'sequences' names no file; give one, as in data: {sequences: x.npz}")
+        return self.read(self.file, find)
+
+    def read(self, given: Any, find: Find) -> SequenceExamples:
+        """Other sequences: a path, a list of arrays, or a dict of arrays as in the file.
+
+        In a dict ``values`` may also be a list of arrays, without ``lengths``.
+        """
+        origin = "the sequences"
+        if isinstance(given, (str, Path)):
+            origin = str(given)
+            given = _read_npz(find(origin))
+        elif not isinstance(given, Mapping):
+            given = {"values": given}
+        return SequenceExamples(self, *_parted(dict(given), origin))
+
+    def restore(self, state: Mapping[str, Any]) -> SequenceEncoding:
+        """The encoding that a file holds."""
+        try:
+            streams = {
+                str(name): Stream(tuple(told["shape"]), told["dtype"])
+                for name, told in dict(state["streams"]).items()
+            }
+        except (KeyError, TypeError, ValueError):
+            raise DataError(f"the saved streams are damaged: {state.get('streams')!r}") from None
+        return SequenceEncoding(streams, restored_lengths(state.get("lengths")))
+
+
+class SequenceExamples:
+    """Sequences one behind the other, and arrays with one row for each."""
+
+    notes: Sequence[str] = ()
+
+    def __init__(self, reader: Sequences, values: Array, lengths: Array, others: dict[str, Array]) -> None:
+        self._reader = reader
+        starts = np.cumsum(lengths) - lengths
+        self.sequences = Ragged(values, starts, lengths)
+        self.arrays = {**others, "length": lengths}
+        self.parts = {"train": np.arange(len(lengths))}
+
+    def __len__(self) -> int:
+        return len(self.sequences.lengths)
+
+    def column(self, name: str) -> Array:
+        """An array with one number for each sequence."""
+        flat = [name for name, array in self.arrays.items() if array.ndim == 1]
+        if name not in flat:
+            raise DataError(f"the sequences have no column {name!r}; they have {', '.join(flat)}")
+        return self.arrays[name]
+
+    def learn(self, rows: Array, inputs: Sequence[str], targets: Sequence[str]) -> SequenceEncoding:
+        """The lengths to pad to."""
+        edges = padded_lengths(self.sequences.lengths[rows], self._reader.buckets, self._reader.length)
+        first = edges[0] if len(edges) == 1 else None
+        streams = {"values": Stream((first, *self.sequences.values.shape[1:]), "float32")}
+        for name, array in self.arrays.items():
+            streams[name] = Stream(array.shape[1:], array.dtype.name)
+        expect_streams([*inputs, *targets], list(streams), "the sequences")
+        return SequenceEncoding(streams, edges)
+
+
+class SequenceEncoding:
+    """What the streams look like, and the lengths to pad to."""
+
+    def __init__(self, streams: Mapping[str, Stream], edges: Sequence[int]) -> None:
+        self.streams, self.edges = streams, edges
+        self.notes = [f"sequences are padded to {' or '.join(map(str, edges))}"]
+
+    def state(self) -> dict[str, Any]:
+        told = {name: {"shape": list(s.shape), "dtype": s.dtype} for name, s in self.streams.items()}
+        return {"streams": told, "lengths": list(self.edges)}
+
+    def encode(self, examples: SequenceExamples, rows: Array, names: Sequence[str]) -> PaddedSource:
+        """The streams ``names`` of these rows; what is longer than the longest length is cut."""
+        expect_streams(names, list(self.streams), "the sequences")
+        self._compare(examples, names)
+        values, starts, lengths = examples.sequences
+        cut = np.minimum(lengths[rows], self.edges[-1])
+        ragged = {"values": Ragged(values, starts[rows], cut)}
+        arrays = {name: array[rows] for name, array in examples.arrays.items()} | {"length": cut}
+        notes = []
+        if count := int((lengths[rows] > cut).sum()):
+            notes.append(f"{count:,} of {len(rows):,} sequences are longer than {self.edges[-1]} and cut")
+        streams = {name: self.streams[name] for name in names}
+        return PaddedSource(streams, ragged, arrays, cut, self.edges, notes)
+
+    def decode(self, name: str, values: Array) -> Array:
+        """The numbers as they are."""
+        return values
+
+    def _compare(self, examples: SequenceExamples, names: Sequence[str]) -> None:
+        """Raises DataError where an array is missing, or has rows of another shape than in training."""
+        given = {**examples.arrays, "values": examples.sequences.values}
+        for name in names:
+            inner = self.streams[name].shape[1:] if name == "values" else self.streams[name].shape
+            if name not in given:
+                raise DataError(f"these sequences have no {name!r}; expected rows of the shape {inner}")
+            if given[name].shape[1:] != inner:
+                raise DataError(
+                    f"{name!r} has rows of the shape {given[name].shape[1:]}, in training {inner}"
+                )
+
+
+def _parted(given: dict[str, Any], origin: str) -> tuple[Array, Array, dict[str, Array]]:
+    """Values, lengths and the other arrays, checked.  Raises DataError."""
+    if "values" not in given:
+        raise DataError(f"{origin}: there is no 'values'; expected the sequences under this name")
+    values = given.pop("values")
+    if "lengths" in given:
+        lengths = np.asarray(given.pop("lengths"))
+    else:
+        pieces = [np.asarray(piece) for piece in values]
+        if len({piece.shape[1:] for piece in pieces}) != 1 or any(piece.ndim == 0 for piece in pieces):
+            raise DataError(f"{origin}: expected arrays (length, features) with equally many features")
+        lengths, values = np.array([len(piece) for piece in pieces]), np.concatenate(pieces)
+    values = _numbers(values, "values", origin)
+    if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or not len(lengths) or (lengths < 0).any():
+        raise DataError(f"{origin}: 'lengths' are {lengths.dtype} {lengths.shape}; expected whole numbers")
+    if lengths.sum() != len(values):
+        raise DataError(
+            f"{origin}: the lengths add up to {lengths.sum()}, but there are {len(values)} values"
+        )
+    others = {str(name): _numbers(array, str(name), origin) for name, array in given.items()}
+    for name, array in others.items():
+        if len(array) != len(lengths):
+            raise DataError(f"{origin}: {name!r} has {len(array)} rows for {len(lengths)} sequences")
+    return values.astype(np.float32, copy=False), lengths.astype(np.int64), others
+
+
+def _numbers(given: Any, name: str, origin: str) -> Array:
+    """An array of finite numbers, (rows, ...), as float32 or int64."""
+    array = np.asarray(given)
+    if array.ndim == 0 or array.dtype.kind not in "fiub":
+        raise DataError(f"{origin}: {name!r} is {array.dtype} {array.shape}; expected an array of numbers")
+    with np.errstate(over="ignore"):
+        made = np.asarray(array, np.float32 if array.dtype.kind == "f" else np.int64)
+    if made.dtype == np.float32 and not np.isfinite(made).all():
+        first = int(np.argwhere(~np.isfinite(made))[0][0])
+        raise DataError(f"{origin}: row {first} of {name!r} is not finite in float32; fill or drop it")
+    return made
+
+
+def _read_npz(path: Path) -> dict[str, Array]:
+    try:
+        with np.load(path, allow_pickle=False) as content:
+            return {name: content[name] for name in content.files}
+    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path}: damaged, or no .npz file of plain arrays: {error}") from None
