@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cortex_datasets.pictures.arrays import Arrays
 from cortex_datasets.pictures.images import Images
 
-__all__ = ["Images"]
+__all__ = ["Arrays", "Images"]

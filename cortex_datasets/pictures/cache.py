@@ -15,8 +15,9 @@ import shutil
 import tempfile
 import warnings
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -121,27 +122,32 @@ def _write(file: Any, listing: Listing, form: Form) -> tuple[tuple[int, ...], in
     paths = [listing.folder / name for name in listing.files]
     damaged: dict[int, str] = {}
     first, shape, start = 0, (0, 0, 0), 0
-    for index, pixels in enumerate(_decoded(paths, form)):
-        if isinstance(pixels, Unreadable):
-            damaged[index] = str(pixels)
-            continue
-        if not start:
-            first, shape = index, pixels.shape
-            header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), *shape)}
-            np.lib.format.write_array_header_1_0(file, header)
-            start = file.tell()
-        elif pixels.shape != shape:
-            sizes = [f"{paths[i]} is {h} x {w}" for i, (h, w, _) in ((first, shape), (index, pixels.shape))]
-            raise DataError(f"{' and '.join(sizes)} (height x width): give a size, such as `size: [64, 64]`")
-        file.seek(start + index * pixels.nbytes)
-        file.write(pixels.data)
+    with closing(_decoded(paths, form)) as decoded:
+        for index, pixels in enumerate(decoded):
+            if isinstance(pixels, Unreadable):
+                damaged[index] = str(pixels)
+                continue
+            if not start:
+                first, shape = index, pixels.shape
+                header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), *shape)}
+                np.lib.format.write_array_header_1_0(file, header)
+                start = file.tell()
+            elif pixels.shape != shape:
+                sizes = [
+                    f"{paths[i]} is {h} x {w}" for i, (h, w, _) in ((first, shape), (index, pixels.shape))
+                ]
+                raise DataError(
+                    f"{' and '.join(sizes)} (height x width): give a size, such as `size: [64, 64]`"
+                )
+            file.seek(start + index * pixels.nbytes)
+            file.write(pixels.data)
     if not start:
         raise DataError(f"{paths[0]}: {damaged[0]}; nor can any other of {len(paths)} pictures be read")
     file.truncate(start + len(paths) * int(np.prod(shape)))
     return (len(paths), *shape), start, damaged
 
 
-def _decoded(paths: Sequence[Path], form: Form) -> Iterator[Array | Unreadable]:
+def _decoded(paths: Sequence[Path], form: Form) -> Generator[Array | Unreadable, None, None]:
     """The pixels of each file in turn, decoded by several threads (Pillow lets others run meanwhile)."""
     from tqdm import tqdm
 

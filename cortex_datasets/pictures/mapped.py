@@ -1,0 +1,90 @@
+"""Arrays in .npy and .npz files, mapped into memory: only what is looked at is read."""
+
+from __future__ import annotations
+
+import math
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.lib import format as npy
+
+from cortex_compute.errors import DataError
+
+Array = np.ndarray[Any, Any]
+LOCAL_HEADER = struct.Struct("<26xHH")  # of a member of a zip: the lengths of its name and of its extra field
+
+
+def read_npy(path: Path, notes: list[str]) -> Array:
+    """The array of an .npy file.  Raises DataError where it is damaged or holds Python objects.
+
+    What cannot be mapped (numbers in Fortran's order) is held in memory, which is added to ``notes``.
+    """
+    try:
+        with path.open("rb") as file:
+            return _rows_together(_mapped(path, file, path.stat().st_size), str(path), notes)
+    except (ValueError, OSError, EOFError) as error:
+        raise DataError(f"{path}: damaged, or no .npy file of a plain array: {_reason(error)}") from None
+
+
+def read_npz(path: Path, notes: list[str]) -> dict[str, Array]:
+    """The arrays of an .npz file, by name, mapped as those of `read_npy` where they are not compressed."""
+    try:
+        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
+            return dict(_members(path, archive, file, notes))
+    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(f"{path}: damaged, or no .npz file of plain arrays: {_reason(error)}") from None
+
+
+def _members(
+    path: Path, archive: zipfile.ZipFile, file: BinaryIO, notes: list[str]
+) -> Iterator[tuple[str, Array]]:
+    for member in archive.infolist():
+        name = member.filename.removesuffix(".npy")
+        if member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1:
+            file.seek(member.header_offset)
+            lengths = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size).ljust(LOCAL_HEADER.size))
+            start = file.seek(sum(lengths), 1)
+            array = _mapped(path, file, start + member.file_size)
+        else:
+            with archive.open(member) as stream:
+                array = npy.read_array(stream, allow_pickle=False)
+            notes.append(_held(f"{path}: {name}", "it is compressed", array))
+        yield name, _rows_together(array, f"{path}: {name}", notes)
+
+
+def _rows_together(array: Array, what: str, notes: list[str]) -> Array:
+    """The array with the numbers of a row side by side."""
+    if array.flags.c_contiguous:
+        return array
+    notes.append(_held(what, "it is in Fortran's order", array))
+    return np.ascontiguousarray(array)
+
+
+def _held(what: str, why: str, array: Array) -> str:
+    return f"{what} is held in memory, {array.nbytes / 1e6:.1f} MB, as {why}"
+
+
+def _mapped(path: Path, file: BinaryIO, end: int) -> Array:
+    """The array that begins where ``file`` stands and fills it up to ``end``."""
+    version = npy.read_magic(file)
+    if version not in ((1, 0), (2, 0)):
+        raise ValueError(f"version {version} of the format is none of plain numbers")
+    read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+    shape, fortran, dtype = read(file)
+    if dtype.hasobject:
+        raise ValueError("it holds Python objects, which are not read")
+    found, expected = end - file.tell(), math.prod(shape) * dtype.itemsize
+    if found != expected:
+        raise ValueError(f"it holds {found:,} bytes of numbers, and {expected:,} by its header")
+    if expected == 0:
+        return np.empty(shape, dtype)
+    return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or " ".join(str(error).split())[:160]
