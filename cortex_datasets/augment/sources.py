@@ -19,7 +19,7 @@ from cortex_datasets.augment.draw import Array, Draws, draw
 from cortex_datasets.augment.resample import Bank, Taps, chained, copy_pixels, pixel_index
 from cortex_datasets.source import Stream
 
-BLOCK_BYTES = 256 * 1024  # examples worked on at a time: they stay in the level-2 cache from step to step
+BLOCK_BYTES = 512 * 1024  # examples worked on at a time: they stay in the level-2 cache from step to step
 
 
 Steps = Sequence[tuple[Any, Draws]]
