@@ -167,7 +167,7 @@ def stretches(text: str, window: int) -> Iterator[tuple[int, int]]:
     near."""
     size = max(LEAST_WINDOWS * window, -(-len(text) // MOST_STRETCHES))
     begin = 0
-    for near in range(size, len(text) - size // 2, size):
+    for near in range(size, len(text) - size + 1, size):
         space = SPACE.search(text, near, near + size // 2)
         end = space.end() if space else near
         yield begin, end
