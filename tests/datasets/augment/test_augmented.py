@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from cortex_datasets.augment import sources as sources_module
 from cortex_datasets.source import ArraySource
 from tests.datasets.augment.examples import CLASSES, made, pictures, table, take, vary
 
-ALL = {
+ALL: dict[str, dict[str, Any]] = {
     "flip": {},
     "crop": {"padding": 2},
     "shift": {"pixels": 2},
@@ -134,6 +135,18 @@ def test_lengths_and_notes_are_those_of_the_source() -> None:
     assert varied.select(np.array([3, 5])).lengths.tolist() == [3, 5]
     with pytest.raises(DataError, match="different lengths"):
         vary(source, made("mixup"))
+
+
+@pytest.mark.parametrize("kinds", [["flip", "crop", "erase"], ["rotate", "noise"], ["mixup"]])
+def test_memory_does_not_grow_with_the_batch(kinds: list[str]) -> None:
+    varied = vary(pictures(2000, (32, 32, 3)), *(made(kind, **ALL[kind]) for kind in kinds))
+    rows = np.arange(2000)
+    out = {n: np.empty((2000, *s.shape), s.dtype) for n, s in varied.streams.items()}
+    tracemalloc.start()
+    varied.gather(rows, out)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < out["image"].nbytes / 5
 
 
 def test_no_augmentations_are_the_source_itself() -> None:
