@@ -1,0 +1,38 @@
+"""Examples that stand in two parts of the data: on what a network has seen, nothing can be proved."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from hashlib import blake2b
+
+import numpy as np
+
+from cortex_core.training.pieces import pieces
+from cortex_core.training.source import Source
+
+DIGEST = np.dtype("V16")
+
+
+def repeated(seen: Source, unseen: Source, names: Sequence[str]) -> int:
+    """How many examples of ``unseen`` have the same bytes in all the streams ``names`` as one of ``seen``.
+
+    Examples are compared by 128-bit digests (BLAKE2b), which two different ones never share; of each example
+    16 bytes are kept.
+    """
+    return int(np.isin(_digests(unseen, names), _digests(seen, names)).sum())
+
+
+def _digests(source: Source, names: Sequence[str]) -> np.ndarray:
+    made = b"".join(_digest(row) for row in _rows(source, names))
+    return np.frombuffer(made, DIGEST)
+
+
+def _digest(row: np.ndarray) -> bytes:
+    return blake2b(row.data, digest_size=DIGEST.itemsize).digest()
+
+
+def _rows(source: Source, names: Sequence[str]) -> Iterator[np.ndarray]:
+    """The bytes of each example, its streams one after the other."""
+    for piece in pieces(source, names):
+        parts = [array.reshape(len(array), -1).view(np.uint8) for array in piece.arrays.values()]
+        yield from parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
