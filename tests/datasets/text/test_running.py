@@ -140,7 +140,8 @@ def test_a_part_of_the_windows(gathered) -> None:
 
 def test_a_file_and_its_errors(find: Find, tmp_path: Path) -> None:
     (tmp_path / "poem.txt").write_text(POEM)
-    assert "".join(Text(file="poem.txt").open(find).runs(np.arange(5))) == POEM
+    examples = Text(file="poem.txt").open(find)
+    assert "".join(examples.runs(examples.parts["train"])) == POEM
     (tmp_path / "poem.txt").write_text("short")
     examples = Text(file="poem.txt").open(find)
     encoding = examples.learn(np.array([0]), ["text"], ["next"])
