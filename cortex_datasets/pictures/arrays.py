@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,6 +27,8 @@ class Arrays:
     uint8 of shape (examples, height, width, 1 or 3) is pixels, served as float32 in 0..1; other whole numbers
     are served as int64, floats as float32.  Members of an .npz are mapped where they are not compressed.
     """
+
+    learns: ClassVar[bool] = False
 
     files: Plain = field(doc=f"the training part: {FORMS}")
     test: Plain = field(default=None, doc="the test part, in the same form")
