@@ -1,0 +1,134 @@
+"""Categories and labels."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from cortex_compute.errors import DataError
+from tests.datasets.table.tables import every, features, given, opened, streams, written
+
+COLOURS = ["red", "blue", None, "red", "green", None, "blue"]
+CATEGORY = {"c": "category"}
+
+
+def test_one_column_for_each_name_and_one_for_missing_cells_as_pandas_has_it() -> None:
+    pandas = pytest.importorskip("pandas")
+    expected = pandas.get_dummies(pandas.Series(COLOURS), dummy_na=True)
+    np.testing.assert_array_equal(features({"c": COLOURS}, columns=CATEGORY), expected.to_numpy(float))
+
+
+def test_names_that_training_did_not_see_are_zero_as_in_scikit_learn_and_counted() -> None:
+    preprocessing = pytest.importorskip("sklearn.preprocessing")
+    train, test = [["red"], ["blue"], ["red"]], [["green"], ["blue"], ["pink"]]
+    encoder = preprocessing.OneHotEncoder(handle_unknown="ignore", sparse_output=False).fit(train)
+    examples = given({"c": [row[0] for row in train]}, columns=CATEGORY)
+    encoding = examples.learn(every(examples), ["features"], [])
+    other = given({"c": [row[0] for row in test]})
+    np.testing.assert_array_equal(streams(encoding, other, "features")["features"], encoder.transform(test))
+    source = encoding.encode(other, every(other), ["features"])
+    assert source.notes == ("c: 2 cells with names that training did not see, such as 'green'",)
+
+
+def test_a_missing_cell_where_training_had_none_is_zero_and_counted() -> None:
+    examples = given({"c": ["red", "blue"]}, columns=CATEGORY)
+    encoding = examples.learn(every(examples), ["features"], [])
+    other = given({"c": [None, "red"]})
+    np.testing.assert_array_equal(streams(encoding, other, "features")["features"], [[0, 0], [0, 1]])
+    assert encoding.encode(other, every(other), ["features"]).notes == (
+        "c: 1 missing cell, though training had none",
+    )
+
+
+def test_rare_names_share_a_column_with_those_never_seen() -> None:
+    examples = given({"c": ["a", "a", "b", "d", None]}, columns={"c": {"category": {"minimum": 2}}})
+    encoding = examples.learn(every(examples), ["features"], [])
+    assert encoding.notes == ("c: 2 names with fewer than 2 rows pooled",)
+    assert encoding.parts == [("c", "a"), ("c", "(missing)"), ("c", "(other)")]
+    made = streams(encoding, given({"c": ["a", "b", "new", None]}), "features")["features"]
+    np.testing.assert_array_equal(made, [[1, 0, 0], [0, 0, 1], [0, 0, 1], [0, 1, 0]])
+
+
+def test_a_category_alone_is_an_index_and_gives_its_name_back() -> None:
+    examples = given({"c": COLOURS}, columns=CATEGORY)
+    encoding = examples.learn(every(examples), ["c"], [])
+    stream = encoding.streams["c"]
+    assert (stream.shape, stream.dtype) == ((), "int64")
+    assert stream.classes == ("blue", "green", "red", "(missing)", "(other)")
+    made = streams(encoding, examples, "c")["c"]
+    assert made.tolist() == [2, 0, 3, 2, 1, 3, 0]
+    assert encoding.decode("c", made).tolist() == COLOURS
+    assert streams(encoding, given({"c": ["pink"]}), "c")["c"].tolist() == [4]
+
+
+def test_names_that_are_numbers_stand_by_value_and_are_known_in_any_form() -> None:
+    examples = given({"c": ["10", "9", "2.50", "9"]}, columns=CATEGORY)
+    encoding = examples.learn(every(examples), ["c"], [])
+    assert encoding.streams["c"].classes[:3] == ("2.50", "9", "10")
+    assert streams(encoding, given({"c": np.array([9.0, 10, 2.5, 11])}), "c")["c"].tolist() == [1, 2, 0, 4]
+
+
+class TestLabels:
+    def test_classes_are_sorted_names(self) -> None:
+        examples = given({"y": ["b", "a", "c", "a"], "x": [1, 2, 3, 4]})
+        encoding = examples.learn(every(examples), ["features"], ["y"])
+        stream = encoding.streams["y"]
+        assert (stream.shape, stream.dtype, stream.classes) == ((), "int64", ("a", "b", "c"))
+        made = streams(encoding, examples, "y")["y"]
+        assert made.tolist() == [1, 0, 2, 0]
+        assert encoding.decode("y", made).tolist() == ["b", "a", "c", "a"]
+        assert "y: one training row only for 'b', 'c'" in encoding.notes
+
+    def test_a_missing_label_says_how_many_and_where(self, tmp_path) -> None:
+        path = written(tmp_path / "t.csv", "x,y", "1,a", "2,", "3,b", "4,NA")
+        examples = opened(path)
+        with pytest.raises(DataError, match=r"'y': 2 labels missing, first in t.csv, line 3.*missing: drop"):
+            examples.learn(every(examples), ["features"], ["y"])
+
+    def test_rows_without_label_are_left_out_where_the_description_says_so(self, tmp_path) -> None:
+        path = written(tmp_path / "t.csv", "x,y", "1,a", "2,", "3,b", "4,NA")
+        examples = opened(path, columns={"y": {"label": {"missing": "drop"}}})
+        assert examples.notes == ["t.csv: 2 rows without 'y' left out"]
+        assert examples.column("x").tolist() == ["1", "3"]
+        assert examples.where(1) == "t.csv, line 4"
+        with pytest.raises(DataError, match="no row is left"):
+            opened(written(path, "x,y", "1,", "2,"), columns={"y": {"label": {"missing": "drop"}}})
+
+    def test_a_class_that_training_did_not_see_is_an_error(self, tmp_path) -> None:
+        written(tmp_path / "test.csv", "x,y", "1,yes", "2,yess", "3,no.")
+        path = written(tmp_path / "t.csv", "x,y", "1,yes", "2,no")
+        examples = opened(path, test="test.csv")
+        encoding = examples.learn(examples.parts["train"], ["features"], ["y"])
+        with pytest.raises(
+            DataError, match=r"'y': 2 labels .*'yess' in test.csv, line 3. Did you mean 'yes'"
+        ):
+            encoding.encode(examples, examples.parts["test"], ["y"])
+
+    def test_ends_of_a_label_may_be_stripped(self, tmp_path) -> None:
+        written(tmp_path / "test.csv", "x,y", "1,yes.", "2,no.")
+        path = written(tmp_path / "t.csv", "x,y", "1,yes", "2,no")
+        examples = opened(path, test="test.csv", columns={"y": {"label": {"strip": "."}}})
+        encoding = examples.learn(examples.parts["train"], ["features"], ["y"])
+        assert streams(encoding, examples, "y")["y"].tolist() == [1, 0, 1, 0]
+        assert examples.column("y").tolist() == ["yes", "no", "yes", "no"]
+
+    def test_a_label_is_no_feature_and_need_not_be_there_to_predict(self) -> None:
+        examples = given(
+            {"x": [1.5, 2.5], "y": ["a", "b"], "z": ["c", "d"]}, columns={"y": "label", "z": "label"}
+        )
+        encoding = examples.learn(every(examples), ["features"], ["y"])
+        assert {name for name, _ in encoding.parts} == {"x"}
+        source = encoding.encode(given({"x": [2.5]}), np.arange(1), ["features"])
+        assert len(source) == 1
+
+    def test_codes_are_classes_and_other_numbers_are_not(self) -> None:
+        examples = given({"code": [0, 1] * 5, "price": np.arange(10) / 3, "x": np.arange(10)})
+        encoding = examples.learn(every(examples), ["features"], ["code", "price"])
+        assert encoding.streams["code"].classes == ("0", "1")
+        assert encoding.streams["price"].dtype == "float32"
+
+    @pytest.mark.parametrize("kind", ["date", "text", "skip"])
+    def test_what_cannot_be_a_target(self, kind: str) -> None:
+        examples = given({"x": [1, 2], "y": ["2020-01-01", "2020-01-02"]}, columns={"y": kind})
+        with pytest.raises(DataError, match=f"column 'y' is declared {kind}, which cannot be a target"):
+            examples.learn(every(examples), ["features"], ["y"])
