@@ -113,8 +113,8 @@ class LearnedNumber:
         if rows and self.rule in ("error", "drop"):
             row = int(np.flatnonzero(missing[column.codes])[0])
             raise DataError(
-                f"column {column.name!r}: {count(rows, 'cell')} missing, first in {where(row)}; fill them in, "
-                f"or leave such rows out by `columns: {{{column.name}: {{number: {{missing: drop}}}}}}`"
+                f"column {column.name!r}: {count(rows, 'cell')} missing, first in {where(row)}; fill them in"
+                f" or leave such rows out by `columns: {{{column.name}: {{number: {{missing: drop}}}}}}`"
             )
         if rows:
             new = "" if self.indicator else ", though training had none"
