@@ -69,8 +69,10 @@ class Images:
         (examples, height, width, channels) of uint8, or of floats in 0..1."""
         if isinstance(given, np.ndarray):
             return _of_array(given)
-        if not isinstance(given, (str, Path)):
+        if isinstance(given, (list, tuple)) and given and all(isinstance(x, (str, Path)) for x in given):
             return self._decoded(from_paths(given), keep=False)
+        if not isinstance(given, (str, Path)):
+            raise DataError(f"found {type(given).__name__}, expected a path, a list of paths, or an array")
         path = find(str(given))
         if path.is_dir():
             return self._decoded(from_folder(path), keep=False)

@@ -129,6 +129,24 @@ def test_sizes_as_pillow_makes_them(tmp_path: Path, fit: str) -> None:
     np.testing.assert_array_equal(decode(tmp_path / "a.png", Form((12, 9), 3, fit)), np.asarray(made))
 
 
+@pytest.mark.parametrize(
+    ("size", "decoded"), [((8, 20), (80, 120)), ((50, 10), (160, 240)), ((200, 50), (640, 960))]
+)
+def test_a_large_jpeg_is_decoded_smaller(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: tuple[int, int], decoded: tuple[int, int]
+) -> None:
+    seen = []
+    real = decoding._plain
+    monkeypatch.setattr(decoding, "_plain", lambda image, n: seen.append(image.size[::-1]) or real(image, n))
+    rows, columns = np.mgrid[:640, :960]
+    pixels = np.stack([rows / 640, columns / 960, (rows + columns) / 1600], axis=-1) * 255
+    save(tmp_path / "a.jpg", pixels.astype(np.uint8), quality=95)
+    whole = Image.fromarray(pixels.astype(np.uint8)).resize(size[::-1], Image.Resampling.BILINEAR)
+    made = decode(tmp_path / "a.jpg", Form(size, 3, "stretch"))
+    assert seen == [decoded]
+    assert np.abs(made.astype(int) - np.asarray(whole)).max() <= 3
+
+
 def test_damaged_files(tmp_path: Path) -> None:
     whole = tmp_path / "a.png"
     save(whole, noise(40, 40))

@@ -304,6 +304,8 @@ def test_what_cannot_be_predicted_on(tmp_path: Path) -> None:
     for given, message in (
         ("t.txt", "expected a picture, a folder of pictures, or a .csv"),
         ([tmp_path / "nowhere.png"], "there is no such picture"),
+        ([], "found list, expected a path, a list of paths, or an array"),
+        (7, "found int, expected a path"),
         (np.zeros((6, 8, 3), np.uint8), r"found uint8 of shape \(6, 8, 3\)"),
         (np.full((1, 6, 8, 3), 255.0), r"need values in 0..1; give 0..255 as uint8"),
         (np.full((1, 6, 8, 3), np.nan), r"need values in 0..1"),
