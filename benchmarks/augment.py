@@ -95,7 +95,7 @@ def main() -> None:
     rates = {}
     for name, kinds in LISTS.items():
         made = [AUGMENTATIONS[kind](**FIELDS[kind]) for kind in kinds]
-        varied = augmented(source, made, 0, ["image"], ["label"])
+        varied = augmented(source, made, 0, ["image"], ["label"], ["label"])
         rates[name] = rate(varied, options.batch, options.rounds)
     rates["a copy"] = floor(options.batch, options.rounds)
     for name, found in rates.items():

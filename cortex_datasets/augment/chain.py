@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -15,26 +15,32 @@ __all__ = ["augmented", "geometry", "mixing", "values"]  # the modules register 
 
 
 def augmented(
-    source: Any, augmentations: Sequence[Any], seed: int, inputs: Iterable[str], targets: Iterable[str] = ()
+    source: Any,
+    augmentations: Sequence[Any],
+    seed: int,
+    inputs: Iterable[str],
+    targets: Iterable[str] = (),
+    labels: Container[str] = (),
 ) -> Any:
     """``source``, varied: in each epoch every example is drawn anew from (seed, epoch, row of ``source``).
 
-    ``inputs`` are the streams that the network takes, ``targets`` those that losses compare with.  Inputs of
-    shape (height, width, channels), float32, are pictures; several pictures of an example are moved alike.
-    Mixing makes targets float32: class indices become probabilities (classes,), as ``streams`` of the result
-    says.  Raises DataError for an augmentation that this data cannot take.
+    ``inputs`` are the streams that the network takes, ``targets`` those that losses compare with, ``labels``
+    those of them that are classes, for a softmax.  Inputs of shape (height, width, channels), float32, are
+    pictures; several pictures of an example are moved alike.  Mixing makes targets float32, and class indices
+    probabilities (classes,), as ``streams`` of the result says.  Raises DataError for an augmentation that
+    this data cannot take.
     """
     inputs = tuple(inputs)
     targets = tuple(name for name in targets if name not in inputs)
     steps = [Step(a, key_of(seed, position, a.kind)) for position, a in enumerate(augmentations)]
     for position, step in enumerate(steps):
-        for found in _refused(step, source, inputs, targets):
+        for found in _refused(step, source, inputs, targets, labels):
             raise DataError(f"train.augment[{position}]: {step.augmentation.kind}: {found}")
     for mixes, group in groupby(steps, key=lambda step: step.stage == "mix"):
         if not mixes:
             source = Varied(source, list(group), _varied(source, inputs))
         for step in group if mixes else ():
-            source = Mixed(Soft(source, targets), step, inputs, targets)
+            source = Mixed(Soft(source, targets, labels), step, inputs, targets)
     return source
 
 
@@ -51,7 +57,9 @@ def _varied(source: Any, inputs: Sequence[str]) -> list[str]:
     return _pictures(source, inputs) or _floats(source, inputs)
 
 
-def _refused(step: Step, source: Any, inputs: Sequence[str], targets: Sequence[str]) -> Iterator[str]:
+def _refused(
+    step: Step, source: Any, inputs: Sequence[str], targets: Sequence[str], labels: Container[str]
+) -> Iterator[str]:
     """What speaks against an augmentation of this data."""
     streams = source.streams
     pictures = _pictures(source, inputs)
@@ -72,10 +80,10 @@ def _refused(step: Step, source: Any, inputs: Sequence[str], targets: Sequence[s
             if streams[name].shape[:2] in sizes:
                 yield f"target {name!r} is a picture too, and would not be moved along"
     if step.stage == "mix":
-        yield from _unmixable(step, source, inputs, targets)
+        yield from _unmixable(step, source, inputs, [name for name in targets if name in labels])
 
 
-def _unmixable(step: Step, source: Any, inputs: Sequence[str], targets: Sequence[str]) -> Iterator[str]:
+def _unmixable(step: Step, source: Any, inputs: Sequence[str], labels: Sequence[str]) -> Iterator[str]:
     streams = source.streams
     if hasattr(source, "lengths"):
         yield "examples of different lengths cannot be mixed"
@@ -83,7 +91,7 @@ def _unmixable(step: Step, source: Any, inputs: Sequence[str], targets: Sequence
     for name in inputs:
         if name not in mixable:
             yield f"input {name!r} cannot be mixed: {streams[name].dtype} {list(streams[name].shape)}"
-    for name in targets:
+    for name in labels:
         stream = streams[name]
         if stream.dtype != "float32" and not (stream.shape == () and stream.classes):
             shown = f"{stream.dtype} {list(stream.shape)} without names of classes"

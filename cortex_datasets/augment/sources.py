@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
@@ -190,26 +190,32 @@ def _check_range(augmentation: Any, name: str, pictures: Array, rows: Array) -> 
 
 
 class Soft(Wrapped):
-    """Class indices as probabilities: the streams ``names`` of int64 () become float32 (classes,)."""
+    """The streams ``targets`` as float32: of ``labels``, class indices as probabilities (classes,), of others
+    the numbers as they are."""
 
-    def __init__(self, source: Any, names: Sequence[str]) -> None:
+    def __init__(self, source: Any, targets: Sequence[str], labels: Container[str]) -> None:
         super().__init__(source)
         self.fixed = bool(getattr(source, "fixed", False))
-        self.indices = tuple(name for name in names if source.streams[name].dtype != "float32")
-        self.streams = {
-            name: Stream((len(stream.classes),), "float32") if name in self.indices else stream
-            for name, stream in source.streams.items()
-        }
+        self.whole = {n: n in labels for n in targets if source.streams[n].dtype != "float32"}
+        shapes = {n: source.streams[n].shape for n in self.whole}
+        classes = {n: (len(source.streams[n].classes),) for n, label in self.whole.items() if label}
+        softened = {n: Stream(shape, "float32") for n, shape in {**shapes, **classes}.items()}
+        self.streams = {**source.streams, **softened}
 
     def gather(self, indices: Array, out: Mapping[str, Array], *, epoch: int = 0) -> None:
         """Writes rows ``indices`` of each stream named in ``out``."""
         rows = self.rows.take(indices)
-        labels = {name: np.empty(len(rows), np.int64) for name in out if name in self.indices}
-        self.source.gather(rows, {**out, **labels}, epoch=epoch)
-        for name, classes in labels.items():
+        whole = {
+            n: np.empty((len(rows), *self.source.streams[n].shape), np.int64) for n in out if n in self.whole
+        }
+        self.source.gather(rows, {**out, **whole}, epoch=epoch)
+        for name, numbers in whole.items():
             target = out[name][: len(rows)]
-            target.fill(0)
-            target[np.arange(len(rows)), classes] = 1
+            if self.whole[name]:
+                target.fill(0)
+                target[np.arange(len(rows)), numbers] = 1
+            else:
+                target[...] = numbers
 
 
 class Mixed(Wrapped):

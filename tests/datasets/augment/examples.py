@@ -32,7 +32,7 @@ def made(kind: str, **fields: Any) -> Any:
 def vary(source: Any, *augmentations: Any, seed: int = 0) -> Any:
     """Of the first stream, with the label as the target."""
     name = next(iter(source.streams))
-    return augmented(source, augmentations, seed, [name], ["label"])
+    return augmented(source, augmentations, seed, [name], ["label"], ["label"])
 
 
 def take(source: Any, rows: Any = None, epoch: int = 0, names: Any = None) -> dict[str, Array]:

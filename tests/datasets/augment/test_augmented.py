@@ -223,4 +223,4 @@ def image_and(**others: Any) -> ArraySource:
 )
 def test_refusals(source: ArraySource, inputs: list[str], targets: list[str], kind: str, told: str) -> None:
     with pytest.raises(DataError, match=told):
-        augmented(source, [made(kind, **ALL[kind])], 0, inputs, targets)
+        augmented(source, [made(kind, **ALL[kind])], 0, inputs, targets, ["label"])

@@ -54,6 +54,18 @@ def test_mixup_of_a_table_and_of_a_number_to_predict() -> None:
     assert abs(after["x"] - x).max() > 0.1
 
 
+def test_an_index_that_is_no_label_is_mixed_as_a_number() -> None:
+    """As binary cross entropy reads 0 and 1."""
+    source = ArraySource(
+        {"x": np.zeros((COUNT, 3), np.float32), "sick": np.arange(COUNT) % 2}, {"sick": ("no", "yes")}
+    )
+    mixed = augmented(source, [made("mixup", alpha=0.7)], 0, ["x"], ["sick"])
+    assert mixed.streams["sick"].shape == ()
+    share, partner = share_and_partner("mixup", 0.7, COUNT)
+    expected = share * (np.arange(COUNT) % 2) + (1 - share) * (partner % 2)
+    np.testing.assert_allclose(take(mixed)["sick"], expected, atol=1e-6)
+
+
 def test_cutmix_pastes_a_box_and_mixes_labels_by_its_area() -> None:
     image = np.empty((400, 9, 12, 1), np.float32)
     image[...] = (np.arange(400) / 400).reshape(-1, 1, 1, 1)
