@@ -76,6 +76,12 @@ def people(json_file: str | None) -> IO[str]:
     return sys.stderr if json_file == "-" else sys.stdout
 
 
+def say(line: str, file: IO[str]) -> None:
+    """Prints a line; a character that the terminal cannot show becomes a question mark."""
+    encoding = file.encoding or "utf-8"
+    print(line.encode(encoding, "replace").decode(encoding), file=file)
+
+
 def write_json(json_file: str | None, data: Any) -> None:
     """Writes the result where ``--json`` says, if it does; a number that is not finite becomes null."""
     if json_file is None:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import click
 
-from cortex.command.common import json_option, overrides_argument, people, spec_argument, write_json
+from cortex.command.common import json_option, overrides_argument, people, say, spec_argument, write_json
 
 SHADES = " .:-=+*#%@"
 
@@ -42,14 +41,16 @@ def _list(json_file: str | None) -> None:
     for x in sets:
         streams = ", ".join(f"{n} {_shape(s.shape)} {s.dtype}" for n, s in x.streams.items())
         lengths = ", ".join(f"{split} {n:,}" for split, n in x.lengths.items())
-        print(f"{x.name}: {streams}; {lengths}\n  {getattr(x, 'doc', '')}", file=people(json_file))
+        held = f"{streams}; {lengths}" if streams else ", ".join(getattr(x, "paths", ()))
+        print(f"{x.name}: {held}\n  {getattr(x, 'doc', '')}", file=people(json_file))
 
 
 def _described(x: Any) -> dict[str, Any]:
     streams = {
         n: {"shape": list(s.shape), "dtype": s.dtype, "classes": s.classes} for n, s in x.streams.items()
     }
-    return {"name": x.name, "doc": getattr(x, "doc", ""), "streams": streams, "lengths": dict(x.lengths)}
+    made = {"name": x.name, "doc": getattr(x, "doc", ""), "streams": streams, "lengths": dict(x.lengths)}
+    return made | {"paths": list(getattr(x, "paths", ()))}
 
 
 def _shape(shape: tuple[int, ...]) -> str:
@@ -57,20 +58,21 @@ def _shape(shape: tuple[int, ...]) -> str:
 
 
 @command.command("fetch")
-@click.argument("name", metavar="NAME")
-def _fetch(name: str) -> None:
-    """Make a data set present on this machine, and check its content.
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+def _fetch(names: tuple[str, ...]) -> None:
+    """Make data sets present on this machine, and check their content.
 
-    Looks in CORTEX_DATA, then in the cache, then fetches it from public mirrors.
+    Looks in CORTEX_DATA, then in the cache, then fetches from public mirrors.
 
     \b
     Example:
-      cortex data fetch mnist
+      cortex data fetch mnist titanic
     """
     from cortex_core.training.source import find
 
-    folder = getattr(find(name), "fetch", lambda: None)()
-    print(f"{name}: {folder if folder is not None else 'comes with a package; nothing to fetch'}")
+    for name, dataset in [(name, find(name)) for name in names]:
+        folder = getattr(dataset, "fetch", lambda: None)()
+        print(f"{name}: {folder if folder is not None else 'comes with a package; nothing to fetch'}")
 
 
 @command.command("show")
@@ -122,79 +124,44 @@ def _example(name: str, value: Any, classes: tuple[str, ...] | None) -> Iterator
 
 @command.command("describe")
 @click.argument("file", metavar="FILE")
+@click.option("--html", "page", metavar="OUT", help="Writes a page for a browser.")
 @json_option
-def _describe(file: str, json_file: str | None) -> None:
-    """Describe the columns of a .csv, or the arrays of an .npz or .npy file.
+@click.option(
+    "--as",
+    "kind",
+    type=click.Choice(["table", "arrays", "pictures", "text"]),
+    help="What FILE is; its suffix says so by default.",
+)
+@click.option("--header", metavar="A,B,...", help="Names of columns, for a table that has none.")
+@click.option("--separator", default=",", show_default=True, help="What stands between the cells of a table.")
+@click.option("--encoding", default="utf-8", show_default=True, help="Of a table or a text.")
+def _describe(file: str, page: str | None, json_file: str | None, header: str | None, **options: Any) -> None:
+    """Describe a table, arrays, a text or a folder of pictures: what is in it, what is missing.
+
+    FILE: .csv, .parquet, .npz, .npy, .txt or a folder.  Columns are shown with the kind that training would
+    guess, and why; a description may say otherwise under `columns`.
 
     \b
-    Example:
-      cortex data describe measurements.csv
+    Examples:
+      cortex data describe tabular/titanic.csv
+      cortex data describe measurements.parquet --html measurements.html
+      cortex data describe photos
     """
+    from cortex.command.described import lines
     from cortex_compute.errors import DataError
-    from cortex_core.summary import align
+    from cortex_core.registry.named import load_plugins
+    from cortex_core.training.examples import find_file
 
-    path = Path(file)
-    if not path.is_file():
-        raise DataError(f"{file}: there is no such file; expected .csv, .npz or .npy")
-    rows = _columns(path) if path.suffix == ".csv" else _arrays(path)
-    write_json(json_file, rows)
-    table = [list(rows[0]) if rows else ["empty"], *(list(map(_cell, row.values())) for row in rows)]
-    for line in align(table):
-        print(line, file=people(json_file))
+    describe = load_plugins("cortex.describe").get("file")
+    if describe is None:
+        raise DataError("nothing that is installed describes data; expected the package cortex_datasets")
+    names = None if header is None else [name.strip() for name in header.split(",")]
+    report = describe(find_file(file), header=names, **options)
+    write_json(json_file, report)
+    for line in lines(report):
+        say(line, people(json_file))
+    if page is not None:
+        from cortex_viz.describe import write
 
-
-def _cell(value: Any) -> str:
-    return "" if value is None else f"{value:.5g}" if isinstance(value, float) else str(value)
-
-
-def _arrays(path: Path) -> list[dict[str, Any]]:
-    from cortex.command.examples import read_npy
-    from cortex_compute.errors import DataError
-    from cortex_core.training.npz import read_npz
-
-    if path.suffix not in (".npz", ".npy"):
-        raise DataError(f"{path}: expected .csv, .npz or .npy")
-    arrays = read_npz(path) if path.suffix == ".npz" else {path.stem: read_npy(path)}
-    rows = []
-    for name, a in arrays.items():
-        row = {"array": name, "shape": _shape(a.shape), "dtype": a.dtype.name}
-        numbers = a.dtype.kind in "fiub" and a.size
-        low, high, mean = (float(a.min()), float(a.max()), float(a.mean())) if numbers else (None, None, None)
-        rows.append({**row, "min": low, "mean": mean, "max": high})
-    return rows
-
-
-def _columns(path: Path) -> list[dict[str, Any]]:
-    from cortex_compute.errors import DataError
-
-    try:
-        import pandas as pd
-    except ImportError:
-        raise DataError("tables need pandas: pip install 'cortex-nn[datasets]'") from None
-    try:
-        table = pd.read_csv(path)
-    except (ValueError, OSError) as error:
-        raise DataError(f"{path}: no readable table: {error}") from None
-    rows = []
-    for name in table.columns:
-        column = table[name]
-        row = {
-            "column": str(name),
-            "kind": "number",
-            "missing": int(column.isna().sum()),
-            "values": column.nunique(),
-        }
-        if pd.api.types.is_numeric_dtype(column):
-            rows.append({**row, "from": float(column.min()), "to": float(column.max()), "most": None})
-        else:
-            most = column.mode()
-            rows.append(
-                {
-                    **row,
-                    "kind": "text",
-                    "from": None,
-                    "to": None,
-                    "most": str(most.iloc[0]) if len(most) else None,
-                }
-            )
-    return rows
+        write(report, page)
+        say(f"\nwrote {page}", people(json_file))

@@ -95,16 +95,6 @@ def test_data_show_draws_a_digit(cli: Cli) -> None:
     assert lines[-1].startswith("label: ")
 
 
-def test_data_describe(cli: Cli, tmp_path: Path) -> None:
-    (tmp_path / "t.csv").write_text("kind,mass\nbat,1.5\ncat,\nbat,4.5\n")
-    rows = json.loads(cli("data", "describe", tmp_path / "t.csv", "--json", "-").out)
-    assert rows[0] | {"values": 2, "most": "bat", "kind": "text"} == rows[0]
-    assert rows[1] | {"missing": 1, "from": 1.5, "to": 4.5, "kind": "number"} == rows[1]
-    np.savez(tmp_path / "a.npz", x=np.arange(6.0).reshape(2, 3))
-    rows = json.loads(cli("data", "describe", tmp_path / "a.npz", "--json", "-").out)
-    assert rows == [{"array": "x", "shape": "2 x 3", "dtype": "float64", "min": 0, "mean": 2.5, "max": 5}]
-
-
 @pytest.mark.parametrize(
     "arguments",
     [["fetch", "nix"], ["show", "nix.yaml"], ["describe", "nix.csv"], ["describe", __file__]],
