@@ -84,11 +84,15 @@ def uncached(listing: Listing, form: Form) -> tuple[Array, dict[int, str]]:
 
 def _key(listing: Listing, form: Form) -> str:
     """Changes with every file's path, size and time, and with every option."""
-    told = (VERSION, str(listing.folder.resolve()), form.size, form.channels, form.fit)
-    digest = hashlib.sha256(repr(told).encode())
+    options = (VERSION, str(listing.folder.resolve()), form.size, form.channels, form.fit)
+    digest = hashlib.sha256(repr(options).encode(errors="surrogateescape"))
     for name in listing.files:
-        status = os.stat(listing.folder / name)
-        digest.update(f"{name}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="surrogateescape"))
+        try:
+            status = os.stat(listing.folder / name)
+            told = (status.st_size, status.st_mtime_ns)
+        except OSError:  # a link to nowhere: told as damaged when it is to be decoded
+            told = (-1, -1)
+        digest.update(f"{name}\0{told}\n".encode(errors="surrogateescape"))
     return digest.hexdigest()[:32]
 
 
@@ -99,7 +103,7 @@ def _open(folder: Path, count: int) -> tuple[Array, dict[int, str]] | None:
     except (OSError, ValueError, AttributeError):  # not there, or damaged: then it is made anew
         return None
     good = pixels.dtype == np.uint8 and pixels.ndim == 4 and len(pixels) == count
-    return (pixels, damaged) if good else None
+    return (pixels, damaged) if good and all(0 <= i < count for i in damaged) else None
 
 
 def _make(folder: Path, listing: Listing, form: Form) -> None:

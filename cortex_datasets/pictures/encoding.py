@@ -13,6 +13,7 @@ from cortex_datasets.source import ArraySource, Stream
 
 Array = np.ndarray[Any, Any]
 IMAGE = "image"
+LARGEST = float(np.finfo(np.float32).max)
 
 
 class PictureEncoding:
@@ -96,9 +97,9 @@ def _number(text: str, name: str, examples: Any, file: int) -> float:
         value = float(text)
     except ValueError:
         value = math.nan
-    if not math.isfinite(value):
+    if not abs(value) <= LARGEST:  # nor NaN
         where = examples.listing.place(int(file))
-        raise DataError(f"{where}: {name!r} is {text!r}, expected a number")
+        raise DataError(f"{where}: {name!r} is {text!r}, expected a number of float32")
     return value
 
 

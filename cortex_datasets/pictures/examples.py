@@ -70,7 +70,7 @@ class PictureExamples:
         texts = {name: self.texts(name, training) for name in asked if name != IMAGE}
         classes: dict[str, tuple[str, ...]] = {}
         notes = []
-        for name in texts.keys() - set(self.numbers):
+        for name in [name for name in texts if name not in self.numbers]:
             names, counts = np.unique(texts[name], return_counts=True)
             if len(names) == 1:
                 raise DataError(
@@ -85,4 +85,4 @@ class PictureExamples:
 
 def _order(name: str) -> tuple[int, int, str]:
     """Whole numbers by their value, before other names."""
-    return (0, int(name), name) if name.isascii() and name.isdigit() else (1, 0, name)
+    return (0, int(name), name) if name.isascii() and name.isdigit() and len(name) < 19 else (1, 0, name)

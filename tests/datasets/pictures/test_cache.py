@@ -135,6 +135,13 @@ def test_damage_is_remembered(pets: Path, opened: list[str]) -> None:
     assert len(opened) == count
 
 
+def test_a_link_to_nowhere_is_damaged(pets: Path) -> None:
+    (pets / "dog/lost.png").symlink_to(pets / "dog/gone.png")
+    with pytest.raises(DataError, match=r"lost.png: cannot be read: No such file or directory. Replace"):
+        pixels(pets)
+    assert len(pixels(pets, damaged="skip")) == 10
+
+
 @pytest.mark.parametrize("file", ["pixels.npy", "damaged.json"])
 def test_a_damaged_cache_is_made_again(pets: Path, cache: Path, file: str, opened: list[str]) -> None:
     first = pixels(pets)
