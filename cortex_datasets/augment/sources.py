@@ -21,7 +21,6 @@ from cortex_datasets.source import Stream
 
 BLOCK_BYTES = 512 * 1024  # examples worked on at a time: they stay in the level-2 cache from step to step
 
-
 Steps = Sequence[tuple[Any, Draws]]
 
 
@@ -35,7 +34,7 @@ class Step:
 
 
 class Wrapped:
-    """A source over the rows of another one."""
+    """A source over the rows of another one.  One reader at a time: parts share what they wrap."""
 
     fixed = False  # every epoch sees other examples
 
@@ -62,10 +61,6 @@ class Wrapped:
 
     def _allocate(self) -> None:
         """Scratch memory, of each part its own."""
-
-    def _scratch(self, count: int, name: str) -> Array:
-        stream = self.streams[name]
-        return np.empty((count, *stream.shape), stream.dtype)
 
     def _block(self, names: Sequence[str]) -> int:
         """How many examples of these streams are worked on at a time."""
@@ -195,23 +190,21 @@ class Soft(Wrapped):
 
     def __init__(self, source: Any, targets: Sequence[str], labels: Container[str]) -> None:
         super().__init__(source)
-        self.fixed = bool(getattr(source, "fixed", False))
-        self.whole = {n: n in labels for n in targets if source.streams[n].dtype != "float32"}
-        shapes = {n: source.streams[n].shape for n in self.whole}
-        classes = {n: (len(source.streams[n].classes),) for n, label in self.whole.items() if label}
-        softened = {n: Stream(shape, "float32") for n, shape in {**shapes, **classes}.items()}
-        self.streams = {**source.streams, **softened}
+        given = source.streams
+        self.whole = [name for name in targets if given[name].dtype != "float32"]
+        self.labels = [name for name in self.whole if name in labels]
+        soft = {n: (len(given[n].classes),) if n in self.labels else given[n].shape for n in self.whole}
+        self.streams = {**given, **{name: Stream(shape, "float32") for name, shape in soft.items()}}
 
     def gather(self, indices: Array, out: Mapping[str, Array], *, epoch: int = 0) -> None:
         """Writes rows ``indices`` of each stream named in ``out``."""
         rows = self.rows.take(indices)
-        whole = {
-            n: np.empty((len(rows), *self.source.streams[n].shape), np.int64) for n in out if n in self.whole
-        }
+        given = self.source.streams
+        whole = {n: np.empty((len(rows), *given[n].shape), np.int64) for n in out if n in self.whole}
         self.source.gather(rows, {**out, **whole}, epoch=epoch)
         for name, numbers in whole.items():
             target = out[name][: len(rows)]
-            if self.whole[name]:
+            if name in self.labels:
                 target.fill(0)
                 target[np.arange(len(rows)), numbers] = 1
             else:
@@ -231,7 +224,9 @@ class Mixed(Wrapped):
 
     def _allocate(self) -> None:
         self.count = self._block(self.mixed)
-        self.partners = {name: self._scratch(self.count, name) for name in self.mixed}
+        self.partners = {
+            name: np.empty((self.count, *self.streams[name].shape), np.float32) for name in self.mixed
+        }
 
     def gather(self, indices: Array, out: Mapping[str, Array], *, epoch: int = 0) -> None:
         """Writes rows ``indices`` of each stream named in ``out``, as ``epoch`` sees them."""

@@ -149,6 +149,22 @@ def test_memory_does_not_grow_with_the_batch(kinds: list[str]) -> None:
     assert peak < out["image"].nbytes / 5
 
 
+def test_an_augmentation_of_somebody_else() -> None:
+    """What ``--use FILE.py`` registers needs no more than ``apply(draw, examples)``."""
+
+    class Dim:
+        kind = "dim"
+
+        def apply(self, draw: Any, examples: Any) -> None:
+            examples *= draw.uniform().astype(np.float32).reshape(-1, 1, 1, 1)
+
+    source = pictures()
+    after, before = take(vary(source, Dim()))["image"], take(source)["image"]
+    ratio = (after / before).reshape(40, -1)
+    np.testing.assert_allclose(ratio, np.broadcast_to(ratio[:, :1], ratio.shape), rtol=1e-5)
+    assert len(set(ratio[:, 0].round(4))) > 35
+
+
 def test_no_augmentations_are_the_source_itself() -> None:
     source = pictures()
     assert vary(source) is source
