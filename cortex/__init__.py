@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from cortex_core.tensor import no_grad as no_grad
     from cortex_core.training.checkpoint import load as load
     from cortex_core.training.evaluate import evaluate as evaluate
+    from cortex_core.training.folds import cross_validate as cross_validate
     from cortex_core.training.source import register as register_data  # noqa: F401
     from cortex_core.training.train import train as train
 
@@ -81,6 +82,7 @@ _HOMES = {
     "cortex_core.tracing": ("trace",),
     "cortex_core.training.checkpoint": ("load",),
     "cortex_core.training.evaluate": ("evaluate",),
+    "cortex_core.training.folds": ("cross_validate",),
     "cortex_core.training.train": ("train",),
     "cortex_core.transforms": ("grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"),
     "cortex_viz.autograd": ("visualize_graph",),

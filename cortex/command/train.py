@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 @backend_option
 @click.option("--out", metavar="DIR", help="The folder of the run; default: runs/NAME-DATE-TIME.")
 @click.option("--resume", metavar="DIR", help="Goes on with a run that was cut short.")
+@click.option("--folds", metavar="N", type=click.IntRange(min=2), help="One training for each of N folds.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and dropout.")
 @click.option("--threads", type=click.IntRange(min=1), help="How many cores to use.")
 @precision_option
@@ -36,6 +37,7 @@ def command(
     backend: str,
     out: str | None,
     resume: str | None,
+    folds: int | None,
     seed: int | None,
     threads: int | None,
     precision: str | None,
@@ -44,33 +46,51 @@ def command(
     """Train a network that a description (or a .cortex file) holds.
 
     KEY=VALUE overrides one place of the description. Ctrl-C leaves a run that --resume goes on with, and the
-    result has the same bits as if it had never stopped.
+    result has the same bits as if it had never stopped. With --folds each of N parts of the training data is
+    held out once, and the numbers measured there are shown with their mean and spread.
 
     \b
     Examples:
       cortex train examples/digits.yaml
       cortex train examples/lenet.yaml --out runs/lenet train.epochs=5
       cortex train --resume runs/lenet train.epochs=8
+      cortex train examples/penguins.yaml --folds 5
     """
     if resume is not None and spec is not None and "=" in spec:
         overrides, spec = (spec, *overrides), None
     if spec is None and resume is None:
         raise click.UsageError("Missing argument 'SPEC' (or --resume DIR).")
+    options: dict[str, Any] = {
+        "out": out,
+        "resume": resume,
+        "seed": seed,
+        "backend": backend,
+        "threads": threads,
+        "precision": precision,
+        "overrides": overrides,
+    }
+    if folds is not None:
+        _cross_validate(spec, folds, json_file, options)
+        return
     from cortex_core.training.train import train
 
-    run = train(
-        spec,
-        out=out,
-        resume=resume,
-        seed=seed,
-        backend=backend,
-        threads=threads,
-        precision=precision,
-        overrides=overrides,
-    )
+    run = train(spec, **options)
     pictures = draw(run)
     write_json(json_file, run.summary)
     _report(run, pictures, people(json_file))
+
+
+def _cross_validate(spec: str | None, folds: int, json_file: str | None, options: dict[str, Any]) -> None:
+    if spec is None:
+        raise click.UsageError("Missing argument 'SPEC': --folds needs it beside --resume too.")
+    from cortex_core.training.folds import cross_validate
+
+    made = cross_validate(spec, folds=folds, **options)
+    for run in made.runs:
+        draw(run)
+    write_json(json_file, made.summary)
+    print(made, file=people(json_file))
+    print(f"runs        {made.path}", file=people(json_file))
 
 
 def draw(run: Run) -> list[Path] | str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 from cortex_compute.frozen import frozen
@@ -101,12 +102,25 @@ class EarlyStopping:
 
 
 @record
+class Fold:
+    """Of the folds that ``split`` makes of the training part the ``number``-th is held out, as test part."""
+
+    number: int = field(doc="which fold is held out, from 1 on", minimum=1)
+    of: int = field(doc="how many folds there are", minimum=2)
+
+    def check(self) -> Iterator[Fault]:
+        if self.number > self.of:
+            yield Fault(("number",), f"there is no fold {self.number}", f"expected 1 to {self.of}")
+
+
+@record
 class TrainOptions:
     """Everything under ``train``."""
 
     data: Data | None = field(default=None, doc="the name of a data set, a file, or a reader with its fields")
     test: Fraction | None = field(default=None, doc="a fraction of the data, or a part, held out to the end")
     validation: Fraction | None = field(default=None, doc="a fraction of the rest, a part, or other data")
+    fold: Fold | None = field(default=None, doc="one fold of the training part is the test part")
     split: Split = field(default="last", doc="how fractions are taken")
     optimizer: Optimizer = field(default="adam", doc="what updates the parameters")
     schedule: Schedule | None = field(default=None, doc="how the learning rate changes")

@@ -90,7 +90,9 @@ class Progress(Callback):
 
 
 def _epoch(trainer: Trainer, number: int) -> str:
-    return f"epoch {number}/{trainer.epochs}  "
+    fold = trainer.options.fold
+    prefix = f"fold {fold.number}/{fold.of}  " if fold is not None else ""
+    return f"{prefix}epoch {number}/{trainer.epochs}  "
 
 
 def words(numbers: dict[str, Any]) -> str:

@@ -46,17 +46,17 @@ class Run:
         return f"<Run {self.network.name}: {len(self.history)} epochs, in {self.path}>"
 
 
-def new_folder(out: str | Path | None, name: str) -> Path:
-    """The folder of a new run: ``out``, else runs/NAME-YYYYMMDD-HHMMSS.  A run that lies there already is
-    moved aside."""
+def new_folder(out: str | Path | None, name: str, mark: str = LAST) -> Path:
+    """The folder of a new run: ``out``, else runs/NAME-YYYYMMDD-HHMMSS.  A run that lies there already (where
+    there is a file ``mark``) is moved aside."""
     if out is None:
         path = _unused(Path("runs") / f"{name}-{time.strftime('%Y%m%d-%H%M%S')}")
     else:
         path = Path(out)
     if path.exists() and not path.is_dir():
         raise CheckpointError(f"{path} is a file; give a folder for the run")
-    if (path / LAST).exists():
-        stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime((path / LAST).stat().st_mtime))
+    if (path / mark).exists():
+        stamp = time.strftime("%Y%m%d-%H%M%S", time.localtime((path / mark).stat().st_mtime))
         path.rename(_unused(path.with_name(f"{path.name}.before-{stamp}")))
     return path
 
