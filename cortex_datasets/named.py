@@ -310,6 +310,7 @@ penguins = FileSet(
     files=(File("penguins.csv", 15_241, "f204db2c753b0937caac3cb35258562c14f073e4bbc76be24b4c51ce22767a93"),),
     sources=(
         Mirror(f"{GITHUB}/allisonhorst/palmerpenguins/HEAD/inst/extdata"),
+        Mirror(f"{GITHUB}/mcnakhaee/palmerpenguins/HEAD/palmerpenguins/data"),
         PythonPackage("palmerpenguins", "0.1.6", folder="palmerpenguins/data"),
     ),
 )
