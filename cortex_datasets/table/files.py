@@ -132,6 +132,8 @@ def _sheet(name: str, rows: _Rows, form: Format, absent: Sequence[str]) -> Sheet
             names, begun = _given_names(len(names), form.header, absent), [first]
     elif len(names) > 1 and all(NUMBER.fullmatch(cell) for cell in names):
         notes.append(f"{name}: the names in the first line are numbers; if that is data, give `header`")
+    elif len(names) == 1 and (marks := [mark for mark in ";\t|" if mark in names[0]]):
+        notes.append(f"{name}: one column, with {marks[0]!r} in its name; is that the `separator`?")
     check_names(name, names, "give names by `header` if the first line is data, or rename one of them")
     columns, lines = _columns(name, begun, numbered, names, form.missing)
     if not len(lines):
@@ -167,7 +169,7 @@ def _columns(
         for line, row in source:
             if len(row) != len(names):
                 raise DataError(
-                    f"{name}, line {line}: {len(row)} cells, expected {len(names)} as there are names"
+                    f"{name}, line {line}: {count(len(row), 'cell')}, expected {len(names)}, one for each name"
                 )
             block.append(row)
             lines.append(line)

@@ -34,7 +34,7 @@ class Skip:
     """A column that is not read."""
 
 
-@reader("table", main="file", suffixes=(".csv", ".tsv", ".parquet", ".pq"))
+@reader("table", main="file", suffixes=(".csv", ".parquet", ".pq"))
 class Table:
     """A table: CSV, Parquet, or a DataFrame in memory.
 

@@ -1,4 +1,4 @@
-"""Any table goes in: mixed types, missing cells, odd names.  What comes out is finite, in the shape it says."""
+"""Any table goes in: mixed types, missing cells, odd names.  What comes out is finite and has its shape."""
 
 from __future__ import annotations
 

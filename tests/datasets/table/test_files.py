@@ -99,7 +99,7 @@ def test_raw_rows_without_their_label_have_the_other_names(tmp_path: Path) -> No
         (b"", "t.csv is empty"),
         (b"\n\n", "t.csv is empty"),
         (b"a,b\n", "t.csv holds a header and no rows"),
-        (b"a,b\n1,2\n3\n4,5\n", "t.csv, line 3: 1 cells, expected 2"),
+        (b"a,b\n1,2\n3\n4,5\n", "t.csv, line 3: 1 cell, expected 2, one for each name"),
         (b"a,b\n1,2\n\n3,4,5\n", "t.csv, line 4: 3 cells, expected 2"),
         (b"a,b,a\n1,2,3\n", "several columns are called 'a'"),
         (b'a,b\n1,2\n"3,4\n5,6\n', "t.csv, line 3: a quote is opened and never closed"),
@@ -119,6 +119,11 @@ def test_an_encoding_that_is_named_is_used(tmp_path: Path) -> None:
     assert opened(tmp_path / "t.csv", encoding="latin-1").column("a").tolist() == ["café"]
     (tmp_path / "t.csv").write_bytes("a\ncafé\n".encode("utf-16"))
     assert opened(tmp_path / "t.csv", encoding="utf-16").column("a").tolist() == ["café"]
+
+
+def test_another_separator_is_suspected(tmp_path: Path) -> None:
+    notes = opened(written(tmp_path / "t.csv", "a;b", "1;2")).notes
+    assert notes == ["t.csv: one column, with ';' in its name; is that the `separator`?"]
 
 
 def test_names_that_are_numbers_are_said(tmp_path: Path) -> None:
