@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 REFRESH = 0.3  # seconds between two readings of the metrics for the bar
 LINES = 10.0  # seconds between two lines within an epoch
-WORTH_SAYING = 0.05  # the share of an epoch that was spent waiting for data
+WAITED = 0.1, 0.05  # seconds, and share of an epoch, that are worth saying when they went by without data
 
 
 class Progress(Callback):
@@ -60,9 +60,7 @@ class Progress(Callback):
         text = _epoch(trainer, trainer.epoch) + words({name: row[name] for name in trainer.columns})
         if self.bar is not None:
             self._advance(trainer, text)
-        share = row["waiting_seconds"] / max(1e-9, row["seconds"])
-        waiting = f"  {share:.0%} waiting for data" if share > WORTH_SAYING else ""
-        self._say(f"{text}  {self._speed(trainer)}{waiting}")
+        self._say(f"{text}  {self._speed(trainer)}{_waiting(row)}")
         self.due = time.monotonic() + self.interval
 
     def stop(self, trainer: Trainer, error: BaseException | None) -> None:
@@ -93,6 +91,12 @@ def _epoch(trainer: Trainer, number: int) -> str:
     fold = trainer.options.fold
     prefix = f"fold {fold.number}/{fold.of}  " if fold is not None else ""
     return f"{prefix}epoch {number}/{trainer.epochs}  "
+
+
+def _waiting(row: dict[str, Any]) -> str:
+    seconds, share = WAITED
+    waited, whole = row["waiting_seconds"], row["seconds"]
+    return f"  {waited / whole:.0%} waiting for data" if waited > max(seconds, share * whole) else ""
 
 
 def words(numbers: dict[str, Any]) -> str:

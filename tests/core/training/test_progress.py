@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import re
+import time
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from cortex_core.training import progress
 from cortex_core.training.history import History
 from cortex_core.training.progress import Progress, clock
+from cortex_core.training.source import Arrays
 from cortex_core.training.train import train
 from tests.core.training.networks import blobs, description
 
@@ -52,6 +56,22 @@ def test_why_it_stopped_is_said(tmp_path: Path) -> None:
     last = text.splitlines()[-1]
     assert last.startswith("stopped after epoch")
     assert "validation_loss has not improved for 1 epochs" in last
+
+
+class Slow(Arrays):
+    """Takes its time to read."""
+
+    def gather(self, indices: np.ndarray, out: Any, *, epoch: int = 0) -> None:
+        time.sleep(0.002 * len(indices))
+        super().gather(indices, out, epoch=epoch)
+
+
+def test_data_that_is_waited_for_is_said_and_stands_in_the_history(tmp_path: Path) -> None:
+    file, spec = io.StringIO(), description(epochs=2)
+    run = train(spec, Slow(blobs(100)), out=tmp_path, progress=Progress(file, False))
+    assert len(re.findall(r"left  \d+% waiting for data\n", file.getvalue())) == 2
+    for row in run.history:
+        assert 0.1 < row["waiting_seconds"] <= row["seconds"]
 
 
 def test_silence(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
