@@ -73,10 +73,8 @@ class BytePair(Vocabulary):
         return {"kind": self.kind, "merges": [list(pair) for pair in self.merges]}
 
     def encode(self, text: str) -> Array:
-        ids: list[int] = []
-        for match in PIECE.finditer(text):
-            ids += self._encode_piece(match.group())
-        return np.array(ids, self.dtype)
+        pieces = (self._encode_piece(match.group()) for match in PIECE.finditer(text))
+        return np.fromiter(itertools.chain.from_iterable(pieces), self.dtype)
 
     def decode(self, ids: Array) -> str:
         """The text of ids; bytes that are no UTF-8, such as half a character, become U+FFFD."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from cortex_compute.errors import DataError
 from cortex_core.registry import Fault, Plain, field, reader
 from cortex_datasets.source import Stream
-from cortex_datasets.text.files import Document, Find, documents, read_text
+from cortex_datasets.text.files import Document, Find, documents
 from cortex_datasets.text.options import Tokenized, expect_streams, unknown_notes, vocabulary_note
 from cortex_datasets.text.padded import (
     MOST_BUCKETS,
@@ -58,12 +59,11 @@ class Lines(Tokenized):
 
     def open(self, find: Find) -> LineExamples:
         """The lines of its files."""
-        named: Mapping[str | None, Any] = {None: self.file} if self.files is None else self.files
-        if None in named.values():
+        if self.files is not None:
+            return self.read({name: Path(file) for name, file in self.files.items()}, find)
+        if self.file is None:
             raise DataError("the reader 'lines' names no file; give 'file', or 'files' for each class")
-        return LineExamples(
-            self, [(name, read_text(find(file), self.encoding)) for name, file in named.items()]
-        )
+        return self.read(Path(self.file), find)
 
     def read(self, given: Any, find: Find) -> LineExamples:
         """Other texts: the lines of a file, a text, or a list of texts; or {class: any of these}."""

@@ -6,6 +6,7 @@ import copy
 import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from cortex_compute.errors import DataError
 from cortex_core.registry import field, reader
 from cortex_datasets.source import Stream
-from cortex_datasets.text.files import Document, Find, documents, read_text
+from cortex_datasets.text.files import Document, Find, documents
 from cortex_datasets.text.options import Tokenized, expect_streams, unknown_notes, vocabulary_note
 from cortex_datasets.text.tokens import Array, Vocabulary, decode_each, restore
 
@@ -42,7 +43,7 @@ class Text(Tokenized):
         """The stretches of the file."""
         if self.file is None:
             raise DataError("the reader 'text' names no file; give one, as in data: {text: input.txt}")
-        return TextExamples(self, [read_text(find(self.file), self.encoding)])
+        return self.read(Path(self.file), find)
 
     def read(self, given: Any, find: Find) -> TextExamples:
         """The stretches of another text: a path, a text, or a list of texts."""
