@@ -98,7 +98,7 @@ class Label:
     missing: str = field(
         default="error",
         choices=("error", "drop"),
-        doc="a row without label; drop: such rows of the files for training are left out",
+        doc="a row without label; drop: such rows are left out of training and evaluation",
     )
     strip: str | None = field(default=None, doc=STRIP)
 
@@ -109,7 +109,7 @@ class Label:
         single = [name for name, rows in counts.items() if rows == 1]
         if single:
             notes.append(f"{column.name}: one training row only for {listed(in_order(single))}")
-        return LearnedLabel(names=tuple(in_order(counts)), strip=self.strip)
+        return LearnedLabel(names=tuple(in_order(counts)), strip=self.strip, rule=self.missing)
 
 
 @learned("label")
@@ -118,6 +118,7 @@ class LearnedLabel:
 
     names: tuple[str, ...]
     strip: str | None = field(default=None)
+    rule: str = field(default="error", choices=("error", "drop"))
 
     def check(self) -> Iterator[Fault]:
         yield from _distinct(self.names)

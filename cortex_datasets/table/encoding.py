@@ -54,11 +54,11 @@ class TableEncoding:
     def state(self) -> dict[str, Any]:
         """All of it as plain JSON data."""
         columns = {name: {column.kind: data_of(column)} for name, column in self.columns.items()}
-        listed_ = {"header": self.header, "features": self.features, "alone": self.alone}
-        return {"form": FORM, **{key: list(value) for key, value in listed_.items()}, "columns": columns}
+        names = {"header": self.header, "features": self.features, "alone": self.alone}
+        return {"form": FORM, **{key: list(value) for key, value in names.items()}, "columns": columns}
 
     def encode(self, examples: TableExamples, rows: Array, names: Sequence[str]) -> ArraySource:
-        """The streams ``names`` of some rows.
+        """The streams ``names`` of some rows, but for rows without a target whose rule is `drop`.
 
         Raises DataError for a column that is not there, and for cells that the rules do not allow.
         """
@@ -66,8 +66,8 @@ class TableEncoding:
             if name not in self.streams:
                 hint = nearest(name, self.streams) or f"Known are {listed(self.streams)}"
                 raise DataError(f"this encoding makes no stream {name!r}. {hint}")
-        rows = np.asarray(rows, np.intp)
         notes: list[str] = []
+        rows = self._with_targets(examples, np.asarray(rows, np.intp), names, notes)
         extra = [name for name in examples.columns if name not in self.header]
         if extra:
             notes.append(f"{count(len(extra), 'column')} not read, training had none such: {listed(extra)}")
@@ -84,6 +84,20 @@ class TableEncoding:
                 f"{name!r} is not the stream of one column; these are {listed(self.alone) or 'none'}"
             )
         return self.columns[name].decode(values)
+
+    def _with_targets(
+        self, examples: TableExamples, rows: Array, names: Sequence[str], notes: list[str]
+    ) -> Array:
+        """The rows that have the targets among ``names`` whose rule is `drop`."""
+        for name in names:
+            if name in self.alone and getattr(self.columns[name], "rule", "") == "drop":
+                kept = rows[examples.cells(name).codes[rows] >= 0]
+                if not len(kept):
+                    raise DataError(f"no row of {examples.sheets[0].name} has {name!r}, which is needed here")
+                if len(kept) < len(rows):
+                    notes.append(f"{count(len(rows) - len(kept), 'row')} without {name!r} left out")
+                rows = kept
+        return rows
 
     def _stream(self, name: str, examples: TableExamples, rows: Array, notes: list[str]) -> Array:
         if name in self.alone:

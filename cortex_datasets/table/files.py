@@ -169,7 +169,7 @@ def _columns(
         for line, row in source:
             if len(row) != len(names):
                 raise DataError(
-                    f"{name}, line {line}: {count(len(row), 'cell')}, expected {len(names)}, one for each name"
+                    f"{name}, line {line}: {count(len(row), 'cell')}, expected {len(names)}, one per name"
                 )
             block.append(row)
             lines.append(line)

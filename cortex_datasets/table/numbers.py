@@ -33,7 +33,7 @@ class Number:
     missing: str = field(
         default="median",
         choices=("median", "mean", "zero", "error", "drop"),
-        doc="what fills a missing cell; drop: such rows of the files for training are left out",
+        doc="what fills a missing cell; drop: such rows are left out of training and evaluation",
     )
     bins: int | None = field(
         default=None, minimum=1, maximum=10_000, doc="how many bins a piecewise scale has"

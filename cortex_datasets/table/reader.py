@@ -237,6 +237,8 @@ class _Learner:
             kind = Label(strip=kind.strip)
         if role == "target" and isinstance(kind, Number) and kind.missing != "drop":
             kind = replace(kind, missing="error")  # nobody learns from an answer that was made up
+        if role != "target" and isinstance(kind, Number) and kind.missing == "drop":
+            kind = replace(kind, missing="error")  # every row that is asked for gets its prediction
         if role == "input" and isinstance(kind, Label):
             kind = Category(strip=kind.strip)
         if not isinstance(kind, FIT[role]):

@@ -94,6 +94,22 @@ class TestLabels:
         with pytest.raises(DataError, match="no row is left"):
             opened(written(path, "x,y", "1,", "2,"), columns={"y": {"label": {"missing": "drop"}}})
 
+    @pytest.mark.parametrize("kind", ["label", "number"])
+    def test_rows_to_evaluate_lack_no_target_and_rows_to_predict_may(self, kind: str) -> None:
+        columns = {"y": {kind: {"missing": "drop"}}}
+        train = given({"x": [1.5, 2.5, 3.5], "y": [0, 1, 1]}, columns=columns)
+        encoding = train.learn(every(train), ["features"], ["y"])
+        other = given({"x": [3.5, 1.5, 2.5], "y": [None, 1, 0]}, columns=columns)
+        source = encoding.encode(other, every(other), ["features", "y"])
+        assert source.notes == ("1 row without 'y' left out",)
+        assert len(source) == 2
+        out = {"features": np.zeros((2, 1), np.float32)}
+        source.gather(np.arange(2), out)
+        np.testing.assert_allclose(out["features"][:, 0], [-1.2247449, 0], atol=1e-6)
+        assert len(encoding.encode(other, every(other), ["features"])) == 3
+        with pytest.raises(DataError, match="no row of the data given has 'y'"):
+            encoding.encode(other, np.array([0]), ["y"])
+
     def test_a_class_that_training_did_not_see_is_an_error(self, tmp_path) -> None:
         written(tmp_path / "test.csv", "x,y", "1,yes", "2,yess", "3,no.")
         path = written(tmp_path / "t.csv", "x,y", "1,yes", "2,no")

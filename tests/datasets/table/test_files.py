@@ -99,7 +99,7 @@ def test_raw_rows_without_their_label_have_the_other_names(tmp_path: Path) -> No
         (b"", "t.csv is empty"),
         (b"\n\n", "t.csv is empty"),
         (b"a,b\n", "t.csv holds a header and no rows"),
-        (b"a,b\n1,2\n3\n4,5\n", "t.csv, line 3: 1 cell, expected 2, one for each name"),
+        (b"a,b\n1,2\n3\n4,5\n", "t.csv, line 3: 1 cell, expected 2, one per name"),
         (b"a,b\n1,2\n\n3,4,5\n", "t.csv, line 4: 3 cells, expected 2"),
         (b"a,b,a\n1,2,3\n", "several columns are called 'a'"),
         (b'a,b\n1,2\n"3,4\n5,6\n', "t.csv, line 3: a quote is opened and never closed"),
