@@ -220,10 +220,12 @@ class Network:
         return Numbers(self.store, tuple(names))
 
     def predict(self, x: Any, batch_size: int = 256, raw: bool = False) -> Any:
-        """The outputs for examples ``x``: an array, or {input: array}.
+        """The outputs for examples ``x``: an array, or {input: array}; of one that learned from raw data
+        also a file or a table of these (a path, a DataFrame, a list of dicts, ...).
 
         One array where there is one output, else {id: array}.  Probabilities where the loss is a cross
-        entropy on logits; with ``raw`` what the layer gives.
+        entropy on logits, values in the unit of a scaled target; with ``raw`` what the layer gives.  What was
+        counted while reading raw data (cells filled, categories never seen) is warned of.
         """
         from cortex_core.predict import predict
 

@@ -8,6 +8,9 @@ from typing import Any
 from cortex_compute.types import TensorType, dtype
 from cortex_core.place import Problem
 from cortex_core.registry import nearest
+from cortex_core.spec.description import AUTO
+
+SCALED = ("mse", "mae", "huber")  # losses that measure distances to their target
 
 
 def mismatches(
@@ -23,7 +26,7 @@ def mismatches(
     inputs = {x.name for x in description.inputs}
     for x in description.inputs:
         if x.name not in streams:
-            if x.shape is not None or x.dtype == "auto":
+            if x.shape is not None or x.dtype == AUTO:
                 yield _absent(x.place, x.name, streams, what, has)
             continue
         found = streams[x.name]
@@ -43,6 +46,11 @@ def mismatches(
             continue
         if node.target not in streams:
             yield _absent(node.place, node.target, streams, what, has)
+            continue
+        if getattr(node, "loss", None) is not None and node.kind in SCALED and streams[node.target].classes:
+            told = f"'{node.target}' of {what} has classes, which {node.kind} would take for quantities"
+            expected = f"expected softmax_cross_entropy, or a number: {{columns: {{{node.target}: number}}}}"
+            yield Problem(node.place.path, told, expected, "", node.place)
             continue
         classes, of = streams[node.target].classes, types.get(node.of)
         if (

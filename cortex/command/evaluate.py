@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import click
 
 from cortex.command.common import (
@@ -19,7 +17,9 @@ from cortex.command.common import (
 @click.command("evaluate")
 @click.argument("model", metavar="MODEL")
 @click.option(
-    "--data", metavar="NAME|FILE", help="A data set (its test part), or an .npz; default: the model's own."
+    "--data",
+    metavar="NAME|FILE",
+    help="A data set (its test part), or a file (all of it); default: the test part of the model's own data.",
 )
 @backend_option
 @batch_size_option
@@ -30,7 +30,7 @@ def command(
     """Measure a trained network on data: the loss, the metrics, the confusion matrix.
 
     MODEL is a .cortex file, or the folder of a run. An .npz file holds one array for each input and each
-    target.
+    target; a table has the columns that the model was trained on, labels included.
 
     \b
     Examples:
@@ -42,19 +42,8 @@ def command(
     from cortex_core.training.evaluate import evaluate
 
     network = load_model(model)
-    found = evaluate(network, _data(network, data), batch_size=batch_size or 256, backend=backend)
+    found = evaluate(network, data, batch_size=batch_size or 256, backend=backend)
     write_json(json_file, {name: np.asarray(value).tolist() for name, value in found.items()})
     for name, value in found.items():
         text = f"{value:.4f}" if np.ndim(value) == 0 else f"(rows: the true class)\n{value}"
         print(f"{name:<11} {text}", file=people(json_file))
-
-
-def _data(network: Any, data: str | None) -> Any:
-    """The name of a data set, or of a file."""
-    from cortex_compute.errors import DataError
-
-    train = network.description.train
-    name = data if data is not None else train.data if train is not None else None
-    if name is None:
-        raise DataError("no data: give --data NAME (see `cortex data list`) or --data FILE.npz")
-    return name

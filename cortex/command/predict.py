@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import csv
 import io
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +16,8 @@ from cortex.command.common import load_model
 if TYPE_CHECKING:
     from cortex_core.network import Network
 
+Outputs = dict[str, Any]
+BATCH = 256
 SHOWN = 20  # examples in the table
 WIDTH = 6  # numbers of an example in the table
 
@@ -27,33 +31,61 @@ WIDTH = 6  # numbers of an example in the table
 def command(model: str, input: str, out: str | None) -> None:
     """Run a trained network on INPUT: .npy, .npz, .csv, .png or a folder of .png.
 
-    Pictures are scaled to 0..1, grey or RGB as the network takes them. An .npz holds one array for each
-    input. A line of a .csv is one example. Class scores are probabilities where the network was trained with
-    a cross entropy.
+    A network that was trained on raw data (a table, pictures, text) takes such data as they are, and says
+    what it filled or did not know. Else pictures are scaled to 0..1, grey or RGB as the network takes them;
+    an .npz holds one array for each input; a line of a .csv is one example. Class scores are probabilities
+    where the network was trained with a cross entropy.
 
     \b
     Examples:
       cortex predict runs/digits/model.cortex five.png
       cortex predict runs/iris/model.cortex flowers.csv --out classes.csv
+      cortex predict runs/titanic/model.cortex passengers.csv
     """
-    from cortex.command.examples import read_examples
 
     if out is not None and Path(out).suffix not in (".npy", ".npz", ".csv"):
         raise click.BadParameter(f"{out}: expected .npy, .npz or .csv", param_hint="--out")
     network = load_model(model)
-    arrays, names = read_examples(input, network)
-    found = network.predict(arrays)
-    outputs = found if isinstance(found, dict) else {network.description.outputs[0]: found}
+    found, names = _raw(network, input) if learned(network) else _arrays(network, input)
     if out is not None:
-        _write(Path(out), outputs)
+        _write(Path(out), found, {name: _named(network, name) for name in found})
         return
-    for name, values in outputs.items():
+    for name, values in found.items():
         for line in _table(name, values, names, _classes(network, name)):
             print(line)
 
 
-def _write(path: Path, outputs: dict[str, Any]) -> None:
-    """All outputs; .npy and .csv hold one output only, .csv one example in a line."""
+def learned(network: Network) -> bool:
+    """Whether the network reads raw examples, by what it learned of its data."""
+    return network.encoding is not None and getattr(network.training.data, "learns", True)
+
+
+def _arrays(network: Network, input: str) -> tuple[Outputs, list[str]]:
+    from cortex.command.examples import read_examples
+
+    arrays, names = read_examples(input, network)
+    found = network.predict(arrays)
+    return found if isinstance(found, dict) else {network.description.outputs[0]: found}, names
+
+
+def _raw(network: Network, input: str) -> tuple[Outputs, list[str]]:
+    """The outputs for raw examples, and their names: of files, else their numbers."""
+    from cortex_compute.errors import DataError
+    from cortex_core.predict import encoded, in_units, predict_source, raw_examples
+
+    examples = raw_examples(network, input)
+    source = encoded(network, examples)
+    for note in (*examples.notes, *getattr(source, "notes", ())):
+        print(f"note: {note}", file=sys.stderr)
+    try:
+        names = list(map(str, examples.column("file")))
+    except DataError:
+        names = list(map(str, range(len(examples))))
+    return in_units(network, predict_source(network, source, BATCH)), names
+
+
+def _write(path: Path, outputs: Outputs, classes: dict[str, Sequence[str]]) -> None:
+    """All outputs; .npy and .csv hold one output only, .csv one example in a line, its class first."""
     import numpy as np
 
     from cortex_compute.errors import DataError
@@ -69,14 +101,27 @@ def _write(path: Path, outputs: dict[str, Any]) -> None:
         if path.suffix == ".npy":
             np.save(content, values)
         else:
-            rows = values.reshape(len(values), -1)
-            header = ",".join(f"{name}.{i}" for i in range(rows.shape[1]))
-            np.savetxt(content, rows, "%.9g", ",", header=header, comments="")
+            content.write(_csv(name, values.reshape(len(values), -1), classes[name]).encode())
     write_atomically(path, content.getvalue())
 
 
+def _csv(name: str, rows: Any, classes: Sequence[str]) -> str:
+    """A line for each example: its numbers, and its class in front where the classes have names."""
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow([*([name] if classes else []), *(f"{name}.{c}" for c in classes or range(rows.shape[1]))])
+    for row in rows:
+        writer.writerow([*([classes[int(row.argmax())]] if classes else []), *(f"{x:.9g}" for x in row)])
+    return table.getvalue()
+
+
+def _named(network: Network, output: str) -> Sequence[str]:
+    """The names of an output's classes that the network learned from raw data."""
+    return _classes(network, output) if learned(network) else ()
+
+
 def _classes(network: Network, output: str) -> Sequence[str]:
-    """The names of an output's classes, where the data set of the description is known here."""
+    """The names of an output's classes: as they were learned, or of the data set where it is known here."""
     from cortex_compute.errors import DataError
     from cortex_core.training.source import find
 
@@ -86,7 +131,8 @@ def _classes(network: Network, output: str) -> Sequence[str]:
         return ()
     data = description.train.data if description.train is not None else None
     try:
-        classes = find(data).streams[loss.target].classes if data is not None else None
+        known = network.encoding if network.encoding is not None else find(data) if data is not None else None
+        classes = known.streams[loss.target].classes if known is not None else None
     except (DataError, KeyError):
         classes = None
     return classes or [str(i) for i in range(network.types[output].shape[-1])]

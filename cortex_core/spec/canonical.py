@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from cortex_core.registry import data_of
-from cortex_core.spec.description import Description, InputNode, LayerNode, LossNode, MetricNode
+from cortex_core.spec.description import AUTO, Description, InputNode, LayerNode, LossNode, MetricNode
 
 
 def canonical(description: Description) -> dict[str, Any]:
@@ -28,8 +28,12 @@ def canonical(description: Description) -> dict[str, Any]:
 
 
 def inputs_data(inputs: Iterable[InputNode]) -> dict[str, Any]:
-    """The section ``inputs``; ``auto`` is a shape that the data tell."""
-    return {i.name: {"shape": "auto" if i.shape is None else list(i.shape), "dtype": i.dtype} for i in inputs}
+    """The section ``inputs``; ``auto`` is a shape (and a data type) that the data tell."""
+    return {i.name: AUTO if i.dtype == AUTO else _input(i) for i in inputs}
+
+
+def _input(node: InputNode) -> dict[str, Any]:
+    return {"shape": AUTO if node.shape is None else list(node.shape), "dtype": node.dtype}
 
 
 def _layer(node: LayerNode) -> dict[str, Any]:

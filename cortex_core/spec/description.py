@@ -7,6 +7,9 @@ from typing import Any
 from cortex_compute.frozen import frozen
 from cortex_core.place import Place
 
+AUTO = "auto"
+"""The shape, or the data type, of an input that leaves it to the data."""
+
 UNKNOWN_SOURCE = "?"
 """Stands among the sources of a layer of which it is not known what it takes (only after a mistake)."""
 

@@ -33,7 +33,7 @@ from cortex_core.registry import (
 from cortex_core.registry.named import load_plugins
 from cortex_core.spec.blocks import COMMON
 from cortex_core.spec.expand import Identifier
-from cortex_core.spec.sections import AUTO, VERSION, InputShape, NameKind
+from cortex_core.spec.sections import VERSION, InputShape, NameKind
 from cortex_core.spec.train import TrainOptions
 
 Schema = dict[str, Any]
@@ -73,7 +73,7 @@ def _inputs() -> Schema:
     shape = InputShape().schema()
     full = {
         "type": "object",
-        "properties": {"shape": shape, "dtype": {"enum": [*DTYPES, AUTO]}},
+        "properties": {"shape": shape, "dtype": {"enum": list(DTYPES)}},
         "required": ["shape"],
         "additionalProperties": False,
     }

@@ -12,7 +12,7 @@ from cortex_compute.frozen import frozen
 from cortex_compute.types import DTYPES
 from cortex_core.registry import LOSSES, METRICS, UNKNOWN, Fault, Invalid, Named, build, fields_of, nearest
 from cortex_core.registry.kinds import Choice, Kind, Limits, Optional_, Real, Text, Whole, read_items
-from cortex_core.spec.description import UNKNOWN_SOURCE, InputNode, LossNode, MetricNode
+from cortex_core.spec.description import AUTO, UNKNOWN_SOURCE, InputNode, LossNode, MetricNode
 from cortex_core.spec.expand import Identifier, Reference, Scope
 from cortex_core.spec.item import Item, read_item
 from cortex_core.spec.train import TrainOptions
@@ -20,7 +20,6 @@ from cortex_core.spec.tree import Node, Problems
 
 TOP = ("cortex", "name", "inputs", "blocks", "layers", "loss", "outputs", "train")
 VERSION = 1
-AUTO = "auto"
 MOST = 2**40  # elements of one example
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 
@@ -115,7 +114,7 @@ def _read_input(owner: Node, name: str, node: Node, problems: Problems) -> Input
             "'shape'" in nearest(key, ("shape", "dtype")) for key in node.value
         ):
             problems.at_key(owner, name, "'shape' is missing", "expected a list of sizes")
-        dtype = read_value(node.value.get("dtype"), Choice((*DTYPES, AUTO)), dtype, problems)
+        dtype = read_value(node.value.get("dtype"), Choice(tuple(DTYPES)), dtype, problems)
     shape = read_value(shape_node, InputShape(), None, problems)
     if not dtype:
         dtype = AUTO if shape_node is not None and shape_node.value == AUTO else "float32"

@@ -16,7 +16,7 @@ from cortex_core.registry import AUGMENTATIONS
 from cortex_core.registry.named import load_plugins
 from cortex_core.spec import TrainOptions
 from cortex_core.spec.canonical import hash_of, inputs_data
-from cortex_core.spec.sections import AUTO
+from cortex_core.spec.description import AUTO
 from cortex_core.spec.train import is_file
 from cortex_core.training.examples import (
     Encoding,
@@ -33,14 +33,17 @@ from cortex_core.training.source import Source, as_source, find, known
 class Data:
     """The examples of a training: what they look like, and their parts, each read when it is asked for.
 
-    ``streams``: name -> shape, dtype, classes.  ``encoding``: what was learned from the training part; None
+    ``streams``: name -> shape, dtype, classes.  ``labels``: the targets that are compared with a softmax,
+    class indices or probabilities.  ``encoding``: what was learned from the training part; None
     where the numbers are taken as they are.  ``notes``: what was counted and done on the way.
     """
 
     examples: Examples
     rows: Mapping[str, np.ndarray]
     learned: Encoding
-    names: Sequence[str]
+    inputs: Sequence[str]
+    targets: Sequence[str]
+    labels: Sequence[str]
     options: Any
     reader: Reader | None = None
     other: dict[str, Source] = field(default_factory=dict)
@@ -49,6 +52,11 @@ class Data:
     @property
     def streams(self) -> Mapping[str, Any]:
         return self.learned.streams
+
+    @property
+    def names(self) -> list[str]:
+        """The streams that a step reads."""
+        return [*self.inputs, *self.targets]
 
     @property
     def encoding(self) -> Encoding | None:
@@ -83,7 +91,8 @@ class Data:
         if not self.options.augment:
             return self.plain
         augmented = load_plugins(AUGMENTATIONS.group)["augmented"]
-        return cast(Source, augmented(self.plain, self.options.augment, self.options.seed, self.names))
+        steps, seed = self.options.augment, self.options.seed
+        return cast(Source, augmented(self.plain, steps, seed, self.inputs, self.targets, self.labels))
 
     @cached_property
     def validation(self) -> Source | None:
@@ -99,12 +108,11 @@ def open_data(
     data: Any = None,
     validation: Any = None,
     encoding: Encoding | None = None,
-    held_out: np.ndarray | None = None,
 ) -> Data:
     """Finds the data, divides them, and learns from the training part what its streams need.
 
     ``data`` (no name) and ``validation`` replace what the description says, ``encoding`` replaces
-    what would be learned; ``held_out``: rows of the training part that are the test part instead (a fold).
+    what would be learned.
     """
     options = description.train or TrainOptions()
     named = options.data
@@ -117,11 +125,12 @@ def open_data(
     if validation is None:
         validation = options.validation
     own = isinstance(validation, (int, float)) or validation is None or validation in examples.parts
-    rows = _divide(description, examples, validation if own else 0, held_out)
+    rows = _divide(description, examples, validation if own else 0)
     inputs, targets = streams_of(description)
     if encoding is None:
         encoding = examples.learn(rows["train"], inputs, targets)
-    found = Data(examples, rows, encoding, [*inputs, *targets], options, reader)
+    labels = [node.target for node in description.losses if node.kind == "softmax_cross_entropy"]
+    found = Data(examples, rows, encoding, inputs, targets, labels, options, reader)
     found.notes += [*examples.notes, *encoding.notes]
     if not own:
         found.other["validation"] = _other(validation, found, finder_beside(description))
@@ -160,24 +169,24 @@ def part_of(network: Network, data: Any, part: str) -> Source:
         return network.encoding.encode(examples, np.arange(len(examples)), names)
     if not isinstance(data, str):
         return as_source(data)
-    examples = with_train(description, data=data).train.data.open(finder)
-    rows = np.arange(len(examples))
-    learned = examples.learn(rows, *streams_of(description))
-    if learned.state():
+    reader = with_train(description, data=data).train.data
+    if getattr(reader, "learns", True):
         raise DataError(f"{data}: this network learned nothing of such files; give it arrays")
-    return cast(Source, learned.encode(examples, rows, names))
+    examples = reader.open(finder)
+    rows = np.arange(len(examples))
+    return cast(Source, examples.learn(rows, *streams_of(description)).encode(examples, rows, names))
 
 
-def _divide(
-    description: Any, examples: Examples, validation: Any, held_out: np.ndarray | None
-) -> dict[str, np.ndarray]:
+def _divide(description: Any, examples: Examples, validation: Any) -> dict[str, np.ndarray]:
     """The rows of each part: those that the files tell, those that are asked for, and fractions."""
     options = description.train or TrainOptions()
     parts = dict(examples.parts)
     left = parts["train"]
-    fractions = {}
-    if held_out is not None:
-        parts["test"], left = held_out, np.setdiff1d(left, held_out)
+    column, fractions = column_of(description, examples), {}
+    if options.fold is not None:
+        folds = options.split.folds(left, options.fold.of, column)
+        parts["test"] = folds[options.fold.number - 1]
+        left = np.setdiff1d(left, parts["test"], assume_unique=True)
     elif isinstance(options.test, str):
         parts["test"] = _part(parts, "test", options.test)
     elif options.test:
@@ -190,7 +199,7 @@ def _divide(
         parts.pop("validation", None)
         fractions |= {"validation": validation} if validation else {}
 
-    return {**parts, **options.split.divide(left, fractions, column_of(description, examples))}
+    return {**parts, **options.split.divide(left, fractions, column)}
 
 
 def column_of(description: Any, examples: Examples) -> Callable[[str | None], np.ndarray]:

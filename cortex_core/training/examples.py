@@ -73,7 +73,8 @@ class Examples(Protocol):
 class Reader(Protocol):
     """What ``train.data: {NAME: fields}`` builds.
 
-    A class may have ``takes(given)``, which says whether it reads such objects in memory (a DataFrame).
+    A class may have ``takes(given)``, which says whether it reads such objects in memory (a DataFrame), and
+    ``learns = False``: its numbers are served as they are, to networks too that were trained on other data.
     """
 
     kind: str
@@ -195,7 +196,7 @@ def find_file(name: str, beside: Path = Path()) -> Path:
             return place
     fetched = [n for n in known() if name in getattr(find(n), "paths", ())]
     remedy = f". `cortex data fetch {fetched[0]}` brings it" if fetched else ""
-    raise MissingFile(f"there is no {name!r}; looked for {', '.join(map(str, places))}{remedy}")
+    raise MissingFile(f"there is no data file {name!r}; looked for {', '.join(map(str, places))}{remedy}")
 
 
 def data_folders() -> Iterator[Path]:

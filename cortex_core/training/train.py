@@ -138,10 +138,9 @@ def _with_data(
     encoding: Encoding | None,
     data: Any,
     validation: Any,
-    held_out: np.ndarray | None = None,
 ) -> tuple[Network, Data]:
     """The network, with what it leaves to its data, and the data, checked against it."""
-    found = open_data(description, data, validation, encoding, held_out)
+    found = open_data(description, data, validation, encoding)
     description = pinned(description, found.streams)
     network = Network(description) if given is None else given
     network.description, network.encoding = description, found.encoding
