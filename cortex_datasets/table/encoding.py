@@ -66,6 +66,7 @@ class TableEncoding:
             if name not in self.streams:
                 hint = nearest(name, self.streams) or f"Known are {listed(self.streams)}"
                 raise DataError(f"this encoding makes no stream {name!r}. {hint}")
+        examples.require(c for name in names for c in ([name] if name in self.alone else self.features))
         notes: list[str] = []
         rows = self._with_targets(examples, np.asarray(rows, np.intp), names, notes)
         extra = [name for name in examples.columns if name not in self.header]

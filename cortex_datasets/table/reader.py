@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import codecs
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from itertools import accumulate
@@ -159,10 +159,15 @@ class TableExamples:
 
     def cells(self, name: str) -> Column:
         """A column.  Raises DataError for a name that the table has not."""
-        if name in self.columns:
-            return self.columns[name]
-        hint = nearest(name, self.columns) or f"It has {listed(self.columns)}"
-        raise DataError(f"{self.sheets[0].name} has no column {name!r}. {hint}")
+        self.require([name])
+        return self.columns[name]
+
+    def require(self, names: Iterable[str]) -> None:
+        """Raises DataError with all the columns that the table has not."""
+        lacking = [name for name in dict.fromkeys(names) if name not in self.columns]
+        if lacking:
+            hint = nearest(lacking[0], self.columns) or f"It has {listed(self.columns)}"
+            raise DataError(f"{self.sheets[0].name} has no column {listed(lacking)}. {hint}")
 
     def where(self, row: int) -> str:
         """Where a row stands, for messages."""
