@@ -33,7 +33,7 @@ def mismatches(
         shape = tuple(found.shape)
         if x.shape is None:
             continue
-        if len(x.shape) != len(shape) or any(n not in (None, m) for n, m in zip(x.shape, shape)):
+        if not _fits(x.shape, shape):
             told = f"this input is {list(x.shape)}"
             expected = f"in {what} '{x.name}' is {list(shape)}"
             yield Problem(x.place.path, told, expected, _hint(x.shape, shape), x.place)
@@ -57,13 +57,18 @@ def mismatches(
             node.kind == "softmax_cross_entropy"
             and classes
             and of is not None
-            and of.shape[1:-1] == tuple(streams[node.target].shape)
+            and _fits(streams[node.target].shape, of.shape[1:-1])
             and len(classes) > of.shape[-1]
         ):
             told = f"'{node.of}' has {of.shape[-1]} output{'s' if of.shape[-1] != 1 else ''}"
             yield Problem(
                 node.place.path, told, f"'{node.target}' of {what} has {len(classes)} classes", "", node.place
             )
+
+
+def _fits(wanted: tuple[int | None, ...], shape: tuple[int | None, ...]) -> bool:
+    """Whether a shape is the wanted one, in which None is any length."""
+    return len(wanted) == len(shape) and all(n in (None, m) for n, m in zip(wanted, shape))
 
 
 def _hint(given: tuple[int | None, ...], shape: tuple[int, ...]) -> str:
