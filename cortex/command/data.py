@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from pathlib import Path
 from typing import Any
 
 import click
 
 from cortex.command.common import json_option, overrides_argument, people, say, spec_argument, write_json
-
-SHADES = " .:-=+*#%@"
 
 
 @click.group("data")
@@ -79,47 +78,31 @@ def _fetch(names: tuple[str, ...]) -> None:
 @spec_argument
 @overrides_argument
 @click.option(
-    "--examples", type=click.IntRange(min=1), default=4, show_default=True, help="How many to show."
+    "--examples", type=click.IntRange(min=1), help="How many to show: 4 as text, 8 on a sheet by default."
 )
-def _show(spec: str, overrides: tuple[str, ...], examples: int) -> None:
-    """Show the first examples that a description's network would be trained on, pictures as text.
+@click.option("--out", metavar="FILE.png", help="Writes a sheet of pictures, each as several epochs see it.")
+def _show(spec: str, overrides: tuple[str, ...], examples: int | None, out: str | None) -> None:
+    """Show the first examples that a description's network would be trained on.
+
+    Pictures are drawn with letters, or with --out on a sheet: each line an example, as it is and as the first
+    epochs see it where the description says `augment`.
 
     \b
-    Example:
+    Examples:
       cortex data show examples/digits.yaml
+      cortex data show examples/digits.yaml --out sheet.png train.augment='[rotate: 10, crop: 1]'
     """
-    import numpy as np
-
-    from cortex_compute.errors import DataError
+    from cortex.command.shown import lines, sheet
     from cortex_core.spec import read
-    from cortex_core.training.source import find
+    from cortex_core.training.data import open_data
 
-    train = read(spec, overrides).train
-    if train is None or train.data is None:
-        raise DataError(f"{spec}: names no data; expected train.data (see `cortex data list`)")
-    source = find(train.data).load("train")
-    count = min(examples, len(source))
-    arrays = {n: np.empty((count, *s.shape), s.dtype) for n, s in source.streams.items()}
-    source.gather(np.arange(count), arrays)
-    print(f"{train.data}, train: {len(source):,} examples")
-    for i in range(count):
-        for name, array in arrays.items():
-            print("\n".join(_example(name, array[i], source.streams[name].classes)))
-
-
-def _example(name: str, value: Any, classes: tuple[str, ...] | None) -> Iterator[str]:
-    import numpy as np
-
-    if value.ndim == 3 and value.shape[2] in (1, 3):
-        shades = np.clip(value.mean(axis=2) * len(SHADES), 0, len(SHADES) - 1).astype(int)
-        yield f"{name}:"
-        for row in shades:
-            yield "  " + "".join(SHADES[s] * 2 for s in row).rstrip()
-    elif value.ndim == 0:
-        yield f"{name}: {classes[int(value)] if classes else value}"
-    else:
-        with np.printoptions(precision=4, threshold=20):
-            yield f"{name}: {value}"
+    data = open_data(read(spec, overrides))
+    if out is not None:
+        sheet(data, Path(out), examples or 8)
+        print(f"wrote {out}")
+        return
+    for line in lines(data, examples or 4):
+        say(line, sys.stdout)
 
 
 @command.command("describe")
