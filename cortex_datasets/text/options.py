@@ -34,7 +34,9 @@ class Tokenized:
             yield Fault(("vocabulary",), f"{self.vocabulary} is too small for bytepair", needed)
         if not is_encoding(self.encoding):
             hint = nearest(self.encoding, ("utf-8", "utf-16", "latin-1", "cp1252", "ascii"))
-            yield Fault(("encoding",), f"unknown encoding '{self.encoding}'", "expected a name such as utf-8", hint)
+            yield Fault(
+                ("encoding",), f"unknown encoding '{self.encoding}'", "expected a name such as utf-8", hint
+            )
 
     def learn_vocabulary(self, texts: Iterable[str]) -> Vocabulary:
         """The vocabulary of the training part."""

@@ -45,6 +45,9 @@ def test_a_text_that_repeats_itself(tokens: str) -> None:
     # All but the first few of a window follow from what stands before them.
     assert run.metrics["test"]["accuracy"] > 0.85
     assert evaluate(network, None, "test")["accuracy"] == run.metrics["test"]["accuracy"]
+    # Sixteen times: whole windows.
+    shown = network.encoding.decode("next", network.predict("one two three four\n" * 16).argmax(axis=-1))
+    assert "".join(shown).count("three four") >= 3
     Path("other.txt").write_text("four three two one\n" * 20)
     assert evaluate(network, "other.txt")["accuracy"] < 0.85
 
@@ -73,6 +76,11 @@ def test_lines_of_two_classes(buckets: int) -> None:
     assert network.description.inputs[0].shape == ((None,) if buckets > 1 else (20,))
     assert run.metrics["test"]["accuracy"] == 1
     assert evaluate(network, None, "test")["accuracy"] == 1
+    texts = ["the plot of a lovely film", "dull", "a film of the awful plot the a film of"]
+    probabilities = network.predict(texts)
+    assert (probabilities.argmax(axis=1) == [0, 1, 1]).all()
+    Path("new.txt").write_text("\n".join(texts))
+    np.testing.assert_allclose(network.predict("new.txt"), probabilities, rtol=1e-5)
 
 
 def test_lines_as_language() -> None:
@@ -116,3 +124,18 @@ def test_a_vocabulary_that_is_larger_than_the_network() -> None:
     layers = [{"embedding": {"tokens": 5, "units": 4}}, {"dense": {"units": 20, "id": "y"}}]
     with pytest.raises(DataError, match="the tokens of 'embedding' are 0 to 4"):
         train({"text": "auto"}, layers, {"of": "y", "target": "next"}, "rhyme.txt")
+
+
+@pytest.mark.parametrize("buckets", [1, 2])
+def test_a_network_with_fewer_outputs_than_tokens(buckets: int) -> None:
+    Path("names.txt").write_text("\n".join(["anna", "bob", "cyril"] * 60))
+    report = cortex.check(
+        {
+            "inputs": {"text": "auto"},
+            "layers": [{"embedding": {"tokens": 12, "units": 4}}, {"dense": {"units": 9, "id": "y"}}],
+            "loss": {"softmax_cross_entropy": {"of": "y", "target": "next"}},
+            "train": {"data": {"lines": {"file": "names.txt", "buckets": buckets}}},
+        }
+    )
+    (problem,) = report.problems
+    assert "'y' has 9 outputs: 'next' of the data has 12 classes" in str(problem)
