@@ -98,8 +98,7 @@ def coded(name: str, codes: Array, values: Sequence[str | None], missing: Iterab
     """The same from codes of values that may still have blanks, repeat or be missing."""
     nothing = {"", None, *missing}
     known: dict[str, int] = {}
-    places = np.empty(len(values) + 1, np.int32)
-    places[-1] = -1
+    places = np.empty(len(values), np.int32)
     for index, value in enumerate(values):
         cell = value.strip() if value else ""
         places[index] = -1 if cell in nothing else known.setdefault(cell, len(known))

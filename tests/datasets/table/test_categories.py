@@ -49,6 +49,13 @@ def test_rare_names_share_a_column_with_those_never_seen() -> None:
     np.testing.assert_array_equal(made, [[1, 0, 0], [0, 0, 1], [0, 0, 1], [0, 1, 0]])
 
 
+def test_a_missing_cell_is_no_rare_name() -> None:
+    examples = given({"c": ["a", "a", "b"]}, columns={"c": {"category": {"minimum": 2}}})
+    encoding = examples.learn(every(examples), ["features"], [])
+    made = streams(encoding, given({"c": [None, "b"]}), "features")["features"]
+    np.testing.assert_array_equal(made, [[0, 0], [0, 1]])
+
+
 def test_a_category_alone_is_an_index_and_gives_its_name_back() -> None:
     examples = given({"c": COLOURS}, columns=CATEGORY)
     encoding = examples.learn(every(examples), ["c"], [])
