@@ -12,6 +12,8 @@ from cortex_datasets.text.bpe import FIRST_MERGE
 from cortex_datasets.text.files import is_encoding
 from cortex_datasets.text.tokens import UNKNOWN, Array, Listed, Vocabulary, learn
 
+SHOWN = 40  # characters of a token in a note: a word may be as long as its file
+
 
 @base
 class Tokenized:
@@ -28,15 +30,15 @@ class Tokenized:
     def check(self) -> Iterator[Fault]:
         """Byte pairs need a size that holds the bytes; the encoding is known."""
         needed = f"expected the number of tokens to learn, above {FIRST_MERGE}, such as 1024"
-        if self.tokens == "bytepair" and self.vocabulary is None:
-            yield Fault(("tokens",), "bytepair needs the field 'vocabulary'", needed)
-        elif self.tokens == "bytepair" and self.vocabulary is not None and self.vocabulary <= FIRST_MERGE:
-            yield Fault(("vocabulary",), f"{self.vocabulary} is too small for bytepair", needed)
+        if self.tokens == "bytepair":
+            if self.vocabulary is None:
+                yield Fault(("tokens",), "bytepair needs the field 'vocabulary'", needed)
+            elif self.vocabulary <= FIRST_MERGE:
+                yield Fault(("vocabulary",), f"{self.vocabulary} is too small for bytepair", needed)
         if not is_encoding(self.encoding):
+            found = f"unknown encoding '{self.encoding}'"
             hint = nearest(self.encoding, ("utf-8", "utf-16", "latin-1", "cp1252", "ascii"))
-            yield Fault(
-                ("encoding",), f"unknown encoding '{self.encoding}'", "expected a name such as utf-8", hint
-            )
+            yield Fault(("encoding",), found, "expected a name such as utf-8", hint)
 
     def learn_vocabulary(self, texts: Iterable[str]) -> Vocabulary:
         """The vocabulary of the training part."""
@@ -56,7 +58,7 @@ def unknown_notes(vocabulary: Vocabulary, tokens: Array, texts: Iterable[str]) -
         counts: Counter[str] = Counter()
         for text in texts:
             counts.update(vocabulary.unseen(text))
-        often = ", ".join(repr(token) for token, _ in counts.most_common(3))
+        often = ", ".join(repr(token[:SHOWN]) for token, _ in counts.most_common(3))
         share = f"{count:,} of {len(tokens):,} {vocabulary.kind} ({count / len(tokens):.2%})"
         yield f"{share} are not in the vocabulary and read as unknown, such as {often}"
 

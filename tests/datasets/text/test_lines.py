@@ -137,6 +137,13 @@ def test_unknown_words_are_counted(reviews: Path, find: Find) -> None:
     )
 
 
+def test_a_word_of_any_length_is_named_in_a_short_note(reviews: Path, find: Find) -> None:
+    lines = labelled()
+    encoding = lines.open(find).learn(np.arange(7), ["text"], ["label"])
+    source = encoding.encode(lines.read(["x" * 10_000_000], find), np.arange(1), ["text"])
+    assert source.notes[0].endswith(f"such as '{'x' * 40}'")
+
+
 def test_texts_without_tokens_stay_rows(find: Find, reviews: Path, gathered) -> None:
     lines = labelled()
     encoding = lines.open(find).learn(np.arange(7), ["text"], ["label"])
