@@ -124,7 +124,8 @@ def open_data(
     examples, reader = examples_of(named, None if isinstance(data, str) else data, finder_beside(description))
     if validation is None:
         validation = options.validation
-    own = isinstance(validation, (int, float)) or validation is None or validation in examples.parts
+    own = validation is None or isinstance(validation, (int, float))
+    own = own or (isinstance(validation, str) and validation in examples.parts)
     rows = _divide(description, examples, validation if own else 0)
     inputs, targets = streams_of(description)
     if encoding is None:
@@ -182,6 +183,8 @@ def _divide(description: Any, examples: Examples, validation: Any) -> dict[str, 
     options = description.train or TrainOptions()
     parts = dict(examples.parts)
     left = parts["train"]
+    if not len(left):
+        raise DataError("the data has no examples to train on")
     column, fractions = column_of(description, examples), {}
     if options.fold is not None:
         folds = options.split.folds(left, options.fold.of, column)
