@@ -102,6 +102,14 @@ class Data:
         """The examples that nothing is chosen on, read once at the end."""
         return self.part("test")
 
+    def held_out(self) -> dict[str, Source]:
+        """The parts that should have no example of the training part; none of a published data set, whose
+        parts are what they are."""
+        if getattr(self.examples, "named", None) is not None:
+            return {}
+        parts = {"validation": self.validation, "test": self.test()}
+        return {name: source for name, source in parts.items() if source is not None}
+
 
 def open_data(
     description: Any,

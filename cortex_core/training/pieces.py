@@ -62,6 +62,11 @@ def shapes_of(source: Source, names: Sequence[str], length: int | None) -> dict[
     return shapes  # type: ignore[return-value]
 
 
+def total_bytes(source: Source, names: Sequence[str]) -> int:
+    """The bytes of all examples in these streams."""
+    return sum(len(rows) * row_bytes(source, names, length) for length, rows in by_length(source))
+
+
 def row_bytes(source: Source, names: Sequence[str], length: int | None) -> int:
     """The bytes of one example in these streams."""
     shapes = shapes_of(source, names, length)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from hashlib import blake2b
 
 import numpy as np
 
-from cortex_core.training.pieces import pieces
+from cortex_core.training.pieces import pieces, total_bytes
 from cortex_core.training.source import Source
 
 DIGEST = np.dtype("V16")
+LARGEST = 1 << 30  # bytes that are compared, which takes some seconds
 
 
 def repeated(seen: Source, unseen: Source, names: Sequence[str]) -> int:
@@ -20,6 +21,20 @@ def repeated(seen: Source, unseen: Source, names: Sequence[str]) -> int:
     16 bytes are kept.
     """
     return int(np.isin(_digests(unseen, names), _digests(seen, names)).sum())
+
+
+def leaks(train: Source, parts: Mapping[str, Source], names: Sequence[str]) -> Iterator[str]:
+    """For each part that has examples of the training part a note that says how many; what is too large to be
+    compared is said, too."""
+    size = sum(total_bytes(source, names) for source in (train, *parts.values()))
+    if parts and size > LARGEST:
+        yield f"the parts are not compared for repeated examples: they are {size / 1e9:.1f} GB"
+        return
+    for part, source in parts.items():
+        count = repeated(train, source, names)
+        if count:
+            verb = "is" if count == 1 else "are"
+            yield f"{count} of {len(source)} {part} examples {verb} in the training part, too"
 
 
 def _digests(source: Source, names: Sequence[str]) -> np.ndarray:

@@ -25,6 +25,7 @@ from cortex_core.training.evaluate import CONFUSION, Evaluation, measuring
 from cortex_core.training.examples import Encoding
 from cortex_core.training.files import write_atomically
 from cortex_core.training.progress import Progress
+from cortex_core.training.repeated import leaks
 from cortex_core.training.run import LAST, MODEL, Run, new_folder, numbers, run_folder, write_json
 from cortex_core.training.setup import check_data, name_metrics, with_options
 from cortex_core.training.trainer import Trainer
@@ -145,6 +146,7 @@ def _with_data(
     network = Network(description) if given is None else given
     network.description, network.encoding = description, found.encoding
     check_data(network, found)
+    found.notes += leaks(found.plain, found.held_out(), found.names)
     name_metrics(network, found.streams)
     return network, found
 

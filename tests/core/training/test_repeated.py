@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cortex_core.training.repeated import repeated
+from cortex_core.training.repeated import leaks, repeated
 from cortex_core.training.source import Arrays
+from cortex_core.training.train import train
+from tests.core.training.networks import blobs, description
 from tests.core.training.test_lengths import Ragged
 
 rows = st.lists(st.tuples(st.integers(0, 2), st.sampled_from([0.0, 0.5, -1.0])), min_size=1, max_size=30)
@@ -41,3 +46,23 @@ def test_a_difference_of_one_bit_is_one() -> None:
 def test_examples_of_several_lengths() -> None:
     data = Ragged(60)
     assert repeated(data.select(np.arange(40)), data.select(np.arange(30, 60)), ["x", "t"]) == 10
+
+
+def test_a_leak_is_said_once_and_what_is_too_large_is_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    a, b = Arrays({"x": np.arange(10.0)}), Arrays({"x": np.arange(8.0, 20)})
+    parts = {"validation": b.select(np.arange(2, 12)), "test": b.select(np.arange(1, 12))}
+    assert list(leaks(a, parts, ["x"])) == ["1 of 11 test examples is in the training part, too"]
+    assert list(leaks(a, {"test": b}, ["x"])) == ["2 of 12 test examples are in the training part, too"]
+    monkeypatch.setattr("cortex_core.training.repeated.LARGEST", 87)  # 22 numbers of 4 bytes are 88
+    (note,) = leaks(a, {"test": b}, ["x"])
+    assert "not compared" in note
+    assert list(leaks(a, {}, ["x"])) == []
+
+
+def test_a_training_says_it(tmp_path: Path) -> None:
+    data = blobs(40)
+    data = {
+        name: np.concatenate([x, x[:3]]) for name, x in data.items()
+    }  # the last three are the first three
+    run = train(description(epochs=1, validation=0.2), data, out=tmp_path, progress=False)
+    assert "3 of 9 validation examples are in the training part, too" in run.summary["data"]["notes"]
