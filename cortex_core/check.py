@@ -23,7 +23,7 @@ from cortex_core.spec import Description, inspect, locate
 from cortex_core.step import predict_graph, train_step, types_of
 from cortex_core.streams import mismatches
 from cortex_core.summary import LayerRow, rows
-from cortex_core.trace import Traced
+from cortex_core.trace import Traced, batch_type
 from cortex_core.training.data import open_data, pinned
 from cortex_core.training.examples import MissingFile
 
@@ -261,7 +261,7 @@ def _target(name: str, traced: Traced, streams: Mapping[str, Any], loss: Any) ->
     if given is not None:
         return given
     if stream is not None:
-        return input_value(name, TensorType((CHECK_BATCH, *stream.shape), dtype(stream.dtype)))
+        return input_value(name, batch_type(stream.shape, stream.dtype, CHECK_BATCH))
     of = None if loss is None else traced.values.get(loss.of)
     return None if of is None else input_value(name, loss.loss.target_type(of.type))
 
@@ -276,7 +276,7 @@ def count_memory(
 ) -> Memory:
     """What the programs of a network take for a batch size; ``network`` may be an outline."""
     engine = get(backend)
-    known = {n: TensorType((batch_size, *s.shape), dtype(s.dtype)) for n, s in (streams or {}).items()}
+    known = {n: batch_type(s.shape, s.dtype, batch_size) for n, s in (streams or {}).items()}
     types = types_of(network, batch_size, _as_declared(network, known))
     inputs = {x.name: types[x.name] for x in network.description.inputs}
     predict = compile_graph(predict_graph(network, inputs), engine)

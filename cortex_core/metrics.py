@@ -68,12 +68,15 @@ class Accuracy:
     """Share of samples whose largest output is the target class; one output counts from ``threshold``."""
 
     threshold: float = field(default=0.5, doc="probability from which one output counts as positive")
+    ignore_index: int | None = field(default=None, doc="class index that does not count; each other place does once")
 
     better: ClassVar[str] = "higher"
 
     def sums(self, x: Any, target: Any, weight: Any | None) -> tuple[Any, ...]:
         predicted, actual, _ = classes(self, x, target, self.threshold)
         w = weights_of(x, weight, predicted.shape[0])
+        if self.ignore_index is not None:
+            w = cast(actual != self.ignore_index, float64)
         return total(cast(equal(predicted, actual), float64) * w), total(w)
 
     def result(self, right: Totals, count: Totals) -> float:

@@ -47,7 +47,8 @@ def mismatches(
         if node.target not in streams:
             yield _absent(node.place, node.target, streams, what, has)
             continue
-        if getattr(node, "loss", None) is not None and node.kind in SCALED and streams[node.target].classes:
+        one = types[node.of].shape[1:] in ((), (1,)) if node.of in types else False
+        if hasattr(node, "loss") and node.kind in SCALED and one and streams[node.target].classes:
             told = f"'{node.target}' of {what} has classes, which {node.kind} would take for quantities"
             expected = f"expected softmax_cross_entropy, or a number: {{columns: {{{node.target}: number}}}}"
             yield Problem(node.place.path, told, expected, "", node.place)

@@ -28,6 +28,7 @@ from cortex_core.training.setup import (
 from cortex_core.training.source import Source
 
 CONFUSION = "confusion_matrix"
+SHOWN_CLASSES = 1000  # a matrix of more would be larger than most networks
 
 
 class Evaluation:
@@ -83,7 +84,8 @@ def measuring(network: Network, source: Source) -> Network:
     if any(m.name == CONFUSION for m in train.metrics):
         return view
     node = next((x for x in view.description.losses if x.kind == "softmax_cross_entropy"), None)
-    if node is not None and dtype(source.streams[node.target].dtype).kind == "int":
+    few = node is not None and network.types[node.of].shape[-1] <= SHOWN_CLASSES
+    if node is not None and few and dtype(source.streams[node.target].dtype).kind == "int":
         added = MetricNode(CONFUSION, CONFUSION, METRICS[CONFUSION](), node.of, node.target, node.place)
         options = replace(train, metrics=(*train.metrics, added))
         view.description = replace(view.description, train=options)

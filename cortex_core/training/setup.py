@@ -100,9 +100,15 @@ def name_metrics(network: Network, streams: Mapping[str, Any]) -> None:
     if network.description.train.metrics:
         return
     metrics = [
-        {"accuracy": {"of": node.of, "target": node.target}}
+        {"accuracy": {"of": node.of, "target": node.target, **ignored(node)}}
         for node in network.description.losses
         if node.kind in CROSS_ENTROPIES and dtype(streams[node.target].dtype).kind != "float"
     ]
     if metrics:
         network.description = with_train(network.description, metrics=metrics)
+
+
+def ignored(node: Any) -> dict[str, int]:
+    """The class index that a loss does not count, for a metric beside it."""
+    index = getattr(node.loss, "ignore_index", None)
+    return {} if index is None else {"ignore_index": index}

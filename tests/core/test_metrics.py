@@ -53,6 +53,15 @@ def test_accuracy() -> None:
     assert measured(metric("accuracy"), SCORES, LABELS, WEIGHTS) == pytest.approx(wanted)
 
 
+def test_accuracy_without_padding() -> None:
+    labels = LABELS.reshape(19, 3)
+    kept = LABELS != 0
+    right = (SCORES.argmax(-1) == LABELS)[kept].mean()
+    given = SCORES.reshape(19, 3, 4), labels, np.ones(19)
+    sums = metric("accuracy", ignore_index=0).sums(*map(Tensor, given))
+    assert float(sums[0]) / float(sums[1]) == pytest.approx(right)
+
+
 def test_accuracy_of_one_unit() -> None:
     right = ((CHANCES[:, 0] >= 0.3) == TRUTH).mean()
     for target in (TRUTH, TRUTH[:, None], TRUTH.astype(np.float32)):

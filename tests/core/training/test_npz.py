@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from cortex_compute.errors import DataError
+from cortex_compute.errors import DataError, SpecError
 from cortex_core.training.evaluate import evaluate
 from cortex_core.training.train import train
 
@@ -56,6 +56,6 @@ def test_a_file_that_is_nowhere_damaged_or_of_another_kind(
     (spec.parent / "line.npz").write_bytes(b"PK\x03\x04 cut short")
     with pytest.raises(DataError, match="damaged"):
         train(spec, out=tmp_path / "run", progress=False)
-    with pytest.raises(DataError, match=r"expected an .npz"):
-        train(spec, data="line.parquet", out=tmp_path / "run", progress=False)
+    with pytest.raises(SpecError, match=r"'line.mat' is no file that is known: expected one of .*\.npz"):
+        train(spec, data="line.mat", out=tmp_path / "run", progress=False)
     assert not (tmp_path / "run").exists()
