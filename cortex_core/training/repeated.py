@@ -12,6 +12,7 @@ from cortex_core.training.source import Source
 
 DIGEST = np.dtype("V16")
 LARGEST = 1 << 30  # bytes that are compared, which takes some seconds
+EACH = 256  # bytes that take as long as one example more
 
 
 def repeated(seen: Source, unseen: Source, names: Sequence[str]) -> int:
@@ -26,9 +27,9 @@ def repeated(seen: Source, unseen: Source, names: Sequence[str]) -> int:
 def leaks(train: Source, parts: Mapping[str, Source], names: Sequence[str]) -> Iterator[str]:
     """For each part that has examples of the training part a note that says how many; what is too large to be
     compared is said, too."""
-    size = sum(total_bytes(source, names) for source in (train, *parts.values()))
-    if parts and size > LARGEST:
-        yield f"the parts are not compared for repeated examples: they are {size / 1e9:.1f} GB"
+    sources = train, *parts.values()
+    if parts and sum(total_bytes(x, names) + EACH * len(x) for x in sources) > LARGEST:
+        yield f"the parts are not compared for repeated examples: they have {sum(map(len, sources)):,}"
         return
     for part, source in parts.items():
         count = repeated(train, source, names)
@@ -38,7 +39,9 @@ def leaks(train: Source, parts: Mapping[str, Source], names: Sequence[str]) -> I
 
 
 def _digests(source: Source, names: Sequence[str]) -> np.ndarray:
-    made = b"".join(_digest(row) for row in _rows(source, names))
+    made = bytearray()
+    for row in _rows(source, names):
+        made += _digest(row)
     return np.frombuffer(made, DIGEST)
 
 
