@@ -46,7 +46,7 @@ def describe_arrays(path: Path) -> ArraysReport:
 def _arrays(path: Path) -> Iterator[tuple[str, Array]]:
     try:
         if path.suffix.lower() == ".npy":
-            yield path.stem, np.load(path, mmap_mode="r", allow_pickle=False)
+            yield path.stem, np.lib.format.open_memmap(path, mode="r")
             return
         with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
             for name in content.files:
