@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cortex_compute.errors import DataError
-from cortex_core.training.npz import read_npz
 
 if TYPE_CHECKING:
     from cortex_core.network import Network
@@ -45,6 +45,15 @@ def read_examples(path: str, network: Network) -> tuple[Arrays, list[str]]:
         _check(f"{path}: {name}", array)
     count = len(next(iter(arrays.values()))) if arrays else 0
     return arrays, names or [str(i) for i in range(count)]
+
+
+def read_npz(file: Path) -> Arrays:
+    """The arrays of an .npz file, by name."""
+    try:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+            return {name: content[name] for name in content.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise DataError(f"{file}: damaged, or no .npz file of plain arrays: {error}") from None
 
 
 def read_npy(file: Path) -> np.ndarray[Any, Any]:

@@ -20,6 +20,7 @@ from cortex_core.spec import inspect
 from tests.core.spec.reading import EXAMPLES
 
 REQUIRED = {"inputs", "layers", "filters", "kernel", "units", "tokens", "width"}
+FREE = (("parameters",), ("files",), ("columns",))  # mappings whose keys are names of the user's own
 FEATURES = """\
 cortex: 1
 name: features
@@ -124,7 +125,7 @@ def delete(text: str, pair: Pair) -> Mutation:
     """The text without the pair, the lines that may be named, and whether it must be wrong (None: may be)."""
     start, end = pair.key.start_mark.index, pair.value.end_mark.index
     used = gone(text, pair)
-    wrong = True if pair.key.value in REQUIRED else None
+    wrong = True if pair.key.value in REQUIRED and pair.inside[:2] != ("train", "data") else None
     if pair.flow:
         after = re.match(r"\s*,\s*", text[end:])
         before = re.search(r",\s*$", text[:start])
@@ -143,7 +144,7 @@ def delete(text: str, pair: Pair) -> Mutation:
 def rename(text: str, pair: Pair) -> Mutation:
     mark = pair.key.end_mark.index
     here = {pair.key.start_mark.line + 1}
-    free = pair.inside in (("inputs",), ("blocks",)) or pair.inside[-1:] == ("parameters",)
+    free = pair.inside in (("inputs",), ("blocks",)) or pair.inside[-1:] in FREE
     return cut(text, mark, mark, "x"), here | (gone(text, pair) if free else set()), None if free else True
 
 
