@@ -195,7 +195,7 @@ def options() -> argparse.Namespace:
     add = parser.add_argument
     add("--only", metavar="NAMES", default=",".join(BARS), help="examples, with commas between (%(default)s)")
     add("--seeds", type=int, default=3, help="how many (%(default)s)")
-    add("--quick", action="store_true", help="one seed and one fold: whether it runs, and no result")
+    add("--quick", action="store_true", help="one seed and one fold: whether it runs, and no verdict")
     add("--threads", type=int, default=os.cpu_count() or 1, help="of Cortex (%(default)s)")
     add("--json", metavar="FILE", help="everything that was measured; - is standard output")
     chosen = parser.parse_args()
@@ -232,7 +232,7 @@ def main() -> None:
         print(json.dumps(made, indent=1))
     elif chosen.json:
         Path(chosen.json).write_text(json.dumps(made, indent=1) + "\n", encoding="utf-8")
-    if not all(row["met"] for row in rows.values()):
+    if not chosen.quick and not all(row["met"] for row in rows.values()):
         raise SystemExit(1)
 
 
