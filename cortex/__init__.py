@@ -27,12 +27,14 @@ if TYPE_CHECKING:
     from cortex_core.layers.scope import Variable as Variable
     from cortex_core.network import Network as Network
     from cortex_core.network import network as network
+    from cortex_core.registry import augmentation as augmentation
     from cortex_core.registry import field as field
     from cortex_core.registry import initializer as initializer
     from cortex_core.registry import layer as layer
     from cortex_core.registry import loss as loss
     from cortex_core.registry import metric as metric
     from cortex_core.registry import optimizer as optimizer
+    from cortex_core.registry import reader as reader
     from cortex_core.registry import schedule as schedule
     from cortex_core.tensor import Tensor as Tensor
     from cortex_core.tensor import no_grad as no_grad
@@ -76,7 +78,19 @@ _HOMES = {
         *("detect_anomaly", "enable_grad", "is_grad_enabled", "no_grad", "set_grad_enabled"),
     ),
     "cortex_core.network": ("Network", "network"),
-    "cortex_core.registry": ("field", "initializer", "layer", "loss", "metric", "optimizer", "schedule"),
+    "cortex_core.registry": (
+        *(
+            "augmentation",
+            "field",
+            "initializer",
+            "layer",
+            "loss",
+            "metric",
+            "optimizer",
+            "reader",
+            "schedule",
+        ),
+    ),
     "cortex_core.tensor": ("Tensor",),
     "cortex_core.traced_step": ("trace_step",),
     "cortex_core.tracing": ("trace",),

@@ -78,7 +78,7 @@ def people(json_file: str | None) -> IO[str]:
 
 def say(line: str, file: IO[str]) -> None:
     """Prints a line; a character that the terminal cannot show becomes a question mark."""
-    encoding = file.encoding or "utf-8"
+    encoding = getattr(file, "encoding", None) or "utf-8"
     print(line.encode(encoding, "replace").decode(encoding), file=file)
 
 
