@@ -75,13 +75,8 @@ def _column(c: Report, rows: int) -> tuple[str, ...]:
     elif "category" in c:
         drawn = _values(c["category"], rows, c["distinct"])
     elif "date" in c:
-        drawn, told = (
-            histogram(c["date"]["histogram"], dates=c["date"]),
-            [
-                f"from {text(c['date']['first'])}",
-                f"to {text(c['date']['last'])}",
-            ],
-        )
+        drawn = histogram(c["date"]["histogram"], dates=c["date"])
+        told = [f"{when} {escape(c['date'][end])}" for when, end in (("from", "first"), ("to", "last"))]
     elif "text" in c:
         t = c["text"]
         drawn = f'<span class="small">“{text(t["example"])}”</span>'

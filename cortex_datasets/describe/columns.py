@@ -64,8 +64,8 @@ def _dates(column: Column, dates: Array) -> report.Dates:
     seconds = (dates - np.datetime64(0, "us")) / np.timedelta64(1, "s")  # NaT becomes NaN
     known = dates[(column.counts > 0) & ~np.isnat(dates)]
     return {
-        "first": str(known.min()),
-        "last": str(known.max()),
+        "first": known.min().item().isoformat().removesuffix("T00:00:00"),
+        "last": known.max().item().isoformat().removesuffix("T00:00:00"),
         "histogram": statistics(_spread(column, seconds))["histogram"],
     }
 

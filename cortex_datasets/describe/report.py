@@ -45,6 +45,8 @@ class Lengths(TypedDict):
 
 
 class Dates(TypedDict):
+    """ISO 8601, without the time where it is midnight."""
+
     first: str
     last: str
     histogram: Histogram | None  # edges in seconds since 1970
