@@ -153,7 +153,9 @@ def summed(runs: list[dict[str, Any]], bar: float) -> dict[str, Any]:
     }
     seconds = {side: median(run["seconds"][side] for run in runs) for side in ("cortex", "boosting")}
     met = spread["difference"]["mean"] >= -bar
-    return {**spread, "bar": bar, "met": met, "seconds": seconds, "runs": runs}
+    columns = runs[0]["columns"]
+    runs = [{key: value for key, value in run.items() if key != "columns"} for run in runs]
+    return {**spread, "bar": bar, "met": met, "seconds": seconds, "columns": columns, "runs": runs}
 
 
 def measure(name: str, chosen: argparse.Namespace) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -180,7 +182,7 @@ def text(name: str, row: dict[str, Any]) -> str:
     ours, theirs, difference = (row[key] for key in ("cortex", "boosting", "difference"))
     cells = [
         name,
-        str(len(row["runs"][0]["columns"])),
+        str(len(row["columns"])),
         f"{ours['mean']:.2f} ({ours['deviation']:.2f})",
         f"{theirs['mean']:.2f} ({theirs['deviation']:.2f})",
         f"{difference['mean']:+.2f} ({difference['deviation']:.2f})",

@@ -63,7 +63,7 @@ def test_both_sides_learn_and_are_told(
     said = capsys.readouterr()
     row = json.loads(said.out)["rows"]["penguins"]
     (run,) = row["runs"]
-    assert run["columns"] == HEAD.split(",")[1:]
+    assert row["columns"] == HEAD.split(",")[1:]
     assert run["rows"] == [48, 12]
     assert min(run["cortex"], run["boosting"]) > 0.9
     assert "| penguins | 7 |" in said.err
