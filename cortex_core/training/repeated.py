@@ -29,7 +29,7 @@ def leaks(train: Source, parts: Mapping[str, Source], names: Sequence[str]) -> I
     compared is said, too."""
     sources = train, *parts.values()
     if parts and sum(total_bytes(x, names) + EACH * len(x) for x in sources) > LARGEST:
-        yield f"the parts are not compared for repeated examples: they have {sum(map(len, sources)):,}"
+        yield f"{sum(map(len, sources)):,} examples are too many to look for repeated ones"
         return
     for part, source in parts.items():
         count = repeated(train, source, names)
