@@ -108,7 +108,10 @@ def _small(parts: Iterable[str]) -> str:
 
 def _values(counts: Sequence[Report], total: int, different: int) -> str:
     """The most frequent values, each with a bar as long as its share of all rows."""
-    rows = [f"{_bar(v['count'], total)} {text(v['value'], 40)}" for v in counts[:VALUES]]
+    rows = [
+        f'{_bar(v["count"], total)} {text(v["value"], 40)} <span class="soft">{v["count"]:,}</span>'
+        for v in counts[:VALUES]
+    ]
     if different > VALUES:
         rows.append(f'<span class="soft">and {different - VALUES:,} more</span>')
     return _small(rows)
@@ -118,7 +121,7 @@ def _bar(count: int, total: int) -> str:
     width = 100 * count / max(1, total)
     return (
         '<svg class="line" width="104" height="12" aria-hidden="true">'
-        f'<rect class="bar" y="2" width="{max(1.0, width):.1f}" height="8"/></svg> {count:,}'
+        f'<rect class="bar" y="2" width="{max(1.0, width):.1f}" height="8"/></svg>'
     )
 
 
@@ -210,7 +213,9 @@ def _pictures(report: Report) -> Iterator[str]:
     if classes:
         yield "<h2>Classes</h2>"
         most = max(c["count"] for c in classes)
-        rows = ((text(c["name"]), escape(c["part"]), _bar(c["count"], most)) for c in classes)
+        rows = (
+            (text(c["name"]), escape(c["part"]), f"{_bar(c['count'], most)} {c['count']:,}") for c in classes
+        )
         yield grid("", ("class", "part", "pictures"), rows)
     for title, name, different in (
         ("Sizes (height × width)", "sizes", report["different_sizes"]),

@@ -36,7 +36,7 @@ th, td { text-align: left; vertical-align: top; padding: .5rem .75rem .5rem 0; }
 th, td { border-bottom: 1px solid var(--line); }
 thead th { color: var(--soft); font-weight: 500; font-size: .85rem; }
 tbody th { font-weight: 600; max-width: 18rem; overflow-wrap: anywhere; }
-.right { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
+.right { text-align: right; padding-right: 1.25rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .kind { display: inline-block; border: 1px solid var(--line); border-radius: 1rem; padding: 0 .6rem; }
 .small, .kind { font-size: .85rem; }
 svg { display: block; }
