@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.errors import DataError
-from cortex_datasets.describe.numbers import statistics
+from cortex_datasets.describe.numbers import finite_or_none, statistics
 from cortex_datasets.describe.report import ArrayPart, ArraysReport, Count, Statistics
 
 Array = np.ndarray[Any, Any]
@@ -107,7 +107,8 @@ def _all_moments(array: Array, made: Statistics) -> int:
                 mean, count = mean + difference * len(finite) / total, total
     made["infinite"] = infinite
     if count:
-        made.update({"min": low, "max": high, "mean": mean, "std": (squares / max(1, count - 1)) ** 0.5})
+        std = (squares / max(1, count - 1)) ** 0.5
+        made.update({"min": low, "max": high, "mean": finite_or_none(mean), "std": finite_or_none(std)})
     return nan
 
 

@@ -31,7 +31,7 @@ def statistics(values: Array) -> Statistics:
         "quartiles": [float(q) * scale for q in quartiles],
         "max": high,
         "mean": float(scaled.mean()) * scale,
-        "std": float(scaled.std(ddof=1)) * scale if len(scaled) > 1 else None,
+        "std": finite_or_none(float(scaled.std(ddof=1)) * scale) if len(scaled) > 1 else None,
         "infinite": infinite,
         "histogram": _histogram(finite, low, high, float(quartiles[2] - quartiles[0]) * scale),
     }
@@ -48,6 +48,11 @@ def no_statistics(infinite: int = 0) -> Statistics:
         "infinite": infinite,
         "histogram": None,
     }
+
+
+def finite_or_none(value: float) -> float | None:
+    """The largest doubles may lie further apart than a double can say."""
+    return value if math.isfinite(value) else None
 
 
 def power_of_two(largest: float) -> float:

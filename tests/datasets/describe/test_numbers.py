@@ -86,3 +86,8 @@ def test_bins_of_whole_numbers_have_a_whole_width() -> None:
     assert (widths == widths[0]).all()
     assert histogram["counts"] == np.histogram(values, edges)[0].tolist()
     assert sum(histogram["counts"]) == 5000
+
+
+def test_a_spread_that_no_double_holds_is_null() -> None:
+    found = statistics(np.array([-1.7e308, 1.7e308]))
+    assert (found["mean"], found["std"]) == (0, None)

@@ -171,3 +171,10 @@ def test_folders_that_hold_no_pictures(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("x")
     with pytest.raises(DataError, match="no folder"):
         describe(tmp_path / "a.txt", "pictures")
+
+
+def test_large_arrays_of_the_largest_doubles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(arrays, "BLOCK", 10)
+    monkeypatch.setattr(arrays, "DRAWN", 20)
+    told = described(tmp_path / "x.npy", np.array([-1.7e308, 1.7e308] * 50))["number"]
+    assert (told["min"], told["max"], told["std"]) == (-1.7e308, 1.7e308, None)
