@@ -101,7 +101,7 @@ def check(
     streams, unknown, said = _streams(description, source, overrides)
     data = description.train.data if streams else ""
     what = f"data set '{data}'" if isinstance(data, str) else "the data"
-    if streams and not found and not unknown:
+    if streams and not found and not unknown and all(x.name in streams for x in description.inputs):
         description = pinned(description, streams)
     known = _known_inputs(description, streams, what) if streams else description
     declared, traced = declare(known)
@@ -111,6 +111,7 @@ def check(
         problems += mismatches(description, types, streams, what)
     problems += _losses(description, traced, streams, {p.place for p in problems})
     problems += _monitors(description, source, overrides)
+    problems += [] if problems else _untold(description)
     layers = tuple(rows(known))
     size = batch_size or (description.train.batch_size if description.train is not None else BATCH_SIZE)
     if problems:
@@ -123,6 +124,15 @@ def check(
 def _in_order(problems: Sequence[Problem]) -> list[Problem]:
     """By line and column, each once; overrides and dicts, which have none, in the order found."""
     return sorted(dict.fromkeys(problems), key=lambda p: (p.place.line or 0, p.place.column or 0))
+
+
+def _untold(description: Description) -> Iterator[Problem]:
+    """Each input whose shape is left to data that do not tell it."""
+    for x in description.inputs:
+        if x.shape is None:
+            told = f"'{x.name}' is auto, and no data tell its shape"
+            expected = "expected train.data with a stream of this name, or the shape"
+            yield Problem(x.place.path, told, expected, "", x.place)
 
 
 def _monitors(description: Description, source: Any, overrides: Sequence[str]) -> Iterator[Problem]:

@@ -304,7 +304,8 @@ def network(x: Any, overrides: Sequence[str] = (), seed: int | None = None) -> N
     from cortex_core.spec import read
 
     description = read(x, overrides)
-    if all(x.shape is not None for x in description.inputs):
+    unnamed = description.train is None or description.train.data is None
+    if unnamed or all(x.shape is not None for x in description.inputs):
         return Network(description, seed)
     from cortex_core.training.data import open_data, pinned
 

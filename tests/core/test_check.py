@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import cortex
-from cortex_core.check import check
+from cortex_core.check import Report, check
 from cortex_core.compiled import compile
 from cortex_core.network import Network
 from cortex_core.registry import layer
@@ -16,6 +16,13 @@ from cortex_core.registry import layer
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SPECS = sorted(EXAMPLES.glob("*.yaml"))
 PLAIN: dict[str, Any] = {"inputs": {"x": [5]}, "layers": [{"dense": 7}, "tanh", {"dense": 3}]}
+
+
+def checked(spec: Any, batch: int) -> Report:
+    report = check(spec, batch_size=batch)
+    if any("there is no data file" in str(problem) for problem in report.problems):
+        pytest.skip(str(report.problems[0]))  # its columns tell the shapes
+    return report
 
 
 def taken(network: Network, program: Any) -> int:
@@ -29,7 +36,7 @@ def taken(network: Network, program: Any) -> int:
 @pytest.mark.parametrize("batch", [1, 32, 100])
 @pytest.mark.parametrize("spec", SPECS, ids=lambda p: p.stem)
 def test_memory_of_training_is_exact(spec: Path, batch: int) -> None:
-    report = check(spec, batch_size=batch)
+    report = checked(spec, batch)
     compiled = compile(spec, "numpy", batch_size=batch)
     program = compiled.entry(compiled.types(batch)).program
     assert report.memory is not None
@@ -39,7 +46,7 @@ def test_memory_of_training_is_exact(spec: Path, batch: int) -> None:
 
 @pytest.mark.parametrize("spec", [*SPECS, PLAIN], ids=lambda p: getattr(p, "stem", "plain"))
 def test_memory_of_prediction_is_exact(spec: Any) -> None:
-    report = check(spec, batch_size=16)
+    report = checked(spec, 16)
     compiled = compile(spec, "numpy", batch_size=16, purpose="predict")
     program = compiled.entry(compiled.types(16)).program
     assert report.memory is not None
