@@ -1,4 +1,4 @@
-"""Writes what is generated in description.md, ops.md and gpu.md; a test sees to it that this was run."""
+"""Writes what is generated in the pages; a test sees to it that this was run."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ import cortex_core.layers
 import cortex_core.losses
 import cortex_core.metrics
 import cortex_core.optimizers
-import cortex_core.schedules  # noqa: F401 (these fill the registries)
+import cortex_core.schedules
+import cortex_core.splits  # noqa: F401 (these fill the registries)
 from cortex_compute.expression import build
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.protocol import Offer, Operand
@@ -19,12 +20,14 @@ from cortex_core import registry
 from cortex_core.explain import explanation
 from cortex_core.ops.table import OPS
 from cortex_core.registry import fields_of, named_data
+from cortex_core.registry.named import load_plugins
 from cortex_core.spec import TrainOptions
 from cortex_core.spec.write import to_yaml
+from cortex_datasets.table.declare import KINDS
 from cortex_gpu.backend import CupyBackend, Gpu
 from cortex_gpu.prelude import PRELUDE
 
-PAGES = [Path(__file__).with_name(name) for name in ("description.md", "gpu.md", "ops.md")]
+PAGES = [Path(__file__).with_name(name) for name in ("data.md", "description.md", "gpu.md", "ops.md")]
 MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 REGISTRIES = {
     "losses": registry.LOSSES,
@@ -32,7 +35,14 @@ REGISTRIES = {
     "optimizers": registry.OPTIMIZERS,
     "schedules": registry.SCHEDULES,
     "initializers": registry.INITIALIZERS,
+    "readers": registry.READERS,
+    "augmentations": registry.AUGMENTATIONS,
+    "splits": registry.SPLITS,
+    "columns": KINDS,
 }
+PLUGINS = {"readers", "augmentations"}  # of several modules, which may be imported in any order
+for _name in PLUGINS:
+    load_plugins(REGISTRIES[_name].group)
 
 
 def generate(page: str) -> str:
@@ -43,8 +53,9 @@ def generate(page: str) -> str:
 def table(name: str) -> str:
     """One table: a line for each registered thing, or for each option of training."""
     if name == "train":
-        rows = [f"| `{f.name}` | {_default(f)} | {f.doc} |" for f in fields_of(TrainOptions).values()]
-        return "\n".join(["| option | default | meaning |", "|---|---|---|", *rows])
+        return options(TrainOptions)
+    if name.startswith("reader_"):
+        return options(registry.READERS[name.removeprefix("reader_")])
     if name == "kernel":
         return kernel()
     if name.startswith("ops_"):
@@ -55,8 +66,15 @@ def table(name: str) -> str:
         kinds = {k: c for k, c in registry.LAYERS.items() if not c.is_activation}
     else:
         kinds = dict(REGISTRIES[name])
+        kinds = dict(sorted(kinds.items())) if name in PLUGINS else kinds
     rows = [f"| `{kind}` | {_fields(cls)} | {_doc(cls)} |" for kind, cls in kinds.items()]
     return "\n".join(["| name | fields | meaning |", "|---|---|---|", *rows])
+
+
+def options(cls: type[Any]) -> str:
+    """The fields of one class, a line for each."""
+    rows = [f"| `{f.name}` | {_default(f)} | {f.doc} |" for f in fields_of(cls).values()]
+    return "\n".join(["| option | default | meaning |", "|---|---|---|", *rows])
 
 
 def kernel() -> str:
@@ -108,9 +126,9 @@ def _default(field: Any) -> str:
 
 
 def _doc(cls: type[Any]) -> str:
-    """The first sentence or line of a docstring."""
-    first = (cls.__doc__ or "").strip().split("\n")[0]
-    return first.replace("|", "\\|")
+    """The first paragraph of a docstring, in one line."""
+    first = (cls.__doc__ or "").strip().split("\n\n")[0]
+    return " ".join(line.strip() for line in first.splitlines()).replace("|", "\\|")
 
 
 if __name__ == "__main__":

@@ -13,9 +13,13 @@ import pytest
 
 from cortex_core.check import check
 from tests.conftest import Cli
+from tests.page_files import write_data
 
 ROOT = Path(__file__).parents[1]
-PAGES = ["README.md", "docs/description.md", "docs/eager.md", "docs/extending.md", "docs/verification.md"]
+PAGES = [
+    "README.md",
+    *(f"docs/{name}.md" for name in ("data", "description", "eager", "extending", "verification")),
+]
 NAMED = re.compile(r"# (\S+\.(?:py|yaml))\n")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 
@@ -33,8 +37,12 @@ def every(language: str) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def page_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_registry: None) -> Iterator[Path]:
-    """A folder with the files that the pages write, and the clone's examples; Python may import from it."""
+    """A folder with the files that the pages write and read, and the clone's examples; Python may import from
+    it."""
     before = set(sys.modules)
+    write_data(tmp_path)
+    monkeypatch.delenv("CORTEX_DATA", raising=False)
+    monkeypatch.setenv("CORTEX_CACHE", str(tmp_path / "cache"))
     for _, text in every("yaml") + every("python"):
         if named := NAMED.match(text):
             (tmp_path / named[1]).write_text(text)

@@ -1,0 +1,61 @@
+"""Files of the names and forms that the pages use, made small: what the pages show of data runs on them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+TITANIC = "survived,pclass,name,sex,age,sibsp,parch,ticket,fare,cabin,embarked"
+
+
+def write_data(folder: Path) -> None:
+    """All of them, into a folder."""
+    random = np.random.default_rng(0)
+    write_titanic(folder / "tabular/titanic.csv")
+    write_houses(folder / "houses.csv", random)
+    write_houses(folder / "houses-2024.csv", random)
+    lines = (f"{20 + i},{'abc'[i % 3]},{i // 3},{'yes' if i % 2 else 'no'}" for i in range(120))
+    _write(folder / "people.csv", ["age,city,household,stays", *lines])
+    words = " ".join(random.choice(["to", "be", "or", "not", "that", "is", "the", "question,"], 4000))
+    _write(folder / "text/tinyshakespeare/input.txt", [words])
+    np.savez(folder / "measurements.npz", x=random.normal(size=(90, 5)), y=np.arange(90) % 3)
+    write_pictures(folder / "photos", random)
+
+
+def write_titanic(path: Path) -> None:
+    """60 people in the form of the passenger list, some without an age."""
+    lines = []
+    for i in range(60):
+        age = "" if i % 7 == 0 else 20 + i
+        sex = "male" if i % 3 else "female"
+        lines.append(
+            f'{i % 3 // 2},{i % 3 + 1},"P{i}, Mr.",{sex},{age},0,{i % 2},T{i},{7 + i / 4},,{"SCQ"[i % 3]}'
+        )
+    _write(path, [TITANIC, *lines])
+
+
+def write_houses(path: Path, random: np.random.Generator) -> None:
+    """200 houses in 20 neighbourhoods."""
+    lines = [
+        f"{i};{random.integers(1, 7)};{random.integers(40, 200)};{i % 28 + 1:02}/03/2023;quiet street {i % 5};"
+        f"N{i % 20};{random.integers(100, 900)}"
+        for i in range(200)
+    ]
+    _write(path, ["id;rooms;area;sold;remarks;neighbourhood;sold_for", *lines])
+
+
+def write_pictures(folder: Path, random: np.random.Generator) -> None:
+    """Six pictures of each of two classes."""
+    from PIL import Image
+
+    for name in ("cat", "dog"):
+        (folder / name).mkdir(parents=True)
+        for i in range(6):
+            pixels = random.integers(0, 256, (20, 24, 3), np.uint8)
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+
+
+def _write(path: Path, lines: list[str]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join([*lines, ""]), encoding="utf-8")
