@@ -148,7 +148,7 @@ def open_data(
 
 def _other(validation: Any, data: Data, finder: Find) -> Source:
     """Other data to validate on."""
-    if isinstance(validation, str):
+    if isinstance(validation, str) and not (data.reader is not None and is_file(validation)):
         try:
             return find(validation).load("train")
         except DataError as error:
