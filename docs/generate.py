@@ -40,9 +40,9 @@ REGISTRIES = {
     "splits": registry.SPLITS,
     "columns": KINDS,
 }
-PLUGINS = {"readers", "augmentations"}  # of several modules, which may be imported in any order
-for _name in PLUGINS:
-    load_plugins(REGISTRIES[_name].group)
+SORTED = {"readers", "augmentations", "columns"}  # of several modules, which may be imported in any order
+for _registry in (registry.READERS, registry.AUGMENTATIONS):
+    load_plugins(_registry.group)
 
 
 def generate(page: str) -> str:
@@ -66,7 +66,7 @@ def table(name: str) -> str:
         kinds = {k: c for k, c in registry.LAYERS.items() if not c.is_activation}
     else:
         kinds = dict(REGISTRIES[name])
-        kinds = dict(sorted(kinds.items())) if name in PLUGINS else kinds
+        kinds = dict(sorted(kinds.items())) if name in SORTED else kinds
     rows = [f"| `{kind}` | {_fields(cls)} | {_doc(cls)} |" for kind, cls in kinds.items()]
     return "\n".join(["| name | fields | meaning |", "|---|---|---|", *rows])
 

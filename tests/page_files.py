@@ -27,19 +27,16 @@ def write_titanic(path: Path) -> None:
     """60 people in the form of the passenger list, some without an age."""
     lines = []
     for i in range(60):
-        age = "" if i % 7 == 0 else 20 + i
-        sex = "male" if i % 3 else "female"
-        lines.append(
-            f'{i % 3 // 2},{i % 3 + 1},"P{i}, Mr.",{sex},{age},0,{i % 2},T{i},{7 + i / 4},,{"SCQ"[i % 3]}'
-        )
+        person = f'{i % 3 // 2},{i % 3 + 1},"P{i}, Mr.",{"male" if i % 3 else "female"}'
+        lines.append(f"{person},{20 + i if i % 7 else ''},0,{i % 2},T{i},{7 + i / 4},,{'SCQ'[i % 3]}")
     _write(path, [TITANIC, *lines])
 
 
 def write_houses(path: Path, random: np.random.Generator) -> None:
     """200 houses in 20 neighbourhoods."""
     lines = [
-        f"{i};{random.integers(1, 7)};{random.integers(40, 200)};{i % 28 + 1:02}/03/2023;quiet street {i % 5};"
-        f"N{i % 20};{random.integers(100, 900)}"
+        f"{i};{i % 6 + 1};{random.integers(40, 200)};{i % 28 + 1:02}/03/2023;quiet street {i % 5};N{i % 20};"
+        f"{random.integers(100, 900)}"
         for i in range(200)
     ]
     _write(path, ["id;rooms;area;sold;remarks;neighbourhood;sold_for", *lines])
