@@ -139,8 +139,8 @@ def as_inputs(network: Network, x: Any) -> Arrays:
     for node in network.description.inputs:
         if arrays[node.name].dtype.kind in "OSU":
             raise DataError(
-                f"input {node.name!r} is a {type(given[node.name]).__name__} without numbers; files, tables and "
-                "texts are read by a network that was trained on such, others take arrays"
+                f"input {node.name!r} is a {type(given[node.name]).__name__} without numbers; files, tables "
+                "and texts are read by a network that was trained on such, others take arrays"
             )
         check_input(node, arrays[node.name])
     return arrays
