@@ -9,7 +9,8 @@ import pytest
 
 import cortex_core.verify.cases  # noqa: F401 (fills what the fixture below copies)
 from cortex.command.main import run
-from cortex_core.registry import LAYERS, LOSSES
+from cortex_core.registry import AUGMENTATIONS, LAYERS, LOSSES, READERS
+from cortex_core.registry.named import load_plugins
 from cortex_core.verify import case
 
 
@@ -38,7 +39,9 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
 
 @pytest.fixture
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Layers, losses and gradient cases that a test registers are gone after it."""
-    for registry in (LAYERS, LOSSES):
+    """Layers, losses, readers, augmentations and gradient cases that a test registers are gone after it."""
+    for registry in (READERS, AUGMENTATIONS):
+        load_plugins(registry.group)
+    for registry in (LAYERS, LOSSES, READERS, AUGMENTATIONS):
         monkeypatch.setattr(registry, "_classes", dict(registry._classes))
     monkeypatch.setattr(case, "CASES", dict(case.CASES))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +23,8 @@ def write_data(folder: Path) -> None:
     _write(folder / "text/tinyshakespeare/input.txt", [words])
     np.savez(folder / "measurements.npz", x=random.normal(size=(90, 5)), y=np.arange(90) % 3)
     write_pictures(folder / "photos", random)
+    signals = (json.dumps({"signal": [i % 2] * 12, "kind": ["walk", "run"][i % 2]}) for i in range(40))
+    _write(folder / "steps.jsonl", signals)
 
 
 def write_titanic(path: Path) -> None:
@@ -53,6 +57,6 @@ def write_pictures(folder: Path, random: np.random.Generator) -> None:
             Image.fromarray(pixels).save(folder / name / f"{i}.png")
 
 
-def _write(path: Path, lines: list[str]) -> None:
+def _write(path: Path, lines: Iterable[str]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join([*lines, ""]), encoding="utf-8")
