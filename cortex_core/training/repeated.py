@@ -12,6 +12,7 @@ from cortex_core.training.source import Source
 
 DIGEST = np.dtype("V16")
 LARGEST = 1 << 30  # bytes that are compared, which takes some seconds
+PIECE = 1 << 20  # bytes that are in memory at a time
 EACH = 256  # bytes that take as long as one example more
 
 
@@ -40,17 +41,16 @@ def leaks(train: Source, parts: Mapping[str, Source], names: Sequence[str]) -> I
 
 def _digests(source: Source, names: Sequence[str]) -> np.ndarray:
     made = bytearray()
-    for row in _rows(source, names):
-        made += _digest(row)
+    for piece in pieces(source, names, PIECE):
+        streams = (array.reshape(len(array), -1).view(np.uint8) for array in piece.arrays.values())
+        for example in zip(*streams):
+            made += _digest(example)
     return np.frombuffer(made, DIGEST)
 
 
-def _digest(row: np.ndarray) -> bytes:
-    return blake2b(row.data, digest_size=DIGEST.itemsize).digest()
-
-
-def _rows(source: Source, names: Sequence[str]) -> Iterator[np.ndarray]:
-    """The bytes of each example, its streams one after the other."""
-    for piece in pieces(source, names):
-        parts = [array.reshape(len(array), -1).view(np.uint8) for array in piece.arrays.values()]
-        yield from parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+def _digest(example: Sequence[np.ndarray]) -> bytes:
+    """Of the bytes of an example, its streams one after the other."""
+    hashed = blake2b(digest_size=DIGEST.itemsize)
+    for stream in example:
+        hashed.update(stream.data)
+    return hashed.digest()
