@@ -11,7 +11,7 @@ import numpy as np
 
 from cortex_compute.errors import DataError
 from cortex_core.registry import Fault, Plain, field, nearest, reader
-from cortex_datasets.pictures.mapped import read_npy, read_npz
+from cortex_datasets.npz import read_npy, read_npz
 from cortex_datasets.source import ArraySource, Stream
 
 Array = np.ndarray[Any, Any]

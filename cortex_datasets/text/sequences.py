@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from cortex_compute.errors import DataError
 from cortex_core.registry import field, reader
+from cortex_datasets.npz import each_npz
 from cortex_datasets.source import Stream
 from cortex_datasets.text.files import Find
 from cortex_datasets.text.options import expect_streams
@@ -53,7 +53,7 @@ class Sequences:
         origin = "the sequences"
         if isinstance(given, (str, Path)):
             origin = str(given)
-            given = _read_npz(find(origin))
+            given = {name: np.array(array) for name, array in each_npz(find(origin), [])}
         elif not isinstance(given, Mapping):
             given = {"values": given}
         return SequenceExamples(self, *_parted(dict(given), origin))
@@ -182,11 +182,3 @@ def _numbers(given: Any, name: str, origin: str) -> Array:
         first = int(np.argwhere(~np.isfinite(made))[0][0])
         raise DataError(f"{origin}: row {first} of {name!r} is not finite in float32; fill or drop it")
     return made
-
-
-def _read_npz(path: Path) -> dict[str, Array]:
-    try:
-        with np.load(path, allow_pickle=False) as content:
-            return {name: content[name] for name in content.files}
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path}: damaged, or no .npz file of plain arrays: {error}") from None

@@ -212,6 +212,30 @@ def test_a_member_that_claims_the_bytes_of_others(tmp_path: Path) -> None:
         Arrays(files="a.npz").open(beside(tmp_path))
 
 
+def test_a_compressed_member_takes_no_memory_by_its_header_alone(tmp_path: Path) -> None:
+    header = io.BytesIO()
+    told = {"descr": "<f4", "fortran_order": False, "shape": (1 << 28,)}  # a gigabyte
+    np.lib.format.write_array_header_1_0(header, told)
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", header.getvalue() + bytes(100))
+    tracemalloc.start()
+    with pytest.raises(DataError, match="holds 100 bytes of numbers, and 1,073,741,824 by its header"):
+        Arrays(files="a.npz").open(beside(tmp_path))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000, peak
+
+
+def test_an_encrypted_member(tmp_path: Path) -> None:
+    np.savez_compressed(tmp_path / "a.npz", x=X)
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[6] |= 1  # the flag "encrypted", in the header of the member and in the directory
+    content[content.find(b"PK\1\2") + 8] |= 1
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"a\.npz: damaged, or no .npz file of plain arrays: .*encrypted"):
+        Arrays(files="a.npz").open(beside(tmp_path))
+
+
 def test_other_files(tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(DataError, match=r"none: holds no .npy files"):

@@ -8,7 +8,7 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 from numpy.lib import format as npy
@@ -16,6 +16,10 @@ from numpy.lib import format as npy
 from cortex_compute.errors import DataError
 
 Array = np.ndarray[Any, Any]
+DAMAGED = (
+    *(ValueError, OSError, EOFError, RuntimeError, NotImplementedError),  # the last two: encrypted, unknown
+    *(zipfile.BadZipFile, zlib.error),
+)
 LOCAL_HEADER = struct.Struct("<26xHH")  # of a member of a zip: the lengths of its name and of its extra field
 
 
@@ -33,28 +37,38 @@ def read_npy(path: Path, notes: list[str]) -> Array:
 
 def read_npz(path: Path, notes: list[str]) -> dict[str, Array]:
     """The arrays of an .npz file, by name, mapped as those of `read_npy` where they are not compressed."""
+    return dict(each_npz(path, notes))
+
+
+def each_npz(path: Path, notes: list[str]) -> Iterator[tuple[str, Array]]:
+    """The same one by one: of the compressed arrays only what the caller keeps is held."""
     try:
         with zipfile.ZipFile(path) as archive, path.open("rb") as file:
-            return dict(_members(path, archive, file, notes))
-    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
+            for member in archive.infolist():
+                name = member.filename.removesuffix(".npy")
+                array = _member(path, archive, file, member, notes)
+                yield name, _rows_together(array, f"{path}: {name}", notes)
+    except MemoryError:
+        raise DataError(f"{path}: too large for the memory; save it anew, not compressed") from None
+    except DAMAGED as error:
         raise DataError(f"{path}: damaged, or no .npz file of plain arrays: {_reason(error)}") from None
 
 
-def _members(
-    path: Path, archive: zipfile.ZipFile, file: BinaryIO, notes: list[str]
-) -> Iterator[tuple[str, Array]]:
-    for member in archive.infolist():
-        name = member.filename.removesuffix(".npy")
-        if member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1:
-            file.seek(member.header_offset)
-            lengths = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size).ljust(LOCAL_HEADER.size))
-            start = file.seek(sum(lengths), 1)
-            array = _mapped(path, file, start + member.file_size)
-        else:
-            with archive.open(member) as stream:
-                array = npy.read_array(stream, allow_pickle=False)
-            notes.append(_held(f"{path}: {name}", "it is compressed", array))
-        yield name, _rows_together(array, f"{path}: {name}", notes)
+def _member(
+    path: Path, archive: zipfile.ZipFile, file: BinaryIO, member: zipfile.ZipInfo, notes: list[str]
+) -> Array:
+    if member.compress_type == zipfile.ZIP_STORED and not member.flag_bits & 1:
+        file.seek(member.header_offset)
+        lengths = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size).ljust(LOCAL_HEADER.size))
+        start = file.seek(sum(lengths), 1)
+        return _mapped(path, file, start + member.file_size)
+    with archive.open(member) as stream:
+        _header(stream, member.file_size)
+        stream.seek(0)
+        array = npy.read_array(stream, allow_pickle=False)
+    name = member.filename.removesuffix(".npy")
+    notes.append(_held(f"{path}: {name}", "it is compressed", array))
+    return array
 
 
 def _rows_together(array: Array, what: str, notes: list[str]) -> Array:
@@ -71,6 +85,15 @@ def _held(what: str, why: str, array: Array) -> str:
 
 def _mapped(path: Path, file: BinaryIO, end: int) -> Array:
     """The array that begins where ``file`` stands and fills it up to ``end``."""
+    shape, fortran, dtype = _header(file, end)
+    if 0 in shape:
+        return np.empty(shape, dtype)
+    return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
+
+
+def _header(file: BinaryIO | IO[bytes], end: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether in Fortran's order, and dtype.  Raises ValueError where the bytes up to ``end`` are no
+    more or fewer than these say: a header may ask for any amount of memory."""
     version = npy.read_magic(file)
     if version not in ((1, 0), (2, 0)):
         raise ValueError(f"version {version} of the format is none of plain numbers")
@@ -81,9 +104,7 @@ def _mapped(path: Path, file: BinaryIO, end: int) -> Array:
     found, expected = end - file.tell(), math.prod(shape) * dtype.itemsize
     if found != expected:
         raise ValueError(f"it holds {found:,} bytes of numbers, and {expected:,} by its header")
-    if expected == 0:
-        return np.empty(shape, dtype)
-    return np.memmap(path, dtype, "r", file.tell(), shape, "F" if fortran else "C")
+    return shape, fortran, dtype
 
 
 def _reason(error: Exception) -> str:
