@@ -19,13 +19,14 @@ from cortex_core.losses import absolute_difference, like, refuse, squared_differ
 from cortex_core.ops.apply import interpreter
 from cortex_core.ops.indexing import one_hot, top_k
 from cortex_core.ops.linear import matmul
-from cortex_core.ops.pointwise import cast, equal
+from cortex_core.ops.pointwise import cast, equal, maximum, not_equal
 from cortex_core.ops.reduce import argmax, mean
 from cortex_core.ops.reduce import sum as total
 from cortex_core.ops.views import broadcast_to, reshape
 from cortex_core.registry import base, field, metric
 
 Totals = np.ndarray
+IGNORED = "class index whose places do not count"
 
 
 def classes(metric: Any, x: Any, target: Any, threshold: float) -> tuple[Any, Any, int]:
@@ -53,6 +54,22 @@ def weights_of(x: Any, weight: Any | None, places: int) -> Any:
     return reshape(broadcast_to(each, (samples, places // max(1, samples))), (places,))
 
 
+def counted(metric: Any, x: Any, weight: Any | None, actual: Any) -> Any:
+    """The weight of each place by its true class: none where that is the metric's ``ignore_index``.
+
+    A sample's weight is the mean over its places, those that are ignored counting as 0 (so a loss gives it);
+    here the others share it.  Without weights each of them counts once.
+    """
+    places = actual.shape[0]
+    if metric.ignore_index is None:
+        return weights_of(x, weight, places)
+    counts = cast(not_equal(actual, metric.ignore_index), float64)
+    if weight is not None:
+        share = mean(reshape(counts, (x.shape[0], -1)), -1)
+        weight = cast(weight, float64) / maximum(share, 1 / places)
+    return weights_of(x, weight, places) * counts
+
+
 def rows(x: Any) -> Any:
     """One row per sample, float64."""
     return reshape(cast(x, float64), (x.shape[0], math.prod(x.shape[1:])))
@@ -68,15 +85,13 @@ class Accuracy:
     """Share of samples whose largest output is the target class; one output counts from ``threshold``."""
 
     threshold: float = field(default=0.5, doc="probability from which one output counts as positive")
-    ignore_index: int | None = field(default=None, doc="class index that does not count; each other place does once")
+    ignore_index: int | None = field(default=None, doc=IGNORED)
 
     better: ClassVar[str] = "higher"
 
     def sums(self, x: Any, target: Any, weight: Any | None) -> tuple[Any, ...]:
         predicted, actual, _ = classes(self, x, target, self.threshold)
-        w = weights_of(x, weight, predicted.shape[0])
-        if self.ignore_index is not None:
-            w = cast(actual != self.ignore_index, float64)
+        w = counted(self, x, weight, actual)
         return total(cast(equal(predicted, actual), float64) * w), total(w)
 
     def result(self, right: Totals, count: Totals) -> float:
@@ -88,6 +103,7 @@ class TopK:
     """Share of samples whose target is among the ``k`` largest outputs."""
 
     k: int = field(default=5, doc="how many outputs count", minimum=1)
+    ignore_index: int | None = field(default=None, doc=IGNORED)
 
     better: ClassVar[str] = "higher"
 
@@ -97,7 +113,7 @@ class TopK:
         _, actual, _ = classes(self, x, target, 0.5)
         _, largest = top_k(reshape(x, (-1, x.shape[-1])), self.k)
         hit = total(cast(equal(largest, reshape(actual, (-1, 1))), float64), -1)
-        w = weights_of(x, weight, actual.shape[0])
+        w = counted(self, x, weight, actual)
         return total(hit * w), total(w)
 
     def result(self, right: Totals, count: Totals) -> float:
@@ -110,12 +126,13 @@ class PerClass:
 
     average: Literal["macro", "micro", "weighted"] = field(default="macro", doc="how classes are averaged")
     threshold: float = field(default=0.5, doc="probability from which one output counts as positive")
+    ignore_index: int | None = field(default=None, doc=IGNORED)
 
     better: ClassVar[str] = "higher"
 
     def sums(self, x: Any, target: Any, weight: Any | None) -> tuple[Any, ...]:
         predicted, actual, n = classes(self, x, target, self.threshold)
-        w = reshape(weights_of(x, weight, predicted.shape[0]), (-1, 1))
+        w = reshape(counted(self, x, weight, actual), (-1, 1))
         p, t = one_hot(predicted, n, float64), one_hot(actual, n, float64)
         counts = total(p * t * w, 0), total(p * w, 0), total(t * w, 0)
         single = len(x.shape) == 1 or x.shape[-1] == 1
@@ -169,17 +186,20 @@ class F1(PerClass):
 
 @metric("confusion_matrix")
 class ConfusionMatrix:
-    """Counts (target class, predicted class)."""
+    """Counts (target class, predicted class), by weight where samples have one."""
+
+    ignore_index: int | None = field(default=None, doc=IGNORED)
 
     better: ClassVar[str] = "higher"
 
     def sums(self, x: Any, target: Any, weight: Any | None) -> tuple[Any, ...]:
         predicted, actual, n = classes(self, x, target, 0.5)
-        w = reshape(weights_of(x, weight, predicted.shape[0]), (-1, 1))
+        w = reshape(counted(self, x, weight, actual), (-1, 1))
         return (matmul(one_hot(actual, n, float64), one_hot(predicted, n, float64) * w, transpose_a=True),)
 
     def result(self, counts: Totals) -> np.ndarray:
-        return counts
+        whole = counts.astype(np.int64)
+        return whole if (whole == counts).all() else counts
 
 
 @metric("mse")

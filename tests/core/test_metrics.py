@@ -30,7 +30,7 @@ WEIGHTS = rng.uniform(size=N)
 def measured(metric: Any, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None) -> Any:
     """The metric over three batches of unequal size."""
     totals: list[Any] = []
-    for part in (slice(0, 20), slice(20, 50), slice(50, N)):
+    for part in (slice(0, 10), slice(10, 17), slice(17, N)):
         w = None if weight is None else Tensor(weight[part])
         sums = metric.sums(Tensor(x[part]), Tensor(target[part]), w)
         assert all(s.dtype is float64 for s in sums)
@@ -53,13 +53,36 @@ def test_accuracy() -> None:
     assert measured(metric("accuracy"), SCORES, LABELS, WEIGHTS) == pytest.approx(wanted)
 
 
-def test_accuracy_without_padding() -> None:
-    labels = LABELS.reshape(19, 3)
-    kept = LABELS != 0
-    right = (SCORES.argmax(-1) == LABELS)[kept].mean()
-    given = SCORES.reshape(19, 3, 4), labels, np.ones(19)
-    sums = metric("accuracy", ignore_index=0).sums(*map(Tensor, given))
-    assert float(sums[0]) / float(sums[1]) == pytest.approx(right)
+PADDED = ["accuracy", "top_k", "precision", "recall", "f1", "confusion_matrix"]
+
+
+@pytest.mark.parametrize("ignored", [0, -1])
+@pytest.mark.parametrize("name", PADDED)
+def test_places_that_are_ignored_are_as_if_they_were_not_there(name: str, ignored: int) -> None:
+    labels = np.where(rng.uniform(size=N) < 0.3, ignored, LABELS)
+    kept, fields = labels != ignored, {"k": 2} if name == "top_k" else {}
+    wanted = measured(metric(name, **fields), SCORES[kept], labels[kept])
+    of = metric(name, ignore_index=ignored, **fields)
+    np.testing.assert_allclose(measured(of, SCORES, labels), wanted)
+    scores, sequences = SCORES.reshape(19, 3, 4), labels.reshape(19, 3)
+    np.testing.assert_allclose(measured(of, scores, sequences), wanted)
+    # What a loss that ignores them gives for each sample: the mean of 0 and 1 over its places.
+    np.testing.assert_allclose(measured(of, scores, sequences, (sequences != ignored).mean(1)), wanted)
+
+
+def test_places_that_are_ignored_leave_the_weights_of_the_others() -> None:
+    sk = pytest.importorskip("sklearn.metrics")
+    of, kept = metric("accuracy", ignore_index=0), LABELS != 0
+    right = sk.accuracy_score(LABELS[kept], SCORES.argmax(-1)[kept], sample_weight=WEIGHTS[kept])
+    assert measured(of, SCORES, LABELS, WEIGHTS) == pytest.approx(right)
+
+
+def test_a_confusion_matrix_of_weights_is_not_cut_to_whole_numbers() -> None:
+    sk = pytest.importorskip("sklearn.metrics")
+    found = measured(metric("confusion_matrix"), SCORES, LABELS, WEIGHTS)
+    wanted = sk.confusion_matrix(LABELS, SCORES.argmax(-1), sample_weight=WEIGHTS)
+    np.testing.assert_allclose(found, wanted)
+    assert measured(metric("confusion_matrix"), SCORES, LABELS).dtype == np.int64
 
 
 def test_accuracy_of_one_unit() -> None:

@@ -27,6 +27,29 @@ def test_loss_accuracy_and_confusion(batch_size: int) -> None:
     assert {k: v for k, v in states(made).items() if k in before} == before
 
 
+@pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5]])
+def test_places_that_the_loss_ignores_are_in_no_metric(weights: list[float] | None) -> None:
+    rng = np.random.default_rng(0)
+    data = {"x": rng.normal(size=(40, 5, 4)).astype(np.float32), "y": rng.integers(0, 3, (40, 5))}
+    data["y"][rng.uniform(size=(40, 5)) < 0.4] = -1
+    loss = {"of": "k", "target": "y", "ignore_index": -1, "class_weights": weights}
+    spec = {
+        "inputs": {"x": [5, 4]},
+        "layers": [{"dense": {"units": 3, "id": "k"}}],
+        "loss": {"softmax_cross_entropy": {name: x for name, x in loss.items() if x is not None}},
+    }
+    made = network(spec)
+    found = evaluate(made, data)
+    said, true = made.predict(data["x"]).argmax(-1), data["y"]
+    w = np.zeros((40, 5))  # each place by the mean weight of the places of its sample that count
+    for i, kept in enumerate(true >= 0):
+        w[i, kept] = 1 if weights is None else np.mean(np.take(weights, true[i, kept])) if kept.any() else 0
+    confusion = np.zeros((3, 3))
+    np.add.at(confusion, (true[true >= 0], said[true >= 0]), w[true >= 0])
+    np.testing.assert_allclose(found["confusion_matrix"], confusion)
+    assert found["accuracy"] == pytest.approx(np.trace(confusion) / confusion.sum())
+
+
 def test_a_regression() -> None:
     made, data = network(plain(metrics=["mae"])), line()
     error = made.predict(data["x"]).astype(float) - data["t"]
