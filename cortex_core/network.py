@@ -281,7 +281,7 @@ def with_train(description: Any, overrides: Sequence[str] = (), **changes: Any) 
     for part in ("inputs", "layers", "loss", "outputs"):
         if made.canonical.get(part) != old.get(part):
             raise SpecError(f"{part}: an override cannot change a network that exists; edit its description")
-    placed = {part: getattr(description, part) for part in ("inputs", "layers", "losses", "notes")}
+    placed = {part: getattr(description, part) for part in ("inputs", "layers", "losses", "notes", "home")}
     return replace(made, **placed)
 
 
@@ -309,7 +309,4 @@ def network(x: Any, overrides: Sequence[str] = (), seed: int | None = None) -> N
         return Network(description, seed)
     from cortex_core.training.data import open_data, pinned
 
-    data = open_data(description)
-    made = Network(pinned(description, data.streams), seed)
-    made.encoding = data.encoding
-    return made
+    return Network(pinned(description, open_data(description).streams), seed)

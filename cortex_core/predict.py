@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -25,9 +24,10 @@ Arrays = dict[str, np.ndarray]
 def predict(network: Network, x: Any, batch_size: int, raw: bool = False, backend: str = "auto") -> Any:
     """The outputs for all examples of ``x``; see `Network.predict`."""
     check_batch_size(batch_size)
-    if is_raw(network, x):
-        source = encoded(network, raw_examples(network, x))
-        for note in getattr(source, "notes", ()):
+    if takes_raw(network, x):
+        examples = raw_examples(network, x)
+        source = encoded(network, examples)
+        for note in (*examples.notes, *getattr(source, "notes", ())):
             warnings.warn(note, stacklevel=3)
         found = predict_source(network, source, batch_size, raw, backend)
     else:
@@ -38,15 +38,12 @@ def predict(network: Network, x: Any, batch_size: int, raw: bool = False, backen
     return found[outputs[0]] if len(outputs) == 1 else found
 
 
-def is_raw(network: Network, x: Any) -> bool:
+def takes_raw(network: Network, x: Any) -> bool:
     """Whether ``x`` is what the encoding of the network has to turn into numbers first."""
-    if network.encoding is None or isinstance(x, np.ndarray):
-        return False
-    if isinstance(x, Mapping):
-        return not all(node.name in x for node in network.description.inputs)
-    if isinstance(x, (list, tuple)):
-        return bool(x) and isinstance(x[0], (str, Path, Mapping))
-    return isinstance(x, (str, Path)) or not hasattr(x, "__array__") or hasattr(x, "columns")
+    from cortex_core.training.examples import is_raw
+
+    names = [node.name for node in network.description.inputs]
+    return network.encoding is not None and is_raw(network.training.data, x, names)
 
 
 def raw_examples(network: Network, x: Any) -> Examples:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from cortex.command.common import (
@@ -39,10 +41,15 @@ def command(
     """
     import numpy as np
 
-    from cortex_core.training.evaluate import evaluate
+    from cortex_core.training.data import part_of
+    from cortex_core.training.evaluate import measure
 
     network = load_model(model)
-    found = evaluate(network, data, batch_size=batch_size or 256, backend=backend)
+    source, notes = part_of(network, data, "test")
+    for note in notes:
+        print(f"note: {note}", file=sys.stderr)
+    found = measure(network, source, batch_size or 256, backend)
+    print(f"{'examples':<11} {len(source):,}", file=people(json_file))
     write_json(json_file, {name: np.asarray(value).tolist() for name, value in found.items()})
     for name, value in found.items():
         text = f"{value:.4f}" if np.ndim(value) == 0 else f"(rows: the true class)\n{value}"

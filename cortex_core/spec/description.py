@@ -87,7 +87,8 @@ class Description:
 
     ``layers`` stand in an order in which sources come first.  ``canonical`` is the same description as plain
     data, every default written out and blocks unfolded; reading it again gives an equal description.
-    ``hash`` is the SHA-256 of its JSON.  ``notes`` say what was done that nobody asked for.
+    ``hash`` is the SHA-256 of its JSON.  ``notes`` say what was done that nobody asked for.  ``home`` is the
+    folder of its file, where the files that it names are looked for first; it is no part of the data.
     """
 
     name: str
@@ -99,3 +100,4 @@ class Description:
     canonical: dict[str, Any]
     hash: str
     notes: tuple[str, ...] = ()
+    home: str = "."

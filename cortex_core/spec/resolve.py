@@ -159,7 +159,8 @@ class _Resolver:
             train = dataclasses.replace(train, metrics=measured)
         layers, losses, notes = use_logits(choose_initializers(layers), losses)
         check_probabilities(layers, losses, problems)
-        made = Description(name, inputs, tuple(layers), outputs, losses, train, {}, "", tuple(notes))
+        home = "." if self.file == DICT else str(Path(self.file).absolute().parent)
+        made = Description(name, inputs, tuple(layers), outputs, losses, train, {}, "", tuple(notes), home)
         if problems:
             return made
         data = canonical(made)

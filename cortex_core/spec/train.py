@@ -52,7 +52,7 @@ class _Precision(Choice):
 
 
 @frozen
-class _Data(Kind):
+class DataKind(Kind):
     """The name of a data set, a file (which the reader of its suffix reads), or a reader with its fields."""
 
     words = "the name of a data set, a file, or a reader with its fields: {table: {file: people.csv}}"
@@ -88,7 +88,7 @@ def is_file(name: str) -> bool:
     return "." in name or "/" in name
 
 
-Data = Annotated[Any, FromClass(lambda limits, rank: _Data())]
+Data = Annotated[Any, FromClass(lambda limits, rank: DataKind())]
 Precision = Annotated[str, FromClass(lambda limits, rank: _Precision(("float32", "bfloat16")))]
 Metrics = Annotated[tuple[MetricNode, ...], FromClass(lambda limits, rank: _Metrics())]
 

@@ -3,7 +3,8 @@
 ::
 
     /                       attributes: format "cortex", version 1, kind "model" or "run"
-    /description            canonical JSON (UTF-8 bytes), attribute sha256: the description's hash
+    /description            canonical JSON (UTF-8 bytes), attributes sha256: the description's hash, and home:
+                            the folder of its file, where data are looked for first
     /parameters/LAYER/NAME  float32, as `network.parameters` shows it
     /variables/LAYER/NAME   running statistics
     /encoding               JSON: what was learned from the data; only where train.data is a reader
@@ -21,6 +22,7 @@ import json
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -45,12 +47,13 @@ Place = tuple[str, str]  # a state or parameter of the store by its name, and wh
 @frozen
 class Header:
     """What a file says of itself: the canonical description, a run's progress (None in a model file), and the
-    state of the encoding of its data, where there is one."""
+    state of the encoding of its data, where there is one.  ``home`` is the folder of its description then."""
 
     path: Path
     canonical: dict[str, Any]
     run: dict[str, Any] | None
     encoding: dict[str, Any] | None
+    home: str
 
 
 def save(path: str | Path, network: Network) -> None:
@@ -128,7 +131,7 @@ def describe(header: Header) -> Any:
     from cortex_core.spec import read
 
     try:
-        return read(header.canonical)
+        return replace(read(header.canonical), home=header.home)
     except SpecError as error:
         raise CheckpointError(
             f"{header.path}: its description is not valid here: {error}. If it names layers of your own, "
@@ -202,7 +205,7 @@ def _write(path: Path, network: Network, places: Mapping[str, Place], run: Mappi
     with h5py.File("checkpoint", "w", driver="core", backing_store=False) as file:
         file.attrs.update(format=FORMAT, version=VERSION, kind="model" if run is None else "run")
         _put_json(file, "description", description.canonical)
-        file["description"].attrs["sha256"] = description.hash
+        file["description"].attrs.update(sha256=description.hash, home=description.home)
         if network.encoding is not None:
             _put_json(file, "encoding", network.encoding.state())
         if run is not None:
@@ -254,7 +257,8 @@ def _header(file: Any, path: Path) -> Header:
     canonical = _json(file, "description", path)
     run = _json(file, "run", path) if file.attrs.get("kind") == "run" else None
     encoding = _json(file, "encoding", path) if "encoding" in file else None
-    return Header(path, canonical, run, encoding)
+    home = file["description"].attrs.get("home", ".")
+    return Header(path, canonical, run, encoding, home if isinstance(home, str) else ".")
 
 
 def _json(file: Any, where: str, path: Path) -> dict[str, Any]:

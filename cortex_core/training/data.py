@@ -17,7 +17,6 @@ from cortex_core.registry.named import load_plugins
 from cortex_core.spec import TrainOptions
 from cortex_core.spec.canonical import hash_of, inputs_data
 from cortex_core.spec.description import AUTO
-from cortex_core.spec.train import is_file
 from cortex_core.training.examples import (
     Encoding,
     Examples,
@@ -25,17 +24,19 @@ from cortex_core.training.examples import (
     Reader,
     examples_of,
     finder_beside,
+    is_name,
+    is_raw,
 )
 from cortex_core.training.source import Source, as_source, find, known
 
 
 @dataclass
 class Data:
-    """The examples of a training: what they look like, and their parts, each read when it is asked for.
+    """The examples of a training: what they look like, and their parts, each read once, when it is asked for.
 
     ``streams``: name -> shape, dtype, classes.  ``labels``: the targets that are compared with a softmax,
-    class indices or probabilities.  ``encoding``: what was learned from the training part; None
-    where the numbers are taken as they are.  ``notes``: what was counted and done on the way.
+    class indices or probabilities.  ``encoding``: what was learned from the training part; None where the
+    numbers are taken as they are.  ``notes``: what was counted and done on the way.
     """
 
     examples: Examples
@@ -46,8 +47,8 @@ class Data:
     labels: Sequence[str]
     options: Any
     reader: Reader | None = None
-    other: dict[str, Source] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    _parts: dict[str, Source] = field(default_factory=dict)
 
     @property
     def streams(self) -> Mapping[str, Any]:
@@ -69,16 +70,21 @@ class Data:
 
     def part(self, name: str) -> Source | None:
         """The examples of "train", "validation" or "test"; None where there is no such part."""
-        if name in self.other:
-            return self.other[name]
-        if name not in self.rows:
-            return None
-        source = self.learned.encode(self.examples, self.rows[name], self.names)
-        told = (f"{name}: {note}" for note in getattr(source, "notes", ()))
-        self.notes += [note for note in told if note not in self.notes]
-        return source
+        if name not in self._parts and name in self.rows:
+            self.put(name, self.learned.encode(self.examples, self.rows[name], self.names))
+        return self._parts.get(name)
 
-    @cached_property
+    def put(self, name: str, source: Source, notes: Sequence[str] = ()) -> None:
+        """Other data as the part ``name``."""
+        self._parts[name] = source
+        self.notes += [f"{name}: {note}" for note in (*notes, *getattr(source, "notes", ()))]
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """How many examples each part has that was asked for."""
+        return {name: len(source) for name, source in self._parts.items()}
+
+    @property
     def plain(self) -> Source:
         """The training part as it is."""
         source = self.part("train")
@@ -94,7 +100,7 @@ class Data:
         steps, seed = self.options.augment, self.options.seed
         return cast(Source, augmented(self.plain, steps, seed, self.inputs, self.targets, self.labels))
 
-    @cached_property
+    @property
     def validation(self) -> Source | None:
         return self.part("validation")
 
@@ -103,12 +109,12 @@ class Data:
         return self.part("test")
 
     def held_out(self) -> dict[str, Source]:
-        """The parts that should have no example of the training part; none of a published data set, whose
-        parts are what they are."""
-        if getattr(self.examples, "named", None) is not None:
-            return {}
+        """The parts that should have no example of the training part; not those of a published data set,
+        which are what they are."""
+        named = getattr(self.examples, "named", None) is not None
         parts = {"validation": self.validation, "test": self.test()}
-        return {name: source for name, source in parts.items() if source is not None}
+        own = [p for p in self.rows if named and self.rows[p] is self.examples.parts.get(p)]
+        return {name: source for name, source in parts.items() if source is not None and name not in own}
 
 
 def open_data(
@@ -141,49 +147,61 @@ def open_data(
     labels = [node.target for node in description.losses if node.kind == "softmax_cross_entropy"]
     found = Data(examples, rows, encoding, inputs, targets, labels, options, reader)
     found.notes += [*examples.notes, *encoding.notes]
+    if options.fold is not None and (options.test or "test" in examples.parts):
+        fold = f"fold {options.fold.number} of {options.fold.of}"
+        found.notes.append(f"{fold} takes the place of the test part")
     if not own:
-        found.other["validation"] = _other(validation, found, finder_beside(description))
+        found.put("validation", *_other(validation, found, finder_beside(description)))
     return found
 
 
-def _other(validation: Any, data: Data, finder: Find) -> Source:
-    """Other data to validate on."""
-    if isinstance(validation, str) and not (data.reader is not None and is_file(validation)):
-        try:
-            return find(validation).load("train")
-        except DataError as error:
-            parts = ", ".join(data.examples.parts)
-            raise DataError(f"validation: {error}; the data's parts are {parts}") from None
-    if data.reader is None or isinstance(validation, Mapping):
-        return as_source(validation)
-    examples = data.reader.read(validation, finder)
-    return data.learned.encode(examples, np.arange(len(examples)), data.names)
+def _other(validation: Any, data: Data, finder: Find) -> tuple[Source, Sequence[str]]:
+    """Other data to validate on, and what was counted while they were read."""
+    if data.reader is not None and is_raw(data.reader, validation, data.names):
+        examples = data.reader.read(validation, finder)
+        source = data.learned.encode(examples, np.arange(len(examples)), data.names)
+        return source, examples.notes
+    if not isinstance(validation, str):
+        return as_source(validation), ()
+    try:
+        return find(validation).load("train"), ()
+    except DataError as error:
+        parts = ", ".join(data.examples.parts)
+        raise DataError(f"validation: {error}; the data's parts are {parts}") from None
 
 
-def part_of(network: Network, data: Any, part: str) -> Source:
-    """The examples that an evaluation reads: a part of the own data (``data`` None) or of named data,
-    or all of a file, a table, a dict of arrays, a source."""
+def part_of(network: Network, data: Any, part: str) -> tuple[Source, Sequence[str]]:
+    """The examples that an evaluation reads, and what was counted while they were read.
+
+    A part of the network's own data (``data`` None) or of a named data set, or all of a file, a table, a dict
+    of arrays, a source.
+    """
     description, finder = network.description, finder_beside(network.description)
-    if data is None or (isinstance(data, str) and not is_file(data) and not Path(data).exists()):
-        if data is not None:
-            description = with_train(description, data=data, test=None, validation=None, split="last")
-        found = open_data(description, encoding=network.encoding if data is None else None)
+    data = str(data) if isinstance(data, Path) else data
+    if data is None or is_name(data):
+        own = data is None
+        if not own:
+            divided = {"test": None, "validation": None, "fold": None, "split": "last"}
+            description = with_train(description, (), data=data, **divided)
+        found = open_data(description, encoding=network.encoding if own else None)
         source = found.part(part)
         if source is None:
             raise DataError(f"{found.what} has no part {part!r}; it has {', '.join(found.rows)}")
-        return source
+        return source, getattr(source, "notes", ())
     names = [name for part in streams_of(description) for name in part]
-    if network.encoding is not None and not isinstance(data, Mapping):
-        examples = network.training.data.read(data, finder)
-        return network.encoding.encode(examples, np.arange(len(examples)), names)
-    if not isinstance(data, str):
-        return as_source(data)
-    reader = with_train(description, data=data).train.data
-    if getattr(reader, "learns", True):
-        raise DataError(f"{data}: this network learned nothing of such files; give it arrays")
-    examples = reader.open(finder)
-    rows = np.arange(len(examples))
-    return cast(Source, examples.learn(rows, *streams_of(description)).encode(examples, rows, names))
+    reader, encoding = network.training.data, network.encoding
+    if encoding is None and isinstance(data, str):
+        reader = with_train(description, data=data).train.data
+        if getattr(reader, "learns", True):
+            raise DataError(f"{data}: this network learned nothing of such files; give it arrays")
+        examples = reader.open(finder)
+        encoding = examples.learn(np.arange(len(examples)), *streams_of(description))
+    elif encoding is not None and is_raw(reader, data, names):
+        examples = reader.read(data, finder)
+    else:
+        return as_source(data), ()
+    source = encoding.encode(examples, np.arange(len(examples)), names)
+    return source, (*examples.notes, *getattr(source, "notes", ()))
 
 
 def _divide(description: Any, examples: Examples, validation: Any) -> dict[str, np.ndarray]:

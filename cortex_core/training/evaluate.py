@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from contextlib import closing
 from dataclasses import replace
 from typing import Any
@@ -21,6 +22,7 @@ from cortex_core.training.resident import keep_on_device
 from cortex_core.training.setup import (
     check_source,
     check_streams,
+    ignored,
     name_metrics,
     names_of,
     stream_types,
@@ -64,11 +66,18 @@ def evaluate(
 
     Where the description names no metrics, accuracy is measured for a cross entropy on class labels; there
     ``"confusion_matrix"`` (rows: the true class) is given as well.  Raises `DataError` where data and network
-    do not fit.
+    do not fit.  What was counted while raw data were read (cells filled, categories never seen) is warned of.
     """
+    source, notes = part_of(network, data, split)
+    for note in notes:
+        warnings.warn(note, stacklevel=2)
+    return measure(network, source, batch_size, backend)
+
+
+def measure(network: Network, source: Source, batch_size: int = 256, backend: str = "auto") -> dict[str, Any]:
+    """The loss and the metrics over all examples of a source."""
     if not network.description.losses:
         raise SpecError(f"{network.name}: its description has no loss, so there is nothing to evaluate")
-    source = part_of(network, data, split)
     check_streams(network, source.streams, "the data")
     check_source(network, source, 1, "the data")
     with closing(Evaluation(measuring(network, source), source, batch_size, backend)) as evaluation:
@@ -86,7 +95,8 @@ def measuring(network: Network, source: Source) -> Network:
     node = next((x for x in view.description.losses if x.kind == "softmax_cross_entropy"), None)
     few = node is not None and network.types[node.of].shape[-1] <= SHOWN_CLASSES
     if node is not None and few and dtype(source.streams[node.target].dtype).kind == "int":
-        added = MetricNode(CONFUSION, CONFUSION, METRICS[CONFUSION](), node.of, node.target, node.place)
+        metric = METRICS[CONFUSION](**ignored(node))
+        added = MetricNode(CONFUSION, CONFUSION, metric, node.of, node.target, node.place)
         options = replace(train, metrics=(*train.metrics, added))
         view.description = replace(view.description, train=options)
     return view

@@ -19,9 +19,11 @@ import numpy as np
 from cortex_compute.errors import DataError
 from cortex_core.registry import READERS
 from cortex_core.registry.named import load_plugins
+from cortex_core.spec.train import is_file
 from cortex_core.training.source import Array, DataSet, Source, as_source, find, known
 
 Find = Callable[[str], Path]
+FILES = ("file", "files", "folder", "list", "test", "validation")  # fields of readers that say where data lie
 
 
 class MissingFile(DataError):
@@ -153,7 +155,7 @@ class AsTheyAre:
 
 def reader_of(data: Any) -> Reader | None:
     """The reader, with its defaults, that takes an object in memory; None where none does."""
-    if isinstance(data, (str, Mapping)):
+    if isinstance(data, (str, Mapping, np.ndarray)) or hasattr(data, "gather"):
         return None
     load_plugins(READERS.group)
     for cls in READERS.values():
@@ -182,9 +184,26 @@ def examples_of(data: Any, given: Any, finder: Find) -> tuple[Examples, Reader |
     return cast(Examples, AsTheyAre(as_source(given))), None
 
 
+def is_name(data: Any) -> bool:
+    """Whether ``data`` is the name of a data set, not a file or a folder."""
+    return isinstance(data, str) and not is_file(data) and (data in known() or not Path(data).exists())
+
+
+def is_raw(reader: Any, given: Any, names: Sequence[str]) -> bool:
+    """Whether ``given`` is for the reader and its encoding to turn into numbers: a path, what the reader
+    takes, a list of such, or a mapping that lacks the streams ``names``; else it is the numbers already."""
+    if isinstance(given, str):
+        return not is_name(given)
+    if isinstance(given, Path) or getattr(reader, "takes", lambda given: False)(given):
+        return True
+    if isinstance(given, Mapping):
+        return not all(name in given for name in names)
+    return isinstance(given, (list, tuple)) and bool(given) and isinstance(given[0], (str, Path, Mapping))
+
+
 def finder_beside(description: Any) -> Find:
     """Finds the files that a description names."""
-    return partial(find_file, beside=Path(description.inputs[0].place.file).parent)
+    return partial(find_file, beside=Path(description.home))
 
 
 def find_file(name: str, beside: Path = Path()) -> Path:

@@ -9,10 +9,11 @@ from cortex_compute.errors import DataError, SpecError
 from cortex_compute.types import TensorType, dtype
 from cortex_core.compiled import check_labels, check_tokens
 from cortex_core.network import Network, with_train
-from cortex_core.registry import named_data
+from cortex_core.registry import Invalid, data_of, named_data
+from cortex_core.spec.train import DataKind
 from cortex_core.streams import mismatches
 from cortex_core.training.data import Data, streams_of
-from cortex_core.training.examples import reader_of
+from cortex_core.training.examples import FILES, reader_of
 from cortex_core.training.feed import check_sizes
 from cortex_core.training.pieces import pieces, shapes_of
 from cortex_core.training.source import Source
@@ -31,21 +32,42 @@ def with_options(
     if not description.losses:
         raise SpecError(f"{description.name}: without a loss nothing can be trained; add the section 'loss'")
     given = {name: value for name, value in changes.items() if value is not None}
-    if data is not None:
-        reader = reader_of(data)
+    if data is not None and not hasattr(data, "learn"):
         own = description.train.data if description.train is not None else None
-        if not (reader is not None and type(own) is type(reader)) and not hasattr(data, "learn"):
-            given["data"] = data if isinstance(data, str) else named_data(reader) if reader else None
+        given["data"] = _data(own, data)
     if validation is not None:
         given["validation"] = validation if isinstance(validation, (str, int, float)) else None
     return with_train(description, overrides, **given)
+
+
+def _data(own: Any, given: Any) -> Any:
+    """What a description says of data that are given in place of its ``own``: a reader of the same type keeps
+    its options, but for the files; data that have no name are not named."""
+    if isinstance(given, str):
+        try:
+            reader = DataKind().read(given)
+        except Invalid:
+            return given  # what is wrong with it is told with its place
+    else:
+        reader = reader_of(given)
+    if reader is None or isinstance(reader, str):
+        return reader
+    if type(own) is not type(reader):
+        return named_data(reader)
+    kept = {name: value for name, value in data_of(own).items() if name not in FILES}
+    return {reader.kind: {**kept, reader.main: getattr(reader, reader.main)}}
 
 
 def check_data(network: Network, data: Data) -> None:
     """Raises `DataError` where the streams, their sizes or labels do not fit the network."""
     check_streams(network, data.streams, data.what)
     batch = network.training.batch_size
-    for source, size, what in ((data.plain, batch, data.what), (data.validation, 1, "the validation data")):
+    parts = (
+        (data.plain, batch, data.what),
+        (data.validation, 1, "the validation data"),
+        (data.test(), 1, "the test part"),
+    )
+    for source, size, what in parts:
         if source is not None:
             check_streams(network, source.streams, what)
             check_source(network, source, size, what)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import numpy as np
 
 from cortex_compute.backends import expect_choices, get
 from cortex_compute.choices import chosen
-from cortex_compute.errors import CheckpointError, SpecError
+from cortex_compute.errors import CheckpointError, DataError, SpecError
 from cortex_compute.threads import set_threads
 from cortex_core.network import Network, with_train
 from cortex_core.network import network as make_network
@@ -22,7 +23,7 @@ from cortex_core.training import checkpoint
 from cortex_core.training.callbacks import Best, Callback, Checkpoint, EarlyStopping, HistoryFile, Plateau
 from cortex_core.training.data import Data, inputs_of, open_data, pinned
 from cortex_core.training.evaluate import CONFUSION, Evaluation, measuring
-from cortex_core.training.examples import Encoding
+from cortex_core.training.examples import Encoding, is_reader
 from cortex_core.training.files import write_atomically
 from cortex_core.training.progress import Progress
 from cortex_core.training.repeated import leaks
@@ -74,6 +75,7 @@ def train(
     with chosen(cudnn, deterministic, tf32):
         expect_choices(get(backend), cudnn=cudnn, deterministic=deterministic, tf32=tf32)
         changes = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "precision": precision}
+        data = str(data) if isinstance(data, Path) else data
         if resume is None:
             start = _fresh(network, data, validation, overrides, changes)
         else:
@@ -105,8 +107,19 @@ def _fresh(
         raise SpecError("train needs a network: a description, its file, or a .cortex file")
     if isinstance(given, Network) or str(given).endswith(".cortex"):
         made = make_network(given)
-        return with_options(made.description, data, validation, overrides, **changes), made, made.encoding
+        description = with_options(made.description, data, validation, overrides, **changes)
+        return description, made, _kept(made, description)
     return with_options(read(given, overrides), data, validation, **changes), None, None
+
+
+def _kept(network: Network, description: Any) -> Encoding | None:
+    """What the parameters of a network know of raw data, where it goes on with such."""
+    old, new = network.training.data, description.train.data
+    if network.encoding is None or not is_reader(new):
+        return None
+    if type(new) is not type(old):
+        raise DataError(f"the network was trained on data of the reader {old.kind!r}, not {new.kind!r}")
+    return network.encoding
 
 
 def _resumed(
@@ -129,7 +142,7 @@ def _resumed(
                 f"{folder}: train.{name} is {then!r} in this run, {now!r} now; a run goes on with its own "
                 "options (only epochs may differ). For other options train its model.cortex anew"
             )
-    description = with_train(stored, epochs=asked.train.epochs)
+    description = replace(with_train(stored, epochs=asked.train.epochs), home=asked.home)
     return description, given if isinstance(given, Network) else None, checkpoint.encoding_of(header, stored)
 
 
@@ -144,10 +157,15 @@ def _with_data(
     found = open_data(description, data, validation, encoding)
     description = pinned(description, found.streams)
     network = Network(description) if given is None else given
+    before = network.description, network.encoding
     network.description, network.encoding = description, found.encoding
-    check_data(network, found)
-    found.notes += leaks(found.plain, found.held_out(), found.names)
-    name_metrics(network, found.streams)
+    try:
+        check_data(network, found)
+        name_metrics(network, found.streams)
+        found.notes += leaks(found.plain, found.held_out(), found.names)
+    except BaseException:
+        network.description, network.encoding = before
+        raise
     return network, found
 
 
