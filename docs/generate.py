@@ -67,7 +67,8 @@ def table(name: str) -> str:
     else:
         kinds = dict(REGISTRIES[name])
         kinds = dict(sorted(kinds.items())) if name in SORTED else kinds
-    rows = [f"| `{kind}` | {_fields(cls)} | {_doc(cls)} |" for kind, cls in kinds.items()]
+    doc = _text if name == "augmentations" else _doc  # whose formulas come second
+    rows = [f"| `{kind}` | {_fields(cls)} | {doc(cls)} |" for kind, cls in kinds.items()]
     return "\n".join(["| name | fields | meaning |", "|---|---|---|", *rows])
 
 
