@@ -116,9 +116,17 @@ def _show(spec: str, overrides: tuple[str, ...], examples: int | None, out: str 
     help="What FILE is; its suffix says so by default.",
 )
 @click.option("--header", metavar="A,B,...", help="Names of columns, for a table that has none.")
-@click.option("--separator", default=",", show_default=True, help="What stands between the cells of a table.")
-@click.option("--encoding", default="utf-8", show_default=True, help="Of a table or a text.")
-def _describe(file: str, page: str | None, json_file: str | None, header: str | None, **options: Any) -> None:
+@click.option("--separator", metavar="C", help="What stands between the cells of a table: , by default.")
+@click.option("--missing", metavar="A,B,...", help="Cells of a table that mean: missing.")
+@click.option("--encoding", metavar="NAME", help="Of a table or a text: utf-8 by default.")
+def _describe(
+    file: str,
+    page: str | None,
+    json_file: str | None,
+    header: str | None,
+    missing: str | None,
+    **options: Any,
+) -> None:
     """Describe a table, arrays, a text or a folder of pictures: what is in it, what is missing.
 
     FILE: .csv, .parquet, .npz, .npy, .txt or a folder.  Columns are shown with the kind that training would
@@ -138,8 +146,7 @@ def _describe(file: str, page: str | None, json_file: str | None, header: str | 
     describe = load_plugins("cortex.describe").get("file")
     if describe is None:
         raise DataError("nothing that is installed describes data; expected the package cortex_datasets")
-    names = None if header is None else [name.strip() for name in header.split(",")]
-    report = describe(find_file(file), header=names, **options)
+    report = describe(find_file(file), header=_listed(header), missing=_listed(missing), **options)
     write_json(json_file, report)
     for line in lines(report):
         say(line, people(json_file))
@@ -148,3 +155,7 @@ def _describe(file: str, page: str | None, json_file: str | None, header: str | 
 
         write(report, page)
         say(f"\nwrote {page}", people(json_file))
+
+
+def _listed(words: str | None) -> list[str] | None:
+    return None if words is None else [word.strip() for word in words.split(",")]

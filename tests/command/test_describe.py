@@ -69,6 +69,35 @@ def test_a_table_without_a_header(cli: Cli, tmp_path: Path) -> None:
     assert "colour" in out
 
 
+def test_cells_that_mean_missing(cli: Cli, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a,b\n-999,none\n1.5,x\n2.5,NA\n")
+    said = cli("data", "describe", tmp_path / "t.csv", "--missing", "-999, none", "--json", "-")
+    columns = json.loads(said.out)["columns"]
+    assert [(c["name"], c["missing"], c["distinct"]) for c in columns] == [("a", 1, 2), ("b", 1, 2)]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--separator", "ab"), "separator: 'ab' is no separator"),
+        (("--separator", ""), "separator: '' is no separator"),
+        (("--separator", '"'), "separator: '\"' is no separator"),
+        (("--separator", ' " '), "separator: ' \" ' is no separator"),
+        (("--encoding", "foo"), "encoding: unknown encoding 'foo'"),
+        (("--encoding", "hex"), "encoding: "),
+        (("--as", "text", "--encoding", "foo"), "encoding: "),
+        (("--as", "text", "--encoding", "hex"), "encoding: "),
+        (("--header", "a,a"), "header: 'a' is given twice"),
+    ],
+)
+def test_options_are_checked_as_those_of_a_reader(
+    cli: Cli, table: Path, options: tuple[str, ...], expected: str
+) -> None:
+    said = cli("data", "describe", table, *options)
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert f"t.csv: {expected}" in said.err
+
+
 def test_names_do_not_move_the_cursor(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text('"a\x1b[2J","b\nc"\n\x1b[31m,2\nx,3\n')
     out = cli("data", "describe", tmp_path / "t.csv").out
