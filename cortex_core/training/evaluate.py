@@ -28,6 +28,7 @@ from cortex_core.training.setup import (
     stream_types,
 )
 from cortex_core.training.source import Source
+from cortex_core.training.units import in_units
 
 CONFUSION = "confusion_matrix"
 SHOWN_CLASSES = 1000  # a matrix of more would be larger than most networks
@@ -37,7 +38,7 @@ class Evaluation:
     """Programs that measure a network over one source, as often as asked."""
 
     def __init__(self, network: Network, source: Source, batch_size: int, backend: str = "auto") -> None:
-        self.compiled = Compiled(network, get(backend), "evaluate")
+        self.network, self.compiled = network, Compiled(network, get(backend), "evaluate")
         names = names_of(network)
         self.kept = keep_on_device(self.compiled, source, names)
         self.feed = Feed(source, [] if self.kept else names, min(batch_size, len(source)))
@@ -51,7 +52,7 @@ class Evaluation:
             for batch in batches:
                 given = {ROWS: batch.rows} if self.kept else batch.arrays
                 self.compiled.launch(self.entries[batch.size], given, results=False)
-        return self.compiled.totals(any_entry)
+        return in_units(self.network, self.compiled.totals(any_entry))
 
     def close(self) -> None:
         """Gives back the memory of the programs, and of data on a device; it cannot run again."""

@@ -29,6 +29,7 @@ from cortex_core.training.resident import keep_on_device
 from cortex_core.training.run import LAST, numbers
 from cortex_core.training.setup import names_of, stream_types
 from cortex_core.training.source import Source
+from cortex_core.training.units import in_units
 
 
 class Interrupted(KeyboardInterrupt):
@@ -106,7 +107,7 @@ class Trainer:
     def totals(self) -> dict[str, Any]:
         """Loss and metrics over the samples of the current epoch so far."""
         self._look()
-        return self.compiled.totals(next(iter(self.entries.values())))
+        return in_units(self.network, self.compiled.totals(next(iter(self.entries.values()))))
 
     def rate(self, step: int) -> float:
         """The learning rate of a step of the current epoch; steps count from 0."""
