@@ -26,7 +26,9 @@ class Points:
 
     def open(self, find: Find) -> PointExamples:
         named = {"train": self.file, "test": self.test}
-        return PointExamples({part: lines(find(name)) for part, name in named.items() if name})
+        made = PointExamples({part: lines(find(name)) for part, name in named.items() if name})
+        made.notes = [f"{len(made)} points read"]
+        return made
 
     def read(self, given: Any, find: Find) -> PointExamples:
         rows = lines(find(str(given))) if isinstance(given, (str, Path)) else given
@@ -45,7 +47,7 @@ class PointExamples:
         self.rows = [row for rows in parts.values() for row in rows]
         ends = np.cumsum([0, *map(len, parts.values())])
         self.parts = {part: np.arange(ends[i], ends[i + 1]) for i, part in enumerate(parts)}
-        self.notes = [f"{len(self.rows)} points read"]
+        self.notes: list[str] = []
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -57,7 +59,7 @@ class PointExamples:
 
     def learn(self, rows: Array, inputs: Sequence[str], targets: Sequence[str]) -> PointEncoding:
         x, y, kind = (self.column(name)[rows] for name in COLUMNS)
-        scales = [(float(v.mean()), float(v.std())) for v in (x, y)]
+        scales = (float(x.mean()), float(x.std())), (float(y.mean()), float(y.std()))
         return PointEncoding(*scales, tuple(sorted(set(kind.tolist()))))
 
 
@@ -74,7 +76,8 @@ class PointEncoding:
         return {**self.scales, "kinds": self.kinds}
 
     def encode(self, examples: PointExamples, rows: Array, names: Sequence[str]) -> Arrays:
-        arrays, far = {}, 0
+        arrays: dict[str, Array] = {}
+        far = 0
         for name in names:
             values = examples.column(name)[rows]
             if name == "kind":

@@ -118,6 +118,16 @@ def test_a_number_that_has_few_values_may_be_declared_one(rows: Path) -> None:
     assert checked(rows, declared).problems == ()
 
 
+def test_a_number_is_no_class(rows: Path) -> None:
+    text = TABLE.replace("colour", "size").replace("titanic.csv}", "titanic.csv, columns: {size: number}}")
+    found, place = problem(rows, text)
+    assert place == (3, 8)
+    assert "'size' of the data is a number" in found
+    assert "or a label: {columns: {size: label}}" in found
+    declared = text.replace("size: number", "size: label").replace("units: 2", "units: 4")
+    assert checked(rows, declared).problems == ()
+
+
 @pytest.mark.parametrize(
     ("data", "column", "expected"),
     [

@@ -133,7 +133,8 @@ def test_the_test_rows_teach_nothing(points: Path) -> None:
 
 def test_a_fold_that_is_held_out_teaches_nothing(points: Path) -> None:
     made = cortex.cross_validate(fitting(), folds=4, out="folds", progress=False)
-    centres = [run.network.encoding.scales["x"][0] for run in made.runs]
+    encodings: list[Any] = [run.network.encoding for run in made.runs]
+    centres = [encoding.scales["x"][0] for encoding in encodings]
     given = np.array([float(line.split()[0]) for line in (points / "points.dots").read_text().splitlines()])
     expected = [np.delete(given, np.arange(10 * fold, 10 * fold + 10)).mean() for fold in range(4)]
     np.testing.assert_allclose(sorted(centres), sorted(expected))

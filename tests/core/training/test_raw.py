@@ -25,7 +25,7 @@ def by_hand(run: Run, xs: Any, unit: bool) -> np.ndarray[Any, Any]:
     x, y = (np.array([row[name] for row in rows]) for name in ("x", "y"))
     kernel, bias = (run.network.parameters[f"out/{name}"].astype(float).item() for name in ("kernel", "bias"))
     scaled = kernel * (np.asarray(xs) - x.mean()) / x.std() + bias
-    return scaled * y.std() + y.mean() if unit else scaled
+    return np.asarray(scaled * y.std() + y.mean() if unit else scaled)
 
 
 def test_a_scaled_target_comes_back_in_its_unit(points: Path) -> None:
@@ -126,6 +126,13 @@ def test_other_rows_are_measured_by_what_was_learned(points: Path) -> None:
     expected = np.mean((by_hand(run, [row["x"] for row in rows], unit=False) - true) ** 2)
     for given in (rows, "new.dots", points / "new.dots"):
         assert cortex.evaluate(run.network, given)["loss"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_what_an_evaluation_counts_is_a_warning(points: Path) -> None:
+    run = train(fitting())
+    with pytest.warns(UserWarning, match="1 numbers far away") as caught:
+        cortex.evaluate(run.network, [{"x": 1e6, "y": 1.0}])
+    assert caught[0].filename == __file__
 
 
 def test_rows_without_their_target(points: Path) -> None:
