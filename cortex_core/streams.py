@@ -47,24 +47,32 @@ def mismatches(
         if node.target not in streams:
             yield _absent(node.place, node.target, streams, what, has)
             continue
-        one = types[node.of].shape[1:] in ((), (1,)) if node.of in types else False
-        if hasattr(node, "loss") and node.kind in SCALED and one and streams[node.target].classes:
-            told = f"'{node.target}' of {what} has classes, which {node.kind} would take for quantities"
-            expected = f"expected softmax_cross_entropy, or a number: {{columns: {{{node.target}: number}}}}"
-            yield Problem(node.place.path, told, expected, "", node.place)
-            continue
-        classes, of = streams[node.target].classes, types.get(node.of)
-        if (
-            node.kind == "softmax_cross_entropy"
-            and classes
-            and of is not None
-            and _fits(streams[node.target].shape, of.shape[1:-1])
-            and len(classes) > of.shape[-1]
-        ):
-            told = f"'{node.of}' has {of.shape[-1]} output{'s' if of.shape[-1] != 1 else ''}"
-            yield Problem(
-                node.place.path, told, f"'{node.target}' of {what} has {len(classes)} classes", "", node.place
-            )
+        stream, of = streams[node.target], types.get(node.of)
+        wrong = _target(node, stream, None if of is None else of.shape[1:], f"'{node.target}' of {what}")
+        if wrong is not None:
+            yield Problem(node.place.path, *wrong, "", node.place)
+
+
+def _target(node: Any, stream: Any, of: tuple[int, ...] | None, what: str) -> tuple[str, str] | None:
+    """What is wrong with a target, and what is expected; ``of`` is the shape of the node, None where it is
+    not known."""
+    classes, loss = stream.classes, node.kind if hasattr(node, "loss") else ""
+    if loss in SCALED and of in ((), (1,)) and classes:
+        told = f"{what} has classes, which {loss} would take for quantities"
+        expected = "expected softmax_cross_entropy, or a number"
+        return told, f"{expected}: {{columns: {{{node.target}: number}}}}"
+    if loss == "binary_cross_entropy" and classes and len(classes) > 2:
+        told = f"{what} has {len(classes)} classes"
+        return told, f"expected softmax_cross_entropy with {len(classes)} outputs, or two classes"
+    if node.kind != "softmax_cross_entropy" or of is None:
+        return None
+    if dtype(stream.dtype).kind == "float" and tuple(stream.shape) in ((), (1,)):
+        told = f"{what} is a number, which softmax_cross_entropy would need to be a class"
+        return told, f"expected mse or mae, or a label: {{columns: {{{node.target}: label}}}}"
+    if classes and _fits(stream.shape, of[:-1]) and len(classes) > of[-1]:
+        told = f"'{node.of}' has {of[-1]} output{'s' if of[-1] != 1 else ''}"
+        return told, f"{what} has {len(classes)} classes"
+    return None
 
 
 def _fits(wanted: tuple[int | None, ...], shape: tuple[int | None, ...]) -> bool:

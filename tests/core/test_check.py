@@ -110,6 +110,14 @@ def test_good() -> None:
             "loss.softmax_cross_entropy: 'digit' has 9 outputs: 'label' of data set 'digits' has 10 classes",
         ),
         (
+            {
+                "layers": ["flatten", {"dense": {"units": 1, "id": "digit"}}],
+                "loss": {"binary_cross_entropy": {"of": "digit", "target": "label", "from_logits": True}},
+            },
+            "loss.binary_cross_entropy: 'label' of data set 'digits' has 10 classes: "
+            "expected softmax_cross_entropy with 10 outputs, or two classes",
+        ),
+        (
             {"train": {"data": "digits", "metrics": {"mae": {"of": "digit", "target": "lable"}}}},
             "train.metrics.mae: 'lable' is no stream of data set 'digits': "
             "it has 'image' (8, 8, 1) float32, 'label' () int64. Did you mean 'label'?",
@@ -124,6 +132,16 @@ def test_data_that_does_not_fit(changes: dict[str, Any], expected: str | None) -
 def test_a_loss_that_cannot_be_computed() -> None:
     (found,) = problems(loss={"mse": {"of": "digit", "target": "label"}})
     assert found.startswith("loss.mse: 'digit' is (10,), 'label' is () int64: ")
+
+
+def test_two_classes_are_what_one_output_can_tell() -> None:
+    changes = {
+        "inputs": {"features": [30]},
+        "layers": [{"dense": {"units": 1, "id": "y"}}],
+        "loss": {"binary_cross_entropy": {"of": "y", "target": "label", "from_logits": True}},
+        "train": {"data": "breast_cancer"},
+    }
+    assert problems(**changes) == []
 
 
 def test_an_axis_of_any_length() -> None:
