@@ -6,12 +6,9 @@ Only unsigned bytes and 32-bit integers are read, because the sets that use the 
 
 from __future__ import annotations
 
-import gzip
-import hashlib
-import io
 import struct
-import zlib
 from dataclasses import dataclass
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, cast
 
@@ -65,16 +62,20 @@ def read(path: Path, expected: IdxFile) -> np.ndarray[Any, Any]:
         raise DataError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
-def decode(file: io.BufferedReader, expected: IdxFile, origin: str) -> np.ndarray[Any, Any]:
+def decode(file: BufferedReader, expected: IdxFile, origin: str) -> np.ndarray[Any, Any]:
     """The array, of ``expected.shape`` and ``expected.dtype``, in ``file``; ``origin`` names it in errors.
 
     Memory is taken only after the header was found good, and never more than ``expected.shape`` needs,
     whatever the file decompresses to.  Raises DataError where it is cut short, goes on after its end, has
     another header, or another checksum (which is not looked at here where it is of the compressed file).
     """
+    import gzip
+    import hashlib
+    import zlib
+
     stream = file
     if file.peek(2)[:2] == GZIP_MAGIC:
-        stream = cast(io.BufferedReader, gzip.GzipFile(fileobj=file))
+        stream = cast(BufferedReader, gzip.GzipFile(fileobj=file))
     size, done = expected.unpacked_size, 0
     digest = hashlib.sha256()
     try:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import hashlib
 import os
-import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from io import BufferedReader
@@ -72,6 +69,8 @@ def checked(content: Iterable[bytes], file: Published, origin: str) -> Iterator[
     Raises DataError where it is a web page, is cut short, goes on after its end, or has another checksum: the
     last three are known only when everything was passed on.
     """
+    import hashlib
+
     algorithm, _, expected = file.checksum.rpartition(":")
     digest, done = hashlib.new(algorithm or "sha256"), 0
     for chunk in content:
@@ -105,6 +104,9 @@ def unpacked(stream: BufferedReader, origin: str) -> Iterator[bytes]:
     if stream.peek(2)[:2] != GZIP_MAGIC:
         yield from chunks(stream)
         return
+    import gzip
+    import zlib
+
     done = 0
     try:
         for block in chunks(cast(BufferedReader, gzip.GzipFile(fileobj=stream))):

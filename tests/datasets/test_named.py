@@ -202,3 +202,11 @@ def test_fashion_mnist_is_the_published_one() -> None:
         labels = np.empty(len(source), np.int64)
         source.gather(np.arange(len(source)), {"label": labels})
         assert np.bincount(labels).tolist() == [each] * 10
+
+
+def test_naming_a_set_loads_nothing_that_fetches_or_decodes() -> None:
+    code = "import numpy, sys; before = set(sys.modules); import cortex_datasets.named; "
+    code += "print(*set(sys.modules) - before)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    needed = "subprocess tarfile zipfile tempfile hashlib gzip zlib shutil json uuid pooch PIL platformdirs"
+    assert set(done.stdout.split()) & set(needed.split()) == set()
