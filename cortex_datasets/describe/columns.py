@@ -34,8 +34,8 @@ def described(column: Column, guess: Guess) -> report.Column:
         made["unreadable"] = _unreadable(column, np.isnan(column.numbers))
         made["number"] = statistics(_spread(column, column.numbers))
     elif kind == "date":
-        made["unreadable"] = _unreadable(column, np.isnat(column.dates()))
-        made["date"] = _dates(column, column.dates())
+        made["unreadable"] = _unreadable(column, np.isnat(column.dates(column.form)))
+        made["date"] = _dates(column, column.dates(column.form))
     elif kind == "text":
         made["text"] = _lengths(column)
     else:

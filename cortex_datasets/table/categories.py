@@ -9,7 +9,7 @@ import numpy as np
 from cortex_compute.errors import DataError
 from cortex_core.registry import Fault, field, nearest
 from cortex_datasets.source import Stream
-from cortex_datasets.table.column import Array, Column, count, objects, short
+from cortex_datasets.table.column import NUMBER, Array, Column, canonical, count, objects, short
 from cortex_datasets.table.declare import Where, kind, learned
 from cortex_datasets.table.numbers import nothing_in
 from cortex_datasets.table.sheet import listed
@@ -59,32 +59,51 @@ class LearnedCategory:
         yield from _distinct(self.names)
 
     def parts(self) -> list[str]:
-        return [*self.names, *["(missing)"] * self.indicator, *["(other)"] * self.pooled]
+        missing, other = self._marks()
+        return [*self.names, *[missing] * self.indicator, *[other] * self.pooled]
 
-    def table(self, column: Column, where: Where, notes: list[str]) -> Array:
-        known = len(self.names)
-        width = known + self.indicator + self.pooled
-        ids = self.values(column, where, notes)
+    def fill_in(self, column: Column, where: Where, notes: list[str], out: Array) -> None:
+        known, width = len(self.names), out.shape[1]
         missing = known if self.indicator else width  # one past the end: no column
         other = width - 1 if self.pooled else width
-        places = np.where(ids < known, ids, np.where(ids == known, missing, other))
-        return np.eye(width + 1, width, dtype=np.float32)[places]
+        ids = self._ids(column, notes, "")
+        places = np.append(np.where(ids < 0, other, ids), missing)[column.codes]
+        rows = np.flatnonzero(places < width)
+        out[:] = 0
+        out[rows, places[rows]] = 1
 
     def stream(self) -> Stream:
-        return Stream((), "int64", (*self.names, "(missing)", "(other)"))
+        return Stream((), "int64", (*self.names, *self._marks()))
 
     def values(self, column: Column, where: Where, notes: list[str]) -> Array:
         known = len(self.names)
+        ids = self._ids(column, notes, ", a class that was not trained")
+        return np.append(np.where(ids < 0, known + 1, ids), known)[column.codes]
+
+    def _ids(self, column: Column, notes: list[str], untrained: str) -> Array:
+        """The index of each cell among the names, -1 for another; counts what training did not teach."""
         ids = lookup(column, self.names, self.strip)
-        other = (ids < 0) & (column.counts > 0)
+        other = ids < 0
         rows = int(column.counts[other].sum())
-        if rows and not self.pooled:
+        if rows:
             first = short(column.texts[other][0])
-            new = f"{count(rows, 'cell')} with names that training did not see, such as {first}"
-            notes.append(f"{column.name}: {new}")
+            new = (
+                f"with rare names, or names that training did not see, such as {first}, pooled"
+                if self.pooled
+                else f"with names that training did not see, such as {first}{untrained}"
+            )
+            notes.append(f"{column.name}: {count(rows, 'cell')} {new}")
         if column.missing and not self.indicator:
-            notes.append(f"{column.name}: {count(column.missing, 'missing cell')}, though training had none")
-        return np.append(np.where(ids < 0, known + 1, ids), known)
+            missing = f"{count(column.missing, 'missing cell')}, though training had none"
+            notes.append(f"{column.name}: {missing}{untrained}")
+        return ids
+
+    def _marks(self) -> tuple[str, str]:
+        """What stands for a missing cell and for another name, and is no name itself."""
+        missing, other = "(missing)", "(other)"
+        while {missing, other} & set(self.names):
+            missing, other = f"({missing})", f"({other})"
+        return missing, other
 
     def decode(self, values: Array) -> Array:
         """Names; None for a missing cell and for another name."""
@@ -129,7 +148,7 @@ class LearnedLabel:
     def values(self, column: Column, where: Where, notes: list[str]) -> Array:
         _check_labelled(column, where)
         ids = lookup(column, self.names, self.strip)
-        bad = (ids < 0) & (column.counts > 0)
+        bad = ids < 0
         if bad.any():
             row = column.first(bad)
             cell = str(column.texts[column.codes[row]])
@@ -138,7 +157,7 @@ class LearnedLabel:
                 f"column {column.name!r}: {count(int(column.counts[bad].sum()), 'label')} that the training "
                 f"rows have not: {short(cell)} in {where(row)}. {hint}"
             )
-        return np.append(ids, 0)
+        return ids[column.codes]
 
     def decode(self, values: Array) -> Array:
         """Names."""
@@ -148,26 +167,13 @@ class LearnedLabel:
 def in_order(names: Iterable[str]) -> list[str]:
     """Names sorted: by value where all are numbers, else as text."""
     known = sorted(names)
-    try:
-        return sorted(known, key=float)
-    except ValueError:
-        return known
+    return sorted(known, key=float) if all(map(NUMBER.fullmatch, known)) else known
 
 
 def lookup(column: Column, names: Sequence[str], strip: str | None) -> Array:
-    """The index of each cell among ``names``, -1 where it is none of them.
-
-    Where all names are numbers, 3.0 is 3: codes come as floats from elsewhere, where a cell is missing.
-    """
-    known = {name: index for index, name in enumerate(names)}
-    ids = np.array([known.get(_stripped(cell, strip), -1) for cell in column.texts], np.int64)
-    if (ids < 0).any():
-        try:
-            by_value = {float(name): index for name, index in known.items()}
-        except ValueError:
-            return ids
-        ids = np.where(ids < 0, [by_value.get(number, -1) for number in column.numbers.tolist()], ids)
-    return ids
+    """The index of each cell among ``names``, -1 where it is none of them."""
+    known = {canonical(name): index for index, name in enumerate(names)}
+    return np.array([known.get(canonical(_stripped(cell, strip)), -1) for cell in column.texts], np.int64)
 
 
 def _stripped(cell: str, strip: str | None) -> str:
@@ -175,12 +181,13 @@ def _stripped(cell: str, strip: str | None) -> str:
 
 
 def _named(column: Column, strip: str | None) -> dict[str, int]:
-    """How many rows bear each name."""
+    """How many rows bear each name, in the first spelling that occurs: 1.0 is 1, and TRUE is true."""
     counts: dict[str, int] = {}
+    spelled: dict[str, str] = {}
     for cell, rows in zip(column.texts, column.counts.tolist()):
-        if rows:
-            name = _stripped(cell, strip)
-            counts[name] = counts.get(name, 0) + rows
+        cell = _stripped(cell, strip)
+        name = spelled.setdefault(canonical(cell), cell)
+        counts[name] = counts.get(name, 0) + rows
     return counts
 
 
@@ -194,5 +201,5 @@ def _check_labelled(column: Column, where: Where) -> None:
 
 
 def _distinct(names: Sequence[str]) -> Iterator[Fault]:
-    if len(set(names)) < len(names):
+    if len(set(map(canonical, names))) < len(names):
         yield Fault(("names",), "a name is given twice", "expected distinct names")

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Protocol, TypeVar
 
 from cortex_core.registry import Invalid, Named, Registry, field, record
-from cortex_core.registry.kinds import FromClass, Kind, Schema
+from cortex_core.registry.kinds import FromClass, Kind, Schema, Text
 from cortex_datasets.source import Stream
-from cortex_datasets.table.column import Array, Column
+from cortex_datasets.table.column import Array, Column, written
 
 if TYPE_CHECKING:
     from typing_extensions import dataclass_transform
@@ -33,9 +33,8 @@ LEARNED = Registry("encoding of a column")
 class Learned(Protocol):
     """What the training rows taught about one column.
 
-    Cells are encoded once each: ``table`` and ``values`` give one row for every distinct cell, and one more,
-    the last, for a missing cell.  Both append to ``notes`` what was counted, and raise DataError for what the
-    rules do not allow.
+    ``fill_in`` and ``values`` look at a column's cells once each, and spread what they find over its rows.
+    Both append to ``notes`` what was counted, and raise DataError for what the rules do not allow.
     """
 
     kind: str
@@ -43,14 +42,14 @@ class Learned(Protocol):
     def parts(self) -> list[str]:
         """What each column of the features says, such as ``female``; as many as the features are wide."""
 
-    def table(self, column: Column, where: Where, notes: list[str]) -> Array:
-        """float32 (cells + 1, width): the share of `features`."""
+    def fill_in(self, column: Column, where: Where, notes: list[str], out: Array) -> None:
+        """Writes the share of `features` into all of ``out``, float32 (rows, width)."""
 
     def stream(self) -> Stream:
         """The stream of this column alone."""
 
     def values(self, column: Column, where: Where, notes: list[str]) -> Array:
-        """(cells + 1, ...): the numbers of that stream."""
+        """(rows, ...): the numbers of that stream."""
 
     def decode(self, values: Array) -> Array:
         """What people wrote, from the numbers of that stream."""
@@ -105,6 +104,22 @@ class ColumnsKind(Kind):
     def schema(self) -> Schema:
         return {"type": "object", "additionalProperties": {"type": ["string", "object", "array"]}}
 
+
+class CellKind(Text):
+    """A cell as people write it; a number stands for its text."""
+
+    words = "text or a number"
+
+    def read(self, value: Any) -> str:
+        number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return super().read(written(float(value)) if number else value)
+
+    def schema(self) -> Schema:
+        return {"type": ["string", "number"]}
+
+
+Cell = Annotated[Any, FromClass(lambda limits, rank: CellKind())]
+"""What a cell may hold."""
 
 Columns = Annotated[Any, FromClass(lambda limits, rank: ColumnsKind())]
 """Kinds of column by the name of the column."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 FEATURES = "features"
 WIDEST = 100_000  # features; more come from names that each stand for a row or two
+MOST_BYTES = 8_000_000_000  # of the features of the rows that are encoded together
 FORM = 1  # of the state
 
 
@@ -103,13 +104,25 @@ class TableEncoding:
     def _stream(self, name: str, examples: TableExamples, rows: Array, notes: list[str]) -> Array:
         if name in self.alone:
             column, where = self._column(name, examples, rows)
-            return np.asarray(self.columns[name].values(column, where, notes)[column.codes])
-        ends = list(accumulate((len(self.columns[each].parts()) for each in self.features), initial=0))
-        made = np.empty((len(rows), ends[-1]), np.float32)
+            return self.columns[name].values(column, where, notes)
+        widths = [len(self.columns[each].parts()) for each in self.features]
+        self._check_size(len(rows), widths)
+        made = np.empty((len(rows), sum(widths)), np.float32)
+        ends = list(accumulate(widths, initial=0))
         for each, start, end in zip(self.features, ends, ends[1:]):
             column, where = self._column(each, examples, rows)
-            made[:, start:end] = self.columns[each].table(column, where, notes)[column.codes]
+            self.columns[each].fill_in(column, where, notes, made[:, start:end])
         return made
+
+    def _check_size(self, rows: int, widths: Sequence[int]) -> None:
+        size = 4 * rows * sum(widths)
+        if size > MOST_BYTES:
+            widest = sorted(zip(widths, self.features), reverse=True)[:3]
+            raise DataError(
+                f"the features of {rows:,} rows would be {size / 1e9:.1f} GB, of at most {MOST_BYTES / 1e9:g}; "
+                f"widest are {', '.join(f'{name!r} ({width:,})' for width, name in widest)}: pool rare names "
+                "by {category: {minimum: 10}}, take fewer bins or words, or skip them"
+            )
 
     def _column(self, name: str, examples: TableExamples, rows: Array) -> tuple[Any, Where]:
         return examples.cells(name).take(rows), lambda row: examples.where(int(rows[row]))
@@ -126,12 +139,18 @@ def restore(state: Mapping[str, Any]) -> TableEncoding:
         value = state.get(key)
         if not isinstance(value, (list, tuple)) or not all(isinstance(name, str) for name in value):
             raise _damaged(f"{key!r} is no list of names")
+        if len(set(value)) < len(value):
+            raise _damaged(f"{key!r} has a name twice")
         texts[key] = list(value)
     columns = state.get("columns")
     needed = {*texts["features"], *texts["alone"]}
     if not isinstance(columns, Mapping) or not needed <= set(columns) or not needed <= set(texts["header"]):
         raise _damaged("columns that it names are not in it")
-    return TableEncoding(columns={name: _restored(name, columns[name]) for name in columns}, **texts)
+    made = {name: _restored(name, columns[name]) for name in columns}
+    labels = [name for name in texts["features"] if not hasattr(made[name], "fill_in")]
+    if labels:
+        raise _damaged(f"{labels[0]!r} is no column that features are made of")
+    return TableEncoding(columns=made, **texts)
 
 
 def _restored(name: str, written: Any) -> Learned:

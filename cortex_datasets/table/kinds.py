@@ -5,6 +5,7 @@ A guess is said, with its reason, and gives way to what the description declares
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ FEW = 10  # so many different whole numbers, or fewer, may be codes
 REPEATS = 10  # a category's names occur so often on average
 NAMES = 20  # a column with so few different cells has no need to repeat them
 MOST_NAMES = 1000
+SPARSE = 10  # row numbers of which nine in ten rows were taken out still count the rows
 WORDS = 2.5  # words a cell, on average, from which a column is text
 MOSTLY = 0.9  # of the cells are numbers: a column of numbers with some that cannot be read
 
@@ -33,34 +35,32 @@ def guess(column: Column) -> Guess:
     * All cells missing: skip.
     * Numbers: **number**; but **category** where they are whole and at most 10 different ones occur 10 times
       each on average, or where there are just two (codes, such as a passenger's class); and **skip** where
-      they count the rows and the column bears no name, or one such as id or index.  Where at least nine
-      cells in ten are numbers the others cannot be read, and it is a number still.
+      they count the rows (whole, rising from row to row, at least every tenth number there, since rows may
+      have been taken out) and the column bears no name, or one that ends in id or index.  Where at least
+      nine cells in ten are numbers the others cannot be read, and it is a number still.
     * Dates (ISO 8601, or a form where day and month cannot be mistaken for each other): **date**.
     * Other text: **category** where the cells repeat (10 times on average, or twice with at most 50
       different); **text** where they have several words (2.5 on average); **category** where at most 20
       differ, or half of the cells at most; else they name single rows, and the guess is **skip**.
     """
-    held = column.counts > 0
-    counts, cells = column.counts[held], int(held.sum())
+    counts, numbers = column.counts, column.numbers
     rows = int(counts.sum())
     if not rows:
         return Guess("skip", "every cell is missing")
-    numbers = column.numbers[held]
     readable = ~np.isnan(numbers)
     share = counts[readable].sum() / rows
     if share == 1:
-        return _guess_number(column, numbers, rows)
-    dates = column.dates()[held]
+        return _guess_number(column, rows)
+    dates = column.dates(column.form)
     if not np.isnat(dates).any():
-        return Guess(
-            "date", f"all cells are dates, {dates.min().item():%Y-%m-%d} to {dates.max().item():%Y-%m-%d}"
-        )
-    if share >= MOSTLY and cells > NAMES:
-        odd = column.texts[held][~readable][0]
+        days = dates.astype("datetime64[D]")
+        return Guess("date", f"all cells are dates, {days.min()} to {days.max()}")
+    if share >= MOSTLY and len(counts) > NAMES:
+        odd = column.texts[~readable][0]
         return Guess(
             "number", f"{rows - counts[readable].sum()} of {rows} cells are no numbers, such as {short(odd)}"
         )
-    guessed = _guess_text(column.texts[held], rows)
+    guessed = _guess_text(column.texts, rows)
     if share:
         return Guess(
             guessed.kind, f"{guessed.why}; {int(counts[readable].sum())} of {rows} cells are numbers"
@@ -68,15 +68,16 @@ def guess(column: Column) -> Guess:
     return guessed
 
 
-def _guess_number(column: Column, numbers: np.ndarray, rows: int) -> Guess:
+def _guess_number(column: Column, rows: int) -> Guess:
+    numbers = column.numbers
     different, whole = len(numbers), bool((numbers == np.floor(numbers)).all())
     if whole and (different == 2 or (different <= FEW and rows >= REPEATS * different)):
         return Guess("category", f"{different} different whole numbers, as codes are")
     # A row's own number says nothing about the row.
     unnamed = column.name.lower().startswith("unnamed") or not column.name
     if whole and (unnamed or column.name.lower().endswith(("id", "index"))) and different == rows > 2:
-        steps = np.diff(column.numbers[column.codes[column.codes >= 0]])
-        if (steps == 1).all():
+        steps = np.diff(numbers[column.codes[column.codes >= 0]])
+        if (steps > 0).all() and steps.sum() < SPARSE * rows:
             return Guess("skip", "it counts the rows")
     return Guess("number", f"all cells are numbers, {numbers.min():g} to {numbers.max():g}")
 
@@ -87,7 +88,7 @@ def _guess_text(texts: np.ndarray, rows: int) -> Guess:
     if repeated or (different <= 50 and rows >= 2 * different):
         return Guess("category", f"{different} different cells in {rows}")
     words = sum(len(text[:10_000].split()) for text in texts) / different
-    if words >= WORDS:
+    if words >= WORDS and any(re.search(r"\w", text) for text in texts):
         return Guess("text", f"{words:.1f} words a cell")
     if different <= NAMES or (different <= MOST_NAMES and rows >= 2 * different):
         return Guess("category", f"{different} different cells in {rows}")

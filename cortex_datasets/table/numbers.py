@@ -10,7 +10,7 @@ import numpy as np
 from cortex_compute.errors import DataError
 from cortex_core.registry import Fault, field
 from cortex_datasets.source import Stream
-from cortex_datasets.table.column import Array, Column, count, short
+from cortex_datasets.table.column import LARGEST, Array, Column, count, short
 from cortex_datasets.table.declare import Where, kind, learned
 
 Scale = Literal["standard", "piecewise", "minmax", "none"]
@@ -50,13 +50,11 @@ class Number:
         if not len(values):
             raise nothing_in(column)
         fills = {"mean": values.mean(), "zero": 0.0}
-        low, high = values.min(), values.max()
-        scales = {"none": (0.0, 1.0), "minmax": (low, high - low)}
-        centre, spread = scales.get(self.scale or "") or (values.mean(), _deviation(values))
+        centre, spread = (0.0, 1.0) if self.scale == "none" else centre_and_spread(values, self.scale)
         return LearnedNumber(
             fill=float(fills.get(self.missing, np.median(values))),
-            centre=float(centre),
-            spread=float(spread) or 1.0,  # a column of one number says nothing, and becomes 0
+            centre=centre,
+            spread=spread,
             edges=_edges(values, self.bins or BINS) if self.scale == "piecewise" else (),
             indicator=len(values) < len(column),
             rule=self.missing,
@@ -77,6 +75,10 @@ class LearnedNumber:
     unreadable: str = field(default="error", choices=("error", "missing"))
 
     def check(self) -> Iterator[Fault]:
+        numbers = [("fill", self.fill), ("centre", self.centre), ("spread", self.spread)]
+        for name, value in [*numbers, *(("edges", edge) for edge in self.edges)]:
+            if abs(value) > 2 * LARGEST:
+                yield Fault((name,), f"{value:g} is beyond float32", "expected what numbers of a table can be")
         if len(self.edges) == 1 or any(np.diff(self.edges) <= 0):
             yield Fault(
                 ("edges",), "the edges do not rise", "expected two edges or more, each above the last"
@@ -86,20 +88,20 @@ class LearnedNumber:
         bins = [f"{low:g} to {high:g}" for low, high in zip(self.edges, self.edges[1:])]
         return (bins or ["scaled"]) + ["missing"] * self.indicator
 
-    def table(self, column: Column, where: Where, notes: list[str]) -> Array:
+    def fill_in(self, column: Column, where: Where, notes: list[str], out: Array) -> None:
         values, missing = self._filled(column, where, notes)
-        if self.edges:
-            shares = self._shares(values, column.name, notes)
-        else:
-            shares = self._scaled(values, column.name, notes)[:, None]
-        return np.hstack([shares, missing[:, None]] if self.indicator else [shares]).astype(np.float32)
+        shares = self._shares(values, column, notes) if self.edges else self._scaled(values, column, notes)
+        width = max(len(self.edges) - 1, 1)
+        out[:, :width] = shares.astype(np.float32)[column.codes]
+        if self.indicator:
+            out[:, width] = missing[column.codes]
 
     def stream(self) -> Stream:
         return Stream((1,), "float32")
 
     def values(self, column: Column, where: Where, notes: list[str]) -> Array:
         filled, _ = self._filled(column, where, notes)
-        return self._scaled(filled, column.name, notes)[:, None].astype(np.float32)
+        return self._scaled(filled, column, notes).astype(np.float32)[column.codes]
 
     def decode(self, values: Array) -> Array:
         """float64, in the unit of the column."""
@@ -113,33 +115,34 @@ class LearnedNumber:
         if rows and self.rule in ("error", "drop"):
             row = int(np.flatnonzero(missing[column.codes])[0])
             raise DataError(
-                f"column {column.name!r}: {count(rows, 'cell')} missing, first in {where(row)}; fill them in"
-                f" or leave such rows out by `columns: {{{column.name}: {{number: {{missing: drop}}}}}}`"
+                f"column {column.name!r}: {count(rows, 'cell')} missing, first in {where(row)}; fill them in,"
+                f" or train with `columns: {{{column.name}: {{number: {{missing: RULE}}}}}}`: drop leaves such"
+                " rows out where this is a target, median fills a feature"
             )
         if rows:
             new = "" if self.indicator else ", though training had none"
             notes.append(f"{column.name}: {count(rows, 'missing cell')} filled with {self.fill:g}{new}")
         return np.where(missing, self.fill, numbers), missing
 
-    def _scaled(self, values: Array, name: str, notes: list[str]) -> Array:
+    def _scaled(self, values: Array, column: Column, notes: list[str]) -> Array:
         if self.centre == 0 and self.spread == 1:
-            return values
+            return values[:, None]
         with np.errstate(over="ignore"):
-            return _cut((values - self.centre) / self.spread, name, notes)
+            return cut((values - self.centre) / self.spread, column, notes)[:, None]
 
-    def _shares(self, values: Array, name: str, notes: list[str]) -> Array:
+    def _shares(self, values: Array, column: Column, notes: list[str]) -> Array:
         edges = np.array(self.edges)
         bins = np.searchsorted(edges[1:-1], values, side="right")
         with np.errstate(over="ignore"):
             inside = (values - edges[bins]) / (edges[bins + 1] - edges[bins])
         made = (np.arange(len(edges) - 1) < bins[:, None]).astype(np.float32)
-        made[np.arange(len(values)), bins] = _cut(inside, name, notes)
+        made[np.arange(len(values)), bins] = cut(inside, column, notes)
         return made
 
 
 def read_numbers(column: Column, rule: str, where: Where, notes: list[str]) -> Array:
     """The number of each cell, NaN for what ``rule`` lets count as missing."""
-    bad = np.isnan(column.numbers) & (column.counts > 0)
+    bad = np.isnan(column.numbers)
     if bad.any():
         row, rows = column.first(bad), int(column.counts[bad].sum())
         cell = short(column.texts[column.codes[row]])
@@ -150,7 +153,7 @@ def read_numbers(column: Column, rule: str, where: Where, notes: list[str]) -> A
                 f"missing by {{number: {{unreadable: missing}}}}"
             )
         notes.append(f"{column.name}: {found}, taken as missing")
-    return np.asarray(column.numbers)
+    return column.numbers
 
 
 def nothing_in(column: Column) -> DataError:
@@ -161,18 +164,30 @@ def nothing_in(column: Column) -> DataError:
     )
 
 
-def _cut(scaled: Array, name: str, notes: list[str]) -> Array:
-    cut = np.clip(scaled, -FARTHEST, FARTHEST)
-    if (cut != scaled).any():
-        notes.append(f"{name}: numbers a million times as far out as those of training are cut off there")
-    return cut
+def cut(scaled: Array, column: Column, notes: list[str]) -> Array:
+    """What lies too far out for float32, put where that ends; ``scaled``: of each cell, and of a missing one."""
+    far = np.abs(scaled) > FARTHEST
+    rows = int(far[column.codes].sum())
+    if rows:
+        notes.append(
+            f"{column.name}: {count(rows, 'cell')} a million times as far out as training's, cut off there"
+        )
+    return np.clip(scaled, -FARTHEST, FARTHEST)
 
 
-def _deviation(values: Array) -> float:
-    """The standard deviation (ddof 0), also where squares leave float64."""
-    away = values - values.mean()
-    largest = np.abs(away).max()
-    return float(largest * np.sqrt(np.mean((away / largest) ** 2))) if largest > 0 else 0.0
+def centre_and_spread(values: Array, scale: str | None = None) -> tuple[float, float]:
+    """Mean and standard deviation (ddof 0), also where squares leave float64; ``minmax``: lowest and range.
+
+    Values that differ by rounding alone say nothing: all become 0, by a spread of 1.
+    """
+    low, high = float(values.min()), float(values.max())
+    if high - low <= 4 * np.finfo(np.float64).eps * max(abs(low), abs(high)):
+        return low, 1.0
+    if scale == "minmax":
+        return low, high - low
+    mean = float(values.mean())
+    largest = max(high - mean, mean - low)
+    return mean, float(largest * np.sqrt(np.mean(((values - mean) / largest) ** 2)))
 
 
 def _edges(values: Array, bins: int) -> tuple[float, ...]:

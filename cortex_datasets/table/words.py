@@ -36,8 +36,12 @@ class Text:
             raise nothing_in(column)
         rows: Counter[str] = Counter()
         for cell, count in zip(column.texts, column.counts.tolist()):
-            if count:
-                rows.update(dict.fromkeys(words_of(cell), count))
+            rows.update(dict.fromkeys(words_of(cell), count))
+        if not rows:
+            raise DataError(
+                f"column {column.name!r} is declared text, and no cell of the training rows has a word (letters "
+                f"or digits); declare it a category, or leave it out by `columns: {{{column.name}: skip}}`"
+            )
         ranked = sorted(rows, key=lambda word: (-rows[word], word))
         return LearnedText(words=tuple(sorted(ranked[: self.words])))
 
@@ -55,18 +59,21 @@ class LearnedText:
     def parts(self) -> list[str]:
         return list(self.words)
 
-    def table(self, column: Column, where: Where, notes: list[str]) -> Array:
+    def fill_in(self, column: Column, where: Where, notes: list[str], out: Array) -> None:
         places = {word: index for index, word in enumerate(self.words)}
-        made = np.zeros((len(column.cells) + 1, len(self.words)), np.float32)
-        for row, cell in enumerate(column.texts):
-            made[row, [places[word] for word in words_of(cell) if word in places]] = 1
-        return made
+        found = [[places[word] for word in words_of(cell) if word in places] for cell in column.texts]
+        out[:] = 0
+        for row, code in enumerate(column.codes.tolist()):
+            if code >= 0:
+                out[row, found[code]] = 1
 
     def stream(self) -> Stream:
         return Stream((len(self.words),), "float32")
 
     def values(self, column: Column, where: Where, notes: list[str]) -> Array:
-        return self.table(column, where, notes)
+        made = np.empty((len(column), len(self.words)), np.float32)
+        self.fill_in(column, where, notes, made)
+        return made
 
     def decode(self, values: Array) -> Array:
         """Raises DataError: which words are in a text does not tell the text."""
