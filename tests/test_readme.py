@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from cortex_core.check import check
 from tests.conftest import Cli
@@ -81,6 +82,13 @@ def test_shell_sessions_print_what_is_shown(page: str, text: str, page_files: Pa
 def test_python_runs(page: str, text: str, page_files: Path) -> None:
     (page_files / "example.py").write_text(text)
     runpy.run_path("example.py")
+
+
+def test_the_guide_to_data_shows_the_example_that_it_names() -> None:
+    shown = next(text for text in blocks("docs/data.md", "yaml") if text.startswith("# titanic.yaml"))
+    assert yaml.safe_load(shown) == yaml.safe_load(
+        (ROOT / "examples/titanic.yaml").read_text(encoding="utf-8")
+    )
 
 
 def test_the_first_network_has_ten_lines_or_about() -> None:
