@@ -34,11 +34,14 @@ def augmented(
     targets = tuple(name for name in targets if name not in inputs)
     steps = [Step(a, key_of(seed, position, a.kind)) for position, a in enumerate(augmentations)]
     for position, step in enumerate(steps):
-        for found in _refused(step, source, inputs, targets, labels):
+        refused = next(_refused(step, source, inputs, targets, labels), None)
+        if found := refused or _too_far(step, steps[position:]):
             raise DataError(f"train.augment[{position}]: {step.augmentation.kind}: {found}")
     for mixes, group in groupby(steps, key=lambda step: step.stage == "mix"):
         if not mixes:
-            source = Varied(source, list(group), _varied(source, inputs))
+            own = list(group)
+            names = {name for step in own for name in _varied(step, source, inputs)}
+            source = Varied(source, own, [name for name in inputs if name in names])
         for step in group if mixes else ():
             source = Mixed(Soft(source, targets, labels), step, inputs, targets)
     return source
@@ -52,9 +55,18 @@ def _floats(source: Any, names: Iterable[str]) -> list[str]:
     return [n for n in names if source.streams[n].dtype == "float32"]
 
 
-def _varied(source: Any, inputs: Sequence[str]) -> list[str]:
-    """The inputs that augmentations change: the pictures, or without any, all floats."""
-    return _pictures(source, inputs) or _floats(source, inputs)
+def _varied(step: Step, source: Any, inputs: Sequence[str]) -> list[str]:
+    """The inputs that an augmentation changes: all floats, or the pictures."""
+    return (_floats if step.takes == "numbers" else _pictures)(source, inputs)
+
+
+def _too_far(step: Step, following: Sequence[Step]) -> str | None:
+    """What speaks against erasing with a value that an augmentation behind it would find out of range."""
+    value = getattr(step.augmentation, "value", 0) if step.augmentation.kind == "erase" else 0
+    bounded = [s.augmentation.kind for s in following if getattr(s.augmentation, "bounded", False)]
+    if 0 <= value <= 1 or not bounded:
+        return None
+    return f"value {value:g} is outside of 0..1, which {bounded[0]} behind it needs; put erase last"
 
 
 def _refused(
@@ -72,9 +84,11 @@ def _refused(
     sizes = {streams[n].shape[:2] for n in pictures}
     if len(sizes) > 1:
         yield f"pictures of one example are varied alike and need equal height and width, but {shown}"
-    for name in _varied(source, inputs):
+    for name in _varied(step, source, inputs):
         if None in streams[name].shape:
             yield f"input {name!r} has no fixed size, {list(streams[name].shape)}"
+        if name in getattr(source, "padded", ()):
+            yield f"input {name!r} is padded with zeros, which would be changed, too"
     if step.stage in ("pixels", "affine"):
         for name in targets:
             if streams[name].shape[:2] in sizes:
@@ -85,7 +99,7 @@ def _refused(
 
 def _unmixable(step: Step, source: Any, inputs: Sequence[str], labels: Sequence[str]) -> Iterator[str]:
     streams = source.streams
-    if hasattr(source, "lengths"):
+    if getattr(source, "lengths", None) is not None:
         yield "examples of different lengths cannot be mixed"
     mixable = _floats(source, inputs) if step.takes == "numbers" else _pictures(source, inputs)
     for name in inputs:

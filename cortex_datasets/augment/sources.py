@@ -1,7 +1,8 @@
 """The sources that vary examples: `Varied` changes each alone, `Mixed` mixes two, `Soft` prepares labels.
 
-Each wraps another source, and knows an example by its row there, also after ``select``: what is drawn for it
-does not depend on the part it is in.
+Each wraps another source and remembers, also after ``select``, which row an example had there: what is drawn
+for it does not depend on the part it is in.  The partners of `Mixed` come from the part alone, so there it
+depends on the part who they are.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ class Step:
 
 
 class Wrapped:
-    """A source over the rows of another one.  One reader at a time: parts share what they wrap."""
+    """A source that changes what another one gives.  ``samples``: by which numbers draws know its rows."""
 
     fixed = False  # every epoch sees other examples
 
@@ -42,20 +43,20 @@ class Wrapped:
         self.source = source
         self.streams: Mapping[str, Any] = source.streams
         self.notes: Sequence[str] = getattr(source, "notes", ())
-        self._keep(np.arange(len(source)))
-
-    def _keep(self, rows: Array) -> None:
-        self.rows = rows
-        if hasattr(self.source, "lengths"):
-            self.lengths = self.source.lengths[rows]
+        self.samples = np.arange(len(source))
 
     def __len__(self) -> int:
-        return len(self.rows)
+        return len(self.samples)
+
+    @property
+    def lengths(self) -> Array | None:
+        """The padded length of each example, where they differ."""
+        return getattr(self.source, "lengths", None)
 
     def select(self, indices: Array) -> Any:
         """The examples ``indices``, in that order, each varied as before."""
         part = copy.copy(self)
-        part._keep(self.rows.take(np.asarray(indices, np.intp)))
+        part.source, part.samples = self.source.select(indices), self.samples.take(indices)
         part._allocate()
         return part
 
@@ -69,7 +70,8 @@ class Wrapped:
 
 
 class Varied(Wrapped):
-    """Applies augmentations, one after the other, to the streams ``names``.
+    """Applies augmentations, one after the other, to the streams ``names``: those that take pictures to the
+    pictures among them alone.
 
     Neighbours that move whole pixels are one copy, neighbours that are affine maps with the same fill one
     resampling.
@@ -78,6 +80,7 @@ class Varied(Wrapped):
     def __init__(self, source: Any, steps: Sequence[Step], names: Sequence[str]) -> None:
         super().__init__(source)
         self.steps, self.names = steps, tuple(names)
+        self.pictures = [name for name in names if len(self.streams[name].shape) == 3]
         self.stages = [list(group) for _, group in groupby(enumerate(steps), key=_mergeable)]
         self.moves = sum(group[0][1].stage != "values" for group in self.stages)
         self._allocate()
@@ -87,39 +90,42 @@ class Varied(Wrapped):
         self.count = self._block(self.names)
         self.banks = {
             name: [Bank(self.count, self.streams[name].shape) for _ in range(min(2, self.moves))]
-            for name in self.names
+            for name in self.pictures
         }
         if self.moves:
-            self.size = self.streams[self.names[0]].shape[:2]
+            self.size = self.streams[self.pictures[0]].shape[:2]
         if any(step.stage == "affine" for step in self.steps):
             self.taps = Taps(self.count, *self.size)
 
     def gather(self, indices: Array, out: Mapping[str, Array], *, epoch: int = 0) -> None:
         """Writes rows ``indices`` of each stream named in ``out``, as ``epoch`` sees them."""
-        rows = self.rows.take(indices)
         same = {name: array for name, array in out.items() if name not in self.names}
         varied = {name: array for name, array in out.items() if name in self.names}
         if same:
-            self.source.gather(rows, same, epoch=epoch)
+            self.source.gather(indices, same, epoch=epoch)
         if not varied:
             return
-        draws = draw([step.key for step in self.steps], rows, epoch)
-        for span in spans(len(rows), self.count):
+        draws = draw([step.key for step in self.steps], self.samples.take(indices), epoch)
+        for span in spans(len(indices), self.count):
             parts = [d.part(span) for d in draws]
-            self._vary(rows[span], {n: a[span] for n, a in varied.items()}, parts, epoch)
+            self._vary(indices[span], {n: a[span] for n, a in varied.items()}, parts, epoch)
 
-    def _vary(self, rows: Array, out: Mapping[str, Array], draws: Sequence[Draws], epoch: int) -> None:
-        moved = 0
-        banks, current = self._place(out, moved, len(rows))
-        self.source.gather(rows, current, epoch=epoch)
+    def _vary(self, indices: Array, out: Mapping[str, Array], draws: Sequence[Draws], epoch: int) -> None:
+        moved, count = 0, len(indices)
+        pictures = {name: array for name, array in out.items() if name in self.pictures}
+        others = {name: array for name, array in out.items() if name not in self.pictures}
+        banks, current = self._place(pictures, moved, count)
+        self.source.gather(indices, {**current, **others}, epoch=epoch)
         for group in self.stages:
             steps = [(step.augmentation, draws[index]) for index, step in group]
             stage = group[0][1].stage
             if stage == "values":
-                _change(steps, current, rows)
+                self._change(group[0][1], draws[group[0][0]], {**current, **others})
+                continue
+            if not pictures:
                 continue
             moved += 1
-            following, targets = self._place(out, moved, len(rows))
+            following, targets = self._place(pictures, moved, count)
             move = self._copy if stage == "pixels" else self._resample
             move(steps, banks, targets)
             banks, current = following, targets
@@ -132,6 +138,19 @@ class Varied(Wrapped):
             return {}, dict(out)
         banks = {name: self.banks[name][moved % 2] for name in out}
         return banks, {name: bank.pictures[:count] for name, bank in banks.items()}
+
+    def _change(self, step: Step, draws: Draws, current: Mapping[str, Array]) -> None:
+        augmentation = step.augmentation
+        for name, examples in current.items():
+            picture = name in self.pictures
+            if step.takes != "numbers" and not picture:
+                continue
+            bounded = picture and getattr(augmentation, "bounded", False)
+            if bounded:
+                _check_range(augmentation, name, examples, draws.samples)
+            augmentation.apply(draws.again(self.names.index(name)), examples)
+            if bounded:
+                np.clip(examples, 0, 1, out=examples)
 
     def _copy(self, steps: Steps, banks: Mapping[str, Bank], targets: Mapping[str, Array]) -> None:
         (first, numbers), *others = steps
@@ -153,17 +172,6 @@ class Varied(Wrapped):
             self.taps.read(banks[name].pictures[: len(target)], target)
 
 
-def _change(steps: Steps, current: Mapping[str, Array], rows: Array) -> None:
-    for augmentation, numbers in steps:
-        for name, examples in current.items():
-            bounded = getattr(augmentation, "bounded", False) and examples.ndim == 4
-            if bounded:
-                _check_range(augmentation, name, examples, rows)
-            augmentation.apply(numbers.again(), examples)
-            if bounded:
-                np.clip(examples, 0, 1, out=examples)
-
-
 def _mergeable(numbered: tuple[int, Step]) -> tuple[Any, ...]:
     """What neighbours have in common that are worked on together."""
     index, step = numbered
@@ -172,12 +180,12 @@ def _mergeable(numbered: tuple[int, Step]) -> tuple[Any, ...]:
     return ("affine", step.augmentation.fill) if step.stage == "affine" else ("values", index)
 
 
-def _check_range(augmentation: Any, name: str, pictures: Array, rows: Array) -> None:
+def _check_range(augmentation: Any, name: str, pictures: Array, samples: Array) -> None:
     low, high = pictures.min(), pictures.max()
     if low >= -1e-3 and high <= 1.001:  # resampling rounds
         return
     bad = (pictures < -1e-3) | (pictures > 1.001)
-    row = rows[bad.reshape(len(pictures), -1).any(axis=1).argmax()]
+    row = samples[bad.reshape(len(pictures), -1).any(axis=1).argmax()]
     raise DataError(
         f"train.augment: {augmentation.kind} needs pictures in 0..1, but in example {row} {name!r} reaches "
         f"from {low:g} to {high:g}; scale it, or leave {augmentation.kind} out"
@@ -198,15 +206,14 @@ class Soft(Wrapped):
 
     def gather(self, indices: Array, out: Mapping[str, Array], *, epoch: int = 0) -> None:
         """Writes rows ``indices`` of each stream named in ``out``."""
-        rows = self.rows.take(indices)
-        given = self.source.streams
-        whole = {n: np.empty((len(rows), *given[n].shape), np.int64) for n in out if n in self.whole}
-        self.source.gather(rows, {**out, **whole}, epoch=epoch)
+        given, count = self.source.streams, len(indices)
+        whole = {n: np.empty((count, *given[n].shape), np.int64) for n in out if n in self.whole}
+        self.source.gather(indices, {**out, **whole}, epoch=epoch)
         for name, numbers in whole.items():
-            target = out[name][: len(rows)]
+            target = out[name][:count]
             if name in self.labels:
                 target.fill(0)
-                target[np.arange(len(rows)), numbers] = 1
+                target[np.arange(count), numbers] = 1
             else:
                 target[...] = numbers
 
@@ -214,12 +221,15 @@ class Soft(Wrapped):
 class Mixed(Wrapped):
     """Mixes each example with a partner, drawn from this source, in ``inputs`` and ``targets``.
 
-    The partner is gathered from the same source, so that it is varied as itself.
+    The partner is gathered from the same source, so that it is varied as itself.  A box is pasted into each
+    input, and into targets of the same height and width; other targets are blended.
     """
 
     def __init__(self, source: Any, step: Step, inputs: Sequence[str], targets: Sequence[str]) -> None:
         super().__init__(source)
-        self.step, self.inputs, self.mixed = step, inputs, (*inputs, *targets)
+        self.step, self.mixed = step, (*inputs, *targets)
+        shapes = [self.streams[name].shape for name in inputs]
+        self.size = next((shape[:2] for shape in shapes if len(shape) == 3), (1, 1))
         self._allocate()
 
     def _allocate(self) -> None:
@@ -230,23 +240,21 @@ class Mixed(Wrapped):
 
     def gather(self, indices: Array, out: Mapping[str, Array], *, epoch: int = 0) -> None:
         """Writes rows ``indices`` of each stream named in ``out``, as ``epoch`` sees them."""
-        rows = self.rows.take(indices)
-        self.source.gather(rows, out, epoch=epoch)
+        self.source.gather(indices, out, epoch=epoch)
         mine = {name: array for name, array in out.items() if name in self.mixed}
-        (numbers,) = draw([self.step.key], rows, epoch)
-        for span in spans(len(rows) if mine else 0, self.count):
+        (numbers,) = draw([self.step.key], self.samples.take(indices), epoch)
+        for span in spans(len(indices) if mine else 0, self.count):
             self._mix({n: a[span] for n, a in mine.items()}, numbers.part(span), epoch)
 
     def _mix(self, mine: Mapping[str, Array], numbers: Draws, epoch: int) -> None:
-        partners = self.rows[numbers.below(len(self.rows))]
-        shape = next((s for n in self.inputs if len(s := self.streams[n].shape) == 3), (1, 1))
-        share, boxes = self.step.augmentation.apply(numbers, *shape[:2])
+        partners = numbers.below(len(self))
+        share, boxes = self.step.augmentation.apply(numbers, *self.size)
         if (share == 1).all():
             return
         others = {name: self.partners[name][: len(numbers)] for name in mine}
         self.source.gather(partners, others, epoch=epoch)
         for name, examples in mine.items():
-            if boxes is not None and name in self.inputs:
+            if boxes is not None and self.streams[name].shape[:2] == self.size:
                 for own, other, y0, y1, x0, x1 in zip(examples, others[name], *boxes):
                     own[y0:y1, x0:x1] = other[y0:y1, x0:x1]
             else:

@@ -59,12 +59,19 @@ class PaddedSource:
         """The padded length of each example, (examples,), where they differ."""
         return self._padded.take(self._rows) if self._several else None
 
+    @property
+    def padded(self) -> set[str]:
+        """The streams with a sequence that is shorter than it is padded to."""
+        sizes = self._padded.take(self._rows)
+        ragged = {name: self._ragged[name] for name in self.streams if name not in self._arrays}
+        return {name for name, own in ragged.items() if (own.lengths.take(self._rows) < sizes).any()}
+
     def gather(self, indices: Array, out: Mapping[str, Array], *, epoch: int = 0) -> None:
         """Write rows ``indices`` of each stream named in ``out`` into ``out[name][:len(indices)]``.
 
         Sequences fill the length that ``out`` has.  Raises IndexError for a row that does not exist.
         """
-        rows = self._rows.take(indices)
+        rows = self._taken(indices)
         for name, target in out.items():
             if name in self._arrays:
                 target[: len(rows)] = self._arrays[name].take(rows, axis=0)
@@ -74,12 +81,20 @@ class PaddedSource:
     def select(self, indices: Array) -> PaddedSource:
         """The examples ``indices``, in that order, as a source of their own over the same memory."""
         part = copy.copy(self)
-        part._rows = self._rows.take(indices)
+        part._rows = self._taken(indices)
         return part
+
+    def _taken(self, indices: Array) -> Array:
+        if len(indices) and indices.min() < 0:
+            raise IndexError(f"row {indices.min()} asked for, the source has 0 .. {len(self) - 1}")
+        return self._rows.take(indices)
 
 
 def _pad(sequences: Ragged, rows: Array, target: Array) -> None:
     """Write sequences, row by row, into a target (rows, length, ...), with zeros behind."""
+    if not len(sequences.values):
+        target[...] = 0
+        return
     columns = np.arange(target.shape[1])
     places = sequences.starts.take(rows)[:, None] + columns
     target[...] = sequences.values.take(places, axis=0, mode="clip")

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from cortex_compute.errors import DataError
 from cortex_datasets.augment import augmented
 from cortex_datasets.augment import sources as sources_module
-from cortex_datasets.source import ArraySource
+from cortex_datasets.source import ArraySource, Stream
+from cortex_datasets.text.padded import PaddedSource, Ragged
 from tests.datasets.augment.examples import CLASSES, made, pictures, table, take, vary
 
 ALL: dict[str, dict[str, Any]] = {
@@ -128,13 +129,60 @@ def test_pixels_stay_bytes_until_they_are_gathered() -> None:
 
 
 def test_lengths_and_notes_are_those_of_the_source() -> None:
-    source: Any = table()
-    source.lengths, source.notes = np.arange(40), ("a note",)
-    varied = vary(source, made("noise", deviation=0.1))
+    source = padded([3, 2, 3, 2], edges=[2, 3])
+    varied = augmented(source, [made("noise", deviation=0.1)], 0, ["more"])
     assert varied.notes == ("a note",)
-    assert varied.select(np.array([3, 5])).lengths.tolist() == [3, 5]
+    assert varied.select(np.array([0, 3])).lengths.tolist() == [3, 2]
     with pytest.raises(DataError, match="different lengths"):
-        vary(source, made("mixup"))
+        augmented(source, [made("mixup")], 0, ["more"])
+
+
+def test_sequences_take_noise_where_nothing_is_padded() -> None:
+    """A source of sequences has ``lengths``, None where it pads to one length."""
+    for kind in ("noise", "mixup"):
+        varied = augmented(padded([3, 3, 3, 3], [3]), [made(kind, **ALL[kind])], 0, ["values"])
+        after = take(varied)["values"]
+        assert (after != 1).all() if kind == "noise" else (abs(after - 1) < 1e-6).all()
+        assert varied.lengths is None
+        with pytest.raises(DataError, match="'values' is padded with zeros"):
+            augmented(padded([3, 2, 3, 1], [3]), [made(kind, **ALL[kind])], 0, ["values"])
+    assert padded([3, 2, 3, 1], [3]).select(np.array([0, 2])).padded == set()
+
+
+def padded(counts: list[int], edges: list[int]) -> PaddedSource:
+    """Sequences of ones, and a vector for each."""
+    lengths = np.array(counts)
+    values = Ragged(np.ones(lengths.sum(), np.float32), lengths.cumsum() - lengths, lengths)
+    shape = (edges[0] if len(edges) == 1 else None,)
+    streams = {"values": Stream(shape, "float32"), "more": Stream((2,), "float32")}
+    more = np.zeros((len(counts), 2), np.float32)
+    return PaddedSource(streams, {"values": values}, {"more": more}, lengths, edges, ["a note"])
+
+
+def test_noise_of_each_input_is_its_own_and_reaches_all_of_them() -> None:
+    """Beside a picture, too, which alone is flipped."""
+    picture, vector = np.full((20, 4, 4, 1), 0.5, np.float32), np.full((20, 16), 0.5, np.float32)
+    source = ArraySource({"a": picture, "b": picture, "c": vector, "n": np.zeros(20, np.int64)})
+    chain = [made("noise", deviation=0.01), made("flip", probability=1), made("brightness", amount=0.1)]
+    after = take(augmented(source, chain[:1], 0, ["a", "b", "c", "n"]))
+    noise = [after[name].reshape(-1) - 0.5 for name in "abc"]
+    assert all(n.std() == pytest.approx(0.01, rel=0.15) for n in noise)
+    assert abs(np.corrcoef(noise) - np.eye(3)).max() < 0.25
+    varied = augmented(source, chain, 0, ["a", "b", "c", "n"])
+    np.testing.assert_array_equal(take(varied)["c"], after["c"])
+    np.testing.assert_array_equal(take(varied, names=["c"])["c"], after["c"])
+    np.testing.assert_array_equal(take(varied, names=["b"])["b"], take(varied)["b"])
+    brighter = take(augmented(source, chain[2:], 0, ["a", "b", "c", "n"]))
+    np.testing.assert_array_equal(brighter["c"], vector)
+    np.testing.assert_array_equal(brighter["a"], brighter["b"])
+
+
+@pytest.mark.parametrize("behind", ["brightness", "contrast", "noise"])
+def test_a_value_that_a_later_step_could_not_take(behind: str) -> None:
+    later = made(behind, **ALL[behind])
+    with pytest.raises(DataError, match=rf"augment\[1\]: erase: value -1 is outside of 0..1, which {behind}"):
+        vary(pictures(), made("flip"), made("erase", value=-1.0), made("flip"), later)
+    assert take(vary(pictures(), later, made("erase", value=-1.0)))["image"].min() == -1
 
 
 @pytest.mark.parametrize("kinds", [["flip", "crop", "erase"], ["rotate", "noise"], ["mixup"]])

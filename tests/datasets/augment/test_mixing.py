@@ -120,6 +120,22 @@ def test_partners_come_from_the_part_alone() -> None:
     assert take(mixed)["label"][:, 3].max() > 0
 
 
+def test_partners_of_every_mixing_come_from_the_part() -> None:
+    mixed = vary(pictures(count=200), made("mixup", alpha=1.0), made("flip"), made("cutmix"))
+    part = mixed.select(np.flatnonzero(np.arange(200) % 4 != 3))
+    assert take(part)["label"][:, 3].max() == 0
+
+
+def test_cutmix_pastes_into_a_mask_what_it_pastes_into_the_picture() -> None:
+    image = np.random.default_rng(0).random((COUNT, 8, 9, 1), dtype=np.float32)
+    classes = (image[..., 0] > 0.5).astype(np.int64)
+    source = ArraySource({"image": image, "mask": image[..., 0].copy(), "kind": classes})
+    after = take(augmented(source, [made("cutmix")], 0, ["image"], ["mask", "kind"]))
+    assert (after["image"] != image).any()
+    np.testing.assert_array_equal(after["mask"], after["image"][..., 0])
+    np.testing.assert_array_equal(after["kind"], after["image"][..., 0] > 0.5)
+
+
 def test_labels_alone_are_mixed_like_labels_with_pictures() -> None:
     for kind in ("mixup", "cutmix"):
         mixed = vary(pictures(), made(kind, alpha=1.0))
