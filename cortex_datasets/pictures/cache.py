@@ -29,7 +29,7 @@ from cortex_datasets.pictures.listing import Listing
 from cortex_datasets.published import cache_folder
 
 Array = np.ndarray[Any, Any]
-VERSION = 1  # of the rules by which files become pixels
+VERSION = 2  # of the rules by which files become pixels
 WORKERS = min(8, os.cpu_count() or 1)
 AHEAD = 4 * WORKERS  # pictures decoded before their turn
 PIXELS, DAMAGED = "pixels.npy", "damaged.json"
@@ -173,14 +173,19 @@ def _tried(path: Path, form: Form) -> Array | Unreadable:
         return error
 
 
-def report(listing: Listing, damaged: Mapping[int, str], skip: bool) -> list[str]:
-    """What is said of damaged files: a note where they are left out, else a DataError."""
+def left_out(listing: Listing, damaged: Mapping[int, str]) -> list[str]:
+    """The note that says which pictures are damaged; none where none is."""
     if not damaged:
         return []
     told = [f"{listing.folder / listing.files[i]}: {why}" for i, why in list(damaged.items())[:5]]
-    more = len(damaged) - len(told)
-    if skip:
-        names = "; ".join(told) + (f"; and {more} more" if more else "")
-        return [f"damaged pictures left out: {len(damaged)} of {len(listing.files)}: {names}"]
-    others = f" ({len(damaged) - 1} more of {len(listing.files)} are damaged)" if len(damaged) > 1 else ""
-    raise DataError(f"{told[0]}{others}. Replace the picture, or leave out such with `damaged: skip`")
+    more = f"; and {len(damaged) - len(told)} more" if len(damaged) > len(told) else ""
+    return [f"damaged pictures left out: {len(damaged)} of {len(listing.files)}: {'; '.join(told)}{more}"]
+
+
+def refuse(listing: Listing, damaged: Mapping[int, str], remedy: str) -> None:
+    """Raises DataError where a picture is damaged."""
+    for first, why in damaged.items():
+        more = f" ({len(damaged) - 1} more of {len(listing.files)} are damaged)" if len(damaged) > 1 else ""
+        raise DataError(
+            f"{listing.folder / listing.files[first]}: {why}{more}. Replace the picture, {remedy}"
+        )

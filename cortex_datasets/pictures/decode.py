@@ -1,10 +1,10 @@
 """One picture file to pixels.
 
 What is not 8-bit grey or RGB becomes it by these rules.  The orientation that a camera wrote beside the
-picture is applied.  Transparent pixels show white.  16-bit grey is divided by 257 and rounded; floating-point
-pixels are refused.  Palettes, CMYK and other colour spaces become RGB, and RGB becomes grey by the luma of
-ITU-R BT.601, both as Pillow does.  Of several frames the first is taken.  A JPEG of more than four times the
-size that is asked for is decoded at a half, a quarter or an eighth of its own.
+picture is applied.  Transparent pixels show white.  16-bit grey is divided by 257 and rounded; pixels of 32
+bits and floating-point ones are refused.  Palettes, CMYK and other colour spaces become RGB, and RGB becomes
+grey by the luma of ITU-R BT.601, both as Pillow does.  Of several frames the first is taken.  A JPEG of more
+than four times the size that is asked for is decoded at a half, a quarter or an eighth of its own.
 """
 
 from __future__ import annotations
@@ -94,7 +94,10 @@ def _plain(image: Image, channels: int) -> Image:
         raise Unreadable("has floating-point pixels; convert it to 8 or 16 bits")
     if image.mode.startswith("I"):
         levels = np.asarray(image).astype(np.int64)
-        if levels.min() < 0 or levels.max() > 65535:
+        # "I" has 32 bits: Pillow reads 16-bit PGM, and in some versions PNG, into it, and TIFF of 32 bits,
+        # whose values may mean anything
+        sixteen = image.mode != "I" or image.format in ("PNG", "PPM")
+        if not sixteen or levels.min() < 0 or levels.max() > 65535:
             raise Unreadable("has pixels of more than 16 bits; convert it to 8 or 16 bits")
         image = images.fromarray(((levels + 128) // 257).astype(np.uint8))
     elif "transparency" in image.info or image.mode.lower() in ("rgba", "la", "pa"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -41,19 +42,21 @@ class PictureExamples:
     def column(self, name: str) -> Array:
         """What was told of each picture, or the name of its file ("file")."""
         if name == "file":
-            return np.array(self.listing.files)[self.kept]
+            return np.array(self.listing.files, object)[self.kept]
         return self.texts(name, np.arange(len(self)))
 
     def texts(self, name: str, rows: Array) -> Array:
         """What a column says of some examples.  Raises DataError for an unknown column or an empty cell."""
-        if name not in self.listing.columns:
-            raise DataError(self._unknown(name))
-        files = self.kept[rows]
-        texts = self.listing.columns[name][files]
+        texts = self._cells(name, rows)
         for i in np.flatnonzero(texts == ""):
-            where = self.listing.place(int(files[i]))
+            where = self.listing.place(int(self.kept[rows[i]]))
             raise DataError(f"{where}: {name!r} is empty; fill it, or leave the line out")
         return texts
+
+    def _cells(self, name: str, rows: Array) -> Array:
+        if name not in self.listing.columns:
+            raise DataError(self._unknown(name))
+        return np.asarray(self.listing.columns[name][self.kept[rows]])
 
     def _unknown(self, name: str) -> str:
         known = [IMAGE, *self.listing.columns]
@@ -63,24 +66,34 @@ class PictureExamples:
         return f"{told}. {nearest(name, known)}".rstrip(". ")
 
     def learn(self, rows: Array, inputs: Sequence[str], targets: Sequence[str]) -> PictureEncoding:
-        """The size of the pictures and the names of the classes: those of the whole training part of the
-        files, of which ``rows`` may be some."""
-        asked = list(dict.fromkeys([*self.numbers, *inputs, *targets]))
-        training = np.union1d(rows, self.parts["train"])
-        texts = {name: self.texts(name, training) for name in asked if name != IMAGE}
+        """The size of the pictures, and the names of the classes.
+
+        Which classes there are is no statistic of ``rows``: the files declare it, by the folders (or by the
+        cells of a list) of their training part, so that it does not hang on how a part of that is held out.
+        All that is counted is counted in ``rows`` alone.
+        """
+        for name in self.numbers:
+            self._cells(name, rows[:0])  # an unknown column is an error even where it is not asked for
         classes: dict[str, tuple[str, ...]] = {}
-        notes = []
-        for name in [name for name in texts if name not in self.numbers]:
-            names, counts = np.unique(texts[name], return_counts=True)
-            if len(names) == 1:
-                raise DataError(
-                    f"all pictures have the {name} {str(names[0])!r}; at least two classes are needed"
-                )
-            classes[name] = tuple(sorted(names.tolist(), key=_order))
-            if single := names[counts == 1].tolist():
-                more = ", ..." if len(single) > 5 else ""
-                notes.append(f"classes with one picture: {len(single)} ({', '.join(single[:5])}{more})")
+        notes: list[str] = []
+        for name in dict.fromkeys([*inputs, *targets]):
+            if name != IMAGE and name not in self.numbers:
+                classes[name] = self._classes(name, rows, notes)
         return PictureEncoding(tuple(self.pixels.shape[1:]), classes, self.numbers, notes)
+
+    def _classes(self, name: str, rows: Array, notes: list[str]) -> tuple[str, ...]:
+        counts = Counter(self.texts(name, rows).tolist())
+        declared = {*counts, *self._cells(name, self.parts["train"]).tolist()} - {""}
+        if len(declared) == 1:
+            raise DataError(
+                f"all pictures have the {name} {declared.pop()!r}; at least two classes are needed"
+            )
+        names = sorted(declared, key=_order)
+        for count, what in ((0, "no training picture"), (1, "one picture")):
+            if few := [text for text in names if counts[text] == count]:
+                more = ", ..." if len(few) > 5 else ""
+                notes.append(f"classes with {what}: {len(few)} ({', '.join(few[:5])}{more})")
+        return tuple(names)
 
 
 def _order(name: str) -> tuple[int, int, str]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from cortex_compute.errors import DataError
 from cortex_core.registry import Fault, Size, field, reader
-from cortex_datasets.pictures.cache import cached, report, uncached
+from cortex_datasets.pictures.cache import cached, left_out, refuse, uncached
 from cortex_datasets.pictures.decode import Form, is_picture
 from cortex_datasets.pictures.encoding import PictureEncoding
 from cortex_datasets.pictures.examples import PictureExamples
@@ -61,35 +61,46 @@ class Images:
     def open(self, find: Find) -> PictureExamples:
         """Its own pictures.  Raises DataError as the parts of this package do."""
         if self.list is not None:
-            return self._decoded(from_list(find(self.list)), self.cache)
-        return self._decoded(from_folder(find(self.folder or "")), self.cache)
+            listing = from_list(find(self.list))
+        else:
+            listing = from_folder(find(self.folder or ""))
+        pixels, damaged = (cached if self.cache else uncached)(listing, self.form)
+        if self.damaged == "error":
+            refuse(listing, damaged, "or leave out such with `damaged: skip`")
+        notes = [*listing.notes, *left_out(listing, damaged)]
+        return PictureExamples(listing, pixels, damaged, self.numbers, notes)
 
     def read(self, given: Any, find: Find) -> PictureExamples:
         """Pictures from elsewhere: the path of one, of a folder or of a list, a list of paths, or an array
-        (examples, height, width, channels) of uint8, or of floats in 0..1."""
+        (examples, height, width, channels) of uint8, or of floats in 0..1.
+
+        A damaged picture is an error here, whatever ``damaged`` says: each of them gets its prediction.
+        """
         if isinstance(given, np.ndarray):
             return _of_array(given)
-        if isinstance(given, (list, tuple)) and given and all(isinstance(x, (str, Path)) for x in given):
-            return self._decoded(from_paths(given), keep=False)
-        if not isinstance(given, (str, Path)):
-            raise DataError(f"found {type(given).__name__}, expected a path, a list of paths, or an array")
-        path = find(str(given))
-        if path.is_dir():
-            return self._decoded(from_folder(path), keep=False)
-        if path.suffix.lower() == ".csv":
-            return self._decoded(from_list(path), keep=False)
-        if not is_picture(path.name):
-            raise DataError(f"{path}: expected a picture, a folder of pictures, or a .csv that names them")
-        return self._decoded(from_paths([path]), keep=False)
+        listing = _listed(given, find)
+        pixels, damaged = uncached(listing, self.form)
+        refuse(listing, damaged, "or do not ask for it: each that is asked for gets its prediction")
+        return PictureExamples(listing, pixels, {}, self.numbers, listing.notes)
 
     def restore(self, state: Mapping[str, Any]) -> PictureEncoding:
         """What was learned, from the plain data of a model file."""
         return PictureEncoding.restored(state)
 
-    def _decoded(self, listing: Listing, keep: bool) -> PictureExamples:
-        pixels, damaged = (cached if keep else uncached)(listing, self.form)
-        notes = [*listing.notes, *report(listing, damaged, self.damaged == "skip")]
-        return PictureExamples(listing, pixels, damaged, self.numbers, notes)
+
+def _listed(given: Any, find: Find) -> Listing:
+    if isinstance(given, (list, tuple)) and given and all(isinstance(x, (str, Path)) for x in given):
+        return from_paths(given)
+    if not isinstance(given, (str, Path)):
+        raise DataError(f"found {type(given).__name__}, expected a path, a list of paths, or an array")
+    path = find(str(given))
+    if path.is_dir():
+        return from_folder(path)
+    if path.suffix.lower() == ".csv":
+        return from_list(path)
+    if not is_picture(path.name):
+        raise DataError(f"{path}: expected a picture, a folder of pictures, or a .csv that names them")
+    return from_paths([path])
 
 
 def _of_array(array: Array) -> PictureExamples:

@@ -17,7 +17,10 @@ from cortex_core.registry import nearest
 from cortex_datasets.pictures.decode import SUFFIXES, is_picture
 
 Array = np.ndarray[Any, Any]
-PARTS = {"train": "train", "test": "test", "validation": "validation", "val": "validation"}
+PARTS = {  # what people call the parts, in small letters
+    **{"train": "train", "training": "train", "test": "test", "testing": "test"},
+    **{"validation": "validation", "valid": "validation", "val": "validation"},
+}
 SHOWN = 5  # names in a message
 
 
@@ -50,9 +53,10 @@ def _counted(names: Sequence[str]) -> str:
 def from_folder(folder: Path) -> Listing:
     """The pictures of a folder: one folder for each class in it, else without classes.
 
-    Folders ``train`` and ``test`` (or ``validation``, ``val``) are parts, each with its classes.  Pictures
-    in deeper folders belong to the class around them.  Hidden files are ignored, files that are no pictures
-    are counted.  Raises DataError where there is no picture, or a class has none.
+    Folders ``train`` and ``test`` or ``validation`` are parts, each with its classes (also ``training``,
+    ``testing``, ``valid``, ``val``, in large letters or small).  Pictures in deeper folders belong to the
+    class around them; they are counted, and so are files that are no pictures.  Hidden files are ignored.
+    Raises DataError where there is no picture, a class has none, or what looks like classes are parts.
     """
     tops = _parts(folder)
     others: list[str] = []
@@ -65,29 +69,58 @@ def from_folder(folder: Path) -> Listing:
     if any(labels) and not all(labels):
         flat = next(tops[part] for part, files in found.items() if not files[0][1])
         raise DataError(f"{folder / flat}: has no folders of classes, though another part has them")
+    notes = [f"files that are no pictures of a class, passed by: {_counted(others)}"] if others else []
+    if count := sum(_deeper(folder, tops[part], files) for part, files in found.items()):
+        notes.append(f"pictures in deeper folders, which belong to the class around them: {count}")
     ends = np.cumsum([0, *map(len, found.values())])
     return Listing(
         folder,
         [name for files in found.values() for name, _ in files],
         {part: np.arange(ends[i], ends[i + 1]) for i, part in enumerate(found)},
-        {"label": np.array(labels)} if any(labels) else {},
-        notes=[f"files that are no pictures of a class, passed by: {_counted(others)}"] if others else [],
+        {"label": np.array(labels, object)} if any(labels) else {},
+        notes=notes,
     )
+
+
+def _deeper(root: Path, part: str, files: Sequence[tuple[str, str]]) -> int:
+    """How many pictures lie deeper than in the folder of their class.
+
+    Raises DataError where all do, in folders that several "classes" have: those are parts, or the like.
+    """
+    inner: dict[str, set[str]] = {}  # folders within a class -> classes that have one of this name
+    deep = 0
+    for name, label in files:
+        below = name.split("/")[bool(part) + 1 : -1] if label else []
+        deep += bool(below)
+        if below:
+            inner.setdefault(below[0], set()).add(label)
+    repeated = sorted(name for name, labels in inner.items() if len(labels) > 1)
+    if repeated and deep == len(files):
+        labels = sorted(set.union(*(inner[name] for name in repeated)))
+        raise DataError(
+            f"{root / part}: the folders {_counted(labels)} hold no pictures of their own, and have the same"
+            f" folders in them: {_counted(repeated)}. If they are parts of the data, name them train, test"
+            " and validation; if they are classes, move the pictures up into them, or write a `list`"
+        )
+    return deep
 
 
 def _parts(folder: Path) -> dict[str, str]:
     """The folder of each part; the folder itself holds the training part where it has no such folders."""
     inside = _folders(folder)
-    named = [name for name in inside if name in PARTS]
-    if inside != ["train"] and not ("train" in named and len(named) > 1):
+    named = [name for name in inside if name.lower() in PARTS]
+    meant = [PARTS[name.lower()] for name in named]
+    if "train" not in meant or not (len(set(meant)) > 1 or len(inside) == 1):
         return {"train": ""}  # one folder of that name among others is a class
     if other := [name for name in inside if name not in named]:
         raise DataError(
             f"{folder}: {_counted(other)} beside {', '.join(named)}: move it into a part, or away"
         )
-    if len({PARTS[name] for name in named}) < len(named):
-        raise DataError(f"{folder}: has both validation and val; one is enough")
-    return {PARTS[name]: name for name in sorted(named, key=list(PARTS).index)}
+    if len(set(meant)) < len(named):
+        twice = [name for name, part in zip(named, meant) if meant.count(part) > 1]
+        raise DataError(f"{folder}: has both {' and '.join(twice)}; one is enough")
+    found = dict(zip(meant, named))
+    return {part: found[part] for part in dict.fromkeys(PARTS.values()) if part in found}
 
 
 def _classified(root: Path, part: str, others: list[str]) -> Iterator[tuple[str, str]]:
@@ -142,7 +175,8 @@ def from_list(path: Path) -> Listing:
         raise DataError(
             f"{path}: the first line has no column 'file'; it has {', '.join(header)}. {hint}".rstrip(". ")
         )
-    columns = {name: np.array([row[i] for row in rows], str) for i, name in enumerate(header)}
+    # objects: one long text would make every cell of an array of texts as long
+    columns = {name: np.array([row[i] for row in rows], object) for i, name in enumerate(header)}
     files, told = columns.pop("file").tolist(), columns.pop("part", None)
     places = [f"{path}:{line}" for line in lines]
     missing = [i for i, name in enumerate(files) if not (path.parent / name).is_file()]
@@ -151,9 +185,10 @@ def from_list(path: Path) -> Listing:
         raise DataError(f"{places[missing[0]]}: there is no file {files[missing[0]]!r} beside the list{more}")
     parts = {"train": np.arange(len(files))}
     if told is not None:
-        for i in np.flatnonzero(~np.isin(told, list(PARTS))):
-            raise DataError(f"{places[i]}: part is {str(told[i])!r}, expected {', '.join(PARTS)}")
-        named = np.array([PARTS[part] for part in told])
+        for i, part in enumerate(told):
+            if part.lower() not in PARTS:
+                raise DataError(f"{places[i]}: part is {part!r}, expected {', '.join(PARTS)}")
+        named = np.array([PARTS[part.lower()] for part in told])
         parts = {part: np.flatnonzero(named == part) for part in dict.fromkeys(["train", *named.tolist()])}
         if not len(parts["train"]):
             raise DataError(f"{path}: no picture is of the part 'train'")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from cortex_compute.errors import DataError, SpecError
 from cortex_datasets.pictures import Images
+from cortex_datasets.pictures.listing import from_list
 from cortex_datasets.source import Stream
 from tests.datasets.pictures.made import beside, folder_of, noise, rows_of, save
 
@@ -40,9 +42,12 @@ def test_a_folder_for_each_class(tmp_path: Path) -> None:
     assert source.streams == encoding.streams
 
 
-@pytest.mark.parametrize("validation", ["validation", "val"])
-def test_folders_that_are_parts(tmp_path: Path, validation: str) -> None:
-    counts = {"train/0": 2, "train/10": 2, "train/9": 2, "test/9": 2, f"{validation}/0": 1}
+@pytest.mark.parametrize(
+    ("train", "test", "validation"),
+    [("train", "test", "validation"), ("Train", "Test", "val"), ("training", "TESTING", "valid")],
+)
+def test_folders_that_are_parts(tmp_path: Path, train: str, test: str, validation: str) -> None:
+    counts = {f"{train}/0": 2, f"{train}/10": 2, f"{train}/9": 2, f"{test}/9": 2, f"{validation}/0": 1}
     made = folder_of(tmp_path, counts)
     examples = Images(folder=".").open(beside(tmp_path))
     assert {part: len(rows) for part, rows in examples.parts.items()} == {
@@ -55,7 +60,7 @@ def test_folders_that_are_parts(tmp_path: Path, validation: str) -> None:
     out = rows_of(encoding.encode(examples, examples.parts["test"], ["label", "image"]))
     assert out["label"].tolist() == [1, 1]
     np.testing.assert_array_equal(
-        out["image"], scaled(np.stack([made["test/9/0.png"], made["test/9/1.png"]]))
+        out["image"], scaled(np.stack([made[f"{test}/9/0.png"], made[f"{test}/9/1.png"]]))
     )
 
 
@@ -64,6 +69,28 @@ def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     examples = Images(folder=".").open(beside(tmp_path))
     assert examples.column("label").tolist() == ["car", "car", "train"]
     assert examples.learn(np.arange(3), ["image"], ["label"]).notes == ["classes with one picture: 1 (train)"]
+
+
+@pytest.mark.parametrize("parts", [("test_set", "train_set"), ("fold1", "fold2", "fold3")])
+def test_parts_that_look_like_classes(tmp_path: Path, parts: tuple[str, ...]) -> None:
+    folder_of(tmp_path / "set", {f"{part}/{label}": 2 for part in parts for label in ("cat", "dog")})
+    told = (
+        rf"{len(parts)} \({', '.join(sorted(parts))}\) hold no .* same folders in them: 2 \(cat, dog\)\. If"
+    )
+    with pytest.raises(DataError, match=told):
+        Images(folder="set").open(beside(tmp_path))
+    save(tmp_path / "set" / parts[0] / "own.png", noise())
+    examples = Images(folder="set").open(beside(tmp_path))
+    assert set(examples.column("label")) == set(parts)
+    count = 4 * len(parts)
+    assert examples.notes == [f"pictures in deeper folders, which belong to the class around them: {count}"]
+
+
+def test_deeper_folders_of_other_names_belong_to_their_class(tmp_path: Path) -> None:
+    folder_of(tmp_path, {"train/cat/tabby": 2, "train/dog/poodle/small": 1, "test/cat": 1, "test/dog/pug": 1})
+    examples = Images(folder=".").open(beside(tmp_path))
+    assert examples.column("label")[examples.parts["train"]].tolist() == ["cat", "cat", "dog"]
+    assert examples.notes == ["pictures in deeper folders, which belong to the class around them: 4"]
 
 
 def test_pictures_without_classes(tmp_path: Path) -> None:
@@ -78,8 +105,42 @@ def test_pictures_without_classes(tmp_path: Path) -> None:
 def test_classes_do_not_hang_on_the_rows(tmp_path: Path) -> None:
     folder_of(tmp_path, {"a": 2, "b": 2, "c": 2})
     examples = Images(folder=".").open(beside(tmp_path))
-    encoding = examples.learn(np.array([0, 2]), ["image"], ["label"])
+    encoding = examples.learn(np.array([0, 1, 2]), ["image"], ["label"])
     assert encoding.streams["label"].classes == ("a", "b", "c")
+    assert encoding.notes == ["classes with no training picture: 1 (c)", "classes with one picture: 1 (b)"]
+
+
+def test_what_is_counted_is_counted_in_the_rows_alone(tmp_path: Path) -> None:
+    folder_of(tmp_path, {".": 6})
+    cells = [("x", 1), ("x", 1), ("y", 2), ("y", 2), ("", 3), ("y", "")]
+    lines = [f"{i}.png,{label},{age}" for i, (label, age) in enumerate(cells)]
+    write_list(tmp_path / "l.csv", "file,label,age", *lines)
+    examples = Images(list="l.csv", numbers=["age"]).open(beside(tmp_path))
+    rows = np.array([0, 1, 2])
+    encoding = examples.learn(rows, ["image"], ["label"])
+    assert encoding.streams["label"].classes == ("x", "y")
+    assert encoding.notes == ["classes with one picture: 1 (y)"]
+    out = rows_of(encoding.encode(examples, rows, ["image", "label"]))
+    assert out["label"].tolist() == [0, 0, 1]
+    for asked in (np.arange(5), np.array([4])):
+        with pytest.raises(DataError, match=r"l.csv:6: 'label' is empty"):
+            examples.learn(asked, ["image"], ["label"])
+    with pytest.raises(DataError, match=r"l.csv:6: 'label' is empty"):
+        encoding.encode(examples, np.array([3, 4]), ["image", "label"])
+    with pytest.raises(DataError, match=r"'aeg' is no stream .* Did you mean 'age'\?"):
+        Images(list="l.csv", numbers=["aeg"]).open(beside(tmp_path)).learn(rows, ["image"], ["label"])
+
+
+def test_one_long_text_does_not_make_all_cells_long(tmp_path: Path) -> None:
+    save(tmp_path / "0.png", noise())
+    captions = ["x" * (100_000 if i == 5 else 3) for i in range(4000)]  # as fixed width: 1.6 GB
+    write_list(tmp_path / "l.csv", "file,caption", *(f"0.png,{caption}" for caption in captions))
+    tracemalloc.start()
+    listing = from_list(tmp_path / "l.csv")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 10_000_000, peak
+    assert listing.columns["caption"].tolist() == captions
 
 
 def test_other_files_are_counted_and_hidden_ones_ignored(tmp_path: Path) -> None:
@@ -101,7 +162,11 @@ def test_other_files_are_counted_and_hidden_ones_ignored(tmp_path: Path) -> None
         ({"a": 2, "b": 0}, r"b: holds no pictures; fill the folder of this class, or remove it"),
         ({"a": 0, "b": 0}, r"a: holds no pictures; a class needs some"),
         ({"train/a": 1, "test/a": 1, "more/a": 1}, r"1 \(more\) beside test, train: move it into a part"),
-        ({"train/a": 1, "test/a": 1, "val/a": 1, "validation/a": 1}, "both validation and val"),
+        (
+            {"train/a": 1, "test/a": 1, "val/a": 1, "validation/a": 1},
+            "both val and validation; one is enough",
+        ),
+        ({"Train/a": 1, "training/a": 1, "test/a": 1}, "both Train and training; one is enough"),
         ({"train/a": 1, "test": 1}, r"test: has no folders of classes, though another part has them"),
     ],
 )
@@ -170,7 +235,7 @@ def test_a_list(tmp_path: Path) -> None:
         (["name,label", "a.png,x"], r"no column 'file'; it has name, label"),
         (["file,label", "0.png,x", "0.png,y,z"], r"l.csv:3: has 3 cells, the first line 2"),
         (["file,label", "0.png,x", "7.png,y", "8.png,y"], r"l.csv:3: there is no file '7.png' .* 1 more"),
-        (["file,label,part", "0.png,x,train", "0.png,y,Test"], r"l.csv:3: part is 'Test', expected train"),
+        (["file,label,part", "0.png,x,train", "0.png,y,tests"], r"l.csv:3: part is 'tests', expected train"),
         (["file,label,part", "0.png,x,test"], "no picture is of the part 'train'"),
         (["file,label"], "names no pictures"),
         ([""], "names no pictures"),
@@ -230,6 +295,17 @@ def test_one_damaged_picture_among_many(tmp_path: Path) -> None:
     out = rows_of(encoding.encode(examples, np.arange(37), ["image", "label"]))
     assert out["label"].tolist() == [name[0] == "b" for name in names]
     assert out["image"].any(axis=(1, 2, 3)).all()
+
+
+def test_every_picture_that_is_asked_for_gets_its_prediction(tmp_path: Path) -> None:
+    folder_of(tmp_path / "set", {"a": 2, "b": 2})
+    folder_of(tmp_path / "new", {".": 3})
+    (tmp_path / "new/1.png").write_bytes(b"junk")
+    write_list(tmp_path / "new/list.csv", "file", "0.png", "1.png", "2.png")
+    reader = Images(folder="set", damaged="skip")
+    for given in ("new", "new/list.csv", [tmp_path / f"new/{i}.png" for i in range(3)]):
+        with pytest.raises(DataError, match=r"1.png: is no picture.* Replace the picture, or do not ask"):
+            reader.read(given, beside(tmp_path))
 
 
 def test_all_damaged(tmp_path: Path) -> None:
