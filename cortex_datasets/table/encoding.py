@@ -11,7 +11,7 @@ import numpy as np
 from cortex_compute.errors import DataError
 from cortex_core.registry import Invalid, build, data_of, nearest
 from cortex_datasets.source import ArraySource, Stream
-from cortex_datasets.table.column import Array, count
+from cortex_datasets.table.column import Array, Column, count
 from cortex_datasets.table.declare import LEARNED, Learned, Where
 from cortex_datasets.table.sheet import listed
 
@@ -67,8 +67,11 @@ class TableEncoding:
             if name not in self.streams:
                 hint = nearest(name, self.streams) or f"Known are {listed(self.streams)}"
                 raise DataError(f"this encoding makes no stream {name!r}. {hint}")
-        examples.require(c for name in names for c in ([name] if name in self.alone else self.features))
+        needed = {c for name in names for c in ([name] if name in self.alone else self.features)}
         notes: list[str] = []
+        if examples.nameless:
+            examples = self._named(examples, needed, notes)
+        examples.require(name for name in self.header if name in needed)
         rows = self._with_targets(examples, np.asarray(rows, np.intp), names, notes)
         extra = [name for name in examples.columns if name not in self.header]
         if extra:
@@ -87,13 +90,29 @@ class TableEncoding:
             )
         return self.columns[name].decode(values)
 
+    def _named(self, examples: TableExamples, needed: set[str], notes: list[str]) -> TableExamples:
+        """Names for lines without a header that are not as long as ``header``: targets may be absent."""
+        width, alone = len(examples.columns), set(self.alone) - needed
+        labels = {name for name, kind in examples.reader.columns.items() if kind.kind == "label"} - needed
+        name, lines = examples.sheets[0].name, f"lines of {count(width, 'cell')}"
+        for absent in (alone, alone | labels):
+            header = [column for column in self.header if column not in absent]
+            if len(header) == width:
+                gone = [column for column in self.header if column in absent]
+                notes.append(f"{name}: {lines}, read as `header` without {listed(gone)}")
+                return examples.named(header)
+        raise DataError(
+            f"{name}: {lines}; expected the {len(self.header)} of `header`, or these without "
+            f"{listed(sorted(alone)) or 'any'}; give the file a line of names to read it by name"
+        )
+
     def _with_targets(
         self, examples: TableExamples, rows: Array, names: Sequence[str], notes: list[str]
     ) -> Array:
         """The rows that have the targets among ``names`` whose rule is `drop`."""
         for name in names:
             if name in self.alone and getattr(self.columns[name], "rule", "") == "drop":
-                kept = rows[examples.cells(name).codes[rows] >= 0]
+                kept = rows[holds(examples.cells(name), self.columns[name])[rows]]
                 if not len(kept):
                     raise DataError(f"no row of {examples.sheets[0].name} has {name!r}, which is needed here")
                 if len(kept) < len(rows):
@@ -119,13 +138,21 @@ class TableEncoding:
         if size > MOST_BYTES:
             widest = sorted(zip(widths, self.features), reverse=True)[:3]
             raise DataError(
-                f"the features of {rows:,} rows would be {size / 1e9:.1f} GB, of at most {MOST_BYTES / 1e9:g}; "
+                f"the features of {rows:,} rows would be {size / 1e9:.1f} GB, {MOST_BYTES / 1e9:g} at most; "
                 f"widest are {', '.join(f'{name!r} ({width:,})' for width, name in widest)}: pool rare names "
                 "by {category: {minimum: 10}}, take fewer bins or words, or skip them"
             )
 
     def _column(self, name: str, examples: TableExamples, rows: Array) -> tuple[Any, Where]:
         return examples.cells(name).take(rows), lambda row: examples.where(int(rows[row]))
+
+
+def holds(column: Column, kind: Any) -> Array:
+    """Which rows have a cell that counts as one by the rules of a declared kind, or of what it learned."""
+    held = column.codes >= 0
+    if getattr(kind, "unreadable", "error") == "missing":
+        held &= ~np.isnan(np.append(column.numbers, np.nan))[column.codes]
+    return held
 
 
 def restore(state: Mapping[str, Any]) -> TableEncoding:

@@ -33,15 +33,15 @@ class Format:
     missing: tuple[str, ...] = MISSING
 
 
-def read_file(path: Path, form: Format = Format(), absent: Sequence[str] = ()) -> Sheet:
-    """The table in a file.  Columns ``absent`` may be missing from lines that have no header of their own.
+def read_file(path: Path, form: Format = Format(), raw: bool = False) -> Sheet:
+    """The table in a file.  ``raw``: its targets may be absent, so lines may be shorter than the header.
 
     Raises DataError, with the line, for what cannot be read.
     """
     try:
         if path.suffix.lower() in (".parquet", ".pq"):
             return _read_parquet(path, form)
-        return _read_csv(path, form, absent)
+        return _read_csv(path, form, raw)
     except OSError as error:
         raise DataError(f"{path.name} cannot be read: {error.strerror or error}") from None
 
@@ -66,7 +66,7 @@ def _read_parquet(path: Path, form: Format) -> Sheet:
     return from_frame(frame, form.missing, path.name)
 
 
-def _read_csv(path: Path, form: Format, absent: Sequence[str]) -> Sheet:
+def _read_csv(path: Path, form: Format, raw: bool) -> Sheet:
     encoding = "utf-8-sig" if form.encoding.lower().replace("_", "-") in ("utf-8", "utf8") else form.encoding
     limit = csv.field_size_limit(LONGEST)  # of the whole process, so it is set back
     try:
@@ -74,8 +74,8 @@ def _read_csv(path: Path, form: Format, absent: Sequence[str]) -> Sheet:
             reader = _Rows(
                 path.name, csv.reader(file, delimiter=separator(form), skipinitialspace=True, strict=True)
             )
-            return _sheet(path.name, reader, form, absent)
-    except UnicodeDecodeError:
+            return _sheet(path.name, reader, form, raw)
+    except UnicodeError:
         raise _not_encoded(path, encoding) from None
     finally:
         csv.field_size_limit(limit)
@@ -117,19 +117,21 @@ def _reason(error: str) -> str:
     return error
 
 
-def _sheet(name: str, rows: _Rows, form: Format, absent: Sequence[str]) -> Sheet:
+def _sheet(name: str, rows: _Rows, form: Format, raw: bool) -> Sheet:
     numbered = iter(rows)
     notes: list[str] = []
     first = next(numbered, None)
     if first is None:
         raise DataError(f"{name} is empty; expected lines of cells, parted by {separator(form)!r}")
     names = [cell.strip() for cell in first[1]]
-    begun = []
+    begun, fits = [], True
     if form.header is not None:
-        if names == list(form.header):
+        known = list(form.header)
+        if names == known or (raw and set(names) <= set(known)):
             notes.append(f"{name}: the first line repeats `header`, it is no row")
         else:
-            names, begun = _given_names(len(names), form.header, absent), [first]
+            fits = len(names) == len(known) or not raw
+            names, begun = known if fits else list(map(str, range(len(names)))), [first]
     elif len(names) > 1 and all(NUMBER.fullmatch(cell) for cell in names):
         notes.append(f"{name}: the names in the first line are numbers; if that is data, give `header`")
     elif len(names) == 1 and (marks := [mark for mark in ";\t|" if mark in names[0]]):
@@ -140,12 +142,7 @@ def _sheet(name: str, rows: _Rows, form: Format, absent: Sequence[str]) -> Sheet
         raise DataError(f"{name} holds a header and no rows")
     if rows.blank:
         notes.append(f"{name}: {count(rows.blank, 'blank line')} left out")
-    return Sheet(name, columns, lines, notes)
-
-
-def _given_names(width: int, header: Sequence[str], absent: Sequence[str]) -> list[str]:
-    rest = [name for name in header if name not in absent]
-    return rest if width == len(rest) else list(header)
+    return Sheet(name, columns, lines, notes, names_known=fits)
 
 
 def _columns(
@@ -186,14 +183,13 @@ def _columns(
 
 
 def _not_encoded(path: Path, encoding: str) -> DataError:
-    data = path.read_bytes()
+    data, place = path.read_bytes(), 0
     try:
         data.decode(encoding)
-        place = 0
-    except UnicodeDecodeError as error:
-        place = error.start
+    except UnicodeError as error:
+        place = getattr(error, "start", 0)
     marks = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-    likely = marks.get(data[:2], "latin-1")
+    likely = marks.get(data[:2], "utf-16-le" if b"\0" in data[:100] else "latin-1")
     line = data.count(b"\n", 0, place) + 1
     return DataError(
         f"{path.name}, line {line}: byte {place} is no {encoding.removesuffix('-sig')}; "

@@ -78,7 +78,7 @@ class LearnedNumber:
         numbers = [("fill", self.fill), ("centre", self.centre), ("spread", self.spread)]
         for name, value in [*numbers, *(("edges", edge) for edge in self.edges)]:
             if abs(value) > 2 * LARGEST:
-                yield Fault((name,), f"{value:g} is beyond float32", "expected what numbers of a table can be")
+                yield Fault((name,), f"{value:g} is beyond float32", "expected a number of a table")
         if len(self.edges) == 1 or any(np.diff(self.edges) <= 0):
             yield Fault(
                 ("edges",), "the edges do not rise", "expected two edges or more, each above the last"
@@ -115,9 +115,9 @@ class LearnedNumber:
         if rows and self.rule in ("error", "drop"):
             row = int(np.flatnonzero(missing[column.codes])[0])
             raise DataError(
-                f"column {column.name!r}: {count(rows, 'cell')} missing, first in {where(row)}; fill them in,"
-                f" or train with `columns: {{{column.name}: {{number: {{missing: RULE}}}}}}`: drop leaves such"
-                " rows out where this is a target, median fills a feature"
+                f"column {column.name!r}: {count(rows, 'cell')} missing, first in {where(row)}; fill them in "
+                f"or train with `columns: {{{column.name}: {{number: {{missing: RULE}}}}}}`: drop leaves "
+                "such rows out where this is a target, median fills a feature"
             )
         if rows:
             new = "" if self.indicator else ", though training had none"
@@ -165,7 +165,7 @@ def nothing_in(column: Column) -> DataError:
 
 
 def cut(scaled: Array, column: Column, notes: list[str]) -> Array:
-    """What lies too far out for float32, put where that ends; ``scaled``: of each cell, and of a missing one."""
+    """``scaled`` (of each cell, and of a missing one) no farther out than float32 can carry on with."""
     far = np.abs(scaled) > FARTHEST
     rows = int(far[column.codes].sum())
     if rows:

@@ -16,11 +16,11 @@ import numpy as np
 from cortex_compute.errors import DataError
 from cortex_core.registry import Fault, field, nearest, reader
 from cortex_datasets.table.categories import Category, Label
-from cortex_datasets.table.column import Array, Column, count, joined
+from cortex_datasets.table.column import Array, Column, count, joined, short
 from cortex_datasets.table.dates import Date
-from cortex_datasets.table.declare import Columns, Learned, kind
-from cortex_datasets.table.encoding import FEATURES, TableEncoding, restore
-from cortex_datasets.table.files import MISSING, Format, read_file
+from cortex_datasets.table.declare import Cell, Columns, Learned, kind
+from cortex_datasets.table.encoding import FEATURES, TableEncoding, holds, restore
+from cortex_datasets.table.files import MISSING, Format, read_file, separator
 from cortex_datasets.table.kinds import guess
 from cortex_datasets.table.numbers import BINS, Number, Scale
 from cortex_datasets.table.sheet import Sheet, from_object, listed
@@ -53,16 +53,19 @@ class Table:
     header: tuple[str, ...] | None = field(default=None, doc="names of the columns, where the file has none")
     separator: str = field(default=",", doc="the character between cells")
     encoding: str = field(default="utf-8", doc="how the file writes characters")
-    missing: tuple[str, ...] = field(default=MISSING, doc="cells that mean: missing")
+    missing: tuple[Cell, ...] = field(default=MISSING, doc="cells that mean: missing; numbers by value")
     scale: Scale = field(default="standard", doc="what numbers become, unless their column says otherwise")
     bins: int = field(default=BINS, minimum=1, maximum=10_000, doc="how many bins a piecewise scale has")
 
     def check(self) -> Iterator[Fault]:
-        if len(self.separator.strip(" ") or " ") != 1 or self.separator in '"\r\n':
+        mark = separator(self.format)
+        if len(mark) != 1 or mark in '"\r\n':
             yield Fault(("separator",), f"{self.separator!r} is no separator", "expected one character")
         try:
-            codecs.lookup(self.encoding)
-        except LookupError:
+            known = getattr(codecs.lookup(self.encoding), "_is_text_encoding", True)  # hex and zip are none
+        except (LookupError, ValueError):
+            known = False
+        if not known:
             yield Fault(("encoding",), f"unknown encoding {self.encoding!r}", "expected one such as latin-1")
         header = self.header or ()
         twice = [name for name in header if header.count(name) > 1]
@@ -81,23 +84,28 @@ class Table:
                 "the table names no file; write `data: {table: {file: people.csv}}`, or give a DataFrame"
             )
         named = {"train": self.file, "test": self.test, "validation": self.validation}
-        sheets = {
-            part: self._complete(read_file(find(name), self.format)) for part, name in named.items() if name
-        }
-        for name in self.columns:
-            sheets["train"].column(name)
-        return TableExamples(self, sheets)
+        sheets = {part: read_file(find(name), self.format) for part, name in named.items() if name}
+        examples = TableExamples(self, sheets)
+        for part, rows in examples.parts.items():
+            if not len(rows):
+                raise DataError(
+                    f"{sheets[part].name}: no row is left, each lacks a column whose rule is 'missing: drop'"
+                )
+        return examples
 
     def read(self, given: Any, find: Find) -> TableExamples:
         """Rows from elsewhere: a path, a DataFrame, a list of dicts, a dict of columns, or one row as a dict.
 
-        A column that is declared a label may be absent.
+        Targets, and columns that are declared labels, may be absent.  Raises DataError for what is no table.
         """
-        if isinstance(given, (str, Path)):
+        if not isinstance(given, (str, Path)):
+            return TableExamples(self, {"train": from_object(given, self.missing)})
+        try:
             path = Path(given) if Path(given).exists() else find(str(given))
-            labels = [name for name, declared in self.columns.items() if isinstance(declared, Label)]
-            return TableExamples(self, {"train": read_file(path, self.format, labels)})
-        return TableExamples(self, {"train": from_object(given, self.missing)})
+        except (OSError, ValueError) as error:  # a name that no file can have
+            reason = getattr(error, "strerror", None) or error
+            raise DataError(f"there is no data file {short(str(given))}: {reason}") from None
+        return TableExamples(self, {"train": read_file(path, self.format, raw=True)})
 
     def restore(self, state: Mapping[str, Any]) -> TableEncoding:
         """The encoding that a model file holds.  Raises DataError where it is damaged."""
@@ -108,34 +116,23 @@ class Table:
         """How the cells of its files are written."""
         return Format(self.header, self.separator, self.encoding, self.missing)
 
-    def _complete(self, sheet: Sheet) -> Sheet:
-        """Without the rows that lack what a rule `missing: drop` wants."""
-        notes = list(sheet.notes)
-        keep = np.ones(len(sheet), bool)
-        for name, declared in self.columns.items():
-            if getattr(declared, "missing", None) == "drop":
-                missing = keep & (sheet.column(name).codes < 0)
-                keep &= ~missing
-                rows = int(missing.sum())
-                if rows:
-                    notes.append(f"{sheet.name}: {count(rows, 'row')} without {name!r} left out")
-        if not keep.any():
-            raise DataError(
-                f"{sheet.name}: no row is left, each lacks a column whose rule is 'missing: drop'"
-            )
-        made = sheet if keep.all() else sheet.take(np.flatnonzero(keep))
-        made.notes = tuple(notes)
-        return made
-
 
 class TableExamples:
-    """Rows of tables as they lie in files, one part behind the other."""
+    """Rows of tables as they lie in files, one part behind the other.
+
+    ``complete``: which rows have all cells whose column has the rule `missing: drop`.  The others are in no
+    part, and nothing is learned from them; they are there to be predicted.
+    """
 
     def __init__(self, reader: Table, sheets: Mapping[str, Sheet]) -> None:
         self.reader, self.sheets = reader, list(sheets.values())
         self.ends = list(accumulate(map(len, self.sheets), initial=0))
-        self.parts = {part: np.arange(*self.ends[i : i + 2]) for i, part in enumerate(sheets)}
-        self.columns = self._joined()
+        self.columns = {name: self._joined(name) for name in self.sheets[0].columns}
+        self.complete = np.ones(len(self), bool)
+        for name, declared in self._dropping():
+            self.complete &= holds(self.columns[name], declared)
+        rows = [np.arange(*ends) for ends in zip(self.ends, self.ends[1:])]
+        self.parts = {part: own[self.complete[own]] for part, own in zip(sheets, rows)}
 
     def __len__(self) -> int:
         return self.ends[-1]
@@ -144,18 +141,40 @@ class TableExamples:
     def notes(self) -> Sequence[str]:
         """What was counted and done while reading."""
         notes = [note for sheet in self.sheets for note in sheet.notes]
+        for name, declared in self._dropping():
+            rows = int((~holds(self.columns[name], declared)).sum())
+            if rows:
+                notes.append(f"{count(rows, 'row')} without {name!r} left out of training and evaluation")
         extra = {name for sheet in self.sheets for name in sheet.columns} - set(self.columns)
-        return [
-            *notes,
-            *[f"columns that only some parts have, not read: {listed(sorted(extra))}"] * bool(extra),
-        ]
+        if extra:
+            notes.append(f"columns that only some parts have, not read: {listed(sorted(extra))}")
+        return notes
 
-    def _joined(self) -> dict[str, Column]:
-        first, *others = self.sheets
-        return {
-            name: joined([first.columns[name], *(sheet.column(name) for sheet in others)])
-            for name in first.columns
-        }
+    def _dropping(self) -> list[tuple[str, Any]]:
+        declared = self.reader.columns.items()
+        return [(n, k) for n, k in declared if getattr(k, "missing", "") == "drop" and n in self.columns]
+
+    def _joined(self, name: str) -> Column:
+        """The cells of all parts; `require` tells of a part that lacks them, once somebody reads them."""
+        first = self.sheets[0].columns[name]
+        return joined(
+            [
+                sheet.columns.get(name) or Column(name, np.full(len(sheet), -1, np.int32), first.cells[:0])
+                for sheet in self.sheets
+            ]
+        )
+
+    @property
+    def nameless(self) -> bool:
+        """Whether the columns have numbers for names, since the lines of a file do not fit ``header``."""
+        return not self.sheets[0].names_known
+
+    def named(self, names: Sequence[str]) -> TableExamples:
+        """The same with names for the columns."""
+        (sheet,) = self.sheets
+        columns = [Column(name, old.codes, old.known) for name, old in zip(names, sheet.columns.values())]
+        made = Sheet(sheet.name, dict(zip(names, columns)), sheet.places, sheet.notes)
+        return TableExamples(self.reader, {"train": made})
 
     def cells(self, name: str) -> Column:
         """A column.  Raises DataError for a name that the table has not."""
@@ -164,10 +183,12 @@ class TableExamples:
 
     def require(self, names: Iterable[str]) -> None:
         """Raises DataError with all the columns that the table has not."""
-        lacking = [name for name in dict.fromkeys(names) if name not in self.columns]
-        if lacking:
-            hint = nearest(lacking[0], self.columns) or f"It has {listed(self.columns)}"
-            raise DataError(f"{self.sheets[0].name} has no column {listed(lacking)}. {hint}")
+        names = list(dict.fromkeys(names))
+        for sheet in self.sheets:
+            lacking = [name for name in names if name not in sheet.columns]
+            if lacking:
+                hint = nearest(lacking[0], sheet.columns) or f"It has {listed(sheet.columns)}"
+                raise DataError(f"{sheet.name} has no column {listed(lacking)}. {hint}")
 
     def where(self, row: int) -> str:
         """Where a row stands, for messages."""
@@ -197,19 +218,24 @@ class _Learner:
     def __init__(self, examples: TableExamples, rows: Array) -> None:
         if not len(rows):
             raise DataError("there are no rows to learn from; the other parts leave none for training")
-        self.examples, self.rows = examples, rows
+        self.examples, self.rows = examples, rows[examples.complete[rows]]
+        if not len(self.rows):
+            raise DataError("no row is left to learn from, each lacks a column whose rule is 'missing: drop'")
         self.columns: dict[str, Learned] = {}
         self.notes: list[str] = []
         self.guesses: dict[str, list[str]] = {}
 
     def learn(self, inputs: Sequence[str], targets: Sequence[str]) -> TableEncoding:
+        known = self.examples.columns
+        self.examples.require(name for name in self.examples.reader.columns if name not in known)
         alone = list(dict.fromkeys(name for name in [*targets, *inputs] if name != FEATURES))
+        self.examples.require(alone)
         for name in alone:
             self._learn(name, "target" if name in targets else "input")
         features = self._features(alone) if FEATURES in [*inputs, *targets] else []
         guesses = [f"taken for {kind}: {listed(names)}" for kind, names in self.guesses.items()]
-        header = list(self.examples.columns)
-        return TableEncoding(header, self.columns, features, alone, [*guesses, *self.notes])
+        self.examples.require(self.columns)
+        return TableEncoding(list(known), self.columns, features, alone, [*guesses, *self.notes])
 
     def _features(self, alone: Sequence[str]) -> list[str]:
         declared = self.examples.reader.columns
@@ -222,7 +248,7 @@ class _Learner:
 
     def _learn(self, name: str, role: str) -> bool:
         """Learns one column; False where it is skipped."""
-        column = self.examples.cells(name).take(self.rows)
+        column = self.examples.columns[name].take(self.rows)
         kind = self._kind(column, role)
         if isinstance(kind, Skip):
             return False

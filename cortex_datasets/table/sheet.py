@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.errors import DataError
-from cortex_core.registry import nearest
 from cortex_datasets.table.column import Array, Column, of_moments, of_numbers, of_texts, written
 
 
 class Sheet:
-    """``columns`` by name.  ``name`` is what messages call it; ``lines``: the line of each row in a file."""
+    """``columns`` by name.  ``name`` is what messages call it; ``lines``: the line of each row in a file.
+
+    ``names_known``: False where the columns have numbers for names, since nobody knows which are absent.
+    """
 
     def __init__(
         self,
@@ -22,8 +24,10 @@ class Sheet:
         columns: Mapping[str, Column],
         lines: Array | None = None,
         notes: Iterable[str] = (),
+        names_known: bool = True,
     ) -> None:
         self.name, self.columns, self.notes = name, columns, tuple(notes)
+        self.names_known = names_known
         self.unit = "row" if lines is None else "line"
         self.places = np.arange(len(self)) if lines is None else lines
 
@@ -33,20 +37,6 @@ class Sheet:
     def where(self, row: int) -> str:
         """Where a row stands, for messages."""
         return f"{self.name}, {self.unit} {self.places[row]}"
-
-    def column(self, name: str) -> Column:
-        """Raises DataError with the nearest name where there is none of that name."""
-        if name not in self.columns:
-            hint = nearest(name, self.columns) or f"It has {listed(self.columns)}"
-            raise DataError(f"{self.name} has no column {name!r}. {hint}")
-        return self.columns[name]
-
-    def take(self, rows: Array) -> Sheet:
-        """Some of the rows."""
-        columns = {name: column.take(rows) for name, column in self.columns.items()}
-        part = Sheet(self.name, columns, self.places.take(rows), self.notes)
-        part.unit = self.unit
-        return part
 
 
 def listed(names: Iterable[str], most: int = 8) -> str:
@@ -72,12 +62,12 @@ def from_object(given: Any, missing: Sequence[str]) -> Sheet:
     if hasattr(given, "iloc") and hasattr(given, "columns"):
         return from_frame(given, missing, source)
     if isinstance(given, Mapping):
-        single = all(np.ndim(value) == 0 for value in given.values())
-        columns = {str(name): [value] if single else list(value) for name, value in given.items()}
+        check_names(source, [str(name) for name in given], "rename one of them")
+        columns = _of_mapping(given, source)
     elif isinstance(given, (list, tuple)) and all(isinstance(row, Mapping) for row in given):
-        names = dict.fromkeys(str(name) for row in given for name in row)
-        rows = [{str(name): value for name, value in row.items()} for row in given]
-        columns = {name: [row.get(name) for row in rows] for name in names}
+        keys = dict.fromkeys(key for row in given for key in row)
+        check_names(source, [str(key) for key in keys], "rename one of them")
+        columns = {str(key): [row.get(key) for row in given] for key in keys}
     else:
         kind = type(given).__name__
         raise DataError(
@@ -89,6 +79,23 @@ def from_object(given: Any, missing: Sequence[str]) -> Sheet:
     if not lengths or not next(iter(lengths.values())):
         raise DataError(f"{source} holds no rows")
     return Sheet(source, {name: of_cells(name, values, missing, source) for name, values in columns.items()})
+
+
+def _of_mapping(given: Mapping[Any, Any], source: str) -> dict[str, list[Any]]:
+    """One row of single values, or columns of many."""
+    single = {str(name): _is_single(value) for name, value in given.items()}
+    if len(set(single.values())) > 1:
+        one = listed(name for name in single if single[name])
+        many = listed(name for name in single if not single[name])
+        raise DataError(
+            f"{source}: one value for {one}, several for {many}; expected one for each column (a row), or a "
+            "list for each"
+        )
+    return {str(name): [value] if single[str(name)] else list(value) for name, value in given.items()}
+
+
+def _is_single(value: Any) -> bool:
+    return isinstance(value, (str, bytes)) or not hasattr(value, "__len__") or getattr(value, "ndim", 1) == 0
 
 
 def from_frame(frame: Any, missing: Sequence[str], source: str) -> Sheet:
@@ -107,11 +114,11 @@ def _of_series(name: str, series: Any, missing: Sequence[str], source: str) -> C
         local = (
             series.dt.tz_convert("UTC").dt.tz_localize(None) if getattr(series.dtype, "tz", None) else series
         )
-        return of_moments(name, local.to_numpy("datetime64[us]"))
+        return of_moments(name, local.to_numpy())
     if kind in "iu" and not series.hasnans:
-        return of_numbers(name, series.to_numpy(f"{kind}8"))
+        return of_numbers(name, series.to_numpy(f"{kind}8"), missing)
     if kind == "f":
-        return of_numbers(name, series.to_numpy("f8", na_value=np.nan))
+        return of_numbers(name, series.to_numpy("f8", na_value=np.nan), missing)
     return of_cells(name, series.astype(object).tolist(), missing, source)
 
 
@@ -136,7 +143,7 @@ def _text(name: str, value: Any, source: str) -> str | None:
             ) from None
     if hasattr(value, "isoformat"):
         return str(value.isoformat())
-    if np.ndim(value) or isinstance(value, (Mapping, set, list, tuple)):
+    if not _is_single(value) or isinstance(value, set):
         kind = type(value).__name__
         raise DataError(f"{source}: column {name!r} holds a {kind}; expected one value per cell")
     return str(value)

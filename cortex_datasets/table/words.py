@@ -39,7 +39,7 @@ class Text:
             rows.update(dict.fromkeys(words_of(cell), count))
         if not rows:
             raise DataError(
-                f"column {column.name!r} is declared text, and no cell of the training rows has a word (letters "
+                f"column {column.name!r} is declared text, and no training row has a word (of letters "
                 f"or digits); declare it a category, or leave it out by `columns: {{{column.name}: skip}}`"
             )
         ranked = sorted(rows, key=lambda word: (-rows[word], word))

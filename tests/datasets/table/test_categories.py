@@ -95,9 +95,9 @@ class TestLabels:
     def test_rows_without_label_are_left_out_where_the_description_says_so(self, tmp_path) -> None:
         path = written(tmp_path / "t.csv", "x,y", "1,a", "2,", "3,b", "4,NA")
         examples = opened(path, columns={"y": {"label": {"missing": "drop"}}})
-        assert examples.notes == ["t.csv: 2 rows without 'y' left out"]
-        assert examples.column("x").tolist() == ["1", "3"]
-        assert examples.where(1) == "t.csv, line 4"
+        assert examples.notes == ["2 rows without 'y' left out of training and evaluation"]
+        assert examples.parts["train"].tolist() == [0, 2]
+        assert examples.where(2) == "t.csv, line 4"
         with pytest.raises(DataError, match="no row is left"):
             opened(written(path, "x,y", "1,", "2,"), columns={"y": {"label": {"missing": "drop"}}})
 

@@ -165,8 +165,12 @@ class TestHeaders:
 
     def test_a_column_declared_that_is_not_there(self, tmp_path: Path) -> None:
         path = written(tmp_path / "t.csv", "age,sex", "1,m", "2,f")
+        examples = opened(path, columns={"aeg": "number"})
         with pytest.raises(DataError, match=r"t.csv has no column 'aeg'. Did you mean 'age'\?"):
-            opened(path, columns={"aeg": "number"})
+            examples.learn(every(examples), ["features"], ["sex"])
+        frame = given({"age": [1, 2], "sex": ["m", "f"]}, columns={"aeg": "skip"})
+        with pytest.raises(DataError, match="has no column 'aeg'"):
+            frame.learn(every(frame), ["features"], ["sex"])
 
 
 def test_guesses_and_what_is_not_read_are_said() -> None:

@@ -11,7 +11,7 @@ import pytest
 from cortex_compute.errors import DataError
 from cortex_datasets.table.files import LONGEST, Format, read_file
 from cortex_datasets.table.sheet import Sheet
-from tests.datasets.table.tables import given, opened, written
+from tests.datasets.table.tables import every, given, opened, streams, written
 
 
 def cells(sheet: Sheet, name: str) -> list[str | None]:
@@ -83,16 +83,6 @@ def test_a_first_line_that_repeats_the_names_is_no_row(tmp_path: Path) -> None:
     assert examples.notes == ["t.csv: the first line repeats `header`, it is no row"]
 
 
-def test_raw_rows_without_their_label_have_the_other_names(tmp_path: Path) -> None:
-    examples = opened(
-        written(tmp_path / "t.csv", "1,x,no", "2,y,yes"),
-        header=["size", "kind", "answer"],
-        columns={"answer": "label"},
-    )
-    raw = examples.reader.read(written(tmp_path / "raw.csv", "3,z"), Path)
-    assert list(raw.columns) == ["size", "kind"]
-
-
 @pytest.mark.parametrize(
     ("content", "said"),
     [
@@ -160,8 +150,54 @@ def test_parts_from_files_of_their_own_stand_behind_each_other(tmp_path: Path) -
     assert examples.where(2) == "test.csv, line 2"
     assert examples.notes == ["columns that only some parts have, not read: 'c'"]
     written(tmp_path / "test.csv", "bb,a", "y,3")
+    examples = opened(tmp_path / "t.csv", test="test.csv")
     with pytest.raises(DataError, match=r"test.csv has no column 'b'. Did you mean 'bb'\?"):
-        opened(tmp_path / "t.csv", test="test.csv")
+        examples.learn(examples.parts["train"], ["features"], ["b"])
+
+
+def test_a_part_may_lack_a_column_that_nobody_reads(tmp_path: Path) -> None:
+    written(tmp_path / "test.csv", "x,y", "3,a", "1,b")
+    path = written(tmp_path / "t.csv", "id,x,y", "1,1,a", "2,3,b", "3,5,a")
+    for columns in ({"id": "skip"}, {}):
+        examples = opened(path, test="test.csv", columns={"x": "number", **columns})
+        encoding = examples.learn(examples.parts["train"], ["features"], ["y"])
+        assert encoding.features == ("x",)
+        made = streams(encoding, examples, "features")["features"]
+        np.testing.assert_allclose(made[3:, 0], [0, -np.sqrt(1.5)], atol=1e-6)
+    with pytest.raises(DataError, match=r"test.csv has no column 'id'"):
+        opened(path, test="test.csv", columns={"id": "number"}).learn(np.arange(3), ["features"], ["y"])
+
+
+class TestLinesWithoutNames:
+    """A file that has no header, beside the names that the description gives."""
+
+    HEADER = ("size", "kind", "answer")
+
+    def encode(self, tmp_path: Path, answers: str, *lines: str) -> tuple[np.ndarray, tuple[str, ...]]:
+        """Features and notes of raw lines, by what was learned from 30 lines of three cells."""
+        rows = [f"{n}.5,{'xyz'[n % 3]},{answers[n % len(answers)]}" for n in range(30)]
+        examples = opened(written(tmp_path / "t.csv", *rows), header=list(self.HEADER))
+        encoding = examples.learn(every(examples), ["features"], ["answer"])
+        raw = examples.reader.read(written(tmp_path / "raw.csv", *lines), Path)
+        source = encoding.encode(raw, every(raw), ["features"])
+        out = np.empty((len(raw), 4), np.float32)
+        source.gather(every(raw), {"features": out})
+        return out, tuple(source.notes)
+
+    @pytest.mark.parametrize("answers", ["ab", "1234567"])
+    def test_the_target_may_be_absent_however_it_was_guessed(self, tmp_path: Path, answers: str) -> None:
+        whole, notes = self.encode(tmp_path, answers, f"3.5,z,{answers[0]}")
+        assert notes == ()
+        made, notes = self.encode(tmp_path, answers, "3.5,z")
+        np.testing.assert_array_equal(made, whole)
+        assert notes == ("raw.csv: lines of 2 cells, read as `header` without 'answer'",)
+        made, _ = self.encode(tmp_path, answers, "size,kind", "3.5,z")
+        np.testing.assert_array_equal(made, whole)
+
+    @pytest.mark.parametrize("line", ["3.5", "3.5,z,a,b"])
+    def test_lines_of_another_width_are_no_silent_shift(self, tmp_path: Path, line: str) -> None:
+        with pytest.raises(DataError, match=r"raw.csv: lines of [14] cells?; expected the 3 of `header`"):
+            self.encode(tmp_path, "ab", line)
 
 
 class TestFrames:
