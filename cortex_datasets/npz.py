@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 import struct
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any, BinaryIO
+from typing import IO, Any, BinaryIO, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy
@@ -18,7 +20,7 @@ from cortex_compute.errors import DataError
 Array = np.ndarray[Any, Any]
 DAMAGED = (
     *(ValueError, OSError, EOFError, RuntimeError, NotImplementedError),  # the last two: encrypted, unknown
-    *(zipfile.BadZipFile, zlib.error),
+    *(zipfile.BadZipFile, zlib.error, SyntaxError, TypeError, tokenize.TokenError),  # the last: of a header
 )
 LOCAL_HEADER = struct.Struct("<26xHH")  # of a member of a zip: the lengths of its name and of its extra field
 
@@ -28,11 +30,8 @@ def read_npy(path: Path, notes: list[str]) -> Array:
 
     What cannot be mapped (numbers in Fortran's order) is held in memory, which is added to ``notes``.
     """
-    try:
-        with path.open("rb") as file:
-            return _rows_together(_mapped(path, file, path.stat().st_size), str(path), notes)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{path}: damaged, or no .npy file of a plain array: {_reason(error)}") from None
+    with damage_told(path, ".npy file of a plain array"), path.open("rb") as file:
+        return _rows_together(_mapped(path, file, path.stat().st_size), str(path), notes)
 
 
 def read_npz(path: Path, notes: list[str]) -> dict[str, Array]:
@@ -42,16 +41,57 @@ def read_npz(path: Path, notes: list[str]) -> dict[str, Array]:
 
 def each_npz(path: Path, notes: list[str]) -> Iterator[tuple[str, Array]]:
     """The same one by one: of the compressed arrays only what the caller keeps is held."""
+    with damage_told(path), zipfile.ZipFile(path) as archive, path.open("rb") as file:
+        for member in _members(archive):
+            name = member.filename.removesuffix(".npy")
+            array = _member(path, archive, file, member, notes)
+            yield name, _rows_together(array, f"{path}: {name}", notes)
+
+
+class Stored(NamedTuple):
+    """An array in a file that is open at its first number; they follow in the order of the file."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    file: IO[bytes]
+
+
+def each_stored(path: Path) -> Iterator[Stored]:
+    """The arrays of an .npy or .npz file, to be read piece by piece, each before the next is asked for.
+
+    What the caller reads may be damaged, too: call it under `damage_told`.
+    """
+    if path.suffix.lower() == ".npy":
+        with path.open("rb") as file:
+            shape, _, dtype = _header(file, path.stat().st_size)
+            yield Stored(path.stem, shape, dtype, file)
+        return
+    with zipfile.ZipFile(path) as archive:
+        for member in _members(archive):
+            with archive.open(member) as stream:
+                shape, _, dtype = _header(stream, member.file_size)
+                yield Stored(member.filename.removesuffix(".npy"), shape, dtype, stream)
+
+
+@contextmanager
+def damage_told(path: Path, what: str = ".npz file of plain arrays") -> Iterator[None]:
+    """Makes DataErrors of what reading a damaged file raises."""
     try:
-        with zipfile.ZipFile(path) as archive, path.open("rb") as file:
-            for member in archive.infolist():
-                name = member.filename.removesuffix(".npy")
-                array = _member(path, archive, file, member, notes)
-                yield name, _rows_together(array, f"{path}: {name}", notes)
+        yield
+    except DataError:
+        raise
     except MemoryError:
         raise DataError(f"{path}: too large for the memory; save it anew, not compressed") from None
     except DAMAGED as error:
-        raise DataError(f"{path}: damaged, or no .npz file of plain arrays: {_reason(error)}") from None
+        raise DataError(f"{path}: damaged, or no {what}: {_reason(error)}") from None
+
+
+def _members(archive: zipfile.ZipFile) -> Iterator[zipfile.ZipInfo]:
+    for member in archive.infolist():
+        if member.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"{member.filename} is compressed in a way that NumPy does not write")
+        yield member
 
 
 def _member(
@@ -101,6 +141,8 @@ def _header(file: BinaryIO | IO[bytes], end: int) -> tuple[tuple[int, ...], bool
     shape, fortran, dtype = read(file)
     if dtype.hasobject:
         raise ValueError("it holds Python objects, which are not read")
+    if any(n < 0 for n in shape):
+        raise ValueError(f"its shape is {shape}")
     found, expected = end - file.tell(), math.prod(shape) * dtype.itemsize
     if found != expected:
         raise ValueError(f"it holds {found:,} bytes of numbers, and {expected:,} by its header")

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import tokenize
 import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +18,10 @@ if TYPE_CHECKING:
     from cortex_core.network import Network
 
 Arrays = dict[str, np.ndarray[Any, Any]]
+DAMAGED = (
+    *(ValueError, OSError, EOFError, RuntimeError, NotImplementedError),  # the last two: encrypted, unknown
+    *(zipfile.BadZipFile, zlib.error, SyntaxError, TypeError, tokenize.TokenError),  # the last: of a header
+)
 KINDS = ".npy, .npz, .csv, .png or a folder of .png"
 
 
@@ -49,20 +57,26 @@ def read_examples(path: str, network: Network) -> tuple[Arrays, list[str]]:
 
 def read_npz(file: Path) -> Arrays:
     """The arrays of an .npz file, by name."""
-    try:
-        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
-            return {name: content[name] for name in content.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{file}: damaged, or no .npz file of plain arrays: {error}") from None
+    told = _damage_told(file, ".npz file of plain arrays")
+    with told, file.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
+        return {name: content[name] for name in content.files}
 
 
 def read_npy(file: Path) -> np.ndarray[Any, Any]:
     """The array of an .npy file."""
-    try:
+    with _damage_told(file, ".npy file of a plain array"):
         array: np.ndarray[Any, Any] = np.load(file, allow_pickle=False)
-    except (ValueError, OSError, EOFError) as error:
-        raise DataError(f"{file}: damaged, or no .npy file of a plain array: {error}") from None
-    return array
+        return array
+
+
+@contextmanager
+def _damage_told(file: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except MemoryError:
+        raise DataError(f"{file}: an array is larger than the memory, or its header is damaged") from None
+    except DAMAGED as error:
+        raise DataError(f"{file}: damaged, or no {what}: {error}") from None
 
 
 def _only_input(network: Network, path: str) -> Any:

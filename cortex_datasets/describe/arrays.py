@@ -2,38 +2,40 @@
 
 from __future__ import annotations
 
-import zipfile
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cortex_compute.errors import DataError
 from cortex_datasets.describe.numbers import finite_or_none, statistics
 from cortex_datasets.describe.report import ArrayPart, ArraysReport, Count, Statistics
+from cortex_datasets.npz import Stored, damage_told, each_stored
 
 Array = np.ndarray[Any, Any]
 BLOCK = 2**20  # numbers that are looked at together
+BYTES = 2**23  # of texts, which may be long
 DRAWN = 2**20  # numbers of a larger array from which quartiles and histogram are taken
 DIFFERENT = 20
 
 
 def describe_arrays(path: Path) -> ArraysReport:
-    """The report of an .npy or .npz file.
+    """The report of an .npy or .npz file, which is read piece by piece, a compressed one too.
 
-    An .npy is read piece by piece, an .npz array by array.  Range, mean and standard deviation are those of
-    all numbers; of more than 2^20, quartiles and histogram are those of 2^20 drawn at random.  Raises
-    `DataError` for a file that is damaged or holds Python objects.
+    Range, mean and standard deviation are those of all numbers; of more than 2^20, quartiles and histogram
+    are those of 2^20 drawn at random.  Raises `DataError` for a file that is damaged or holds Python objects.
     """
     notes: list[str] = []
     parts: list[ArrayPart] = []
-    for name, array in _arrays(path):
-        parts.append(_described(name, array))
-        if "number" in parts[-1] and array.size > DRAWN:
-            notes.append(
-                f"{name}: quartiles and histogram are those of {DRAWN:,} numbers, drawn at random (seed 0)"
-            )
+    with damage_told(path, f"{path.suffix.lower()} file of plain arrays"):
+        for array in each_stored(path):
+            parts.append(_described(array))
+            if "number" in parts[-1] and math.prod(array.shape) > DRAWN:
+                notes.append(
+                    f"{array.name}: quartiles and histogram are those of {DRAWN:,} numbers, drawn at random "
+                    "(seed 0)"
+                )
     return {
         "file": str(path),
         "bytes": path.stat().st_size,
@@ -43,81 +45,97 @@ def describe_arrays(path: Path) -> ArraysReport:
     }
 
 
-def _arrays(path: Path) -> Iterator[tuple[str, Array]]:
-    try:
-        if path.suffix.lower() == ".npy":
-            yield path.stem, np.lib.format.open_memmap(path, mode="r")
-            return
-        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as content:
-            for name in content.files:
-                yield name, content[name]
-    except OSError as error:
-        raise DataError(f"{path}: cannot be read: {error.strerror or error}") from None
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        kind = path.suffix.lower()
-        raise DataError(f"{path}: damaged, or no {kind} file of plain arrays: {error}") from None
-
-
-def _described(name: str, array: Array) -> ArrayPart:
-    made: ArrayPart = {"name": name, "shape": list(array.shape), "dtype": array.dtype.name}
-    if array.dtype.kind in "fiub":
-        made["nan"], made["number"] = _statistics(array)
-    if array.dtype.kind in "iubUS" and (counts := _values(array)):
+def _described(array: Stored) -> ArrayPart:
+    made: ArrayPart = {"name": array.name, "shape": list(array.shape), "dtype": array.dtype.name}
+    moments, values = _Moments(math.prod(array.shape)), _Values()
+    real = array.dtype.kind in "fiub"
+    for block in _blocks(array):
+        if real:
+            moments.add(block)
+        if array.dtype.kind in "iubUS":
+            values.add(block)
+    if real:
+        made["nan"], made["number"] = moments.nan, moments.statistics()
+    if counts := values.counts():
         made["category"] = counts
     return made
 
 
-def _blocks(array: Array) -> Iterator[Array]:
-    flat = array.ravel(order="K")  # a view, as files hold arrays without gaps
-    for begin in range(0, flat.size, BLOCK):
-        yield flat[begin : begin + BLOCK]
+def _blocks(array: Stored) -> Iterator[Array]:
+    """The numbers in the order of the file.  The file is read to its end, where its checksum is compared."""
+    left, width = math.prod(array.shape), array.dtype.itemsize
+    many = max(1, min(BLOCK, BYTES // max(1, width)))
+    while left and width:
+        content = array.file.read(min(many, left) * width)
+        block = np.frombuffer(content, array.dtype)
+        if not len(block):
+            raise EOFError("the numbers end before their time")
+        yield block
+        left -= len(block)
+    array.file.read(1)
 
 
-def _statistics(array: Array) -> tuple[int, Statistics]:
-    """How many NaN, and the statistics of the rest."""
-    if array.size <= DRAWN:
-        values = array.reshape(-1).astype(np.float64)
-        known = values[~np.isnan(values)]
-        return len(values) - len(known), statistics(known)
-    places = np.sort(np.random.default_rng(0).integers(0, array.size, DRAWN))
-    drawn = array.ravel(order="K")[places].astype(np.float64)
-    made = statistics(drawn[np.isfinite(drawn)])
-    return _all_moments(array, made), made
+class _Moments:
+    """Statistics of numbers that come in blocks; of many, quartiles and histogram are those of a draw."""
 
+    def __init__(self, size: int) -> None:
+        self.nan = self.infinite = self.count = self.seen = 0
+        self.low, self.high, self.mean, self.squares = np.inf, -np.inf, 0.0, 0.0
+        self.places = None if size <= DRAWN else np.sort(np.random.default_rng(0).integers(0, size, DRAWN))
+        self.drawn: list[Array] = []
 
-def _all_moments(array: Array, made: Statistics) -> int:
-    """Puts range, mean and standard deviation of all numbers in place of those of the drawn ones, block by
-    block (Chan, Golub and LeVeque 1979).  Returns how many are NaN.
-    """
-    nan = infinite = count = 0
-    low, high, mean, squares = np.inf, -np.inf, 0.0, 0.0
-    for block in _blocks(array):
+    def add(self, block: Array) -> None:
+        """Range, mean and sum of squares so far (Chan, Golub and LeVeque 1979), and what is drawn."""
         values = block.astype(np.float64)
+        if self.places is None:
+            self.drawn.append(values)
+        else:
+            begin, end = np.searchsorted(self.places, (self.seen, self.seen + len(values)))
+            self.drawn.append(values[self.places[begin:end] - self.seen])
+        self.seen += len(values)
         finite = values[np.isfinite(values)]
-        nan += int(np.isnan(values).sum())
-        infinite += int(np.isinf(values).sum())
-        if len(finite):
-            low, high = min(low, float(finite.min())), max(high, float(finite.max()))
-            with np.errstate(
-                over="ignore", invalid="ignore"
-            ):  # of the largest doubles, mean and spread are null
-                centre = float(finite.mean())
-                difference, total = centre - mean, count + len(finite)
-                squares += float(((finite - centre) ** 2).sum()) + difference**2 * count * len(finite) / total
-                mean, count = mean + difference * len(finite) / total, total
-    made["infinite"] = infinite
-    if count:
-        std = (squares / max(1, count - 1)) ** 0.5
-        made.update({"min": low, "max": high, "mean": finite_or_none(mean), "std": finite_or_none(std)})
-    return nan
+        self.nan += int(np.isnan(values).sum())
+        self.infinite += int(np.isinf(values).sum())
+        if not len(finite):
+            return
+        self.low, self.high = min(self.low, float(finite.min())), max(self.high, float(finite.max()))
+        total = self.count + len(finite)
+        with np.errstate(over="ignore", invalid="ignore"):  # of the largest doubles, mean and spread are null
+            centre = float(finite.mean())
+            apart = centre - self.mean
+            self.squares += (
+                float(((finite - centre) ** 2).sum()) + apart * apart * self.count * len(finite) / total
+            )
+            self.mean, self.count = self.mean + apart * len(finite) / total, total
+
+    def statistics(self) -> Statistics:
+        drawn = np.concatenate([np.empty(0), *self.drawn])
+        if self.places is None:
+            return statistics(drawn[~np.isnan(drawn)])
+        made = statistics(drawn[np.isfinite(drawn)])
+        made["infinite"] = self.infinite
+        if self.count:
+            std = (self.squares / max(1, self.count - 1)) ** 0.5
+            made.update({"min": self.low, "max": self.high})
+            made.update({"mean": finite_or_none(self.mean), "std": finite_or_none(std)})
+        return made
 
 
-def _values(array: Array) -> list[Count]:
-    """How often each value occurs, by value; nothing where there are more than 20."""
-    counts: dict[Any, int] = {}
-    for block in _blocks(array):
+class _Values:
+    """How often each value occurs, as long as there are at most 20."""
+
+    def __init__(self) -> None:
+        self.known: dict[Any, int] | None = {}
+
+    def add(self, block: Array) -> None:
+        if self.known is None:
+            return
         for value, count in zip(*map(np.ndarray.tolist, np.unique(block, return_counts=True))):
-            counts[value] = counts.get(value, 0) + count
-        if len(counts) > DIFFERENT:
-            return []
-    return [{"value": str(value), "count": counts[value]} for value in sorted(counts)]
+            self.known[value] = self.known.get(value, 0) + count
+        if len(self.known) > DIFFERENT:
+            self.known = None
+
+    def counts(self) -> list[Count]:
+        """By value; nothing where there are more."""
+        known = self.known or {}
+        return [{"value": str(value), "count": known[value]} for value in sorted(known)]

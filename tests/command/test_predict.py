@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -106,6 +107,24 @@ def test_a_pickle_is_not_loaded(cli: Cli, iris_run: Path, tmp_path: Path) -> Non
     said = cli("predict", iris_run, tmp_path / "in.npy")
     assert said.code == 2
     assert "no .npy file of a plain array" in said.err
+
+
+@pytest.mark.parametrize("name", ["in.npy", "in.npz"])
+@pytest.mark.parametrize("shape", ["(2, 4)", "(10000000000000,)", "(2, 4", "[[1]]", "({}, {[]: 1})"])
+def test_damaged_arrays(cli: Cli, iris_run: Path, tmp_path: Path, name: str, shape: str) -> None:
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}}}".ljust(117) + "\n"
+    npy = b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + bytes(64)
+    if name == "in.npy":
+        (tmp_path / name).write_bytes(npy[:-1])
+    else:
+        with zipfile.ZipFile(tmp_path / name, "w", zipfile.ZIP_DEFLATED) as archive:
+            archive.writestr("features.npy", npy)
+        whole = (tmp_path / name).read_bytes()
+        (tmp_path / name).write_bytes(whole[:44] + b"\xff" + whole[45:])  # inside what is compressed
+    said = cli("predict", iris_run, tmp_path / name)
+    assert (said.code, said.out) == (2, "")
+    assert f"{name}: " in said.err
+    assert "damaged" in said.err
 
 
 def test_out_of_an_unknown_kind(cli: Cli, iris_run: Path, tmp_path: Path) -> None:

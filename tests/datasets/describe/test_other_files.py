@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
+import tracemalloc
+import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -88,6 +92,64 @@ def test_damaged_arrays(tmp_path: Path, name: str, content: bytes) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=name):
         describe(tmp_path / name)
+
+
+def test_flipped_bytes(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    np.savez_compressed(tmp_path / "a.npz", x=rng.normal(size=(40, 10)), y=np.arange(40) % 3)
+    np.savez(tmp_path / "b.npz", x=rng.normal(size=(40, 10)))
+    np.save(tmp_path / "c.npy", np.arange(9.0))
+    told = 0
+    for path in sorted(tmp_path.iterdir()):
+        whole = path.read_bytes()
+        for place in rng.integers(0, len(whole), 200):
+            flipped = bytes([whole[place] ^ int(rng.integers(1, 256))])
+            path.write_bytes(whole[:place] + flipped + whole[place + 1 :])
+            with contextlib.suppress(DataError):
+                describe(path)
+                told -= 1
+            told += 1
+    assert told > 300  # each member of a zip has a checksum
+
+
+@pytest.mark.parametrize("shape", [(10**13,), (-2, -3), (7,)])
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_header_that_lies(tmp_path: Path, shape: tuple[int, ...], compression: int) -> None:
+    content = io.BytesIO()
+    header = {"descr": "<f8", "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(content, header)
+    content.write(bytes(48))
+    (tmp_path / "x.npy").write_bytes(content.getvalue())
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", compression) as archive:
+        archive.writestr("x.npy", content.getvalue())
+    for name in ("x.npy", "x.npz"):
+        with pytest.raises(DataError, match=rf"{name}: damaged, or no .* (holds 48 bytes|shape is)"):
+            describe(tmp_path / name)
+
+
+@pytest.mark.parametrize("compression", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_compression_that_numpy_does_not_write(tmp_path: Path, compression: int) -> None:
+    content = io.BytesIO()
+    np.save(content, np.arange(3))
+    with zipfile.ZipFile(tmp_path / "x.npz", "w", compression) as archive:
+        archive.writestr("x.npy", content.getvalue())
+    with pytest.raises(DataError, match=r"damaged, or no .npz file of plain arrays: x\.npy is compressed"):
+        describe(tmp_path / "x.npz")
+
+
+def test_a_compressed_array_is_never_held_whole(tmp_path: Path) -> None:
+    x = np.zeros((20_000, 1000), np.float32)
+    x[123, 4], x[19_999, 999] = 5, -3
+    np.savez_compressed(tmp_path / "x.npz", x=x)
+    tracemalloc.start()
+    found: Any = describe(tmp_path / "x.npz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < x.nbytes
+    told = found["arrays"][0]["number"]
+    assert (told["min"], told["max"]) == (-3, 5)
+    assert told["mean"] == pytest.approx(2 / x.size, rel=1e-12)
+    assert told["std"] == pytest.approx(x.std(ddof=1, dtype=np.float64), rel=1e-9)
 
 
 def test_a_text(tmp_path: Path) -> None:
@@ -176,5 +238,6 @@ def test_folders_that_hold_no_pictures(tmp_path: Path) -> None:
 def test_large_arrays_of_the_largest_doubles(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(arrays, "BLOCK", 10)
     monkeypatch.setattr(arrays, "DRAWN", 20)
-    told = described(tmp_path / "x.npy", np.array([-1.7e308, 1.7e308] * 50))["number"]
-    assert (told["min"], told["max"], told["std"]) == (-1.7e308, 1.7e308, None)
+    for numbers in ([-1.7e308, 1.7e308] * 50, [-1e300] * 30 + [1e300] * 30):
+        told = described(tmp_path / "x.npy", np.array(numbers))["number"]
+        assert (told["min"], told["max"], told["std"]) == (min(numbers), max(numbers), None)
