@@ -109,4 +109,5 @@ def _unmixable(step: Step, source: Any, inputs: Sequence[str], labels: Sequence[
         stream = streams[name]
         if stream.dtype != "float32" and not (stream.shape == () and stream.classes):
             shown = f"{stream.dtype} {list(stream.shape)} without names of classes"
-            yield f"target {name!r} cannot be mixed: it is {shown}"
+            remedy = f"name them, as the reader arrays does by `classes: {{{name}: 10}}`"
+            yield f"target {name!r} cannot be mixed: it is {shown}; {remedy}"

@@ -17,6 +17,7 @@ from cortex_datasets.source import ArraySource, Stream
 Array = np.ndarray[Any, Any]
 Find = Callable[[str], Path]
 FORMS = "an .npz, a folder of .npy files, or {stream: file.npy}"
+MOST_CLASSES = 100_000  # that are named by their number
 ONE = ""  # the name of an array that was given without one
 
 
@@ -24,8 +25,9 @@ ONE = ""  # the name of an array that was given without one
 class Arrays:
     """Arrays (examples, ...) in files, one for each stream; they may be larger than memory.
 
-    uint8 of shape (examples, height, width, 1 or 3) is pixels, served as float32 in 0..1; other whole numbers
-    are served as int64, floats as float32.  Members of an .npz are mapped where they are not compressed.
+    uint8 of shape (examples, height, width, 1 or 3) is pixels, and so is an input of shape (examples, height,
+    width): served as float32 in 0..1.  Other whole numbers are served as int64, floats as float32.  Members
+    of an .npz are mapped where they are not compressed.
     """
 
     learns: ClassVar[bool] = False
@@ -34,19 +36,30 @@ class Arrays:
     test: Plain = field(default=None, doc="the test part, in the same form")
     validation: Plain = field(default=None, doc="the validation part, in the same form")
 
+    classes: Plain = field(
+        default=None,
+        doc="names of classes, or how many: {label: [cat, dog]}, {label: 10}",
+    )
+
     def check(self) -> Iterator[Fault]:
         for name in ("files", "test", "validation"):
             given = getattr(self, name)
             texts = [*given.values()] if isinstance(given, Mapping) and given else [given]
             if not all(isinstance(text, str) for text in texts) and (given is not None or name == "files"):
                 yield Fault((name,), "this names no files", f"expected {FORMS}")
+        given = {} if self.classes is None else self.classes
+        if not isinstance(given, Mapping) or not all(map(_names, given.values())):
+            found = "these are no classes"
+            yield Fault(
+                ("classes",), found, "expected {label: [name, name, ...]}, or {label: how many, from 2}"
+            )
 
     def open(self, find: Find) -> ArrayExamples:
         """Its own arrays.  Reads nothing but their headers."""
         named = {"train": self.files, "test": self.test, "validation": self.validation}
         notes: list[str] = []
         parts = {part: _read(files, find, notes) for part, files in named.items() if files is not None}
-        return ArrayExamples(parts, notes)
+        return ArrayExamples(parts, notes, {name: _names(x) for name, x in (self.classes or {}).items()})
 
     def read(self, given: Any, find: Find) -> ArrayExamples:
         """Arrays from elsewhere: a path (.npz, folder or .npy), a mapping of arrays, or one array."""
@@ -63,18 +76,30 @@ class Arrays:
     def restore(self, state: Mapping[str, Any]) -> ArrayEncoding:
         """What was learned, from the plain data of a model file."""
         try:
-            known = {name: Known(tuple(x["shape"]), x["dtype"], x["pixels"]) for name, x in state.items()}
+            known = {
+                name: Known(tuple(x["shape"]), x["dtype"], x["pixels"], _names(x.get("classes") or []))
+                for name, x in state.items()
+            }
             good = all(
                 all(type(n) is int and n >= 0 for n in x.shape)
                 and x.dtype in ("float32", "int64")
                 and type(x.pixels) is bool
-                for x in known.values()
+                and list(x.classes) == (state[name].get("classes") or [])
+                for name, x in known.items()
             )
         except (KeyError, TypeError, AttributeError):
             good = False
         if not good:
             raise DataError("what the model file says of its arrays is damaged; take another copy of it")
         return ArrayEncoding(known)
+
+
+def _names(given: Any) -> tuple[str, ...]:
+    """The names of classes; none where they are not told as they should be."""
+    if type(given) is int and 2 <= given <= MOST_CLASSES:
+        return tuple(map(str, range(given)))
+    good = isinstance(given, (list, tuple)) and all(isinstance(name, str) for name in given)
+    return tuple(given) if good and len(set(given)) == len(given) >= 2 else ()
 
 
 def _read(files: Any, find: Find, notes: list[str]) -> dict[str, Array]:
@@ -98,24 +123,49 @@ class Known:
     shape: tuple[int, ...]
     dtype: str
     pixels: bool
+    classes: tuple[str, ...] = ()
 
 
-def _known(name: str, array: Array) -> Known:
-    pixels = array.dtype == np.uint8 and array.ndim == 4 and array.shape[-1] in (1, 3)
+def _is_pixels(array: Array, is_input: bool) -> bool:
+    if array.dtype != np.uint8:
+        return False
+    return (array.ndim == 4 and array.shape[-1] in (1, 3)) or (array.ndim == 3 and is_input)
+
+
+def _known(name: str, array: Array, pixels: bool, classes: tuple[str, ...] = ()) -> Known:
     if array.ndim == 0 or array.dtype.kind not in "fiub":
         raise DataError(
             f"stream {name!r}: found {array.dtype.name} of shape {array.shape}, expected an array"
             " (examples, ...) of numbers"
         )
     dtype = "float32" if pixels or array.dtype.kind == "f" else "int64"
-    return Known(array.shape[1:], dtype, pixels)
+    if classes and (dtype != "int64" or array.ndim != 1):
+        raise DataError(
+            f"stream {name!r}: found {array.dtype.name} of shape {array.shape}, expected one whole number for"
+            " each example, as `classes` names it"
+        )
+    return Known(array.shape[1:], dtype, pixels, classes)
+
+
+def _told(name: str, array: Array, pixels: bool) -> Iterator[str]:
+    """What to say of uint8 that could be meant otherwise."""
+    shape = " x ".join(map(str, array.shape[1:]))
+    if array.dtype == np.uint8 and array.ndim == 3 and pixels:
+        yield f"{name}: uint8 of {shape} is pixels, served as float32 in 0..1; save whole numbers as int64"
+    elif array.dtype == np.uint8 and array.ndim > 2 and not pixels:
+        yield f"{name}: uint8 of {shape} is whole numbers, served as int64; save other numbers as float32"
 
 
 class ArrayExamples:
     """The arrays of each part, by name; rows count on from part to part."""
 
-    def __init__(self, arrays: Mapping[str, Mapping[str, Array]], notes: Sequence[str] = ()) -> None:
-        self.arrays, self.notes = arrays, notes
+    def __init__(
+        self,
+        arrays: Mapping[str, Mapping[str, Array]],
+        notes: Sequence[str] = (),
+        classes: Mapping[str, tuple[str, ...]] | None = None,
+    ) -> None:
+        self.arrays, self.notes, self.classes = arrays, notes, classes or {}
         lengths = {part: _length(part, own) for part, own in arrays.items()}
         ends = np.cumsum([0, *lengths.values()])
         self.parts = {part: np.arange(ends[i], ends[i + 1]) for i, part in enumerate(lengths)}
@@ -136,13 +186,19 @@ class ArrayExamples:
     def learn(self, rows: Array, inputs: Sequence[str], targets: Sequence[str]) -> ArrayEncoding:
         """Shapes and data types; no number is looked at."""
         own = self.arrays["train"]
-        for name in (*inputs, *targets):
+        for name in (*inputs, *targets, *self.classes):
             if name not in own:
                 hint = nearest(name, own)
                 raise DataError(
                     f"{name!r} is no array of the data; it has {', '.join(own)}. {hint}".strip(" .")
                 )
-        return ArrayEncoding({name: _known(name, own[name]) for name in dict.fromkeys((*inputs, *targets))})
+        known: dict[str, Known] = {}
+        notes: list[str] = []
+        for name in dict.fromkeys((*inputs, *targets)):
+            pixels = _is_pixels(own[name], name in inputs)
+            known[name] = _known(name, own[name], pixels, self.classes.get(name, ()))
+            notes += _told(name, own[name], pixels)
+        return ArrayEncoding(known, notes)
 
     def source(self, part: str, encoding: ArrayEncoding, names: Sequence[str]) -> ArraySource:
         """All examples of a part.  Its numbers are looked at once."""
@@ -170,15 +226,14 @@ def _length(part: str, arrays: Mapping[str, Array]) -> int:
 class ArrayEncoding:
     """What the arrays of the training part look like; nothing else is learned of them."""
 
-    notes: Sequence[str] = ()
-
-    def __init__(self, known: Mapping[str, Known]) -> None:
-        self.known = dict(known)
-        self.streams = {name: Stream(x.shape, x.dtype) for name, x in self.known.items()}
+    def __init__(self, known: Mapping[str, Known], notes: Sequence[str] = ()) -> None:
+        self.known, self.notes = dict(known), notes
+        self.streams = {name: Stream(x.shape, x.dtype, x.classes or None) for name, x in self.known.items()}
 
     def state(self) -> dict[str, Any]:
         """Plain data for a model file."""
-        return {name: {**asdict(x), "shape": list(x.shape)} for name, x in self.known.items()}
+        lists = {name: {"shape": list(x.shape), "classes": list(x.classes)} for name, x in self.known.items()}
+        return {name: {**asdict(x), **lists[name]} for name, x in self.known.items()}
 
     def encode(self, examples: ArrayExamples, rows: Array, names: Sequence[str]) -> ArraySource:
         """The streams ``names`` of some rows of one part, converted as they are gathered.
@@ -194,20 +249,22 @@ class ArrayEncoding:
         """Whole arrays as these streams."""
         served = {}
         for name, array in arrays.items():
-            expected, found = self.known[name], _known(name, array)
+            expected, whole = self.known[name], array.dtype == np.uint8
+            found = _known(name, array, expected.pixels and whole)
             if found.shape != expected.shape:
                 raise DataError(f"{name!r} has examples of {found.shape}, expected {expected.shape}")
-            if found.pixels and not expected.pixels and expected.dtype == "float32":
+            if _is_pixels(array, True) and not expected.pixels and expected.dtype == "float32":
                 raise DataError(f"{name!r} was learned as floats, as they were: give no uint8, but floats")
-            if expected.pixels and not found.pixels and not _is_scaled(array):
+            if expected.pixels and not whole and not _is_scaled(array):
                 raise DataError(f"{name!r} was learned as pixels: give uint8, or floats in 0..1")
-            if not (expected.pixels and found.pixels):
+            if not found.pixels:
                 served[name] = expected.dtype
-        return ArraySource(arrays, served=served)
+        classes = {name: self.known[name].classes for name in arrays if self.known[name].classes}
+        return ArraySource(arrays, classes, served=served)
 
     def decode(self, name: str, values: Array) -> Array:
-        """The numbers are what they were."""
-        return values
+        """Classes by name, where they have names; other numbers are what they were."""
+        return np.array(self.known[name].classes)[values] if self.known[name].classes else values
 
 
 def _is_scaled(array: Array) -> bool:

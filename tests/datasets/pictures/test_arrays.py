@@ -265,6 +265,9 @@ def test_what_a_model_file_keeps(tmp_path: Path) -> None:
         {"x": {"shape": [-7], "dtype": "float32", "pixels": False}},
         {"x": {"shape": 7, "dtype": "float32", "pixels": False}},
         {"x": {"shape": [7], "dtype": "object", "pixels": False}},
+        {"x": {"shape": [], "dtype": "int64", "pixels": False, "classes": "ab"}},
+        {"x": {"shape": [], "dtype": "int64", "pixels": False, "classes": ["a", 3]}},
+        {"x": {"shape": [], "dtype": "int64", "pixels": False, "classes": 4}},
         [],
     ):
         with pytest.raises(DataError, match="the model file says of its arrays is damaged"):
@@ -317,6 +320,65 @@ def test_arrays_that_do_not_fit_what_was_learned(tmp_path: Path, given: Any, mes
     name = "label" if "label" in given else "image"
     with pytest.raises(DataError, match=message):
         encoding.encode(reader.read(given, beside(tmp_path)), np.arange(20), [name])
+
+
+def test_an_input_of_grey_pixels_without_channels(tmp_path: Path) -> None:
+    grey, mask = IMAGE[..., 0], np.repeat(LABEL, 20).reshape(20, 4, 5)
+    np.savez(tmp_path / "a.npz", image=grey, mask=mask)
+    reader = Arrays(files="a.npz")
+    examples = reader.open(beside(tmp_path))
+    encoding = examples.learn(np.arange(20), ["image"], ["mask"])
+    assert encoding.streams == {"image": Stream((4, 5), "float32"), "mask": Stream((4, 5), "int64")}
+    assert encoding.notes == [
+        "image: uint8 of 4 x 5 is pixels, served as float32 in 0..1; save whole numbers as int64",
+        "mask: uint8 of 4 x 5 is whole numbers, served as int64; save other numbers as float32",
+    ]
+    out = rows_of(encoding.encode(examples, np.arange(20), ["image", "mask"]))
+    np.testing.assert_array_equal(out["image"], EXPECTED["image"][..., 0], strict=True)
+    np.testing.assert_array_equal(out["mask"], mask.astype(np.int64), strict=True)
+    again = reader.restore(json.loads(json.dumps(encoding.state())))
+    for given in (grey, EXPECTED["image"][..., 0]):
+        found = rows_of(again.encode(reader.read(given, beside(tmp_path)), np.arange(20), ["image"]))["image"]
+        np.testing.assert_array_equal(found, EXPECTED["image"][..., 0], strict=True)
+    both = examples.learn(np.arange(20), ["image"], ["image"])  # of an autoencoder
+    assert both.streams["image"].dtype == "float32"
+    assert examples.learn(np.arange(20), ["image"], []).notes[0].startswith("image: uint8 of 4 x 5 is pixels")
+
+
+@pytest.mark.parametrize(
+    ("told", "names"), [(["cat", "dog", "eel"], ("cat", "dog", "eel")), (3, ("0", "1", "2"))]
+)
+def test_names_of_classes(tmp_path: Path, told: Any, names: tuple[str, ...]) -> None:
+    save(tmp_path)
+    reader = Arrays(files="set.npz", classes={"label": told})
+    examples = reader.open(beside(tmp_path))
+    encoding = examples.learn(np.arange(20), ["x"], ["label"])
+    assert encoding.streams["label"] == Stream((), "int64", names)
+    source = encoding.encode(examples, np.arange(20), ["x", "label"])
+    assert source.streams["label"].classes == names
+    np.testing.assert_array_equal(rows_of(source)["label"], LABEL)
+    again = reader.restore(json.loads(json.dumps(encoding.state())))
+    assert again.streams == encoding.streams
+    assert again.decode("label", np.array([2, 0])).tolist() == [names[2], names[0]]
+    assert again.decode("x", X) is X
+
+
+def test_classes_that_do_not_fit(tmp_path: Path) -> None:
+    save(tmp_path)
+    for told in (1, 0, True, ["cat"], ["cat", "cat"], "cat", [1, 2], 2.0, None, 10**9):
+        with pytest.raises(SpecError, match=r"these are no classes: expected \{label: "):
+            Arrays(files="set.npz", classes={"label": told})
+    with pytest.raises(SpecError, match="these are no classes"):
+        Arrays(files="set.npz", classes=["label"])
+    examples = Arrays(files="set.npz", classes={"label": 2}).open(beside(tmp_path))
+    with pytest.raises(DataError, match=r"label 2 in example \d+ is out of range, expected 0 .. 1"):
+        examples.learn(np.arange(20), ["x"], ["label"]).encode(examples, np.arange(20), ["label"])
+    examples = Arrays(files="set.npz", classes={"lable": 3}).open(beside(tmp_path))
+    with pytest.raises(DataError, match=r"'lable' is no array .* Did you mean 'label'\?"):
+        examples.learn(np.arange(20), ["x"], [])
+    examples = Arrays(files="set.npz", classes={"x": 3}).open(beside(tmp_path))
+    with pytest.raises(DataError, match=r"'x': found float64 .* expected one whole number for each example"):
+        examples.learn(np.arange(20), ["x"], [])
 
 
 def test_floats_are_not_taken_for_pixels(tmp_path: Path) -> None:
