@@ -25,6 +25,8 @@ Pair = tuple[int, int]
 FIRST_BYTE = 1  # id 0 is padding
 FIRST_MERGE = FIRST_BYTE + 256
 
+LONGEST_TOKEN = 65 * 4  # bytes of the longest piece
+
 # A word with the space before it, a run of marks, the end of a line, a run of spaces: no token crosses their
 # borders.  At most 64 characters, so that a text without spaces is no slower than another.
 PIECE = re.compile(r" ?\w{1,64}| ?[^\w\s]{1,64}|\n|[^\S\n]{1,64}(?!\S)|[^\S\n]")
@@ -67,6 +69,12 @@ class BytePair(Vocabulary):
             for rank, pair in enumerate(merges)
         ):
             raise DataError("the saved vocabulary of byte pairs is damaged: expected pairs of earlier ids")
+        sizes = [0] + [1] * 256
+        for rank, (left, right) in enumerate(merges):
+            sizes.append(sizes[left] + sizes[right])
+            if sizes[-1] > LONGEST_TOKEN:
+                what = f"merge {rank} has more than {LONGEST_TOKEN} bytes, which none that is learned has"
+                raise DataError(f"the saved vocabulary of byte pairs is damaged: {what}")
         return cls((left, right) for left, right in merges)
 
     def state(self) -> dict[str, Any]:

@@ -37,6 +37,8 @@ def read_text(path: Path, encoding: str) -> Document:
         text = content.decode(encoding)
     except UnicodeDecodeError as error:
         raise DataError(f"{path}: {_undecodable(content, error)}") from None
+    except UnicodeError as error:  # codecs of names, such as idna, tell no place
+        raise DataError(f"{path}: is no {encoding}: {error}; write encoding: utf-8 (or what it is)") from None
     if "\0" in text:
         line = text.count("\n", 0, text.index("\0")) + 1
         remedy = "write encoding: utf-16 if it is that" if encoding != "utf-16" else "this is no text file"
@@ -45,9 +47,9 @@ def read_text(path: Path, encoding: str) -> Document:
     if text.startswith("\ufeff"):
         text = text[1:]
         notes.append(f"{path}: the byte order mark is left out")
-    if ends := text.count("\r\n"):
-        text = text.replace("\r\n", "\n")
-        notes.append(f"{path}: {ends:,} ends of lines \\r\\n are read as \\n")
+    if ends := text.count("\r"):
+        text = text.replace("\r\n", "\n").replace("\r", "\n")
+        notes.append(f"{path}: {ends:,} ends of lines \\r\\n or \\r are read as \\n")
     if not text.strip():
         raise DataError(f"{path}: there is no text in this file, {len(content)} bytes")
     return Document(text, str(path), True, tuple(notes))
@@ -68,6 +70,11 @@ def is_encoding(name: str) -> bool:
     except (LookupError, ValueError):
         return False
     return True
+
+
+def is_texts(given: Any) -> bool:
+    """Whether this is a list of texts, or of names of files."""
+    return isinstance(given, (list, tuple)) and bool(given) and all(isinstance(x, (str, Path)) for x in given)
 
 
 def documents(given: Any, find: Find, encoding: str) -> list[Document]:

@@ -11,7 +11,7 @@ import numpy as np
 from cortex_compute.errors import DataError
 from cortex_core.registry import Fault, Plain, field, reader
 from cortex_datasets.source import Stream
-from cortex_datasets.text.files import Document, Find, documents
+from cortex_datasets.text.files import Document, Find, documents, is_texts
 from cortex_datasets.text.options import Tokenized, expect_streams, unknown_notes, vocabulary_note
 from cortex_datasets.text.padded import (
     MOST_BUCKETS,
@@ -57,6 +57,14 @@ class Lines(Tokenized):
                 if not isinstance(file, str):
                     yield Fault(("files", name), f"{file!r} is not the name of a file", expected)
 
+    @staticmethod
+    def takes(given: Any) -> bool:
+        """Whether this is a list of texts, or of each class a file, a text or a list of texts."""
+        named = list(given.values()) if isinstance(given, Mapping) else []
+        return is_texts(given) or (
+            bool(named) and all(isinstance(texts, (str, Path)) or is_texts(texts) for texts in named)
+        )
+
     def open(self, find: Find) -> LineExamples:
         """The lines of its files."""
         if self.files is not None:
@@ -68,6 +76,8 @@ class Lines(Tokenized):
     def read(self, given: Any, find: Find) -> LineExamples:
         """Other texts: the lines of a file, a text, or a list of texts; or {class: any of these}."""
         named = given if isinstance(given, Mapping) else {None: given}
+        if not named:
+            raise DataError("there are no classes in {}; expected texts for each: {class: texts, ...}")
         return LineExamples(
             self,
             [

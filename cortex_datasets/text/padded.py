@@ -71,7 +71,7 @@ class PaddedSource:
 
         Sequences fill the length that ``out`` has.  Raises IndexError for a row that does not exist.
         """
-        rows = self._taken(indices)
+        rows = taken(self._rows, indices)
         for name, target in out.items():
             if name in self._arrays:
                 target[: len(rows)] = self._arrays[name].take(rows, axis=0)
@@ -81,13 +81,15 @@ class PaddedSource:
     def select(self, indices: Array) -> PaddedSource:
         """The examples ``indices``, in that order, as a source of their own over the same memory."""
         part = copy.copy(self)
-        part._rows = self._taken(indices)
+        part._rows = taken(self._rows, indices)
         return part
 
-    def _taken(self, indices: Array) -> Array:
-        if len(indices) and indices.min() < 0:
-            raise IndexError(f"row {indices.min()} asked for, the source has 0 .. {len(self) - 1}")
-        return self._rows.take(indices)
+
+def taken(rows: Array, indices: Array) -> Array:
+    """``rows[indices]``; IndexError for what does not exist, negative indices included."""
+    if len(indices) and np.min(indices) < 0:
+        raise IndexError(f"row {np.min(indices)} asked for, the source has 0 .. {len(rows) - 1}")
+    return rows.take(indices)
 
 
 def _pad(sequences: Ragged, rows: Array, target: Array) -> None:

@@ -15,8 +15,9 @@ from numpy.lib.stride_tricks import sliding_window_view
 from cortex_compute.errors import DataError
 from cortex_core.registry import field, reader
 from cortex_datasets.source import Stream
-from cortex_datasets.text.files import Document, Find, documents
+from cortex_datasets.text.files import Document, Find, documents, is_texts
 from cortex_datasets.text.options import Tokenized, expect_streams, unknown_notes, vocabulary_note
+from cortex_datasets.text.padded import taken
 from cortex_datasets.text.tokens import Array, Vocabulary, decode_each, restore
 
 STREAMS = ("text", "next")
@@ -38,6 +39,11 @@ class Text(Tokenized):
     stride: int = field(
         doc="tokens from one window to the next; default: the window", minimum=1, like="window"
     )
+
+    @staticmethod
+    def takes(given: Any) -> bool:
+        """Whether this is a list of texts."""
+        return is_texts(given)
 
     def open(self, find: Find) -> TextExamples:
         """The stretches of the file."""
@@ -150,8 +156,11 @@ class WindowSource:
         return len(self._starts)
 
     def gather(self, indices: Array, out: Mapping[str, Array], *, epoch: int = 0) -> None:
-        """Write rows ``indices`` of each stream named in ``out`` into ``out[name][:len(indices)]``."""
-        found = self._windows[self._starts.take(indices)]
+        """Write rows ``indices`` of each stream named in ``out`` into ``out[name][:len(indices)]``.
+
+        Raises IndexError for a row that does not exist.
+        """
+        found = self._windows[taken(self._starts, indices)]
         for name, target in out.items():
             first = STREAMS.index(name)
             target[: len(found)] = found[:, first : first + target.shape[1]]
@@ -159,7 +168,7 @@ class WindowSource:
     def select(self, indices: Array) -> WindowSource:
         """The windows ``indices``, in that order, over the same memory."""
         part = copy.copy(self)
-        part._starts = self._starts.take(indices)
+        part._starts = taken(self._starts, indices)
         return part
 
 

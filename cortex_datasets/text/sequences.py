@@ -11,7 +11,7 @@ import numpy as np
 from cortex_compute.errors import DataError
 from cortex_core.registry import field, reader
 from cortex_datasets.npz import each_npz
-from cortex_datasets.source import Stream
+from cortex_datasets.source import LARGEST, Stream
 from cortex_datasets.text.files import Find
 from cortex_datasets.text.options import expect_streams
 from cortex_datasets.text.padded import (
@@ -24,13 +24,16 @@ from cortex_datasets.text.padded import (
 
 Array = np.ndarray[Any, Any]
 
+EXACT = 1 << 24  # float32 holds every whole number up to here
+
 
 @reader("sequences", main="file")
 class Sequences:
     """Sequences of numbers: `values` (length, features), padded with 0, and `length`; from an .npz.
 
-    The file holds ``values``, all sequences one behind the other, (numbers,) or (numbers, features), and
-    ``lengths``, one for each; every other array in it, one row for each sequence, is a stream of its name.
+    Whole numbers are int64, such as the ids that an embedding takes, all others float32.  The file holds
+    ``values``, all sequences one behind the other, (numbers,) or (numbers, features), and ``lengths``, one
+    for each; every other array in it, one row for each sequence, is a stream of its name.
     """
 
     file: str | None = field(default=None, doc="an .npz with the arrays values and lengths")
@@ -38,6 +41,13 @@ class Sequences:
         default=None, doc="what longer sequences are cut to; default: the longest in training", minimum=1
     )
     buckets: int = field(default=1, doc="lengths that are padded to", minimum=1, maximum=MOST_BUCKETS)
+
+    @staticmethod
+    def takes(given: Any) -> bool:
+        """Whether this is a list of sequences, or a dict as in the file."""
+        if isinstance(given, Mapping):
+            return "values" in given and ("lengths" in given or isinstance(given["values"], (list, tuple)))
+        return isinstance(given, (list, tuple)) and bool(given) and _is_sequence(given[0])
 
     def open(self, find: Find) -> SequenceExamples:
         """The sequences of its file."""
@@ -60,14 +70,11 @@ class Sequences:
 
     def restore(self, state: Mapping[str, Any]) -> SequenceEncoding:
         """The encoding that a file holds."""
-        try:
-            streams = {
-                str(name): Stream(tuple(told["shape"]), told["dtype"])
-                for name, told in dict(state["streams"]).items()
-            }
-        except (KeyError, TypeError, ValueError):
-            raise DataError(f"the saved streams are damaged: {state.get('streams')!r}") from None
-        return SequenceEncoding(streams, restored_lengths(state.get("lengths")))
+        edges = restored_lengths(state.get("lengths"))
+        saved = state.get("streams")
+        if not isinstance(saved, Mapping) or not {"values", "length"} <= saved.keys():
+            raise DataError(f"the saved streams are {saved!r}; expected 'values', 'length' and others")
+        return SequenceEncoding({name: _restored(name, told, edges) for name, told in saved.items()}, edges)
 
 
 class SequenceExamples:
@@ -96,7 +103,8 @@ class SequenceExamples:
         """The lengths to pad to."""
         edges = padded_lengths(self.sequences.lengths[rows], self._reader.buckets, self._reader.length)
         first = edges[0] if len(edges) == 1 else None
-        streams = {"values": Stream((first, *self.sequences.values.shape[1:]), "float32")}
+        values = self.sequences.values
+        streams = {"values": Stream((first, *values.shape[1:]), values.dtype.name)}
         for name, array in self.arrays.items():
             streams[name] = Stream(array.shape[1:], array.dtype.name)
         expect_streams([*inputs, *targets], list(streams), "the sequences")
@@ -143,6 +151,32 @@ class SequenceEncoding:
                 raise DataError(
                     f"{name!r} has rows of the shape {given[name].shape[1:]}, in training {inner}"
                 )
+            _check_type(name, given[name], self.streams[name].dtype)
+
+
+def _check_type(name: str, array: Array, dtype: str) -> None:
+    """Raises DataError for numbers that a stream of this dtype would not hold as they are."""
+    if array.dtype == dtype or not array.size:
+        return
+    if dtype == "int64":
+        raise DataError(f"{name!r} has fractions ({array.dtype}), in training whole numbers; convert it")
+    if array.max() > EXACT or array.min() < -EXACT:
+        raise DataError(f"{name!r} has whole numbers beyond {EXACT:,}, which float32 does not hold; scale it")
+
+
+def _restored(name: Any, told: Any, edges: Sequence[int]) -> Stream:
+    """A stream that a file holds.  Raises DataError where it is damaged."""
+    shape = told.get("shape") if isinstance(told, Mapping) else None
+    if isinstance(name, str) and isinstance(shape, list) and told.get("dtype") in ("float32", "int64"):
+        inner = shape[1:] if name == "values" else shape
+        begin = [edges[0] if len(edges) == 1 else None] if name == "values" else []
+        if shape == begin + inner and all(type(n) is int and n >= 0 for n in inner):
+            return Stream(tuple(shape), told["dtype"])
+    raise DataError(f"the saved stream {name!r} is damaged: {told!r}")
+
+
+def _is_sequence(piece: Any) -> bool:
+    return isinstance(piece, list) or (isinstance(piece, np.ndarray) and piece.ndim in (1, 2))
 
 
 def _parted(given: dict[str, Any], origin: str) -> tuple[Array, Array, dict[str, Array]]:
@@ -151,16 +185,18 @@ def _parted(given: dict[str, Any], origin: str) -> tuple[Array, Array, dict[str,
         raise DataError(f"{origin}: there is no 'values'; expected the sequences under this name")
     values = given.pop("values")
     if "lengths" in given:
-        lengths = np.asarray(given.pop("lengths"))
+        lengths = _array(given.pop("lengths"), "lengths", origin)
     else:
-        pieces = [np.asarray(piece) for piece in values]
+        if not isinstance(values, (list, tuple)) and np.ndim(values) == 0:
+            raise DataError(f"{origin}: found {type(values).__name__}; expected a list of arrays, or an .npz")
+        pieces = [_array(piece, f"sequence {i}", origin) for i, piece in enumerate(values)]
         if len({piece.shape[1:] for piece in pieces}) != 1 or any(piece.ndim == 0 for piece in pieces):
             raise DataError(f"{origin}: expected arrays (length, features) with equally many features")
         lengths, values = np.array([len(piece) for piece in pieces]), np.concatenate(pieces)
     values = _numbers(values, "values", origin)
     if lengths.ndim != 1 or lengths.dtype.kind not in "iu" or not len(lengths) or (lengths < 0).any():
         raise DataError(f"{origin}: 'lengths' are {lengths.dtype} {lengths.shape}; expected whole numbers")
-    if lengths.sum() != len(values):
+    if lengths.max() > len(values) or lengths.sum() != len(values):
         raise DataError(
             f"{origin}: the lengths add up to {lengths.sum()}, but there are {len(values)} values"
         )
@@ -168,14 +204,23 @@ def _parted(given: dict[str, Any], origin: str) -> tuple[Array, Array, dict[str,
     for name, array in others.items():
         if len(array) != len(lengths):
             raise DataError(f"{origin}: {name!r} has {len(array)} rows for {len(lengths)} sequences")
-    return values.astype(np.float32, copy=False), lengths.astype(np.int64), others
+    return values, lengths.astype(np.int64), others
+
+
+def _array(given: Any, name: str, origin: str) -> Array:
+    try:
+        return np.asarray(given)
+    except (ValueError, TypeError, OverflowError):
+        raise DataError(f"{origin}: {name!r} is no array: its rows differ in shape") from None
 
 
 def _numbers(given: Any, name: str, origin: str) -> Array:
     """An array of finite numbers, (rows, ...), as float32 or int64."""
-    array = np.asarray(given)
+    array = _array(given, name, origin)
     if array.ndim == 0 or array.dtype.kind not in "fiub":
         raise DataError(f"{origin}: {name!r} is {array.dtype} {array.shape}; expected an array of numbers")
+    if array.dtype.kind == "u" and array.size and array.max() > LARGEST:
+        raise DataError(f"{origin}: {name!r} reaches {array.max()}, which is too large for int64")
     with np.errstate(over="ignore"):
         made = np.asarray(array, np.float32 if array.dtype.kind == "f" else np.int64)
     if made.dtype == np.float32 and not np.isfinite(made).all():

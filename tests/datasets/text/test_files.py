@@ -18,10 +18,10 @@ def file(tmp_path: Path) -> Path:
 def test_ends_of_lines_and_the_mark_in_front(file: Path) -> None:
     file.write_bytes(b"\xef\xbb\xbfone\r\ntwo\rthree\nfour\r\n")
     found = read_text(file, "utf-8")
-    assert found.text == "one\ntwo\rthree\nfour\n"
+    assert found.text == "one\ntwo\nthree\nfour\n"
     assert found.notes == (
         f"{file}: the byte order mark is left out",
-        f"{file}: 2 ends of lines \\r\\n are read as \\n",
+        f"{file}: 3 ends of lines \\r\\n or \\r are read as \\n",
     )
 
 
@@ -41,6 +41,7 @@ def test_encodings(file: Path, encoding: str) -> None:
         (b"a\n\nb\0c", "utf-8", r"line 3 holds a NUL character.*encoding: utf-16"),
         ("ab".encode("utf-16-le"), "latin-1", r"line 1 holds a NUL character.*encoding: utf-16"),
         ("a\nb\0".encode("utf-16"), "utf-16", r"line 2 holds a NUL character.*this is no text file"),
+        (b"xn--a..b " * 30, "idna", "is no idna: .*; write encoding: utf-8"),
         (b"", "utf-8", "there is no text in this file, 0 bytes"),
         (b" \n\t\r\n", "utf-8", "there is no text in this file, 5 bytes"),
     ],

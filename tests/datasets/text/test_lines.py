@@ -154,6 +154,45 @@ def test_texts_without_tokens_stay_rows(find: Find, reviews: Path, gathered) -> 
     assert examples.where(1) == "text 1"
 
 
+def test_a_batch_of_nothing_but_empty_texts(reviews: Path, find: Find, gathered) -> None:
+    lines = labelled()
+    encoding = lines.open(find).learn(np.arange(7), ["text"], ["label"])
+    examples = lines.read(["", "  "], find)
+    source = encoding.encode(examples, np.arange(2), ["text"])
+    assert gathered(source, [1, 0])["text"].tolist() == [[0] * 9] * 2
+    for wrong in (-1, 2):
+        with pytest.raises(IndexError):
+            gathered(source, [wrong])
+
+
+@pytest.mark.parametrize("ends", ["\r", "\r\n", "\n"])
+def test_ends_of_lines_of_every_kind(ends: str, find: Find, tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_bytes(ends.join(["good", "bad", "ugly", ""]).encode())
+    assert Lines(file="x.txt").open(find).lines == ["good", "bad", "ugly"]
+
+
+def test_what_the_reader_takes(reviews: Path, find: Find) -> None:
+    lines = labelled()
+    encoding = lines.open(find).learn(np.arange(7), ["text"], ["label"])
+    by_class = {"bad": ["bad", "a bad film"], "good": reviews / "good.txt"}
+    for given, labels in ((by_class, [1, 1, 0, 0, 0, 0]), ({"good": "a b", "bad": "b"}, [0, 1])):
+        assert lines.takes(given)
+        examples = lines.read(given, find)
+        source = encoding.encode(examples, np.arange(len(examples)), ["label"])
+        out = np.empty(len(labels), np.int64)
+        source.gather(np.arange(len(labels)), {"label": out})
+        assert out.tolist() == labels
+    assert lines.takes(["a film", "b"])
+    plain = {"text": np.zeros((2, 3), np.int64), "label": np.zeros(2, np.int64)}
+    assert not any(map(lines.takes, (plain, {}, [], "a", 5, None, [1], [["a"]], {"a": [1]}, np.zeros(3))))
+
+
+@pytest.mark.parametrize("given", [5, {}, {"good": 5, "bad": "b"}, [1], None, {"good": [None]}, []])
+def test_what_is_no_text(given: object, find: Find) -> None:
+    with pytest.raises(DataError, match="expected"):
+        labelled().read(given, find)
+
+
 def test_errors_of_labels(reviews: Path, find: Find) -> None:
     lines = labelled()
     examples = lines.open(find)

@@ -138,6 +138,17 @@ def test_a_part_of_the_windows(gathered) -> None:
         gathered(part, [2])
 
 
+def test_rows_that_do_not_exist_and_what_a_reader_takes(find: Find) -> None:
+    reader = Text(window=4)
+    examples = reader.read(["abcdefghijklmnop"], find)
+    source = examples.learn(np.arange(1), ["text"], []).encode(examples, np.arange(1), ["text"])
+    for wrong in (-1, len(source)):
+        with pytest.raises(IndexError):
+            source.gather(np.array([wrong]), {"text": np.zeros((1, 4), np.int64)})
+    assert reader.takes(["a", "b"])
+    assert not any(map(reader.takes, ("a", [], [1], {"a": "b"}, np.zeros(3), None)))
+
+
 def test_a_file_and_its_errors(find: Find, tmp_path: Path) -> None:
     (tmp_path / "poem.txt").write_text(POEM)
     examples = Text(file="poem.txt").open(find)

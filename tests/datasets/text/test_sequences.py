@@ -72,11 +72,92 @@ def test_numbers_without_features_and_a_length(find: Find, gathered) -> None:
         ([np.ones((2, 3)), np.ones((2, 4))], "equally many features"),
         ([], "equally many features"),
         ([1, 2], "equally many features"),
+        (5, "found int; expected a list of arrays"),
+        (None, "found NoneType; expected a list of arrays"),
+        ({"values": np.float32(3)}, "found float32; expected a list of arrays"),
+        ([[1, [2, 3]]], "'sequence 0' is no array: its rows differ in shape"),
+        ({"values": [1.0], "lengths": [1], "label": [[1, [2]]]}, "'label' is no array"),
+        ({"values": [], "lengths": np.array([2**63, 2**63], np.uint64)}, "but there are 0 values"),
+        ({"values": [1.0], "lengths": [1], "label": np.array([2**63 + 5], np.uint64)}, "too large for int64"),
+        (["a", "b"], "equally many features"),
     ],
 )
 def test_what_is_refused(given: Any, message: str, find: Find) -> None:
     with pytest.raises(DataError, match=message):
         Sequences().read(given, find)
+
+
+def test_whole_numbers_stay_whole(find: Find, gathered) -> None:
+    """As ids for an embedding; float32 would round the first."""
+    reader = Sequences()
+    examples = reader.read([np.array([16_777_217, 2]), np.array([3], np.uint8)], find)
+    encoding = examples.learn(np.arange(2), ["values"], [])
+    encoding = reader.restore(json.loads(json.dumps(encoding.state())))
+    assert encoding.streams["values"].dtype == "int64"
+    source = encoding.encode(examples, np.arange(2), ["values"])
+    assert gathered(source, [0, 1])["values"].tolist() == [[16_777_217, 2], [3, 0]]
+    with pytest.raises(DataError, match=r"'values' has fractions \(float32\), in training whole numbers"):
+        encoding.encode(reader.read([[0.5]], find), np.arange(1), ["values"])
+    learned = reader.read([[0.5, 1.5]], find).learn(np.arange(1), ["values"], [])
+    whole = learned.encode(reader.read([[1, 2]], find), np.arange(1), ["values"])
+    assert gathered(whole, [0])["values"].tolist() == [[1, 2]]
+    with pytest.raises(DataError, match="whole numbers beyond 16,777,216"):
+        learned.encode(examples, np.arange(1), ["values"])
+
+
+def test_sequences_of_no_length(find: Find, gathered) -> None:
+    examples = Sequences().read({"values": np.zeros((0, 2)), "lengths": [0, 0]}, find)
+    source = examples.learn(np.arange(2), ["values"], []).encode(examples, np.arange(2), ["values", "length"])
+    batch = gathered(source, [0, 1])
+    assert batch["values"].tolist() == [[[0, 0]]] * 2
+    assert batch["length"].tolist() == [0, 0]
+
+
+def test_what_the_reader_takes() -> None:
+    flat = {"values": np.zeros(3), "lengths": [1, 2], "label": [0, 1]}
+    for given in (
+        PIECES,
+        [np.zeros(3), np.ones(2)],
+        [[1, 2], [3]],
+        flat,
+        {"values": PIECES, "label": LABELS},
+    ):
+        assert Sequences.takes(given)
+    padded = {"values": np.zeros((2, 3)), "label": np.zeros(2)}  # streams as the network reads them
+    for given in (
+        padded,
+        {"x": PIECES},
+        [],
+        ["a"],
+        [np.zeros((2, 2, 2))],
+        np.zeros((2, 3)),
+        5,
+        None,
+        "x.npz",
+    ):
+        assert not Sequences.takes(given)
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("values", {"shape": "ab", "dtype": "float32"}),
+        ("values", {"shape": [9, 3], "dtype": "float32"}),  # not the padded length
+        ("values", {"shape": [], "dtype": "float32"}),
+        ("values", {"shape": [19, -1], "dtype": "float32"}),
+        ("values", {"shape": [19, 3], "dtype": "U1"}),
+        ("values", {"shape": [19, 3], "dtype": ["float32"]}),
+        ("length", {"shape": [None], "dtype": "int64"}),
+        ("length", {"shape": [1.0], "dtype": "int64"}),
+        ("label", None),
+        (3, {"shape": [], "dtype": "int64"}),
+    ],
+)
+def test_a_damaged_state(name: Any, told: Any) -> None:
+    streams = {"values": {"shape": [19, 3], "dtype": "float32"}, "length": {"shape": [], "dtype": "int64"}}
+    assert Sequences().restore({"streams": streams, "lengths": [19]}).streams["values"].shape == (19, 3)
+    with pytest.raises(DataError, match=r"the saved stream .* is damaged"):
+        Sequences().restore({"streams": {**streams, name: told}, "lengths": [19]})
 
 
 def test_files_and_other_shapes(find: Find, tmp_path: Path) -> None:

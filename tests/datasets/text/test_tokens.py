@@ -119,6 +119,10 @@ def test_an_id_that_is_no_token(made: Vocabulary, wrong: int) -> None:
         ({"kind": "bytepair", "merges": [[1, 2], [3]]}, "byte pairs is damaged"),
         ({"kind": "bytepair", "merges": [[1, 257]]}, "byte pairs is damaged"),  # made by itself
         ({"kind": "bytepair", "merges": [[0, 1]]}, "byte pairs is damaged"),
+        (
+            {"kind": "bytepair", "merges": [[1, 1], *([n, n] for n in range(257, 300))]},
+            "merge 8 has more than",
+        ),
         ({"kind": "bytepair", "merges": [[1.0, 2]]}, "byte pairs is damaged"),
     ],
 )

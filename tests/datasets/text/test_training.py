@@ -26,6 +26,7 @@ def train(inputs: Any, layers: list[Any], loss: dict[str, Any], data: Any, **opt
     )
 
 
+@pytest.mark.filterwarnings("ignore:.* are in no window")
 @pytest.mark.parametrize("tokens", ["characters", "words", "bytepair"])
 def test_a_text_that_repeats_itself(tokens: str) -> None:
     Path("rhyme.txt").write_text("one two three four\n" * 400)
