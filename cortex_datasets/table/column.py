@@ -143,11 +143,12 @@ def of_texts(name: str, values: Iterable[str | None], missing: Iterable[str] = (
 def coded(name: str, codes: Array, values: Sequence[str | None], missing: Iterable[str]) -> Column:
     """The same from codes of values that may still have blanks, repeat or be missing."""
     nothing = {canonical(cell.strip()) for cell in missing}
+    spelled = canonical if any(map(DECIMAL.fullmatch, nothing)) else str  # numbers are compared by value
     known: dict[str, int] = {}
     places = np.empty(len(values), np.int32)
     for index, value in enumerate(values):
         cell = value.strip() if value else ""
-        absent = not cell or canonical(cell) in nothing
+        absent = not cell or spelled(cell) in nothing
         places[index] = -1 if absent else known.setdefault(cell, len(known))
     return Column(name, places[codes], objects(known))
 

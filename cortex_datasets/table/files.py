@@ -124,6 +124,8 @@ def _sheet(name: str, rows: _Rows, form: Format, raw: bool) -> Sheet:
     if first is None:
         raise DataError(f"{name} is empty; expected lines of cells, parted by {separator(form)!r}")
     names = [cell.strip() for cell in first[1]]
+    if any("\0" in cell for cell in names):
+        raise UnicodeError  # two bytes a character, read as one
     begun, fits = [], True
     if form.header is not None:
         known = list(form.header)
@@ -186,6 +188,7 @@ def _not_encoded(path: Path, encoding: str) -> DataError:
     data, place = path.read_bytes(), 0
     try:
         data.decode(encoding)
+        place = max(data.find(b"\0"), 0)
     except UnicodeError as error:
         place = getattr(error, "start", 0)
     marks = {b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}

@@ -129,8 +129,12 @@ class TableExamples:
         self.ends = list(accumulate(map(len, self.sheets), initial=0))
         self.columns = {name: self._joined(name) for name in self.sheets[0].columns}
         self.complete = np.ones(len(self), bool)
-        for name, declared in self._dropping():
-            self.complete &= holds(self.columns[name], declared)
+        self.dropped: dict[str, int] = {}  # rows without a cell of such a column
+        for name, declared in reader.columns.items():
+            if name in self.columns and getattr(declared, "missing", "") == "drop":
+                held = holds(self.columns[name], declared)
+                self.dropped[name] = int((~held).sum())
+                self.complete &= held
         rows = [np.arange(*ends) for ends in zip(self.ends, self.ends[1:])]
         self.parts = {part: own[self.complete[own]] for part, own in zip(sheets, rows)}
 
@@ -141,18 +145,10 @@ class TableExamples:
     def notes(self) -> Sequence[str]:
         """What was counted and done while reading."""
         notes = [note for sheet in self.sheets for note in sheet.notes]
-        for name, declared in self._dropping():
-            rows = int((~holds(self.columns[name], declared)).sum())
-            if rows:
-                notes.append(f"{count(rows, 'row')} without {name!r} left out of training and evaluation")
         extra = {name for sheet in self.sheets for name in sheet.columns} - set(self.columns)
         if extra:
             notes.append(f"columns that only some parts have, not read: {listed(sorted(extra))}")
         return notes
-
-    def _dropping(self) -> list[tuple[str, Any]]:
-        declared = self.reader.columns.items()
-        return [(n, k) for n, k in declared if getattr(k, "missing", "") == "drop" and n in self.columns]
 
     def _joined(self, name: str) -> Column:
         """The cells of all parts; `require` tells of a part that lacks them, once somebody reads them."""
@@ -222,7 +218,11 @@ class _Learner:
         if not len(self.rows):
             raise DataError("no row is left to learn from, each lacks a column whose rule is 'missing: drop'")
         self.columns: dict[str, Learned] = {}
-        self.notes: list[str] = []
+        self.notes = [
+            f"{count(rows, 'row')} without {name!r} left out of training and evaluation"
+            for name, rows in examples.dropped.items()
+            if rows
+        ]
         self.guesses: dict[str, list[str]] = {}
 
     def learn(self, inputs: Sequence[str], targets: Sequence[str]) -> TableEncoding:

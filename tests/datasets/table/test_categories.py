@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,76 @@ def test_names_that_are_numbers_stand_by_value_and_are_known_in_any_form() -> No
     assert streams(encoding, given({"c": np.array([9.0, 10, 2.5, 11])}), "c")["c"].tolist() == [1, 2, 0, 4]
 
 
+def test_spellings_of_one_number_or_truth_are_one_name() -> None:
+    examples = given({"c": ["1", "1.0", "2", "1.00", None]}, columns=CATEGORY)
+    encoding = examples.learn(every(examples), ["c"], [])
+    assert encoding.streams["c"].classes[:2] == ("1", "2")
+    assert streams(encoding, examples, "c")["c"].tolist() == [0, 0, 1, 0, 2]
+    assert streams(encoding, given({"c": np.array([2.0, 1.0])}), "c")["c"].tolist() == [1, 0]
+    zip_codes = given({"c": ["01234", "1234"]}, columns=CATEGORY)
+    assert zip_codes.learn(every(zip_codes), ["c"], []).streams["c"].classes[:2] == ("01234", "1234")
+
+
+@pytest.mark.parametrize(
+    "cells", [["true", "false"], ["TRUE", "False"], [True, False], np.array([True, False])]
+)
+def test_truths_have_one_spelling(cells: object) -> None:
+    examples = given({"f": ["true", "false"] * 5}, columns={"f": "category"})
+    encoding = examples.learn(every(examples), ["features"], [])
+    made = streams(encoding, given({"f": cells}), "features")["features"]
+    np.testing.assert_array_equal(made, [[0, 1], [1, 0]])
+
+
+def test_long_numbers_that_float64_cannot_tell_apart_stay_apart() -> None:
+    # 2 ** 53 = 9007199254740992: float64 has no odd numbers beyond it.
+    names = ["90071992547409920", "90071992547409930"]
+    assert float("90071992547409921") == float(names[0])
+    examples = given({"c": names}, columns={"c": "category"})
+    encoding = examples.learn(every(examples), ["c"], [])
+    assert streams(encoding, given({"c": ["90071992547409921", names[0]]}), "c")["c"].tolist() == [3, 0]
+
+
+def test_names_that_share_a_column_are_counted() -> None:
+    examples = given({"c": ["a", "a", "b"]}, columns={"c": {"category": {"minimum": 2}}})
+    encoding = examples.learn(every(examples), ["features"], [])
+    notes = encoding.encode(given({"c": ["new", "b", "a"]}), np.arange(3), ["features"]).notes
+    assert notes == ("c: 2 cells with rare names, or names that training did not see, such as 'new', pooled",)
+
+
+def test_alone_a_class_that_was_not_trained_is_said() -> None:
+    examples = given({"c": ["a", "b"]}, columns=CATEGORY)
+    encoding = examples.learn(every(examples), ["c"], [])
+    assert encoding.encode(given({"c": ["new", None]}), np.arange(2), ["c"]).notes == (
+        "c: 1 cell with names that training did not see, such as 'new', a class that was not trained",
+        "c: 1 missing cell, though training had none, a class that was not trained",
+    )
+
+
+def test_a_cell_that_looks_like_a_mark_is_a_name() -> None:
+    cells = ["(missing)", "a", None, "((other))"]
+    examples = given({"c": cells}, columns=CATEGORY)
+    encoding = examples.learn(every(examples), ["c"], [])
+    classes = encoding.streams["c"].classes
+    assert len(set(classes)) == len(classes) == 5
+    assert encoding.decode("c", streams(encoding, examples, "c")["c"]).tolist() == cells
+
+
+def test_many_names_of_few_rows_take_little_memory() -> None:
+    examples = given({"c": [f"n{n}" for n in range(5000)]}, columns=CATEGORY)
+    encoding = examples.learn(every(examples), ["features"], [])
+    tracemalloc.start()
+    encoding.encode(examples, np.arange(10), ["features"])
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 5000 * 5000 * 4 / 20  # a table of all names times all names
+
+
+def test_classes_that_only_look_like_numbers_are_in_order_of_text() -> None:
+    examples = given({"y": ["2", "10", "NAN", "0"] * 10, "x": np.arange(40) / 7}, columns={"y": "label"})
+    encoding = examples.learn(every(examples), ["features"], ["y"])
+    assert encoding.streams["y"].classes == ("0", "10", "2", "NAN")
+
+
 class TestLabels:
     def test_classes_are_sorted_names(self) -> None:
         examples = given({"y": ["b", "a", "c", "a"], "x": [1, 2, 3, 4]})
@@ -95,11 +167,31 @@ class TestLabels:
     def test_rows_without_label_are_left_out_where_the_description_says_so(self, tmp_path) -> None:
         path = written(tmp_path / "t.csv", "x,y", "1,a", "2,", "3,b", "4,NA")
         examples = opened(path, columns={"y": {"label": {"missing": "drop"}}})
-        assert examples.notes == ["2 rows without 'y' left out of training and evaluation"]
+        notes = examples.learn(examples.parts["train"], ["features"], ["y"]).notes
+        assert "2 rows without 'y' left out of training and evaluation" in notes
+        assert examples.notes == []  # which are said of rows to predict, too, and these are all there
         assert examples.parts["train"].tolist() == [0, 2]
         assert examples.where(2) == "t.csv, line 4"
         with pytest.raises(DataError, match="no row is left"):
             opened(written(path, "x,y", "1,", "2,"), columns={"y": {"label": {"missing": "drop"}}})
+
+    @pytest.mark.parametrize("unreadable", ["", "abc"])
+    def test_what_is_learned_is_the_same_from_a_file_and_a_frame(self, tmp_path, unreadable: str) -> None:
+        pandas = pytest.importorskip("pandas")
+        target = {"number": {"missing": "drop", "unreadable": "missing"}}
+        path = written(tmp_path / "t.csv", "x,y", "1,1.5", "2,2.5", "6,3.5", f"1000,{unreadable}")
+        frame = pandas.DataFrame({"x": [1, 2, 6, 1000], "y": [1.5, 2.5, 3.5, unreadable or None]})
+        for examples in (
+            opened(path, columns={"x": "number", "y": target}),
+            given(frame, columns={"x": "number", "y": target}),
+        ):
+            encoding = examples.learn(every(examples), ["features"], ["y"])
+            assert examples.parts["train"].tolist() == [0, 1, 2]
+            assert "1 row without 'y' left out of training and evaluation" in encoding.notes
+            source = encoding.encode(examples, every(examples), ["features", "y"])
+            made = np.empty((3, 1), np.float32)
+            source.gather(np.arange(3), {"features": made})
+            np.testing.assert_allclose(made[:, 0], np.array([-2, -1, 3]) / np.sqrt(14 / 3), rtol=1e-6)
 
     @pytest.mark.parametrize("kind", ["label", "number"])
     def test_rows_to_evaluate_lack_no_target_and_rows_to_predict_may(self, kind: str) -> None:

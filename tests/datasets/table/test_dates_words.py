@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from cortex_compute.errors import DataError
+from cortex_core.registry import Invalid
 from tests.datasets.table.tables import every, features, given, streams
 
 DAYS = ["2020-01-01", "2020-07-01", "2021-12-31", None]
@@ -63,6 +64,64 @@ def test_a_form_of_dates_may_be_declared() -> None:
         features({"d": ["03/04/2020", "31/12/2020"]}, columns={"d": {"date": "%m/%d/%Y"}})
 
 
+DOTTED = [f"{n % 28 + 1:02d}.{n % 12 + 1:02d}.20{n:02d}" for n in range(30)]
+
+
+def test_the_form_is_learned_from_training_rows_alone() -> None:
+    states = []
+    for first, last in (("31.12.2050", "soon"), ("soon", "2050-12-31"), ("Dec 31, 2050", "1/2/3")):
+        examples = given({"d": [first, *DOTTED, last]})
+        encoding = examples.learn(np.arange(1, 31), ["features"], [])
+        assert encoding.notes == ("taken for date: 'd'",)
+        states.append(encoding.state())
+    assert states[0] == states[1] == states[2]
+
+
+def test_the_form_that_was_learned_reads_rows_to_predict_whatever_stands_beside_them() -> None:
+    examples = given({"d": DOTTED})
+    encoding = examples.learn(every(examples), ["features"], [])
+    expected = streams(encoding, given({"d": ["31.12.2005"]}), "features")["features"][0]
+    assert expected.any()
+    for others in (["soon"], ["2006-01-01"], [datetime.date(2006, 1, 1)]):
+        made = streams(encoding, given({"d": [*others, "31.12.2005", "2005-12-31"]}), "features")["features"]
+        np.testing.assert_array_equal(made[1:], [expected, expected])
+
+
+def test_the_second_comes_back_from_a_date_with_a_time() -> None:
+    moments = ["2000-01-01T10:20:30", "2020-05-06T01:02:03", "2010-12-31T23:59:59", "1969-12-31T00:00:01"]
+    examples = given({"d": [*moments, "2025-06-07"]}, columns={"d": "date"})
+    encoding = examples.learn(every(examples), ["d"], [])
+    back = encoding.decode("d", streams(encoding, examples, "d")["d"])
+    assert back.astype(str).tolist() == [*moments, "2025-06-07T00:00:00"]
+
+
+def test_far_dates_are_cut_off_and_said_and_one_moment_is_no_noise() -> None:
+    examples = given({"d": ["2020-01-01T00:00:00", "2020-01-01T00:00:01"] * 5}, columns={"d": "date"})
+    encoding = examples.learn(every(examples), ["features"], [])
+    source = encoding.encode(given({"d": ["2920-01-01"]}), np.arange(1), ["features"])
+    assert source.notes == ("d: 1 cell a million times as far out as training's, cut off there",)
+    made = features({"d": ["2020-01-01T10:20:30"] * 7}, columns={"d": "date"})
+    np.testing.assert_array_equal(made[:, 0], np.zeros(7))
+
+
+def test_moments_beyond_the_calendar() -> None:
+    pandas = pytest.importorskip("pandas")
+    assert given({"d": ["9999-12-31T23:59:59-05:00", "x"]}).columns["d"].dates().astype(str).tolist() == [
+        "NaT",
+        "NaT",
+    ]
+    frame = pandas.DataFrame({"d": np.array(["2020-01-01", "20000-01-01"], "datetime64[s]")})
+    with pytest.raises(DataError, match=r"'d': 20000-01-01T00:00:00 in row 1 lies beyond the years"):
+        given(frame)
+
+
+@pytest.mark.parametrize("form", ["%Y %Y", "%", "%Q"])
+def test_a_form_that_strptime_cannot_read_is_refused_where_it_stands(form: str) -> None:
+    with pytest.raises(Invalid) as error:
+        given({"d": ["2020 2020"]}, columns={"d": {"date": {"format": form}}})
+    assert error.value.faults[0].path == ("columns", "d", "date", "format")
+
+
 def test_moments_of_pandas_are_dates() -> None:
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame({"d": pandas.to_datetime(["2020-01-01", "2020-07-01", "2021-12-31", None])})
@@ -87,3 +146,14 @@ def test_a_text_cannot_be_told_from_its_words() -> None:
     encoding = examples.learn(every(examples), ["t"], [])
     with pytest.raises(DataError, match="cannot be told"):
         encoding.decode("t", streams(encoding, examples, "t")["t"])
+
+
+@pytest.mark.parametrize("cell", ["!!! ??? ...", "--- --- ---"])
+def test_text_without_a_word(cell: str) -> None:
+    cells = [cell + "." * n for n in range(30)]
+    with pytest.raises(DataError, match="'t' is declared text, and no training row has a word"):
+        features({"t": cells}, columns={"t": "text"})
+    examples = given({"t": cells, "x": np.arange(30) / 7})
+    encoding = examples.learn(every(examples), ["features"], [])
+    assert encoding.features == ("x",)
+    assert any(note.startswith("t: not read") for note in encoding.notes)

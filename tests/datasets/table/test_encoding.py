@@ -11,6 +11,7 @@ import pytest
 
 from cortex_compute.errors import DataError
 from cortex_core.registry import Invalid, build, data_of
+from cortex_datasets.table import encoding as table_encoding
 from cortex_datasets.table.encoding import TableEncoding
 from cortex_datasets.table.reader import Table
 from tests.datasets.table.tables import every, given, opened, streams, written
@@ -99,6 +100,13 @@ def damaged(state: dict[str, Any], path: list[str], value: Any) -> dict[str, Any
         (["header"], ["age"]),
         (["features"], [1]),
         (["alone"], ["gone"]),
+        (["features"], ["joined", "said", "answer"]),
+        (["features"], ["joined", "joined"]),
+        (["header"], [*PEOPLE, "age"]),
+        (["columns", "age", "number", "centre"], 1e300),
+        (["columns", "age", "number", "fill"], -1e300),
+        (["columns", "joined", "date", "spread"], 1e300),
+        (["columns", "joined", "date", "format"], "%Y %Y"),
         (["columns"], []),
         (["columns"], {}),
         (["columns", "age"], {"numbr": {}}),
@@ -201,6 +209,15 @@ def test_too_many_features_are_refused_by_name() -> None:
         examples.learn(every(examples), ["features"], [])
 
 
+def test_features_that_no_memory_holds_are_refused_with_their_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(table_encoding, "MOST_BYTES", 10_000)
+    examples = given({"many": [f"n{n}" for n in range(100)], "x": ["a"] * 100}, columns={"many": "category"})
+    encoding = examples.learn(every(examples), ["features"], [])
+    with pytest.raises(DataError, match=r"100 rows would be 0.0 GB.*widest are 'many' \(100\), 'x' \(1\)"):
+        encoding.encode(examples, every(examples), ["features"])  # 100 x 101 numbers of 4 bytes
+    assert len(encoding.encode(examples, np.arange(10), ["features"])) == 10
+
+
 @pytest.mark.parametrize(
     ("fields", "path", "said"),
     [
@@ -213,7 +230,11 @@ def test_too_many_features_are_refused_by_name() -> None:
         ({"columns": {"age": {"number": {"bins": 0}}}}, ("columns", "age", "number", "bins"), "too small"),
         ({"columns": ["age"]}, ("columns",), "this is a list"),
         ({"separator": ";;"}, ("separator",), "no separator"),
+        ({"separator": ""}, ("separator",), "is text"),
+        ({"separator": ' " '}, ("separator",), "no separator"),
         ({"encoding": "utf-9"}, ("encoding",), "unknown encoding"),
+        ({"encoding": "hex"}, ("encoding",), "unknown encoding"),
+        ({"encoding": "rot13"}, ("encoding",), "unknown encoding"),
         ({"header": ["a", "a"]}, ("header",), "given twice"),
         ({"scale": "bins"}, ("scale",), "'bins'"),
         ({"fle": "x.csv"}, ("fle",), "unknown field"),

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from cortex_compute.errors import DataError
+from cortex_core.registry import build
+from cortex_datasets.table import Table
 from cortex_datasets.table.files import LONGEST, Format, read_file
 from cortex_datasets.table.sheet import Sheet
 from tests.datasets.table.tables import every, given, opened, streams, written
@@ -95,6 +97,7 @@ def test_a_first_line_that_repeats_the_names_is_no_row(tmp_path: Path) -> None:
         (b'a,b\n1,2\n"3,4\n5,6\n', "t.csv, line 3: a quote is opened and never closed"),
         (b'a,b\n1,"2"3\n', "t.csv, line 2: text follows a closing quote"),
         (b"a,b\n1,2\n3,caf\xe9\n", "t.csv, line 3: byte 13 is no utf-8.*`encoding: latin-1`"),
+        ("a,b\n1,2\n".encode("utf-16-le"), "t.csv, line 1: byte 1 is no utf-8.*`encoding: utf-16-le`"),
         ("a,b\n1,2\n".encode("utf-16"), "t.csv, line 1: byte 0 is no utf-8.*`encoding: utf-16`"),
     ],
 )
@@ -109,6 +112,41 @@ def test_an_encoding_that_is_named_is_used(tmp_path: Path) -> None:
     assert opened(tmp_path / "t.csv", encoding="latin-1").column("a").tolist() == ["café"]
     (tmp_path / "t.csv").write_bytes("a\ncafé\n".encode("utf-16"))
     assert opened(tmp_path / "t.csv", encoding="utf-16").column("a").tolist() == ["café"]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "undefined"])
+def test_an_encoding_that_does_not_fit_is_one_line(tmp_path: Path, encoding: str) -> None:
+    with pytest.raises(DataError, match=f"t.csv, line 1: byte 0 is no {encoding}; name the encoding"):
+        opened(written(tmp_path / "t.csv", "a,b", "1,2"), encoding=encoding)
+
+
+@pytest.mark.parametrize("missing", [[-999], ["-999"], [" -999.0 "]])
+@pytest.mark.parametrize("form", ["csv", "parquet", "frame", "dicts", "columns"])
+def test_missing_cells_are_compared_by_value(tmp_path: Path, form: str, missing: list[object]) -> None:
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame({"whole": [1, -999, 3], "real": [0.5, 2.5, -999.0]})
+    if form == "csv":
+        frame.to_csv(tmp_path / "t.csv", index=False)
+        examples = opened(tmp_path / "t.csv", missing=missing)
+    elif form == "parquet":
+        pytest.importorskip("pyarrow")
+        frame.to_parquet(tmp_path / "t.parquet")
+        examples = opened(tmp_path / "t.parquet", missing=missing)
+    else:
+        made = {"frame": frame, "dicts": frame.to_dict("records"), "columns": frame.to_dict("list")}
+        examples = given(made[form], missing=missing)
+    assert examples.column("whole").tolist() == ["1", "", "3"]
+    assert examples.column("real").tolist() == ["0.5", "2.5", ""]
+
+
+def test_a_path_that_no_file_can_have() -> None:
+    def find(name: str) -> Path:
+        open(name).close()
+        return Path(name)
+
+    for name in ("x" * 5000, "a\0b"):
+        with pytest.raises(DataError, match="there is no data file"):
+            build(Table, {}).read(name, find)
 
 
 def test_another_separator_is_suspected(tmp_path: Path) -> None:
@@ -282,6 +320,11 @@ class TestObjects:
             ({"a": []}, "holds no rows"),
             ({"a": [1, 2], "b": [1]}, "unequal lengths"),
             ({"a": [[1, 2], [3, 4]]}, "column 'a' holds a list; expected one value per cell"),
+            ({"a": [[1], [1, 2]], "b": [1, 2]}, "column 'a' holds a list"),
+            ({"name": "ab", "age": [1, 2]}, "one value for 'name', several for 'age'"),
+            ({"a": [1, 2], "b": 3}, "one value for 'b', several for 'a'"),
+            ([{1: 5, "1": 6}], "several columns are called '1'"),
+            ({1: [5], "1": [6]}, "several columns are called '1'"),
             ([{"a": {"b": 1}}], "column 'a' holds a dict"),
             ({"a": [b"\xff"]}, "bytes that are no UTF-8"),
         ],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from cortex_datasets.table.column import of_texts
@@ -62,6 +63,15 @@ def test_row_numbers_are_told_by_their_name() -> None:
     )
     assert kind(rows, "hours") == "number"
     assert kind(rows[::-1], "PassengerId") == "number"
+
+
+def test_row_numbers_are_told_with_rows_taken_out() -> None:
+    whole = of_texts("PassengerId", [str(n) for n in range(1, 101)])
+    some = np.sort(np.random.default_rng(0).permutation(100)[:80])
+    assert guess(whole.take(some)).kind == guess(whole).kind == "skip"
+    assert kind([str(n * 11) for n in range(30)], "PassengerId") == "number"  # too far apart to count rows
+    assert kind([f"{n}.5" for n in range(30)], "PassengerId") == "number"
+    assert kind(["1", "2", "2", *(str(n) for n in range(3, 30))], "PassengerId") == "number"
 
 
 def test_numbers_with_a_few_other_cells_are_numbers_and_that_is_said() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from cortex_compute.errors import DataError, SpecError
+from cortex_datasets.table import column
 from cortex_datasets.table.numbers import Number
 from tests.datasets.table.tables import Array, every, features, given, streams
 
@@ -86,6 +87,21 @@ def test_a_column_of_one_number_becomes_zero() -> None:
     np.testing.assert_array_equal(features({"x": [7, 7, 7.0]}, columns=NUMBER), np.zeros((3, 1)))
 
 
+@pytest.mark.parametrize("value", [0.1, 0.7, 3.3, -9.9e20])
+@pytest.mark.parametrize("rows", [3, 7, 333])
+@pytest.mark.parametrize("scale", ["standard", "minmax"])
+def test_one_number_many_times_is_no_noise(value: float, rows: int, scale: str) -> None:
+    preprocessing = pytest.importorskip("sklearn.preprocessing")
+    scaler = preprocessing.StandardScaler if scale == "standard" else preprocessing.MinMaxScaler
+    train, near = [[value]] * rows, [[value], [value * 1.001]]
+    examples = given({"x": [row[0] for row in train]}, columns={"x": {"number": scale}})
+    encoding = examples.learn(every(examples), ["features"], [])
+    made = streams(encoding, given({"x": [row[0] for row in near]}), "features")["features"]
+    expected = scaler().fit(train).transform(near)
+    np.testing.assert_allclose(made, np.clip(expected, -1e6, 1e6), rtol=1e-5, atol=1e-7 * abs(expected[1, 0]))
+    assert made[0, 0] == 0
+
+
 @pytest.mark.parametrize("values", [[1e38, -1e38, 3e38], [1e-300, 2e-300, 5e-300], [1e30, 1e-30, 0]])
 def test_numbers_of_any_size_have_a_mean_of_zero_and_a_deviation_of_one(values: list[float]) -> None:
     made = features({"x": np.array(values)}, columns=NUMBER)
@@ -138,6 +154,23 @@ class TestRules:
         source = encoding.encode(given({"x": [1e38]}), np.arange(1), ["features"])
         assert "a million times as far out" in source.notes[0]
         assert streams(encoding, given({"x": [1e38]}), "features")["features"] == [[1e6]]
+
+    def test_cells_of_other_rows_are_not_counted(self) -> None:
+        examples = given({"x": [1.0, 2, 3, 1e12, 1e13]}, columns=NUMBER)
+        encoding = examples.learn(np.arange(3), ["features"], [])
+        assert encoding.encode(examples, np.arange(3), ["features"]).notes == ()
+        assert encoding.encode(examples, every(examples), ["features"]).notes == (
+            "x: 2 cells a million times as far out as training's, cut off there",
+        )
+
+    def test_cells_are_parsed_once_for_all_parts(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        parsed = []
+        monkeypatch.setattr(column, "_number", lambda cell: parsed.append(cell) or float(cell))
+        examples = given({"x": [str(n / 7) for n in range(50)]}, columns=NUMBER)
+        encoding = examples.learn(np.arange(40), ["features"], [])
+        for rows in (np.arange(40), np.arange(40, 50), np.arange(3)):
+            encoding.encode(examples, rows, ["features"])
+        assert len(parsed) == 50
 
     def test_a_target_is_never_filled(self) -> None:
         examples = given({"x": [1.5, None, 3.5], "y": [1, 2, 3]}, columns={"x": "number", "y": "number"})
