@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from cortex_core.training.callbacks import Callback, Checkpoint, HistoryFile, Pl
 from cortex_core.training.data import Data
 from cortex_core.training.evaluate import Evaluation
 from cortex_core.training.feed import Batch, Feed
+from cortex_core.training.fingerprint import difference, fingerprint
 from cortex_core.training.history import History
 from cortex_core.training.nonfinite import NonFiniteError, bad_parameter, explain
 from cortex_core.training.progress import Progress
@@ -127,10 +129,11 @@ class Trainer:
     def resume(self) -> None:
         """The state that last.cortex holds."""
         run = checkpoint.restore(self.path / LAST, self.network, self._sums())
-        if run["examples"] != len(self.data.train):
+        other = difference(run.get("data", self._fingerprint), self._fingerprint)
+        if other:
             raise CheckpointError(
-                f"{self.path / LAST} was trained on {run['examples']} examples, the data now has "
-                f"{len(self.data.train)}"
+                f"{self.path / LAST} was trained on other data: {other}. A run goes on with the data as they "
+                "were; for other data train its model.cortex anew"
             )
         self.network.step = run["step"]
         self.epoch, self.batch, self.elapsed = run["epoch"], run["batch"], run["seconds"]
@@ -152,11 +155,15 @@ class Trainer:
             "epoch": self.epoch,
             "batch": self.batch,
             "seconds": self.seconds,
-            "examples": len(self.data.train),
+            "data": self._fingerprint,
             "history": self.history.rows,
             "callbacks": [c.state for c in self._stateful()],
         }
         checkpoint.save_state(self.path / LAST, self.network, run, self._sums())
+
+    @cached_property
+    def _fingerprint(self) -> dict[str, Any]:
+        return fingerprint(self.data)
 
     def _stateful(self) -> list[Callback]:
         return [c for c in self.callbacks if not isinstance(c, (Progress, Checkpoint, HistoryFile))]

@@ -107,8 +107,42 @@ def test_other_options_are_refused(tmp_path: Path) -> None:
         run(None, resume=tmp_path / "a", batch_size=9)
     with pytest.raises(CheckpointError, match=r"train\.optimizer"):
         run(description(optimizer="sgd"), resume=tmp_path / "a")
-    with pytest.raises(CheckpointError, match="was trained on 50 examples, the data now has 40"):
-        train(None, blobs(40), resume=tmp_path / "a", epochs=5, progress=False)
+
+
+def test_other_data_are_refused(tmp_path: Path) -> None:
+    run(description(validation=0.2), tmp_path / "a")
+    before = (tmp_path / "a" / "last.cortex").read_bytes()
+
+    def resumed(data: Any, **options: Any) -> Any:
+        return train(None, data, resume=tmp_path / "a", epochs=5, progress=False, **options)
+
+    with pytest.raises(CheckpointError, match="it had 40 train examples, the data now have 32"):
+        resumed(blobs(40))
+    swapped = {name: array[[1, 0, *range(2, 50)]] for name, array in blobs().items()}
+    with pytest.raises(CheckpointError, match="the training examples or their order have changed"):
+        resumed(swapped)
+    for name, at in (("x", (39, 3)), ("label", (20,))):
+        data = blobs()
+        data[name][at] = (data[name][at] + 1) % 3
+        with pytest.raises(CheckpointError, match=r"a.last.cortex was trained on other data: the tr"):
+            resumed(data)
+    assert (tmp_path / "a" / "last.cortex").read_bytes() == before
+    resumed(blobs())
+
+
+def test_data_that_are_varied_are_the_same_data(tmp_path: Path) -> None:
+    """What a run is compared by is not what augmentation makes of it."""
+    rng = np.random.default_rng(0)
+    data = {"x": rng.uniform(size=(20, 6, 6, 1)).astype(np.float32), "label": rng.integers(0, 3, 20)}
+    spec = {
+        **description(augment=["flip", {"mixup": 0.4}], epochs=2),
+        "inputs": {"x": [6, 6, 1]},
+        "layers": ["flatten", {"dense": {"units": 3, "id": "out"}}],
+    }
+    whole = train(spec, data, out=tmp_path / "a", progress=False, epochs=3)
+    train(spec, data, out=tmp_path / "b", progress=False)
+    more = train(None, data, resume=tmp_path / "b", epochs=3, progress=False)
+    assert states(more.network) == states(whole.network)
 
 
 def test_a_second_ctrl_c_does_not_wait(tmp_path: Path) -> None:
