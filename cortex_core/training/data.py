@@ -157,7 +157,7 @@ def open_data(
 
 def _other(validation: Any, data: Data, finder: Find) -> tuple[Source, Sequence[str]]:
     """Other data to validate on, and what was counted while they were read."""
-    if data.reader is not None and is_raw(data.reader, validation, data.names):
+    if data.reader is not None and not is_name(validation) and is_raw(data.reader, validation, data.names):
         examples = data.reader.read(validation, finder)
         source = data.learned.encode(examples, np.arange(len(examples)), data.names)
         return source, examples.notes

@@ -23,6 +23,7 @@ from cortex_core.spec.train import is_file
 from cortex_core.training.source import Array, DataSet, Source, as_source, find, known
 
 Find = Callable[[str], Path]
+LONGEST_NAME = 100
 FILES = ("file", "files", "folder", "list", "test", "validation")  # fields of readers that say where data lie
 
 
@@ -153,15 +154,20 @@ class AsTheyAre:
         return np.asarray(classes)[values] if classes else values
 
 
-def reader_of(data: Any) -> Reader | None:
-    """The reader, with its defaults, that takes an object in memory; None where none does."""
+def reader_of(data: Any, own: Any = None) -> Reader | None:
+    """The reader that takes an object in memory: the description's ``own``, else one with its defaults; None
+    where none does."""
     if isinstance(data, (str, Mapping, np.ndarray)) or hasattr(data, "gather"):
         return None
+    if is_reader(own) and takes(own, data):
+        return cast(Reader, own)
     load_plugins(READERS.group)
-    for cls in READERS.values():
-        if getattr(cls, "takes", lambda given: False)(data):
-            return cast(Reader, cls())
-    return None
+    return next((cast(Reader, cls()) for cls in READERS.values() if takes(cls, data)), None)
+
+
+def takes(reader: Any, given: Any) -> bool:
+    """Whether a reader says that it reads such objects in memory."""
+    return bool(getattr(reader, "takes", lambda given: False)(given))
 
 
 def is_reader(data: Any) -> bool:
@@ -177,24 +183,25 @@ def examples_of(data: Any, given: Any, finder: Find) -> tuple[Examples, Reader |
         return cast(Examples, AsTheyAre(find(given or data))), None
     if hasattr(given, "learn"):
         return cast(Examples, given), data if is_reader(data) else None
-    reader = reader_of(given)
+    reader = reader_of(given, data)
     if reader is not None:
-        reader = data if is_reader(data) and type(data) is type(reader) else reader
         return reader.read(given, finder), reader
     return cast(Examples, AsTheyAre(as_source(given))), None
 
 
 def is_name(data: Any) -> bool:
-    """Whether ``data`` is the name of a data set, not a file or a folder."""
-    return isinstance(data, str) and not is_file(data) and (data in known() or not Path(data).exists())
+    """Whether ``data`` is the name of a data set: one word that is no file and no folder."""
+    if not isinstance(data, str) or len(data) > LONGEST_NAME or len(data.split()) != 1 or is_file(data):
+        return False
+    return data in known() or not Path(data).exists()
 
 
 def is_raw(reader: Any, given: Any, names: Sequence[str]) -> bool:
     """Whether ``given`` is for the reader and its encoding to turn into numbers: a path, what the reader
     takes, a list of such, or a mapping that lacks the streams ``names``; else it is the numbers already."""
     if isinstance(given, str):
-        return not is_name(given)
-    if isinstance(given, Path) or getattr(reader, "takes", lambda given: False)(given):
+        return given not in known()
+    if isinstance(given, Path) or takes(reader, given):
         return True
     if isinstance(given, Mapping):
         return not all(name in given for name in names)

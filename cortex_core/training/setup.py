@@ -49,7 +49,7 @@ def _data(own: Any, given: Any) -> Any:
         except Invalid:
             return given  # what is wrong with it is told with its place
     else:
-        reader = reader_of(given)
+        reader = reader_of(given, own)
     if reader is None or isinstance(reader, str):
         return reader
     if type(own) is not type(reader):
