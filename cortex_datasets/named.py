@@ -336,7 +336,7 @@ names = FileSet(
     folder="text/names",
     use="{lines: {file: text/names/names.txt}}",
     files=(File("names.txt", 228_145, "0a30b5557f192f32ab962680889aac5f6fda0f4cecf40a6d0b5694f58ea8cc4d"),),
-    sources=(Mirror(f"{GITHUB}/karpathy/makemore/HEAD"),),
+    sources=(Mirror(f"{GITHUB}/karpathy/makemore/988aa59e4d8fefa526d06f3b453ad116258398d4"),),
 )
 
 POLARITY = ("rt-polarity.pos", "rt-polarity.neg")

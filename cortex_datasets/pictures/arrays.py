@@ -240,7 +240,8 @@ class ArrayEncoding:
 
         Raises DataError for arrays of another shape or kind, and for numbers that are not finite.
         """
-        part = next(part for part, own in examples.parts.items() if own[0] <= rows[0] <= own[-1])
+        first = rows[0] if len(rows) else 0
+        part = next(part for part, own in examples.parts.items() if own[0] <= first <= own[-1])
         source = examples.source(part, self, names)
         whole = examples.parts[part]
         return source if np.array_equal(rows, whole) else source.select(rows - whole[0])

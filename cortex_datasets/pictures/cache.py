@@ -146,7 +146,8 @@ def _write(file: Any, listing: Listing, form: Form) -> tuple[tuple[int, ...], in
             file.seek(start + index * pixels.nbytes)
             file.write(pixels.data)
     if not start:
-        raise DataError(f"{paths[0]}: {damaged[0]}; nor can any other of {len(paths)} pictures be read")
+        others = f"; nor can any other of {len(paths)} pictures be read" if len(paths) > 1 else ""
+        raise DataError(f"{paths[0]}: {damaged[0]}{others}")
     file.truncate(start + len(paths) * int(np.prod(shape)))
     return (len(paths), *shape), start, damaged
 

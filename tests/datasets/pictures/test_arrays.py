@@ -63,6 +63,7 @@ def test_each_form(tmp_path: Path, files: Any) -> None:
         np.testing.assert_array_equal(found, EXPECTED[name][rows], strict=True)
     whole = encoding.encode(examples, np.arange(20), ["x"])
     np.testing.assert_array_equal(rows_of(whole)["x"], EXPECTED["x"])
+    assert len(encoding.encode(examples, np.arange(0), ["x"])) == 0
     mapped = [
         isinstance(a.base, np.memmap) or isinstance(a, np.memmap) for a in examples.arrays["train"].values()
     ]

@@ -308,6 +308,12 @@ def test_every_picture_that_is_asked_for_gets_its_prediction(tmp_path: Path) -> 
             reader.read(given, beside(tmp_path))
 
 
+def test_one_picture_that_is_damaged(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"")
+    with pytest.raises(DataError, match=r"a.png: is empty$"):
+        Images(folder="set").read("a.png", beside(tmp_path))
+
+
 def test_all_damaged(tmp_path: Path) -> None:
     for name in ("a/0.png", "b/1.png"):
         (tmp_path / name).parent.mkdir()
