@@ -54,7 +54,7 @@ class Dates(TypedDict):
 
 class _ColumnOfAll(TypedDict):
     name: str
-    kind: str  # number, category, date, text, label or skip: what `{table: ...}` would read it as
+    kind: str  # number, category, date, text or skip: guessed on all rows, training guesses on its own
     why: str
     missing: int
     distinct: int  # different values, missing cells not counted

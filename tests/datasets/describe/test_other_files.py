@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 
 from cortex_compute.errors import DataError
-from cortex_datasets.describe import arrays, describe, pictures
+from cortex_datasets.describe import arrays, describe, pictures, text
 
 Array = np.ndarray
 
@@ -152,19 +152,41 @@ def test_a_compressed_array_is_never_held_whole(tmp_path: Path) -> None:
     assert told["std"] == pytest.approx(x.std(ddof=1, dtype=np.float64), rel=1e-9)
 
 
-def test_a_text(tmp_path: Path) -> None:
-    text = "one two\n\ntwo  zwölf 🐭\nlast"
-    (tmp_path / "t.txt").write_text(text, encoding="utf-8")
+@pytest.mark.parametrize("piece", [1, 3, 7, text.PIECE])
+def test_a_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, piece: int) -> None:
+    monkeypatch.setattr(text, "PIECE", piece)
+    content = "one two\n\ntwo  zwölf 🐭\nlast"
+    (tmp_path / "t.txt").write_text(content, encoding="utf-8")
     found: Any = describe(tmp_path / "t.txt")
     json.dumps(found)
     assert (found["lines"], found["empty_lines"]) == (4, 1)
-    assert (found["characters"], found["different_characters"]) == (len(text), len(set(text)))
+    assert (found["characters"], found["different_characters"]) == (len(content), len(set(content)))
     assert (found["words"], found["different_words"]) == (6, 5)
     assert found["common_words"][0] == {"value": "two", "count": 2}
     counts = {v["value"]: v["count"] for v in found["common_characters"]}
-    assert counts == dict(Counter(text).most_common(len(counts)))
+    assert counts == dict(Counter(content).most_common(len(counts)))
     assert (found["lengths"]["min"], found["lengths"]["max"]) == (0, 12)
-    assert found["lengths"]["mean"] == pytest.approx(np.mean([len(s) for s in text.split("\n")]))
+    assert found["lengths"]["mean"] == pytest.approx(np.mean([len(s) for s in content.split("\n")]))
+
+
+@pytest.mark.parametrize("content", ["a\n", "a\n\n", "\n\na", "a b"])
+def test_lines_end(tmp_path: Path, content: str) -> None:
+    (tmp_path / "t.txt").write_text(content)
+    found: Any = describe(tmp_path / "t.txt")
+    with (tmp_path / "t.txt").open() as lines:
+        lengths = [len(line.rstrip("\n")) for line in lines]
+    assert (found["lines"], found["empty_lines"]) == (len(lengths), lengths.count(0))
+    assert found["lengths"]["max"] == max(lengths)
+
+
+def test_a_long_text_is_counted_by_pieces(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("a bc " * 2_000_000)
+    tracemalloc.start()
+    found: Any = describe(tmp_path / "t.txt")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 4 * 10_000_000  # the bytes, the text, and pieces of it
+    assert found["common_words"] == [{"value": w, "count": 2_000_000} for w in ("a", "bc")]
 
 
 def test_a_text_of_another_suffix_and_encoding(tmp_path: Path) -> None:
