@@ -83,14 +83,17 @@ def say(line: str, file: IO[str]) -> None:
 
 
 def write_json(json_file: str | None, data: Any) -> None:
-    """Writes the result where ``--json`` says, if it does; a number that is not finite becomes null."""
+    """Writes the result where ``--json`` says, if it does, whole or not at all; a number that is not finite
+    becomes null."""
     if json_file is None:
         return
     text = json.dumps(_finite(data), indent=2) + "\n"
     if json_file == "-":
         sys.stdout.write(text)
     else:
-        Path(json_file).write_text(text, encoding="utf-8")
+        from cortex_core.training.files import write_atomically
+
+        write_atomically(Path(json_file), text.encode())
 
 
 def _finite(data: Any) -> Any:

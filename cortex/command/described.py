@@ -18,6 +18,7 @@ BLOCKS = "▁▂▃▄▅▆▇█"
 PAIRS = 10
 VALUES = 5
 LETTERS = 48
+WIDTH = 100
 
 
 def lines(report: Report) -> Iterator[str]:
@@ -164,9 +165,26 @@ def _text(report: Report) -> Iterator[str]:
         yield f"{name:<10}  {count:>13,}  {other:>9,} {what}"
     yield from _numbers([("of a line", report["lengths"])], head="characters")
     for name in ("characters", "words"):
-        common = report[f"common_{name}"]
         yield ""
-        yield f"common {name}: " + _values(common, len(common), len(common))
+        yield from _filled(f"common {name}: ", [_told(v) for v in report[f"common_{name}"]])
+
+
+def _told(value: Report) -> str:
+    """A value and its count; what has neither letter nor digit in quotes, as it may be a comma."""
+    shown = value["value"] if any(map(str.isalnum, value["value"])) else repr(value["value"])
+    return f"{plain(shown, 24)} ({value['count']:,})"
+
+
+def _filled(head: str, parts: Sequence[str]) -> Iterator[str]:
+    """The parts behind each other, in lines that fit a terminal; the next lines stand under the first."""
+    line = head
+    for i, part in enumerate(parts):
+        piece = part + ", " * (i < len(parts) - 1)
+        if len(line) > len(head) and len(line) + len(piece) > WIDTH:
+            yield line.rstrip()
+            line = " " * len(head)
+        line += piece
+    yield line
 
 
 def bars(histogram: Report | None) -> str:

@@ -186,7 +186,9 @@ class Text(Kind):
     words = "text"
 
     def read(self, value: Any) -> str:
-        if not isinstance(value, str) or not value:
+        if isinstance(value, str) and not value:
+            raise Invalid([Fault((), "this text is empty", f"expected {self.words}")])
+        if not isinstance(value, str):
             name = str(value).lower() if isinstance(value, bool) else value
             scalar = isinstance(value, (bool, int, float))
             raise self.refuse(value, f'Write "{name}" in quotes if it is a name' if scalar else "")

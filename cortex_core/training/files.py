@@ -12,21 +12,25 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Makes a file whole or not at all: written beside its place, flushed to the disk, then renamed.
 
     Where that fails (a full disk, a folder that may not be written), what was there before stays, nothing is
-    left beside it, and a `CortexError` says so.
+    left beside it, and a `CortexError` says so.  What is no file (a pipe, /dev/null) is written straight.
     """
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place = path.resolve()  # a link stays a link
+        if place.exists() and not (place.is_file() or place.is_dir()):
+            place.write_bytes(content)
+            return
+        place.parent.mkdir(parents=True, exist_ok=True)
+        partial = place.with_name(f".{place.name}.partial")
         try:
             with open(partial, "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(partial, path)
+            os.replace(partial, place)
         except BaseException:
             partial.unlink(missing_ok=True)
             raise
-        _sync_folder(path.parent)
+        _sync_folder(place.parent)
     except OSError as error:
         raise CortexError(
             f"{path}: cannot be written ({error.strerror or error}); what was there before is untouched. "

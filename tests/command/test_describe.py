@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import json
+import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +48,35 @@ def test_json_and_a_page(cli: Cli, table: Path, tmp_path: Path) -> None:
     assert "<th" in (tmp_path / "page.html").read_text("utf-8")
 
 
+def test_json_is_whole_or_not_there(
+    cli: Cli, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "old.json").write_text("before")
+    (tmp_path / "link.json").symlink_to("old.json")
+
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        said = cli("data", "describe", table, "--json", tmp_path / "link.json")
+    assert said.code == 2
+    assert "link.json: cannot be written (No space left" in said.err
+    assert (tmp_path / "old.json").read_text() == "before"
+    assert cli("data", "describe", table, "--json", tmp_path / "link.json").code == 0
+    assert (tmp_path / "link.json").is_symlink()
+    assert json.loads((tmp_path / "old.json").read_text())["rows"] == 4
+
+
+def test_json_into_a_pipe(cli: Cli, table: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with ThreadPoolExecutor(1) as pool:
+        read = pool.submit((tmp_path / "pipe").read_text)
+        assert cli("data", "describe", table, "--json", tmp_path / "pipe").code == 0
+        assert json.loads(read.result(10))["rows"] == 4
+    assert (tmp_path / "pipe").is_fifo()
+
+
 def test_other_files(cli: Cli, tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", x=np.arange(6.0).reshape(2, 3), y=np.array([1, 0]))
     out = cli("data", "describe", tmp_path / "a.npz").out
@@ -53,6 +85,10 @@ def test_other_files(cli: Cli, tmp_path: Path) -> None:
     (tmp_path / "t.pos").write_text("a b\nb\n")
     out = cli("data", "describe", tmp_path / "t.pos", "--as", "text").out
     assert "common words: b (2), a (1)" in out
+    (tmp_path / "t.txt").write_text("a , ; " * 3 + " ".join(f"word{i:02d}" for i in range(30)))
+    out = cli("data", "describe", tmp_path / "t.txt").out
+    assert "common words: ',' (3), ';' (3), a (3), word00 (1)," in out
+    assert max(map(len, out.splitlines())) < 150
     (tmp_path / "photos/cat").mkdir(parents=True)
     Image.new("L", (4, 3)).save(tmp_path / "photos/cat/1.png")
     (tmp_path / "photos/cat/2.png").write_bytes(b"")
@@ -80,7 +116,7 @@ def test_cells_that_mean_missing(cli: Cli, tmp_path: Path) -> None:
     ("options", "expected"),
     [
         (("--separator", "ab"), "separator: 'ab' is no separator"),
-        (("--separator", ""), "separator: '' is no separator"),
+        (("--separator", ""), "separator: this text is empty"),
         (("--separator", '"'), "separator: '\"' is no separator"),
         (("--separator", ' " '), "separator: ' \" ' is no separator"),
         (("--encoding", "foo"), "encoding: unknown encoding 'foo'"),
