@@ -135,7 +135,7 @@ def test_data_that_are_varied_are_the_same_data(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     data = {"x": rng.uniform(size=(20, 6, 6, 1)).astype(np.float32), "label": rng.integers(0, 3, 20)}
     spec = {
-        **description(augment=["flip", {"mixup": 0.4}], epochs=2),
+        **description(augment=["flip", {"crop": 1}], epochs=2),
         "inputs": {"x": [6, 6, 1]},
         "layers": ["flatten", {"dense": {"units": 3, "id": "out"}}],
     }
