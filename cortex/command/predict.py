@@ -48,10 +48,10 @@ def command(model: str, input: str, out: str | None) -> None:
     network = load_model(model)
     found, names = _raw(network, input) if learned(network) else _arrays(network, input)
     if out is not None:
-        _write(Path(out), found, {name: _named(network, name) for name in found})
+        _write(Path(out), found, {name: _named(network, name, values) for name, values in found.items()})
         return
     for name, values in found.items():
-        for line in _table(name, values, names, _classes(network, name)):
+        for line in _table(name, values, names, _classes(network, name, values)):
             print(line)
 
 
@@ -115,12 +115,22 @@ def _csv(name: str, rows: Any, classes: Sequence[str]) -> str:
     return table.getvalue()
 
 
-def _named(network: Network, output: str) -> Sequence[str]:
+def _named(network: Network, output: str, values: Any) -> Sequence[str]:
     """The names of an output's classes that the network learned from raw data."""
-    return _classes(network, output) if learned(network) else ()
+    names = _names(network, output) if learned(network) else ()
+    return names if values.ndim == 2 and len(names) == values.shape[1] else ()
 
 
-def _classes(network: Network, output: str) -> Sequence[str]:
+def _classes(network: Network, output: str, values: Any) -> Sequence[str]:
+    """What the table calls the classes of an output: names, else numbers; none where it gives no classes."""
+    loss = next((x for x in network.description.losses if x.of == output), None)
+    if loss is None or loss.kind != "softmax_cross_entropy" or values.ndim != 2:
+        return ()
+    names = _names(network, output)
+    return names if len(names) == values.shape[1] else [str(i) for i in range(values.shape[1])]
+
+
+def _names(network: Network, output: str) -> Sequence[str]:
     """The names of an output's classes: as they were learned, or of the data set where it is known here."""
     from cortex_compute.errors import DataError
     from cortex_core.training.source import find
@@ -132,10 +142,9 @@ def _classes(network: Network, output: str) -> Sequence[str]:
     data = description.train.data if description.train is not None else None
     try:
         known = network.encoding if network.encoding is not None else find(data) if data is not None else None
-        classes = known.streams[loss.target].classes if known is not None else None
+        return (known.streams[loss.target].classes or ()) if known is not None else ()
     except (DataError, KeyError):
-        classes = None
-    return classes or [str(i) for i in range(network.types[output].shape[-1])]
+        return ()
 
 
 def _table(name: str, values: Any, names: Sequence[str], classes: Sequence[str]) -> Iterator[str]:

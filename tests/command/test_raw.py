@@ -237,3 +237,38 @@ def test_measures_in_their_unit(cli: Cli, birds: Path, tmp_path: Path) -> None:
     assert all(15 < float(line) < 35 for line in lines)  # wings of 20 to 30
     raw = cortex.load(tmp_path / "run" / "model.cortex").predict(path, raw=True)
     assert (abs(raw) < 5).all()
+
+
+def test_more_outputs_than_named_classes(cli: Cli, birds: Path, tmp_path: Path) -> None:
+    """Which output would be which class, nobody knows: they are numbers."""
+    (birds / "six.yaml").write_text(SPEC.replace("units: 2", "units: 6").replace("epochs: 8", "epochs: 1"))
+    assert cli("train", birds / "six.yaml", "--out", tmp_path / "run").code == 0
+    model = tmp_path / "run" / "model.cortex"
+    said = cli("predict", model, birds / "birds.csv")
+    assert said.code == 0
+    assert said.out.splitlines()[0].split() == ["example", "told", "probability"]
+    assert {line.split()[1] for line in said.out.splitlines()[2:22]} <= set("012345")
+    assert cli("predict", model, birds / "birds.csv", "--out", tmp_path / "out.csv").code == 0
+    lines = (tmp_path / "out.csv").read_text().splitlines()
+    assert lines[0] == ",".join(f"told.{i}" for i in range(6))
+    np.testing.assert_allclose(np.loadtxt(lines[1:], delimiter=",").sum(axis=1), 1, rtol=1e-5)
+
+
+def test_classes_at_each_place_of_a_text(cli: Cli, tmp_path: Path) -> None:
+    write(tmp_path / "names.txt", *["anna", "bob"] * 12)
+    (tmp_path / "names.yaml").write_text("""\
+inputs: {text: auto}
+layers:
+  - embedding: {tokens: 9, units: 3}
+  - dense: {units: 9, id: y}
+loss: {softmax_cross_entropy: {of: y, target: next, ignore_index: 0}}
+train: {data: {lines: {file: names.txt}}, epochs: 1, batch_size: 8}
+""")
+    assert cli("train", tmp_path / "names.yaml", "--out", tmp_path / "run").code == 0
+    model, out = tmp_path / "run" / "model.cortex", tmp_path / "out.csv"
+    assert cli("predict", model, tmp_path / "names.txt", "--out", out).code == 0
+    table = np.loadtxt(out.read_text().splitlines()[1:], delimiter=",")
+    expected = cortex.load(model).predict(str(tmp_path / "names.txt"))
+    assert expected.ndim == 3
+    np.testing.assert_allclose(table, expected.reshape(24, -1), rtol=1e-6)
+    assert cli("predict", model, tmp_path / "names.txt").code == 0
