@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from cortex_compute.backends import expect_choices, get
 from cortex_compute.choices import chosen
 from cortex_compute.errors import CheckpointError, DataError, SpecError
@@ -205,9 +203,10 @@ def finish(trainer: Trainer) -> Run:
         if test is not None:
             metrics["test"] = numbers(found)
         if CONFUSION in found:
-            run.confusion = np.asarray(found[CONFUSION], np.int64)
+            run.confusion = found[CONFUSION]
             target = next(x.target for x in network.description.losses if x.kind == "softmax_cross_entropy")
-            run.classes = source.streams[target].classes or tuple(map(str, range(len(run.confusion))))
+            names, count = source.streams[target].classes or (), len(found[CONFUSION])
+            run.classes = names if len(names) == count else tuple(map(str, range(count)))
     run.summary = _summary(trainer, run, best)
     write_json(trainer.path / "summary.json", run.summary)
     return run
@@ -226,10 +225,7 @@ def _summary(trainer: Trainer, run: Run, best: dict[str, Any]) -> dict[str, Any]
         "stopped": trainer.stopping or None,
         "best": {**best, "value": run.history.rows[best["epoch"] - 1][best["monitor"]]},
         "metrics": run.metrics,
-        "data": {
-            "examples": {part: len(rows) for part, rows in trainer.data.rows.items()},
-            "notes": trainer.data.notes,
-        },
+        "data": {"examples": trainer.data.counts, "notes": trainer.data.notes},
         "confusion": None if run.confusion is None else run.confusion.tolist(),
         "classes": list(run.classes),
     }

@@ -273,3 +273,8 @@ def test_a_folder_that_is_a_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CortexError, match="is a file"):
         quiet(description(), blobs(), tmp_path / "f")
     assert (tmp_path / "f").read_text() == "mine"
+
+
+def test_the_summary_counts_examples_of_other_data_too(tmp_path: Path) -> None:
+    run = quiet(description(epochs=1, test=0.2), blobs(50), tmp_path / "a", validation=blobs(20, seed=2))
+    assert run.summary["data"]["examples"] == {"train": 40, "validation": 20, "test": 10}
