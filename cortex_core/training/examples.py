@@ -232,7 +232,7 @@ def data_folders() -> Iterator[Path]:
     for variable in ("CORTEX_DATA", "CORTEX_CACHE"):
         if folder := os.environ.get(variable):
             yield Path(folder).expanduser()
-    if "CORTEX_CACHE" not in os.environ:
+    if not os.environ.get("CORTEX_CACHE"):
         import platformdirs
 
         yield Path(platformdirs.user_cache_dir("cortex", appauthor=False))

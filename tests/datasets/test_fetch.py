@@ -11,12 +11,14 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from platformdirs import user_cache_dir
 
 from cortex_compute.errors import DataError
+from cortex_core.training.examples import data_folders
 from cortex_datasets import fetch
 from cortex_datasets.fetch import FileSource, Mirror, NpmPackage, PythonPackage, WebArchive
 from cortex_datasets.fetched import FileSet
-from cortex_datasets.published import File, check
+from cortex_datasets.published import File, cache_folder, check, data_folder
 
 from .served import DEAD, files_in, write_tar, write_zip
 
@@ -48,6 +50,22 @@ def check_fetched(data: FileSet, cache_folder: Path) -> None:
     folder = data.fetch()
     assert folder == cache_folder / "tab" / "some" == data.where()
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == CONTENT
+
+
+@pytest.mark.parametrize("data", [None, "", "~/data"])
+@pytest.mark.parametrize("cache", [None, "", "~/cache"])
+def test_what_is_fetched_is_where_a_description_looks(
+    monkeypatch: pytest.MonkeyPatch, data: str | None, cache: str | None
+) -> None:
+    for name, value in (("CORTEX_DATA", data), ("CORTEX_CACHE", cache)):
+        if value is None:
+            monkeypatch.delenv(name, raising=False)
+        else:
+            monkeypatch.setenv(name, value)
+    home = Path.home()
+    assert data_folder() == (home / "data" if data else None)
+    assert cache_folder() == (home / "cache" if cache else Path(user_cache_dir("cortex", appauthor=False)))
+    assert list(data_folders()) == [folder for folder in (data_folder(), cache_folder()) if folder]
 
 
 def test_a_set_of_files_says_how_to_read_them(cache_folder: Path) -> None:
