@@ -95,15 +95,16 @@ class Stratified(Division):
         values, what = column(self.by), "the labels" if self.by is None else f"column {self.by!r}"
         expect_values(values[rows], rows, what)
         names, numbers, counts = np.unique(values, return_inverse=True, return_counts=True)
-        if (counts == 1).any():
-            name, rest = names[counts == 1][0], int((counts == 1).sum()) - 1
+        single = (counts == 1) & (np.bincount(numbers[rows], minlength=len(names)) == 1)
+        if single.any():  # a class of which another example is in another part already stays here
+            name, rest = names[single][0], int(single.sum()) - 1
             more = f", and so have {rest} more" if rest else ""
             raise DataError(
                 f"split stratified: in {what} the class {str(name)[:80]!r} has one example{more}, which "
                 "cannot be in two parts; drop or merge such classes, or write split: random"
             )
         mixed = rows[shuffled(len(rows), self.seed, STREAM)]
-        return [mixed[numbers[mixed] == n] for n in range(len(names))]
+        return apart(mixed, numbers[mixed])
 
 
 @split("grouped", main="by")
@@ -115,7 +116,8 @@ class Grouped(Division):
 
     def take(self, rows: np.ndarray, fraction: float, column: Column, part: str) -> np.ndarray:
         groups = self._groups(rows, column)
-        expect_parts(len(groups), fraction, f"groups of {self.by!r}", part, least=1)
+        if len(groups) < 2:
+            raise DataError(f"{part} {fraction} of 1 groups of {self.by!r}: both parts need at least one")
         sizes = np.cumsum([len(members) for members in groups])[:-1]  # of the first one, two, ... groups
         nearest = int(np.argmin(np.abs(sizes - len(rows) * fraction)))
         return np.sort(np.concatenate(groups[: nearest + 1]))
@@ -136,15 +138,19 @@ class Grouped(Division):
         values = column(self.by)[rows]
         expect_values(values, rows, f"column {self.by!r}")
         _, numbers = np.unique(values, return_inverse=True)
-        by_group = np.argsort(numbers, kind="stable")
-        groups = np.split(rows[by_group], np.flatnonzero(np.diff(numbers[by_group])) + 1)
+        groups = apart(rows, numbers)
         return [groups[i] for i in shuffled(len(groups), self.seed, STREAM)]
 
 
-def expect_parts(count: int, fraction: float, what: str, part: str, least: int = 0) -> int:
-    """How many of ``count`` a fraction is, at least ``least``; raises `DataError` unless both parts get
-    some."""
-    taken = max(least, round(count * fraction))
+def apart(rows: np.ndarray, numbers: np.ndarray) -> list[np.ndarray]:
+    """The rows of each number, in the order in which they stand; ``numbers`` has one for each row."""
+    order = np.argsort(numbers, kind="stable")
+    return np.split(rows[order], np.flatnonzero(np.diff(numbers[order])) + 1)
+
+
+def expect_parts(count: int, fraction: float, what: str, part: str) -> int:
+    """How many of ``count`` a fraction is; raises `DataError` unless both parts get some."""
+    taken = round(count * fraction)
     if not 0 < taken < count:
         raise DataError(f"{part} {fraction} of {count} {what} is {taken}; both parts need at least one")
     return taken

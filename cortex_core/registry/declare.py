@@ -53,13 +53,12 @@ Augmentation = Annotated[Any, FromClass(lambda limits, rank: Named(AUGMENTATIONS
 
 
 def _register(
-    registry: Registry, kind: str, needs: str, **attributes: object
+    registry: Registry, kind: str, *needs: str, **attributes: object
 ) -> Callable[[type[T]], type[T]]:
-    method = needs.partition("(")[0]
-
     def decorate(cls: type[T]) -> type[T]:
-        if not callable(getattr(cls, method, None)):
-            raise SpecError(f"{registry.noun} '{kind}': the class {cls.__name__} has no method {needs}")
+        for method in needs:
+            if not callable(getattr(cls, method.partition("(")[0], None)):
+                raise SpecError(f"{registry.noun} '{kind}': the class {cls.__name__} has no method {method}")
         made = declare(cls)
         for name, value in {"kind": kind, **attributes}.items():
             setattr(made, name, value)
@@ -165,8 +164,9 @@ def initializer(kind: str, *, main: str | None = None) -> Callable[[type[T]], ty
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
 def split(kind: str, *, main: str | None = None) -> Callable[[type[T]], type[T]]:
-    """Registers a way to divide examples into parts."""
-    return _register(SPLITS, kind, "divide(self, count, fractions, column)", main=main)
+    """Registers a way to divide examples into parts and folds; see `cortex_core.splits`."""
+    needs = "divide(self, rows, fractions, column)", "folds(self, rows, k, column)"
+    return _register(SPLITS, kind, *needs, main=main)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))

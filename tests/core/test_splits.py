@@ -145,6 +145,25 @@ def test_a_way_asks_for_its_column() -> None:
     assert asked == [None, "kind", "patient"]
 
 
+def test_a_class_that_is_not_among_the_rows_is_not_divided() -> None:
+    values = [*"aaaabbbb", "c", "a"]  # c stands in another part
+    parts = Stratified().divide(np.arange(8), {"validation": 0.25}, of(values))
+    assert sorted(np.array(values)[parts["validation"]]) == ["a", "b"]
+    assert sorted(np.concatenate(list(parts.values()))) == list(range(8))
+
+
+def test_two_groups_are_two_parts_whatever_the_fraction() -> None:
+    for fraction in (0.1, 0.8, 0.95):
+        parts = Grouped(by="p").divide(np.arange(10), {"test": fraction}, of(np.repeat([0, 1], 5)))
+        assert sorted(map(len, parts.values())) == [5, 5]
+
+
+def test_many_classes_are_divided_as_few() -> None:
+    """Half of 50,000 pairs: one of each."""
+    parts = Stratified().divide(np.arange(100_000), {"test": 0.5}, of(np.arange(100_000) // 2))
+    assert np.array_equal(parts["test"] // 2, np.arange(50_000))
+
+
 ten = np.arange(10)
 WRONG: list[tuple[str, Callable[[], object], list[str]]] = [
     (
