@@ -45,3 +45,8 @@ def rows_of(source: ArraySource) -> dict[str, np.ndarray]:
     out = {n: np.empty((len(source), *s.shape), s.dtype) for n, s in source.streams.items()}  # type: ignore[arg-type]
     source.gather(np.arange(len(source)), out)
     return out
+
+
+def write_list(path: Path, *lines: str) -> None:
+    """A list of pictures."""
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
