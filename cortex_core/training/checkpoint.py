@@ -219,7 +219,29 @@ def _write(path: Path, network: Network, places: Mapping[str, Place], run: Mappi
 
 
 def _put_json(file: Any, where: str, data: Mapping[str, Any]) -> None:
-    _put(file, where, np.frombuffer(json.dumps(data).encode(), np.uint8))
+    _put(file, where, np.frombuffer(_text(where, data), np.uint8))
+
+
+def _text(where: str, data: Mapping[str, Any]) -> bytes:
+    """The JSON of what a file shall hold, no longer than what is read again."""
+    text = json.dumps(data).encode()
+    if len(text) > TEXT_LIMIT:
+        sizes = {name: len(json.dumps(part)) for name, part in data.items()}
+        largest = max(sizes, key=lambda name: sizes[name])
+        raise CheckpointError(
+            f"the {where} of this network is {len(text):,} bytes as JSON, of which '{largest}' takes "
+            f"{sizes[largest]:,}; a .cortex file holds {TEXT_LIMIT:,}. Leave columns of long texts out, or "
+            "take a smaller vocabulary"
+        )
+    return text
+
+
+def check_texts(network: Network) -> None:
+    """Raises `CheckpointError` where a file could not hold the description, or what was learned of the
+    data."""
+    _text("description", network.description.canonical)
+    if network.encoding is not None:
+        _text("encoding", network.encoding.state())
 
 
 def _put(file: Any, where: str, array: np.ndarray) -> None:

@@ -123,7 +123,11 @@ class Trainer:
         return rate
 
     def begin(self) -> None:
-        """The state before the first step: no moments, the random key of the seed."""
+        """The state before the first step: no moments, the random key of the seed.
+
+        Raises `CheckpointError` where what was learned of the data is too large for a file.
+        """
+        checkpoint.check_texts(self.network)
         self.network.restart(self.options.seed)
 
     def resume(self) -> None:

@@ -17,6 +17,7 @@ import pytest
 from cortex_compute.errors import CheckpointError, CortexError
 from cortex_core.network import network
 from cortex_core.training import checkpoint, files
+from cortex_core.training.callbacks import Callback
 from cortex_core.training.train import train
 from tests.core.training.networks import blobs, description, plain, states
 
@@ -235,3 +236,22 @@ def test_where_writing_fails_the_old_file_stays(
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert path.read_bytes() == before
     assert [p.name for p in tmp_path.iterdir()] == ["m.cortex"]
+
+
+def test_what_could_not_be_read_again_is_refused_before_the_first_step(
+    run: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(checkpoint, "TEXT_LIMIT", len(json.dumps(run.network.description.canonical)) - 1)
+    expected = r"the description of this network is .* of which 'layers' takes .*; a \.cortex file holds"
+    with pytest.raises(CheckpointError, match=expected):
+        run.network.save(tmp_path / "m.cortex")
+    assert not (tmp_path / "m.cortex").exists()
+    seen: list[int] = []
+
+    class Steps(Callback):
+        def step(self, trainer: Any) -> None:
+            seen.append(trainer.step)
+
+    with pytest.raises(CheckpointError, match=expected):
+        train(description(), blobs(), out=tmp_path / "r", progress=False, callbacks=[Steps()])
+    assert seen == []
