@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import csv
 import io
 from collections.abc import Sequence
@@ -13,6 +14,7 @@ from typing import Any
 from cortex_compute.errors import CheckpointError, SpecError
 from cortex_core.network import Network
 from cortex_core.spec import read
+from cortex_core.training.callbacks import Callback
 from cortex_core.training.files import write_atomically
 from cortex_core.training.run import LAST, Run, new_folder, write_json
 from cortex_core.training.train import train
@@ -85,6 +87,7 @@ def cross_validate(
     out: str | Path | None = None,
     resume: str | Path | None = None,
     overrides: Sequence[str] = (),
+    callbacks: Sequence[Callback] = (),
     **options: Any,
 ) -> Folds:
     """Trains a description anew for each of ``folds`` folds of the training part, made by ``train.split``,
@@ -92,8 +95,8 @@ def cross_validate(
 
     ``out``: a folder, which gets that of each run (fold-1, ...), folds.csv and summary.json.  ``resume``: the
     folder of one that was cut short; finished runs are kept, the others go on with the same bits.
-    ``options``: those of `train`.  Raises `SpecError` for a network with parameters: it may have seen what is
-    held out.
+    ``callbacks``: each fold gets copies of its own.  ``options``: those of `train`.  Raises `SpecError` for a
+    network with parameters: it may have seen what is held out.
     """
     if isinstance(network, Network) or str(network).endswith(".cortex"):
         raise SpecError(
@@ -106,13 +109,14 @@ def cross_validate(
     path = new_folder(out, description.name, mark) if resume is None else Path(resume)
     if resume is not None and not (path / mark).is_file():
         raise CheckpointError(f"{path}: there is no {mark} to resume from")
-    runs = []
+    runs, own = [], [copy.deepcopy(list(callbacks)) for _ in range(folds)]
     for number in range(1, folds + 1):
         folder = path / f"fold-{number}"
         begun = resume is not None and (folder / LAST).exists()
         where: dict[str, Any] = {"resume": folder} if begun else {"out": folder}
         fold = f"train.fold={{number: {number}, of: {folds}}}"
         try:
+            where["callbacks"] = own[number - 1]
             runs.append(train(network, data, overrides=[*overrides, fold], **where, **options))
         except Interrupted:
             told = f"stopped in fold {number} of {folds}; go on with --folds {folds} --resume {path}"

@@ -45,6 +45,7 @@ from cortex_core.registry import (
     metric,
     named_data,
     nearest,
+    split,
 )
 from cortex_core.registry.named import load_plugins
 from cortex_core.spec import read
@@ -191,6 +192,10 @@ def test_a_name_is_given_once() -> None:
             r"loss 'idle': .* has no method per_sample\(self, x, target",
         ),
         (lambda: metric("idle")(type("Idle", (), {})), r"metric 'idle': .* has no method sums\("),
+        (
+            lambda: split("idle")(type("Idle", (), {"divide": print})),
+            r"split 'idle': .* has no method folds\(self, rows, k, column",
+        ),
     ],
 )
 def test_a_class_that_cannot_do_its_work(register: Any, message: str) -> None:

@@ -14,6 +14,7 @@ from cortex_compute.errors import CheckpointError, DataError, SpecError
 from cortex_core.network import network
 from cortex_core.splits import Stratified
 from cortex_core.training.callbacks import Callback
+from cortex_core.training.checkpoint import load
 from cortex_core.training.folds import cross_validate
 from cortex_core.training.train import train
 from cortex_core.training.trainer import Interrupted
@@ -26,14 +27,41 @@ def run(spec: Any, out: Path | None = None, **options: Any) -> Any:
 
 
 class Rows(Callback):
-    """The rows of the parts of each run."""
+    """The rows of the parts of each run; copies share the list."""
 
     def __init__(self) -> None:
         super().__init__()
         self.seen: list[dict[str, Any]] = []
 
+    def __deepcopy__(self, memo: Any) -> Rows:
+        made = Rows()
+        made.seen = self.seen
+        return made
+
     def start(self, trainer: Any) -> None:
         self.seen.append(trainer.data.rows)
+
+
+COUNTED: list[int] = []
+
+
+class Count(Callback):
+    """Counts epochs, as a callback that stops early would."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = {"epochs": 0}
+
+    def epoch(self, trainer: Any) -> None:
+        self.state = {"epochs": self.state["epochs"] + 1}
+        COUNTED.append(self.state["epochs"])
+
+
+def test_each_fold_has_callbacks_of_its_own(tmp_path: Path) -> None:
+    given = Count()
+    run(description(epochs=2), tmp_path, callbacks=[given])
+    assert COUNTED == [1, 2, 1, 2, 1, 2]
+    assert given.state == {"epochs": 0}
 
 
 def test_each_example_is_held_out_once_and_never_trained_on_then(tmp_path: Path) -> None:
@@ -48,11 +76,14 @@ def test_each_example_is_held_out_once_and_never_trained_on_then(tmp_path: Path)
 
 
 def test_the_numbers_are_those_of_the_held_out_examples(tmp_path: Path) -> None:
-    made = run(description(epochs=2, split="random"), tmp_path)
-    for i, one in enumerate(made.runs):
-        rows = one.summary["data"]["examples"]["test"]
-        assert rows == (17, 17, 16)[i]
-        assert made["accuracy"][i] == one.metrics["test"]["accuracy"]
+    rows = Rows()
+    made = run(description(epochs=2, split="random"), tmp_path, callbacks=[rows])
+    assert [len(parts["test"]) for parts in rows.seen] == [17, 17, 16]
+    for i, (one, parts) in enumerate(zip(made.runs, rows.seen)):
+        x, label = (blobs()[name][parts["test"]] for name in ("x", "label"))
+        chances = load(one.path / "model.cortex").predict(x).astype(float)
+        assert made["accuracy"][i] == pytest.approx((chances.argmax(axis=1) == label).mean())
+        assert made["loss"][i] == pytest.approx(-np.log(chances[np.arange(len(x)), label]).mean(), rel=1e-5)
 
     for name in ("loss", "accuracy"):
         assert made.mean[name] == pytest.approx(np.mean(made[name]))
