@@ -59,7 +59,7 @@ def _table(report: Report) -> Iterator[str]:
     )
     yield "<h2>Columns</h2>"
     head = ("column", "kind", "missing", "distinct", "distribution", "")
-    caption = "The kind is what training would take a column for; a description may say otherwise."
+    caption = "Kinds are guessed on all rows; training guesses on its own, and a description may say."
     yield grid(caption, head, (_column(c, rows) for c in columns), right=(2, 3))
     yield from _correlations(report["correlations"])
 

@@ -117,7 +117,9 @@ def _show(spec: str, overrides: tuple[str, ...], examples: int | None, out: str 
 )
 @click.option("--header", metavar="A,B,...", help="Names of columns, for a table that has none.")
 @click.option("--separator", metavar="C", help="What stands between the cells of a table: , by default.")
-@click.option("--missing", metavar="A,B,...", help="Cells of a table that mean: missing.")
+@click.option(
+    "--missing", metavar="A,B,...", help="Cells that mean: missing. By default NA, nan, ? and such."
+)
 @click.option("--encoding", metavar="NAME", help="Of a table or a text: utf-8 by default.")
 def _describe(
     file: str,
@@ -129,8 +131,8 @@ def _describe(
 ) -> None:
     """Describe a table, arrays, a text or a folder of pictures: what is in it, what is missing.
 
-    FILE: .csv, .parquet, .npz, .npy, .txt or a folder.  Columns are shown with the kind that training would
-    guess, and why; a description may say otherwise under `columns`.
+    FILE: .csv, .parquet, .npz, .npy, .txt or a folder.  Columns are shown with the kind that is guessed on
+    all rows, and why; a description may say otherwise under `columns`.
 
     \b
     Examples:

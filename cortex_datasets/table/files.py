@@ -134,8 +134,11 @@ def _sheet(name: str, rows: _Rows, form: Format, raw: bool) -> Sheet:
         else:
             fits = len(names) == len(known) or not raw
             names, begun = known if fits else list(map(str, range(len(names)))), [first]
-    elif len(names) > 1 and all(NUMBER.fullmatch(cell) for cell in names):
-        notes.append(f"{name}: the names in the first line are numbers; if that is data, give `header`")
+    elif len(names) > 1 and (numbers := [cell for cell in names if NUMBER.fullmatch(cell)]):
+        notes.append(
+            f"{name}: of the {len(names)} names in the first line some are numbers, such as {numbers[0]}; "
+            "if that line is data, give `header`"
+        )
     elif len(names) == 1 and (marks := [mark for mark in ";\t|" if mark in names[0]]):
         notes.append(f"{name}: one column, with {marks[0]!r} in its name; is that the `separator`?")
     check_names(name, names, "give names by `header` if the first line is data, or rename one of them")

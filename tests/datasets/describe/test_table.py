@@ -204,3 +204,19 @@ def test_any_table(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
     assert all(0 <= c["missing"] + c["distinct"] <= len(rows) for c in found["columns"])
     assert all(-1 <= p["value"] <= 1 for p in found["correlations"]["pairs"])
     json.dumps(found, allow_nan=False)
+
+
+def test_dates_in_another_form(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("day\n24.12.2020\n01.02.2019\n2020-03-04\n")
+    (column,) = describe(tmp_path / "t.csv")["columns"]  # type: ignore[typeddict-item]
+    assert (column["kind"], column["unreadable"]) == ("date", 0)
+    assert (column["date"]["first"], column["date"]["last"]) == ("2019-02-01", "2020-12-24")
+
+
+def test_a_first_line_that_is_data_is_said(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("39, State-gov, 77516\n50, Private, 83311\n")
+    notes = describe(tmp_path / "t.csv")["notes"]
+    assert notes[:1] == [
+        "t.csv: of the 3 names in the first line some are numbers, such as 39; if that line is data, "
+        "give `header`"
+    ]
