@@ -24,7 +24,7 @@ from cortex_core.step import predict_graph, train_step, types_of
 from cortex_core.streams import mismatches
 from cortex_core.summary import LayerRow, rows
 from cortex_core.trace import Traced, batch_type
-from cortex_core.training.data import open_data, pinned
+from cortex_core.training.data import expect_test, open_data, pinned
 from cortex_core.training.examples import MissingFile
 
 if TYPE_CHECKING:
@@ -182,15 +182,22 @@ def _streams(
         return {}, [], ()
     if not isinstance(train.data, str):
         return _streams_of_files(description, source, overrides)
-    dataset = None
+    dataset, option = None, "data"
     try:
         dataset = find(train.data)
+        option = "test"
+        expect_test(train, dataset.lengths)
+        option = "validation"
         named = isinstance(train.validation, str) and train.validation not in dataset.lengths
         if named:
             find(train.validation)
     except DataError as error:
-        place = locate(source, overrides, ("train", "data" if dataset is None else "validation"))
-        splits = "" if dataset is None else f"; {dataset.name} has {', '.join(dataset.lengths)}"
+        place = locate(source, overrides, ("train", option))
+        splits = (
+            ""
+            if dataset is None or option == "test"
+            else f"; {dataset.name} has {', '.join(dataset.lengths)}"
+        )
         streams = {} if dataset is None else dataset.streams
         return streams, [Problem(place.path, f"{error}{splits}", "", "", place)], ()
     return dataset.streams, [], ()

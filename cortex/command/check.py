@@ -40,8 +40,8 @@ def command(
 ) -> None:
     """Find every mistake in a description; print its layers, shapes, parameters, work and peak memory.
 
-    Reads no data and computes nothing. A mistake is one line: FILE:LINE:COLUMN: PATH: what is wrong, what is
-    right.
+    Computes nothing, and reads data only where the description names files that are here. A mistake is one
+    line: FILE:LINE:COLUMN: PATH: what is wrong, what is right.
 
     \b
     Examples:

@@ -186,7 +186,10 @@ def part_of(network: Network, data: Any, part: str) -> tuple[Source, Sequence[st
         found = open_data(description, encoding=network.encoding if own else None)
         source = found.part(part)
         if source is None:
-            raise DataError(f"{found.what} has no part {part!r}; it has {', '.join(found.rows)}")
+            raise DataError(
+                f"{found.what} has no part {part!r}; it has {', '.join(found.rows)}. Name other data to measure on, "
+                f"or give the description train.{part}"
+            )
         return source, getattr(source, "notes", ())
     names = [name for part in streams_of(description) for name in part]
     reader, encoding = network.training.data, network.encoding
@@ -219,8 +222,7 @@ def _divide(description: Any, examples: Examples, validation: Any) -> dict[str, 
     elif isinstance(options.test, str):
         parts["test"] = _part(parts, "test", options.test)
     elif options.test:
-        if "test" in parts:
-            raise DataError(f"train.test is {options.test:g}, but the data have a test part: leave it out")
+        expect_test(options, parts)
         fractions["test"] = options.test
     if isinstance(validation, str):
         parts["validation"] = _part(parts, "validation", validation)
@@ -243,7 +245,15 @@ def column_of(description: Any, examples: Examples) -> Callable[[str | None], np
     return column
 
 
-def _part(parts: Mapping[str, np.ndarray], option: str, name: str) -> np.ndarray:
+def expect_test(options: Any, parts: Mapping[str, Any]) -> None:
+    """Raises `DataError` for a test part that data with these parts do not have, or have already."""
+    if isinstance(options.test, str):
+        _part(parts, "test", options.test)
+    elif options.test and options.fold is None and "test" in parts:
+        raise DataError(f"train.test is {options.test:g}, but the data have a test part: leave it out")
+
+
+def _part(parts: Mapping[str, Any], option: str, name: str) -> Any:
     if name not in parts:
         raise DataError(f"train.{option}: the data have no part {name!r}; they have {', '.join(parts)}")
     return parts[name]

@@ -118,6 +118,14 @@ def test_good() -> None:
             "expected softmax_cross_entropy with 10 outputs, or two classes",
         ),
         (
+            {"train": {"data": "digits", "test": 0.2}},
+            "train.test: train.test is 0.2, but the data have a test part: leave it out",
+        ),
+        (
+            {"train": {"data": "digits", "test": "tests"}},
+            "train.test: train.test: the data have no part 'tests'; they have train, test",
+        ),
+        (
             {"train": {"data": "digits", "metrics": {"mae": {"of": "digit", "target": "lable"}}}},
             "train.metrics.mae: 'lable' is no stream of data set 'digits': "
             "it has 'image' (8, 8, 1) float32, 'label' () int64. Did you mean 'label'?",
