@@ -73,6 +73,8 @@ class DataKind(Kind):
         if suffix not in suffixes:
             known = ", ".join(suffixes)
             hint = nearest(suffix, suffixes) or "A folder of pictures is {images: {folder: ...}}"
+            if suffix == ".npy":
+                hint = "Arrays in files of their own are {arrays: {files: {NAME: FILE.npy, ...}}}"
             raise Invalid([Fault((), f"'{name}' is no file that is known", f"expected one of {known}", hint)])
         return build(suffixes[suffix], {suffixes[suffix].main: name})
 

@@ -187,8 +187,8 @@ def part_of(network: Network, data: Any, part: str) -> tuple[Source, Sequence[st
         source = found.part(part)
         if source is None:
             raise DataError(
-                f"{found.what} has no part {part!r}; it has {', '.join(found.rows)}. Name other data to measure on, "
-                f"or give the description train.{part}"
+                f"{found.what} has no part {part!r}; it has {', '.join(found.rows)}. Name other data to "
+                f"measure on, or give the description train.{part}"
             )
         return source, getattr(source, "notes", ())
     names = [name for part in streams_of(description) for name in part]

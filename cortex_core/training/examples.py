@@ -20,10 +20,9 @@ from cortex_compute.errors import DataError
 from cortex_core.registry import READERS
 from cortex_core.registry.named import load_plugins
 from cortex_core.spec.train import is_file
-from cortex_core.training.source import Array, DataSet, Source, as_source, find, known
+from cortex_core.training.source import LONGEST, Array, DataSet, Source, as_source, find, known
 
 Find = Callable[[str], Path]
-LONGEST_NAME = 100
 FILES = ("file", "files", "folder", "list", "test", "validation")  # fields of readers that say where data lie
 
 
@@ -191,7 +190,7 @@ def examples_of(data: Any, given: Any, finder: Find) -> tuple[Examples, Reader |
 
 def is_name(data: Any) -> bool:
     """Whether ``data`` is the name of a data set: one word that is no file and no folder."""
-    if not isinstance(data, str) or len(data) > LONGEST_NAME or len(data.split()) != 1 or is_file(data):
+    if not isinstance(data, str) or len(data) > LONGEST or len(data.split()) != 1 or is_file(data):
         return False
     return data in known() or not Path(data).exists()
 
@@ -218,7 +217,8 @@ def find_file(name: str, beside: Path = Path()) -> Path:
 
     Raises `MissingFile` with the places that were looked at, and with what would bring the file.
     """
-    places = list(dict.fromkeys(place / name for place in (beside, Path(), *data_folders())))
+    here = Path() if beside.absolute() != Path.cwd() else beside
+    places = list(dict.fromkeys(place / name for place in (beside, here, *data_folders())))
     for place in places:
         if place.exists():
             return place

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
@@ -17,6 +18,7 @@ from cortex_core.registry import nearest
 
 Array = np.ndarray[Any, Any]
 GROUP = "cortex.data"
+LONGEST = 100  # characters of a name
 
 
 class Stream(Protocol):
@@ -128,7 +130,7 @@ def _converted(name: str, value: Any) -> Array:
     if array.ndim == 0 or array.dtype.kind not in "fiub":
         raise DataError(
             f"stream {name!r}: found {array.dtype.name} of shape {array.shape}, expected an array "
-            "(examples, ...) of numbers"
+            "(examples, ...) of numbers; columns of text are for tables: give a DataFrame, or a file"
         )
     with np.errstate(over="ignore"):  # what is too large for float32 is reported below
         made = np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else np.int64)
@@ -173,6 +175,8 @@ def find(name: str) -> DataSet:
     if point is None:
         names = ", ".join(known()) or "none: the package is not installed"
         hint = nearest(name, known())
+        if Path(name[:LONGEST]).is_dir():
+            hint = f"A folder of pictures is {{images: {name}}}, one of arrays {{arrays: {name}}}."
         raise DataError(f"unknown data set {name!r}. {hint + ' ' if hint else ''}Known are {names}")
     return cast(DataSet, point.load())
 
@@ -189,5 +193,6 @@ def as_source(data: Any) -> Source:
     if all(hasattr(data, part) for part in ("streams", "gather", "select", "__len__")):
         return cast(Source, data)
     raise DataError(
-        f"data is a {type(data).__name__}; expected the name of a data set, a dict of arrays, or a source"
+        f"data is a {type(data).__name__}; expected the name of a data set, a file, a DataFrame, a dict of "
+        "arrays, or a source"
     )

@@ -28,7 +28,7 @@ from cortex_core.training.repeated import leaks
 from cortex_core.training.run import LAST, MODEL, Run, new_folder, numbers, run_folder, write_json
 from cortex_core.training.setup import check_data, name_metrics, with_options
 from cortex_core.training.trainer import Trainer
-from cortex_core.training.units import unit_notes
+from cortex_core.training.units import loss_notes
 
 
 def train(
@@ -161,7 +161,7 @@ def _with_data(
     try:
         check_data(network, found)
         name_metrics(network, found.streams)
-        found.notes += unit_notes(network)
+        found.notes += loss_notes(network, found.streams)
         found.notes += leaks(found.plain, found.held_out(), found.names)
     except BaseException:
         network.description, network.encoding = before

@@ -1,4 +1,4 @@
-"""Measures of a target that was scaled for learning, told in its own unit."""
+"""What the numbers of a training mean: measures of a scaled target are told in its own unit."""
 
 from __future__ import annotations
 
@@ -35,9 +35,12 @@ def in_units(network: Network, totals: Mapping[str, Any]) -> dict[str, Any]:
     return told
 
 
-def unit_notes(network: Network) -> Iterator[str]:
-    """A line for each loss that is not in the unit of its target."""
+def loss_notes(network: Network, streams: Mapping[str, Any]) -> Iterator[str]:
+    """A line for each loss that is not in the unit of its target, or has outputs that no class uses."""
     for node in network.description.losses:
+        classes, outputs = streams[node.target].classes, network.types[node.of].shape[-1:]
+        if node.kind == "softmax_cross_entropy" and classes and outputs and outputs[0] > len(classes):
+            yield f"{node.of!r} has {outputs[0]} outputs for the {len(classes)} classes of {node.target!r}"
         unit = unit_of(network, node.target)
         if node.kind in SCALED and unit != 1.0:
             yield f"the loss is in units of {unit:.4g} of {node.target!r}; mae and mse are in its own"
