@@ -29,18 +29,23 @@ WIDTH = 6  # numbers of an example in the table
     "--out", metavar="FILE", help="Writes the outputs as .npy, .npz or .csv instead of printing them."
 )
 def command(model: str, input: str, out: str | None) -> None:
-    """Run a trained network on INPUT: .npy, .npz, .csv, .png or a folder of .png.
+    """Run a trained network on the file or folder INPUT.
 
-    A network that was trained on raw data (a table, pictures, text) takes such data as they are, and says
-    what it filled or did not know. Else pictures are scaled to 0..1, grey or RGB as the network takes them;
-    an .npz holds one array for each input; a line of a .csv is one example. Class scores are probabilities
-    where the network was trained with a cross entropy.
+    A network that was trained on raw data takes such data as they are, and says what it filled or did not
+    know: a table .csv or .parquet; a picture (.png, .jpg, .tif, ...), a folder of them or a .csv that lists
+    them; a .txt, each line of it for a reader of lines; an .npz of arrays or sequences.
+
+    A network that was trained on arrays takes .npy; .npz with one array for each input; .csv with an example
+    in each line; .png or a folder of .png, scaled to 0..1, grey or RGB as it takes them.
+
+    Class scores are probabilities where the network was trained with a cross entropy.
 
     \b
     Examples:
       cortex predict runs/digits/model.cortex five.png
       cortex predict runs/iris/model.cortex flowers.csv --out classes.csv
       cortex predict runs/titanic/model.cortex passengers.csv
+      cortex predict runs/photos holiday.jpg
     """
 
     if out is not None and Path(out).suffix not in (".npy", ".npz", ".csv"):

@@ -134,9 +134,14 @@ def _is_pixels(array: Array, is_input: bool) -> bool:
 
 def _known(name: str, array: Array, pixels: bool, classes: tuple[str, ...] = ()) -> Known:
     if array.ndim == 0 or array.dtype.kind not in "fiub":
+        names = (
+            "; write names as 0, 1, ..., and `classes` for what these mean"
+            if array.dtype.kind in "US"
+            else ""
+        )
         raise DataError(
             f"stream {name!r}: found {array.dtype.name} of shape {array.shape}, expected an array"
-            " (examples, ...) of numbers"
+            f" (examples, ...) of numbers{names}"
         )
     dtype = "float32" if pixels or array.dtype.kind == "f" else "int64"
     if classes and (dtype != "int64" or array.ndim != 1):

@@ -12,6 +12,7 @@ import hashlib
 import json
 import os
 import shutil
+import sys
 import tempfile
 import warnings
 from collections import deque
@@ -30,6 +31,7 @@ from cortex_datasets.published import cache_folder
 
 Array = np.ndarray[Any, Any]
 VERSION = 2  # of the rules by which files become pixels
+MANY = 1000  # pictures whose decoding is announced
 WORKERS = min(8, os.cpu_count() or 1)
 AHEAD = 4 * WORKERS  # pictures decoded before their turn
 PIXELS, DAMAGED = "pixels.npy", "damaged.json"
@@ -123,6 +125,8 @@ def _flush(file: BinaryIO) -> None:
 def _write(file: Any, listing: Listing, form: Form) -> tuple[tuple[int, ...], int, dict[int, str]]:
     """Writes an .npy; gives its shape, where its data begin, and the damaged files."""
     need_pillow()
+    if len(listing.files) >= MANY:  # it may take minutes, in which nothing else is told
+        print(f"decoding {len(listing.files):,} pictures of {listing.folder}", file=sys.stderr)
     paths = [listing.folder / name for name in listing.files]
     damaged: dict[int, str] = {}
     first, shape, start = 0, (0, 0, 0), 0
@@ -141,7 +145,8 @@ def _write(file: Any, listing: Listing, form: Form) -> tuple[tuple[int, ...], in
                     f"{paths[i]} is {h} x {w}" for i, (h, w, _) in ((first, shape), (index, pixels.shape))
                 ]
                 raise DataError(
-                    f"{' and '.join(sizes)} (height x width): give a size, such as `size: [64, 64]`"
+                    f"{' and '.join(sizes)} (height x width): resize them, or give the description a size "
+                    "to train with, such as `size: [64, 64]`"
                 )
             file.seek(start + index * pixels.nbytes)
             file.write(pixels.data)

@@ -62,7 +62,7 @@ def from_folder(folder: Path) -> Listing:
     others: list[str] = []
     found = {part: list(_classified(folder, name, others)) for part, name in tops.items()}
     if not any(found.values()):
-        raise DataError(f"{folder}: holds no pictures ({' '.join(SUFFIXES)})")
+        raise DataError(f"{folder}: holds no pictures ({' '.join(SUFFIXES)}){_arrays(others)}")
     if empty := [tops[part] for part, files in found.items() if not files]:
         raise DataError(f"{folder / empty[0]}: holds no pictures; remove this folder, or fill it")
     labels = [label for files in found.values() for _, label in files]
@@ -80,6 +80,13 @@ def from_folder(folder: Path) -> Listing:
         {"label": np.array(labels, object)} if any(labels) else {},
         notes=notes,
     )
+
+
+def _arrays(others: Sequence[str]) -> str:
+    """What to write for a folder of arrays."""
+    if not any(name.lower().endswith(".npy") for name in others):
+        return ""
+    return "; its arrays are read by `data: {arrays: FOLDER}`, and described one file at a time"
 
 
 def _deeper(root: Path, part: str, files: Sequence[tuple[str, str]]) -> int:

@@ -60,7 +60,8 @@ def _undecodable(content: bytes, error: UnicodeDecodeError) -> str:
     marks = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
     remedy = "utf-16" if content.startswith(marks) else "latin-1 (or what it is)"
     found = f"byte {error.start} (line {line}) is 0x{content[error.start]:02x}, which is no {error.encoding}"
-    return f"{found}: {error.reason}; write encoding: {remedy}"
+    remedy = f"write encoding: {remedy} in the description, or save it as {error.encoding}"
+    return f"{found}: {error.reason}; {remedy}"
 
 
 def is_encoding(name: str) -> bool:

@@ -172,6 +172,12 @@ def test_what_is_no_array_of_numbers(tmp_path: Path, array: np.ndarray) -> None:
         examples.learn(np.arange(1), ["x"], ["a"])
 
 
+def test_names_in_an_array_are_to_be_indices(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", a=np.array(["cat", "dog"]))
+    with pytest.raises(DataError, match=r"'a': found .*; write names as 0, 1, ..., and `classes` for what"):
+        Arrays(files="a.npz").open(beside(tmp_path)).learn(np.arange(2), [], ["a"])
+
+
 def test_an_unknown_name(tmp_path: Path) -> None:
     save(tmp_path)
     examples = Arrays(files="set.npz").open(beside(tmp_path))

@@ -52,6 +52,18 @@ def stored(cache: Path) -> list[str]:
     return sorted(os.listdir(cache / "pictures"))
 
 
+def test_the_decoding_of_many_is_announced(
+    pets: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pixels(pets, channels=1)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(caching, "MANY", 10)
+    pixels(pets)
+    assert capsys.readouterr().err.startswith(f"decoding 10 pictures of {pets}\n")
+    pixels(pets)
+    assert capsys.readouterr().err == ""
+
+
 def test_the_second_run_opens_no_picture(pets: Path, opened: list[str]) -> None:
     first = pixels(pets)
     assert len(opened) == 10

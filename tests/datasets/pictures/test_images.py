@@ -264,6 +264,15 @@ def test_all_damaged(tmp_path: Path) -> None:
         Images(folder=".", damaged="skip").open(beside(tmp_path))
 
 
+def test_a_folder_of_arrays_says_what_reads_it(tmp_path: Path) -> None:
+    (tmp_path / "set").mkdir()
+    np.save(tmp_path / "set" / "x.npy", np.zeros(3))
+    with pytest.raises(
+        DataError, match=r"holds no pictures .*; its arrays are read by `data: \{arrays: FOLDER\}`"
+    ):
+        Images(folder="set").open(beside(tmp_path))
+
+
 def test_what_a_model_file_keeps(tmp_path: Path) -> None:
     folder_of(tmp_path / "set", {"a": 2, "b": 2})
     reader = Images(folder="set")
