@@ -24,7 +24,11 @@ if TYPE_CHECKING:
 @click.argument("spec", metavar="SPEC", required=False)
 @overrides_argument
 @backend_option
-@click.option("--out", metavar="DIR", help="The folder of the run; default: runs/NAME-DATE-TIME.")
+@click.option(
+    "--out",
+    metavar="DIR",
+    help="The folder of the run, runs/NAME-DATE-TIME by default. A run in it is kept as DIR.before-DATE.",
+)
 @click.option("--resume", metavar="DIR", help="Goes on with a run that was cut short.")
 @click.option("--folds", metavar="N", type=click.IntRange(min=2), help="One training for each of N folds.")
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and dropout.")
@@ -46,8 +50,8 @@ def command(
     """Train a network that a description (or a .cortex file) holds.
 
     KEY=VALUE overrides one place of the description. Ctrl-C leaves a run that --resume goes on with, and the
-    result has the same bits as if it had never stopped. With --folds each of N parts of the training data is
-    held out once, and the numbers measured there are shown with their mean and spread.
+    result has the same bits as if it had never stopped. With --folds each of N parts of the data is held out
+    once, in place of the test part, and the numbers measured there are shown with their mean and spread.
 
     \b
     Examples:
