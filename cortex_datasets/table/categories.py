@@ -9,7 +9,7 @@ import numpy as np
 from cortex_compute.errors import DataError
 from cortex_core.registry import Fault, field, nearest
 from cortex_datasets.source import Stream
-from cortex_datasets.table.column import NUMBER, Array, Column, canonical, count, objects, short
+from cortex_datasets.table.column import LONGEST_NAME, NUMBER, Array, Column, canonical, count, objects, short
 from cortex_datasets.table.declare import Where, kind, learned
 from cortex_datasets.table.numbers import nothing_in
 from cortex_datasets.table.sheet import listed
@@ -38,6 +38,9 @@ class Category:
         if not counts:
             raise nothing_in(column)
         kept = in_order(name for name, rows in counts.items() if rows >= self.minimum)
+        _check_lengths(
+            column, kept, self.strip, where, f"read the column by `columns: {{{column.name}: text}}`"
+        )
         pooled = len(counts) - len(kept)
         if pooled:
             notes.append(f"{column.name}: {count(pooled, 'name')} with fewer than {self.minimum} rows pooled")
@@ -125,6 +128,7 @@ class Label:
         """Raises DataError for a label that is missing."""
         _check_labelled(column, where)
         counts = _named(column, self.strip)
+        _check_lengths(column, counts, self.strip, where, "leave the row out")
         single = [name for name, rows in counts.items() if rows == 1]
         if single:
             notes.append(f"{column.name}: one training row only for {listed(in_order(single))}")
@@ -152,10 +156,11 @@ class LearnedLabel:
         if bad.any():
             row = column.first(bad)
             cell = str(column.texts[column.codes[row]])
-            hint = nearest(cell, self.names) or f"The classes are {listed(self.names)}"
+            hint = nearest(cell, self.names) or f"The classes are {listed(self.names)}."
             raise DataError(
                 f"column {column.name!r}: {count(int(column.counts[bad].sum()), 'label')} that the training "
-                f"rows have not: {short(cell)} in {where(row)}. {hint}"
+                f"rows have not: {short(cell)} in {where(row)}. {hint} Correct it, leave such rows out, "
+                "or divide by `split: stratified`, which keeps rows of each class for training"
             )
         return ids[column.codes]
 
@@ -191,7 +196,24 @@ def _named(column: Column, strip: str | None) -> dict[str, int]:
     return counts
 
 
+def _check_lengths(
+    column: Column, names: Iterable[str], strip: str | None, where: Where, remedy: str
+) -> None:
+    long = next((name for name in names if len(name) > LONGEST_NAME), None)
+    if long is not None:
+        row = column.first(lookup(column, [long], strip) == 0)
+        raise DataError(
+            f"column {column.name!r}: a name of {len(long):,} characters in {where(row)}, "
+            f"{LONGEST_NAME:,} at most; {remedy}, or the column by `columns: {{{column.name}: skip}}`"
+        )
+
+
 def _check_labelled(column: Column, where: Where) -> None:
+    if column.missing == len(column) > 0:
+        raise DataError(
+            f"column {column.name!r}: every cell is missing, from {where(0)} on, so there is nothing to "
+            "learn or to compare with; is it the right column?"
+        )
     if column.missing:
         row = int(np.flatnonzero(column.codes < 0)[0])
         raise DataError(

@@ -20,6 +20,7 @@ from cortex_compute.errors import DataError
 Array = np.ndarray[Any, Any]
 
 LARGEST = float(np.finfo(np.float32).max)
+LONGEST_NAME = 1000  # characters; a model file holds names and words, no texts
 EXACT = 2**53  # whole numbers up to here are the same in float64
 
 NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", re.ASCII)
@@ -27,6 +28,8 @@ DECIMAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?", re.ASCII)
 ISO = re.compile(r"\d{4}-\d\d-\d\d([T ]\d\d:\d\d(:\d\d(\.\d{3}(\d{3})?)?)?(Z|[+-]\d\d:\d\d)?)?", re.ASCII)
 # Forms beside ISO 8601 in which day and month cannot be mistaken for each other.
 FORMS = ("%Y/%m/%d", "%d.%m.%Y", "%d %b %Y", "%d %B %Y", "%b %d, %Y", "%B %d, %Y", "%d-%b-%Y")
+# Forms in which they can: never guessed, but suggested.
+DOUBTFUL = ("%m/%d/%Y", "%d/%m/%Y", "%m-%d-%Y", "%d-%m-%Y", "%m.%d.%Y", "%m/%d/%y", "%d/%m/%y", "%Y%m%d")
 
 
 class Cells:
@@ -264,6 +267,12 @@ def _strptime(cell: str, form: str) -> datetime | None:
         return _utc(datetime.strptime(cell, form)) if len(cell) <= 100 else None
     except (ValueError, OverflowError):
         return None
+
+
+def fitting(cells: Sequence[str]) -> list[str]:
+    """The forms, doubtful ones too, in which all these cells are dates."""
+    forms = ("%Y-%m-%d", *FORMS, *DOUBTFUL)
+    return [form for form in forms if all(_strptime(cell, form) for cell in cells)]
 
 
 def _utc(moment: datetime) -> datetime:

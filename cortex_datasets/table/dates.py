@@ -11,7 +11,7 @@ import numpy as np
 from cortex_compute.errors import DataError
 from cortex_core.registry import Fault, field
 from cortex_datasets.source import Stream
-from cortex_datasets.table.column import Array, Column, count, short
+from cortex_datasets.table.column import Array, Column, count, fitting, short
 from cortex_datasets.table.declare import Where, kind, learned
 from cortex_datasets.table.numbers import centre_and_spread, cut, nothing_in
 
@@ -42,7 +42,7 @@ class Date:
     def learn(self, column: Column, where: Where, notes: list[str]) -> LearnedDate:
         """Raises DataError for a column without dates, and for cells that are none."""
         form = self.format or column.form
-        moments = read_dates(column, form, self.unreadable, where, notes)
+        moments = read_dates(column, form, self.unreadable, where, [])  # counted when rows are encoded
         moments = np.append(moments, np.datetime64("NaT"))[column.codes]
         moments = moments[~np.isnat(moments)]
         if not len(moments):
@@ -140,11 +140,18 @@ def read_dates(column: Column, form: str | None, rule: str, where: Where, notes:
         found = f"{count(rows, 'cell')} of {len(column)} no date: {cell} in {where(row)}"
         if rule == "error":
             raise DataError(
-                f"column {column.name!r}: {found}. Expected {form or 'dates such as 2020-12-31'}; say how "
-                "they are written by {date: {format: '%m/%d/%Y'}}"
+                f"column {column.name!r}: {found}. Expected {form or 'dates such as 2020-12-31'}; "
+                f"{_remedy(column.name, column.texts[column.codes[row]])}"
             )
         notes.append(f"{column.name}: {found}, taken as missing")
     return moments
+
+
+def _remedy(name: str, cell: str) -> str:
+    forms = fitting([cell])
+    if forms:
+        return f'say how they are written, such as `columns: {{{name}: {{date: {{format: "{forms[0]}"}}}}}}`'
+    return f"correct it, or take it as missing by `columns: {{{name}: {{date: {{unreadable: missing}}}}}}`"
 
 
 def _days(moments: Array) -> Array:

@@ -44,7 +44,7 @@ class Number:
 
     def learn(self, column: Column, where: Where, notes: list[str]) -> LearnedNumber:
         """Raises DataError for a column without numbers, and for cells that break the rules."""
-        numbers = read_numbers(column, self.unreadable, where, notes)
+        numbers = read_numbers(column, self.unreadable, where, [])  # counted when rows are encoded
         spread_out = np.append(numbers, np.nan)[column.codes]
         values = spread_out[~np.isnan(spread_out)]
         if not len(values):

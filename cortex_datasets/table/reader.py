@@ -51,7 +51,7 @@ class Table:
         default=None, doc="kinds of columns: number, category, date, text, label, skip, with their options"
     )
     header: tuple[str, ...] | None = field(default=None, doc="names of the columns, where the file has none")
-    separator: str = field(default=",", doc="the character between cells")
+    separator: str = field(default=",", doc="the character between cells; \\t is a tab")
     encoding: str = field(default="utf-8", doc="how the file writes characters")
     missing: tuple[Cell, ...] = field(default=MISSING, doc="cells that mean: missing; numbers by value")
     scale: Scale = field(default="standard", doc="what numbers become, unless their column says otherwise")
@@ -285,9 +285,12 @@ class _Learner:
         names = guessed.kind == "skip" or (guessed.kind == "text" and role == "target")
         kind = Category() if names and role != "feature" else GUESSED[guessed.kind]
         if isinstance(kind, Skip):
-            self.notes.append(f"{column.name}: not read, {guessed.why}")
-        else:
-            self.guesses.setdefault(kind.kind, []).append(column.name)
+            self.notes.append(f"{column.name}: not read, {guessed.reason}")
+            return kind
+        form = f" in {column.form or 'ISO 8601'}" if guessed.kind == "date" else ""
+        self.guesses.setdefault(kind.kind + form, []).append(column.name)
+        if guessed.hint:
+            self.notes.append(f"{column.name}: {guessed.hint}")
         return kind
 
 

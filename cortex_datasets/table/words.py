@@ -14,7 +14,7 @@ import numpy as np
 from cortex_compute.errors import DataError
 from cortex_core.registry import Fault, field
 from cortex_datasets.source import Stream
-from cortex_datasets.table.column import Array, Column
+from cortex_datasets.table.column import LONGEST_NAME, Array, Column, count
 from cortex_datasets.table.declare import Where, kind, learned
 from cortex_datasets.table.numbers import nothing_in
 
@@ -35,8 +35,14 @@ class Text:
         if column.missing == len(column):
             raise nothing_in(column)
         rows: Counter[str] = Counter()
-        for cell, count in zip(column.texts, column.counts.tolist()):
-            rows.update(dict.fromkeys(words_of(cell), count))
+        for cell, held in zip(column.texts, column.counts.tolist()):
+            rows.update(dict.fromkeys(words_of(cell), held))
+        long = [word for word in rows if len(word) > LONGEST_NAME]
+        for word in long:
+            del rows[word]
+        if long:
+            found = f"{count(len(long), 'word')} of more than {LONGEST_NAME:,} characters"
+            notes.append(f"{column.name}: {found} left out")
         if not rows:
             raise DataError(
                 f"column {column.name!r} is declared text, and no training row has a word (of letters "

@@ -247,3 +247,52 @@ class TestLabels:
         examples = given({"x": [1, 2], "y": ["2020-01-01", "2020-01-02"]}, columns={"y": kind})
         with pytest.raises(DataError, match=f"column 'y' is declared {kind}, which cannot be a target"):
             examples.learn(every(examples), ["features"], ["y"])
+
+
+class TestLongNames:
+    @pytest.mark.parametrize(
+        ("targets", "remedy"), [([], r"columns: \{x: text\}"), (["x"], "leave the row out")]
+    )
+    def test_a_name_of_ten_megabytes_is_refused_in_one_short_line(
+        self, targets: list[str], remedy: str
+    ) -> None:
+        examples = given({"x": ["a", "x" * 10_000_000, "a"], "y": [1, 2, 3]}, columns={"x": "category"})
+        said = f"'x': a name of 10,000,000 characters in the data given, row 1, 1,000 at most; .*{remedy}"
+        with pytest.raises(DataError, match=said) as caught:
+            examples.learn(every(examples), ["features"], targets)
+        assert len(str(caught.value)) < 250
+
+    def test_what_is_no_name_of_the_model_may_be_as_long(self) -> None:
+        long = ["a b c", "b " * 5_000, "a", "x" * 10_000]
+        for kind in ("text", {"category": {"minimum": 2}}, "skip"):
+            examples = given({"x": [*long, "a"], "y": [1, 2, 3, 4, 5]}, columns={"x": kind})
+            state = examples.learn(every(examples), ["features"], []).state()
+            assert len(str(state)) < 1_000
+            assert (
+                kind != "text"
+                or "x: 1 word of more than 1,000 characters left out"
+                in examples.learn(every(examples), ["features"], []).notes
+            )
+
+    def test_a_name_of_a_thousand_characters_is_one(self) -> None:
+        examples = given({"x": ["x" * 1000, "a"]}, columns={"x": "category"})
+        assert examples.learn(every(examples), ["x"], []).columns["x"].names == ("a", "x" * 1000)
+
+
+def test_a_target_without_any_cell_is_told_as_such() -> None:
+    for columns in ({}, {"y": "label"}, {"y": "number"}):
+        examples = given({"x": [1, 2, 3], "y": [None, None, None]}, columns=columns)
+        with pytest.raises(DataError, match="column 'y': every cell") as caught:
+            examples.learn(every(examples), ["features"], ["y"])
+        assert "drop" not in str(caught.value)
+
+
+def test_a_label_that_training_lacks_has_a_remedy() -> None:
+    examples = given({"y": ["a", "b", "a", "rare"]})
+    encoding = examples.learn(np.arange(3), [], ["y"])
+    with pytest.raises(
+        DataError,
+        match=r"'rare' in the data given, row 3\. The classes are 'a', 'b'\. "
+        r".*leave such rows out.*`split: stratified`",
+    ):
+        encoding.encode(examples, every(examples), ["y"])

@@ -72,7 +72,7 @@ def test_the_form_is_learned_from_training_rows_alone() -> None:
     for first, last in (("31.12.2050", "soon"), ("soon", "2050-12-31"), ("Dec 31, 2050", "1/2/3")):
         examples = given({"d": [first, *DOTTED, last]})
         encoding = examples.learn(np.arange(1, 31), ["features"], [])
-        assert encoding.notes == ("taken for date: 'd'",)
+        assert encoding.notes == ("taken for date in %d.%m.%Y: 'd'",)
         states.append(encoding.state())
     assert states[0] == states[1] == states[2]
 
@@ -157,3 +157,24 @@ def test_text_without_a_word(cell: str) -> None:
     encoding = examples.learn(every(examples), ["features"], [])
     assert encoding.features == ("x",)
     assert any(note.startswith("t: not read") for note in encoding.notes)
+
+
+@pytest.mark.parametrize(
+    ("cell", "form", "suggested"),
+    [
+        ("01/13/2021", None, "%m/%d/%Y"),
+        ("31/12/2020", None, "%d/%m/%Y"),
+        ("2020-01-01", "%m/%d/%Y", "%Y-%m-%d"),
+    ],
+)
+def test_the_form_that_is_suggested_fits_the_cell(cell: str, form: str | None, suggested: str) -> None:
+    rule = {"d": {"date": {"format": form}}}
+    examples = given({"d": [cell]}, columns=rule)
+    with pytest.raises(DataError, match=f'columns: {{d: {{date: {{format: "{suggested}"}}}}}}'):
+        examples.learn(every(examples), ["features"], [])
+
+
+def test_a_cell_that_no_form_fits_may_be_taken_as_missing() -> None:
+    examples = given({"d": ["2020-01-01", "soon"]}, columns={"d": "date"})
+    with pytest.raises(DataError, match="unreadable: missing"):
+        examples.learn(every(examples), ["features"], [])

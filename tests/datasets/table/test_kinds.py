@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from cortex_datasets.table.column import of_texts
-from cortex_datasets.table.kinds import guess
+from cortex_datasets.table.kinds import Guess, guess
 
 
 def kind(values: list[str | None], name: str = "x") -> str:
@@ -86,3 +86,75 @@ def test_the_guess_looks_at_the_rows_that_it_is_given() -> None:
     column = of_texts("x", ["1.5", "2.5", "3.5", "word"])
     assert guess(column).kind == "category"
     assert guess(column.take([0, 1, 2])).kind == "number"
+
+
+def made(values: list[str | None], name: str = "x") -> Guess:
+    return guess(of_texts(name, values))
+
+
+def test_cells_that_keep_a_column_from_numbers_are_named() -> None:
+    values = [str(n / 7) for n in range(75)] + ["-"] * 8 + ["#N/A"] * 2 + ["none"] * 5
+    assert made(values).hint == (
+        "75 of 90 cells are numbers, the others '-', 'none', '#N/A': "
+        "list these under `missing` to read it as numbers"
+    )
+    assert "'-', 'none', 'k', ...: list" in made([*values, "k", "k", "k"]).hint
+    assert made([str(n) for n in range(60)] + [f"A/{n}" for n in range(30)]).hint == ""  # tickets, say
+
+
+@pytest.mark.parametrize(
+    ("cells", "mark"),
+    [
+        (["1,69", "2,75", "3"], "a comma"),
+        (["1,100", "2,000,000.50", "-1,5"], "a comma"),
+        (["$13.50", "$2", "-$1,000"], "a currency"),
+        (["13 €", "2 €"], "a currency"),
+        (["12%", "1.5 %"], "%"),
+        (["1.2.3", "4.5.6"], ""),
+        (["a,b", "c,d"], ""),
+        (["1,69", "x", "y"], ""),
+    ],
+)
+def test_numbers_as_people_print_them_are_said(cells: list[str], mark: str) -> None:
+    hint = made(list(cells) * 9).hint
+    assert hint.startswith(f"cells look like numbers with {mark}, such as {cells[0]!r}" if mark else "")
+    assert bool(hint) == bool(mark)
+
+
+@pytest.mark.parametrize(
+    ("cells", "form"),
+    [
+        (["01/13/2021", "02/03/2021"], "%m/%d/%Y"),
+        (["13/01/2021", "02/03/2021"], "%d/%m/%Y"),
+        (["12-31-2020", "01-02-2020"], "%m-%d-%Y"),
+        (["12/31/20", "01/02/20"], "%m/%d/%y"),
+    ],
+)
+def test_dates_that_can_be_mistaken_are_suggested(cells: list[str | None], form: str) -> None:
+    guessed = made(cells, "day")
+    assert guessed.kind == "category"
+    assert guessed.hint == (
+        f"cells look like dates, such as {cells[0]!r}: declare "
+        f'`columns: {{day: {{date: {{format: "{form}"}}}}}}`'
+    )
+    assert made(["01/02/2020", "03/04/2020"]).hint.endswith("(or %d/%m/%Y)")
+    assert made(["01/13/2020", "13/01/2020"]).hint == ""
+
+
+def test_the_form_of_dates_is_said() -> None:
+    assert (
+        made(["31.12.2020", "01.02.2021"]).why == "all cells are dates in %d.%m.%Y, 2020-12-31 to 2021-02-01"
+    )
+    assert "in ISO 8601" in made(["2020-12-31", "2021-02-01"]).why
+
+
+def test_numbers_that_are_codes_or_name_rows_are_doubted() -> None:
+    shuffled = np.random.default_rng(0).permutation(100)
+    assert made([str(n) for n in shuffled], "ticket").hint == (
+        "each whole number occurs once, as numbers that name rows do: `columns: {ticket: category}` or skip"
+    )
+    assert "leading zeros" in made([f"{n:05}" for n in (6495, 10115, 80331) * 5], "zip").hint
+    assert "{zip: category}" in made(["06495", "10115", "80331"], "zip").hint
+    for fine in (range(100), range(100)[::-1], [*shuffled, 3], 50 * shuffled, shuffled[:20]):
+        assert made([str(n) for n in fine]).hint == ""
+    assert made([f"0.{n + 10}" for n in shuffled]).hint == ""

@@ -136,7 +136,8 @@ class TestRules:
         rule = {"x": {"number": {"unreadable": "missing"}}}
         examples = given({"x": ["12", "abc", "4"]}, columns=rule)
         encoding = examples.learn(every(examples), ["features"], [])
-        assert encoding.notes == (
+        assert encoding.notes == ()  # said once, with the rows that are encoded
+        assert encoding.encode(examples, every(examples), ["features"]).notes[:1] == (
             "x: 1 cell of 3 no number of float32: 'abc' in the data given, row 1, taken as missing",
         )
         made = streams(encoding, examples, "features")["features"]
@@ -146,7 +147,8 @@ class TestRules:
         examples = given({"x": [n / 7 for n in range(95)] + ["oops"]})
         encoding = examples.learn(every(examples), ["features"], [])
         assert "taken for number: 'x'" in encoding.notes
-        assert any("'oops' in the data given, row 95" in note for note in encoding.notes)
+        notes = encoding.encode(examples, every(examples), ["features"]).notes
+        assert sum("'oops' in the data given, row 95" in note for note in [*encoding.notes, *notes]) == 1
 
     def test_far_outliers_are_cut_off_and_said(self) -> None:
         train = given({"x": [1.0, 2, 3]}, columns=NUMBER)
