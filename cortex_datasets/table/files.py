@@ -7,6 +7,7 @@ short without a word.  Parquet is read by pandas.
 from __future__ import annotations
 
 import csv
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ import numpy as np
 
 from cortex_compute.errors import DataError
 from cortex_datasets.table.column import NUMBER, Column, coded, count
-from cortex_datasets.table.sheet import Sheet, check_names, from_frame
+from cortex_datasets.table.sheet import Sheet, check_names, from_frame, listed
 
 MISSING = ("NA", "N/A", "NaN", "nan", "NULL", "null", "?")
 LONGEST = 2**24  # characters in a cell; beyond it a quote was surely left open
@@ -83,6 +84,8 @@ def _read_csv(path: Path, form: Format, raw: bool) -> Sheet:
 
 def separator(form: Format) -> str:
     """The one character between cells; blanks around it are no part of a cell."""
+    if form.separator == r"\t":  # as it is typed in a shell
+        return "\t"
     return form.separator.strip(" ") or form.separator[:1]
 
 
@@ -134,13 +137,10 @@ def _sheet(name: str, rows: _Rows, form: Format, raw: bool) -> Sheet:
         else:
             fits = len(names) == len(known) or not raw
             names, begun = known if fits else list(map(str, range(len(names)))), [first]
-    elif len(names) > 1 and (numbers := [cell for cell in names if NUMBER.fullmatch(cell)]):
-        notes.append(
-            f"{name}: of the {len(names)} names in the first line some are numbers, such as {numbers[0]}; "
-            "if that line is data, give `header`"
-        )
-    elif len(names) == 1 and (marks := [mark for mark in ";\t|" if mark in names[0]]):
-        notes.append(f"{name}: one column, with {marks[0]!r} in its name; is that the `separator`?")
+    elif numbers := [cell for cell in names if NUMBER.fullmatch(cell)]:
+        notes.append(f"{name}: {_like_data(names, numbers)}")
+    elif other := _other_separator(names):
+        notes.append(f"{name}: {other}")
     check_names(name, names, "give names by `header` if the first line is data, or rename one of them")
     columns, lines = _columns(name, begun, numbered, names, form.missing)
     if not len(lines):
@@ -148,6 +148,25 @@ def _sheet(name: str, rows: _Rows, form: Format, raw: bool) -> Sheet:
     if rows.blank:
         notes.append(f"{name}: {count(rows.blank, 'blank line')} left out")
     return Sheet(name, columns, lines, notes, names_known=fits)
+
+
+def _like_data(names: Sequence[str], numbers: Sequence[str]) -> str:
+    if 2 * len(numbers) >= len(names):
+        return f"the first line looks like data: {listed(names, 3)}; name the columns by `header: [...]`"
+    return (
+        f"of the {len(names)} names in the first line some are numbers, such as {numbers[0]}; "
+        "if that line is data, give `header`"
+    )
+
+
+def _other_separator(names: Sequence[str]) -> str:
+    """What to say of a table of one column whose name has a separator in it."""
+    marks = [mark for mark in ("\t", ";", "|") if len(names) == 1 and mark in names[0]]
+    return (
+        f"one column, with {marks[0]!r} in its name; is that the `separator: {json.dumps(marks[0])}`?"
+        if marks
+        else ""
+    )
 
 
 def _columns(
@@ -170,8 +189,9 @@ def _columns(
     for source in (begun, numbered):
         for line, row in source:
             if len(row) != len(names):
+                hint = _other_separator(names) or "one per name"
                 raise DataError(
-                    f"{name}, line {line}: {count(len(row), 'cell')}, expected {len(names)}, one per name"
+                    f"{name}, line {line}: {count(len(row), 'cell')}, expected {len(names)}, {hint}"
                 )
             block.append(row)
             lines.append(line)
@@ -199,5 +219,6 @@ def _not_encoded(path: Path, encoding: str) -> DataError:
     line = data.count(b"\n", 0, place) + 1
     return DataError(
         f"{path.name}, line {line}: byte {place} is no {encoding.removesuffix('-sig')}; "
-        f"name the encoding of the file, such as `encoding: {likely}`"
+        f"name the encoding of the file in the description, such as `encoding: {likely}`, or save it as "
+        f"{encoding.removesuffix('-sig')}"
     )

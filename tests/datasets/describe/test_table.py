@@ -217,6 +217,6 @@ def test_a_first_line_that_is_data_is_said(tmp_path: Path) -> None:
     (tmp_path / "t.csv").write_text("39, State-gov, 77516\n50, Private, 83311\n")
     notes = describe(tmp_path / "t.csv")["notes"]
     assert notes[:1] == [
-        "t.csv: of the 3 names in the first line some are numbers, such as 39; if that line is data, "
-        "give `header`"
+        "t.csv: the first line looks like data: '39', 'State-gov', '77516'; "
+        "name the columns by `header: [...]`"
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import json
 from pathlib import Path
 
 import numpy as np
@@ -151,11 +152,38 @@ def test_a_path_that_no_file_can_have() -> None:
 
 def test_another_separator_is_suspected(tmp_path: Path) -> None:
     notes = opened(written(tmp_path / "t.csv", "a;b", "1;2")).notes
-    assert notes == ["t.csv: one column, with ';' in its name; is that the `separator`?"]
+    assert notes == ["t.csv: one column, with ';' in its name; is that the `separator: \";\"`?"]
 
 
 def test_names_that_are_numbers_are_said(tmp_path: Path) -> None:
-    assert "give `header`" in opened(written(tmp_path / "t.csv", "39,77516", "50,83311")).notes[0]
+    for line, said in (
+        (
+            "0.13,-0.13,ax,b",
+            "the first line looks like data: '0.13', '-0.13', 'ax' and 1 more; name the columns",
+        ),
+        ("7", "the first line looks like data: '7'; name the columns by `header: [...]`"),
+        (
+            "39,a,b",
+            "of the 3 names in the first line some are numbers, such as 39; if that line is data, give",
+        ),
+    ):
+        (note,) = opened(written(tmp_path / "t.csv", line, line)).notes
+        assert note.startswith(f"t.csv: {said}")
+    assert not opened(written(tmp_path / "t.csv", "a,b", "1,2")).notes
+
+
+@pytest.mark.parametrize("mark", [";", "|", "\t"])
+def test_another_separator_is_suggested_where_a_line_does_not_fit(tmp_path: Path, mark: str) -> None:
+    path = written(tmp_path / "t.csv", f"a{mark}b", f"1,5{mark}2,5")
+    with pytest.raises(DataError, match="line 2: 3 cells, expected 1, one column, with") as caught:
+        opened(path)
+    suggested = str(caught.value).partition("`separator: ")[2].partition("`?")[0]
+    assert list(opened(path, separator=json.loads(suggested)).columns) == ["a", "b"]
+
+
+def test_a_tab_may_be_typed_as_in_a_shell(tmp_path: Path) -> None:
+    path = written(tmp_path / "t.csv", "a\tb", "1\t2")
+    assert list(opened(path, separator=r"\t").columns) == ["a", "b"]
 
 
 def test_a_cell_of_ten_megabytes_is_a_cell(tmp_path: Path) -> None:
