@@ -21,7 +21,7 @@ def described(column: Column, guess: Guess) -> report.Column:
     made: report.Column = {
         "name": column.name,
         "kind": guess.kind,
-        "why": guess.reason,
+        "why": guess.why,
         "missing": column.missing,
         "distinct": int(np.count_nonzero(column.counts)),
     }

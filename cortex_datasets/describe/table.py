@@ -23,6 +23,7 @@ def describe_table(path: Path, form: Format) -> TableReport:
     sheet = read_file(path, form)
     columns = list(sheet.columns.values())
     guesses = [guess(column) for column in columns]
+    hints = [f"{column.name}: {made.hint}" for column, made in zip(columns, guesses) if made.hint]
     kinds = {column.name: guessed.kind for column, guessed in zip(columns, guesses)}
     found = correlations(
         {c.name: _with_nan(c) for c in columns if kinds[c.name] == "number"},
@@ -31,7 +32,7 @@ def describe_table(path: Path, form: Format) -> TableReport:
     return {
         "file": str(path),
         "bytes": path.stat().st_size,
-        "notes": [*sheet.notes, *found.notes],
+        "notes": [*sheet.notes, *hints, *found.notes],
         "kind": "table",
         "rows": len(sheet),
         "duplicates": duplicates(columns),

@@ -35,11 +35,6 @@ class Guess:
     why: str
     hint: str = ""
 
-    @property
-    def reason(self) -> str:
-        """Both, for a report."""
-        return f"{self.why}; {self.hint}" if self.hint else self.why
-
 
 def guess(column: Column) -> Guess:
     """What kind of column this seems to be, from the cells of its rows.

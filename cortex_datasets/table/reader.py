@@ -285,10 +285,10 @@ class _Learner:
         names = guessed.kind == "skip" or (guessed.kind == "text" and role == "target")
         kind = Category() if names and role != "feature" else GUESSED[guessed.kind]
         if isinstance(kind, Skip):
-            self.notes.append(f"{column.name}: not read, {guessed.reason}")
-            return kind
-        form = f" in {column.form or 'ISO 8601'}" if guessed.kind == "date" else ""
-        self.guesses.setdefault(kind.kind + form, []).append(column.name)
+            self.notes.append(f"{column.name}: not read, {guessed.why}")
+        else:
+            form = f" in {column.form or 'ISO 8601'}" if guessed.kind == "date" else ""
+            self.guesses.setdefault(kind.kind + form, []).append(column.name)
         if guessed.hint:
             self.notes.append(f"{column.name}: {guessed.hint}")
         return kind

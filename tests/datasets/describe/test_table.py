@@ -220,3 +220,10 @@ def test_a_first_line_that_is_data_is_said(tmp_path: Path) -> None:
         "t.csv: the first line looks like data: '39', 'State-gov', '77516'; "
         "name the columns by `header: [...]`"
     ]
+
+
+def test_what_speaks_for_another_kind_is_a_note(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("zip,share\n06495,12%\n10115,3%\n80331,7.5%\n")
+    notes = describe(tmp_path / "t.csv")["notes"]
+    assert notes[0].startswith("zip: numbers with leading zeros look like codes: `columns: {zip: category}`")
+    assert notes[1].startswith("share: cells look like numbers with %, such as '12%': not read as numbers")

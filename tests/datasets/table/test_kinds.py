@@ -7,6 +7,7 @@ import pytest
 
 from cortex_datasets.table.column import of_texts
 from cortex_datasets.table.kinds import Guess, guess
+from tests.datasets.table.tables import every, given
 
 
 def kind(values: list[str | None], name: str = "x") -> str:
@@ -158,3 +159,13 @@ def test_numbers_that_are_codes_or_name_rows_are_doubted() -> None:
     for fine in (range(100), range(100)[::-1], [*shuffled, 3], 50 * shuffled, shuffled[:20]):
         assert made([str(n) for n in fine]).hint == ""
     assert made([f"0.{n + 10}" for n in shuffled]).hint == ""
+
+
+def test_doubts_are_notes_of_what_is_learned() -> None:
+    values = [str(n / 7) for n in range(75)] + ["-"] * 8 + ["none"] * 7
+    examples = given({"x": values, "y": [n / 3 for n in range(90)]})
+    notes = examples.learn(every(examples), ["features"], []).notes
+    assert any(note.startswith("x: not read, ") for note in notes)
+    assert any(
+        note.startswith("x: 75 of 90 cells are numbers, the others '-', 'none': list") for note in notes
+    )
