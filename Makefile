@@ -13,8 +13,8 @@ UNIT := not slow and not gpu and not peers
 run: .venv/installed        ## train on handwritten digits; a few seconds
 	$(BIN)/cortex train examples/digits.yaml --out runs/digits
 
-test: .venv/installed-dev
-	$(BIN)/python -m pytest -m "$(UNIT)"
+test: .venv/installed-dev   ## two at a time
+	$(BIN)/python -m pytest -m "$(UNIT)" -n 2 --dist worksteal
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

@@ -134,7 +134,7 @@ def as_inputs(network: Network, x: Any) -> Arrays:
         raise DataError(f"missing input {missing[0]!r}; this network takes {', '.join(names)}")
     arrays = {name: np.asarray(given[name]) for name in names}
     for node in network.description.inputs:
-        if arrays[node.name].dtype.kind in "OSU":
+        if arrays[node.name].dtype.kind in "OSU" and not isinstance(given[node.name], np.ndarray):
             raise DataError(
                 f"input {node.name!r} is a {type(given[node.name]).__name__} without numbers; files, tables "
                 "and texts are read by a network that was trained on such, others take arrays"
