@@ -150,12 +150,13 @@ def _describe(
         raise DataError("nothing that is installed describes data; expected the package cortex_datasets")
     report = describe(find_file(file), header=_listed(header), missing=_listed(missing), **options)
     write_json(json_file, report)
-    for line in lines(report):
-        say(line, people(json_file))
-    if page is not None:
+    if page is not None:  # before the text, whose reader may leave
         from cortex_viz.describe import write
 
         write(report, page)
+    for line in lines(report):
+        say(line, people(json_file))
+    if page is not None:
         say(f"\nwrote {page}", people(json_file))
 
 

@@ -204,7 +204,7 @@ def _check_lengths(
         row = column.first(lookup(column, [long], strip) == 0)
         raise DataError(
             f"column {column.name!r}: a name of {len(long):,} characters in {where(row)}, "
-            f"{LONGEST_NAME:,} at most; {remedy}, or the column by `columns: {{{column.name}: skip}}`"
+            f"{LONGEST_NAME:,} at most; {remedy}, or leave it out by `columns: {{{column.name}: skip}}`"
         )
 
 

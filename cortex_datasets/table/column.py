@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timezone
 from functools import cached_property
 from typing import Any
@@ -97,6 +97,12 @@ class Column:
     def first(self, wanted: Array) -> int:
         """The first row that holds one of the cells ``wanted`` (a mask over the cells)."""
         return int(np.flatnonzero(np.append(wanted, False)[self.codes])[0])
+
+    def told(self, wanted: Array, what: str, where: Callable[[int], str]) -> str:
+        """How many rows hold one of the cells ``wanted``, and the first of them, for a message."""
+        row, rows = self.first(wanted), int(self.counts[wanted].sum())
+        cell = short(self.texts[self.codes[row]])
+        return f"{count(rows, 'cell')} of {len(self)} {what}: {cell} in {where(row)}"
 
     @property
     def cells(self) -> Array:

@@ -11,7 +11,7 @@ import numpy as np
 from cortex_compute.errors import DataError
 from cortex_core.registry import Fault, field
 from cortex_datasets.source import Stream
-from cortex_datasets.table.column import Array, Column, count, fitting, short
+from cortex_datasets.table.column import Array, Column, count, fitting
 from cortex_datasets.table.declare import Where, kind, learned
 from cortex_datasets.table.numbers import centre_and_spread, cut, nothing_in
 
@@ -135,13 +135,11 @@ def read_dates(column: Column, form: str | None, rule: str, where: Where, notes:
     moments = column.dates(form)
     bad = np.isnat(moments)
     if bad.any():
-        row, rows = column.first(bad), int(column.counts[bad].sum())
-        cell = short(column.texts[column.codes[row]])
-        found = f"{count(rows, 'cell')} of {len(column)} no date: {cell} in {where(row)}"
+        found = column.told(bad, "no date", where)
         if rule == "error":
             raise DataError(
                 f"column {column.name!r}: {found}. Expected {form or 'dates such as 2020-12-31'}; "
-                f"{_remedy(column.name, column.texts[column.codes[row]])}"
+                f"{_remedy(column.name, column.texts[column.codes[column.first(bad)]])}"
             )
         notes.append(f"{column.name}: {found}, taken as missing")
     return moments

@@ -10,7 +10,7 @@ import numpy as np
 from cortex_compute.errors import DataError
 from cortex_core.registry import Fault, field
 from cortex_datasets.source import Stream
-from cortex_datasets.table.column import LARGEST, Array, Column, count, short
+from cortex_datasets.table.column import LARGEST, Array, Column, count
 from cortex_datasets.table.declare import Where, kind, learned
 
 Scale = Literal["standard", "piecewise", "minmax", "none"]
@@ -144,9 +144,7 @@ def read_numbers(column: Column, rule: str, where: Where, notes: list[str]) -> A
     """The number of each cell, NaN for what ``rule`` lets count as missing."""
     bad = np.isnan(column.numbers)
     if bad.any():
-        row, rows = column.first(bad), int(column.counts[bad].sum())
-        cell = short(column.texts[column.codes[row]])
-        found = f"{count(rows, 'cell')} of {len(column)} no number of float32: {cell} in {where(row)}"
+        found = column.told(bad, "no number of float32", where)
         if rule == "error":
             raise DataError(
                 f"column {column.name!r}: {found}. Correct them, name them under `missing`, or take them as "
