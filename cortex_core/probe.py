@@ -1,0 +1,196 @@
+"""Looking inside a network: what its inner layers give, and how a score hangs on them.
+
+Activations come from compiled prediction, over any number of examples.  Gradients come from the eager
+interpreter, for the few examples that somebody looks at.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from cortex_compute.errors import DataError, SpecError
+from cortex_core.autograd import grad
+from cortex_core.layers.scope import Parameter
+from cortex_core.machine import using
+from cortex_core.network import Network
+from cortex_core.predict import Arrays, as_inputs, predict, predict_source
+from cortex_core.registry import nearest
+from cortex_core.tensor import Tensor
+from cortex_core.trace import Declaration, trace
+from cortex_core.training.pieces import pieces
+from cortex_core.training.source import Source
+
+
+class Activations(NamedTuple):
+    """Which examples of a source these are, and the outputs of layers for them, by id."""
+
+    rows: np.ndarray
+    outputs: Arrays
+
+
+class Gradients(NamedTuple):
+    """Scores (B,), and by id: the values of inputs or layers, and what d score / d value is there."""
+
+    scores: np.ndarray
+    values: Arrays
+    gradients: Arrays
+
+
+def activations(
+    network: Network, x: Any, layers: Sequence[str], batch_size: int = 256, backend: str = "auto"
+) -> Arrays:
+    """The outputs of inner layers for all examples of ``x``, in order: {id: array (examples, ...)}.
+
+    ``x``: a source, or what `Network.predict` takes.  A layer is named by its id, one of its other outputs as
+    ``ID.OUTPUT``; inputs may be named too.  As in prediction nothing falls to dropout; nothing is added, so
+    logits stay logits.  Raises `SpecError` for a layer that does not exist.
+    """
+    with _opened(network, layers) as view:
+        if hasattr(x, "gather"):
+            return predict_source(view, x, batch_size, raw=True, backend=backend)
+        found = predict(view, x, batch_size, raw=True, backend=backend)
+    return found if isinstance(found, dict) else {layers[0]: found}
+
+
+def each(
+    network: Network, source: Source, layers: Sequence[str], batch_size: int = 256, backend: str = "auto"
+) -> Iterator[Activations]:
+    """The same batch by batch, for what is summed up and need not be kept."""
+    names = [x.name for x in network.description.inputs]
+    with _opened(network, layers) as view:
+        for piece in pieces(source, names):
+            for start in range(0, len(piece.rows), batch_size):
+                part = {name: array[start : start + batch_size] for name, array in piece.arrays.items()}
+                found = predict(view, part, batch_size, raw=True, backend=backend)
+                outputs = found if isinstance(found, dict) else {layers[0]: found}
+                yield Activations(piece.rows[start : start + batch_size], outputs)
+
+
+@contextmanager
+def _opened(network: Network, layers: Sequence[str]) -> Iterator[Network]:
+    """The same network, over the same parameters, whose outputs are these layers."""
+    if not layers:
+        raise SpecError("name at least one layer to look at")
+    for name in layers:
+        expect_layer(network, name)
+    view = copy.copy(network)
+    view.description = replace(network.description, outputs=tuple(dict.fromkeys(layers)))
+    view._programs = {}
+    try:
+        yield view
+    finally:
+        for compiled in view._programs.values():
+            compiled.close()
+
+
+def expect_layer(network: Network, name: str) -> None:
+    """Raises `SpecError` where a network has no such layer, input or other output of a layer."""
+    if name not in network.types:
+        ids = [node.id for node in network.description.layers]
+        shown = ", ".join(ids[:40]) + (", ..." if len(ids) > 40 else "")
+        hint = nearest(name, network.types)
+        raise SpecError(f"{network.name} has no layer {name!r:.80}. {hint or f'Its layers are {shown}'}")
+
+
+def scored(network: Network) -> str:
+    """The id of the layer that gives the scores: what the first loss is of, else the first output.
+
+    For a cross entropy these are the logits.
+    """
+    losses = network.description.losses
+    return str(losses[0].of if losses else network.description.outputs[0])
+
+
+def last_hidden(network: Network) -> str | None:
+    """The id of the layer that the output layer reads, the last one with parameters on the way to the scores;
+    None where that reads an input, or there is none."""
+    nodes = {node.id: node for node in network.description.layers}
+    node = nodes.get(scored(network).partition(".")[0])
+    parametric = {d.layer.id for d in network.declared.values() if isinstance(d.declaration, Parameter)}
+    while node is not None and node.id not in parametric:
+        node = nodes.get(node.sources[0])
+    hidden = None if node is None else node.sources[0]
+    return hidden if hidden in nodes else None
+
+
+def gradients(
+    network: Network,
+    x: Any,
+    by: Sequence[str],
+    classes: Sequence[int] | None = None,
+    of: str | None = None,
+    backend: str = "auto",
+) -> Gradients:
+    """d score / d value for each example of ``x`` by itself, as in prediction.
+
+    ``x``: an array or {input: array}, a batch that fits memory.  ``by``: inputs or layers.  The score is the
+    output of the layer ``of`` (default: `scored`, the logits) at the class that ``classes`` names for each
+    example, by default the highest.  Raises `SpecError` where ``of`` is no vector of scores, or does not
+    depend on ``by``, and `DataError` for a class that does not exist.
+    """
+    of = scored(network) if of is None else of
+    for name in (of, *by):
+        expect_layer(network, name)
+    arrays = as_inputs(network, x)
+    with using(backend):
+        values = _run(network, arrays)
+        scores = values[of]
+        if len(scores.shape) != 2:
+            told = f"{list(scores.shape[1:])} for each example"
+            raise SpecError(
+                f"the scores of {network.name} come from {of!r}, which is {told}; expected [classes]"
+            )
+        chosen = _chosen(scores.numpy(), classes)
+        for name in by:
+            if not values[name].requires_grad:
+                raise SpecError(
+                    f"{name!r} holds {values[name].dtype}, which has no gradient; name a layer behind it"
+                )
+        picked = np.arange(scores.shape[1]) == chosen[:, None]
+        seed = Tensor(picked.astype(scores.numpy().dtype))
+        found = grad([scores], [values[name] for name in by], [seed], allow_unused=True)
+    for name, g in zip(by, found):
+        if g is None:
+            raise SpecError(f"the scores of {of!r} do not depend on {name!r}")
+    return Gradients(
+        scores.numpy()[picked],
+        {name: values[name].numpy() for name in by},
+        {name: g.numpy() for name, g in zip(by, found) if g is not None},
+    )
+
+
+def _run(network: Network, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Every value of the network by name, recorded.
+
+    Parameters require gradients so that all layers are recorded, also behind inputs of whole numbers.
+    """
+    inputs: dict[str, Any] = {}
+    for node in network.description.inputs:
+        tensor = Tensor(arrays[node.name], dtype=node.dtype)
+        inputs[node.name] = tensor.requires_grad_() if tensor.dtype.kind == "float" else tensor
+
+    def fetch(name: str, declaration: Declaration, layer: Any) -> Any:
+        return Tensor(network.store.array(name).copy(), requires_grad=isinstance(declaration, Parameter))
+
+    traced = trace(network.description, inputs, fetch, None, training=False)
+    if traced.problems:
+        raise SpecError("\n".join(map(str, traced.problems)), tuple(traced.problems))
+    return dict(traced.values)
+
+
+def _chosen(scores: np.ndarray, classes: Sequence[int] | None) -> np.ndarray:
+    if classes is None:
+        return np.asarray(scores.argmax(axis=1), np.int64)
+    chosen = np.asarray(classes, np.int64)
+    bad = chosen[(chosen < 0) | (chosen >= scores.shape[1])]
+    if chosen.shape != scores.shape[:1]:
+        raise DataError(f"{len(scores)} examples need as many classes, not {list(chosen.shape)}")
+    if bad.size:
+        raise DataError(f"there is no class {bad[0]}; the classes are 0 to {scores.shape[1] - 1}")
+    return chosen
