@@ -14,15 +14,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cortex_compute.errors import DataError, SpecError
+from cortex_compute.errors import DataError, ShapeError, SpecError
+from cortex_compute.types import dtype
 from cortex_core.autograd import grad
 from cortex_core.layers.scope import Parameter
-from cortex_core.machine import using
-from cortex_core.network import Network
+from cortex_core.network import KEY, Network
 from cortex_core.predict import Arrays, as_inputs, predict, predict_source
 from cortex_core.registry import nearest
+from cortex_core.step import loss_values, total_loss
 from cortex_core.tensor import Tensor
-from cortex_core.trace import Declaration, trace
+from cortex_core.trace import Declaration, Traced, trace
 from cortex_core.training.pieces import pieces
 from cortex_core.training.source import Source
 
@@ -125,7 +126,6 @@ def gradients(
     by: Sequence[str],
     classes: Sequence[int] | None = None,
     of: str | None = None,
-    backend: str = "auto",
 ) -> Gradients:
     """d score / d value for each example of ``x`` by itself, as in prediction.
 
@@ -138,23 +138,20 @@ def gradients(
     for name in (of, *by):
         expect_layer(network, name)
     arrays = as_inputs(network, x)
-    with using(backend):
-        values = _run(network, arrays)
-        scores = values[of]
-        if len(scores.shape) != 2:
-            told = f"{list(scores.shape[1:])} for each example"
+    values: Any = recorded(network, arrays, training=False).traced.values
+    scores = values[of]
+    if len(scores.shape) != 2:
+        told = f"{list(scores.shape[1:])} for each example"
+        raise SpecError(f"the scores of {network.name} come from {of!r}, which is {told}; expected [classes]")
+    chosen = _chosen(scores.numpy(), classes)
+    for name in by:
+        if not values[name].requires_grad:
             raise SpecError(
-                f"the scores of {network.name} come from {of!r}, which is {told}; expected [classes]"
+                f"{name!r} holds {values[name].dtype}, which has no gradient; name a layer behind it"
             )
-        chosen = _chosen(scores.numpy(), classes)
-        for name in by:
-            if not values[name].requires_grad:
-                raise SpecError(
-                    f"{name!r} holds {values[name].dtype}, which has no gradient; name a layer behind it"
-                )
-        picked = np.arange(scores.shape[1]) == chosen[:, None]
-        seed = Tensor(picked.astype(scores.numpy().dtype))
-        found = grad([scores], [values[name] for name in by], [seed], allow_unused=True)
+    picked = np.arange(scores.shape[1]) == chosen[:, None]
+    seed = Tensor(picked.astype(scores.numpy().dtype))
+    found = grad([scores], [values[name] for name in by], [seed], allow_unused=True)
     for name, g in zip(by, found):
         if g is None:
             raise SpecError(f"the scores of {of!r} do not depend on {name!r}")
@@ -165,23 +162,55 @@ def gradients(
     )
 
 
-def _run(network: Network, arrays: Mapping[str, np.ndarray]) -> dict[str, Any]:
-    """Every value of the network by name, recorded.
+def parameter_gradients(network: Network, arrays: Mapping[str, np.ndarray]) -> Arrays:
+    """The gradients of the training loss over one batch, {input or target: array}, by each parameter's name.
 
-    Parameters require gradients so that all layers are recorded, also behind inputs of whole numbers.
+    They are those of the next step, with its dropout, in float32 and before any clipping.
     """
-    inputs: dict[str, Any] = {}
-    for node in network.description.inputs:
-        tensor = Tensor(arrays[node.name], dtype=node.dtype)
-        inputs[node.name] = tensor.requires_grad_() if tensor.dtype.kind == "float" else tensor
+    batch = recorded(network, arrays, training=True)
+    losses = loss_values(network, batch.traced, batch.streams)
+    total: Any = total_loss(losses, batch.traced.penalties)
+    found = grad(total, list(batch.parameters.values()), allow_unused=True)
+    return {
+        name: np.zeros(p.shape, np.float32) if g is None else g.numpy()
+        for (name, p), g in zip(batch.parameters.items(), found)
+    }
+
+
+class Recorded(NamedTuple):
+    """A batch as the eager interpreter saw it: all values, the inputs and targets, the parameters by name."""
+
+    traced: Traced
+    streams: dict[str, Any]
+    parameters: dict[str, Tensor]
+
+
+def recorded(network: Network, arrays: Mapping[str, np.ndarray], training: bool) -> Recorded:
+    """Runs a network over a batch, {input or target: array}, op by op, recording everything.
+
+    It reads copies of the parameters and of the random key, and changes no state.  Inputs and parameters
+    require gradients.  Raises `ShapeError` where a layer does not suit the shapes that are really given.
+    """
+    description = network.description
+    floats = {x.name: dtype(x.dtype).kind == "float" for x in description.inputs}
+    streams: dict[str, Any] = {name: Tensor(array.copy()) for name, array in arrays.items()}
+    for x in description.inputs:
+        streams[x.name] = Tensor(arrays[x.name], dtype=x.dtype, requires_grad=floats[x.name])
+    parameters: dict[str, Tensor] = {}
 
     def fetch(name: str, declaration: Declaration, layer: Any) -> Any:
-        return Tensor(network.store.array(name).copy(), requires_grad=isinstance(declaration, Parameter))
+        if name not in network.slots:
+            return Tensor(network.store.array(name).copy())
+        if name not in parameters:
+            parameters[name] = Tensor(network.store.array(name).copy(), requires_grad=True)
+        return parameters[name]
 
-    traced = trace(network.description, inputs, fetch, None, training=False)
+    inputs = {x.name: streams[x.name] for x in description.inputs}
+    key: Any = Tensor(network.store.array(KEY).copy())
+    traced = trace(description, inputs, fetch, key, training)
     if traced.problems:
-        raise SpecError("\n".join(map(str, traced.problems)), tuple(traced.problems))
-    return dict(traced.values)
+        raise ShapeError("\n".join(map(str, traced.problems)))
+    return Recorded(traced, streams, parameters)
 
 
 def _chosen(scores: np.ndarray, classes: Sequence[int] | None) -> np.ndarray:

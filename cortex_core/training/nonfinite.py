@@ -10,11 +10,11 @@ import numpy as np
 
 from cortex_compute.errors import CortexError, DataError
 from cortex_core.machine import using
-from cortex_core.network import KEY, Network
+from cortex_core.network import Network
 from cortex_core.ops.differentiate import differentiate
+from cortex_core.probe import recorded
 from cortex_core.step import loss_values, total_loss
 from cortex_core.tensor import Tensor
-from cortex_core.trace import Declaration, trace
 from cortex_core.training.feed import Batch
 
 
@@ -60,23 +60,12 @@ def _search(network: Network, arrays: Mapping[str, np.ndarray]) -> str:
     bad = bad_parameter(network)
     if bad is not None:
         return f"parameter {bad!r}, by the step before"
-    key = network.store.array(KEY).copy()
-    parameters: dict[str, Tensor] = {}
-
-    def fetch(name: str, declaration: Declaration, layer: Any) -> Any:
-        tensor = Tensor(network.store.array(name).copy(), requires_grad=name in network.slots)
-        return parameters.setdefault(name, tensor)
-
     description = network.description
-    tensors: dict[str, Any] = {name: Tensor(array.copy()) for name, array in arrays.items()}
-    for x in description.inputs:
-        tensors[x.name] = Tensor(arrays[x.name], dtype=x.dtype)
-    inputs = {x.name: tensors[x.name] for x in description.inputs}
-    traced = trace(description, inputs, fetch, Tensor(key), training=True)  # type: ignore[arg-type]
+    traced, streams, parameters = recorded(network, arrays, training=True)
     for node in description.layers:
         if not _finite(traced.values[node.id]):
             return _named(node, "the output")
-    losses = loss_values(network, traced, tensors)
+    losses = loss_values(network, traced, streams)
     for node, loss in zip(description.losses, losses):
         if not _finite(loss.mean):
             return f"the loss {node.name!r} ({node.place})"
@@ -95,7 +84,7 @@ def _search_gradients(description: Any, total: Any, parameters: Mapping[str, Ten
             place = array.node.place
             found.append(_named(node, "a gradient") if node is not None else f"a gradient at {place}")
 
-    wanted = [p for p in parameters.values() if p.requires_grad]
+    wanted = list(parameters.values())
     gradients = differentiate([total], [Tensor(np.ones((), np.float32))], wanted, visit=visit)
     for name, p in parameters.items():
         g = next((g for q, g in zip(wanted, gradients) if q is p), None)

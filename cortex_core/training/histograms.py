@@ -1,0 +1,90 @@
+"""How weights and gradients are spread, epoch by epoch: a callback, and the file that it writes."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cortex_compute.errors import CheckpointError
+from cortex_core.probe import parameter_gradients
+from cortex_core.training.callbacks import Callback
+from cortex_core.training.files import write_atomically
+from cortex_core.training.setup import names_of
+
+if TYPE_CHECKING:
+    from cortex_core.training.trainer import Trainer
+
+FILE = "histograms.json"
+BINS = 40
+KINDS = ("weights", "gradients")
+
+
+class Histograms(Callback):
+    """Writes histograms.json: of each parameter the weights at the start and after each epoch, and the
+    gradients of the loss on the first batch that follows.
+
+    The gradients are computed op by op beside the training, with the dropout that the step will have, in
+    float32 and before clipping.  They change no state: the run has the same bits with and without them.
+    """
+
+    def start(self, trainer: Trainer) -> None:
+        path = trainer.path / FILE
+        went_on = trainer.step > 0 and path.is_file()
+        self.rows = [row for row in read_histograms(path) if row["epoch"] <= trainer.epoch] if went_on else []
+        if trainer.step == 0:
+            self.epoch(trainer)
+
+    def epoch(self, trainer: Trainer) -> None:
+        network = trainer.network
+        arrays = trainer.feed.batch(trainer.epoch, 0, names_of(network)).arrays
+        weights, gradients = network.parameters, parameter_gradients(network, arrays)
+        row: dict[str, Any] = {"epoch": trainer.epoch}
+        row |= {"weights": {name: histogram(weights[name]) for name in weights}}
+        row |= {"gradients": {name: histogram(gradients[name]) for name in weights}}
+        self.rows.append(row)
+        write_atomically(trainer.path / FILE, json.dumps({"epochs": self.rows}).encode())
+
+
+def histogram(values: np.ndarray) -> dict[str, Any]:
+    """``counts`` in `BINS` equal bins from ``low`` to ``high``, mean, standard deviation, and how many values
+    are not finite and so in no bin.  Without finite values all but the counts are None."""
+    finite = values[np.isfinite(values)].astype(np.float64)
+    if not finite.size:
+        lost = {"low": None, "high": None, "mean": None, "std": None}
+        return {**lost, "counts": [0] * BINS, "not_finite": int(values.size)}
+    counts, edges = np.histogram(finite, BINS)
+    return {
+        "low": float(edges[0]),
+        "high": float(edges[-1]),
+        "mean": float(finite.mean()),
+        "std": float(finite.std()),
+        "counts": counts.tolist(),
+        "not_finite": int(values.size - finite.size),
+    }
+
+
+def read_histograms(path: Path) -> list[dict[str, Any]]:
+    """The rows of a histograms.json: {"epoch", "weights": {name: `histogram`}, "gradients": the same}.
+
+    Raises `CheckpointError` where there is no such file, with what would make it, or where it is damaged.
+    """
+    if not path.is_file():
+        raise CheckpointError(
+            f"{path.parent} has no {FILE}: train with `cortex train SPEC --histograms`, or with "
+            "cortex.train(..., callbacks=[Histograms()])"
+        )
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))["epochs"]
+        for row in rows:
+            if not isinstance(row["epoch"], int):
+                raise TypeError(f"epoch is {row['epoch']!r}")
+            for kind in KINDS:
+                for found in row[kind].values():
+                    if len(found["counts"]) != BINS:
+                        raise ValueError(f"{len(found['counts'])} bins")
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{path} holds no histograms of a run: {error!r:.80}; train again") from None
+    return list(rows)
