@@ -100,7 +100,7 @@ class Example:
         files = {"file": str(pair.files[0]), "test": str(pair.files[1])}
         data = {"table": {**options, **files}}
         description = {**self.canonical, "train": {**train, "data": data, "test": None}}
-        return cortex.train(description, seed=seed, out=out, threads=threads, progress=False)
+        return cortex.train(description, seed=seed, out=out, threads=threads, progress=False, report=False)
 
     def _lines(self) -> tuple[list[str], list[str]]:
         """The header, where the file has one, and the lines of the rows."""

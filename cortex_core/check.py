@@ -14,13 +14,13 @@ from cortex_compute.errors import DataError, DTypeError, ShapeError
 from cortex_compute.types import TensorType, dtype
 from cortex_core.graph.value import Value, input_value
 from cortex_core.losses import of_each_sample
-from cortex_core.network import CHECK_BATCH, Network, declare
+from cortex_core.network import CHECK_BATCH, KEY, Network, declare
 from cortex_core.ops.apply import at
 from cortex_core.place import Place, Problem
 from cortex_core.program import compile_graph
 from cortex_core.registry import nearest
 from cortex_core.spec import Description, inspect, locate
-from cortex_core.step import predict_graph, train_step, types_of
+from cortex_core.step import Step, predict_graph, train_step, types_of
 from cortex_core.streams import mismatches
 from cortex_core.summary import LayerRow, rows
 from cortex_core.trace import Traced, batch_type
@@ -297,22 +297,37 @@ def count_memory(
     types = types_of(network, batch_size, _as_declared(network, known))
     inputs = {x.name: types[x.name] for x in network.description.inputs}
     predict = compile_graph(predict_graph(network, inputs), engine)
-    held = dict(network.store.types)
+    held = _held(network)
     alone = _sum(held) + predict.arena + _beside(predict)
-    own = {name: t for name, t in held.items() if name in network.declared or name.startswith("segment(")}
-    parameters = _sum(own)
+    parameters = _sum({name: t for name, t in held.items() if name != KEY})
     if not network.description.losses:
         workspace = min(predict.workspace, predict.arena)
         rest = alone - parameters - workspace
         return Memory(parameters, 0, 0, rest, workspace, alone, predict.arena, alone, predict.arena)
     step = train_step(network, types)
-    plan = compile_graph(step.graph, engine)
+    parts = training_memory(network, step, compile_graph(step.graph, engine))
+    return Memory(**parts, predict_total=alone, predict_arena=predict.arena)
+
+
+def training_memory(network: Network, step: Step, plan: Plan) -> dict[str, int]:
+    """What the program of a training step takes: the fields of `Memory` that speak of training."""
+    held = _held(network)
     total = _sum(held | plan.states) + plan.arena + _beside(plan)
-    gradients = sum(held[str(s)].nbytes for s in step.segments)
-    moments = _sum({n: t for n, t in plan.states.items() if n.startswith("segment(") and n not in held})
-    workspace = min(plan.workspace, plan.arena - gradients)
-    rest = total - parameters - gradients - moments - workspace
-    return Memory(parameters, gradients, moments, rest, workspace, total, plan.arena, alone, predict.arena)
+    parts = {
+        "parameters": _sum({name: t for name, t in held.items() if name != KEY}),
+        "gradients": sum(held[str(s)].nbytes for s in step.segments),
+        "moments": _sum({n: t for n, t in plan.states.items() if n.startswith("segment(") and n not in held}),
+    }
+    parts["workspace"] = min(plan.workspace, plan.arena - parts["gradients"])
+    parts["activations"] = total - sum(parts.values())
+    return parts | {"total": total, "arena": plan.arena}
+
+
+def _held(network: Network) -> dict[str, TensorType]:
+    """What a network holds before it is trained: parameters, running statistics, the random key."""
+    segments = {str(slot.segment) for slot in network.slots.values()}
+    own = {KEY, *segments, *network.declared}
+    return {name: t for name, t in network.store.types.items() if name in own}
 
 
 def _as_declared(network: Network, streams: Mapping[str, TensorType]) -> dict[str, TensorType]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from importlib import import_module
 from typing import NamedTuple
 
 import pytest
@@ -11,7 +12,10 @@ import cortex_core.verify.cases  # noqa: F401 (fills what the fixture below copi
 from cortex.command.main import run
 from cortex_core.registry import AUGMENTATIONS, LAYERS, LOSSES, READERS
 from cortex_core.registry.named import load_plugins
+from cortex_core.training.run import pictures
 from cortex_core.verify import case
+
+trained = import_module("cortex_core.training.train")
 
 
 class Said(NamedTuple):
@@ -35,6 +39,22 @@ def cli(capsys: pytest.CaptureFixture[str]) -> Cli:
         return Said(code, *capsys.readouterr())
 
     return call
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_reports() -> Iterator[None]:
+    """Trainings draw nothing, which takes seconds, but for tests that ask for it by the fixture `reports`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trained, "pictures", lambda run, data: [])
+        yield
+
+
+@pytest.fixture(scope="module")
+def reports() -> Iterator[None]:
+    """Trainings of this module leave pictures and a report, as they do for people."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(trained, "pictures", pictures)
+        yield
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ def against_the_clock(bound: bool) -> Entry:
     start = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="cortex-") as scratch:
         spec = str(examples_folder() / "lenet.yaml")
-        run = train(spec, backend="cupy", out=Path(scratch) / "lenet", progress=False)
+        run = train(spec, backend="cupy", out=Path(scratch) / "lenet", progress=False, report=False)
     everything = time.perf_counter() - start
     seconds = sum(float(row["seconds"]) for row in run.history.rows)
     accuracy = float(run.metrics["test"]["accuracy"])

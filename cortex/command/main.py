@@ -9,12 +9,12 @@ import os
 import shlex
 import sys
 from collections.abc import Sequence
-from importlib import import_module
 from typing import NoReturn
 
 import click
 
 from cortex import __version__
+from cortex.command.lazy import Lazy
 from cortex_compute.errors import CortexError, SpecError
 
 COMMANDS = {
@@ -26,28 +26,19 @@ COMMANDS = {
     "backends": "List the compute backends and what each can do.",
     "profile": "Time each instruction of a step, beside the peak of the machine.",
     "data": "List, fetch, show and describe data.",
+    "visualize": "Draw networks, what they learned, and runs.",
+    "compare": "Compare runs: their numbers, curves and descriptions.",
+    "descend": "Watch optimisers descend a function.",
     "schema": "Print the JSON schema of descriptions.",
 }
 
 
-class Commands(click.Group):
-    """Loads the module of a command when it is called: ``--help`` loads none, ``check`` not the trainer."""
-
-    def list_commands(self, context: click.Context) -> list[str]:
-        return list(COMMANDS)
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in COMMANDS:
-            return None
-        command: click.Command = import_module(f"cortex.command.{name}").command
-        return command
-
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
-
-
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=Lazy,
+    package="cortex.command",
+    modules=COMMANDS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__, message="cortex %(version)s")
 @click.option(
     "--use", multiple=True, metavar="FILE.py", help="Runs a file that registers layers, losses, data."

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and dropout.")
 @click.option("--threads", type=click.IntRange(min=1), help="How many cores to use.")
 @precision_option
+@click.option("--no-report", is_flag=True, help="Draws nothing, and writes no report.html.")
 @json_option
 def command(
     spec: str | None,
@@ -45,6 +45,7 @@ def command(
     seed: int | None,
     threads: int | None,
     precision: str | None,
+    no_report: bool,
     json_file: str | None,
 ) -> None:
     """Train a network that a description (or a .cortex file) holds.
@@ -72,6 +73,7 @@ def command(
         "threads": threads,
         "precision": precision,
         "overrides": overrides,
+        "report": not no_report,
     }
     if folds is not None:
         _cross_validate(spec, folds, json_file, options)
@@ -79,9 +81,8 @@ def command(
     from cortex_core.training.train import train
 
     run = train(spec, **options)
-    pictures = draw(run)
     write_json(json_file, run.summary)
-    _report(run, pictures, people(json_file))
+    _report(run, people(json_file))
 
 
 def _cross_validate(spec: str | None, folds: int, json_file: str | None, options: dict[str, Any]) -> None:
@@ -90,32 +91,18 @@ def _cross_validate(spec: str | None, folds: int, json_file: str | None, options
     from cortex_core.training.folds import cross_validate
 
     made = cross_validate(spec, folds=folds, **options)
-    for run in made.runs:
-        draw(run)
     write_json(json_file, made.summary)
     print(made, file=people(json_file))
     print(f"runs        {made.path}", file=people(json_file))
 
 
-def draw(run: Run) -> list[Path] | str:
-    """Makes the pictures of a run; where that cannot be, the reason."""
-    try:
-        from cortex_viz.confusion import confusion
-        from cortex_viz.curves import curves
-
-        made = [curves(run.history, run.path / "curves.png", title=run.network.name)]
-        if run.confusion is not None:
-            made.append(confusion(run.confusion, run.classes, run.path / "confusion.png"))
-    except ImportError as error:
-        return f"none ({error.name} is not installed: pip install 'cortex-nn[viz]')"
-    return made
-
-
-def _report(run: Run, pictures: list[Path] | str, file: IO[str]) -> None:
+def _report(run: Run, file: IO[str]) -> None:
     for part, numbers in run.metrics.items():
         words = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
         print(f"{part:<11} {words}", file=file)
-    shown = pictures if isinstance(pictures, str) else ", ".join(map(str, pictures))
-    rows = {"model": run.path / "model.cortex", "history": run.path / "history.csv", "pictures": shown}
+    rows: dict[str, object] = {"model": run.path / "model.cortex", "history": run.path / "history.csv"}
+    if run.pictures:
+        drawn = run.pictures
+        rows["pictures"] = drawn if isinstance(drawn, str) else ", ".join(map(str, drawn))
     for name, value in rows.items():
         print(f"{name:<11} {value}", file=file)

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from cortex_compute.errors import SpecError
 from cortex_core.schedules import ReduceOnPlateau
 from cortex_core.training.nonfinite import bad_parameter
+from cortex_core.training.run import HISTORY, MODEL
 
 if TYPE_CHECKING:
     from cortex_core.training.trainer import Trainer
@@ -21,7 +22,12 @@ LOWER_IS_BETTER = ("mse", "mae")
 
 
 class Callback:
-    """Hooks of a training; each does nothing unless overridden."""
+    """Hooks of a training; each does nothing unless overridden.
+
+    ``kept``: whether its state goes into checkpoints.
+    """
+
+    kept: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self.state: dict[str, Any] = {}
@@ -73,7 +79,7 @@ class Best(Callback):
         value = badness(trainer, self.monitor)
         if not self.state or value < self.state["value"]:
             self.state = {"value": value, "epoch": trainer.epoch, "monitor": self.monitor}
-            trainer.network.save(trainer.path / "model.cortex")
+            trainer.network.save(trainer.path / MODEL)
 
 
 class EarlyStopping(Callback):
@@ -114,17 +120,21 @@ class Plateau(Callback):
 class HistoryFile(Callback):
     """Writes history.csv after each epoch."""
 
+    kept = False
+
     def start(self, trainer: Trainer) -> None:
         if len(trainer.history):
             self.epoch(trainer)
 
     def epoch(self, trainer: Trainer) -> None:
-        trainer.history.write(trainer.path / "history.csv")
+        trainer.history.write(trainer.path / HISTORY)
 
 
 class Checkpoint(Callback):
     """Writes last.cortex after each epoch, every ``seconds`` within one, and when an error or Ctrl-C ends the
     training."""
+
+    kept = False
 
     def __init__(self, seconds: float) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cortex_compute.errors import CheckpointError
 from cortex_core.training.files import write_atomically
 
 
@@ -47,3 +48,22 @@ class History:
         writer.writeheader()
         writer.writerows(self.rows)
         write_atomically(path, text.getvalue().encode())
+
+
+def read_history(path: Path) -> History:
+    """The table that `History.write` left; empty where there is no file.
+
+    Raises `CheckpointError` where a cell is no number.
+    """
+    if not path.is_file():
+        return History()
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    try:
+        return History([{k: _number(v) for k, v in row.items() if v} for row in rows])
+    except (TypeError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} is no history of a run: {error}") from None
+
+
+def _number(cell: str) -> int | float:
+    return int(cell) if cell.isdecimal() else float(cell)

@@ -19,6 +19,8 @@ WAITED = 0.1, 0.05  # seconds, and share of an epoch, that are worth saying when
 class Progress(Callback):
     """A bar with loss, metrics, samples per second and time left; lines where ``file`` is no terminal."""
 
+    kept = False
+
     def __init__(self, file: TextIO | None = None, bar: bool | None = None) -> None:
         super().__init__()
         self.file = file if file is not None else sys.stderr

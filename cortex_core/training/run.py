@@ -12,11 +12,15 @@ import numpy as np
 
 from cortex_compute.errors import CheckpointError
 from cortex_core.network import Network
+from cortex_core.registry.named import load_plugins
 from cortex_core.training.files import write_atomically
-from cortex_core.training.history import History
+from cortex_core.training.history import History, read_history
 
 LAST = "last.cortex"
 MODEL = "model.cortex"
+HISTORY = "history.csv"
+SUMMARY = "summary.json"
+REPORTS = "cortex.report"  # the entry points that draw
 
 
 @dataclass
@@ -26,7 +30,8 @@ class Run:
     ``network`` has the parameters of the best epoch (as model.cortex); ``metrics`` holds what was measured
     last: "train", "validation" and "test" (the examples that nothing was chosen on, read once, at the end),
     each a dict of numbers.  ``confusion`` is the matrix of the test (else of the validation) examples, rows
-    being the true class, whose names are ``classes``; None where there are no classes.
+    being the true class, whose names are ``classes``; None where there are no classes.  ``pictures`` are the
+    files that were drawn, or the reason why there are none.
     """
 
     network: Network
@@ -36,6 +41,7 @@ class Run:
     confusion: np.ndarray | None = None
     classes: tuple[str, ...] = ()
     summary: dict[str, Any] = field(default_factory=dict)
+    pictures: list[Path] | str = field(default_factory=list)
 
     def _repr_html_(self) -> str:
         from cortex_core.displays import run_html
@@ -74,6 +80,61 @@ def run_folder(resume: str | Path) -> Path:
     if not (folder / LAST).is_file():
         raise CheckpointError(f"{folder}: there is no {LAST} to resume from")
     return folder
+
+
+def load_run(folder: str | Path) -> Run:
+    """The run that lies in a folder: also one that was cut short, whose summary is empty and whose network is
+    the best so far, or the last.
+
+    Raises `CheckpointError` where there is none.
+    """
+    from cortex_core.training.checkpoint import load
+
+    path = Path(folder)
+    if path.name in (LAST, MODEL):
+        path = path.parent
+    found = [path / name for name in (MODEL, LAST) if (path / name).is_file()]
+    if not found:
+        what = (
+            "there is no such folder" if not path.is_dir() else f"there is neither {MODEL} nor {LAST} in it"
+        )
+        raise CheckpointError(f"{path}: {what}; expected the folder of a run, as `cortex train` leaves it")
+    history = read_history(path / HISTORY)
+    summary = _read_json(path / SUMMARY)
+    run = Run(load(found[0]), path, history, summary=summary)
+    if summary:
+        matrix = summary["confusion"]
+        run.metrics, run.classes = summary["metrics"], tuple(summary["classes"])
+        run.confusion = None if matrix is None else np.array(matrix)
+    return run
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    """What the summary of a run holds; {} where there is none."""
+    if not path.is_file():
+        return {}
+    try:
+        found = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise CheckpointError(f"{path} is damaged: {error}") from None
+    lacking = [
+        key for key in ("metrics", "confusion", "classes") if not isinstance(found, dict) or key not in found
+    ]
+    if lacking:
+        raise CheckpointError(f"{path} is no summary of a run: it lacks {', '.join(lacking)}")
+    return found
+
+
+def pictures(run: Run, data: Any) -> list[Path] | str:
+    """Has the pictures of a run drawn by who is installed for it; where that cannot be, the reason."""
+    draw = load_plugins(REPORTS).get("run")
+    if draw is None:
+        return "none (cortex_viz is not installed)"
+    try:
+        drawn: list[Path] = draw(run, data)
+    except ImportError as error:
+        return f"none ({error.name} is not installed: pip install 'cortex-nn[viz]')"
+    return drawn
 
 
 def numbers(metrics: dict[str, Any]) -> dict[str, float]:

@@ -25,8 +25,19 @@ from cortex_core.training.examples import Encoding, is_reader
 from cortex_core.training.files import write_atomically
 from cortex_core.training.progress import Progress
 from cortex_core.training.repeated import leaks
-from cortex_core.training.run import LAST, MODEL, Run, new_folder, numbers, run_folder, write_json
+from cortex_core.training.run import (
+    LAST,
+    MODEL,
+    SUMMARY,
+    Run,
+    new_folder,
+    numbers,
+    pictures,
+    run_folder,
+    write_json,
+)
 from cortex_core.training.setup import check_data, name_metrics, with_options
+from cortex_core.training.summary import command, summary
 from cortex_core.training.trainer import Trainer
 from cortex_core.training.units import loss_notes
 
@@ -50,6 +61,7 @@ def train(
     overrides: Sequence[str] = (),
     callbacks: Sequence[Callback] = (),
     checkpoint_seconds: float = 60.0,
+    report: bool = True,
 ) -> Run:
     """Trains a network and returns the `Run`.
 
@@ -63,7 +75,8 @@ def train(
     loss, else by the training loss, never on the split "test" unless ``validation`` names it: that split is
     read once, at the end. ``out``: the folder of the run.  ``resume``: the folder of a run that goes on, with
     the same bits as if it had never stopped; then only ``epochs`` may differ.  ``progress``: False for
-    silence.  ``checkpoint_seconds``: how often the state is written within an epoch.  ``cudnn``,
+    silence.  ``checkpoint_seconds``: how often the state is written within an epoch.  ``report``: whether
+    pictures and report.html are made at the end, where cortex_viz is there to make them.  ``cudnn``,
     ``deterministic``, ``tf32``: choices of a GPU, for this training (`cortex.choose`).
 
     Raises a `CortexError` for anything wrong in the arguments, and where the loss stops being finite; Ctrl-C
@@ -91,7 +104,12 @@ def train(
         text = to_yaml(made.description.canonical)
         write_atomically(trainer.path / "description.yaml", text.encode())
         trainer.run()
-        return finish(trainer)
+        given = None if resume is not None else network
+        parts = {"data": data, "validation": validation}
+        run = finish(trainer, command(trainer, given, parts, overrides, changes))
+        if report:
+            run.pictures = pictures(run, found)
+        return run
 
 
 Start = tuple[Any, Network | None, Encoding | None]
@@ -184,7 +202,7 @@ def _hooks(
     return hooks
 
 
-def finish(trainer: Trainer) -> Run:
+def finish(trainer: Trainer, command: str | None = None) -> Run:
     """Puts the best parameters into the network, measures them on the test examples, and sums the run up."""
     network, data = trainer.network, trainer.data
     checkpoint.restore_model(trainer.path / MODEL, network)
@@ -207,25 +225,6 @@ def finish(trainer: Trainer) -> Run:
             target = next(x.target for x in network.description.losses if x.kind == "softmax_cross_entropy")
             names, count = source.streams[target].classes or (), len(found[CONFUSION])
             run.classes = names if len(names) == count else tuple(map(str, range(count)))
-    run.summary = _summary(trainer, run, best)
-    write_json(trainer.path / "summary.json", run.summary)
+    run.summary = summary(trainer, run, best, command)
+    write_json(trainer.path / SUMMARY, run.summary)
     return run
-
-
-def _summary(trainer: Trainer, run: Run, best: dict[str, Any]) -> dict[str, Any]:
-    network = trainer.network
-    return {
-        "name": network.name,
-        "hash": network.description.hash,
-        "parameters": sum(slot.type.size for slot in network.slots.values()),
-        "backend": trainer.compiled.backend.name,
-        "epochs": trainer.epoch,
-        "steps": trainer.step,
-        "seconds": round(trainer.seconds, 3),
-        "stopped": trainer.stopping or None,
-        "best": {**best, "value": run.history.rows[best["epoch"] - 1][best["monitor"]]},
-        "metrics": run.metrics,
-        "data": {"examples": trainer.data.counts, "notes": trainer.data.notes},
-        "confusion": None if run.confusion is None else run.confusion.tolist(),
-        "classes": list(run.classes),
-    }

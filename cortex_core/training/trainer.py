@@ -19,14 +19,13 @@ from cortex_core.compiled import Compiled, Entry
 from cortex_core.network import KEY, Network
 from cortex_core.step import ROWS
 from cortex_core.training import checkpoint
-from cortex_core.training.callbacks import Callback, Checkpoint, HistoryFile, Plateau
+from cortex_core.training.callbacks import Callback, Plateau
 from cortex_core.training.data import Data
 from cortex_core.training.evaluate import Evaluation
 from cortex_core.training.feed import Batch, Feed
 from cortex_core.training.fingerprint import difference, fingerprint
 from cortex_core.training.history import History
 from cortex_core.training.nonfinite import NonFiniteError, bad_parameter, explain
-from cortex_core.training.progress import Progress
 from cortex_core.training.resident import keep_on_device
 from cortex_core.training.run import LAST, numbers
 from cortex_core.training.setup import names_of, stream_types
@@ -170,7 +169,7 @@ class Trainer:
         return fingerprint(self.data)
 
     def _stateful(self) -> list[Callback]:
-        return [c for c in self.callbacks if not isinstance(c, (Progress, Checkpoint, HistoryFile))]
+        return [c for c in self.callbacks if c.kept]
 
     def _sums(self) -> list[str]:
         step = next(iter(self.entries.values())).step
@@ -267,6 +266,10 @@ class Trainer:
             yield
         finally:
             signal.signal(signal.SIGINT, before)
+
+    def interrupt(self) -> None:
+        """Ends the training between two steps, as Ctrl-C does."""
+        self._interrupted = True
 
     def _look_for_ctrl_c(self) -> None:
         if self._interrupted:

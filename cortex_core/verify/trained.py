@@ -65,7 +65,9 @@ def _case(path: Path, metric: str, least: float, backend: str, precision: str | 
     start, value, peak, detail = time.perf_counter(), 0.0, 0, ""
     with tempfile.TemporaryDirectory(prefix="cortex-") as scratch:
         try:
-            run = train(str(path), backend=backend, precision=precision, out=Path(scratch) / path.stem)
+            run = train(
+                str(path), backend=backend, precision=precision, out=Path(scratch) / path.stem, report=False
+            )
             value = 100 * run.metrics["test"][metric]
             peak = run.network.store.nbytes + run.network.store.arena.nbytes
         except (SpecError, BackendError):  # of the question, and not of the network

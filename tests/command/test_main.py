@@ -14,17 +14,23 @@ import pytest
 
 import cortex
 from cortex.command import main
+from cortex.command.visualize import PICTURES
 from cortex_compute.errors import DataError
 from cortex_core.registry import LAYERS
 from cortex_core.training import source
 from tests.conftest import Cli
 
-PLAIN = ["check", "train", "evaluate", "predict", "backends", "profile", "schema"]
-SUITES = ["backend", "gradients", "mnist", "examples", "same"]
-GROUPS = [["data", x] for x in ("list", "fetch", "show", "describe")] + [["verify", x] for x in SUITES]
+COMMANDS = ["check", "train", "evaluate", "predict", "verify", "backends", "profile", "data", "visualize"]
+COMMANDS += ["compare", "descend", "schema"]
+INNER = {
+    "data": ["list", "fetch", "show", "describe"],
+    "verify": ["backend", "gradients", "mnist", "examples", "same"],
+    "visualize": list(PICTURES),
+}
+INNERMOST = [[outer, inner] for outer, names in INNER.items() for inner in names]
 
 
-@pytest.mark.parametrize("command", [[x] for x in PLAIN] + [["data"], ["verify"], *GROUPS, []])
+@pytest.mark.parametrize("command", [[], *([x] for x in COMMANDS), *INNERMOST])
 def test_help_shows_an_example(cli: Cli, command: list[str]) -> None:
     said = cli(*command, "--help")
     assert said.code == 0
@@ -34,7 +40,7 @@ def test_help_shows_an_example(cli: Cli, command: list[str]) -> None:
 
 def test_the_commands_of_the_interface(cli: Cli) -> None:
     listed = [line.split()[0] for line in cli("--help").out.partition("Commands:\n")[2].splitlines()]
-    assert listed == [*PLAIN[:4], "verify", *PLAIN[4:6], "data", "schema"]
+    assert listed == COMMANDS
 
 
 def test_version(cli: Cli) -> None:
@@ -78,13 +84,13 @@ def failing(error: BaseException) -> Callable[..., click.Command]:
 def test_errors_have_no_traceback(
     cli: Cli, monkeypatch: pytest.MonkeyPatch, error: BaseException, code: int, text: str
 ) -> None:
-    monkeypatch.setattr(main.Commands, "get_command", failing(error))
+    monkeypatch.setattr(main.Lazy, "get_command", failing(error))
     said = cli("check")
     assert (said.code, said.err) == (code, text)
 
 
 def test_an_error_that_nobody_expected_is_not_hidden(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(main.Commands, "get_command", failing(ZeroDivisionError()))
+    monkeypatch.setattr(main.Lazy, "get_command", failing(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         cli("check")
 

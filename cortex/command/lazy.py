@@ -1,0 +1,33 @@
+"""A group of commands whose modules are loaded when they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+import click
+
+
+class Lazy(click.Group):
+    """Knows each command by name and one line; its module in ``package`` holds ``command``.
+
+    So ``--help`` loads none of them, and ``check`` not the trainer.
+    """
+
+    def __init__(self, *args: Any, package: str, modules: Mapping[str, str], **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.package, self.modules = package, modules
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(self.modules)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in self.modules:
+            return None
+        command: click.Command = import_module(f"{self.package}.{name}").command
+        return command
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(self.modules.items()))

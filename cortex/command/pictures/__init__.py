@@ -1,0 +1,1 @@
+"""The commands under ``cortex visualize``, one module each."""
