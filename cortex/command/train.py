@@ -33,6 +33,11 @@ if TYPE_CHECKING:
 @click.option("--seed", type=click.IntRange(min=0), help="Of weights, order and dropout.")
 @click.option("--threads", type=click.IntRange(min=1), help="How many cores to use.")
 @precision_option
+@click.option(
+    "--histograms",
+    is_flag=True,
+    help="Keeps how weights and gradients are spread, by epoch: see visualize.",
+)
 @click.option("--no-report", is_flag=True, help="Draws nothing, and writes no report.html.")
 @json_option
 def command(
@@ -45,6 +50,7 @@ def command(
     seed: int | None,
     threads: int | None,
     precision: str | None,
+    histograms: bool,
     no_report: bool,
     json_file: str | None,
 ) -> None:
@@ -75,6 +81,10 @@ def command(
         "overrides": overrides,
         "report": not no_report,
     }
+    if histograms:
+        from cortex_core.training.histograms import Histograms
+
+        options["callbacks"] = [Histograms()]
     if folds is not None:
         _cross_validate(spec, folds, json_file, options)
         return

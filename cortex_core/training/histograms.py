@@ -30,6 +30,8 @@ class Histograms(Callback):
     float32 and before clipping.  They change no state: the run has the same bits with and without them.
     """
 
+    kept = False
+
     def start(self, trainer: Trainer) -> None:
         path = trainer.path / FILE
         went_on = trainer.step > 0 and path.is_file()
