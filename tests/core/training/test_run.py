@@ -1,0 +1,135 @@
+"""What a run leaves, and how it is read back."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cortex
+from cortex_compute.errors import CheckpointError
+from cortex_core.training.callbacks import Callback
+from cortex_core.training.history import read_history
+from cortex_core.training.train import train
+from cortex_core.training.trainer import Interrupted, Trainer
+from tests.conftest import Cli
+from tests.core.training.networks import blobs, description
+
+
+def test_a_run_is_read_back(tmp_path: Path) -> None:
+    run = train(description(validation=0.2), blobs(), out=tmp_path, progress=False)
+    again = cortex.load_run(tmp_path)
+    assert again.history.rows == run.history.rows
+    assert again.summary == json.loads((tmp_path / "summary.json").read_text())
+    assert again.metrics == run.metrics
+    assert again.confusion is not None
+    np.testing.assert_array_equal(again.confusion, run.confusion)
+    assert again.classes == run.classes
+    for name, array in run.network.parameters.items():
+        np.testing.assert_array_equal(again.network.parameters[name], array)
+
+
+class Stop(Callback):
+    """Ends a training as Ctrl-C does, after some steps."""
+
+    def __init__(self, after: int) -> None:
+        super().__init__()
+        self.after = after
+
+    def step(self, trainer: Trainer) -> None:
+        if trainer.step == self.after:
+            trainer.interrupt()
+
+
+def test_a_run_that_was_cut_short_is_read_back_and_goes_on_with_the_same_bits(tmp_path: Path) -> None:
+    whole = train(description(epochs=2), blobs(), out=tmp_path / "whole", progress=False)
+    with pytest.raises(Interrupted, match="after step 10"):
+        train(description(epochs=2), blobs(), out=tmp_path / "cut", progress=False, callbacks=[Stop(10)])
+    cut = cortex.load_run(tmp_path / "cut")
+    assert (len(cut.history), cut.summary, cut.metrics) == (1, {}, {})
+    resumed = train(data=blobs(), resume=tmp_path / "cut", progress=False)
+    for name, array in whole.network.parameters.items():
+        np.testing.assert_array_equal(resumed.network.parameters[name], array)
+
+
+@pytest.mark.parametrize("what", ["empty", "none"])
+def test_a_folder_without_a_run(tmp_path: Path, what: str) -> None:
+    folder = tmp_path if what == "empty" else tmp_path / "none"
+    told = "neither model.cortex nor last.cortex" if what == "empty" else "no such folder"
+    with pytest.raises(CheckpointError, match=told):
+        cortex.load_run(folder)
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"metrics": {}}', '{"metrics"'])
+def test_a_damaged_summary(tmp_path: Path, text: str) -> None:
+    train(description(epochs=1), blobs(), out=tmp_path, progress=False)
+    (tmp_path / "summary.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"summary\.json is"):
+        cortex.load_run(tmp_path)
+
+
+@pytest.mark.parametrize("row", ["1,x", "1,0.5,3"])
+def test_a_damaged_history(tmp_path: Path, row: str) -> None:
+    (tmp_path / "history.csv").write_text(f"epoch,loss\n{row}\n")
+    with pytest.raises(CheckpointError, match="is no history of a run"):
+        read_history(tmp_path / "history.csv")
+
+
+def test_a_history_with_gaps_and_numbers_that_are_not_finite(tmp_path: Path) -> None:
+    (tmp_path / "history.csv").write_text("epoch,loss,accuracy\n1,nan,\n2,inf,0.5\n")
+    history = read_history(tmp_path / "history.csv")
+    assert history["epoch"] == [1, 2]
+    assert np.isnan(history["loss"][0])
+    assert history["loss"][1] == np.inf
+    assert history["accuracy"] == [None, 0.5]
+
+
+def test_the_memory_is_what_check_says(tmp_path: Path) -> None:
+    np.savez(tmp_path / "blobs.npz", **blobs())  # type: ignore[arg-type]
+    data = str(tmp_path / "blobs.npz")
+    spec = description(epochs=1, batch_size=50, data=data, metrics=["accuracy"])
+    run = train(spec, out=tmp_path / "run", progress=False, backend="numpy")
+    told = cortex.check(spec).memory
+    for part in ("parameters", "gradients", "moments", "workspace", "activations", "total", "arena"):
+        assert run.summary["memory"][part] == getattr(told, part), part
+    assert run.summary["memory"]["process"] > run.summary["memory"]["total"]
+
+
+def test_where_it_ran(tmp_path: Path) -> None:
+    summary = train(description(epochs=1), blobs(), out=tmp_path, progress=False, backend="numpy").summary
+    assert summary["environment"]["numpy"] == np.__version__
+    assert summary["environment"]["backend"]["name"] == "numpy"
+    assert summary["environment"]["precision"] == "float32"
+    assert summary["command"] is None  # the data were an object
+
+
+def again(cli: Cli, summary: dict[str, Any], out: Path) -> Path:
+    words = shlex.split(summary["command"])
+    assert words[0] == "cortex"
+    said = cli(*words[1:], "--out", out)
+    assert said.code == 0, said.err
+    return out
+
+
+def test_the_command_repeats_the_run(cli: Cli, tmp_path: Path) -> None:
+    np.savez(tmp_path / "blobs of mine.npz", **blobs())  # type: ignore[arg-type]
+    spec = tmp_path / "net.json"
+    spec.write_text(json.dumps(description(epochs=9)))
+    data = str(tmp_path / "blobs of mine.npz")
+    one = train(
+        spec, data, out=tmp_path / "1", epochs=1, seed=7, validation=0.2, overrides=["train.clip_norm=1"]
+    )
+    two = cortex.load_run(again(cli, one.summary, tmp_path / "2"))
+    assert two.history["validation_loss"] == one.history["validation_loss"]
+    assert again(cli, two.summary, tmp_path / "3").is_dir()
+
+
+def test_a_dict_is_repeated_from_the_folder(cli: Cli, tmp_path: Path) -> None:
+    np.savez(tmp_path / "blobs.npz", **blobs())  # type: ignore[arg-type]
+    one = train(description(epochs=1), str(tmp_path / "blobs.npz"), out=tmp_path / "1", progress=False)
+    two = cortex.load_run(again(cli, one.summary, tmp_path / "2"))
+    assert two.history["loss"] == one.history["loss"]
