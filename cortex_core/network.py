@@ -301,12 +301,24 @@ def network(x: Any, overrides: Sequence[str] = (), seed: int | None = None) -> N
         from cortex_core.training.checkpoint import load
 
         return load(x)
+    return Network(_readable(x, overrides), seed)
+
+
+def outline(x: Any, overrides: Sequence[str] = ()) -> Network:
+    """The network of a description without numbers: see `Network.outline`.  ``x`` as for `network`."""
+    if isinstance(x, Network) or (isinstance(x, (str, Path)) and str(x).endswith(".cortex")):
+        return network(x, overrides)
+    return Network.outline(_readable(x, overrides))
+
+
+def _readable(x: Any, overrides: Sequence[str]) -> Any:
+    """A description in which the shapes that it leaves to its data are known."""
     from cortex_core.spec import read
 
     description = read(x, overrides)
     unnamed = description.train is None or description.train.data is None
     if unnamed or all(x.shape is not None for x in description.inputs):
-        return Network(description, seed)
+        return description
     from cortex_core.training.data import open_data, pinned
 
-    return Network(pinned(description, open_data(description).streams), seed)
+    return pinned(description, open_data(description).streams)

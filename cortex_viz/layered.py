@@ -20,11 +20,16 @@ Key = Hashable
 
 
 class Line(NamedTuple):
-    """A part of an edge: from ``start`` to ``end``, at the end of which a box begins if it is ``last``."""
+    """A part of an edge: from ``start`` to ``end``, at the end of which a box begins if it is ``last``.
+
+    It runs straight down to the height ``leave``, and from ``arrive`` on: between these is no box.
+    """
 
     start: Point
     end: Point
     last: bool
+    leave: float
+    arrive: float
 
 
 @dataclass(frozen=True)
@@ -110,9 +115,11 @@ def _place(
             xs.update((key, float(i)) for i, key in enumerate(layer))
     for layer in layers:
         xs.update(zip(layer, _apart([0.0] * len(layer), [wide[key] for key in layer])))
-    for sweep in range(SWEEPS):
-        for layer in layers[:: -1 if sweep % 2 else 1]:
-            wanted = [_mean([xs[n] for n in near[key]], xs[key]) for key in layer]
+    for sweep in range(SWEEPS + 1):  # the last one upwards: what is used once stands above its user
+        step = -1 if sweep % 2 else 1
+        for layer in layers[::step]:
+            passed = {key: [xs[n] for n in near[key] if depth[n] == depth[key] - step] for key in layer}
+            wanted = [_mean(passed[key], xs[key]) for key in layer]
             xs.update(zip(layer, _apart(wanted, [wide[key] for key in layer])))
     return xs
 
@@ -149,6 +156,7 @@ def _measure(
     """From ranks to heights; the last layer lies at the top."""
     centres: dict[Key, Point] = {}
     half: dict[Key, float] = {}
+    band: dict[Key, tuple[float, float]] = {}  # the heights between which its layer lies
     y = GAP
     left = min((xs[key] - sizes[key][0] / 2 for key in sizes), default=0.0) - GAP
     right = max((xs[key] + sizes[key][0] / 2 for key in sizes), default=0.0) + GAP
@@ -158,6 +166,7 @@ def _measure(
         for key in layer:
             centres[key] = (xs[key] - left, y + height / 2)
             half[key] = sizes[key][1] / 2 if key in sizes else 0.0
+            band[key] = (y, y + height)
         y += height + RISE
     lines: list[Line] = []
     arriving: dict[Key, list[Key]] = {}
@@ -169,6 +178,7 @@ def _measure(
         step = min(16.0, wide / (len(sources) + 1))
         for i, above in enumerate(sources):
             (x0, y0), shift = centres[above], (i - (len(sources) - 1) / 2) * step
-            lines.append(Line((x0, y0 + half[above]), (x + shift, top - half[below]), below in sizes))
+            start, end = (x0, y0 + half[above]), (x + shift, top - half[below])
+            lines.append(Line(start, end, below in sizes, band[above][1], band[below][0]))
     shown = {key: centres[key] for key in sizes}
     return Layout(shown, lines, right - left, max(y - RISE, GAP) + GAP)
