@@ -170,11 +170,15 @@ def _other(validation: Any, data: Data, finder: Find) -> tuple[Source, Sequence[
         raise DataError(f"validation: {error}; the data's parts are {parts}") from None
 
 
-def part_of(network: Network, data: Any, part: str) -> tuple[Source, Sequence[str]]:
+HELD_OUT = ("test", "validation", "train")
+"""The parts by what they say of a network: the first that data have is what pictures of it are made of."""
+
+
+def part_of(network: Network, data: Any, *parts: str) -> tuple[Source, Sequence[str]]:
     """The examples that an evaluation reads, and what was counted while they were read.
 
-    A part of the network's own data (``data`` None) or of a named data set, or all of a file, a table, a dict
-    of arrays, a source.
+    The first of ``parts`` that there is of the network's own data (``data`` None) or of a named data set, or
+    all of a file, a table, a dict of arrays, a source.
     """
     description, finder = network.description, finder_beside(network.description)
     data = str(data) if isinstance(data, Path) else data
@@ -184,14 +188,14 @@ def part_of(network: Network, data: Any, part: str) -> tuple[Source, Sequence[st
             divided = {"test": None, "validation": None, "fold": None, "split": "last"}
             description = with_train(description, (), data=data, **divided)
         found = open_data(description, encoding=network.encoding if own else None)
-        source = found.part(part)
+        source = next((s for s in map(found.part, parts) if s is not None), None)
         if source is None:
             raise DataError(
-                f"{found.what} has no part {part!r}; it has {', '.join(found.rows)}. Name other data to "
-                f"measure on, or give the description train.{part}"
+                f"{found.what} has no part {parts[0]!r}; it has {', '.join(found.rows)}. Name other data to "
+                f"measure on, or give the description train.{parts[0]}"
             )
         return source, getattr(source, "notes", ())
-    names = [name for part in streams_of(description) for name in part]
+    names = [name for streams in streams_of(description) for name in streams]
     reader, encoding = network.training.data, network.encoding
     if encoding is None and isinstance(data, str):
         reader = with_train(description, data=data).train.data
