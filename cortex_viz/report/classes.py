@@ -1,0 +1,163 @@
+"""How well a classifier tells classes apart: confusion, scores by class, ROC, calibration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cortex_viz import charts
+from cortex_viz.page import grid, number, text
+from cortex_viz.report import measures
+from cortex_viz.report.facts import Facts, exact, which
+from cortex_viz.report.outcome import Classes, Outcome
+from cortex_viz.report.pictures import captions, sprite_of
+from cortex_viz.report.shown import Array
+
+CELL = 12  # examples of a cell that a click shows
+EXAMPLES = 1200  # of all cells
+NAMED = 40  # classes of a matrix
+CURVES = 8  # ROC curves
+LISTED = 200  # classes of the table
+
+
+def confusion(given: Facts) -> str:
+    """The confusion matrix, whose cells open their examples."""
+    found, names = _counts(given)
+    if found is None:
+        return ""
+    outcome = given.outcome
+    chosen = _most_confused(found)
+    cut = ""
+    if len(chosen) < len(found):
+        cut = f" Shown are the {len(chosen)} of {len(found):,} classes that are confused most."
+    shown = found[np.ix_(chosen, chosen)]
+    right, total = int(np.trace(found)), int(found.sum())
+    told = f"{right:,} of {total:,} right ({100 * right / max(1, total):.2f} %).{cut}"
+    labels = [names[i] for i in chosen]
+    if outcome is None or outcome.classes is None:
+        return f"<p>{told}</p>" + charts.matrix(shown, labels)
+    cells = _cells(outcome, outcome.classes, chosen)
+    rows = np.unique(np.concatenate([*cells.values(), np.zeros(0, np.intp)]))
+    place = {int(row): i for i, row in enumerate(rows)}
+    sprite = sprite_of(outcome, rows)
+    opened = {cell: [place[int(row)] for row in own] for cell, own in cells.items()}
+    drawn = charts.matrix(shown, labels, sprite, opened, captions(outcome, rows))
+    hint = "A cell opens its examples, the least sure of right ones and the surest of wrong ones first."
+    return f'<p>{told} {hint}</p><p class="soft">{which(outcome)}</p>{sprite.html() if sprite else ""}{drawn}'
+
+
+def _counts(given: Facts) -> tuple[Array | None, tuple[str, ...]]:
+    """Counts (true class, predicted class) of the outcome, else of the summary."""
+    if given.outcome is not None and given.outcome.classes is not None:
+        said = given.outcome.classes
+        return measures.matrix(said.labels, said.predicted, len(said.names)), said.names
+    known = given.summary.get("confusion")
+    if known is None:
+        return None, ()
+    return np.asarray(known), tuple(given.summary["classes"])
+
+
+def _most_confused(counts: Array) -> Array:
+    """The classes with the most mistakes, in their order; all of them where they are few."""
+    if len(counts) <= NAMED:
+        return np.arange(len(counts))
+    wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
+    return np.sort(np.argsort(-wrong, kind="stable")[:NAMED])
+
+
+def _cells(outcome: Outcome, said: Classes, chosen: Array) -> dict[tuple[int, int], Array]:
+    """The examples of each cell, as rows of the outcome, of the classes ``chosen``."""
+    predicted, sure = said.predicted, said.probabilities.max(axis=1)
+    order = np.argsort(np.where(predicted == said.labels, sure, 1 - sure), kind="stable")
+    place = {int(c): i for i, c in enumerate(chosen)}
+    cells: dict[tuple[int, int], list[int]] = {}
+    for i in order:
+        cell = place.get(int(said.labels[i])), place.get(int(predicted[i]))
+        if cell[0] is not None and cell[1] is not None:
+            cells.setdefault((cell[0], cell[1]), []).append(int(said.rows[i]))
+    most = max(1, min(CELL, EXAMPLES // max(1, len(cells))))
+    return {cell: np.array(rows[:most]) for cell, rows in cells.items()}
+
+
+def table(given: Facts) -> str:
+    """Precision, recall, F1, support and the area below the ROC curve by class."""
+    counts, names = _counts(given)
+    if counts is None:
+        return ""
+    found = measures.scores(counts)
+    areas = _areas(given.outcome.classes) if given.outcome and given.outcome.classes else None
+    columns = [*found, *([areas] if areas is not None else [])]
+    head = ["class", "precision", "recall", "F1", "examples", *(["ROC area"] if areas is not None else [])]
+    shown = np.arange(len(names))
+    cut = ""
+    if len(names) > LISTED:
+        shown = np.argsort(found.f1, kind="stable")[:LISTED]
+        cut = f" Shown are the {LISTED} of {len(names):,} with the lowest F1."
+    rows = [[text(names[i]), *(_cell(column[i]) for column in columns)] for i in shown]
+    held = found.support > 0
+    means = [_cell(float(np.nanmean(c[held]))) if held.any() else "" for c in columns]
+    means[3] = _cell(found.support.sum())
+    caption = f"The last line: the mean over the classes that occur.{cut}"
+    return grid(caption, head, [*rows, ["mean", *means]], right=range(1, len(head)))
+
+
+def _cell(value: Any) -> str:
+    return "" if np.isnan(value) else exact(value.item() if hasattr(value, "item") else value)
+
+
+def _areas(said: Classes) -> Array:
+    curves = (measures.roc(said.labels == i, said.probabilities[:, i]) for i in range(len(said.names)))
+    return np.array([curve.area for curve in curves])
+
+
+def roc(given: Facts) -> str:
+    """One curve for each class against all others."""
+    if given.outcome is None or given.outcome.classes is None:
+        return ""
+    said = given.outcome.classes
+    areas = _areas(said)
+    known = np.flatnonzero(~np.isnan(areas))
+    if not len(known):
+        return "<p>All examples are of one class: there is nothing to tell apart.</p>"
+    kept = known[-1:] if len(areas) == 2 else known[np.argsort(areas[known], kind="stable")[:CURVES]]
+    lines = [charts.Series("chance", [0.0, 1.0], [0.0, 1.0], dashed=True, colour=7)]
+    for colour, i in enumerate(np.sort(kept)):
+        x, y = measures.corners(measures.roc(said.labels == i, said.probabilities[:, i]))
+        name = f"{said.names[i]} ({areas[i]:.4f})"
+        lines.append(charts.Series(name, _digits(x), _digits(y), colour=colour))
+    told = f"Mean area {exact(float(areas[known].mean()))} over {len(known):,} classes."
+    if len(kept) < len(known) and len(areas) > 2:
+        told += f" Drawn are the {len(kept)} with the smallest."
+    if len(areas) == 2:
+        told = f"The area below the curve of {text(said.names[kept[0]])} is {exact(float(areas[kept[0]]))}."
+    drawn = charts.lines(lines, x="false positives, share", y="true positives, share")
+    return f"<p>{told}</p>{drawn}"
+
+
+def _digits(values: Array) -> list[float]:
+    return [round(float(v), 5) for v in values]
+
+
+def calibration(given: Facts) -> str:
+    """Whether a network that says 0.9 is right nine times of ten."""
+    if given.outcome is None or given.outcome.classes is None or not len(given.outcome.classes.labels):
+        return ""
+    said = given.outcome.classes
+    found = measures.calibration(said.probabilities, said.labels)
+    told = (
+        f"Expected calibration error {exact(found.error)}, over {measures.BINS} bins of the highest "
+        "probability of each example. Below the diagonal the network is surer than it is right."
+    )
+    confidence, accuracy = _digits(found.confidence), _digits(found.accuracy)
+    lines = [
+        charts.Series("calibrated", [0.0, 1.0], [0.0, 1.0], dashed=True, colour=7),
+        charts.Series("share that is right", confidence, accuracy, points=True, colour=0),
+    ]
+    rows = [
+        [exact(c), exact(a), number(int(n))]
+        for c, a, n in zip(found.confidence.tolist(), found.accuracy.tolist(), found.counts)
+    ]
+    bins = grid("", ["mean probability", "share that is right", "examples"], rows, right=(0, 1, 2))
+    drawn = charts.lines(lines, x="highest probability", y="share that is right")
+    return f"<p>{told}</p>{drawn}<details><summary>{len(rows)} bins with examples</summary>{bins}</details>"

@@ -1,0 +1,96 @@
+"""Examples by themselves: where the network is most wrong, least sure, and how far off; the hidden layer."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from cortex_viz import charts
+from cortex_viz.page import histogram, text
+from cortex_viz.report import measures
+from cortex_viz.report.facts import Facts, exact, lacking, which
+from cortex_viz.report.outcome import Numbers, Outcome
+from cortex_viz.report.pictures import captions, sprite_of
+from cortex_viz.report.shown import Array
+
+SHOWN = 24
+DRAWN = 2000  # points of a scatter
+BINS = 40
+
+
+def examples(given: Facts) -> str:
+    """Those of the highest loss, and those between whose classes the network wavers."""
+    outcome = given.outcome
+    if outcome is None:
+        return ""
+    order = np.argsort(-np.nan_to_num(outcome.losses, nan=-np.inf, posinf=np.inf), kind="stable")
+    worst = order[~np.isnan(outcome.losses[order])][:SHOWN]
+    made = f'<p class="soft">{which(outcome)}</p><h3>highest loss</h3>' + _gallery(outcome, worst)
+    if outcome.classes is not None and len(outcome.classes.rows):
+        doubt = measures.entropy(outcome.classes.probabilities)
+        least = outcome.classes.rows[np.argsort(-doubt, kind="stable")[:SHOWN]]
+        made += "<h3>least sure</h3>" + _gallery(outcome, least)
+    elif outcome.numbers is None:
+        made += lacking(f"which are least sure, ROC and calibration: {outcome.why}")
+    return made
+
+
+def _gallery(outcome: Outcome, rows: Array) -> str:
+    sprite = sprite_of(outcome, rows)
+    items = [(i if sprite else None, caption) for i, caption in enumerate(captions(outcome, rows))]
+    return (sprite.html() if sprite else "") + charts.gallery(items, sprite)
+
+
+def numbers(given: Facts) -> str:
+    """Predicted over actual numbers, and how the errors are spread."""
+    if given.outcome is None or given.outcome.numbers is None:
+        return ""
+    said = given.outcome.numbers
+    made = [f'<p class="soft">{which(given.outcome)}</p>', _errors(said)]
+    rows = np.unique(np.linspace(0, len(given.outcome) - 1, DRAWN).astype(np.intp))
+    told = captions(given.outcome, rows)
+    for k in range(said.actual.shape[1]):
+        name = said.target if said.actual.shape[1] == 1 else f"{said.target} {k}"
+        points = np.stack([said.actual[rows, k], said.predicted[rows, k]], axis=1)
+        drawn = charts.scatter(points, captions=told, x=f"{name}, actual", y="predicted")
+        made.append(f'<div class="panels"><div>{drawn}</div><div>{_residuals(said, k, name)}</div></div>')
+    return "".join(made)
+
+
+def _errors(said: Numbers) -> str:
+    error = said.predicted - said.actual
+    spread = np.sum((said.actual - said.actual.mean(axis=0)) ** 2)
+    parts = [
+        f"mean absolute error {exact(float(np.abs(error).mean()))}",
+        f"root of the mean square {exact(float(np.sqrt((error**2).mean())))}",
+    ]
+    if spread > 0:
+        parts.append(f"R² {exact(float(1 - np.sum(error**2) / spread))}")
+    return f"<p>{text(said.target)}: {', '.join(parts)}.</p>"
+
+
+def _residuals(said: Numbers, k: int, name: str) -> str:
+    error = (said.predicted - said.actual)[:, k]
+    error = error[np.isfinite(error)]
+    if not len(error):
+        return lacking("the spread of the errors: none of them is finite")
+    counts, edges = np.histogram(error, bins=BINS)
+    data = {"counts": counts.tolist(), "edges": edges.tolist()}
+    return f"<h3>predicted less actual, {text(name)}</h3>{histogram(data, width=320, height=160)}"
+
+
+def hidden(given: Facts) -> str:
+    """The map of the last hidden layer."""
+    outcome, found = given.outcome, given.hidden
+    if outcome is None or found is None:
+        return ""
+    groups: list[int] | None = None
+    names: tuple[str, ...] = ()
+    if outcome.classes is not None and len(outcome.classes.rows) == len(outcome):
+        groups, names = outcome.classes.labels[found.rows].tolist(), outcome.classes.names
+    sprite = sprite_of(outcome, found.rows)
+    drawn = charts.scatter(found.points, groups, names, sprite, captions(outcome, found.rows))
+    told = (
+        f"{len(found.rows):,} examples as the layer {text(found.layer)} sees them, laid out by t-SNE: "
+        "neighbours there are neighbours here; distances between heaps mean little."
+    )
+    return f"<p>{told}</p>{sprite.html() if sprite else ''}{drawn}"

@@ -1,0 +1,63 @@
+"""What a report is made from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cortex_core.training.history import History
+from cortex_viz.page import number, text
+from cortex_viz.report.embedded import Hidden
+from cortex_viz.report.outcome import Outcome
+
+PARTS = {
+    "test": "of the test part, which nothing was chosen on",
+    "validation": "that the training was validated on; there is no test part",
+    "train": "that the network was trained on; no others are there, so this flatters it",
+}
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What is known of a run, or of a training that goes on.
+
+    ``description`` is YAML; ``summary`` what summary.json holds, {} before the end.  ``outcome``: what the
+    network says of examples, where these could be read.  ``missing``: for a section the reason why it lacks
+    something.
+    """
+
+    name: str
+    description: str = ""
+    history: History = field(default_factory=History)
+    summary: Mapping[str, Any] = field(default_factory=dict)
+    outcome: Outcome | None = None
+    hidden: Hidden | None = None
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
+Section = Callable[[Facts], str]
+"""The HTML of a section without its heading; empty where it does not apply."""
+
+
+def which(outcome: Outcome) -> str:
+    """A sentence that says which examples were looked at."""
+    known = PARTS.get(outcome.part)
+    of = known or f"of {text(outcome.part)}"
+    if len(outcome) < outcome.whole:
+        return f"{len(outcome):,} of the {outcome.whole:,} examples {of}, evenly chosen."
+    return f"{outcome.whole:,} examples {of}."
+
+
+def exact(value: Any) -> str:
+    """A number for people, with all of its digits in the page, as history.csv has them."""
+    if value is None:
+        return ""
+    shown = number(value) if math.isfinite(value) else str(value)
+    return f'<data value="{value}">{shown}</data>'
+
+
+def lacking(why: str) -> str:
+    """A line that says why something is not here."""
+    return f'<p class="soft">Not here: {text(why, 1000)}</p>'

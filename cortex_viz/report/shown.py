@@ -1,0 +1,109 @@
+"""Examples as people see them: as a picture where an input is one, and in words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import DataError
+from cortex_core.network import Network
+from cortex_core.training.examples import Encoding, Examples
+from cortex_core.training.pieces import pieces
+from cortex_core.training.source import Source
+
+Array = np.ndarray[Any, Any]
+CELLS = 8  # of a table's row
+NUMBERS = 6  # of an array
+LONGEST = 160  # characters of an example in words
+
+
+class Shown:
+    """Shows examples of a source that a network reads.
+
+    ``cells``: name -> (examples,), what people wrote of each, where that is known.
+    """
+
+    def __init__(self, network: Network, source: Source, cells: Mapping[str, Array] | None = None) -> None:
+        self.source, self.encoding, self.cells = source, network.encoding, dict(cells or {})
+        self.inputs = [x.name for x in network.description.inputs]
+        self.picture = next((name for name in self.inputs if _is_picture(source.streams[name].shape)), None)
+
+    def select(self, rows: Array) -> Shown:
+        """The same of some examples."""
+        made = object.__new__(Shown)
+        made.__dict__.update(self.__dict__)
+        made.source = self.source.select(rows)
+        made.cells = {name: column[rows] for name, column in self.cells.items()}
+        return made
+
+    def pictures(self, rows: Array) -> Array | None:
+        """Of some examples (n, height, width, 1 or 3); None where no input is a picture."""
+        if self.picture is None:
+            return None
+        images = gathered(self.source.select(rows), [self.picture])[self.picture]
+        return images if images.shape[-1] in (1, 3) else images[..., : 3 if images.shape[-1] > 3 else 1]
+
+    def words(self, rows: Array) -> list[str]:
+        """A line for each of some examples: cells, texts or numbers; nothing where a picture says it all."""
+        if self.cells:
+            columns = list(self.cells.items())[:CELLS]
+            return [_short(" · ".join(_cell(name, c[row]) for name, c in columns)) for row in rows]
+        if self.picture is not None:
+            return [""] * len(rows)
+        return [self._inputs(int(row)) for row in rows]
+
+    def _inputs(self, row: int) -> str:
+        arrays = gathered(self.source.select(np.array([row])), self.inputs)
+        told = [self._told(name, array) for name, array in arrays.items()]
+        return _short(told[0] if len(told) == 1 else " · ".join(map(_cell, arrays, told)))
+
+    def _told(self, name: str, value: Array) -> str:
+        """One example of a stream, (1, ...): its text or class, else its first numbers."""
+        if value.dtype.kind == "i" and self.encoding is not None:
+            try:
+                return " ".join(str(self.encoding.decode(name, value)[0]).split())
+            except (DataError, IndexError):
+                pass  # it stands for nothing but itself
+        flat = value.reshape(-1)
+        return " ".join(f"{x:.4g}" for x in flat[:NUMBERS]) + (" …" if flat.size > NUMBERS else "")
+
+
+def cells_of(
+    examples: Examples, rows: Array, encoding: Encoding | None, inputs: Sequence[str]
+) -> dict[str, Array]:
+    """What people wrote of some rows: the names of files, the cells of the columns that a network reads."""
+    found: dict[str, Array] = {}
+    for name in dict.fromkeys(("file", *getattr(encoding, "features", ()), *inputs)):
+        if name == "file" or hasattr(encoding, "features"):
+            try:
+                found[name] = examples.column(name)[rows]
+            except DataError:
+                continue  # such examples have no such column
+    return found
+
+
+def gathered(source: Source, names: Sequence[str]) -> dict[str, Array]:
+    """Streams of all examples of a source, in order.  Raises `DataError` where they differ in length."""
+    whole: dict[str, Array] = {}
+    for rows, arrays in pieces(source, names):
+        for name, part in arrays.items():
+            made = whole.setdefault(name, np.empty((len(source), *part.shape[1:]), part.dtype))
+            if made.shape[1:] != part.shape[1:]:
+                raise DataError(f"stream {name!r} differs in length from example to example")
+            made[rows] = part
+    return whole
+
+
+def _is_picture(shape: tuple[int | None, ...]) -> bool:
+    return len(shape) == 3 and None not in shape and min(n or 0 for n in shape[:2]) > 1
+
+
+def _cell(name: str, value: Any) -> str:
+    told = f"{value:.4g}" if isinstance(value, float) else str(value)
+    return told if name == "file" else f"{name} {told or '–'}"
+
+
+def _short(words: str) -> str:
+    return words if len(words) <= LONGEST else words[: LONGEST - 1] + "…"
