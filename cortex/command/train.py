@@ -16,6 +16,7 @@ from cortex.command.common import (
 )
 
 if TYPE_CHECKING:
+    from cortex_core.training.callbacks import Callback
     from cortex_core.training.run import Run
 
 
@@ -38,6 +39,11 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Keeps how weights and gradients are spread, by epoch: see visualize.",
 )
+@click.option("--live", is_flag=True, help="Serves the report to browsers on this machine while it trains.")
+@click.option(
+    "--live-port", metavar="N", type=click.IntRange(0, 65535), help="Where; any free one by default."
+)
+@click.option("--live-host", metavar="HOST", help="Another address than 127.0.0.1, which opens it to others.")
 @click.option("--no-report", is_flag=True, help="Draws nothing, and writes no report.html.")
 @json_option
 def command(
@@ -51,6 +57,9 @@ def command(
     threads: int | None,
     precision: str | None,
     histograms: bool,
+    live: bool,
+    live_port: int | None,
+    live_host: str | None,
     no_report: bool,
     json_file: str | None,
 ) -> None:
@@ -65,6 +74,7 @@ def command(
       cortex train examples/digits.yaml
       cortex train examples/lenet.yaml --out runs/lenet train.epochs=5
       cortex train --resume runs/lenet train.epochs=8
+      cortex train examples/lenet.yaml --live
       cortex train examples/penguins.yaml --folds 5
     """
     if resume is not None and spec is not None and "=" in spec:
@@ -81,10 +91,7 @@ def command(
         "overrides": overrides,
         "report": not no_report,
     }
-    if histograms:
-        from cortex_core.training.histograms import Histograms
-
-        options["callbacks"] = [Histograms()]
+    options["callbacks"] = _callbacks(histograms, live, live_port, live_host)
     if folds is not None:
         _cross_validate(spec, folds, json_file, options)
         return
@@ -93,6 +100,19 @@ def command(
     run = train(spec, **options)
     write_json(json_file, run.summary)
     _report(run, people(json_file))
+
+
+def _callbacks(histograms: bool, live: bool, port: int | None, host: str | None) -> list[Callback]:
+    made: list[Callback] = []
+    if histograms:
+        from cortex_core.training.histograms import Histograms
+
+        made.append(Histograms())
+    if live or port is not None or host is not None:
+        from cortex_viz.live import Live
+
+        made.append(Live(port or 0, host or "127.0.0.1"))
+    return made
 
 
 def _cross_validate(spec: str | None, folds: int, json_file: str | None, options: dict[str, Any]) -> None:

@@ -85,7 +85,7 @@ def test_a_checkpoint_that_fails_is_told_to_who_asked(error: Exception) -> None:
     wishes = Wishes()
     wish = wishes.checkpoint()
     wishes.grant(save, lambda: None)
-    with pytest.raises(type(error), match="space|finite"):
+    with pytest.raises(type(error), match=r"space|finite"):
         wish.result(0)
 
 
