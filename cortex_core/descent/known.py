@@ -1,0 +1,110 @@
+"""Test functions: what is known of a function that optimisers are tried on, and all of them by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import ArgumentError, ShapeError
+from cortex_core.ops.array import Array
+from cortex_core.registry import nearest
+from cortex_core.tensor import Tensor
+
+Formula = Callable[[Any], Any]
+Minima = Callable[[int], Sequence[Sequence[float]]]
+
+
+@dataclass(frozen=True)
+class TestFunction:
+    """A function with what is known of it.  ``f`` takes Tensors (..., n) to (...).
+
+    ``dimensions`` is the one number n that it takes, or None for any from ``fewest`` to ``most``; ``doc`` is
+    its formula, ``source`` says who wrote it.
+    """
+
+    name: str
+    f: Formula
+    doc: str
+    box: tuple[tuple[float, float], ...]
+    points: Minima
+    least: Callable[[int], float]
+    dimensions: int | None
+    fewest: int
+    most: int | None
+    source: str
+
+    __test__ = False  # it is none of pytest's
+
+    def __call__(self, x: Any) -> Any:
+        """f(x): a Tensor of a Tensor, an array or a number of anything else."""
+        if isinstance(x, Array):
+            self.expect(x.shape[-1] if x.shape else 0)
+            return self.f(x)
+        value = self(Tensor(np.asarray(x, np.float64))).numpy()
+        return value if value.ndim else float(value)
+
+    def domain(self, n: int) -> np.ndarray:
+        """Where it is usually looked at: (n, 2), the lowest and the highest of each number."""
+        self.expect(n)
+        return np.array(self.box if len(self.box) == n else self.box * n)
+
+    def minima(self, n: int) -> list[np.ndarray]:
+        """Every point of the domain where it is least."""
+        self.expect(n)
+        return [np.array(point, np.float64) for point in self.points(n)]
+
+    def minimum(self, n: int) -> float:
+        """Its least value."""
+        self.expect(n)
+        return self.least(n)
+
+    def expect(self, n: int) -> None:
+        """Raises ShapeError unless it takes n numbers."""
+        right = f"{self.fewest} to {self.most}" if self.most else f"at least {self.fewest}"
+        if self.dimensions not in (None, n) or n < self.fewest or n > (self.most or n):
+            raise ShapeError(f"{self.name} takes {self.dimensions or right} numbers, got {n}")
+
+
+FUNCTIONS: dict[str, TestFunction] = {}
+"""The test functions by name."""
+
+
+def get(name: str, n: int | None = None) -> TestFunction:
+    """The function of a name, which must take n numbers.  Raises ArgumentError with the nearest name."""
+    if name not in FUNCTIONS:
+        meant = nearest(name, FUNCTIONS) or f"Known are {', '.join(FUNCTIONS)}"
+        raise ArgumentError(f"there is no test function '{name:.40}'. {meant}")
+    if n is not None:
+        FUNCTIONS[name].expect(n)
+    return FUNCTIONS[name]
+
+
+def named_function(
+    *box: tuple[float, float],
+    minima: Minima | Sequence[Sequence[float]],
+    minimum: float | Callable[[int], float] = 0.0,
+    fewest: int = 1,
+    most: int | None = None,
+    source: str = "",
+) -> Callable[[Formula], TestFunction]:
+    """Makes a `TestFunction` of a formula over the last axis, and adds it to `FUNCTIONS` by its name.
+
+    One ``box`` (lowest, highest) serves every number of x; several fix how many there are.
+    """
+
+    def add(f: Formula) -> TestFunction:
+        name = getattr(f, "__name__", "")
+        if name in FUNCTIONS and FUNCTIONS[name].f.__module__ != f.__module__:
+            raise ArgumentError(f"there is a test function '{name}' already: choose another name")
+        fixed = len(box) if len(box) > 1 else None
+        points: Minima = minima if callable(minima) else lambda n: minima
+        least: Callable[[int], float] = minimum if callable(minimum) else lambda n: minimum
+        limits = (fixed, fixed or fewest, fixed or most)
+        made = TestFunction(name, f, f.__doc__ or "", box, points, least, *limits, source)
+        FUNCTIONS[name] = made
+        return made
+
+    return add

@@ -1,0 +1,122 @@
+"""Every state of a descent, and several descents side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+
+from cortex_compute.errors import ArgumentError
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Where a descent was after ``step`` steps.
+
+    ``gradient`` is like ``x``; NaN where the method uses none.  ``seconds`` and ``calls`` (of f) are counted
+    from the start of the study.
+    """
+
+    step: int
+    x: np.ndarray
+    value: float
+    gradient: np.ndarray
+    seconds: float
+    calls: int
+
+    @property
+    def norm(self) -> float:
+        """The 2-norm of the gradient."""
+        return float(np.linalg.norm(self.gradient))
+
+    def __str__(self) -> str:
+        numbers = np.array2string(self.x.reshape(-1), precision=6, threshold=6, edgeitems=2, separator=", ")
+        norm = "" if np.isnan(self.norm) else f"  gradient {self.norm:.3e}"
+        return f"step {self.step:>5}  value {self.value:.6e}{norm}  x {numbers}"
+
+
+class Log(Sequence[State]):
+    """The states of one descent, from the start on.  ``optimizer`` and ``function`` are names."""
+
+    def __init__(self, optimizer: str, function: str) -> None:
+        self.optimizer, self.function = optimizer, function
+        self._states: list[State] = []
+
+    def append(self, state: State) -> None:
+        """Adds the next state."""
+        self._states.append(state)
+
+    @overload
+    def __getitem__(self, index: int) -> State: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[State]: ...
+    def __getitem__(self, index: int | slice) -> State | list[State]:
+        return self._states[index]
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    @property
+    def xs(self) -> np.ndarray:
+        """x at each state, as rows: (states, size of x)."""
+        return np.array([state.x.reshape(-1) for state in self])
+
+    @property
+    def values(self) -> np.ndarray:
+        """f(x) at each state: (states,)."""
+        return np.array([state.value for state in self])
+
+    @property
+    def norms(self) -> np.ndarray:
+        """The 2-norm of the gradient at each state: (states,)."""
+        return np.array([state.norm for state in self])
+
+    def __repr__(self) -> str:
+        end = f", last: {self[-1]}" if self else ""
+        return f"<{self.function} by {self.optimizer}: {len(self)} states{end}>"
+
+
+@dataclass(frozen=True, eq=False)
+class Moment:
+    """The same step of several descents, by name; None for one that has ended before."""
+
+    step: int
+    states: Mapping[str, State | None]
+
+    def __str__(self) -> str:
+        width = max(map(len, self.states))
+        lines = (f"{name:<{width}}  {state or 'ended'}" for name, state in self.states.items())
+        return "\n".join(lines)
+
+
+def review(logs: Log | Mapping[str, Log] | Sequence[Log], each: Callable[[Moment], Any] = print) -> None:
+    """Replays one or several logs side by side: calls ``each`` with the `Moment` of each step, in order.
+
+    ``every(10, print)`` is such an ``each``, too.  In a sequence, logs of one optimiser are
+    told apart by #2, #3.
+    """
+    found = named(logs)
+    for step in range(max(map(len, found.values()), default=0)):
+        states = {name: log[step] if step < len(log) else None for name, log in found.items()}
+        each(Moment(step, states))
+
+
+def named(logs: Log | Mapping[str, Log] | Sequence[Log]) -> dict[str, Log]:
+    """Logs by name: that of a mapping, else the optimiser's, with #2, #3 where one comes again."""
+    if isinstance(logs, Log):
+        return {logs.optimizer: logs}
+    found = dict(logs) if isinstance(logs, Mapping) else dict(zip(_distinct(logs), logs))
+    for log in found.values():
+        if not isinstance(log, Log):
+            raise ArgumentError(f"a {type(log).__name__}, expected the log of a study: study(...).log")
+    return found
+
+
+def _distinct(logs: Sequence[Any]) -> Iterator[str]:
+    seen: dict[str, int] = {}
+    for log in logs:
+        name = getattr(log, "optimizer", "")
+        seen[name] = seen.get(name, 0) + 1
+        yield name if seen[name] == 1 else f"{name} #{seen[name]}"
