@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from cortex_viz import charts
-from cortex_viz.page import grid, number, text
+from cortex_viz.page import grid, text
 from cortex_viz.report import measures
-from cortex_viz.report.facts import Facts, exact, which
+from cortex_viz.report.facts import Facts, exact, narrow, share, which
 from cortex_viz.report.outcome import Classes, Outcome
 from cortex_viz.report.pictures import captions, sprite_of
 from cortex_viz.report.shown import Array
@@ -86,24 +84,27 @@ def table(given: Facts) -> str:
     if counts is None:
         return ""
     found = measures.scores(counts)
-    areas = _areas(given.outcome.classes) if given.outcome and given.outcome.classes else None
-    columns = [*found, *([areas] if areas is not None else [])]
-    head = ["class", "precision", "recall", "F1", "examples", *(["ROC area"] if areas is not None else [])]
-    shown = np.arange(len(names))
-    cut = ""
+    columns = {"precision": found.precision, "recall": found.recall, "F1": found.f1}
+    if given.outcome is not None and given.outcome.classes is not None:
+        columns["ROC area"] = _areas(given.outcome.classes)
+    shown, cut = np.arange(len(names)), ""
     if len(names) > LISTED:
         shown = np.argsort(found.f1, kind="stable")[:LISTED]
-        cut = f" Shown are the {LISTED} of {len(names):,} with the lowest F1."
-    rows = [[text(names[i]), *(_cell(column[i]) for column in columns)] for i in shown]
-    held = found.support > 0
-    means = [_cell(float(np.nanmean(c[held]))) if held.any() else "" for c in columns]
-    means[3] = _cell(found.support.sum())
+        cut = f" Shown are the {LISTED} of {len(names):,} classes with the lowest F1."
+    rows = [
+        [text(names[i]), exact(found.support[i].item()), *(share(c[i].item()) for c in columns.values())]
+        for i in shown
+    ]
+    means = [share(_mean(column[found.support > 0])) for column in columns.values()]
+    rows.append(["mean", exact(found.support.sum().item()), *means])
     caption = f"The last line: the mean over the classes that occur.{cut}"
-    return grid(caption, head, [*rows, ["mean", *means]], right=range(1, len(head)))
+    return grid(caption, ["class", "examples", *columns], rows, right=range(1, len(columns) + 2))
 
 
-def _cell(value: Any) -> str:
-    return "" if np.isnan(value) else exact(value.item() if hasattr(value, "item") else value)
+def _mean(values: Array) -> float:
+    """Of those that are numbers."""
+    known = values[~np.isnan(values)]
+    return float(known.mean()) if len(known) else float("nan")
 
 
 def _areas(said: Classes) -> Array:
@@ -126,12 +127,12 @@ def roc(given: Facts) -> str:
         x, y = measures.corners(measures.roc(said.labels == i, said.probabilities[:, i]))
         name = f"{said.names[i]} ({areas[i]:.4f})"
         lines.append(charts.Series(name, _digits(x), _digits(y), colour=colour))
-    told = f"Mean area {exact(float(areas[known].mean()))} over {len(known):,} classes."
+    told = f"Mean area {share(float(areas[known].mean()))} over {len(known):,} classes."
     if len(kept) < len(known) and len(areas) > 2:
         told += f" Drawn are the {len(kept)} with the smallest."
     if len(areas) == 2:
-        told = f"The area below the curve of {text(said.names[kept[0]])} is {exact(float(areas[kept[0]]))}."
-    drawn = charts.lines(lines, x="false positives, share", y="true positives, share")
+        told = f"The area below the curve of {text(said.names[kept[0]])} is {share(float(areas[kept[0]]))}."
+    drawn = narrow(charts.lines(lines, x="false positives, share", y="true positives, share"))
     return f"<p>{told}</p>{drawn}"
 
 
@@ -146,7 +147,7 @@ def calibration(given: Facts) -> str:
     said = given.outcome.classes
     found = measures.calibration(said.probabilities, said.labels)
     told = (
-        f"Expected calibration error {exact(found.error)}, over {measures.BINS} bins of the highest "
+        f"Expected calibration error {share(found.error)}, over {measures.BINS} bins of the highest "
         "probability of each example. Below the diagonal the network is surer than it is right."
     )
     confidence, accuracy = _digits(found.confidence), _digits(found.accuracy)
@@ -155,9 +156,9 @@ def calibration(given: Facts) -> str:
         charts.Series("share that is right", confidence, accuracy, points=True, colour=0),
     ]
     rows = [
-        [exact(c), exact(a), number(int(n))]
-        for c, a, n in zip(found.confidence.tolist(), found.accuracy.tolist(), found.counts)
+        [share(c), share(a), exact(n)]
+        for c, a, n in zip(found.confidence.tolist(), found.accuracy.tolist(), found.counts.tolist())
     ]
     bins = grid("", ["mean probability", "share that is right", "examples"], rows, right=(0, 1, 2))
-    drawn = charts.lines(lines, x="highest probability", y="share that is right")
+    drawn = narrow(charts.lines(lines, x="highest probability", y="share that is right"))
     return f"<p>{told}</p>{drawn}<details><summary>{len(rows)} bins with examples</summary>{bins}</details>"

@@ -8,11 +8,11 @@ import numpy as np
 
 from cortex_core.network import Network
 from cortex_core.probe import activations, last_hidden
+from cortex_viz.embed import tsne
 from cortex_viz.report.outcome import Outcome
 from cortex_viz.report.shown import Array
 
 MOST = 1500  # examples
-FEWEST = 10
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,12 @@ class Hidden:
 def hidden_of(network: Network, outcome: Outcome, backend: str = "auto") -> Hidden | str:
     """The map of at most 1,500 examples of an outcome; where there is none, the reason.
 
-    Raises `DataError` for numbers that are not finite, ImportError where nothing is installed that embeds.
+    Raises `DataError` for too few examples, and for outputs that are not finite or all the same, ImportError
+    where nothing is installed that embeds.
     """
-    from cortex_viz.embed import tsne
-
     layer = last_hidden(network)
     if layer is None:
         return "the network has no hidden layer: its output layer reads an input"
-    if len(outcome) < FEWEST:
-        return f"a map needs {FEWEST} examples, and there are {len(outcome)}"
     rows = np.unique(np.linspace(0, len(outcome) - 1, MOST).astype(np.intp))
     found = activations(network, outcome.shown.select(rows).source, [layer], backend=backend)[layer]
-    perplexity = min(30.0, (len(rows) - 1) / 3)
-    return Hidden(layer, rows, tsne(found.reshape(len(rows), -1), perplexity=perplexity))
+    return Hidden(layer, rows, tsne(found))

@@ -58,6 +58,16 @@ def exact(value: Any) -> str:
     return f'<data value="{value}">{shown}</data>'
 
 
+def share(value: float) -> str:
+    """A number of 0..1, to four places; nothing for NaN."""
+    return "" if math.isnan(value) else f'<data value="{value}">{value:.4f}</data>'
+
+
+def narrow(chart: str) -> str:
+    """A chart that would only be flatter if it were wider."""
+    return f'<div style="max-width: 36rem">{chart}</div>'
+
+
 def lacking(why: str) -> str:
     """A line that says why something is not here."""
     return f'<p class="soft">Not here: {text(why, 1000)}</p>'

@@ -65,7 +65,8 @@ def curves(given: Facts) -> str:
 
 
 def _quantities(history: History) -> list[str]:
-    return [name for name in history.columns if name not in NOT_DRAWN and not name.startswith(VALIDATION)]
+    names = [name for name in history.columns if name not in NOT_DRAWN and not name.startswith(VALIDATION)]
+    return sorted(names, key=lambda name: name == "learning_rate")
 
 
 def _best_epoch(summary: Mapping[str, Any]) -> list[tuple[float, str]]:
