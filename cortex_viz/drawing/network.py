@@ -26,6 +26,7 @@ from cortex_viz.drawing.svg import (
     text,
 )
 from cortex_viz.layered import lay_out
+from cortex_viz.page import plain
 
 MOST = 2_000  # boxes in one drawing
 LABEL = 18.0  # the height of the row below a box that says what leaves it
@@ -107,7 +108,7 @@ def _face(part: Part, used: bool, unfold: bool) -> _Face:
     if used:
         count = f"{part.parameters:,}" if part.parameters else ""
         label = short(" · ".join(filter(None, [part.shape, count])), LONGEST)
-    rows = tuple(short(row, LONGEST) for row in (part.name, *part.rows))
+    rows = tuple(short(plain(row), LONGEST) for row in (part.name, *part.rows))
     if not (unfold and part.inside):
         return _Face(part, rows, None, label, *size(rows))
     name = short(f"{part.name}, {', '.join(part.rows)}", LONGEST + 20)

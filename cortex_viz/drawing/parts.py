@@ -203,7 +203,7 @@ def _fold(key: Key, inside: Sequence[Part], prefix: str) -> Part:
     doors = [Part(ports[s], "input", "input", (name,) if name else ()) for s, name in zip(outside, names)]
     moved = [replace(p, sources=tuple(ports.get(s, s) for s in p.sources)) for p in inside]
     layers, count = sum(p.layers for p in inside), sum(p.parameters for p in inside)
-    here = {p.block for p in inside if p.block}
+    here = {p.block for p in inside if p.block and "/" not in str(p.key).removeprefix(str(key))}
     name = str(key).removeprefix(prefix).rstrip("/")
     block = here.pop() if len(here) == 1 else ""
     return Part(

@@ -69,10 +69,35 @@ def test_boxes_never_overlap_and_lines_lead_down(n: int, random: object) -> None
         apart = np.abs(np.subtract(found.centres[a], found.centres[b]))
         assert np.any(apart >= np.add(sizes[a], sizes[b]) / 2 - 1e-9)
     assert all(found.centres[s][1] < found.centres[t][1] for s, t in edges)
-    assert all(line.start[1] <= line.end[1] for line in found.lines)
+    assert all(line.start[1] <= line.leave <= line.arrive <= line.end[1] for line in found.lines)
     for i, (x, y) in found.centres.items():
         assert sizes[i][0] / 2 <= x <= found.width - sizes[i][0] / 2
         assert sizes[i][1] / 2 <= y <= found.height - sizes[i][1] / 2
+
+
+@settings(deadline=None)
+@given(st.integers(2, 25), st.randoms(use_true_random=False))
+def test_lines_pass_beside_boxes(n: int, random: object) -> None:
+    """A line bends only where there is no box; what of it is straight meets none but those at its ends."""
+    rng = np.random.default_rng(random.getrandbits(32))  # type: ignore[attr-defined]
+    sizes = {i: (float(rng.integers(20, 200)), float(rng.integers(15, 60))) for i in range(n)}
+    edges = [(int(s), int(rng.integers(s))) for s in rng.integers(1, n, 2 * n)]
+    found = lay_out(sizes, edges)
+    for line in found.lines:
+        for i, (x, y) in found.centres.items():
+            wide, tall = sizes[i][0] / 2 - 1e-6, sizes[i][1] / 2 - 1e-6
+            assert y + tall <= line.leave or y - tall >= line.arrive
+            for (at, _), top, bottom in (
+                (line.start, line.start[1], line.leave),
+                (line.end, line.arrive, line.end[1]),
+            ):
+                assert abs(at - x) >= wide or y + tall <= top or y - tall >= bottom
+
+
+def test_a_chain_is_straight() -> None:
+    sizes = {i: (20.0 + 7 * (i % 5), 20.0) for i in range(30)}
+    found = lay_out({"side": BOX, **sizes}, [*((i + 1, i) for i in range(29)), (1, "side")])
+    assert len({round(found.centres[i][0], 6) for i in range(1, 30)}) == 1
 
 
 def test_nothing_and_one_box() -> None:
