@@ -15,7 +15,7 @@ from cortex_viz.report.shown import Array
 CELL = 12  # examples of a cell that a click shows
 EXAMPLES = 1200  # of all cells
 NAMED = 40  # classes of a matrix
-CURVES = 8  # ROC curves
+CURVES = 6  # ROC curves
 LISTED = 200  # classes of the table
 
 
@@ -122,7 +122,7 @@ def roc(given: Facts) -> str:
     if not len(known):
         return "<p>All examples are of one class: there is nothing to tell apart.</p>"
     kept = known[-1:] if len(areas) == 2 else known[np.argsort(areas[known], kind="stable")[:CURVES]]
-    lines = [charts.Series("chance", [0.0, 1.0], [0.0, 1.0], dashed=True, colour=7)]
+    lines = [charts.Series("chance", [0.0, 1.0], [0.0, 1.0], dashed=True, colour=6)]
     for colour, i in enumerate(np.sort(kept)):
         x, y = measures.corners(measures.roc(said.labels == i, said.probabilities[:, i]))
         name = f"{said.names[i]} ({areas[i]:.4f})"
@@ -152,13 +152,13 @@ def calibration(given: Facts) -> str:
     )
     confidence, accuracy = _digits(found.confidence), _digits(found.accuracy)
     lines = [
-        charts.Series("calibrated", [0.0, 1.0], [0.0, 1.0], dashed=True, colour=7),
+        charts.Series("calibrated", [0.0, 1.0], [0.0, 1.0], dashed=True, colour=6),
         charts.Series("share that is right", confidence, accuracy, points=True, colour=0),
     ]
     rows = [
         [share(c), share(a), exact(n)]
         for c, a, n in zip(found.confidence.tolist(), found.accuracy.tolist(), found.counts.tolist())
     ]
-    bins = grid("", ["mean probability", "share that is right", "examples"], rows, right=(0, 1, 2))
+    bins = grid("", ["mean probability", "share that is right", "examples"], rows, right=(1, 2))
     drawn = narrow(charts.lines(lines, x="highest probability", y="share that is right"))
     return f"<p>{told}</p>{drawn}<details><summary>{len(rows)} bins with examples</summary>{bins}</details>"

@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from cortex_viz import charts
-from cortex_viz.page import histogram, text
+from cortex_viz.page import grid, histogram, text
 from cortex_viz.report import measures
-from cortex_viz.report.facts import Facts, exact, lacking, which
+from cortex_viz.report.facts import Facts, exact, lacking, share, which
 from cortex_viz.report.outcome import Numbers, Outcome
-from cortex_viz.report.pictures import captions, sprite_of
-from cortex_viz.report.shown import Array
+from cortex_viz.report.pictures import captions, several, sprite_of
+from cortex_viz.report.shown import LONGEST, Array
 
 SHOWN = 24
 DRAWN = 2000  # points of a scatter
@@ -24,20 +24,47 @@ def examples(given: Facts) -> str:
         return ""
     order = np.argsort(-np.nan_to_num(outcome.losses, nan=-np.inf, posinf=np.inf), kind="stable")
     worst = order[~np.isnan(outcome.losses[order])][:SHOWN]
-    made = f'<p class="soft">{which(outcome)}</p><h3>highest loss</h3>' + _gallery(outcome, worst)
+    made = f'<p class="soft">{which(outcome)}</p><h3>highest loss</h3>' + _several(outcome, worst)
     if outcome.classes is not None and len(outcome.classes.rows):
         doubt = measures.entropy(outcome.classes.probabilities)
         least = outcome.classes.rows[np.argsort(-doubt, kind="stable")[:SHOWN]]
-        made += "<h3>least sure</h3>" + _gallery(outcome, least)
+        made += "<h3>least sure</h3>" + _several(outcome, least)
     elif outcome.numbers is None:
         made += lacking(f"which are least sure, ROC and calibration: {outcome.why}")
     return made
 
 
-def _gallery(outcome: Outcome, rows: Array) -> str:
+def _several(outcome: Outcome, rows: Array) -> str:
+    """Pictures with captions; a table where there are no pictures."""
     sprite = sprite_of(outcome, rows)
-    items = [(i if sprite else None, caption) for i, caption in enumerate(captions(outcome, rows))]
-    return (sprite.html() if sprite else "") + charts.gallery(items, sprite)
+    if sprite is None:
+        return _table(outcome, rows)
+    return sprite.html() + charts.gallery(enumerate(captions(outcome, rows)), sprite)
+
+
+def _table(outcome: Outcome, rows: Array) -> str:
+    answer: list[str] = []
+    if outcome.classes is not None:
+        answer = ["true", "taken for", "probability"]
+    elif outcome.numbers is not None:
+        answer = ["actual", "predicted", "error"]
+    words = outcome.shown.words(rows)
+    body = [
+        [str(i + 1), *_answers(outcome, int(row)), exact(float(outcome.losses[row])), text(word, LONGEST)]
+        for i, (row, word) in enumerate(zip(rows, words))
+    ]
+    return grid("", ["", *answer, "loss", "example"], body, right=range(1, len(answer) + 2))
+
+
+def _answers(outcome: Outcome, row: int) -> list[str]:
+    """The cells between the number of an example and its loss."""
+    if outcome.classes is not None:
+        said = outcome.classes.of(row)
+        return ["", "", ""] if said is None else [text(said[0]), text(said[1]), share(said[2])]
+    if outcome.numbers is not None:
+        actual, predicted = outcome.numbers.actual[row], outcome.numbers.predicted[row]
+        return [several(actual), several(predicted), several(predicted - actual)]
+    return []
 
 
 def numbers(given: Facts) -> str:

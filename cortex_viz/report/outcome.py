@@ -30,8 +30,8 @@ PIECE = 2048  # examples whose losses are computed together
 class Classes:
     """What a classifier said of m examples.
 
-    ``rows`` (m,): which of the outcome's examples have a label that counts; ``labels`` (m,): the true class;
-    ``probabilities`` (m, k).  A single probability counts as two classes.
+    ``rows`` (m,), ascending: which of the outcome's examples have a label that counts; ``labels`` (m,): the
+    true class; ``probabilities`` (m, k).  A single probability counts as two classes.
     """
 
     rows: Array
@@ -43,6 +43,15 @@ class Classes:
     def predicted(self) -> Array:
         """The likeliest class, (m,)."""
         return np.asarray(self.probabilities.argmax(axis=1))
+
+    def of(self, row: int) -> tuple[str, str, float] | None:
+        """The true class of an example of the outcome, the likeliest one, and its probability; None where no
+        label counts."""
+        i = int(np.searchsorted(self.rows, row))
+        if i == len(self.rows) or self.rows[i] != row:
+            return None
+        best = int(self.probabilities[i].argmax())
+        return self.names[self.labels[i]], self.names[best], float(self.probabilities[i, best])
 
 
 @dataclass(frozen=True)

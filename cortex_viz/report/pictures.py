@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from math import isqrt
 
-import numpy as np
-
 from cortex_viz.report.outcome import Outcome
 from cortex_viz.report.shown import Array
 from cortex_viz.sprite import Sprite
@@ -28,36 +26,22 @@ def sprite_of(outcome: Outcome, rows: Array) -> Sprite | None:
 def captions(outcome: Outcome, rows: Array) -> list[str]:
     """For each of these examples what it is, what the network takes it for, and what people wrote of it."""
     words = outcome.shown.words(rows)
-    if outcome.classes is not None:
-        told = _of_classes(outcome, rows)
-    elif outcome.numbers is not None:
-        told = _of_numbers(outcome, rows)
-    else:
-        told = [f"loss {outcome.losses[row]:.4g}" for row in rows]
-    return [" · ".join(part for part in pair if part) for pair in zip(told, words)]
+    return [
+        " · ".join(part for part in (_answer(outcome, row), word) if part) for row, word in zip(rows, words)
+    ]
 
 
-def _of_classes(outcome: Outcome, rows: Array) -> list[str]:
-    said = outcome.classes
-    assert said is not None
-    place = np.full(len(outcome), -1)
-    place[said.rows] = np.arange(len(said.rows))
-    told = []
-    for i in place[rows]:
-        if i < 0:
-            told.append("no label")
-            continue
-        true, best = int(said.labels[i]), int(said.probabilities[i].argmax())
-        taken = f"{said.names[best]} {said.probabilities[i, best]:.2f}"
-        told.append(taken if best == true else f"{said.names[true]}, taken for {taken}")
-    return told
+def _answer(outcome: Outcome, row: int) -> str:
+    if outcome.numbers is not None and outcome.classes is None:
+        actual, predicted = outcome.numbers.actual[row], outcome.numbers.predicted[row]
+        return f"{several(actual)}, predicted {several(predicted)}"
+    said = outcome.classes.of(row) if outcome.classes is not None else None
+    if said is None:
+        return f"loss {outcome.losses[row]:.4g}"
+    true, taken, sure = said
+    return f"{taken} {sure:.2f}" if taken == true else f"{true}, taken for {taken} {sure:.2f}"
 
 
-def _of_numbers(outcome: Outcome, rows: Array) -> list[str]:
-    said = outcome.numbers
-    assert said is not None
-    return [f"{_list(said.actual[row])}, predicted {_list(said.predicted[row])}" for row in rows]
-
-
-def _list(values: Array) -> str:
+def several(values: Array) -> str:
+    """The numbers of an example."""
     return ", ".join(f"{v:,.5g}" for v in values)
