@@ -10,8 +10,11 @@ from typing import Any
 
 from cortex_core.training.files import write_atomically
 
-# Okabe and Ito (2008): eight colours that differ for every kind of colour vision; black is for text.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442")
+# Okabe and Ito (2008): colours that differ for every kind of colour vision, without black, which is for text;
+# then wine and indigo of Tol's and a grey, for the ten classes that many data sets have.
+COLOURS = (
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#882255", "#332288", "#8C8C8C",
+)  # fmt: skip
 
 STYLE: Any = {
     "font.size": 10,
