@@ -1,0 +1,92 @@
+"""The picture of descents as a file: paths on the contour, value and gradient norm by step."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path as File
+from typing import Any
+
+import numpy as np
+
+from cortex_viz.descent.scene import Axes, Function, Logs, Path, Scene, low_enough, scene
+from cortex_viz.descent.surface import Array
+from cortex_viz.figure import COLOURS, figure
+
+LETTERS = 150  # in a line of notes
+TICKS = 7  # of the bar that tells values
+MARKED = 60  # paths of fewer states show each of them
+
+
+def paths(
+    logs: Logs, path: str | File, f: Function | None = None, axes: Axes = (0, 1), whole: bool = False
+) -> File:
+    """Draws logs over the contour of what they descended, value and gradient norm by step; returns ``path``.
+
+    ``f`` is needed where it is no test function.  ``axes`` are the two coordinates of the picture, counted
+    from 0; in more dimensions the surface is that of the plane through the minimum next to the best state.
+    ``whole`` shows the whole domain.  Raises `ArgumentError` as `scene` does, ImportError where matplotlib is
+    absent.
+    """
+    drawn = scene(logs, f, axes, whole)
+    notes = textwrap.wrap(" ".join(drawn.notes), LETTERS)
+    with figure(path, 11.5, 5.8 + 0.17 * len(notes)) as made:
+        made.suptitle(drawn.title, x=0.01, ha="left", fontweight="bold")
+        panels = made.subplot_mosaic([["plane", "value"], ["plane", "norm"]], width_ratios=[1.35, 1])
+        _contour(made, panels["plane"], drawn)
+        for i, one in enumerate(drawn.paths):
+            _track(panels["plane"], one, i, drawn)
+        panels["plane"].legend(loc="best", frameon=True, framealpha=0.85, fontsize=9)
+        above = drawn.lowest or 0.0
+        title = f"value above the minimum, {above:.6g}" if above else "value"
+        _curve(panels["value"], title, [(p, p.values - above) for p in drawn.paths])
+        _curve(panels["norm"], "gradient norm", [(p, p.norms) for p in drawn.paths])
+        panels["norm"].set_xlabel("step")
+        if notes:
+            made.supxlabel("\n".join(notes), x=0.01, ha="left", fontsize=9)
+    return File(path)
+
+
+def _style(i: int) -> dict[str, Any]:
+    return {"color": COLOURS[i % len(COLOURS)], "linestyle": "-" if i < len(COLOURS) else "--"}
+
+
+def _contour(made: Any, axes: Any, drawn: Scene) -> None:
+    from matplotlib.colors import LinearSegmentedColormap
+
+    under, lines = drawn.surface, drawn.surface.scale.lines
+    height = np.ma.masked_invalid(under.scale.height(under.values))
+    step = lines[1] - lines[0]
+    bands = np.concatenate([[lines[0] - step], lines, [lines[-1] + step]])
+    pale = LinearSegmentedColormap.from_list("pale", ["#ffffff", "#a9bccb"])
+    filled = axes.contourf(under.x, under.y, height, bands, cmap=pale, extend="both")
+    axes.contour(under.x, under.y, height, lines, colors="#8397a8", linewidths=0.6, linestyles="solid")
+    at, labels = under.scale.labels(TICKS)
+    bar = made.colorbar(filled, ax=axes, location="bottom", shrink=0.9, aspect=50, ticks=at)
+    bar.ax.set_xticklabels(labels)
+    axes.set(xlim=(under.x[0], under.x[-1]), ylim=(under.y[0], under.y[-1]))
+    axes.set(xlabel=drawn.labels[0], ylabel=drawn.labels[1])
+    axes.grid(False)
+    if len(drawn.minima):
+        axes.plot(*drawn.minima.T, "x", color="#1a1a1a", markersize=11, label="minimum", linestyle="none")
+
+
+def _track(axes: Any, path: Path, i: int, drawn: Scene) -> None:
+    points = drawn.window.pulled(path.track)
+    dot = "." if len(points) < MARKED else None
+    axes.plot(*points.T, **_style(i), linewidth=1.6, marker=dot, markersize=5, label=path.name)
+    axes.plot(*points[:1].T, "o", markerfacecolor="white", markeredgecolor="#1a1a1a", markersize=6)
+    finite = points[np.all(np.isfinite(points), axis=1)]
+    axes.plot(*finite[-1:].T, "o", color=COLOURS[i % len(COLOURS)], markeredgecolor="white", markersize=8)
+
+
+def _curve(axes: Any, title: str, lines: list[tuple[Path, Array]]) -> None:
+    shown = np.concatenate([values[low_enough(values)] for _, values in lines])
+    shown = shown[np.isfinite(shown) & (shown > 0)]
+    if shown.size and shown.max() > 20 * shown.min():
+        axes.set_yscale("log")
+    for i, (path, values) in enumerate(lines):
+        drawn = np.where(np.isfinite(values) & low_enough(values), values, np.nan)
+        axes.plot(path.steps, drawn, **_style(i), linewidth=1.6)
+    if not shown.size:
+        axes.text(0.5, 0.5, "no number is finite", transform=axes.transAxes, ha="center")
+    axes.set_title(title)
