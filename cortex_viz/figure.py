@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from cortex_core.training.files import write_atomically
+from cortex_viz.page import LETTERS, plain
 
 # Okabe and Ito (2008): colours that differ for every kind of colour vision, without black, which is for text;
 # then wine and indigo of Tol's and a grey, for the ten classes that many data sets have.
 COLOURS = (
-    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442", "#882255", "#332288", "#8C8C8C",
-)  # fmt: skip
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442"),
+    *("#882255", "#332288", "#8C8C8C"),
+)
 
 STYLE: Any = {
     "font.size": 10,
@@ -29,6 +31,11 @@ STYLE: Any = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "cortex",  # the same figure gives the same bytes
 }
+
+
+def literal(words: str, most: int = LETTERS) -> str:
+    """Text of others as a figure shows it: one line, in which no dollar begins a formula."""
+    return plain(words, most).replace("$", r"\$")
 
 
 @contextmanager

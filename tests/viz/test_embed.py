@@ -124,7 +124,7 @@ def test_features_that_cannot_be_laid_out() -> None:
         "the features of all 20 examples are the same": np.full((20, 3), 0.1),
         "3 examples are too few": features[:3],
         "features are .*int64": np.arange(20),
-        "features are .*<U": np.array([["a"]] * 20),
+        "these are str32": np.array([["a"]] * 20),
     }
     for told, bad in cases.items():
         for of in (tsne, pca):
