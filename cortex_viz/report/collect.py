@@ -8,7 +8,7 @@ from cortex_compute.errors import CheckpointError, CortexError
 from cortex_core.network import Network
 from cortex_core.predict import raw_examples, takes_raw
 from cortex_core.spec.write import to_yaml
-from cortex_core.training.data import Data, open_data, part_of
+from cortex_core.training.data import HELD_OUT, Data, open_data, part_of
 from cortex_core.training.run import Run
 from cortex_core.training.source import Source
 from cortex_viz.report.embedded import hidden_of
@@ -54,7 +54,7 @@ def _without_examples(run: Run, error: CortexError) -> dict[str, str]:
 
 def _outcome(network: Network, data: Data | str | None, backend: str) -> Outcome:
     if isinstance(data, str):
-        source, _ = part_of(network, data, "test")
+        source, _ = part_of(network, data, *HELD_OUT)
         return outcome_of(network, source, data, _shown(network, source, data), backend=backend)
     if data is None:
         data = open_data(network.description, encoding=network.encoding)

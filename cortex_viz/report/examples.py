@@ -50,7 +50,12 @@ def _table(outcome: Outcome, rows: Array) -> str:
         answer = ["actual", "predicted", "error"]
     words = outcome.shown.words(rows)
     body = [
-        [str(i + 1), *_answers(outcome, int(row)), exact(float(outcome.losses[row])), text(word, LONGEST)]
+        [
+            f'<span style="white-space: nowrap">{i + 1}</span>',
+            *_answers(outcome, int(row)),
+            exact(float(outcome.losses[row])),
+            text(word, LONGEST),
+        ]
         for i, (row, word) in enumerate(zip(rows, words))
     ]
     return grid("", ["", *answer, "loss", "example"], body, right=range(1, len(answer) + 2))

@@ -14,8 +14,8 @@ from cortex_viz.report.outcome import Outcome
 
 PARTS = {
     "test": "of the test part, which nothing was chosen on",
-    "validation": "that the training was validated on; there is no test part",
-    "train": "that the network was trained on; no others are there, so this flatters it",
+    "validation": "that the training was validated on",
+    "train": "that the network was trained on, which flatters it",
 }
 
 
