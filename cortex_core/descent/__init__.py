@@ -6,6 +6,7 @@ review(result.log, every(10, print))
 
 from __future__ import annotations
 
+from cortex_core.descent.check import Rating, check_gradient
 from cortex_core.descent.functions import FUNCTIONS, TestFunction, get, named_function
 from cortex_core.descent.log import Log, Moment, State, review
 from cortex_core.descent.objective import Profile
@@ -25,11 +26,13 @@ __all__ = [
     "Log",
     "Moment",
     "Profile",
+    "Rating",
     "State",
     "Study",
     "TestFunction",
     "all_of",
     "any_of",
+    "check_gradient",
     "every",
     "get",
     "limit_gradient",

@@ -38,10 +38,13 @@ class State:
 
 
 class Log(Sequence[State]):
-    """The states of one descent, from the start on.  ``optimizer`` and ``function`` are names."""
+    """The states of one descent, from the start on.
+
+    ``optimizer`` and ``function`` are names; ``stopped`` says in words why it ended, "" while it goes on.
+    """
 
     def __init__(self, optimizer: str, function: str) -> None:
-        self.optimizer, self.function = optimizer, function
+        self.optimizer, self.function, self.stopped = optimizer, function, ""
         self._states: list[State] = []
 
     def append(self, state: State) -> None:
@@ -74,8 +77,7 @@ class Log(Sequence[State]):
         return np.array([state.norm for state in self])
 
     def __repr__(self) -> str:
-        end = f", last: {self[-1]}" if self else ""
-        return f"<{self.function} by {self.optimizer}: {len(self)} states{end}>"
+        return f"<{self.function} by {self.optimizer}: {len(self)} states, {self.stopped or 'going on'}>"
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from itertools import count
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
@@ -17,7 +16,7 @@ import numpy as np
 from cortex_compute.errors import ArgumentError, BackendError, CortexError
 from cortex_core.descent.objective import Objective
 from cortex_core.optim.lbfgs import LBFGS
-from cortex_core.registry import OPTIMIZERS, field, fields_of, nearest, record
+from cortex_core.registry import OPTIMIZERS, data_of, field, fields_of, nearest, record
 from cortex_core.tensor import Tensor
 
 Visit = Callable[[np.ndarray], None]
@@ -58,15 +57,15 @@ def method(optimizer: Any, options: Mapping[str, Any]) -> Method:
     """
     if type(optimizer) in _registered().values():
         if options:
-            raise TypeError(f"options {', '.join(options)} beside an optimizer that has its own")
-        return _formula(optimizer, optimizer.kind, optimizer.learning_rate)
+            raise UnknownOption(
+                f"'{next(iter(options))}' stands beside an optimizer that has its options itself"
+            )
+        return _formula(optimizer, _label(optimizer.kind, _chosen(optimizer)), optimizer.learning_rate)
     if not isinstance(optimizer, str):
         raise TypeError(
             f"optimizer is a {type(optimizer).__name__}, expected a name such as 'adam' or 'lbfgs'"
         )
-    label = (
-        f"{optimizer}({', '.join(f'{k}={_short(v)}' for k, v in options.items())})" if options else optimizer
-    )
+    label = _label(optimizer, options)
     if optimizer == "lbfgs":
         _expect(optimizer, options, fields_of(LbfgsOptions))
         return Method(label, _lbfgs(LbfgsOptions(**options)))
@@ -96,8 +95,16 @@ def _expect(optimizer: str, options: Iterable[str], known: Iterable[str]) -> Non
             raise UnknownOption(f"{optimizer} has no option '{option}'. {meant}")
 
 
-def _short(value: Any) -> str:
-    return getattr(value, "__name__", None) or f"{value}"
+def _chosen(optimizer: Any) -> dict[str, Any]:
+    """The options in which an optimiser differs from its class."""
+    known = fields_of(type(optimizer))
+    return {name: value for name, value in data_of(optimizer).items() if value != known[name].default}
+
+
+def _label(name: str, options: Mapping[str, Any]) -> str:
+    """Such as adam(learning_rate=0.05): it tells the logs of one optimiser apart."""
+    told = (f"{option}={getattr(value, '__name__', value)}" for option, value in options.items())
+    return f"{name}({', '.join(told)})" if options else name
 
 
 def _formula(formula: Any, label: str, rate: float | Callable[[int], float]) -> Method:
@@ -105,12 +112,13 @@ def _formula(formula: Any, label: str, rate: float | Callable[[int], float]) -> 
 
     def walk(objective: Objective, x: np.ndarray, visit: Visit) -> str:
         moments = [np.zeros_like(x) for _ in formula.state]
-        for step in count(1):
+        step = 0
+        while True:
+            step += 1
             now = [Tensor(a) for a in (x, objective.gradient(x), *moments)]
             scalars = formula.scalars(step, float(rate(step)) if callable(rate) else rate)
             x, *moments = [np.asarray(new) for new in formula.update(*now, **scalars)]
             visit(x)
-        raise AssertionError("count() does not end")
 
     return Method(label, walk)
 
@@ -124,7 +132,9 @@ class LbfgsOptions:
 
     learning_rate: float = field(default=1.0, doc="the length, in directions, that is tried first", above=0)
     history_size: int = field(default=100, doc="steps that are remembered", minimum=1)
-    line_search: Literal["strong_wolfe", "none"] = "strong_wolfe"
+    line_search: Literal["strong_wolfe", "none"] = field(
+        default="strong_wolfe", doc="how the length of a step is found, or none: it is the learning rate"
+    )
     evaluations: int = field(default=25, doc="how often a line search may look at f", minimum=1)
     tolerance_grad: float = field(default=1e-14, doc="ends where no gradient is larger", minimum=0)
     tolerance_change: float = field(

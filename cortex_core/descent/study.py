@@ -20,11 +20,15 @@ THOUSAND_STEPS = limit_steps(1000)
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A descent that has ended: its ``log``, why it ``stopped``, in words, and its ``profile``."""
+    """A descent that has ended: its ``log``, and its ``profile``."""
 
     log: Log
-    stopped: str
     profile: Profile
+
+    @property
+    def stopped(self) -> str:
+        """Why it ended, in words."""
+        return self.log.stopped
 
     @property
     def x(self) -> np.ndarray:
@@ -91,15 +95,15 @@ def study(
     visit = _visitor(objective, way, log, stop, observers, start)
     try:
         visit(x)
-        stopped = way.walk(objective, x, visit)
+        log.stopped = way.walk(objective, x, visit)
     except _Stop as reason:
-        stopped = str(reason)
+        log.stopped = str(reason)
     except KeyboardInterrupt:
         if not log:
             raise
-        stopped = f"interrupted after {log[-1].step} steps"
+        log.stopped = f"interrupted after {log[-1].step} steps"
     objective.profile.seconds = perf_counter() - start
-    return Study(log, stopped, objective.profile)
+    return Study(log, objective.profile)
 
 
 class _Stop(Exception):
