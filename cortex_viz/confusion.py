@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from cortex_viz.figure import figure
+from cortex_viz.figure import figure, literal
 
 ANNOTATED = 25  # classes; of more, the numbers could not be read
 
@@ -30,7 +30,7 @@ def confusion(matrix: Any, classes: Sequence[str], path: str | Path) -> Path:
         image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
         made.colorbar(image, ax=axes, shrink=0.8, label="share of the true class")
         named = range(len(counts)) if len(counts) <= 3 * ANNOTATED else range(0, len(counts), 10)
-        labels = [str(classes[i]) for i in named]
+        labels = [literal(str(classes[i]), 30) for i in named]
         turned = max(map(len, labels), default=0) > 3
         axes.set_xticks(list(named), labels, rotation=45 if turned else 0, ha="right" if turned else "center")
         axes.set_yticks(list(named), labels)

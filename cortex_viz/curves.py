@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from cortex_viz.figure import COLOURS, figure
+from cortex_viz.figure import COLOURS, figure, literal
 
 VALIDATION = "validation_"
 NOT_DRAWN = ("epoch", "step", "seconds", "samples_per_second", "waiting_seconds")
@@ -38,7 +38,7 @@ def curves(history: Table, path: str | Path, title: str = "") -> Path:
     rows = -(-len(names) // columns)
     with figure(path, 4.6 * columns, 3.4 * rows + 0.2) as made:
         if title:
-            made.suptitle(title, x=0.01, ha="left", fontweight="bold")
+            made.suptitle(literal(title), x=0.01, ha="left", fontweight="bold")
         panels = made.subplots(rows, columns, squeeze=False).flat
         for name, axes in zip(names, panels):
             _panel(axes, history, name, epochs, best)
@@ -65,7 +65,7 @@ def _panel(axes: Any, history: Table, name: str, epochs: Sequence[float], best: 
         axes.plot(epochs, y, color=colour, marker=marker, markersize=3.5, linewidth=1.6, label=label)
     if best is not None and len(epochs) > 1:
         axes.axvline(best, color="#999999", linewidth=1, linestyle=":", label=f"best epoch ({best:g})")
-    axes.set_title(name.replace("_", " "))
+    axes.set_title(literal(name.replace("_", " ")))
     axes.set_xlabel("epoch")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     if name not in SHARES and values and min(values) > 0 and max(values) > 20 * min(values):

@@ -52,15 +52,19 @@ class Histograms(Callback):
 
 def histogram(values: np.ndarray) -> dict[str, Any]:
     """``counts`` in `BINS` equal bins from ``low`` to ``high``, mean, standard deviation, and how many values
-    are not finite and so in no bin.  Without finite values all but the counts are None."""
+    are not finite and so in no bin.  Equal values are in the first; without finite values all but the counts
+    are None."""
     finite = values[np.isfinite(values)].astype(np.float64)
     if not finite.size:
         lost = {"low": None, "high": None, "mean": None, "std": None}
         return {**lost, "counts": [0] * BINS, "not_finite": int(values.size)}
-    counts, edges = np.histogram(finite, BINS)
+    low, high = float(finite.min()), float(finite.max())
+    counts = (
+        np.histogram(finite, BINS, (low, high))[0] if low < high else np.bincount([0], [finite.size], BINS)
+    )
     return {
-        "low": float(edges[0]),
-        "high": float(edges[-1]),
+        "low": low,
+        "high": high,
         "mean": float(finite.mean()),
         "std": float(finite.std()),
         "counts": counts.tolist(),

@@ -1,0 +1,76 @@
+"""The regions that a class hangs on.  Selvaraju et al., Grad-CAM, 2017."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import SpecError
+from cortex_core.network import Network
+from cortex_core.probe import expect_layer, gradients
+from cortex_viz.figure import figure, literal
+from cortex_viz.learned.drawing import Array, as_picture, bare
+from cortex_viz.learned.examples import Examples, picture_input
+
+
+def last_maps(network: Network) -> str:
+    """The last layer whose maps come from an activation, as Grad-CAM looks at the rectified maps of the last
+    convolution; without activations the last that gives maps.  Raises `SpecError` where none does."""
+    maps = [node for node in network.description.layers if network.types[node.id].rank == 4]
+    if not maps:
+        raise SpecError(f"{network.name}: no layer gives maps (height, width, channels)")
+    active = [node for node in maps if _activation(node.layer) not in (None, "linear")]
+    return str((active or maps)[-1].id)
+
+
+def _activation(layer: Any) -> str | None:
+    own = getattr(layer, "activation", layer)
+    return own.kind if getattr(own, "is_activation", False) else None
+
+
+def gradcam_of(
+    network: Network, x: Examples, layer: str | None = None, classes: Sequence[int] | None = None
+) -> Array:
+    """max(0, sum of a_k A_k) over the maps A_k of a layer, by default `last_maps`: (n, h, w), per example.
+
+    a_k is the mean over the map of d score / d A_k; ``x`` and ``classes`` as for `saliency_of`.  Raises
+    `SpecError` for a layer that does not exist, or gives no maps.
+    """
+    layer = last_maps(network) if layer is None else layer
+    expect_layer(network, layer)
+    if network.types[layer].rank != 4:
+        shape = list(network.types[layer].shape[1:])
+        raise SpecError(f"{layer!r} gives {shape}, no maps (height, width, channels)")
+    found = gradients(network, x, [layer], classes)
+    weights = found.gradients[layer].mean(axis=(1, 2), keepdims=True)
+    return np.asarray(np.maximum((weights * found.values[layer]).sum(axis=3), 0))
+
+
+def gradcam(
+    network: Network,
+    x: Examples,
+    path: str | Path,
+    layer: str | None = None,
+    classes: Sequence[int] | None = None,
+    titles: Sequence[str] = (),
+) -> Path:
+    """Draws each example above its `gradcam_of` over it, each scaled by its own largest; returns ``path``."""
+    pictures = x[picture_input(network)]
+    maps = gradcam_of(network, x, layer, classes)
+    height, width = pictures.shape[1:3]
+    extent = (-0.5, width - 0.5, height - 0.5, -0.5)
+    with figure(path, max(3.0, 1.5 * len(maps)), 3.3) as drawing:
+        rows = drawing.subplots(2, len(maps), squeeze=False)
+        for i, column in enumerate(rows.T):
+            for axes in column:
+                axes.imshow(as_picture(pictures[i]), cmap="gray", vmin=0, vmax=1, extent=extent)
+            most = float(maps[i].max()) or 1.0
+            column[1].imshow(
+                maps[i], cmap="inferno", vmin=0, vmax=most, alpha=0.6, extent=extent, interpolation="bilinear"
+            )
+            column[0].set_title(literal(titles[i], 16) if titles else "", fontsize=9)
+        bare(rows.flat)
+    return Path(path)

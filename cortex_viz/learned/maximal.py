@@ -1,0 +1,87 @@
+"""The examples that each channel of a layer answers most.  Zeiler and Fergus, 2014."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from cortex_compute.errors import SpecError
+from cortex_core.network import Network
+from cortex_core.probe import each, expect_layer, last_hidden, scored
+from cortex_core.training.source import Source
+from cortex_viz.figure import figure, literal
+from cortex_viz.learned.drawing import Array, as_picture, bare, sheet, size_of
+from cortex_viz.learned.examples import examples_of, picture_input
+from cortex_viz.learned.gradcam import last_maps
+
+CHANNELS = 32
+
+
+class Maximal(NamedTuple):
+    """``rows`` (channels, count): the examples that each channel of a ``layer`` answers most, the strongest
+    first; ``values``: how much, the largest over all places."""
+
+    layer: str
+    rows: Array
+    values: Array
+
+
+def maximal_of(
+    network: Network,
+    source: Source,
+    layer: str | None = None,
+    count: int = 9,
+    channels: int = CHANNELS,
+    backend: str = "auto",
+) -> Maximal:
+    """Looks through all examples of a source, for the first ``channels`` of a layer: by default of the one
+    with the last maps, else of the last hidden one.
+
+    Raises `SpecError` for a layer that does not exist.
+    """
+    if layer is None:
+        maps = any(network.types[node.id].rank == 4 for node in network.description.layers)
+        layer = last_maps(network) if maps else last_hidden(network) or scored(network)
+    expect_layer(network, layer)
+    if network.types[layer].rank < 2:
+        raise SpecError(f"{layer!r} gives one number for each example, no channels")
+    channels = min(channels, network.types[layer].shape[-1])
+    rows: Array = np.empty((channels, 0), np.intp)
+    values: Array = np.empty((channels, 0), np.float32)
+    for found, outputs in each(network, source, [layer], backend=backend):
+        strength = outputs[layer][..., :channels].reshape(len(found), -1, channels).max(axis=1)
+        seen = np.concatenate([rows, np.tile(found, (channels, 1))], axis=1)
+        values = np.concatenate([values, strength.T], axis=1)
+        order = np.argsort(-values, axis=1, kind="stable")[:, :count]
+        rows, values = np.take_along_axis(seen, order, 1), np.take_along_axis(values, order, 1)
+    return Maximal(layer, rows, values)
+
+
+def maximal(
+    network: Network,
+    source: Source,
+    path: str | Path,
+    layer: str | None = None,
+    count: int = 9,
+    backend: str = "auto",
+) -> Path:
+    """Draws the pictures of `maximal_of`, a row for each channel, the strongest first; returns ``path``.
+
+    Raises `SpecError` for a network without picture input.
+    """
+    name = picture_input(network)
+    found = maximal_of(network, source, layer, count, backend=backend)
+    pictures = examples_of(network, source, found.rows.reshape(-1))[name]
+    made = sheet(np.stack([as_picture(p) for p in pictures]), found.rows.shape[1])
+    total = network.types[found.layer].shape[-1]
+    with figure(path, *size_of(made, 5.0, 14.0)) as drawing:
+        axes = drawing.subplots()
+        axes.set_title(literal(f"{found.layer}: {len(found.rows)} of {total} channels"))
+        axes.imshow(np.nan_to_num(made, nan=1.0), cmap="gray", vmin=0, vmax=1)
+        bare([axes])
+        places = (np.arange(len(found.rows)) + 0.5) * (len(made) + 1) / len(found.rows) - 1
+        axes.set_yticks(places, [str(i) for i in range(len(places))], fontsize=8)
+        axes.tick_params(length=0)
+    return Path(path)
