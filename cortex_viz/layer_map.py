@@ -1,0 +1,248 @@
+"""Examples as a layer sees them, laid out on a plane: a picture, and a page where each shows what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import isqrt, prod
+from pathlib import Path
+from time import perf_counter
+from typing import Any, Literal
+
+import numpy as np
+
+from cortex_compute.errors import DataError, SpecError
+from cortex_core.network import Network
+from cortex_core.probe import activations, expect_layer, last_hidden
+from cortex_core.training.files import write_atomically
+from cortex_core.training.source import Source
+from cortex_viz import charts, embed
+from cortex_viz.embed import Array
+from cortex_viz.figure import COLOURS, figure
+from cortex_viz.page import facts, page, plain, text
+from cortex_viz.report.outcome import Classes, outcome_of
+from cortex_viz.report.pictures import captions
+from cortex_viz.report.shown import Shown
+from cortex_viz.sprite import Sprite
+
+COUNT = 10_000  # examples, where nobody says how many
+LARGEST = 1e9  # bytes of the layer's output; finding components takes as much again
+PIXELS = 12e6  # bytes of all pictures of a page, before they are packed
+LONGEST = 64  # pixels of a picture's longer edge
+MARKERS = "os^D"  # as charts draws the colours when they come round again
+LETTERS = 24  # of a class in a picture
+NAMED = 30  # classes
+ABOUT = "Trustworthiness says how far neighbours here are neighbours in the layer, too; 1 is best."
+
+Method = Literal["tsne", "pca"]
+
+
+@dataclass(frozen=True)
+class LayerMap:
+    """Where examples lie in the output of a layer, ``points`` (n, 2), and what they are.
+
+    ``rows`` (n,): which examples of the source; ``groups`` (n,): the class of each, an index into ``names``,
+    or None where they have no class; ``method`` in words; ``trust``: see `embed.trustworthiness`; ``seconds``
+    of each part of the work.
+    """
+
+    network: str
+    layer: str
+    width: int
+    method: str
+    points: Array
+    rows: Array
+    groups: Array | None
+    names: tuple[str, ...]
+    captions: Sequence[str]
+    pictures: Array | None
+    axes: tuple[str, str]
+    trust: float
+    seconds: dict[str, float]
+
+    @property
+    def title(self) -> str:
+        """``lenet: 'dense' by t-SNE``"""
+        return f"{self.network}: {self.layer!r} by {self.method}"
+
+    def save(self, path: str | Path) -> list[Path]:
+        """Writes the picture, ``path`` with .png at its end, and the page, with .html; returns both.
+
+        Raises ImportError where matplotlib is absent.
+        """
+        picture, html = (Path(path).with_suffix(suffix) for suffix in (".png", ".html"))
+        self._draw(picture)
+        write_atomically(html, self.html().encode("utf-8", "replace"))
+        return [picture, html]
+
+    def html(self) -> str:
+        """The page: one file that fetches nothing."""
+        sprite = None if self.pictures is None else Sprite(self.pictures, size=_edge(self.pictures))
+        told = {
+            "layer": text(self.layer),
+            "numbers of an example": f"{self.width:,}",
+            "examples": f"{len(self.points):,}",
+            "trustworthiness": f"{self.trust:.4f}",
+        }
+        chart = charts.scatter(
+            self.points,
+            None if self.groups is None else self.groups.tolist(),
+            self.names,
+            sprite,
+            self.captions,
+            *self.axes,
+        )
+        body = [facts(told), f'<p class="soft">{text(self.method)}. {ABOUT}</p>']
+        body += [chart] if sprite is None else [sprite.html(), chart]
+        return page(f"{self.network}: how {self.layer} sees its examples", body, scripts=[charts.SCRIPT])
+
+    def _draw(self, path: Path) -> None:
+        groups = np.zeros(len(self.points), np.intp) if self.groups is None else self.groups
+        size = 200 / np.sqrt(len(self.points)) + 2
+        with figure(path, 8.4, 6.6) as made:
+            axes = made.subplots()
+            axes.set_title(plain(self.title), parse_math=False)
+            axes.set(xlabel=self.axes[0], ylabel=self.axes[1])
+            if not any(self.axes):
+                axes.set(xticks=[], yticks=[])
+                axes.set_aspect("equal", adjustable="datalim")
+                axes.spines[:].set_visible(False)
+            drawn = {
+                int(g): axes.scatter(
+                    *self.points[groups == g].T,
+                    s=size,
+                    color=COLOURS[g % len(COLOURS)],
+                    marker=MARKERS[g // len(COLOURS) % len(MARKERS)],
+                    alpha=0.7,
+                    linewidths=0,
+                )
+                for g in np.unique(groups)
+            }
+            if self.groups is not None and len(drawn) <= NAMED:
+                _legend(axes, [(drawn[g], self.names[g]) for g in drawn])
+                if not any(self.axes):
+                    _name(axes, {g: np.median(self.points[groups == g], axis=0) for g in drawn}, self.names)
+
+
+def layer_map(
+    network: Network,
+    source: Source,
+    layer: str | None = None,
+    method: Method = "tsne",
+    count: int = COUNT,
+    perplexity: float | None = None,
+    seed: int = 0,
+    backend: str = "auto",
+) -> LayerMap:
+    """Lays out ``count`` examples of a source, evenly chosen, by the output of a layer, by default the last
+    hidden one; an input may be named, too.
+
+    Raises `SpecError` for a layer that does not exist, `DataError` for an output that is too large or not
+    finite, `ArgumentError` for a perplexity that so few examples do not have, ImportError where scikit-learn
+    is absent.
+    """
+    layer = _layer(network, layer)
+    rows = np.unique(np.linspace(0, len(source) - 1, min(count, len(source))).astype(np.intp))
+    width = prod(network.types[layer].shape[1:])
+    _expect_room(layer, width, len(rows))
+    clock = [perf_counter()]
+    shown = Shown(network, source)
+    classes, told = _answers(network, shown, rows, backend)
+    groups, names = _groups(classes, len(rows))
+    features = activations(network, source.select(rows), [layer], backend=backend)[layer]
+    clock.append(perf_counter())
+    if method == "tsne":
+        points, axes = embed.tsne(features, perplexity, seed), ("", "")
+        words = f"t-SNE ({embed.library()})"
+    else:
+        points, axes = embed.pca(features, 2, seed), ("first component", "second component")
+        words = "principal components"
+    clock.append(perf_counter())
+    trust = embed.trustworthiness(features, points, min(5, (len(rows) - 1) // 2))
+    clock.append(perf_counter())
+    seconds = dict(zip(("layer", "points", "trust"), np.diff(clock).tolist()))
+    return LayerMap(
+        network=network.name,
+        layer=layer,
+        width=width,
+        method=words,
+        points=points,
+        rows=rows,
+        groups=groups,
+        names=names,
+        captions=told,
+        pictures=shown.pictures(rows),
+        axes=axes,
+        trust=trust,
+        seconds=seconds,
+    )
+
+
+def _layer(network: Network, layer: str | None) -> str:
+    if layer is not None:
+        expect_layer(network, layer)
+        return layer
+    hidden = last_hidden(network)
+    if hidden is None:
+        inputs = ", ".join(repr(x.name) for x in network.description.inputs)
+        raise SpecError(
+            f"{network.name} has no hidden layer: its output layer reads an input. "
+            f"Name what to look at: the input {inputs}, or a layer"
+        )
+    return hidden
+
+
+def _expect_room(layer: str, width: int, count: int) -> None:
+    """Raises `DataError` where the output of a layer would be too large."""
+    needed = 4.0 * width * count
+    if needed > LARGEST:
+        raise DataError(
+            f"{layer!r} gives {width:,} numbers for each example, {needed / 1e9:.1f} GB for {count:,} of them; "
+            f"take {int(LARGEST / (4 * width)):,} examples, or a layer behind it, such as a pooling"
+        )
+
+
+def _answers(network: Network, shown: Shown, rows: Array, backend: str) -> tuple[Classes | None, list[str]]:
+    """What the examples are, by their labels where they have any, and in words."""
+    if not network.description.losses:
+        return None, shown.words(rows)
+    outcome = outcome_of(network, shown.source, "", shown, rows, backend)
+    return outcome.classes, captions(outcome, np.arange(len(rows)))
+
+
+def _groups(classes: Classes | None, count: int) -> tuple[Array | None, tuple[str, ...]]:
+    if classes is None:
+        return None, ()
+    groups = np.full(count, len(classes.names))
+    groups[classes.rows] = classes.labels
+    return groups, (*classes.names, "no label") if len(classes.rows) < count else classes.names
+
+
+def _edge(pictures: Array) -> int:
+    return max(8, min(LONGEST, isqrt(int(PIXELS / (len(pictures) * pictures.shape[-1])))))
+
+
+def _legend(axes: Any, drawn: Sequence[tuple[Any, str]]) -> None:
+    # matplotlib leaves out names that begin with _, and takes what stands between two $ for a formula.
+    handles, labels = [h for h, _ in drawn], [" " + plain(name, LETTERS) for _, name in drawn]
+    made = axes.legend(handles, labels, loc="center left", bbox_to_anchor=(1, 0.5), scatterpoints=1)
+    for entry, handle in zip(made.get_texts(), made.legend_handles):
+        entry.set_parse_math(False)
+        handle.set(sizes=[36], alpha=1)
+
+
+def _name(axes: Any, places: dict[int, Array], names: Sequence[str]) -> None:
+    """The names of classes at their medians, but for those that would cover another one."""
+    from matplotlib.patheffects import withStroke
+
+    low, high = np.array(axes.get_xlim()), np.array(axes.get_ylim())
+    height = 0.035 * np.ptp(high)
+    put: list[Array] = []
+    for group, place in places.items():
+        name = plain(names[group], LETTERS)
+        extent = np.array([0.012 * np.ptp(low) * (len(name) + 1), height])
+        if all((abs(place - other[0]) > (extent + other[1]) / 2).any() for other in put):
+            put.append(np.stack([place, extent]))
+            halo = [withStroke(linewidth=3, foreground="white")]
+            axes.text(*place, name, ha="center", va="center", fontsize=12, fontweight="bold",
+                      color="#222222", path_effects=halo, parse_math=False)  # fmt: skip
