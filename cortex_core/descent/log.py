@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -29,7 +30,7 @@ class State:
     @property
     def norm(self) -> float:
         """The 2-norm of the gradient."""
-        return float(np.linalg.norm(self.gradient))
+        return math.hypot(*self.gradient.reshape(-1).tolist())  # which does not overflow
 
     def __str__(self) -> str:
         numbers = np.array2string(self.x.reshape(-1), precision=6, threshold=6, edgeitems=2, separator=", ")

@@ -111,24 +111,24 @@ class Objective:
         return self._points[key]
 
     def _look(self, x: np.ndarray) -> Point:
-        if self._takes_tensors is None:
+        if self._takes_tensors is not False:
             try:
-                point = self._record(x)
-            except (TypeError, AttributeError, GradientError) as error:
+                return self._record(x)
+            except (TypeError, AttributeError) as error:
+                if self._takes_tensors:
+                    raise
                 self._takes_tensors, self._why = False, error
-            else:
-                self._takes_tensors = True
-                return point
-        return self._record(x) if self._takes_tensors else Point(_number(self._call(x.copy())), None)
+        return Point(_number(self._call(x.copy())), None)
 
     def _record(self, x: np.ndarray) -> Point:
         leaf = Tensor(x.copy(), requires_grad=True)
         y = self._call(leaf)
-        value = _number(y)
-        if not isinstance(y, Tensor) or not y.requires_grad:
-            kind = "a Tensor that does not depend on x" if isinstance(y, Tensor) else f"a {type(y).__name__}"
-            raise GradientError(f"of a Tensor f gave {kind}")
-        return Point(value, (leaf, y))
+        self._takes_tensors = isinstance(y, Tensor)
+        if isinstance(y, Tensor) and y.requires_grad:
+            return Point(_number(y), (leaf, y))
+        found = "a Tensor that does not depend on x" if isinstance(y, Tensor) else f"a {type(y).__name__}"
+        self._why = GradientError(f"of a Tensor f gave {found}")
+        return Point(_number(y), None)
 
     def _differentiate(self, x: np.ndarray, point: Point) -> np.ndarray:
         if callable(self._gradient):

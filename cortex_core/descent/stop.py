@@ -6,6 +6,7 @@ one rule of several; `every` makes one that never stops and calls something now 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -54,7 +55,7 @@ def limit_params(low: Any = None, high: Any = None, *, radius: float | None = No
         if outside.any():
             i = int(np.flatnonzero(outside)[0])
             return f"x[{i}] = {state.x.flat[i]:.6g} is out of bounds"
-        distance = float(np.linalg.norm(state.x))
+        distance = math.hypot(*state.x.reshape(-1).tolist())
         if radius is not None and distance > radius:
             return f"x is {distance:.6g} from 0, more than {radius:g}"
         return None

@@ -1,0 +1,123 @@
+"""How the optimisers move: PyTorch's and SciPy's iterates, from outside."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import optimize
+
+from cortex_core.descent import FUNCTIONS, any_of, limit_gradient, limit_steps, study
+from cortex_core.descent.methods import FIRST, SECOND
+
+ROSENBROCK = FUNCTIONS["rosenbrock"]
+START = [-1.2, 1.0]
+
+# Ours, PyTorch's name, options there; those here are the same unless the third says otherwise.
+ALIKE: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
+    ("sgd", "SGD", {"lr": 1e-3}, {"learning_rate": 1e-3}),
+    ("sgd", "SGD", {"lr": 1e-4, "momentum": 0.9, "nesterov": True},
+     {"learning_rate": 1e-4, "momentum": 0.9, "nesterov": True}),
+    ("sgd", "SGD", {"lr": 1e-4, "momentum": 0.9, "dampening": 0.5},
+     {"learning_rate": 1e-4, "momentum": 0.9, "dampening": 0.5}),
+    ("adam", "Adam", {"lr": 0.05}, {"learning_rate": 0.05}),
+    ("adam", "Adam", {"lr": 0.05, "amsgrad": True, "weight_decay": 0.1},
+     {"learning_rate": 0.05, "amsgrad": True, "weight_decay": 0.1}),
+    ("adamw", "AdamW", {"lr": 0.05, "weight_decay": 0.01}, {"learning_rate": 0.05}),
+    ("radam", "RAdam", {"lr": 1e-3}, {"learning_rate": 1e-3}),
+    ("rmsprop", "RMSprop", {"lr": 0.01, "alpha": 0.9}, {"learning_rate": 0.01}),
+    ("adagrad", "Adagrad", {"lr": 0.1}, {"learning_rate": 0.1}),
+    ("adadelta", "Adadelta", {"rho": 0.95}, {}),
+]  # fmt: skip
+
+
+def torch_function(x: Any) -> Any:
+    return (100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2).sum()
+
+
+def torch_iterates(optimizer: str, steps: int, **options: Any) -> np.ndarray:
+    """x at each step of PyTorch's optimiser on Rosenbrock's function, (steps + 1, 2)."""
+    import torch
+
+    x = torch.tensor(START, dtype=torch.float64, requires_grad=True)
+    walker = getattr(torch.optim, optimizer)([x], **options)
+
+    def closure() -> Any:
+        walker.zero_grad()
+        value = torch_function(x)
+        value.backward()
+        return value
+
+    rows = [x.detach().numpy().copy()]
+    for _ in range(steps):
+        walker.step(closure)
+        rows.append(x.detach().numpy().copy())
+    return np.array(rows)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize(("ours", "theirs", "their_options", "options"), ALIKE)
+def test_the_iterates_are_pytorchs(
+    ours: str, theirs: str, their_options: dict[str, Any], options: dict[str, Any]
+) -> None:
+    found = study(ROSENBROCK, ours, START, limit_steps(50), **options)
+    np.testing.assert_allclose(found.log.xs, torch_iterates(theirs, 50, **their_options), rtol=1e-9)
+
+
+@pytest.mark.peers
+def test_lbfgs_makes_the_iterations_of_pytorchs() -> None:
+    known = torch_iterates("LBFGS", 30, line_search_fn="strong_wolfe", max_iter=1, max_eval=25)
+    found = study(ROSENBROCK, "lbfgs", START, limit_steps(30))
+    np.testing.assert_allclose(found.log.xs[:11], known[:11], rtol=1e-6)
+    np.testing.assert_allclose(found.log.xs, known[: len(found.log)], atol=1e-6)
+
+
+@pytest.mark.peers
+def test_lbfgs_is_where_ten_iterations_of_pytorchs_in_one_step_end() -> None:
+    known = torch_iterates("LBFGS", 1, line_search_fn="strong_wolfe", max_iter=10, max_eval=250)
+    found = study(ROSENBROCK, "lbfgs", START, limit_steps(10))
+    np.testing.assert_allclose(found.x, known[-1], rtol=1e-6)
+
+
+def test_lbfgs_needs_few_gradients() -> None:
+    found = study(ROSENBROCK, "lbfgs", START, any_of(limit_steps(1000), limit_gradient(1e-8)))
+    assert found.stopped.startswith("the gradient's norm")
+    assert found.profile.gradient_calls < 60
+    assert found.profile.f_calls == found.profile.gradient_calls
+    np.testing.assert_allclose(found.x, [1, 1], rtol=1e-8)
+
+
+def test_lbfgs_without_a_line_search_takes_its_rate() -> None:
+    options = {"line_search": "none", "learning_rate": 0.5}
+    found = study(lambda x: (x * x).sum(), "lbfgs", [4.0], limit_steps(2), **options)
+    assert found.log[1].x[0] == 4.0 - 0.5 / 8 * 8  # the first step is the rate over the sum of |g|, times g
+    assert found.log[2].x[0] == pytest.approx(3.5 - 0.5 * 3.5)  # then the curvature is known
+
+
+def test_lbfgs_goes_to_the_end_of_float64() -> None:
+    found = study(ROSENBROCK, "lbfgs", START)
+    assert found.stopped in ("the gradient is 0", "no lower point along the direction was found")
+    assert found.value < 1e-18
+
+
+@pytest.mark.parametrize("name", [name for name in (*FIRST, *SECOND) if name != "trust-constr"])
+def test_scipys_methods_move_as_by_themselves(name: str) -> None:
+    """With SciPy's own function, gradient and Hessian."""
+    rows = [np.array(START)]
+    derivatives: dict[str, Any] = {"jac": optimize.rosen_der}
+    if name in SECOND:
+        derivatives["hess"] = optimize.rosen_hess
+    known = optimize.minimize(
+        optimize.rosen, START, method=name, callback=lambda x: rows.append(x.copy()), **derivatives
+    )
+    found = study(ROSENBROCK, f"scipy:{name}", START)
+    several = 4 if name == "TNC" else 10  # TNC takes differences of gradients, which magnify rounding
+    np.testing.assert_allclose(found.log.xs[:several], rows[:several], rtol=1e-6)
+    np.testing.assert_allclose(found.x, known.x, atol=1e-3)
+    assert found.stopped == f"SciPy: {known.message}"
+
+
+def test_a_rate_may_be_a_function_of_the_step() -> None:
+    found = study(lambda x: x.sum(), "sgd", [0.0], limit_steps(4), learning_rate=lambda step: 1 / step)
+    np.testing.assert_allclose(found.log.xs[:, 0], -np.cumsum([0, 1, 1 / 2, 1 / 3, 1 / 4]))
