@@ -34,19 +34,18 @@ def collect(run: Run, data: Data | str | None = None, backend: str = "auto") -> 
     try:
         outcome = _outcome(run.network, data, backend)
         hidden = hidden_of(run.network, outcome, backend)
-    except CortexError as error:
-        missing |= _without_examples(run, error) if outcome is None else {"hidden": str(error)}
-    except ImportError as error:
-        missing["hidden"] = f"{error.name} is not installed: {VIZ}"
+    except (CortexError, ImportError) as error:
+        absent = f"{error.name} is not installed: {VIZ}" if isinstance(error, ImportError) else str(error)
+        missing |= {"hidden": absent} if outcome is not None else _without_examples(run, absent)
     if isinstance(hidden, str):
         missing["hidden"], hidden = hidden, None
     text = to_yaml(run.network.description.canonical)
     return Facts(run.network.name, text, run.history, run.summary, outcome, hidden, missing)
 
 
-def _without_examples(run: Run, error: CortexError) -> dict[str, str]:
+def _without_examples(run: Run, why: str) -> dict[str, str]:
     """What a report lacks where the examples cannot be read."""
-    told = {"examples": f"the worst and the most uncertain examples, and what needs them: {error}"}
+    told = {"examples": f"the worst and the most uncertain examples, and what needs them: {why}"}
     if run.confusion is not None:
         told["confusion"] = "the examples behind the cells, ROC and calibration; see Examples"
     return told

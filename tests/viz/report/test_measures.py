@@ -27,9 +27,7 @@ def test_scores_of_classes() -> None:
     predicted[predicted == 3] = 1  # and this one is never predicted
     counts = matrix(labels, predicted, 5)
     np.testing.assert_array_equal(counts, metrics.confusion_matrix(labels, predicted, labels=range(5)))
-    expected = metrics.precision_recall_fscore_support(
-        labels, predicted, labels=range(5), zero_division=0.0
-    )
+    expected = metrics.precision_recall_fscore_support(labels, predicted, labels=range(5), zero_division=0.0)
     for mine, theirs in zip(scores(counts), expected):
         np.testing.assert_allclose(mine, theirs, rtol=1e-12)
 
@@ -54,7 +52,8 @@ def test_corners_keep_the_area() -> None:
     assert np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2) == pytest.approx(curve.area, rel=1e-12)
     few, _ = corners(curve, most=50)
     assert len(few) <= 50
-    assert few[0] == 0 and few[-1] == 1
+    assert few[0] == 0
+    assert few[-1] == 1
 
 
 def test_roc_of_one_kind_has_no_area() -> None:

@@ -82,10 +82,12 @@ def test_ignored_labels_do_not_count() -> None:
     found = outcome_of(model, data(t=np.arange(30) % 3), "test")
     assert found.classes is not None
     np.testing.assert_array_equal(found.classes.rows % 3, np.arange(20) % 2)
-    assert np.isnan(found.losses[2::3]).all() and np.isfinite(found.losses[::3]).all()
+    assert np.isnan(found.losses[2::3]).all()
+    assert np.isfinite(found.losses[::3]).all()
     assert found.classes.of(2) is None
     told = found.classes.of(3)
-    assert told is not None and told[0] == "0"
+    assert told is not None
+    assert told[0] == "0"
 
 
 def test_the_losses_of_several_are_weighted() -> None:
@@ -101,7 +103,8 @@ def test_the_losses_of_several_are_weighted() -> None:
     p = softmax(outputs["a"])[np.arange(30), np.arange(30) % 2]
     far = (outputs["b"][:, 0] - source.arrays["v"]) ** 2
     np.testing.assert_allclose(found.losses, -np.log(p) + 3 * far, rtol=1e-4)
-    assert found.classes is not None and found.numbers is not None
+    assert found.classes is not None
+    assert found.numbers is not None
 
 
 def test_numbers_are_in_the_unit_of_the_target(tmp_path: Path) -> None:
@@ -119,7 +122,8 @@ def test_numbers_are_in_the_unit_of_the_target(tmp_path: Path) -> None:
     part, source = held_out(found_data)
     found = outcome_of(run.network, source, part)
     rows = found_data.rows["test"]
-    assert found.numbers is not None and part == "test"
+    assert found.numbers is not None
+    assert part == "test"
     np.testing.assert_allclose(found.numbers.actual[:, 0], table["grams"][rows], rtol=1e-4)
     np.testing.assert_allclose(found.numbers.predicted, run.network.predict(table.iloc[rows]), rtol=1e-4)
 
@@ -148,7 +152,8 @@ def test_of_many_examples_some_are_looked_at(monkeypatch: pytest.MonkeyPatch) ->
     assert found.classes is not None
     np.testing.assert_array_equal(found.classes.labels, np.arange(0, 91, 10) % 3)
     chosen = outcome_of(model, data(91, t=np.arange(91) % 3), "train", rows=np.array([5, 4]))
-    assert chosen.classes is not None and chosen.classes.labels.tolist() == [2, 1]
+    assert chosen.classes is not None
+    assert chosen.classes.labels.tolist() == [2, 1]
 
 
 @pytest.mark.parametrize(
