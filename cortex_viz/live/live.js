@@ -41,18 +41,33 @@
     }
   }
 
-  // First all HTML, then the charts: one section may hold the pictures that another one shows.
+  // A section keeps its height while it is replaced, so that nothing jumps below the reader's eyes.
   function put(changed) {
-    const holders = changed.map(([key, html]) => {
+    for (const [key, html] of changed) {
       const holder = holderOf(key.slice("section ".length));
-      const open = holder.querySelector("[aria-expanded=true], [aria-pressed=true]");
+      const before = stateOf(holder);
+      holder.style.minHeight = `${holder.offsetHeight}px`;
       holder.innerHTML = html;
-      return [holder, open && open.getAttribute("data-cell")];
-    });
-    for (const [holder, cell] of holders) {
-      cortex.draw(holder);
-      if (cell) holder.querySelector(`[data-cell="${CSS.escape(cell)}"]`)?.click();
+      before.restore();
+      holder.style.minHeight = "";
     }
+  }
+
+  // What the reader did to a section: cells and parts that are open, switches of charts, the focus.
+  function stateOf(holder) {
+    const charts = (root) => [...root.querySelectorAll(".chart")];
+    const parts = (root) => [...root.querySelectorAll("details")];
+    const kept = charts(holder).map(({ log, opened, hiddenGroups }) => ({ log, opened, hiddenGroups }));
+    const open = parts(holder).map((part) => part.open);
+    const focused = holder.contains(document.activeElement) ? document.activeElement.dataset.cell : undefined;
+    return {
+      restore() {
+        parts(holder).forEach((part, i) => { part.open = open[i] ?? part.open; });
+        charts(holder).forEach((chart, i) => Object.assign(chart, kept[i]));
+        cortex.draw(holder);
+        if (focused) holder.querySelector(`[data-cell="${focused}"]`)?.focus({ preventScroll: true });
+      },
+    };
   }
 
   function holderOf(id) {
