@@ -19,7 +19,7 @@ from tests.page_files import write_data
 ROOT = Path(__file__).parents[1]
 PAGES = [
     "README.md",
-    *(f"docs/{name}.md" for name in ("data", "description", "eager", "extending", "verification")),
+    *(f"docs/{name}.md" for name in ("data", "descent", "description", "eager", "extending", "verification")),
 ]
 NAMED = re.compile(r"# (\S+\.(?:py|yaml))\n")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)

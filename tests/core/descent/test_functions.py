@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -157,15 +156,7 @@ def test_what_there_is_not() -> None:
         get("sphere")(3.0)
 
 
-@pytest.fixture
-def own_functions() -> Iterator[None]:
-    before = dict(FUNCTIONS)
-    yield
-    FUNCTIONS.clear()
-    FUNCTIONS.update(before)
-
-
-def test_a_function_of_ones_own(own_functions: None) -> None:
+def test_a_function_of_ones_own(own_registry: None) -> None:
     @named_function((-2, 2), (-3, 3), minima=[[1, 2]], minimum=5.0, source="me")
     def mine(x: Any) -> Any:
         """A bowl."""
