@@ -41,7 +41,9 @@ def dead_of(
     wanted = [id for id in layers if layer in (None, id)]
     if not wanted:
         told = "no layer has" if layer is None else f"{layer!r} does not have"
-        raise SpecError(f"{network.name}: {told} relu or relu6; {', '.join(layers) or 'no layer'} has")
+        raise SpecError(
+            f"{network.name}: {told} relu or relu6. Layers with such: {', '.join(layers) or 'none'}"
+        )
     dead = {id: np.ones(network.types[id].shape[-1], bool) for id in wanted}
     for _, outputs in each(network, source, wanted, backend=backend):
         for id, values in outputs.items():

@@ -40,7 +40,7 @@ def filters_of(network: Network, layer: str | None = None) -> Filters:
             return Filters(node.id, kernels, reads_input and kernels.shape[-1] == 3)
     having = ", ".join(node.id for node in nodes if _kernels(network, node.id) is not None)
     wanted = "no layer has kernels" if layer is None else f"{layer!r} has no kernels"
-    raise SpecError(f"{network.name}: {wanted} that are pictures; {having or 'no layer'} has")
+    raise SpecError(f"{network.name}: {wanted} that are pictures. Layers with such: {having or 'none'}")
 
 
 def _kernels(network: Network, layer: str) -> Array | None:

@@ -33,7 +33,7 @@ def embedding_of(network: Network, layer: str | None = None) -> str:
     found = next((id for id in there if layer in (None, id)), None)
     if found is None:
         told = "it has no embedding" if layer is None else f"{layer!r} is no embedding"
-        raise SpecError(f"{network.name}: {told}; {', '.join(there) or 'no layer'} is one")
+        raise SpecError(f"{network.name}: {told}. Embeddings: {', '.join(there) or 'none'}")
     return found
 
 
