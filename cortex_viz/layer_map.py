@@ -18,8 +18,8 @@ from cortex_core.training.files import write_atomically
 from cortex_core.training.source import Source
 from cortex_viz import charts, embed
 from cortex_viz.embed import Array
-from cortex_viz.figure import COLOURS, figure
-from cortex_viz.page import facts, page, plain, text
+from cortex_viz.figure import COLOURS, figure, literal
+from cortex_viz.page import facts, page, text
 from cortex_viz.report.outcome import Classes, outcome_of
 from cortex_viz.report.pictures import captions
 from cortex_viz.report.shown import Shown
@@ -101,7 +101,7 @@ class LayerMap:
         size = 200 / np.sqrt(len(self.points)) + 2
         with figure(path, 8.4, 6.6) as made:
             axes = made.subplots()
-            axes.set_title(plain(self.title), parse_math=False)
+            axes.set_title(literal(self.title))
             axes.set(xlabel=self.axes[0], ylabel=self.axes[1])
             if not any(self.axes):
                 axes.set(xticks=[], yticks=[])
@@ -197,17 +197,21 @@ def _expect_room(layer: str, width: int, count: int) -> None:
     needed = 4.0 * width * count
     if needed > LARGEST:
         raise DataError(
-            f"{layer!r} gives {width:,} numbers for each example, {needed / 1e9:.1f} GB for {count:,} of them; "
+            f"{layer!r} gives {width:,} numbers for each example, {needed / 1e9:.1f} GB for {count:,}; "
             f"take {int(LARGEST / (4 * width)):,} examples, or a layer behind it, such as a pooling"
         )
 
 
 def _answers(network: Network, shown: Shown, rows: Array, backend: str) -> tuple[Classes | None, list[str]]:
     """What the examples are, by their labels where they have any, and in words."""
-    if not network.description.losses:
-        return None, shown.words(rows)
-    outcome = outcome_of(network, shown.source, "", shown, rows, backend)
-    return outcome.classes, captions(outcome, np.arange(len(rows)))
+    if network.description.losses:
+        outcome = outcome_of(network, shown.source, "", shown, rows, backend)
+        classes, words = outcome.classes, captions(outcome, np.arange(len(rows)))
+    else:
+        classes, words = None, shown.words(rows)
+    return classes, [
+        f"{told} · example {row}" if told else f"example {row}" for told, row in zip(words, rows)
+    ]
 
 
 def _groups(classes: Classes | None, count: int) -> tuple[Array | None, tuple[str, ...]]:
@@ -223,11 +227,10 @@ def _edge(pictures: Array) -> int:
 
 
 def _legend(axes: Any, drawn: Sequence[tuple[Any, str]]) -> None:
-    # matplotlib leaves out names that begin with _, and takes what stands between two $ for a formula.
-    handles, labels = [h for h, _ in drawn], [" " + plain(name, LETTERS) for _, name in drawn]
+    # matplotlib leaves out names that begin with _.
+    handles, labels = [h for h, _ in drawn], [" " + literal(name, LETTERS) for _, name in drawn]
     made = axes.legend(handles, labels, loc="center left", bbox_to_anchor=(1, 0.5), scatterpoints=1)
-    for entry, handle in zip(made.get_texts(), made.legend_handles):
-        entry.set_parse_math(False)
+    for handle in made.legend_handles:
         handle.set(sizes=[36], alpha=1)
 
 
@@ -239,10 +242,10 @@ def _name(axes: Any, places: dict[int, Array], names: Sequence[str]) -> None:
     height = 0.035 * np.ptp(high)
     put: list[Array] = []
     for group, place in places.items():
-        name = plain(names[group], LETTERS)
+        name = literal(names[group], LETTERS)
         extent = np.array([0.012 * np.ptp(low) * (len(name) + 1), height])
         if all((abs(place - other[0]) > (extent + other[1]) / 2).any() for other in put):
             put.append(np.stack([place, extent]))
             halo = [withStroke(linewidth=3, foreground="white")]
-            axes.text(*place, name, ha="center", va="center", fontsize=12, fontweight="bold",
-                      color="#222222", path_effects=halo, parse_math=False)  # fmt: skip
+            style = {"fontsize": 12, "fontweight": "bold", "color": "#222222", "path_effects": halo}
+            axes.text(*place, name, ha="center", va="center", **style)
