@@ -12,6 +12,7 @@ import numpy as np
 
 from cortex_compute.errors import ArgumentError, GradientError, ShapeError
 from cortex_core import autograd
+from cortex_core.modes import enable_grad
 from cortex_core.tensor import Tensor
 from cortex_core.transforms import hessian
 
@@ -122,7 +123,8 @@ class Objective:
 
     def _record(self, x: np.ndarray) -> Point:
         leaf = Tensor(x.copy(), requires_grad=True)
-        y = self._call(leaf)
+        with enable_grad():
+            y = self._call(leaf)
         self._takes_tensors = isinstance(y, Tensor)
         if isinstance(y, Tensor) and y.requires_grad:
             return Point(_number(y), (leaf, y))

@@ -24,7 +24,8 @@ def limit_steps(n: int) -> Rule:
     """After ``n`` steps; the start is step 0."""
     if isinstance(n, bool) or not isinstance(n, (int, np.integer)) or n < 0:
         raise ArgumentError(f"limit_steps: {n!r:.40}, expected a whole number of 0 or more")
-    return lambda state, log: f"{n} steps" if state.step >= n else None
+    reason = "1 step" if n == 1 else f"{n} steps"
+    return lambda state, log: reason if state.step >= n else None
 
 
 def limit_value(least: float) -> Rule:

@@ -23,6 +23,7 @@ from cortex_core.descent import (
     study,
 )
 from cortex_core.descent.methods import FIRST, WITHOUT, names
+from cortex_core.modes import no_grad
 from cortex_core.ops.pointwise import log as logarithm
 from cortex_core.ops.pointwise import sqrt
 from cortex_core.optimizers import Adam
@@ -88,6 +89,11 @@ def test_the_shape_of_x_is_kept() -> None:
         assert found.log.xs.shape == (3, 6)
     np.testing.assert_array_equal(start, np.arange(6).reshape(2, 3))
     assert study(lambda x: x * x, "lbfgs", 3.0).x.shape == ()
+
+
+def test_gradients_flow_where_those_around_do_not() -> None:
+    with no_grad():
+        assert study(bowl, "sgd", [1.0], limit_steps(1), learning_rate=0.5).value == 0
 
 
 def test_a_tensor_is_a_start() -> None:
@@ -173,7 +179,7 @@ def test_ctrl_c_keeps_the_log() -> None:
 
     for optimizer in ("adam", "scipy:BFGS", "scipy:TNC", "scipy:COBYLA"):
         found = study(ROSENBROCK, optimizer, START, observers=[press])
-        assert found.stopped == "interrupted after 4 steps"
+        assert found.stopped == "interrupted after step 4"
         assert len(found.log) == 5
 
 
@@ -294,8 +300,8 @@ def test_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
     review(found.log)
     line = "step     1  value 1.250000e+00  gradient 2.236e+00  x [ 0.5, -1. ]"
     assert capsys.readouterr().out.splitlines()[1] == f"sgd(learning_rate=0.25)  {line}"
-    assert str(found).splitlines()[:2] == ["bowl by sgd(learning_rate=0.25): 1 steps", line]
+    assert str(found).splitlines()[:2] == ["bowl by sgd(learning_rate=0.25): 1 step", line]
     assert str(found.profile).startswith("f 2 times in ")
-    assert repr(found.log) == "<bowl by sgd(learning_rate=0.25): 2 states, 1 steps>"
+    assert repr(found.log) == "<bowl by sgd(learning_rate=0.25): 2 states, 1 step>"
     assert repr(Log("adam", "f")) == "<f by adam: 0 states, going on>"
     assert "gradient" not in str(study(bowl, "scipy:Powell", [1.0], limit_steps(1)).log[0])
