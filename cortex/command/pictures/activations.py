@@ -36,5 +36,5 @@ def command(model: str, data: str | None, layer: str | None, row: int, out: str 
 
     network = load_model(model)
     x = examples_of(network, examples(network, data), [row])
-    with drawing(network, model, out, "activations") as path:
+    with drawing("activations", model, network.name, out) as path:
         activations(network, x, path, layer, f"example {row}")

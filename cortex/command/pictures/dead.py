@@ -55,5 +55,5 @@ def command(
     layers = [{"layer": id, "units": len(u), "dead": u.nonzero()[0].tolist()} for id, u in found.items()]
     write_json(json_file, {"examples": len(source), "layers": layers})
     if out is not None:
-        with drawing(network, model, out, "dead") as path:
+        with drawing("dead", model, network.name, out) as path:
             dead(found, path)

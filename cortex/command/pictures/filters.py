@@ -25,5 +25,5 @@ def command(model: str, layer: str | None, out: str | None) -> None:
     from cortex_viz.learned.filters import filters
 
     network = load_model(model)
-    with drawing(network, model, out, "filters") as path:
+    with drawing("filters", model, network.name, out) as path:
         filters(network, path, layer)

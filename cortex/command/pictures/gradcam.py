@@ -56,5 +56,5 @@ def command(
     x = examples_of(network, source, wanted)
     classes, names = judged(network, source, x, label)
     titles = [f"{row}: {name}" for row, name in zip(wanted, names)]
-    with drawing(network, model, out, "gradcam") as path:
+    with drawing("gradcam", model, network.name, out) as path:
         gradcam(network, x, path, layer, classes, titles)

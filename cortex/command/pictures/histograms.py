@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from cortex.command.common import load_model
 from cortex.command.pictures.shared import drawing, layer_option, out_option
+from cortex_compute.errors import CheckpointError
 
 
 @click.command("histograms")
@@ -29,8 +29,8 @@ def command(run: str, layer: str | None, out: str | None) -> None:
     from cortex_core.training.histograms import FILE, read_histograms
     from cortex_viz.learned.histograms import histograms
 
-    network = load_model(run)
-    folder = Path(run) if Path(run).is_dir() else Path(run).parent
-    rows = read_histograms(folder / FILE)
-    with drawing(network, run, out, "histograms") as path:
+    if not Path(run).is_dir():
+        raise CheckpointError(f"{run} is no folder; expected that of a run")
+    rows = read_histograms(Path(run, FILE))
+    with drawing("histograms", run, "", out) as path:
         histograms(rows, path, layer)

@@ -41,5 +41,5 @@ def command(
     network = load_model(model)
     picture_input(network)
     source = examples(network, data)
-    with drawing(network, model, out, "maximal") as path:
+    with drawing("maximal", model, network.name, out) as path:
         maximal(network, source, path, layer, count, backend)

@@ -47,5 +47,5 @@ def command(model: str, data: str | None, rows: tuple[int, ...], label: str | No
     x = examples_of(network, source, wanted)
     classes, names = judged(network, source, x, label)
     titles = [f"{row}: {name}" for row, name in zip(wanted, names)]
-    with drawing(network, model, out, "saliency") as path:
+    with drawing("saliency", model, network.name, out) as path:
         saliency(network, x, path, classes, titles)

@@ -65,13 +65,13 @@ def examples(network: Network, data: str | None, split: str | None = None) -> So
 
 
 @contextmanager
-def drawing(network: Network, model: str, out: str | None, picture: str) -> Iterator[Path]:
-    """Where a picture goes, which is said when it is drawn.
+def drawing(picture: str, model: str, name: str, out: str | None) -> Iterator[Path]:
+    """Where a ``picture`` of a model goes, whose network has this name; it is said when it is drawn.
 
     Without matplotlib the command ends, with what would bring it.
     """
     run = Path(model).is_dir()
-    default = Path(model, f"{picture}.png") if run else Path(f"{network.name}-{picture}.png")
+    default = Path(model, f"{picture}.png") if run else Path(f"{name}-{picture}.png")
     path = default if out is None else Path(out)
     try:
         yield path
