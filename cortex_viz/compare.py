@@ -82,7 +82,9 @@ class Comparison:
     def html(self) -> str:
         """A page: the numbers, the curves over each other, and the differences."""
         names = [text(name) for name in self.runs]
-        rows = [[text(n.name), *(_cell(n, i) for i in range(len(names)))] for n in self.numbers]
+        rows = [
+            [text(n.name.replace("_", " ")), *(_cell(n, i) for i in range(len(names)))] for n in self.numbers
+        ]
         right = range(1, len(names) + 1)
         body = [
             "<h2>Numbers</h2>",
@@ -91,7 +93,7 @@ class Comparison:
             *self._curves(),
             "<h2>Descriptions</h2>",
         ]
-        cells = [[text(d.path, 200), *(text(shown(v), 1000) for v in d.values)] for d in self.differences]
+        cells = [[_path(d.path), *(text(shown(v), 1000) for v in d.values)] for d in self.differences]
         alike = "<p>The descriptions are the same.</p>"
         body.append(grid("Where they differ.", ["", *names], cells) if cells else alike)
         return page(f"{len(names)} runs", body, scripts=[charts.SCRIPT])
@@ -143,16 +145,16 @@ def differences(path: str, values: Sequence[Any]) -> Iterator[Difference]:
     Items of a list that have an ``id`` or a ``name``, as layers and losses do, are compared by it: a layer
     more does not move those behind it.
     """
-    there = [v for v in values if v is not ABSENT]
-    if len(there) == len(values) and all(v == values[0] for v in values):
+    if all(v == values[0] for v in values):
         return
-    kinds = [_keyed(v) for v in there]
-    if len(there) < 2 or not all(isinstance(v, Mapping) for v in kinds) or _tagged_apart(kinds):
+    kinds = [_keyed(v) for v in values]
+    if not all(isinstance(v, Mapping) for v in kinds) or _tagged_apart(kinds):
         yield Difference(path, tuple(values))
         return
-    keyed = [v if v is ABSENT else _keyed(v) for v in values]
     for key in dict.fromkeys(key for v in kinds for key in v):
-        inner = [ABSENT if v is ABSENT else v.get(key, ABSENT) for v in keyed]
+        inner = [v.get(key, ABSENT) for v in kinds]
+        if all(isinstance(v, list) for v in values):
+            inner = _fields(inner)
         yield from differences(f"{path}.{key}" if path else str(key), inner)
 
 
@@ -165,9 +167,21 @@ def _keyed(value: Any) -> Any:
     return dict(zip(keys, value)) if None not in keys and len(set(keys)) == len(keys) else value
 
 
+def _fields(items: list[Any]) -> list[Any]:
+    """The fields of things of one kind; things of several kinds as they are."""
+    kinds = {ABSENT if x is ABSENT else next(iter(x)) for x in items}
+    return items if len(kinds) > 1 else [next(iter(x.values())) for x in items]
+
+
 def _tagged_apart(values: Sequence[Mapping[str, Any]]) -> bool:
     """Whether these are things of different kinds, such as {adam: ...} and {sgd: ...}."""
     return all(len(v) == 1 for v in values) and len({next(iter(v)) for v in values}) > 1
+
+
+def _path(path: str) -> str:
+    """A path as HTML, which breaks behind its dots, and elsewhere only where it must."""
+    parts = "<wbr>".join(map(text, path.replace(".", ".\0").split("\0")))
+    return f'<span style="overflow-wrap: break-word">{parts}</span>'
 
 
 def shown(value: Any) -> str:

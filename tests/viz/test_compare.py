@@ -17,6 +17,7 @@ from cortex_core.training.train import train
 from cortex_viz.compare import ABSENT, Difference, compare, differences
 from tests.conftest import Cli
 from tests.core.training.networks import blobs, description, line, plain
+from tests.viz.browser import check_looks, errors, open_page, requests
 
 SHARES = ("accuracy", "validation_accuracy")
 
@@ -68,9 +69,9 @@ def test_a_number_that_only_some_have_is_missing_in_the_others(runs: dict[str, P
 
 def test_differences_of_descriptions(runs: dict[str, Path]) -> None:
     found = {d.path: d.values for d in compare([runs["adam"], runs["sgd"], runs["more"]]).differences}
-    assert set(found) == {"layers.more", "layers.dropout.dropout.from", "train.optimizer", "train.epochs"}
+    assert set(found) == {"layers.more", "layers.dropout.from", "train.optimizer", "train.epochs"}
     assert found["train.epochs"] == (3, 3, 2)
-    assert found["layers.dropout.dropout.from"] == ("relu", "relu", "more")
+    assert found["layers.dropout.from"] == ("relu", "relu", "more")
     assert found["layers.more"][:2] == (ABSENT, ABSENT)
     assert found["layers.more"][2]["dense"]["units"] == 5
     assert found["train.optimizer"][1]["sgd"]["learning_rate"] == 0.05
@@ -88,7 +89,7 @@ def test_equal_descriptions_have_no_differences() -> None:
         (({"a": 1, "b": 1}, {"b": 1}), {"a": (1, ABSENT)}),
         (([1, 2], [1, 3]), {"": ([1, 2], [1, 3])}),
         (({"a": None, "b": 1}, {"a": {"c": 1}, "b": 1}), {"a": (None, {"c": 1})}),
-        (([{"x": {"id": "p", "u": 1}}], [{"x": {"id": "p", "u": 2}}]), {"p.x.u": (1, 2)}),
+        (([{"x": {"id": "p", "u": 1}}], [{"x": {"id": "p", "u": 2}}]), {"p.u": (1, 2)}),
         (([{"x": {"id": "p"}}], []), {"p": ({"x": {"id": "p"}}, ABSENT)}),
         (([{"x": {"id": "p"}}], [{"y": {"id": "p"}}]), {"p": ({"x": {"id": "p"}}, {"y": {"id": "p"}})}),
         (([{"x": {}}], [{"y": {}}]), {"": ([{"x": {}}], [{"y": {}}])}),
@@ -147,7 +148,9 @@ def test_the_page_has_the_numbers_the_curves_and_the_differences(runs: dict[str,
     page = Page(made.html())
     rows = {row[0]: row[1:] for row in page.rows}
     for column in ("loss", "validation_loss", *SHARES):
-        assert [float(v) for v in rows[column]] == [best(runs[n], column) for n in ("adam", "more")]
+        assert [float(v) for v in rows[column.replace("_", " ")]] == [
+            best(runs[n], column) for n in ("adam", "more")
+        ]
     assert rows["train.epochs"] == ["3", "2"]
     assert rows["layers.more"][0] == "–"
     assert "units: 5" in rows["layers.more"][1]
@@ -218,3 +221,15 @@ def test_the_command_refuses_what_it_cannot_do(cli: Cli, runs: dict[str, Path], 
     assert cli("compare", runs["adam"]).code == 2
     assert "ends in .html" in cli("compare", runs["adam"], runs["sgd"], "--out", tmp_path / "x.pdf").err
     assert "neither model.cortex" in cli("compare", runs["adam"], tmp_path).err
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_page_in_a_browser(browser: Any, runs: dict[str, Path], tmp_path: Path, width: int) -> None:
+    page = tmp_path / "runs.html"
+    page.write_text(compare(list(runs.values())).html())
+    open_page(browser, page, width)
+    check_looks(browser)
+    lines = "return document.querySelector('.chart').querySelectorAll('g[data-name]').length"
+    assert browser.execute_script(lines) == 4
+    assert errors(browser) == []
+    assert requests(browser) == []
