@@ -13,7 +13,6 @@ from cortex_core.probe import expect_layer
 from cortex_core.registry import nearest
 from cortex_viz.learned.drawing import Array
 
-UNKNOWN = "\ufffd"  # how vocabularies write it
 FIRST = 8  # rows, where nobody names one
 
 
@@ -60,10 +59,10 @@ def row_of(names: Sequence[str], given: str) -> int:
 
 
 def first_rows(names: Sequence[str]) -> list[int]:
-    """The first rows that stand for something: vocabularies hold the most frequent first, behind padding and
-    the unknown."""
-    told = [i for i, name in enumerate(names) if name.strip() and name != UNKNOWN]
-    return told[:FIRST]
+    """The first rows that stand for letters or digits: vocabularies hold the most frequent first, behind
+    padding and the unknown."""
+    told = [i for i, name in enumerate(names) if any(c.isalnum() for c in name)]
+    return (told or list(range(len(names))))[:FIRST]
 
 
 def neighbours_of(table: Array, row: int, names: Sequence[str], count: int = 10) -> list[Neighbour]:

@@ -18,7 +18,7 @@ def command(model: str, layer: str | None, words: tuple[str, ...], count: int, j
     """List the nearest rows of an embedding, by the cosine between them.
 
     A row is named by the word or the class that it stands for, where the network learned such of its data,
-    else by its number. By default the first eight words are looked at, which are the most frequent.
+    else by its number. By default it is the first eight words, which are the most frequent.
 
     \b
     Examples:
