@@ -1,64 +1,53 @@
-"""Pages for a browser: one file, no scripts, nothing from elsewhere; light or dark as the reader has it.
+"""Pages for a browser: one file, nothing from elsewhere; light or dark as the reader has it.
 
-Names and cells are other people's text: each passes through `text`, and the page forbids scripts besides.
+Names and cells are other people's text: each passes through `text`, and the page forbids all scripts but
+those that it was made with, known by their hashes.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 LETTERS = 80
-# What a browser may load, and from where: nothing but the style in the page itself.
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
-
-STYLE = """
-:root { color-scheme: light dark; --ink: #1c1e21; --soft: #646b73; --line: #dfe3e8;
-  --page: #fff; --tint: #f4f6f8; --bar: #0072b2; --plus: 0, 114, 178; --minus: 213, 94, 0; }
-@media (prefers-color-scheme: dark) { :root { --ink: #e6e8ea; --soft: #9aa2ab; --line: #363c43;
-  --page: #16181b; --tint: #1e2226; --bar: #56b4e9; --plus: 86, 180, 233; --minus: 240, 140, 60; } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--page); color: var(--ink); font: 15px/1.5 system-ui, sans-serif; }
-main { max-width: 75rem; margin: 0 auto; padding: 2rem 1.5rem 4rem; }
-h1 { font-size: 1.6rem; margin: 0; overflow-wrap: anywhere; }
-h2 { font-size: 1.15rem; margin: 2.5rem 0 .75rem; }
-p { margin: .25rem 0; }
-.soft, caption, dt { color: var(--soft); }
-dl { display: flex; flex-wrap: wrap; gap: .75rem; margin: 1.25rem 0; }
-dl div { background: var(--tint); border-radius: .5rem; padding: .6rem 1rem; min-width: 8rem; }
-dt { font-size: .85rem; }
-dd { margin: 0; font-size: 1.3rem; font-variant-numeric: tabular-nums; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; }
-caption { text-align: left; padding-bottom: .5rem; }
-th, td { text-align: left; vertical-align: top; padding: .5rem .75rem .5rem 0; }
-th, td { border-bottom: 1px solid var(--line); }
-thead th { color: var(--soft); font-weight: 500; font-size: .85rem; }
-tbody th { font-weight: 600; max-width: 18rem; overflow-wrap: anywhere; }
-.right { text-align: right; padding-right: 1.25rem; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.kind { display: inline-block; border: 1px solid var(--line); border-radius: 1rem; padding: 0 .6rem; }
-.small, .kind { font-size: .85rem; }
-svg { display: block; }
-svg.line { display: inline-block; }
-svg text { fill: currentColor; font: 11px system-ui, sans-serif; }
-rect.bar { fill: var(--bar); }
-rect.ground { fill: var(--tint); }
-ul { padding-left: 1.2rem; margin: .5rem 0; }
-summary { cursor: pointer; color: var(--soft); padding: .5rem 0; }
-"""
+# What a browser may load, and from where: nothing but the style and the pictures in the page itself.
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+STYLE = (Path(__file__).parent / "web/style.css").read_text("utf-8")
 
 
-def page(title: str, body: Iterable[str]) -> str:
-    """A whole page; ``title`` is plain text, ``body`` is HTML."""
+def page(title: str, body: Iterable[str], scripts: Sequence[str] = (), connect: bool = False) -> str:
+    """A whole page; ``title`` is plain text, ``body`` is HTML.
+
+    ``scripts`` are texts of JavaScript that run when the page is there; no other script can.  With
+    ``connect`` they may talk to the server that the page came from.
+    """
+    policy = POLICY
+    if scripts:
+        policy += f"; script-src {' '.join(map(_digest, scripts))}"
+    if connect:
+        policy += "; connect-src 'self'"
+    # A server would be asked for a picture of the site, by a browser that knows of none.
+    icon = '<link rel="icon" href="data:,">\n' if connect else ""
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width">\n'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">\n{icon}'
         f"<title>{escape(plain(title))}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n<main>\n"
         + "\n".join([f"<h1>{text(title)}</h1>", *body])
-        + "\n</main>\n</body>\n</html>\n"
+        + "\n</main>\n"
+        + "".join(f"<script>{script}</script>\n" for script in scripts)
+        + "</body>\n</html>\n"
     )
+
+
+def _digest(script: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
 
 
 def text(value: str, most: int = LETTERS) -> str:
@@ -79,12 +68,18 @@ def facts(facts: Mapping[str, str]) -> str:
 
 
 def grid(caption: str, head: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> str:
-    """A table; the first cell of a row is its header.  Cells are HTML."""
+    """A table; the first cell of a row is its header.  Cells are HTML.
+
+    Where it is too wide, a page with `charts.SCRIPT` shows each row as a card of named values.
+    """
+    names = [re.sub("<[^>]*>", "", cell).replace('"', "&quot;") for cell in head]
     side = [' class="right"' if i in right else "" for i in range(len(head))]
     top = "".join(f'<th scope="col"{side[i]}>{cell}</th>' for i, cell in enumerate(head))
     body = []
     for row in rows:
-        cells = "".join(f"<td{side[i]}>{cell}</td>" for i, cell in enumerate(row) if i)
+        cells = "".join(
+            f'<td{side[i]} data-label="{names[i]}">{cell}</td>' for i, cell in enumerate(row) if i
+        )
         body.append(f'<tr><th scope="row">{row[0]}</th>{cells}</tr>')
     return (
         f'<div class="wide"><table><caption>{caption}</caption><thead><tr>{top}</tr></thead>\n<tbody>'
@@ -123,6 +118,8 @@ def number(value: float | None) -> str:
     """Four digits or more; whole numbers below 10^9 as they are."""
     if value is None:
         return "–"
+    if not math.isfinite(value):
+        return str(value)
     if value == round(value) and abs(value) < 1e9:
         return f"{value:,.0f}"
     return f"{value:,.1f}" if 1000 <= abs(value) < 1e9 else f"{value:.4g}"

@@ -1,0 +1,122 @@
+"""Many small pictures in one: a page holds them as one PNG, and shows a part of it wherever one is wanted."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import math
+import struct
+import zlib
+from html import escape
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import DataError
+from cortex_viz.page import plain
+
+
+class Sprite:
+    """Pictures (n, h, w) or (n, h, w, c), c 1 or 3, in rows of ``columns``.
+
+    Floats within 0..1, bytes and booleans are shown as they are; other numbers from the lowest to the highest
+    of all.  NaN is shown as the lowest.  With ``size`` the longer edge is shrunk to it, by the mean.  Raises
+    DataError for arrays that are no pictures.
+    """
+
+    def __init__(self, images: Any, size: int | None = None) -> None:
+        cells = _cells(np.asarray(images))
+        if size is not None:
+            cells = _shrunk(cells, size)
+        self.count, self.height, self.width = cells.shape[:3]
+        self.columns = max(1, math.ceil(math.sqrt(self.count * self.height / self.width)))
+        self.rows = -(-self.count // self.columns)
+        self._png = png(_sheet(cells, self.columns, self.rows))
+        self.name = "sprite-" + hashlib.sha256(self._png).hexdigest()[:12]
+
+    def html(self) -> str:
+        """What a page holds once, before the first chart that shows one of the pictures."""
+        data = base64.b64encode(self._png).decode()
+        return f"<style>.{self.name}{{background-image:url(data:image/png;base64,{data})}}</style>"
+
+    def place(self) -> dict[str, Any]:
+        """What a script has to know to show one of the pictures."""
+        keys = ("name", "width", "height", "columns", "rows")
+        return {key: getattr(self, key) for key in keys}
+
+    def thumb(self, index: int, caption: str, longest: int = 56) -> str:
+        """One picture as HTML, enlarged by a whole number to about ``longest`` pixels; the caption is text."""
+        if not 0 <= index < self.count:
+            raise DataError(f"there is no picture {index}: the sprite holds {self.count}")
+        scale = max(1, round(longest / max(self.width, self.height)))
+        width, height = self.width * scale, self.height * scale
+        row, column = divmod(index, self.columns)
+        told = escape(plain(caption))
+        return (
+            f'<span class="thumb {self.name}" role="img" aria-label="{told}" style="width:{width}px;'
+            f"height:{height}px;background-size:{self.columns * width}px {self.rows * height}px;"
+            f'background-position:{-column * width}px {-row * height}px"></span>'
+        )
+
+
+def png(pixels: Any) -> bytes:
+    """A PNG (ISO/IEC 15948) of bytes (h, w) or (h, w, 3).
+
+    The rows are filtered by the pixel to the left (photographs) or not (drawings), whichever is shorter.
+    """
+    height, width = pixels.shape[:2]
+    bytes_of_pixel = pixels.size // (height * width)
+    plain_rows = pixels.reshape(height, -1)
+    left_rows = plain_rows.copy()
+    left_rows[:, bytes_of_pixel:] -= plain_rows[:, :-bytes_of_pixel]
+    packed = [
+        zlib.compress(np.insert(rows, 0, kind, axis=1).tobytes(), 9)
+        for kind, rows in ((0, plain_rows), (1, left_rows))
+    ]
+    header = struct.pack(">IIBBBBB", width, height, 8, 0 if bytes_of_pixel == 1 else 2, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", min(packed, key=len)), (b"IEND", b""))
+    return b"\x89PNG\r\n\x1a\n" + b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+        for kind, data in chunks
+    )
+
+
+def _cells(images: Any) -> Any:
+    """As bytes (n, h, w, c)."""
+    if images.ndim == 3:
+        images = images[..., None]
+    if images.ndim != 4 or images.shape[-1] not in (1, 3) or not images.size:
+        raise DataError(
+            f"pictures are (n, height, width), or with 1 or 3 channels behind; these are {images.shape}"
+        )
+    if images.dtype == np.uint8:
+        return images
+    values = images.astype(np.float32)
+    finite = values[np.isfinite(values)]
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
+    if low < 0 or high > 1:
+        values = (values - low) / max(high - low, 1e-30)
+    return np.rint(255 * np.clip(np.nan_to_num(values, nan=0.0), 0, 1)).astype(np.uint8)
+
+
+def _shrunk(cells: Any, longest: int) -> Any:
+    """Each pixel is the mean of those that it stands for."""
+    height, width = cells.shape[1:3]
+    factor = longest / max(height, width)
+    if factor >= 1:
+        return cells
+    made = cells.astype(np.float32)
+    for axis, edge in ((1, height), (2, width)):
+        bounds = np.linspace(0, edge, max(1, round(edge * factor)) + 1).round().astype(int)
+        made = np.add.reduceat(made, bounds[:-1], axis)
+        made /= np.diff(bounds).reshape([-1 if i == axis else 1 for i in range(4)])
+    return np.rint(made).astype(np.uint8)
+
+
+def _sheet(cells: Any, columns: int, rows: int) -> Any:
+    count, height, width, channels = cells.shape
+    sheet = np.zeros((rows * columns, height, width, channels), np.uint8)
+    sheet[:count] = cells
+    sheet = sheet.reshape(rows, columns, height, width, channels).swapaxes(1, 2)
+    sheet = sheet.reshape(rows * height, columns * width, channels)
+    return sheet[..., 0] if channels == 1 else sheet
