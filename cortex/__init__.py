@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from cortex_core.training.evaluate import evaluate as evaluate
     from cortex_core.training.folds import cross_validate as cross_validate
     from cortex_core.training.run import load_run as load_run
+    from cortex_core.training.source import find as find_data  # noqa: F401
     from cortex_core.training.source import register as register_data  # noqa: F401
     from cortex_core.training.train import train as train
 
@@ -102,8 +103,10 @@ _HOMES = {
     "cortex_core.training.train": ("train",),
     "cortex_core.transforms": ("grad", "hessian", "hvp", "jacobian", "jvp", "value_and_grad", "vjp"),
     "cortex_viz.autograd": ("visualize_graph",),
+    "cortex_viz.drawing": ("draw", "draw_plan"),
 }
 _HOME_OF = {name: (home, name) for home, names in _HOMES.items() for name in names}
+_HOME_OF["find_data"] = ("cortex_core.training.source", "find")
 _HOME_OF["register_data"] = ("cortex_core.training.source", "register")
 _MODULES = ("autograd", "data", "descent", "nn", "optim")
 # PyTorch's words for types and numbers, which a star import leaves out: they are Python's, or too short.

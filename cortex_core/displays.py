@@ -1,16 +1,26 @@
-"""What notebooks show of a tensor, a network and a run: small tables in HTML.
+"""What notebooks show of a tensor, a network, a run and a data set: small tables and pictures in HTML.
 
-A display computes nothing, however large the thing, and raises nothing.
+A display computes nothing large, however large the thing, and raises nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import base64
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from typing import Any
 
+import numpy as np
+
+from cortex_core.png import as_bytes, png
+
 EDGE = 4  # rows and columns at each end of what is cut in the middle
 CUT = "…"
+WIDTH, HEIGHT, INSIDE = 240, 90, 6  # of a curve, in pixels
+COLOURS = ("#0072b2", "#d55e00")  # training and validation
+SHOWN = 10  # the first examples
+LARGEST, EDGES = 1 << 20, 64  # numbers of a picture that is shown, and pixels along its longer edge
 
 
 def tensor_html(x: Any) -> str:
@@ -39,14 +49,116 @@ def tensor_html(x: Any) -> str:
 
 
 def run_html(run: Any) -> str:
-    """The history, one row per epoch, and where the run lies."""
+    """The curves, the history with one row per epoch, and where the run lies."""
     columns = run.history.columns
     body = [
         [CUT if i is None else _text(run.history.rows[i].get(column, "")) for column in columns]
         for i in _places(len(run.history))
     ]
     facts = [f"Run {run.network.name}", f"epochs: {len(run.history)}", f"in {run.path}"]
-    return paragraph(facts) + (table(body, columns) if body else "")
+    return paragraph(facts) + _curves(run.history) + (table(body, columns) if body else "")
+
+
+def _curves(history: Any) -> str:
+    """The loss, and all that was measured on the validation examples, too."""
+    names = history.columns
+    shown = [name for name in names if name == "loss" or f"validation_{name}" in names]
+    return "".join(_curve(history, name) for name in shown)
+
+
+def _curve(history: Any, name: str) -> str:
+    """One number by epoch, as small SVG; what is missing or not finite is a gap."""
+    columns = [c for c in (name, f"validation_{name}") if c in history.columns]
+    lines = {c: [_finite(x) for x in history[c]] for c in columns}
+    there = [x for line in lines.values() for x in line if x is not None]
+    if len(history) < 2 or not there:
+        return ""
+    low, high = min(there), max(there)
+    step, rise = (WIDTH - 2 * INSIDE) / (len(history) - 1), HEIGHT / ((high - low) or 1.0)
+    drawn = []
+    for colour, line in zip(COLOURS, lines.values()):
+        path, pen = "", "M"
+        for i, y in enumerate(line):
+            if y is not None:
+                path += f"{pen}{INSIDE + i * step:.1f} {INSIDE + (high - y) * rise:.1f}h0"
+            pen = "M" if y is None else "L"
+        drawn.append(
+            f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="2" stroke-linecap="round"/>'
+        )
+    told = ", ".join(
+        f'<span style="color: {colour}">{escape(c)}</span>' for colour, c in zip(COLOURS, columns)
+    )
+    about = escape(f"{name} by epoch, between {low:.4g} and {high:.4g}")
+    return (
+        '<figure style="display: inline-block; margin: 4px 16px 4px 0">'
+        f"<figcaption>{told}: {low:.4g} to {high:.4g}</figcaption>"
+        f'<svg role="img" aria-label="{about}" width="{WIDTH}" height="{HEIGHT + 2 * INSIDE}">'
+        f"{''.join(drawn)}</svg></figure>"
+    )
+
+
+def _finite(x: Any) -> float | None:
+    return float(x) if isinstance(x, (int, float)) and math.isfinite(x) else None
+
+
+def dataset_html(dataset: Any) -> str:
+    """The streams and the parts of a `DataSet`; no data are read for it."""
+    parts = [f"{part}: {count:,} examples" for part, count in dataset.lengths.items()]
+    about = [doc] if (doc := getattr(dataset, "doc", "")) else []
+    return paragraph([f"Data set {dataset.name}", *about, *parts]) + _streams(dataset.streams)
+
+
+def source_html(source: Any) -> str:
+    """The streams of a `Source`, and its first examples where they are pictures."""
+    shown = paragraph([f"{len(source):,} examples"]) + _streams(source.streams)
+    try:
+        return shown + "".join(_pictures(source))
+    except Exception:  # a source of the user's own, or files that are gone
+        return shown
+
+
+def _streams(streams: Mapping[str, Any]) -> str:
+    head = ("stream", "shape", "type", "classes")
+    body = []
+    for name, stream in streams.items():
+        shape = " x ".join("any" if n is None else str(n) for n in stream.shape) or "scalar"
+        classes = stream.classes or ()
+        some = [CUT if i is None else str(classes[i]) for i in _places(len(classes))]
+        body.append([name, shape, stream.dtype, f"{len(classes)}: {', '.join(some)}" if classes else ""])
+    return table(body, head, right=())
+
+
+def _pictures(source: Any) -> Iterator[str]:
+    """The first stream of pictures, under each what its classes say."""
+    name = next((name for name, stream in source.streams.items() if _is_picture(stream)), None)
+    if name is None:
+        return
+    rows = np.arange(min(SHOWN, len(source)))
+    labels = [n for n, s in source.streams.items() if s.classes and s.shape == ()]
+    streams = {n: source.streams[n] for n in (name, *labels)}
+    found = {n: np.empty((len(rows), *s.shape), s.dtype) for n, s in streams.items()}
+    source.select(rows).gather(rows, found)  # another reader's scratch memory is left alone
+    for i, image in enumerate(as_bytes(found[name])):
+        caption = ", ".join(str(streams[n].classes[int(found[n][i])]) for n in labels)
+        yield _figure(image, caption or str(i))
+
+
+def _is_picture(stream: Any) -> bool:
+    shape = stream.shape
+    whole = len(shape) == 3 and None not in shape and shape[2] in (1, 3) and min(shape) > 0
+    return whole and math.prod(shape) <= LARGEST and stream.dtype == "float32"
+
+
+def _figure(image: Any, caption: str) -> str:
+    step = -(-max(image.shape[:2]) // EDGES)
+    small = image[::step, ::step]
+    data = base64.b64encode(png(small[..., 0] if small.shape[2] == 1 else small)).decode()
+    said = escape(caption if len(caption) <= 20 else caption[:19] + CUT)
+    return (
+        '<figure style="display: inline-block; margin: 4px; text-align: center">'
+        f'<img alt="{said}" style="height: 56px; image-rendering: pixelated" '
+        f'src="data:image/png;base64,{data}"/><figcaption>{said}</figcaption></figure>'
+    )
 
 
 def _places(n: int) -> list[int | None]:

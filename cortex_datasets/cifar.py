@@ -92,6 +92,11 @@ class RecordSource:
         part._scratch = np.empty_like(self._scratch)
         return part
 
+    def _repr_html_(self) -> str:
+        from cortex_core.displays import source_html
+
+        return source_html(self)
+
     def _take(self, indices: Array) -> Array:
         if len(indices) and (indices.min() < 0 or indices.max() >= len(self)):
             raise IndexError(

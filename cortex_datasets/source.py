@@ -109,6 +109,11 @@ class ArraySource:
         part._scratch = {}
         return part
 
+    def _repr_html_(self) -> str:
+        from cortex_core.displays import source_html
+
+        return source_html(self)
+
     def _convert(self, name: str, rows: Array, target: Array) -> None:
         array = self._arrays[name]
         stored = _bytes(array)
@@ -178,6 +183,11 @@ class DataSet(ABC):
     def check_split(self, split: str) -> None:
         if split not in self.lengths:
             raise DataError(f"{self.name} has no split {split!r}; it has {', '.join(self.lengths)}")
+
+    def _repr_html_(self) -> str:
+        from cortex_core.displays import dataset_html
+
+        return dataset_html(self)
 
 
 def _served(name: str, array: Array, asked: str | None) -> str:

@@ -121,6 +121,11 @@ class Arrays:
         part.rows = self.rows.take(np.asarray(indices, np.intp))
         return part
 
+    def _repr_html_(self) -> str:
+        from cortex_core.displays import source_html
+
+        return source_html(self)
+
 
 def _converted(name: str, value: Any) -> Array:
     try:

@@ -1,7 +1,9 @@
-"""What notebooks show of a tensor, a network and a run."""
+"""What notebooks show of a tensor, a network, a run and a data set."""
 
 from __future__ import annotations
 
+import base64
+import io
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,12 @@ import pytest
 
 import cortex_core.summary
 from cortex_core.network import Network, network
+from cortex_core.png import as_bytes, png
 from cortex_core.tensor import Tensor
 from cortex_core.training.history import History
 from cortex_core.training.run import Run
+from cortex_core.training.source import Arrays, find
+from cortex_datasets.source import ArraySource
 
 NET = {
     "cortex": 1,
@@ -111,3 +116,137 @@ def test_a_run_is_its_history(monkeypatch: pytest.MonkeyPatch) -> None:
     assert rows == [["epoch", "loss"], ["1", "1"], ["2", "0.5"], ["3", "0.3333"]]
     assert len(shown(a_run(100))[1]) == 10
     assert shown(a_run(0))[1] == []
+
+
+def curves(run: Run) -> list[tuple[str, list[str]]]:
+    """What each small picture says, and its paths."""
+    root = ET.fromstring(f"<all>{run._repr_html_()}</all>")
+    return [
+        ("".join(f.find("figcaption").itertext()), [p.attrib["d"] for p in f.iter("path")])  # type: ignore[union-attr]
+        for f in root.iter("figure")
+    ]
+
+
+def with_history(**columns: list[Any]) -> Run:
+    rows = [dict(zip(columns, row)) for row in zip(*columns.values())]
+    return Run(Network.__new__(Network), Path("run"), History(rows))
+
+
+def test_a_run_has_curves(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The highest at the top, the first at the left: 228 x 90 pixels with 6 around them."""
+    monkeypatch.setattr(Network, "name", "net")
+    run = with_history(
+        epoch=[1, 2, 3],
+        loss=[2.0, 1.0, 0.0],
+        seconds=[1.0, 1.0, 1.0],
+        f1=[0.5, 0.75, 1.0],
+        validation_f1=[0.0, 0.5, 0.5],
+    )
+    assert curves(run) == [
+        ("loss: 0 to 2", ["M6.0 6.0h0L120.0 51.0h0L234.0 96.0h0"]),
+        (
+            "f1, validation_f1: 0 to 1",
+            ["M6.0 51.0h0L120.0 28.5h0L234.0 6.0h0", "M6.0 96.0h0L120.0 51.0h0L234.0 51.0h0"],
+        ),
+    ]
+
+
+def test_what_is_not_finite_is_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Network, "name", "net")
+    nan, inf = float("nan"), float("inf")
+    ((_, (path,)),) = curves(with_history(loss=[1.0, nan, 0.0, 0.5, inf, None]))
+    assert path.count("M") == 2
+    assert curves(with_history(loss=[nan, inf])) == []
+    assert curves(with_history(loss=[1.0])) == []
+    ((told, (path,)),) = curves(with_history(loss=[1.0, 1.0]))
+    assert (told, path) == ("loss: 1 to 1", "M6.0 6.0h0L234.0 6.0h0")
+
+
+def test_names_of_columns_are_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Network, "name", "<b>")
+    name = "<script>&"
+    ((told, _),) = curves(with_history(**{name: [1.0, 2.0], f"validation_{name}": [1.0, 2.0]}))
+    assert told == "<script>&, validation_<script>&: 1 to 2"
+
+
+def pictures(source: Any) -> list[tuple[str, np.ndarray]]:
+    """The captions and the pictures, read by another library."""
+    image = pytest.importorskip("PIL.Image")
+    found = []
+    for figure in ET.fromstring(f"<all>{source._repr_html_()}</all>").iter("figure"):
+        src = figure.find("img").attrib["src"]  # type: ignore[union-attr]
+        content = base64.b64decode(src.removeprefix("data:image/png;base64,"))
+        found.append((figure.findtext("figcaption") or "", np.asarray(image.open(io.BytesIO(content)))))
+    return found
+
+
+def test_a_data_set_tells_its_streams_and_parts() -> None:
+    told, rows = shown(find("digits"))
+    assert told.startswith("Data set digits; ")
+    assert told.endswith("; train: 1,438 examples; test: 359 examples")
+    assert rows == [
+        ["stream", "shape", "type", "classes"],
+        ["image", "8 x 8 x 1", "float32", ""],
+        ["label", "scalar", "int64", "10: 0, 1, 2, 3, …, 6, 7, 8, 9"],
+    ]
+
+
+def test_a_source_shows_its_first_pictures() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (30, 5, 4, 3), np.uint8)
+    labels = np.arange(30) % 2
+    classes = ("<b>cat</b>", "a dog with a name that is long")
+    source = ArraySource({"image": images, "label": labels}, {"label": classes})
+    told, rows = shown(source)
+    assert told == "30 examples"
+    assert rows[1:] == [
+        ["image", "5 x 4 x 3", "float32", ""],
+        ["label", "scalar", "int64", "2: <b>cat</b>, a dog with a name that is long"],
+    ]
+    found = pictures(source.select(np.arange(3, 30)))
+    assert [caption for caption, _ in found] == ["a dog with a name t…", "<b>cat</b>"] * 5
+    for (_, picture), wanted in zip(found, images[3:]):
+        np.testing.assert_array_equal(picture, wanted)
+
+
+def test_pictures_are_small_and_within_black_and_white() -> None:
+    ramp = np.linspace(-3, 5, 200 * 100, dtype=np.float32).reshape(1, 200, 100, 1)
+    ((caption, picture),) = pictures(Arrays({"x": ramp}))
+    assert caption == "0"
+    assert picture.shape == (50, 25)
+    assert (picture.min(), picture[0, 0], picture.max()) == (0, 0, 251)
+
+
+def test_what_is_no_picture_is_a_table_alone() -> None:
+    assert pictures(Arrays({"x": np.zeros((5, 7)), "y": np.zeros((5, 4, 4, 2))})) == []
+    assert pictures(Arrays({"x": np.zeros((0, 4, 4, 1))})) == []
+    assert shown(Arrays({"x": np.zeros((5, 7))})) == (
+        "5 examples",
+        [["stream", "shape", "type", "classes"], ["x", "7", "float32", ""]],
+    )
+
+
+def test_a_source_that_fails_still_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    source = Arrays({"x": np.zeros((5, 4, 4, 1))})
+
+    def fail(*_: Any) -> None:
+        raise OSError
+
+    monkeypatch.setattr(Arrays, "gather", fail)
+    assert pictures(source) == []
+    assert shown(source)[0] == "5 examples"
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (7, 5), (7, 5, 3), (64, 64, 3)])
+def test_png_is_read_back_by_another_library(shape: tuple[int, ...]) -> None:
+    image = pytest.importorskip("PIL.Image")
+    generator = np.random.default_rng(1)
+    for pixels in (generator.integers(0, 256, shape, np.uint8), np.full(shape, 200, np.uint8)):
+        np.testing.assert_array_equal(np.asarray(image.open(io.BytesIO(png(pixels)))), pixels)
+
+
+def test_bytes_of_numbers() -> None:
+    assert as_bytes(np.array([0.0, 0.5, 1.0])).tolist() == [0, 128, 255]
+    assert as_bytes(np.array([-1.0, 0.0, np.nan, 1.0])).tolist() == [0, 128, 0, 255]
+    assert as_bytes(np.array([7, 9], np.uint8)).tolist() == [7, 9]
+    assert as_bytes(np.array([np.nan, np.inf])).tolist() == [0, 255]
+    assert as_bytes(np.array([True, False])).tolist() == [255, 0]
