@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import numpy as np
 
-from cortex_compute.errors import CheckpointError, CortexError
+from cortex_compute.errors import CheckpointError, CortexError, DataError
 from cortex_core.network import Network
 from cortex_core.predict import raw_examples, takes_raw
 from cortex_core.spec.write import to_yaml
 from cortex_core.training.data import HELD_OUT, Data, open_data, part_of
+from cortex_core.training.examples import Examples
 from cortex_core.training.run import Run
 from cortex_core.training.source import Source
 from cortex_viz.report.embedded import hidden_of
 from cortex_viz.report.facts import Facts
-from cortex_viz.report.outcome import Outcome, held_out, outcome_of
-from cortex_viz.report.shown import Shown, cells_of
+from cortex_viz.report.outcome import Outcome, outcome_of
+from cortex_viz.report.shown import Array, Shown, cells_of
 
 VIZ = "pip install 'cortex-nn[viz]'"
 
@@ -32,7 +33,8 @@ def collect(run: Run, data: Data | str | None = None, backend: str = "auto") -> 
     outcome: Outcome | None = None
     hidden = None
     try:
-        outcome = _outcome(run.network, data, backend)
+        part, shown = shown_of(run.network, data)
+        outcome = outcome_of(run.network, shown.source, part, shown, backend=backend)
         hidden = hidden_of(run.network, outcome, backend)
     except (CortexError, ImportError) as error:
         absent = f"{error.name} is not installed: {VIZ}" if isinstance(error, ImportError) else str(error)
@@ -51,25 +53,29 @@ def _without_examples(run: Run, why: str) -> dict[str, str]:
     return told
 
 
-def _outcome(network: Network, data: Data | str | None, backend: str) -> Outcome:
+def shown_of(network: Network, data: Data | str | None = None, *parts: str) -> tuple[str, Shown]:
+    """What to look at, by name, and its examples as people see them.
+
+    ``data``: opened ones; the name of a data set; a file, all of it; by default what the description names.
+    Of data in parts the first of ``parts`` that there is, by default the test part, else the validation part,
+    else the training part.  Raises `DataError` where there is none.
+    """
+    parts = parts or HELD_OUT
     if isinstance(data, str):
-        source, _ = part_of(network, data, *HELD_OUT)
-        return outcome_of(network, source, data, _shown(network, source, data), backend=backend)
-    if data is None:
-        data = open_data(network.description, encoding=network.encoding)
-    part, source = held_out(data)
-    shown = Shown(network, source)
-    rows = data.rows.get(part)
-    if rows is not None and len(rows) == len(source):  # rows without a label may have been left out
-        shown.cells = cells_of(data.examples, rows, network.encoding, data.inputs)
-    return outcome_of(network, source, part, shown, backend=backend)
+        source, _ = part_of(network, data, *parts)
+        examples = raw_examples(network, data) if takes_raw(network, data) else None
+        rows = None if examples is None else np.arange(len(examples))
+        return data, _shown(network, source, examples, rows)
+    opened = open_data(network.description, encoding=network.encoding) if data is None else data
+    sources = ((name, opened.part(name)) for name in parts)
+    found = next(((name, source) for name, source in sources if source is not None), None)
+    if found is None:
+        raise DataError(f"{opened.what} has no part {parts[0]!r}; it has {', '.join(opened.rows)}")
+    return found[0], _shown(network, found[1], opened.examples, opened.rows.get(found[0]))
 
 
-def _shown(network: Network, source: Source, data: str) -> Shown:
-    """The examples of a file, with what people wrote there."""
+def _shown(network: Network, source: Source, examples: Examples | None, rows: Array | None) -> Shown:
     shown = Shown(network, source)
-    if takes_raw(network, data):
-        examples = raw_examples(network, data)
-        if len(examples) == len(source):
-            shown.cells = cells_of(examples, np.arange(len(examples)), network.encoding, shown.inputs)
+    if examples is not None and rows is not None and len(rows) == len(source):  # none was left out
+        shown.cells = cells_of(examples, rows, network.encoding, shown.inputs)
     return shown

@@ -15,7 +15,6 @@ from cortex_core.predict import in_units
 from cortex_core.probe import activations
 from cortex_core.streams import SCALED
 from cortex_core.tensor import Tensor
-from cortex_core.training.data import Data
 from cortex_core.training.setup import CROSS_ENTROPIES
 from cortex_core.training.source import Source
 from cortex_viz.report.shown import Array, Shown, gathered
@@ -81,15 +80,6 @@ class Outcome:
 
     def __len__(self) -> int:
         return len(self.losses)
-
-
-def held_out(data: Data) -> tuple[str, Source]:
-    """The part that says most of a network: the test part, else what it was validated on, else what it was
-    trained on."""
-    for part, source in (("test", data.test()), ("validation", data.validation)):
-        if source is not None:
-            return part, source
-    return "train", data.plain
 
 
 def outcome_of(

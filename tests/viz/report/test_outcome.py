@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from cortex_compute.errors import DataError
 from cortex_core.network import Network, network
 from cortex_core.training.data import open_data
 from cortex_core.training.evaluate import evaluate
 from cortex_core.training.source import Arrays
 from cortex_core.training.train import train
 from cortex_viz.report import outcome as outcomes
-from cortex_viz.report.outcome import held_out, outcome_of
+from cortex_viz.report.collect import shown_of
+from cortex_viz.report.outcome import outcome_of
 
 RNG = np.random.default_rng(5)
 
@@ -119,8 +121,8 @@ def test_numbers_are_in_the_unit_of_the_target(tmp_path: Path) -> None:
     }
     run = train(spec, data=table, out=tmp_path, progress=False)
     found_data = open_data(run.network.description, table, encoding=run.network.encoding)
-    part, source = held_out(found_data)
-    found = outcome_of(run.network, source, part)
+    part, shown = shown_of(run.network, found_data)
+    found = outcome_of(run.network, shown.source, part, shown)
     rows = found_data.rows["test"]
     assert found.numbers is not None
     assert part == "test"
@@ -168,6 +170,10 @@ def test_which_examples(parts: dict[str, float], expected: str) -> None:
         "loss": {"softmax_cross_entropy": {"of": "y", "target": "t"}},
         "train": {"split": "random", **parts},
     }
-    found = open_data(network(spec).description, data(50, t=np.arange(50) % 3))
-    part, source = held_out(found)
-    assert (part, len(source)) == (expected, len(found.rows[expected]))
+    model = network(spec)
+    found = open_data(model.description, data(50, t=np.arange(50) % 3))
+    part, shown = shown_of(model, found)
+    assert (part, len(shown.source)) == (expected, len(found.rows[expected]))
+    assert shown_of(model, found, "train")[0] == "train"
+    with pytest.raises(DataError, match="the data has no part 'more'; it has"):
+        shown_of(model, found, "more")
