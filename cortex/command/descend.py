@@ -74,6 +74,7 @@ def command(
             raise ArgumentError("which function? `cortex descend --list` names them")
         return _list(json_file)
     from cortex_core.descent import any_of, get, limit_gradient, limit_steps, study
+    from cortex_core.descent.methods import method
 
     place = _numbers("--from", start)
     n = dimensions or len(place or ()) or get(function).dimensions or 2
@@ -82,6 +83,8 @@ def command(
     shown = _axes(axes, n)
     picture = _picture(out, function)
     wanted = [_optimizer(written) for written in optimizers or DEFAULT]
+    for name, options in wanted:
+        method(name, options)  # refuses the last one, too, before the first one runs
     text = people(json_file)
     say(f"{function} of {n} coordinates from {_point(x0)}{_outside(chosen, n, x0)}", text)
     stop = any_of(limit_gradient(CONVERGED), limit_steps(steps))
@@ -89,10 +92,8 @@ def command(
     rows = [_row(s, chosen, n) for s in studies]
     _tell(rows, text)
     if going := [row["optimizer"] for row in rows if row["steps"] >= steps]:
-        say(
-            f"Still on its way: {', '.join(going)}. More --steps, or a larger learning_rate, may lead on",
-            text,
-        )
+        hint = "more --steps, or a larger learning_rate, may lead on"
+        say(f"Still on its way: {', '.join(going)}: {hint}", text)
     files = _draw(studies, picture, shown, whole)
     said = {"function": function, "dimensions": n, "from": x0.tolist(), "optimizers": rows, "files": files}
     write_json(json_file, said)

@@ -114,8 +114,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
     if meant not in known:
         import difflib
 
-        close = difflib.get_close_matches(name[:100].lower(), known, n=1, cutoff=0.65)
-        meant = close[0] if close else None
+        lowered = {n.lower(): n for n in known}
+        close = difflib.get_close_matches(name[:100].lower(), lowered, n=1, cutoff=0.65)
+        meant = lowered[close[0]] if close else None
     return f"Did you mean '{meant}'?" if meant else ""
 
 

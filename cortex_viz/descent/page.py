@@ -11,7 +11,7 @@ import numpy as np
 
 from cortex_viz import charts
 from cortex_viz.charts import Series
-from cortex_viz.descent.scene import Axes, Function, Logs, Path, Scene, low_enough, scene
+from cortex_viz.descent.scene import Axes, Function, Logs, Path, Scene, low_enough, scene, spread
 from cortex_viz.descent.surface import Array, Surface
 from cortex_viz.figure import COLOURS
 from cortex_viz.page import facts, grid, number, plain, text
@@ -45,11 +45,10 @@ def _body(drawn: Scene) -> Iterator[str]:
     yield "".join(f"<p class='soft'>{text(note, 400)}</p>" for note in drawn.notes)
     yield "<h2>Where they ended</h2>"
     yield _table(drawn.paths)
-    above = drawn.lowest or 0.0
-    yield f"<h2>{f'Value above the least, {above:.6g}' if above else 'Value'}</h2>"
-    yield _curves(drawn.paths, [path.values - above for path in drawn.paths])
-    yield "<h2>Gradient norm</h2>"
-    yield _curves(drawn.paths, [path.norms for path in drawn.paths])
+    title, values = drawn.heights
+    for head, curves in ((title.capitalize(), values), ("Gradient norm", [p.norms for p in drawn.paths])):
+        yield f"<h2>{head}</h2>"
+        yield _curves(drawn.paths, curves)
 
 
 def _point(x: Array) -> str:
@@ -84,7 +83,7 @@ def _curves(paths: Sequence[Path], values: Sequence[Array]) -> str:
             series.append(
                 Series(path.name, path.steps[kept].tolist(), shown, i >= len(COLOURS), colour=colour)
             )
-    return charts.lines(series, x="step", log=True)
+    return charts.lines(series, x="step", log=spread(values))
 
 
 def contour(drawn: Scene) -> str:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path as File
 from typing import Any
 
 import numpy as np
 
-from cortex_viz.descent.scene import Axes, Function, Logs, Path, Scene, low_enough, scene
+from cortex_viz.descent.scene import Axes, Function, Logs, Path, Scene, low_enough, scene, spread
 from cortex_viz.descent.surface import Array
 from cortex_viz.figure import COLOURS, figure
 
@@ -36,10 +37,8 @@ def paths(
         for i, one in enumerate(drawn.paths):
             _track(panels["plane"], one, i, drawn)
         panels["plane"].legend(loc="best", frameon=True, framealpha=0.85, fontsize=9)
-        above = drawn.lowest or 0.0
-        title = f"value above the minimum, {above:.6g}" if above else "value"
-        _curve(panels["value"], title, [(p, p.values - above) for p in drawn.paths])
-        _curve(panels["norm"], "gradient norm", [(p, p.norms) for p in drawn.paths])
+        _curves(panels["value"], drawn, *drawn.heights)
+        _curves(panels["norm"], drawn, "gradient norm", [path.norms for path in drawn.paths])
         panels["norm"].set_xlabel("step")
         if notes:
             made.supxlabel("\n".join(notes), x=0.01, ha="left", fontsize=9)
@@ -63,6 +62,7 @@ def _contour(made: Any, axes: Any, drawn: Scene) -> None:
     at, labels = under.scale.labels(TICKS)
     bar = made.colorbar(filled, ax=axes, location="bottom", shrink=0.9, aspect=50, ticks=at)
     bar.ax.set_xticklabels(labels)
+    bar.set_label("value")
     axes.set(xlim=(under.x[0], under.x[-1]), ylim=(under.y[0], under.y[-1]))
     axes.set(xlabel=drawn.labels[0], ylabel=drawn.labels[1])
     axes.grid(False)
@@ -79,14 +79,12 @@ def _track(axes: Any, path: Path, i: int, drawn: Scene) -> None:
     axes.plot(*finite[-1:].T, "o", color=COLOURS[i % len(COLOURS)], markeredgecolor="white", markersize=8)
 
 
-def _curve(axes: Any, title: str, lines: list[tuple[Path, Array]]) -> None:
-    shown = np.concatenate([values[low_enough(values)] for _, values in lines])
-    shown = shown[np.isfinite(shown) & (shown > 0)]
-    if shown.size and shown.max() > 20 * shown.min():
+def _curves(axes: Any, drawn: Scene, title: str, values: Sequence[Array]) -> None:
+    if spread(values):
         axes.set_yscale("log")
-    for i, (path, values) in enumerate(lines):
-        drawn = np.where(np.isfinite(values) & low_enough(values), values, np.nan)
-        axes.plot(path.steps, drawn, **_style(i), linewidth=1.6)
-    if not shown.size:
+    for i, (path, y) in enumerate(zip(drawn.paths, values)):
+        axes.plot(path.steps, np.where(np.isfinite(y) & low_enough(y), y, np.nan), **_style(i), linewidth=1.6)
+    if not any(np.any(np.isfinite(y)) for y in values):
+        axes.set(xticks=[], yticks=[])
         axes.text(0.5, 0.5, "no number is finite", transform=axes.transAxes, ha="center")
     axes.set_title(title)

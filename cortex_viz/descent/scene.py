@@ -45,7 +45,7 @@ class Path:
 class Scene:
     """Paths over a surface.
 
-    ``minima`` (m, 2) are the known ones in this plane; ``lowest`` is their value, None where it is not known;
+    ``minima`` (m, 2) are the known ones in this window; ``lowest`` is their value, None if it is not known;
     ``notes`` say what the picture leaves out, ``about`` is the formula.
     """
 
@@ -58,6 +58,14 @@ class Scene:
     lowest: float | None
     notes: Sequence[str]
     about: str
+
+    @property
+    def heights(self) -> tuple[str, list[Array]]:
+        """What a curve of values shows, and for each path (k,): f, above its least value if that is known."""
+        if self.lowest is None:
+            return "value", [path.values for path in self.paths]
+        title = f"value above the least, {self.lowest:.6g}" if self.lowest else "value"
+        return title, [np.maximum(path.values - self.lowest, 0) for path in self.paths]
 
     @property
     def labels(self) -> tuple[str, str]:
@@ -82,9 +90,9 @@ def scene(logs: Logs, f: Function | None = None, axes: Axes = (0, 1), whole: boo
     at = min(minima, key=lambda m: float(np.linalg.norm(m - end)), default=end)
     others = [i for i in range(n) if i not in axes]
     here = [m[list(axes)] for m in minima if np.allclose(m[others], at[others])]
-    ends = [_with_nearest(path.track[_lowest(path)], here) for path in paths]
+    goals = np.concatenate([_goals(path.track[_lowest(path)], here) for path in paths])
     domain = known.domain(n)[list(axes)] if known else None
-    shown = window([path.track for path in paths], ends, domain, whole)
+    shown = window([path.track for path in paths], goals, domain, whole)
     first = next(iter(found.values()))
     lowest = known.minimum(n) if known else None
     values, grid = _values(function, first[0].x.shape)
@@ -92,7 +100,15 @@ def scene(logs: Logs, f: Function | None = None, axes: Axes = (0, 1), whole: boo
     notes = [*_plane(axes, at, bool(minima)), *_part(shown, domain), *_absent(paths, shown), *_gaps(under)]
     about = " ".join(known.doc.split()) if known else ""
     points = np.array(here).reshape(-1, 2)
-    return Scene(first.function, axes, paths, shown, under, points, lowest, notes, about)
+    inside = points[shown.holds(points)]
+    return Scene(first.function, axes, paths, shown, under, inside, lowest, notes, about)
+
+
+def spread(values: Sequence[Array]) -> bool:
+    """Whether curves are seen better on a logarithmic axis: none is negative, and they range far."""
+    finite = np.concatenate([v[np.isfinite(v) & low_enough(v)] for v in values])
+    positive = finite[finite > 0]
+    return bool(positive.size and finite.min() >= 0 and positive.max() > 20 * positive.min())
 
 
 def low_enough(values: Array) -> Array:
@@ -149,7 +165,7 @@ def _least(path: Path) -> float:
     return value if np.isfinite(value) else np.inf
 
 
-def _with_nearest(end: Array, minima: Sequence[Array]) -> Array:
+def _goals(end: Array, minima: Sequence[Array]) -> Array:
     """The end of a path, and the minimum next to it if one is known: (1 or 2, 2)."""
     near = sorted(minima, key=lambda m: float(np.linalg.norm(m - end)))
     return np.stack([end, *near[:1]])

@@ -13,7 +13,9 @@ Values = Callable[[Array], Array]
 
 GRID = (150, 200)  # rows and columns
 SPREAD = 30.0  # values of which the highest lies so much further up than the low ones are drawn by logarithm
+NEARLY = 0.01  # of the range of values: where a window comes so near to the least value, it counts from there
 LINES = 12  # at most this many lines of equal value, about
+FAR = 3.0  # sizes of the paths: a minimum that is further away is not worth a picture in which they are small
 PULLED = 50.0  # diagonals of the window: nothing is drawn further out
 
 
@@ -44,24 +46,29 @@ class Window:
         return near
 
 
-def window(tracks: Sequence[Array], ends: Sequence[Array], domain: Array | None, whole: bool) -> Window:
-    """The part of the plane to show, for paths (k, 2) and the points ``ends`` that they lead to.
+def window(tracks: Sequence[Array], goals: Array, domain: Array | None, whole: bool) -> Window:
+    """The part of the plane to show, for paths (k, 2) and the points (m, 2) that they lead to.
 
-    The paths, their ends and a margin, where these need less than half of the domain (2, 2) and the ``whole``
-    is not asked for; else the domain, enlarged to hold the paths, by its own size at most: a path that
-    diverges leaves the picture.
+    The paths and a margin, with the goals that are not far from them, where that is less than half of the
+    domain (2, 2) and the ``whole`` is not asked for; else the domain, enlarged to hold the paths, by its own
+    size at most: a path that diverges leaves the picture.
     """
     finite = [track[np.all(np.isfinite(track), axis=1)] for track in tracks]
     starts = np.concatenate([track[:1] for track in finite])
-    base = _box(np.concatenate([starts, *ends]) if domain is None else np.concatenate([domain.T, starts]))
     if domain is None:
-        base = _roomy(base, 1.0)
-    size = base[1] - base[0]
-    held = [p[np.all((p >= base[0] - size) & (p <= base[1] + size), axis=1)] for p in finite]
-    near = _roomy(_box(np.concatenate([*held, *ends])), 0.2)
+        base = _roomy(_box(np.concatenate([starts, goals])), 1.0)
+    else:
+        base = domain.T
+    around = _box(np.concatenate([base, starts]))
+    size = around[1] - around[0]
+    held = np.concatenate([p[np.all(np.abs(p - around.mean(axis=0)) <= 1.5 * size, axis=1)] for p in finite])
+    far = _roomy(_box(held), FAR)
+    near = _roomy(
+        _box(np.concatenate([held, goals[np.all((goals >= far[0]) & (goals <= far[1]), axis=1)]])), 0.2
+    )
     if domain is not None and not whole and np.all(near[1] - near[0] < size / 2):
         return Window(near[0], near[1], part=True)
-    reached = _box(np.concatenate([base, *held]))
+    reached = _box(np.concatenate([base, held]))
     edge = 0.05 * (reached[1] - reached[0])
     low, high = np.where(reached == base, base, reached + np.stack([-edge, edge]))
     return Window(low, high)
@@ -122,11 +129,13 @@ class Scale:
 
 
 def scale(values: Array, lowest: float | None) -> Scale:
-    """The scale for the values of a grid, of which ``lowest`` is the least known value."""
+    """The scale for the values of a grid; ``lowest`` is the least value anywhere, if it is known."""
     finite = values[np.isfinite(values)]
     if not finite.size:
         return Scale(0.0, False, np.arange(2.0))
-    low = float(finite.min()) if lowest is None else min(lowest, float(finite.min()))
+    low = float(finite.min())
+    if lowest is not None and low - lowest <= NEARLY * (float(finite.max()) - lowest):
+        low = min(low, lowest)
     above = finite - low
     top = float(above.max())
     if top <= 0 or not np.isfinite(top):
