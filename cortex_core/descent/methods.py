@@ -164,8 +164,9 @@ def _lbfgs(options: LbfgsOptions) -> Walk:
         while True:
             optimizer.step(closure)
             if np.array_equal(x, p.numpy()):
-                flat = abs(objective.gradient(x)).max() <= options.tolerance_grad
-                return "the gradient is 0" if flat else "no lower point along the direction was found"
+                if abs(objective.gradient(x)).max() <= options.tolerance_grad:
+                    return f"no number of the gradient is above {options.tolerance_grad:g}"
+                return "no lower point along the direction was found"
             x = p.numpy().copy()
             visit(x)
 

@@ -266,6 +266,7 @@ def test_a_name_that_is_no_python_name() -> None:
 def test_the_name_that_was_meant(name: str, meant: str) -> None:
     assert nearest(name, LAYERS) == f"Did you mean '{meant}'?"
     assert nearest("quux", LAYERS) == ""
+    assert nearest("bfgx", ["CG", "BFGS"]) == "Did you mean 'BFGS'?"  # capitals do not count
 
 
 FOREIGN = """\

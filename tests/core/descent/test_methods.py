@@ -97,7 +97,7 @@ def test_lbfgs_without_a_line_search_takes_its_rate() -> None:
 
 def test_lbfgs_goes_to_the_end_of_float64() -> None:
     found = study(ROSENBROCK, "lbfgs", START)
-    assert found.stopped in ("the gradient is 0", "no lower point along the direction was found")
+    assert found.stopped == "no lower point along the direction was found"
     assert found.value < 1e-18
 
 

@@ -167,8 +167,8 @@ def test_values_that_are_not_finite_end_it() -> None:
 
 
 def test_an_end_that_the_method_sees_itself() -> None:
-    assert study(bowl, "lbfgs", [3.0]).stopped == "the gradient is 0"
-    assert study(bowl, "lbfgs", [0.0]).stopped == "the gradient is 0"
+    assert study(bowl, "lbfgs", [3.0]).stopped == "no number of the gradient is above 1e-14"
+    assert study(bowl, "lbfgs", [0.0]).stopped == "no number of the gradient is above 1e-14"
     assert study(bowl, "scipy:CG", [3.0]).stopped == "SciPy: Optimization terminated successfully."
 
 
