@@ -19,7 +19,10 @@ from tests.page_files import write_data
 ROOT = Path(__file__).parents[1]
 PAGES = [
     "README.md",
-    *(f"docs/{name}.md" for name in ("data", "descent", "description", "eager", "extending", "verification")),
+    *(
+        f"docs/{name}.md"
+        for name in ("data", "descent", "description", "eager", "extending", "pictures", "verification")
+    ),
 ]
 NAMED = re.compile(r"# (\S+\.(?:py|yaml))\n")
 BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
