@@ -76,7 +76,10 @@ class Server(ThreadingHTTPServer):
     @property
     def address(self) -> str:
         """Where the page is, with the secret."""
-        host = f"[{self.host}]" if ":" in self.host else self.host
+        host = self.host
+        if _is_number(host) and ipaddress.ip_address(host).is_unspecified:  # all addresses of this machine
+            host = socket.gethostname()
+        host = f"[{host}]" if ":" in host else host
         return f"http://{host}:{self.server_port}/{self.token}/"
 
     def start(self) -> None:
@@ -108,21 +111,15 @@ class Server(ThreadingHTTPServer):
             return dict(self._open)
 
     def knows(self, host: str) -> bool:
-        """Whether a Host header names this server."""
+        """Whether a Host header names this server; its port may be that of a tunnel."""
         try:
-            asked = urlsplit(f"//{host}")
-            name, port = asked.hostname or "", asked.port or 80
+            name = urlsplit(f"//{host}").hostname or ""
         except ValueError:
             return False
-        if port != self.server_port:
-            return False
-        if name in (self.host, "localhost"):
+        if name in (self.host, "localhost") or _is_loopback(name):
             return True
-        try:  # a number is what a stranger's name is not; only where more than one leads here
-            ipaddress.ip_address(name)
-        except ValueError:
-            return name == socket.gethostname() and not _is_loopback(self.host)
-        return _is_loopback(name) or not _is_loopback(self.host)
+        # Where others are let in it has more than one name; a number is what a stranger's name is not.
+        return not _is_loopback(self.host) and (name == socket.gethostname().lower() or _is_number(name))
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """A thread for each connection, known until it ends."""
@@ -161,10 +158,15 @@ def _hang_up(connection: socket.socket) -> None:
 
 
 def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (_is_number(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def _is_number(host: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
-        return host == "localhost"
+        return False
+    return True
 
 
 def new_token() -> str:

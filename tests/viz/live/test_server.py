@@ -56,8 +56,8 @@ PATHS = """
 /favicon.ico /?a-secret/ /ä/ http://127.0.0.1/a-secret/
 """
 HOSTS = """
-evil.example evil.example:PORT 127.0.0.1:1 [ 127.0.0.1:x 127.0.0.1.evil.example:PORT 10.0.0.1:PORT
-@127.0.0.1:99999
+evil.example evil.example:PORT [ 127.0.0.1.evil.example:PORT 10.0.0.1:PORT localhost.evil.example
+127.0.0.1@evil.example evil.example#localhost 0x7f.1 [::2]:PORT
 """
 
 
@@ -90,9 +90,12 @@ def test_another_host_is_refused(server: Server, host: str) -> None:
     assert not server.wishes.pending
 
 
-def test_own_names_are_known(server: Server) -> None:
-    for host in ("127.0.0.1", "localhost", "LOCALHOST"):
-        assert ask(server, f"/{TOKEN}/", Host=f"{host}:{server.server_port}")[0] == 200
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:PORT", "localhost:PORT", "LOCALHOST", "127.0.0.1:9000", "[::1]:80"]
+)
+def test_own_names_are_known(server: Server, host: str) -> None:
+    """Behind a tunnel the port is another one."""
+    assert ask(server, f"/{TOKEN}/", Host=host.replace("PORT", str(server.server_port)))[0] == 200
 
 
 def test_no_host_and_two_hosts_are_refused(server: Server) -> None:
@@ -236,11 +239,8 @@ def test_what_cannot_be_had_is_told(host: str, port: int) -> None:
 def test_asked_to_it_listens_elsewhere() -> None:
     server = made("0.0.0.0")
     server.start()
-    port = server.server_port
-    for host, status in (
-        (f"192.0.2.7:{port}", 200),
-        (f"{socket.gethostname()}:{port}", 200),
-        (f"evil.example:{port}", 403),
-    ):
+    name = socket.gethostname()
+    assert server.address == f"http://{name}:{server.server_port}/{TOKEN}/"
+    for host, status in (("192.0.2.7:80", 200), (name, 200), (f"evil.example:{server.server_port}", 403)):
         assert ask(server, f"/{TOKEN}/", Host=host)[0] == status
     server.finish()

@@ -52,7 +52,7 @@ class Training:
     """A training in a thread, with a live page; ``with`` lets it run to its end."""
 
     def __init__(
-        self, out: Path, epochs: int = 3, data: Any = None, spec: Any = None, **options: Any
+        self, out: Path | None, epochs: int = 3, data: Any = None, spec: Any = None, **options: Any
     ) -> None:
         self.source = Gated(blobs()) if data is None else data
         self.live = Live(pause=0, file=io.StringIO())
@@ -172,6 +172,16 @@ def test_stop_leaves_what_goes_on_with_the_same_bits(tmp_path: Path) -> None:
         resume=tmp_path / "b", data=blobs(), validation=blobs(40, seed=5), progress=False, report=False
     )
     assert states(again.network) == states(unbroken.network)
+
+
+def test_a_run_that_goes_on_shows_what_was(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"validation": blobs(40, seed=5), "progress": False, "report": False}
+    train(description(epochs=2), blobs(), out=tmp_path / "run", **options)
+    with Training(None, epochs=3, resume=tmp_path / "run") as training:
+        seen = Seen(training)
+        seen.until(lambda entries: "section confusion" in entries)
+        assert seen.entries["section history"].count("<tr>") == 3  # the head and two epochs
+        assert seen.entries["bar"]["share"] == pytest.approx(2 / 3)
 
 
 def test_checkpoint_now(tmp_path: Path) -> None:
