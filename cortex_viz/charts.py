@@ -19,7 +19,10 @@ from cortex_viz.page import plain, text
 from cortex_viz.sprite import Sprite
 
 # What draws the charts of a page: `page(title, body, scripts=[charts.SCRIPT])`.
-SCRIPT = (Path(__file__).parent / "web/charts.js").read_text("utf-8")
+SCRIPT = "".join(
+    (Path(__file__).parent / f"web/{name}.js").read_text("utf-8")
+    for name in ("charts", "lines", "scatter", "matrix")
+)
 CAPTION = 200  # letters
 LARGEST = 1e300  # the distance of two numbers has to be one
 _ESCAPED = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}

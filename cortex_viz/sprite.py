@@ -5,14 +5,13 @@ from __future__ import annotations
 import base64
 import hashlib
 import math
-import struct
-import zlib
 from html import escape
 from typing import Any
 
 import numpy as np
 
 from cortex_compute.errors import DataError
+from cortex_core.png import as_bytes, png
 from cortex_viz.page import plain
 
 
@@ -45,7 +44,7 @@ class Sprite:
         return {key: getattr(self, key) for key in keys}
 
     def thumb(self, index: int, caption: str, longest: int = 56) -> str:
-        """One picture as HTML, enlarged by a whole number to about ``longest`` pixels; the caption is text."""
+        """One picture as HTML, enlarged by a whole number to ``longest`` pixels; ``caption`` names it."""
         if not 0 <= index < self.count:
             raise DataError(f"there is no picture {index}: the sprite holds {self.count}")
         scale = max(1, round(longest / max(self.width, self.height)))
@@ -59,28 +58,6 @@ class Sprite:
         )
 
 
-def png(pixels: Any) -> bytes:
-    """A PNG (ISO/IEC 15948) of bytes (h, w) or (h, w, 3).
-
-    The rows are filtered by the pixel to the left (photographs) or not (drawings), whichever is shorter.
-    """
-    height, width = pixels.shape[:2]
-    bytes_of_pixel = pixels.size // (height * width)
-    plain_rows = pixels.reshape(height, -1)
-    left_rows = plain_rows.copy()
-    left_rows[:, bytes_of_pixel:] -= plain_rows[:, :-bytes_of_pixel]
-    packed = [
-        zlib.compress(np.insert(rows, 0, kind, axis=1).tobytes(), 9)
-        for kind, rows in ((0, plain_rows), (1, left_rows))
-    ]
-    header = struct.pack(">IIBBBBB", width, height, 8, 0 if bytes_of_pixel == 1 else 2, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", min(packed, key=len)), (b"IEND", b""))
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-        for kind, data in chunks
-    )
-
-
 def _cells(images: Any) -> Any:
     """As bytes (n, h, w, c)."""
     if images.ndim == 3:
@@ -89,14 +66,7 @@ def _cells(images: Any) -> Any:
         raise DataError(
             f"pictures are (n, height, width), or with 1 or 3 channels behind; these are {images.shape}"
         )
-    if images.dtype == np.uint8:
-        return images
-    values = images.astype(np.float32)
-    finite = values[np.isfinite(values)]
-    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 1.0)
-    if low < 0 or high > 1:
-        values = (values - low) / max(high - low, 1e-30)
-    return np.rint(255 * np.clip(np.nan_to_num(values, nan=0.0), 0, 1)).astype(np.uint8)
+    return as_bytes(images)
 
 
 def _shrunk(cells: Any, longest: int) -> Any:
