@@ -12,10 +12,10 @@ from typing import Any
 from cortex_core.training.files import write_atomically
 from cortex_viz.page import LETTERS, plain
 
-# Okabe and Ito (2008): colours that differ for every kind of colour vision, without black, which is for text;
-# then wine and indigo of Tol's and a grey, for the ten classes that many data sets have.
+# Okabe and Ito (2008): colours that differ for every kind of colour vision, without black, which is for text,
+# and with a yellow that shows on white; then wine and indigo of Tol's and a grey: many data have ten classes.
 COLOURS = (
-    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#F0E442"),
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#A89B00"),
     *("#882255", "#332288", "#8C8C8C"),
 )
 

@@ -126,7 +126,7 @@ class LayerMap:
 
 def layer_map(
     network: Network,
-    source: Source,
+    source: Source | Shown,
     layer: str | None = None,
     method: Method = "tsne",
     count: int = COUNT,
@@ -134,7 +134,7 @@ def layer_map(
     seed: int = 0,
     backend: str = "auto",
 ) -> LayerMap:
-    """Lays out ``count`` examples of a source, evenly chosen, by the output of a layer, by default the last
+    """Lays out ``count`` examples, evenly chosen, by the output of a layer, by default the last
     hidden one; an input may be named, too.
 
     Raises `SpecError` for a layer that does not exist, `DataError` for an output that is too large or not
@@ -142,14 +142,15 @@ def layer_map(
     is absent.
     """
     layer = _layer(network, layer)
-    rows = np.unique(np.linspace(0, len(source) - 1, min(count, len(source))).astype(np.intp))
+    shown = source if isinstance(source, Shown) else Shown(network, source)
+    whole = len(shown.source)
+    rows = np.unique(np.linspace(0, whole - 1, min(count, whole)).astype(np.intp))
     width = prod(network.types[layer].shape[1:])
     _expect_room(layer, width, len(rows))
     clock = [perf_counter()]
-    shown = Shown(network, source)
     classes, told = _answers(network, shown, rows, backend)
     groups, names = _groups(classes, len(rows))
-    features = activations(network, source.select(rows), [layer], backend=backend)[layer]
+    features = activations(network, shown.source.select(rows), [layer], backend=backend)[layer]
     clock.append(perf_counter())
     if method == "tsne":
         points, axes = embed.tsne(features, perplexity, seed), ("", "")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cortex.command.common import backend_option, json_option, load_model, people, write_json
-from cortex.command.pictures.shared import data_option, examples, layer_option, model_argument
+from cortex.command.pictures.shared import data_option, expect_fit, layer_option, model_argument
 
 if TYPE_CHECKING:
     from cortex_viz.layer_map import LayerMap, Method
@@ -63,14 +63,16 @@ def draw_map(
     """Lays out examples, writes the picture and the page, and says where they are and how good."""
     start = perf_counter()
     network = load_model(model)
-    source = examples(network, data, split)
     run = Path(model).is_dir()
     default = Path(model, method) if run else Path(f"{network.name}-{method}")
     given = {name: value for name, value in choices.items() if value is not None}
     try:
         from cortex_viz.layer_map import layer_map
+        from cortex_viz.report.collect import shown_of
 
-        made = layer_map(network, source, method=method, **given)
+        _, shown = shown_of(network, data, *(() if split is None else (split,)))
+        expect_fit(network, shown.source, data)
+        made = layer_map(network, shown, method=method, **given)
         files = made.save(default if out is None else out)
     except ImportError as error:
         missing = error.name or error

@@ -46,22 +46,27 @@ def _picture(out: str | None) -> str | None:
     return out
 
 
-def examples(network: Network, data: str | None, split: str | None = None) -> Source:
-    """The examples to look at, of the part ``split`` where one is named; what was counted while they were
-    read is said aside.
+def examples(network: Network, data: str | None) -> Source:
+    """The examples to look at; what was counted while they were read is said aside.
 
     Raises `DataError` where they do not fit the network.
     """
     from cortex_core.training.data import HELD_OUT, part_of
-    from cortex_core.training.setup import check_source, check_streams
 
-    source, notes = part_of(network, data, *(HELD_OUT if split is None else (split,)))
+    source, notes = part_of(network, data, *HELD_OUT)
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
+    expect_fit(network, source, data)
+    return source
+
+
+def expect_fit(network: Network, source: Source, data: str | None) -> None:
+    """Raises `DataError` where examples do not fit the network."""
+    from cortex_core.training.setup import check_source, check_streams
+
     what = "the data" if data is None else data
     check_streams(network, source.streams, what)
     check_source(network, source, 1, what)
-    return source
 
 
 @contextmanager
