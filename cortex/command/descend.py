@@ -88,7 +88,11 @@ def command(
     text = people(json_file)
     say(f"{function} of {n} coordinates from {_point(x0)}{_outside(chosen, n, x0)}", text)
     stop = any_of(limit_gradient(CONVERGED), limit_steps(steps))
-    studies = [study(chosen, name, x0, stop, **options) for name, options in wanted]
+    studies: list[Study] = []
+    for name, options in wanted:
+        studies.append(study(chosen, name, x0, stop, **options))
+        if interrupted := studies[-1].stopped.startswith("interrupted"):
+            break
     rows = [_row(s, chosen, n) for s in studies]
     _tell(rows, text)
     if going := [row["optimizer"] for row in rows if row["steps"] >= steps]:
@@ -99,6 +103,8 @@ def command(
     write_json(json_file, said)
     for file in files:
         say(file, text)
+    if interrupted:
+        raise KeyboardInterrupt(studies[-1].stopped)
 
 
 def _list(json_file: str | None) -> None:

@@ -57,15 +57,16 @@ def _point(x: Array) -> str:
 
 
 def _table(paths: Sequence[Path]) -> str:
-    head = ("optimizer", "steps", "value", "gradient norm", "distance", "calls of f", "seconds")
+    head = ("optimizer", "steps", "value", "gradient norm", "distance", "calls of f", "seconds", "stopped")
     rows = (
         (
             *(text(p.name), f"{p.steps[-1]:,}", _number(p.values[-1]), _number(p.norms[-1])),
             *("–" if p.distance is None else _number(p.distance), f"{p.calls:,}", f"{p.seconds:.3f}"),
+            text(p.stopped, 200),
         )
         for p in paths
     )
-    return grid("Distance is that to the nearest known minimum.", head, rows, right=range(1, len(head)))
+    return grid("Distance is that to the nearest known minimum.", head, rows, right=range(1, len(head) - 1))
 
 
 def _number(value: float) -> str:

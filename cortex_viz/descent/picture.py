@@ -11,7 +11,7 @@ import numpy as np
 
 from cortex_viz.descent.scene import Axes, Function, Logs, Path, Scene, low_enough, scene, spread
 from cortex_viz.descent.surface import Array
-from cortex_viz.figure import COLOURS, figure
+from cortex_viz.figure import COLOURS, figure, literal
 
 LETTERS = 150  # in a line of notes
 TICKS = 7  # of the bar that tells values
@@ -29,9 +29,9 @@ def paths(
     absent.
     """
     drawn = scene(logs, f, axes, whole)
-    notes = textwrap.wrap(" ".join(drawn.notes), LETTERS)
+    notes = textwrap.wrap(" ".join(literal(note, 400) for note in drawn.notes), LETTERS)
     with figure(path, 11.5, 5.8 + 0.17 * len(notes)) as made:
-        made.suptitle(drawn.title, x=0.01, ha="left", fontweight="bold")
+        made.suptitle(literal(drawn.title), x=0.01, ha="left", fontweight="bold")
         panels = made.subplot_mosaic([["plane", "value"], ["plane", "norm"]], width_ratios=[1.35, 1])
         _contour(made, panels["plane"], drawn)
         for i, one in enumerate(drawn.paths):
@@ -73,7 +73,7 @@ def _contour(made: Any, axes: Any, drawn: Scene) -> None:
 def _track(axes: Any, path: Path, i: int, drawn: Scene) -> None:
     points = drawn.window.pulled(path.track)
     dot = "." if len(points) < MARKED else None
-    axes.plot(*points.T, **_style(i), linewidth=1.6, marker=dot, markersize=5, label=path.name)
+    axes.plot(*points.T, **_style(i), linewidth=1.6, marker=dot, markersize=5, label=literal(path.name))
     axes.plot(*points[:1].T, "o", markerfacecolor="white", markeredgecolor="#1a1a1a", markersize=6)
     finite = points[np.all(np.isfinite(points), axis=1)]
     axes.plot(*finite[-1:].T, "o", color=COLOURS[i % len(COLOURS)], markeredgecolor="white", markersize=8)

@@ -27,7 +27,7 @@ class Path:
     """What one optimiser did.
 
     Its place in the plane (k, 2), all coordinates (k, n), f and the norm of the gradient (k,) at each of its
-    states; what that took; and how far its end is from the nearest known minimum.
+    states; what that took; how far its end is from the nearest known minimum; and why it ended.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Path:
     calls: int
     seconds: float
     distance: float | None
+    stopped: str
 
 
 @dataclass(frozen=True)
@@ -150,7 +151,7 @@ def _expect_axes(axes: Axes, n: int) -> None:
 def _path(name: str, log: Log, axes: Axes, minima: Sequence[Array]) -> Path:
     xs, last = log.xs, log[-1]
     steps = np.array([state.step for state in log])
-    took = last.calls, last.seconds, distance(xs[-1], minima)
+    took = last.calls, last.seconds, distance(xs[-1], minima), log.stopped
     return Path(name, xs[:, list(axes)], xs, log.values, log.norms, steps, *took)
 
 

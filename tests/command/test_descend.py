@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cortex_core.descent import FUNCTIONS
+from cortex_core.descent import FUNCTIONS, named_function
 from tests.conftest import Cli
 
 
@@ -164,6 +164,24 @@ def test_a_mistake_in_the_last_optimizer_is_told_before_the_first_runs(
 
     monkeypatch.setattr("cortex_core.descent.study", never)
     assert cli("descend", "sphere", "--optimizer", "adam", "--optimizer", "adma").code == 2
+
+
+def test_what_was_interrupted_is_drawn(cli: Cli) -> None:
+    @named_function((-1.0, 1.0), minima=[[0.0, 0.0]], fewest=2)
+    def tiring(x: Any) -> Any:
+        calls.append(x)
+        if len(calls) == 4:
+            raise KeyboardInterrupt
+        return (x * x).sum(-1)
+
+    calls: list[Any] = []
+    said = cli("descend", "tiring", "--optimizer", "sgd", "--optimizer", "adam")
+    assert said.code == 130
+    assert "interrupted" in said.err
+    assert Path("tiring.png").is_file()
+    html = Path("tiring.html").read_text("utf-8")
+    assert "sgd" in html
+    assert "adam" not in html
 
 
 def test_without_matplotlib_there_is_the_page(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -226,9 +226,9 @@ def test_the_picture(tmp_path: Path) -> None:
 
 
 def test_the_words_of_the_picture(tmp_path: Path) -> None:
-    logs = {"a < b": log_of([[-1.2, 1], [1, 1]]), "wild": log_of([[-1.2, 1], [1e9, 0]])}
+    logs = {"a < $b$": log_of([[-1.2, 1], [1, 1]]), "wild": log_of([[-1.2, 1], [1e9, 0]])}
     shown = words(paths(logs, tmp_path / "p.svg"))
-    for word in ("rosenbrock", "a < b", "wild", "minimum", "value", "gradient norm", "step", "x1", "x2"):
+    for word in ("rosenbrock", "a < $b$", "wild", "minimum", "value", "gradient norm", "step", "x1", "x2"):
         assert word in shown
     assert "wild leaves the picture at step 1." in shown
 

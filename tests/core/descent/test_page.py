@@ -15,8 +15,14 @@ SHOWN = re.compile(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", re.DOTALL | 
 
 @pytest.mark.parametrize(("code", "shown"), SHOWN.findall(PAGE))
 def test_it_prints_what_is_shown(
-    code: str, shown: str, own_registry: None, capsys: pytest.CaptureFixture[str]
+    code: str,
+    shown: str,
+    own_registry: None,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     exec(compile(code, "docs/descent.md", "exec"), {"__name__": "example"})
     assert capsys.readouterr().out == shown
 
