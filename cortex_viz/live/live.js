@@ -8,27 +8,27 @@
   const buttons = [...bar.querySelectorAll("button")];
   const sections = document.querySelector(".sections");
   const base = location.pathname.replace(/\/?$/, "/");
-  const events = new EventSource(`${base}events?since=${bar.dataset.version}`);
   let said = state.textContent;
-  let over = false;
+  let over = buttons[0].disabled;
+  const events = over ? null : listen();
 
-  events.onmessage = (event) => {
-    const changed = JSON.parse(event.data);
-    if (changed.bar) show(changed.bar);
-    put(Object.entries(changed).filter(([key]) => key.startsWith("section ")));
-    if (changed.order) arrange(changed.order);
-  };
-
-  events.onopen = () => connected(true);
-
-  events.onerror = () => {
-    if (!over) connected(false);
-  };
+  function listen() {
+    const source = new EventSource(`${base}events?since=${bar.dataset.version}`);
+    source.onmessage = (event) => {
+      const changed = JSON.parse(event.data);
+      if (changed.bar) show(changed.bar);
+      put(Object.entries(changed).filter(([key]) => key.startsWith("section ")));
+      if (changed.order) arrange(changed.order);
+    };
+    source.onopen = () => connected(true);
+    source.onerror = () => connected(over); // after the last word nobody is missed
+    return source;
+  }
 
   function connected(there) {
     bar.classList.toggle("lost", !there);
     state.textContent = there ? said : `The connection to the training is lost. Its last word: ${said}`;
-    for (const button of buttons) button.disabled = !there;
+    for (const button of buttons) button.disabled = over || !there;
   }
 
   function show(now) {
@@ -97,7 +97,7 @@
       } catch {
         answer.textContent = "The training does not answer.";
       }
-      button.disabled = over || (button.dataset.wish === "stop" && !bar.classList.contains("lost"));
+      button.disabled = over || bar.classList.contains("lost") || button.dataset.wish === "stop";
     };
   }
 })();

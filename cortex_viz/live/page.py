@@ -25,7 +25,7 @@ def live_page(version: int, entries: Mapping[str, Any]) -> str:
 def _bar(version: int, bar: Mapping[str, Any]) -> str:
     off = " disabled" if bar["over"] else ""
     return (
-        f'<div class="live" data-version="{version}"><p role="status">{escape(bar["text"])}</p>'
+        f'<div class="live" data-version="{version}"><p>{escape(bar["text"])}</p>'
         f'<button type="button" data-wish="checkpoint" data-waiting="After this step …"{off}>'
         "Checkpoint now</button>"
         f'<button type="button" data-wish="stop" data-waiting="After this step …"{off}>Stop</button>'

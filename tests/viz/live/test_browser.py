@@ -14,6 +14,9 @@ from cortex_core.training.checkpoint import header
 from cortex_core.training.source import Arrays
 from cortex_core.training.train import train
 from cortex_core.training.trainer import Interrupted
+from cortex_viz.live.board import Board, Wishes
+from cortex_viz.live.page import live_page
+from cortex_viz.live.server import Server
 from tests.core.training.networks import states
 from tests.viz.browser import check_looks, errors, open_page, requests, settle
 from tests.viz.live.test_training import Gated, Training
@@ -216,6 +219,23 @@ def test_a_lost_connection_is_told(browser: Any, tmp_path: Path) -> None:
         assert browser.execute_script(
             "return [...document.querySelectorAll('.live button')].every(b => b.disabled)"
         )
+
+
+def test_a_page_that_comes_last_shows_the_end(browser: Any) -> None:
+    board = Board()
+    board.put({"title": "last", "order": ["a"], "section a": "<h2>A</h2>"})
+    board.put({"bar": {"text": "finished", "share": 1.0, "over": True}})
+    server = Server("127.0.0.1", 0, "secret", board, Wishes(), live_page)
+    server.start()
+    open_page(browser, server.address)
+    server.finish()
+    assert said(browser) == "finished"
+    assert browser.execute_script(
+        "return [...document.querySelectorAll('.live button')].every(b => b.disabled)"
+    )
+    assert browser.execute_script("return document.querySelector('#a').textContent") == "A"
+    assert errors(browser) == []
+    assert requests(browser) == []
 
 
 def test_several_pages_see_the_same(browser: Any, tmp_path: Path) -> None:
