@@ -15,8 +15,9 @@ from cortex_viz.report.shown import Array
 CELL = 12  # examples of a cell that a click shows
 EXAMPLES = 1200  # of all cells
 NAMED = 40  # classes of a matrix
-CURVES = 6  # ROC curves
+CURVES = 10  # ROC curves: as many as there are colours
 LISTED = 200  # classes of the table
+GREY = 9  # of the colours
 
 
 def confusion(given: Facts) -> str:
@@ -122,11 +123,12 @@ def roc(given: Facts) -> str:
     if not len(known):
         return "<p>All examples are of one class: there is nothing to tell apart.</p>"
     kept = known[-1:] if len(areas) == 2 else known[np.argsort(areas[known], kind="stable")[:CURVES]]
-    lines = [charts.Series("chance", [0.0, 1.0], [0.0, 1.0], dashed=True, colour=6)]
+    lines = [charts.Series("chance", [0.0, 1.0], [0.0, 1.0], dashed=True, colour=GREY)]
     for colour, i in enumerate(np.sort(kept)):
         x, y = measures.corners(measures.roc(said.labels == i, said.probabilities[:, i]))
         name = f"{said.names[i]} ({areas[i]:.4f})"
-        lines.append(charts.Series(name, _digits(x), _digits(y), colour=colour))
+        own = int(i) if len(areas) <= CURVES else colour  # as in the map of the hidden layer
+        lines.append(charts.Series(name, _digits(x), _digits(y), colour=own))
     told = f"Mean area {share(float(areas[known].mean()))} over {len(known):,} classes."
     if len(kept) < len(known) and len(areas) > 2:
         told += f" Drawn are the {len(kept)} with the smallest."
@@ -152,7 +154,7 @@ def calibration(given: Facts) -> str:
     )
     confidence, accuracy = _digits(found.confidence), _digits(found.accuracy)
     lines = [
-        charts.Series("calibrated", [0.0, 1.0], [0.0, 1.0], dashed=True, colour=6),
+        charts.Series("calibrated", [0.0, 1.0], [0.0, 1.0], dashed=True, colour=GREY),
         charts.Series("share that is right", confidence, accuracy, points=True, colour=0),
     ]
     rows = [

@@ -11,6 +11,7 @@ from cortex_core.spec.write import to_yaml
 from cortex_core.training.data import HELD_OUT, Data, open_data, part_of
 from cortex_core.training.examples import Examples
 from cortex_core.training.run import Run
+from cortex_core.training.setup import check_source, check_streams
 from cortex_core.training.source import Source
 from cortex_viz.report.embedded import hidden_of
 from cortex_viz.report.facts import Facts
@@ -25,7 +26,7 @@ def collect(run: Run, data: Data | str | None = None, backend: str = "auto") -> 
 
     ``data``: those of its training; else the name of a data set, or a file, to look at in their place; by
     default what its description names.  What cannot be had is named with its reason.  Raises
-    `CheckpointError` for a run without an epoch.
+    `CheckpointError` for a run without an epoch, and `DataError` for other data that do not fit the network.
     """
     if not len(run.history):
         raise CheckpointError(f"{run.path}: no epoch of this run has ended, so there is nothing to report")
@@ -37,6 +38,8 @@ def collect(run: Run, data: Data | str | None = None, backend: str = "auto") -> 
         outcome = outcome_of(run.network, shown.source, part, shown, backend=backend)
         hidden = hidden_of(run.network, outcome, backend)
     except (CortexError, ImportError) as error:
+        if outcome is None and isinstance(data, str):
+            raise  # somebody asked for these
         absent = f"{error.name} is not installed: {VIZ}" if isinstance(error, ImportError) else str(error)
         missing |= {"hidden": absent} if outcome is not None else _without_examples(run, absent)
     if isinstance(hidden, str):
@@ -63,6 +66,8 @@ def shown_of(network: Network, data: Data | str | None = None, *parts: str) -> t
     parts = parts or HELD_OUT
     if isinstance(data, str):
         source, _ = part_of(network, data, *parts)
+        check_streams(network, source.streams, data)
+        check_source(network, source, 1, data)
         examples = raw_examples(network, data) if takes_raw(network, data) else None
         rows = None if examples is None else np.arange(len(examples))
         return data, _shown(network, source, examples, rows)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from cortex_viz.report.outcome import Outcome
 from cortex_viz.report.shown import Array
 
 MOST = 1500  # examples
+BYTES = 1 << 28  # of what the layer gives for them
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ def hidden_of(network: Network, outcome: Outcome, backend: str = "auto") -> Hidd
     layer = last_hidden(network)
     if layer is None:
         return "the network has no hidden layer: its output layer reads an input"
-    rows = np.unique(np.linspace(0, len(outcome) - 1, MOST).astype(np.intp))
+    most = max(1, min(MOST, BYTES // (4 * prod(network.types[layer].shape[1:]))))
+    rows = np.unique(np.linspace(0, len(outcome) - 1, most).astype(np.intp))
     found = activations(network, outcome.shown.select(rows).source, [layer], backend=backend)[layer]
     return Hidden(layer, rows, tsne(found))

@@ -8,7 +8,7 @@ from cortex_viz.report.outcome import Outcome
 from cortex_viz.report.shown import Array
 from cortex_viz.sprite import Sprite
 
-LONGEST = 64  # pixels of a picture's longer edge
+SHORTEST, LONGEST = 8, 64  # pixels of a picture's longer edge
 BYTES = 1_200_000  # of all pictures of a section, before they are packed
 
 
@@ -16,11 +16,11 @@ def sprite_of(outcome: Outcome, rows: Array) -> Sprite | None:
     """The pictures of these examples, number i being that of ``rows[i]``; None where there are none."""
     if not len(rows):
         return None
-    images = outcome.shown.pictures(rows)
+    images = outcome.shown.pictures(rows, LONGEST)
     if images is None:
         return None
     edge = isqrt(BYTES // (len(rows) * images.shape[-1]))
-    return Sprite(images, size=max(8, min(LONGEST, edge)))
+    return Sprite(images, size=max(SHORTEST, min(LONGEST, edge)))
 
 
 def captions(outcome: Outcome, rows: Array) -> list[str]:

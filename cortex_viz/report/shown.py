@@ -38,12 +38,20 @@ class Shown:
         made.cells = {name: column[rows] for name, column in self.cells.items()}
         return made
 
-    def pictures(self, rows: Array) -> Array | None:
-        """Of some examples (n, height, width, 1 or 3); None where no input is a picture."""
+    def pictures(self, rows: Array, longest: int = 64) -> Array | None:
+        """Of some examples (n, height, width, 1 or 3); None where no input is a picture.
+
+        Of large ones every so many pixels, so that the longer edge has at most about twice ``longest``.
+        """
         if self.picture is None:
             return None
-        images = gathered(self.source.select(rows), [self.picture])[self.picture]
-        return images if images.shape[-1] in (1, 3) else images[..., : 3 if images.shape[-1] > 3 else 1]
+        height, width, channels = self.source.streams[self.picture].shape
+        step = max(1, max(height, width) // (2 * longest))
+        kept = channels if channels in (1, 3) else 3 if channels > 3 else 1
+        made = np.empty((len(rows), -(-height // step), -(-width // step), kept), np.float32)
+        for own, arrays in pieces(self.source.select(rows), [self.picture]):
+            made[own] = arrays[self.picture][:, ::step, ::step, :kept]
+        return made
 
     def words(self, rows: Array) -> list[str]:
         """A line for each of some examples: cells, texts or numbers; nothing where a picture says it all."""

@@ -205,7 +205,7 @@ def command(given: Facts) -> str:
             "<p>There is no such command: the network or its data were objects of a Python program. "
             "description.yaml holds the description.</p>"
         )
-    return f"<pre><code>{escape(line)}</code></pre>"
+    return f"<pre><code>{text(line, 10_000)}</code></pre>"
 
 
 def data(given: Facts) -> str:

@@ -397,3 +397,29 @@ def test_names_of_others_are_text(tmp_path: Path) -> None:
     assert list(found.sections) == [name for name in SECTIONS if name != "numbers"]
     assert [row["class"] for row in tables(found, "classes")][:2] != []
     assert HOSTILE[:20] in "".join(found.sections["confusion"].charts[0]["names"])
+
+
+def test_other_data_that_do_not_fit(digits: Run, tmp_path: Path, cli: Cli) -> None:
+    file, out = tmp_path / "mine.npz", tmp_path / "mine.html"
+    np.savez(file, image=np.zeros((20, 8, 8, 1), np.float32), label=np.full(20, 10))
+    told = cli("visualize", "report", digits.path, "--data", file, "--out", out)
+    assert told.code == 2
+    assert "10" in told.err
+    np.savez(file, image=np.zeros((20, 9, 8, 1), np.float32), label=np.zeros(20, int))
+    assert "this input is [8, 8, 1]" in cli("visualize", "report", digits.path, "--data", file).err
+    assert cli("visualize", "report", digits.path, "--data", "nothing.npz").code == 2
+    assert not out.exists()
+    assert "ends in .html" in cli("visualize", "report", digits.path, "--out", "mine.pdf").err
+
+
+def test_large_pictures_are_made_small(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    x = generator.random((40, 300, 200, 4), np.float32)
+    layers = [{"avg_pool2d": 100}, "flatten", {"dense": {"units": 2, "id": "y"}}]
+    description = {**spec(layers, {"softmax_cross_entropy": {"of": "y", "target": "t"}}), "name": "large"}
+    arrays = {"x": x, "t": np.arange(40) % 2}
+    run = train(description, data=arrays, out=tmp_path, epochs=1, progress=False)
+    page = page_of(collect(run, opened(run, arrays)))
+    shown = Page(page).sections["confusion"].charts[0]["sprite"]
+    assert (shown["height"], shown["width"]) == (64, 43)
+    assert len(page) < 3_000_000
