@@ -6,7 +6,6 @@ Names, axes and captions are plain text.  NaN, infinity and None are gaps, and n
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from html import escape
 from pathlib import Path
@@ -56,7 +55,7 @@ def lines(
             raise DataError(f"the series {plain(s.name)} has {len(s.x)} x and {len(s.y)} y")
         xs, ys = [_number(v) for v in s.x], [_number(v) for v in s.y]
         found = found or any(a is not None and b is not None for a, b in zip(xs, ys))
-        if lost := sum(v is not None and not math.isfinite(v) for v in s.y):
+        if lost := sum(v is not None and b is None for v, b in zip(s.y, ys)):
             odd.append(f"{plain(s.name)}: {lost:,} of {len(s.y):,}")
         made = {"name": plain(s.name), "x": xs, "y": ys, "colour": i if s.colour is None else s.colour}
         data.append({**made, "dashed": s.dashed, "points": s.points})
@@ -151,7 +150,7 @@ def _axis(name: str) -> str:
 
 
 def _number(value: float | None) -> float | None:
-    return None if value is None or not abs(value) < LARGEST else float(value)
+    return None if value is None or not abs(float(value)) < LARGEST else float(value)
 
 
 def _rounded(value: float) -> float | None:

@@ -32,7 +32,7 @@
     const ends = Array(rows).fill(-Infinity);
     return marks.map(([at, words]) => {
       const wide = measure(words);
-      const start = Math.max(left, Math.min(x(at) + 4, right - wide));
+      const start = x(at) + 4 + wide <= right ? x(at) + 4 : Math.max(left, x(at) - 4 - wide);
       const row = wide > right - left ? -1 : ends.findIndex((end) => end + 8 <= start);
       if (row >= 0) ends[row] = start + wide;
       return { at, words, start, row };

@@ -10,7 +10,7 @@
     const every = Math.ceil(16 / size); // names of all rows where there is room, else of every so many
     const turned = data.names.some((name) => measure(name) > every * size - 4);
     const numbered = size >= 16 && Math.max(...data.cells.map(([, , n]) => measure(number(n)))) <= size - 3;
-    const grid = html("div", { class: "matrix", role: "group", keydown: (event) => wander(grid, count, event),
+    const grid = html("div", { class: size < 10 ? "matrix fine" : "matrix", role: "group", keydown: (event) => wander(grid, count, event),
       "aria-label": `confusion matrix of ${count} classes; the arrow keys go from cell to cell, Enter opens one` });
     grid.style.gridTemplate = `auto auto repeat(${count}, ${size}px) / ${head}px repeat(${count}, ${size}px)`;
     const put = (node, row, column, many = 1, wide = 1) => {
