@@ -14,6 +14,7 @@ Values = Callable[[Array], Array]
 GRID = (150, 200)  # rows and columns
 SPREAD = 30.0  # values of which the highest lies so much further up than the low ones are drawn by logarithm
 NEARLY = 0.01  # of the range of values: where a window comes so near to the least value, it counts from there
+PLAIN = 0.98  # of the range: a line so near to the highest value would draw the noise of a plain
 LINES = 12  # at most this many lines of equal value, about
 FAR = 3.0  # sizes of the paths: a minimum that is further away is not worth a picture in which they are small
 PULLED = 50.0  # diagonals of the window: nothing is drawn further out
@@ -129,26 +130,26 @@ class Scale:
 
 
 def scale(values: Array, lowest: float | None) -> Scale:
-    """The scale for the values of a grid; ``lowest`` is the least value anywhere, if it is known."""
+    """The scale for the values of a grid; ``lowest`` is the least value anywhere, if it is known.
+
+    Logarithms count from the least value, so a grid that does not come near to it has none.
+    """
     finite = values[np.isfinite(values)]
-    if not finite.size:
-        return Scale(0.0, False, np.arange(2.0))
-    low = float(finite.min())
-    if lowest is not None and low - lowest <= NEARLY * (float(finite.max()) - lowest):
+    low, high = (float(finite.min()), float(finite.max())) if finite.size else (0.0, 0.0)
+    near = lowest is None or low - lowest <= NEARLY * (high - lowest)
+    if lowest is not None and near:
         low = min(low, lowest)
-    above = finite - low
-    top = float(above.max())
+    top = high - low
     if top <= 0 or not np.isfinite(top):
-        return Scale(low, False, low + np.arange(2.0))
-    if top <= SPREAD * np.quantile(above, 0.1):
+        return Scale(low, False, low + max(1.0, abs(low)) * np.arange(2.0))
+    if not near or top <= SPREAD * np.quantile(finite - low, 0.1):
         step = _nice(top / LINES)
         first = step * np.ceil(low / step)
-        return Scale(low, False, first + step * np.arange(max(2, int((low + top - first) / step) + 1)))
-    bottom = np.log10(max(float(np.quantile(above, 0.002)), top * 1e-12))
-    decades = np.log10(top) - bottom
-    step = next(s for s in (0.5, 1.0, 2.0) if decades / s <= LINES)
-    lines = np.arange(np.ceil(bottom / step) * step, np.log10(top), step)
-    return Scale(low, True, lines if len(lines) > 1 else lines[0] + step * np.arange(2))
+        count = int((low + PLAIN * top - first) / step) + 1
+        return Scale(low, False, first + step * np.arange(max(2, count)))
+    bottom = np.log10(max(float(np.quantile(finite - low, 0.002)), top * 1e-12))
+    step = next(s for s in (0.5, 1.0, 2.0) if (np.log10(top) - bottom) / s <= LINES)
+    return Scale(low, True, np.arange(np.ceil(bottom / step) * step, np.log10(top), step))
 
 
 def _nice(step: float) -> float:

@@ -138,9 +138,24 @@ def test_far_from_the_least_value_lines_stand_where_the_values_are() -> None:
     assert made.lines.min() >= 19.5
 
 
-@pytest.mark.parametrize("values", [np.full((3, 3), 7.0), np.full((3, 3), np.nan), np.array([[0, np.inf]])])
+def test_logarithms_count_from_the_least_value_alone() -> None:
+    assert scale(np.geomspace(4.0, 300.0, 100).reshape(10, 10), 4.0).log
+    assert not scale(np.geomspace(4.0, 300.0, 100).reshape(10, 10), 0.0).log
+
+
+def test_a_plain_has_no_lines() -> None:
+    x = np.linspace(-100, 100, 200)
+    made = scale(np.asarray(FUNCTIONS["easom"](np.stack(np.meshgrid(x, x), axis=-1))), -1.0)
+    assert made.lines.max() < -0.02
+
+
+@pytest.mark.parametrize(
+    "values", [np.full((3, 3), 7.0), np.full((3, 3), 1e20), np.full((3, 3), np.nan), np.array([[0, np.inf]])]
+)
 def test_values_without_a_range(values: np.ndarray) -> None:
-    assert len(scale(values, None).lines) >= 2
+    lines = scale(values, None).lines
+    assert len(lines) >= 2
+    assert np.all(np.diff(lines) > 0)
 
 
 # What is in a scene
