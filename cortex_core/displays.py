@@ -19,7 +19,10 @@ EDGE = 4  # rows and columns at each end of what is cut in the middle
 CUT = "…"
 WIDTH, HEIGHT, INSIDE = 240, 90, 6  # of a curve, in pixels
 COLOURS = ("#0072b2", "#d55e00")  # training and validation
+MACHINE = ("seconds", "samples_per_second", "waiting_seconds")  # columns that are in history.csv alone
+CLASSES = 20  # of more, counts are no display
 SHOWN = 10  # the first examples
+LETTERS = 20  # of the name of a class
 LARGEST, EDGES = 1 << 20, 64  # numbers of a picture that is shown, and pixels along its longer edge
 
 
@@ -49,14 +52,15 @@ def tensor_html(x: Any) -> str:
 
 
 def run_html(run: Any) -> str:
-    """The curves, the history with one row per epoch, and where the run lies."""
-    columns = run.history.columns
+    """The curves, the history with one row per epoch, the confusion of classes, and where the run lies."""
+    columns = [name for name in run.history.columns if name not in MACHINE]
     body = [
         [CUT if i is None else _text(run.history.rows[i].get(column, "")) for column in columns]
         for i in _places(len(run.history))
     ]
     facts = [f"Run {run.network.name}", f"epochs: {len(run.history)}", f"in {run.path}"]
-    return paragraph(facts) + _curves(run.history) + (table(body, columns) if body else "")
+    shown = paragraph(facts) + _curves(run.history) + (table(body, columns) if body else "")
+    return shown + _confusion(run.confusion, run.classes)
 
 
 def _curves(history: Any) -> str:
@@ -95,6 +99,24 @@ def _curve(history: Any, name: str) -> str:
         f'<svg role="img" aria-label="{about}" width="{WIDTH}" height="{HEIGHT + 2 * INSIDE}">'
         f"{''.join(drawn)}</svg></figure>"
     )
+
+
+def _confusion(counts: Any, classes: Sequence[str]) -> str:
+    """Counts by true and predicted class; the colour is a count's share of its true class."""
+    if counts is None or not 0 < len(classes) <= CLASSES:
+        return ""
+    cell = '<td style="text-align: right; background: rgba(0, 114, 178, {:.2f})">{}</td>'
+    rows = []
+    for name, row in zip(classes, np.asarray(counts).tolist()):
+        cells = "".join(cell.format(0.6 * n / max(1, sum(row)), n) for n in row)
+        rows.append(f"<tr><th>{escape(_short(name))}</th>{cells}</tr>")
+    head = "".join(f"<th>{escape(_short(name))}</th>" for name in classes)
+    told = paragraph(["Examples by true class (rows) and predicted class (columns)"])
+    return f"{told}<table><thead><tr><th></th>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= LETTERS else text[: LETTERS - 1] + CUT
 
 
 def _finite(x: Any) -> float | None:
@@ -153,7 +175,7 @@ def _figure(image: Any, caption: str) -> str:
     step = -(-max(image.shape[:2]) // EDGES)
     small = image[::step, ::step]
     data = base64.b64encode(png(small[..., 0] if small.shape[2] == 1 else small)).decode()
-    said = escape(caption if len(caption) <= 20 else caption[:19] + CUT)
+    said = escape(_short(caption))
     return (
         '<figure style="display: inline-block; margin: 4px; text-align: center">'
         f'<img alt="{said}" style="height: 56px; image-rendering: pixelated" '

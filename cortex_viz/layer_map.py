@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isqrt, prod
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from time import perf_counter
 from typing import Any, Literal
 
@@ -65,6 +66,15 @@ class LayerMap:
         """``lenet: 'dense' by t-SNE``"""
         return f"{self.network}: {self.layer!r} by {self.method}"
 
+    def __repr__(self) -> str:
+        return f"<{self.title}, {len(self.points):,} examples, trustworthiness {self.trust:.2f}>"
+
+    def _repr_png_(self) -> bytes:
+        with TemporaryDirectory() as folder:
+            path = Path(folder, "map.png")
+            self._draw(path, dpi=72)
+            return path.read_bytes()
+
     def save(self, path: str | Path) -> list[Path]:
         """Writes the picture, ``path`` with .png at its end, and the page, with .html; returns both.
 
@@ -92,14 +102,14 @@ class LayerMap:
             self.captions,
             *self.axes,
         )
-        body = [facts(told), f'<p class="soft">{text(self.method)}. {ABOUT}</p>']
+        body = [facts(told), f'<p class="soft">Laid out by {text(self.method)}. {ABOUT}</p>']
         body += [chart] if sprite is None else [sprite.html(), chart]
         return page(f"{self.network}: how {self.layer} sees its examples", body, scripts=[charts.SCRIPT])
 
-    def _draw(self, path: Path) -> None:
+    def _draw(self, path: Path, dpi: int = 120) -> None:
         groups = np.zeros(len(self.points), np.intp) if self.groups is None else self.groups
         size = 200 / np.sqrt(len(self.points)) + 2
-        with figure(path, 8.4, 6.6) as made:
+        with figure(path, 8.4, 6.6, dpi) as made:
             axes = made.subplots()
             axes.set_title(literal(self.title))
             axes.set(xlabel=self.axes[0], ylabel=self.axes[1])

@@ -169,6 +169,21 @@ def test_names_of_columns_are_text(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told == "<script>&, validation_<script>&: 1 to 2"
 
 
+def test_a_run_has_its_confusion(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Network, "name", "net")
+    run = with_history(epoch=[1], seconds=[3.0])
+    run.confusion, run.classes = np.array([[3, 1], [0, 0]]), ("<cat>", "dog")
+    _, rows = shown(run)
+    assert rows == [["epoch"], ["1"], ["", "<cat>", "dog"], ["<cat>", "3", "1"], ["dog", "0", "0"]]
+    colours = [
+        td.attrib["style"].rpartition(", ")[2]
+        for td in ET.fromstring(f"<a>{run._repr_html_()}</a>").iter("td")
+    ]
+    assert colours[1:] == ["0.45)", "0.15)", "0.00)", "0.00)"]
+    run.confusion, run.classes = np.zeros((30, 30)), ("a",) * 30
+    assert len(shown(run)[1]) == 2
+
+
 def pictures(source: Any) -> list[tuple[str, np.ndarray]]:
     """The captions and the pictures, read by another library."""
     image = pytest.importorskip("PIL.Image")
