@@ -41,9 +41,16 @@ if TYPE_CHECKING:
 )
 @click.option("--live", is_flag=True, help="Serves the report to browsers on this machine while it trains.")
 @click.option(
-    "--live-port", metavar="N", type=click.IntRange(0, 65535), help="Where; any free one by default."
+    "--live-port",
+    metavar="N",
+    type=click.IntRange(0, 65535),
+    help="The port of --live, which it implies; any free one by default.",
 )
-@click.option("--live-host", metavar="HOST", help="Another address than 127.0.0.1, which opens it to others.")
+@click.option(
+    "--live-host",
+    metavar="HOST",
+    help="Where --live, which it implies, listens: any other than 127.0.0.1 lets others in.",
+)
 @click.option("--no-report", is_flag=True, help="Draws nothing, and writes no report.html.")
 @json_option
 def command(

@@ -244,3 +244,16 @@ def test_asked_to_it_listens_elsewhere() -> None:
     for host, status in (("192.0.2.7:80", 200), (name, 200), (f"evil.example:{server.server_port}", 403)):
         assert ask(server, f"/{TOKEN}/", Host=host)[0] == status
     server.finish()
+
+
+def test_a_browser_that_went_away_is_forgotten(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+    monkeypatch.setattr("cortex_viz.live.server.HEARTBEAT", 0.01)
+    server.board.put({"a": 1})
+    reader = Reader(server)
+    assert reader.next() == (1, {"a": 1})
+    assert server.watched
+    reader.reply.close()
+    reader.connection.close()
+    for thread in list(server._open.values()):
+        thread.join(60)
+    assert not server.watched
