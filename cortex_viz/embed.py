@@ -18,6 +18,7 @@ Array = np.ndarray[Any, Any]
 
 PERPLEXITY = 30.0
 FEWEST = 4  # points: a perplexity is at least 1, and needs three neighbours for each 1
+FEW = 3_000  # points that one thread lays out: on a busy machine two of them mostly wait for each other
 MANY = 20_000  # points from which on openTSNE's interpolation is faster than its trees
 CHUNK = 1 << 22  # distances that are held at once
 WORK = 5e11  # multiplications that a measure of trust may take, some ten seconds
@@ -149,9 +150,10 @@ def _open_tsne(reduced: Array, start: Array, perplexity: float, seed: int) -> Ar
     from openTSNE.affinity import PerplexityBasedNN  # type: ignore[import-untyped]
 
     # All neighbours are found exactly: up to some 50,000 points that is no slower than an index of them.
-    affinities = PerplexityBasedNN(reduced, perplexity, method="exact", n_jobs=threads(), random_state=seed)
+    jobs = threads() if len(reduced) > FEW else 1
+    affinities = PerplexityBasedNN(reduced, perplexity, method="exact", n_jobs=jobs, random_state=seed)
     gradient = "bh" if len(reduced) <= MANY else "fft"
-    made = TSNE(n_jobs=threads(), random_state=seed, negative_gradient_method=gradient)
+    made = TSNE(n_jobs=jobs, random_state=seed, negative_gradient_method=gradient)
     return np.array(made.fit(affinities=affinities, initialization=start), np.float64)
 
 
