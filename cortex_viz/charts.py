@@ -1,6 +1,7 @@
 """Charts for a page: HTML that holds the numbers, drawn in the browser by `SCRIPT` at the width there is.
 
-Names, axes and captions are plain text.  NaN, infinity and None are gaps, and numbers beyond 1e300 are, too.
+Names, axes and captions are plain text.  NaN, infinity and None are gaps, and numbers beyond 1e300 are, too;
+those below 1e-300 are 0.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ SCRIPT = "".join(
     for name in ("charts", "lines", "scatter", "matrix")
 )
 CAPTION = 200  # letters
-LARGEST = 1e300  # the distance of two numbers has to be one
+LARGEST, SMALLEST = 1e300, 1e-300  # the distance of two numbers has to be one, and its inverse, too
 _ESCAPED = {ord(c): f"\\u{ord(c):04x}" for c in "<>&"}
 
 
@@ -87,7 +88,7 @@ def scatter(
     for what, many in (("groups", groups), ("captions", captions or None)):
         if many is not None and len(many) != len(places):
             raise DataError(f"there are {len(places)} points and {len(many)} {what}")
-    if not np.isfinite(places).all(axis=1).any():
+    if not (np.abs(places) < LARGEST).all(axis=1).any():
         return _nothing("no point with two finite numbers", y)
     data = {
         "x": _axis(x),
@@ -150,12 +151,15 @@ def _axis(name: str) -> str:
 
 
 def _number(value: float | None) -> float | None:
-    return None if value is None or not abs(float(value)) < LARGEST else float(value)
+    if value is None or not abs(float(value)) < LARGEST:
+        return None
+    return float(value) if abs(value) > SMALLEST else 0.0
 
 
 def _rounded(value: float) -> float | None:
     """Five digits: more than a screen has."""
-    return float(f"{value:.5g}") if abs(value) < LARGEST else None
+    known = _number(value)
+    return None if known is None else float(f"{known:.5g}")
 
 
 def _pictured(sprite: Sprite | None, captions: Sequence[str]) -> dict[str, Any]:

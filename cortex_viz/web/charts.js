@@ -81,7 +81,7 @@ const cortex = (() => {
   };
   const widened = ([low, high], log) => {
     const part = log && 10 ** (0.04 * (Math.log10(high) - Math.log10(low)));
-    if (log) return [low / part, high * part];
+    if (log) return [Math.max(low / part, Number.MIN_VALUE), Math.min(high * part, Number.MAX_VALUE)];
     return [low - 0.04 * (high - low), high + 0.04 * (high - low)];
   };
   const scale = ([low, high], from, to, log) => {

@@ -66,6 +66,7 @@ def test_a_chart_of_nothing_says_so() -> None:
         charts.lines([]),
         charts.scatter(np.full((3, 2), np.nan)),
         charts.scatter(np.zeros((0, 2))),
+        charts.scatter([[1e301, 0]]),
         charts.matrix(np.zeros((2, 2)), [HOSTILE, "b"]),
         charts.gallery([]),
     ):
