@@ -148,5 +148,6 @@ def _grid(under: Surface) -> dict[str, Any]:
         "height": height.shape[0],
         "first": float(unit * (lines[0] - low)),
         "spacing": float(unit * step),
+        "lines": len(lines),
         "heights": base64.b64encode(heights.tobytes()).decode(),
     }

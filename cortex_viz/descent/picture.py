@@ -54,10 +54,8 @@ def _contour(made: Any, axes: Any, drawn: Scene) -> None:
 
     under, lines = drawn.surface, drawn.surface.scale.lines
     height = np.ma.masked_invalid(under.scale.height(under.values))
-    step = lines[1] - lines[0]
-    bands = np.concatenate([[lines[0] - step], lines, [lines[-1] + step]])
     pale = LinearSegmentedColormap.from_list("pale", ["#ffffff", "#a9bccb"])
-    filled = axes.contourf(under.x, under.y, height, bands, cmap=pale, extend="both")
+    filled = axes.contourf(under.x, under.y, height, lines, cmap=pale, extend="both")
     axes.contour(under.x, under.y, height, lines, colors="#8397a8", linewidths=0.6, linestyles="solid")
     at, labels = under.scale.labels(TICKS)
     bar = made.colorbar(filled, ax=axes, location="bottom", shrink=0.9, aspect=50, ticks=at)

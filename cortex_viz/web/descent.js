@@ -42,7 +42,8 @@
         const [a, b, c, d] = [0, 1, grid.width, grid.width + 1].map((more) => heights[corner + more]);
         const low = a + (b - a) * (x - i);
         const tall = low + (c + (d - c) * (x - i) - low) * (y - j);
-        bands[at] = Math.max(a, b, c, d) === GAP ? -1 : Math.max(0, Math.floor((tall - grid.first) / grid.spacing) + 1);
+        const band = Math.floor((tall - grid.first) / grid.spacing) + 1;
+        bands[at] = Math.max(a, b, c, d) === GAP ? -1 : Math.max(0, Math.min(band, grid.lines));
       }
     }
     return bands;
@@ -52,12 +53,11 @@
     const { width, height } = canvas;
     const bands = bandsOf(grid, width, height);
     const [page, ink] = [rgb("--page"), rgb("--soft")];
-    const most = (GAP - 1) / grid.spacing + 1;
     const image = new ImageData(width, height);
     bands.forEach((band, at) => {
       if (band < 0) return;
       const line = at >= width && (band !== bands[at - 1] || band !== bands[at - width]);
-      const share = 0.06 + 0.5 * Math.min(1, band / most) + (line ? 0.25 : 0);
+      const share = 0.06 + 0.5 * (band / grid.lines) + (line ? 0.25 : 0);
       for (let c = 0; c < 3; c += 1) image.data[4 * at + c] = page[c] + share * (ink[c] - page[c]);
       image.data[4 * at + 3] = 255;
     });

@@ -12,7 +12,7 @@ import pytest
 from cortex_core.descent import FUNCTIONS, limit_steps, study
 from cortex_viz.descent import page
 from tests.viz.browser import check_looks, errors, open_page, requests, settle
-from tests.viz.descents import log_of
+from tests.viz.descents import log_of, rosenbrock
 
 HOSTILE = "</script><img src=x onerror=alert(1)>"
 START, MIDDLE, END = [-1.2, 1.0], [0.5, -0.5], [1.0, 1.0]
@@ -139,3 +139,22 @@ def test_the_surface_is_drawn_with_its_lines(browser: Any, a_page: Path) -> None
     )
     assert 8 <= seen <= 40
     assert empty == 0
+
+
+def test_the_surface_lies_as_its_axes_say(browser: Any, a_page: Path) -> None:
+    open_page(browser, a_page, dark=False)
+    at = ruler(browser)
+    points = [[1.2, 1.44], [1.2, 0.5], [1.2, -0.8], [-0.5, 0.25], [-1.9, 0.0], [1.4, -1.9]]
+    bright = [
+        browser.execute_script(
+            "const c = document.querySelector('[data-kind=contour] canvas');"
+            "const b = c.getBoundingClientRect();"
+            "return c.getContext('2d').getImageData(arguments[0] - b.x, arguments[1] - b.y, 1, 1).data[0];",
+            *at(point).tolist(),
+        )
+        for point in points
+    ]
+    values = [rosenbrock(x, y) for x, y in points]
+    order = np.argsort(values)
+    assert np.all(np.diff(np.array(bright)[order]) <= 0)
+    assert bright[order[0]] - bright[order[-1]] > 30
