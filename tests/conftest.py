@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import NamedTuple
 
@@ -50,11 +51,18 @@ def _no_reports() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def reports() -> Iterator[None]:
-    """Trainings of this module leave pictures and a report, as they do for people."""
+@contextmanager
+def drawing() -> Iterator[None]:
+    """Trainings leave pictures and a report, as they do for people."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(trained, "pictures", pictures)
+        yield
+
+
+@pytest.fixture(scope="module")
+def reports() -> Iterator[None]:
+    """Trainings of this module are `drawing`."""
+    with drawing():
         yield
 
 

@@ -130,10 +130,7 @@ def pictures(run: Run, data: Any) -> list[Path] | str:
     draw = load_plugins(REPORTS).get("run")
     if draw is None:
         return "none (cortex_viz is not installed)"
-    try:
-        drawn: list[Path] = draw(run, data)
-    except ImportError as error:
-        return f"none ({error.name} is not installed: pip install 'cortex-nn[viz]')"
+    drawn: list[Path] = draw(run, data)
     return drawn
 
 

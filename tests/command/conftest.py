@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from cortex.command.main import run
+from tests.conftest import drawing
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
@@ -40,5 +41,6 @@ def iris_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a finished run."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "iris.yaml").write_text(IRIS)
-    assert run(["train", str(folder / "iris.yaml"), "--out", str(folder / "iris")]) == 0
+    with drawing():
+        assert run(["train", str(folder / "iris.yaml"), "--out", str(folder / "iris")]) == 0
     return folder / "iris"

@@ -11,7 +11,7 @@ import pytest
 from tests.conftest import Cli
 
 
-def test_a_table_with_mean_and_spread(cli: Cli, spec: Path, tmp_path: Path) -> None:
+def test_a_table_with_mean_and_spread(cli: Cli, spec: Path, tmp_path: Path, reports: None) -> None:
     out = tmp_path / "run"
     options = ("--folds", 3, "train.epochs=2", "train.split=stratified")
     said = cli("train", spec, "--out", out, "--json", tmp_path / "x.json", *options)

@@ -24,6 +24,7 @@ FILES = {
     "history.csv",
     "curves.png",
     "confusion.png",
+    "report.html",
     "summary.json",
 }
 
@@ -41,11 +42,11 @@ def test_what_a_run_leaves(iris_run: Path) -> None:
             assert len(picture.convert("RGB").getcolors(1 << 20) or []) > 20
 
 
-def test_it_says_where_everything_lies(cli: Cli, spec: Path, tmp_path: Path) -> None:
+def test_it_says_where_everything_lies(cli: Cli, spec: Path, tmp_path: Path, reports: None) -> None:
     out = tmp_path / "run"
     said = cli("train", spec, "--out", out, "train.epochs=1")
     assert said.code == 0
-    for name in ("model.cortex", "history.csv", "curves.png", "confusion.png"):
+    for name in ("model.cortex", "history.csv", "curves.png", "confusion.png", "report.html"):
         assert str(out / name) in said.out
     assert "test" in said.out
     assert said.err.startswith("epoch 1/1")
@@ -59,15 +60,16 @@ def test_json_stands_alone(cli: Cli, spec: Path, tmp_path: Path) -> None:
 
 
 def test_without_matplotlib_it_says_so_and_goes_on(
-    cli: Cli, spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Cli, spec: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reports: None
 ) -> None:
     for name in [m for m in sys.modules if m.partition(".")[0] == "matplotlib"]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     said = cli("train", spec, "--out", tmp_path / "run", "train.epochs=1")
     assert said.code == 0
-    assert "none (matplotlib is not installed: pip install 'cortex-nn[viz]')" in said.out
     assert (tmp_path / "run" / "model.cortex").exists()
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "curves.png and confusion.png: matplotlib is not installed: pip install" in page
 
 
 def test_seed_and_override_reach_the_run(cli: Cli, spec: Path, tmp_path: Path) -> None:
