@@ -80,8 +80,7 @@ def numbers(given: Facts) -> str:
     made = [f'<p class="soft">{which(given.outcome)}</p>', _errors(said)]
     rows = np.unique(np.linspace(0, len(given.outcome) - 1, DRAWN).astype(np.intp))
     told = captions(given.outcome, rows)
-    for k in range(said.actual.shape[1]):
-        name = said.target if said.actual.shape[1] == 1 else f"{said.target} {k}"
+    for k, name in enumerate(_names(said)):
         points = np.stack([said.actual[rows, k], said.predicted[rows, k]], axis=1)
         drawn = charts.scatter(points, captions=told, x=f"{name}, actual", y="predicted")
         made.append(f'<div class="panels"><div>{drawn}</div><div>{_residuals(said, k, name)}</div></div>')
@@ -89,20 +88,28 @@ def numbers(given: Facts) -> str:
 
 
 def _errors(said: Numbers) -> str:
-    error = said.predicted - said.actual
-    spread = np.sum((said.actual - said.actual.mean(axis=0)) ** 2)
-    parts = [
-        f"mean absolute error {exact(float(np.abs(error).mean()))}",
-        f"root of the mean square {exact(float(np.sqrt((error**2).mean())))}",
-    ]
-    if spread > 0:
-        parts.append(f"R² {exact(float(1 - np.sum(error**2) / spread))}")
-    return f"<p>{text(said.target)}: {', '.join(parts)}.</p>"
+    """How far off each number is, in its unit."""
+    with np.errstate(all="ignore"):  # of numbers that are not finite
+        error = said.predicted - said.actual
+        spread = ((said.actual - said.actual.mean(axis=0)) ** 2).sum(axis=0)
+        measured = (
+            np.abs(error).mean(axis=0),
+            np.sqrt((error**2).mean(axis=0)),
+            np.where(spread > 0, 1 - (error**2).sum(axis=0) / spread, np.nan),
+        )
+    rows = [[text(name), *(exact(m[k].item()) for m in measured)] for k, name in enumerate(_names(said))]
+    head = ["", "mean absolute error", "root of the mean square", "R²"]
+    return grid("", head, rows, right=(1, 2, 3))
+
+
+def _names(said: Numbers) -> list[str]:
+    outputs = said.actual.shape[1]
+    return [said.target] if outputs == 1 else [f"{said.target} {k}" for k in range(outputs)]
 
 
 def _residuals(said: Numbers, k: int, name: str) -> str:
-    error = (said.predicted - said.actual)[:, k]
-    error = error[np.isfinite(error)]
+    known = np.isfinite(said.predicted[:, k]) & np.isfinite(said.actual[:, k])
+    error = said.predicted[known, k] - said.actual[known, k]
     if not len(error):
         return lacking("the spread of the errors: none of them is finite")
     counts, edges = np.histogram(error, bins=BINS)

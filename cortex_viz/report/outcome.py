@@ -30,26 +30,23 @@ class Classes:
     """What a classifier said of m examples.
 
     ``rows`` (m,), ascending: which of the outcome's examples have a label that counts; ``labels`` (m,): the
-    true class; ``probabilities`` (m, k).  A single probability counts as two classes.
+    true class; ``predicted`` (m,): the likeliest; ``probabilities`` (m, k).  A single probability counts as
+    two classes, the second from one half on.
     """
 
     rows: Array
     labels: Array
+    predicted: Array
     probabilities: Array
     names: tuple[str, ...]
 
-    @property
-    def predicted(self) -> Array:
-        """The likeliest class, (m,)."""
-        return np.asarray(self.probabilities.argmax(axis=1))
-
     def of(self, row: int) -> tuple[str, str, float] | None:
-        """The true class of an example of the outcome, the likeliest one, and its probability; None where no
+        """The true class of an example of the outcome, the predicted one, and its probability; None where no
         label counts."""
         i = int(np.searchsorted(self.rows, row))
         if i == len(self.rows) or self.rows[i] != row:
             return None
-        best = int(self.probabilities[i].argmax())
+        best = int(self.predicted[i])
         return self.names[self.labels[i]], self.names[best], float(self.probabilities[i, best])
 
 
@@ -158,13 +155,15 @@ def _classes(node: Any, x: Array, target: Array, shown: Shown) -> Classes | None
     if single:
         labels = (target.reshape(-1) > 0.5).astype(np.int64)
         probabilities = np.stack([1 - probabilities.reshape(-1), probabilities.reshape(-1)], axis=1)
+        predicted = (probabilities[:, 1] >= 0.5).astype(np.int64)  # as accuracy counts
     else:
+        predicted = probabilities.argmax(axis=1)
         labels = target.astype(np.int64) if target.ndim == 1 else target.argmax(axis=1)
     ignored = getattr(node.loss, "ignore_index", None)
     rows = np.arange(len(x)) if ignored is None else np.flatnonzero(labels != ignored)
     known, count = shown.source.streams[node.target].classes or (), probabilities.shape[1]
     names = tuple(known) if len(known) == count else tuple(map(str, range(count)))
-    return Classes(rows, labels[rows], probabilities[rows], names)
+    return Classes(rows, labels[rows], predicted[rows], probabilities[rows], names)
 
 
 def _numbers(node: Any, x: Array, target: Array, network: Network) -> Numbers | None:

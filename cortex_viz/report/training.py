@@ -118,7 +118,8 @@ def history(given: Facts) -> str:
         cells = ([exact(row.get("epoch")), *(exact(row.get(name)) for name in part)] for row in rows)
         head = ["epoch", *(text(name.replace("_", " ")) for name in part)]
         tables.append(grid(caption if not start else "", head, cells, right=range(1, len(head))))
-    return f"<details><summary>{len(whole):,} epochs</summary>{''.join(tables)}</details>"
+    many = f"{len(whole):,} epoch{'s' if len(whole) > 1 else ''}"
+    return f"<details><summary>{many}</summary>{''.join(tables)}</details>"
 
 
 def time(given: Facts) -> str:
@@ -154,6 +155,7 @@ KINDS = {
     "activations": "what layers keep for the gradient, and what passes between them",
     "workspace": "what kernels need beside",
     "total": "all of the training step",
+    "arena": "of it the block that is planned, where what is no longer needed makes room",
     "process": "the most that the whole process had, data and Python included",
 }
 

@@ -78,6 +78,16 @@ def test_one_probability_counts_as_two_classes(from_logits: bool, column: bool) 
     np.testing.assert_allclose(found.losses, -np.log(np.where(labels, p, 1 - p)), rtol=1e-4)
 
 
+def test_one_half_counts_as_the_second_class() -> None:
+    layer = {"units": 1, "id": "y", "activation": "sigmoid", "kernel_initializer": "zeros"}
+    model = made([{"dense": layer}], {"binary_cross_entropy": {"of": "y", "target": "t"}})
+    source = data(t=np.arange(30) % 3 > 0)
+    found = outcome_of(model, source, "test").classes
+    assert found is not None
+    assert found.predicted.tolist() == [1] * 30
+    assert (found.predicted == found.labels).mean() == evaluate(model, source)["accuracy"]
+
+
 def test_ignored_labels_do_not_count() -> None:
     loss = {"of": "y", "target": "t", "ignore_index": 2}
     model = made([{"dense": {"units": 3, "id": "y"}}], {"softmax_cross_entropy": loss})

@@ -14,7 +14,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import (
+    mean_absolute_error,
+    precision_recall_fscore_support,
+    r2_score,
+    roc_auc_score,
+    root_mean_squared_error,
+)
 
 from cortex_compute.errors import CheckpointError
 from cortex_core.training.data import Data, open_data
@@ -347,10 +353,11 @@ def test_a_regression(tmp_path: Path) -> None:
         error = float(row["predicted"].replace(",", "")) - float(row["actual"].replace(",", ""))
         assert float(row["error"].replace(",", "")) == pytest.approx(error, abs=0.02)
         assert float(row["loss"]) == pytest.approx(error**2, rel=0.01)
-    absolute = np.abs(points[:, 1] - points[:, 0]).mean()
-    told = re.search(r"mean absolute error ([\d.]+)", found.sections["numbers"].words)
-    assert told is not None
-    assert float(told[1]) == pytest.approx(absolute, rel=1e-3)
+    (measured,) = tables(found, "numbers")
+    told = {name: float(value) for name, value in measured.items() if name}
+    assert told["mean absolute error"] == pytest.approx(mean_absolute_error(*points.T), rel=1e-3)
+    assert told["root of the mean square"] == pytest.approx(root_mean_squared_error(*points.T), rel=1e-3)
+    assert told["R²"] == pytest.approx(r2_score(*points.T), rel=1e-3)
     assert "has no hidden layer" in found.sections["hidden"].words
 
 
