@@ -20,7 +20,7 @@ def png(pixels: Any) -> bytes:
     left_rows = plain_rows.copy()
     left_rows[:, bytes_of_pixel:] -= plain_rows[:, :-bytes_of_pixel]
     packed = [
-        zlib.compress(np.insert(rows, 0, kind, axis=1).tobytes(), 9)
+        zlib.compress(np.insert(rows, 0, kind, axis=1).tobytes())
         for kind, rows in ((0, plain_rows), (1, left_rows))
     ]
     header = struct.pack(">IIBBBBB", width, height, 8, 0 if bytes_of_pixel == 1 else 2, 0, 0, 0)

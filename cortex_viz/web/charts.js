@@ -131,7 +131,8 @@ const cortex = (() => {
         box.hidden = false;
         const beside = x + 14 + box.offsetWidth <= chart.clientWidth ? x + 14 : x - 14 - box.offsetWidth;
         box.style.left = `${Math.max(0, Math.min(beside, chart.clientWidth - box.offsetWidth))}px`;
-        box.style.top = `${y}px`;
+        const below = y + box.offsetHeight <= chart.clientHeight;
+        box.style.top = `${below ? y : Math.max(0, y - 24 - box.offsetHeight)}px`;
       },
     };
   };
