@@ -126,7 +126,7 @@ def _finite(x: Any) -> float | None:
 def dataset_html(dataset: Any) -> str:
     """The streams and the parts of a `DataSet`; no data are read for it."""
     parts = [f"{part}: {count:,} examples" for part, count in dataset.lengths.items()]
-    about = [doc] if (doc := getattr(dataset, "doc", "")) else []
+    about = [doc.rstrip(".")] if (doc := getattr(dataset, "doc", "")) else []
     return paragraph([f"Data set {dataset.name}", *about, *parts]) + _streams(dataset.streams)
 
 

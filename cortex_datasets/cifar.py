@@ -25,7 +25,7 @@ PIXELS = SIDE * SIDE * PLANES
 BLOCK = 64  # images converted at a time: few enough to stay in the level-2 cache between the passes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class CifarSet(FetchedSet):
     """Streams ``image`` float32 (32, 32, 3) in 0..1, and one int64 stream of labels for each leading byte.
 
@@ -91,6 +91,9 @@ class RecordSource:
         part._rows = self._take(np.asarray(indices, np.intp))
         part._scratch = np.empty_like(self._scratch)
         return part
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self):,} examples of {', '.join(self.streams)}>"
 
     def _repr_html_(self) -> str:
         from cortex_core.displays import source_html

@@ -14,7 +14,7 @@ from cortex_datasets.published import Published, cache_folder, check, data_folde
 from cortex_datasets.source import DataSet, Stream
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class FetchedSet(DataSet):
     """A set of files in the folder ``folder`` of CORTEX_DATA, or else of the cache.
 
@@ -102,7 +102,7 @@ class FetchedSet(DataSet):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, repr=False, kw_only=True)
 class FileSet(FetchedSet):
     """Files as people have them, which a description reads with a reader: a table, a text.
 

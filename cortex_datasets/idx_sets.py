@@ -16,7 +16,7 @@ from cortex_datasets.published import Published
 from cortex_datasets.source import Array, ArraySource
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class IdxSet(FetchedSet):
     """Streams ``image`` float32 (height, width, 1) in 0..1 and ``label`` int64.
 

@@ -16,7 +16,7 @@ Array = np.ndarray[Any, Any]
 TEST_PART = 0.2
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ScikitSet(DataSet):
     """A set of scikit-learn with a fixed, stratified held-out test part (a fifth of each class).
 

@@ -109,6 +109,9 @@ class ArraySource:
         part._scratch = {}
         return part
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self):,} examples of {', '.join(self.streams)}>"
+
     def _repr_html_(self) -> str:
         from cortex_core.displays import source_html
 
@@ -151,7 +154,7 @@ def _bytes(array: Array) -> Array:
     return array.reshape(len(array), math.prod(array.shape[1:])).view(np.uint8)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class DataSet(ABC):
     """What an entry point of the group ``cortex.data`` names.
 
@@ -183,6 +186,10 @@ class DataSet(ABC):
     def check_split(self, split: str) -> None:
         if split not in self.lengths:
             raise DataError(f"{self.name} has no split {split!r}; it has {', '.join(self.lengths)}")
+
+    def __repr__(self) -> str:
+        parts = ", ".join(f"{count:,} to {part}" for part, count in self.lengths.items())
+        return f"<{type(self).__name__} {self.name}: {parts}>"
 
     def _repr_html_(self) -> str:
         from cortex_core.displays import dataset_html

@@ -67,7 +67,9 @@ class LayerMap:
         return f"{self.network}: {self.layer!r} by {self.method}"
 
     def __repr__(self) -> str:
-        return f"<{self.title}, {len(self.points):,} examples, trustworthiness {self.trust:.2f}>"
+        return (
+            f"<LayerMap of {self.layer!r}: {len(self.points):,} examples, trustworthiness {self.trust:.2f}>"
+        )
 
     def _repr_png_(self) -> bytes:
         with TemporaryDirectory() as folder:

@@ -160,7 +160,8 @@ def _measure(
     y = GAP
     left = min((xs[key] - sizes[key][0] / 2 for key in sizes), default=0.0) - GAP
     right = max((xs[key] + sizes[key][0] / 2 for key in sizes), default=0.0) + GAP
-    left, right = min([left, *xs.values()]), max([right, *xs.values()])
+    lines_too = [x + side for x in xs.values() for side in (-GAP / 2, GAP / 2)]
+    left, right = min([left, *lines_too]), max([right, *lines_too])
     for layer in reversed(layers):
         height = max((sizes[key][1] for key in layer if key in sizes), default=0.0)
         for key in layer:

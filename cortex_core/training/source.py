@@ -121,6 +121,9 @@ class Arrays:
         part.rows = self.rows.take(np.asarray(indices, np.intp))
         return part
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self):,} examples of {', '.join(self.streams)}>"
+
     def _repr_html_(self) -> str:
         from cortex_core.displays import source_html
 

@@ -7,11 +7,14 @@ stored (no times, no paths, cells named by their place) changes only when the co
 from __future__ import annotations
 
 import ast
+import base64
 import io
 import json
+import os
 import sys
 from contextlib import redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 HERE = Path(__file__).parent
@@ -50,7 +53,9 @@ def run(code: str, space: dict[str, Any], count: int) -> list[dict[str, Any]]:
     if printed.getvalue():
         outputs.append({"name": "stdout", "output_type": "stream", "text": lines(printed.getvalue())})
     if result is not None:
-        data = {kind: lines(getattr(result, m)()) for kind, m in RICH.items() if hasattr(result, m)}
+        data: dict[str, Any] = {k: lines(getattr(result, m)()) for k, m in RICH.items() if hasattr(result, m)}
+        if hasattr(result, "_repr_png_"):
+            data["image/png"] = base64.b64encode(result._repr_png_()).decode()
         data["text/plain"] = lines(repr(result))
         shown = {"data": data, "execution_count": count, "metadata": {}, "output_type": "execute_result"}
         outputs.append(shown)
@@ -63,7 +68,16 @@ def lines(text: str) -> list[str]:
 
 
 def main() -> None:
-    for path in map(Path, sys.argv[1:] or sorted(HERE.glob("*.ipynb"))):
+    paths = [Path(path).resolve() for path in sys.argv[1:] or sorted(HERE.glob("*.ipynb"))]
+    with TemporaryDirectory() as folder:  # for what a notebook writes
+        os.chdir(folder)
+        execute(paths)
+        os.chdir(HERE)
+
+
+def execute(paths: list[Path]) -> None:
+    """Runs notebooks, and stores what they gave in them."""
+    for path in paths:
         made = executed(json.loads(path.read_text(encoding="utf-8")), path.stem)
         path.write_text(
             json.dumps(made, ensure_ascii=False, indent=1, sort_keys=True) + "\n", encoding="utf-8"

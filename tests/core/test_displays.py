@@ -211,6 +211,7 @@ def test_a_source_shows_its_first_pictures() -> None:
     labels = np.arange(30) % 2
     classes = ("<b>cat</b>", "a dog with a name that is long")
     source = ArraySource({"image": images, "label": labels}, {"label": classes})
+    assert repr(source) == "<ArraySource: 30 examples of image, label>"
     told, rows = shown(source)
     assert told == "30 examples"
     assert rows[1:] == [

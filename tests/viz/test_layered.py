@@ -68,6 +68,8 @@ def test_boxes_never_overlap_and_lines_lead_down(n: int, random: object) -> None
     for a, b in combinations(sizes, 2):
         apart = np.abs(np.subtract(found.centres[a], found.centres[b]))
         assert np.any(apart >= np.add(sizes[a], sizes[b]) / 2 - 1e-9)
+    for line in found.lines:
+        assert all(GAP / 2 - 1e-9 <= x <= found.width - GAP / 2 + 1e-9 for x, _ in (line.start, line.end))
     assert all(found.centres[s][1] < found.centres[t][1] for s, t in edges)
     assert all(line.start[1] <= line.leave <= line.arrive <= line.end[1] for line in found.lines)
     for i, (x, y) in found.centres.items():
