@@ -14,7 +14,7 @@ from cortex_viz.report.shown import Array
 
 CELL = 12  # examples of a cell that a click shows
 EXAMPLES = 1200  # of all cells
-NAMED = 40  # classes of a matrix
+NAMED = 40  # classes of a matrix, and of a table that is not folded
 CURVES = 10  # ROC curves: as many as there are colours
 LISTED = 200  # classes of the table
 GREY = 9  # of the colours
@@ -99,7 +99,12 @@ def table(given: Facts) -> str:
     means = [share(_mean(column[found.support > 0])) for column in columns.values()]
     rows.append(["mean", exact(found.support.sum().item()), *means])
     caption = f"The last line: the mean over the classes that occur.{cut}"
-    return grid(caption, ["class", "examples", *columns], rows, right=range(1, len(columns) + 2))
+    drawn = grid(caption, ["class", "examples", *columns], rows, right=range(1, len(columns) + 2))
+    return (
+        drawn
+        if len(rows) <= NAMED
+        else f"<details><summary>{len(names):,} classes</summary>{drawn}</details>"
+    )
 
 
 def _mean(values: Array) -> float:

@@ -430,3 +430,24 @@ def test_large_pictures_are_made_small(tmp_path: Path) -> None:
     shown = Page(page).sections["confusion"].charts[0]["sprite"]
     assert (shown["height"], shown["width"]) == (64, 43)
     assert len(page) < 3_000_000
+
+
+def test_of_many_classes_those_that_are_confused_are_shown(tmp_path: Path) -> None:
+    t = np.arange(600) % 60
+    x = np.eye(60, dtype=np.float32)[np.where(t < 50, t, 50)]  # the last ten look alike
+    layers, loss = (
+        [{"dense": {"units": 60, "id": "y"}}],
+        {"softmax_cross_entropy": {"of": "y", "target": "t"}},
+    )
+    description = spec(layers, loss, test=0.5, optimizer={"adam": {"learning_rate": 0.1}}, epochs=5)
+    arrays = {"x": x, "t": t}
+    run = train(description, data=arrays, out=tmp_path, progress=False)
+    found = Page(page_of(collect(run, opened(run, arrays))))
+    (chart,) = found.sections["confusion"].charts
+    assert "Shown are the 40 of 60 classes that are confused most" in found.sections["confusion"].words
+    assert set(map(str, range(50, 60))) <= set(chart["names"])
+    assert run.confusion is not None
+    wrong = {(chart["names"][i], chart["names"][j]): n for i, j, n in chart["cells"] if i != j}
+    confused = np.argwhere(run.confusion - np.diag(np.diag(run.confusion)))
+    assert wrong == {(str(i), str(j)): run.confusion[i, j] for i, j in confused}
+    assert len(list(tables(found, "classes"))) == 61
