@@ -37,15 +37,21 @@ def collect(run: Run, data: Data | str | None = None, backend: str = "auto") -> 
         part, shown = shown_of(run.network, data)
         outcome = outcome_of(run.network, shown.source, part, shown, backend=backend)
         hidden = hidden_of(run.network, outcome, backend)
-    except (CortexError, ImportError) as error:
+    except (CortexError, ImportError, MemoryError) as error:
         if outcome is None and isinstance(data, str):
             raise  # somebody asked for these
-        absent = f"{error.name} is not installed: {VIZ}" if isinstance(error, ImportError) else str(error)
-        missing |= {"hidden": absent} if outcome is not None else _without_examples(run, absent)
+        why = _reason(error)
+        missing |= {"hidden": why} if outcome is not None else _without_examples(run, why)
     if isinstance(hidden, str):
         missing["hidden"], hidden = hidden, None
     text = to_yaml(run.network.description.canonical)
     return Facts(run.network.name, text, run.history, run.summary, outcome, hidden, missing)
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, ImportError):
+        return f"{error.name} is not installed: {VIZ}"
+    return "there is too little memory for it" if isinstance(error, MemoryError) else str(error)
 
 
 def _without_examples(run: Run, why: str) -> dict[str, str]:

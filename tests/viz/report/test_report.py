@@ -451,3 +451,13 @@ def test_of_many_classes_those_that_are_confused_are_shown(tmp_path: Path) -> No
     confused = np.argwhere(run.confusion - np.diag(np.diag(run.confusion)))
     assert wrong == {(str(i), str(j)): run.confusion[i, j] for i, j in confused}
     assert len(list(tables(found, "classes"))) == 61
+
+
+def test_too_little_memory(digits: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*arguments: Any, **options: Any) -> None:
+        raise MemoryError("Unable to allocate 1. TiB")
+
+    monkeypatch.setattr("cortex_viz.report.collect.outcome_of", fails)
+    found = Page(page_of(collect(digits)))
+    assert "there is too little memory" in found.sections["examples"].words
+    assert len(found.sections["curves"].charts) == 3
