@@ -8,6 +8,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -457,7 +458,7 @@ def test_too_little_memory(digits: Run, monkeypatch: pytest.MonkeyPatch) -> None
     def fails(*arguments: Any, **options: Any) -> None:
         raise MemoryError("Unable to allocate 1. TiB")
 
-    monkeypatch.setattr("cortex_viz.report.collect.outcome_of", fails)
+    monkeypatch.setattr(import_module("cortex_viz.report.collect"), "outcome_of", fails)
     found = Page(page_of(collect(digits)))
     assert "there is too little memory" in found.sections["examples"].words
     assert len(found.sections["curves"].charts) == 3
