@@ -114,14 +114,11 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         return {}
     try:
-        found = json.loads(path.read_bytes())
+        found: Any = json.loads(path.read_bytes())
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
-    lacking = [
-        key for key in ("metrics", "confusion", "classes") if not isinstance(found, dict) or key not in found
-    ]
-    if lacking:
-        raise CheckpointError(f"{path} is no summary of a run: it lacks {', '.join(lacking)}")
+    if not isinstance(found, dict) or not {"metrics", "confusion", "classes"} <= found.keys():
+        raise CheckpointError(f"{path} is no summary of a run: it lacks metrics, confusion or classes")
     return found
 
 
