@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cortex_compute.errors import SpecError
-from cortex_core.network import Network, outline
-from cortex_core.spec.description import Description
+from cortex_core.network import outline
 from cortex_core.summary import totals
 from cortex_viz.drawing.parts import Part, in_rows, parts_of
 from cortex_viz.drawing.svg import (
@@ -41,7 +40,7 @@ def draw(x: Any, unfold: bool = False) -> Drawing:
     there, and how many parameters the box has.  No data is read, but for a shape that is left to it.
     Raises `SpecError` for more than 2,000 boxes.
     """
-    network = x if isinstance(x, Network) else outline(x)
+    network = outline(x)
     drawn = _arrange(_within(parts_of(network), unfold), unfold)
     count = len(network.description.layers)
     facts = f"{count:,} layer{'s' if count != 1 else ''}, {totals(network)}"
@@ -49,7 +48,7 @@ def draw(x: Any, unfold: bool = False) -> Drawing:
     return Drawing(document(title, drawn.svg, drawn.width, drawn.height), title)
 
 
-def network_svg(x: Network | Description | Any, unfold: bool = False) -> str:
+def network_svg(x: Any, unfold: bool = False) -> str:
     """The text of `draw`."""
     return str(draw(x, unfold))
 

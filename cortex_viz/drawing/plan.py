@@ -43,7 +43,7 @@ def draw_plan(
     is computed, and no memory taken.  ``purpose`` is "train", "evaluate" or "predict", by default "train"
     where there is a loss.  Raises `SpecError` and `BackendError` as `cortex.compile` does.
     """
-    network = x if isinstance(x, Network) else outline(x)
+    network = outline(x)
     if purpose is None:
         purpose = "train" if network.description.losses else "predict"
     if purpose not in PURPOSES:
