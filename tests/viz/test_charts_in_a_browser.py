@@ -278,6 +278,9 @@ def test_a_cell_opens_its_pictures(browser: Any, show: Show, width: int) -> None
     show(sprite.html(), chart, width=width)
     cells = browser.find_elements("css selector", ".cell")
     assert [cell.text for cell in cells] == ["5", "2", "4"]
+    right, wrong, below = (cell.rect for cell in cells)  # rows are true classes, columns predicted ones
+    assert (wrong["y"], wrong["x"]) == (right["y"], right["x"] + right["width"])
+    assert (below["y"], below["x"]) == (right["y"] + right["height"], wrong["x"])
     cells[1].click()
     assert colours(browser, ".opened .thumb") == [tuple(SIX[4]), tuple(SIX[2])]
     panel = browser.find_element("css selector", ".opened")
@@ -324,11 +327,12 @@ def everything() -> list[str]:
         charts.lines(
             [Series("small", [e * 1e6 for e in epochs], [1e-9 * y for y in loss])], "step", "x" * 80
         ),
+        charts.lines([Series("wide ticks", [2e5, 9e5], [1e5, 9e5])], "step", "count"),
         charts.lines([Series("one", [1], [0.5])], "epoch", "accuracy"),
         charts.scatter(random.normal(size=(500, 2)), groups, [*long[:22], HOSTILE], sprite),
         charts.scatter(random.normal(size=(500, 2)) * [1e7, 1e-7], x="predicted price", y="true price"),
         charts.matrix(counts, hundred),
-        charts.matrix(counts[:23, :23], long, sprite),
+        charts.matrix(counts[:23, :23], ["w" * 120, *long[1:]], sprite),
         charts.matrix(1000 * counts[:10, :10], [str(i) for i in range(10)]),
         charts.gallery(items, sprite),
         grid("wide", [f"column {i}" for i in range(9)], [["x" * 50, *["0.123456"] * 8]] * 2, range(1, 9)),
@@ -339,11 +343,13 @@ def everything() -> list[str]:
 @pytest.mark.parametrize(("width", "dark"), [(1280, False), (400, True), (768, False)])
 def test_a_page_can_be_read(browser: Any, show: Show, width: int, dark: bool) -> None:
     show(*everything(), width=width, dark=dark)
-    assert browser.execute_script("return document.querySelectorAll('.chart').length") == 8
+    assert browser.execute_script("return document.querySelectorAll('.chart').length") == 9
     assert browser.execute_script(
         "const charts = [...document.querySelectorAll('.chart')];"
         "return charts.every(c => c.children.length > 1 && c.clientHeight > 40)"
     )
+    browser.execute_script("document.querySelectorAll('.cell[data-cell=\"0,0\"]')[1].click()")
+    assert "w" * 79 in browser.find_elements("css selector", ".opened")[1].text
     check_looks(browser)
     assert errors(browser) == []
     assert requests(browser) == []
