@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -123,11 +124,21 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 
 def pictures(run: Run, data: Any) -> list[Path] | str:
-    """Has the pictures of a run drawn by who is installed for it; where that cannot be, the reason."""
+    """Has the pictures of a run drawn by who is installed for it; where that cannot be, the reason.
+
+    A training that is done is not lost to a fault in its pictures: that is warned of.
+    """
     draw = load_plugins(REPORTS).get("run")
     if draw is None:
         return "none (cortex_viz is not installed)"
-    drawn: list[Path] = draw(run, data)
+    try:
+        drawn: list[Path] = draw(run, data)
+    except Exception as error:
+        why = f"{type(error).__name__}: {error}"
+        warnings.warn(
+            f"{run.path}: the run is whole, but its pictures could not be drawn: {why}", stacklevel=3
+        )
+        return f"none ({why})"
     return drawn
 
 

@@ -133,3 +133,16 @@ def test_a_dict_is_repeated_from_the_folder(cli: Cli, tmp_path: Path) -> None:
     one = train(description(epochs=1), str(tmp_path / "blobs.npz"), out=tmp_path / "1", progress=False)
     two = cortex.load_run(again(cli, one.summary, tmp_path / "2"))
     assert two.history["loss"] == one.history["loss"]
+
+
+def test_a_fault_in_its_pictures_does_not_lose_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reports: None
+) -> None:
+    def draw(run: Any, data: Any) -> None:
+        raise ZeroDivisionError("by 0")
+
+    monkeypatch.setattr("cortex_core.training.run.load_plugins", lambda group: {"run": draw})
+    with pytest.warns(UserWarning, match="the run is whole, but .* ZeroDivisionError: by 0"):
+        run = train(description(epochs=1), blobs(), out=tmp_path, progress=False)
+    assert run.pictures == "none (ZeroDivisionError: by 0)"
+    assert len(cortex.load_run(tmp_path).history) == 1
