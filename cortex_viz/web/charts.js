@@ -38,7 +38,8 @@ const cortex = (() => {
   const digits = (value) => Math.floor(Math.log10(Math.abs(value)) + 1e-9);
   const number = (value, step = 0) => {
     if (value === 0) return "0";
-    if (!step && Number.isInteger(value) && Math.abs(value) < 1e9) return value.toLocaleString("en-US").replace("-", "−");
+    const whole = !step && Number.isInteger(value) && Math.abs(value) < 1e9;
+    if (whole) return value.toLocaleString("en-US").replace("-", "−");
     const finest = step ? digits(step) : digits(value) - 4;
     const large = digits(value) >= 6 || digits(value) < -4;
     const words = large
@@ -57,7 +58,9 @@ const cortex = (() => {
     let step = [1, 2, 5, 10].find((factor) => factor * power >= rough * 0.999999) * power;
     if (whole) step = Math.max(1, step);
     const ticks = [];
-    for (let i = Math.ceil(low / step - 1e-6); i <= high / step + 1e-6; i += 1) ticks.push([i * step, number(i * step, step)]);
+    for (let i = Math.ceil(low / step - 1e-6); i <= high / step + 1e-6; i += 1) {
+      ticks.push([i * step, number(i * step, step)]);
+    }
     return ticks;
   };
   const byDecades = (low, high, most) => {
@@ -92,7 +95,8 @@ const cortex = (() => {
 
   // Axes: the space inside of them, and where a number lies in it.
 
-  const axes = (width, height, { xs, ys, xName = "", yName = "", log = false, whole = false, above = 0, ticks = true }) => {
+  const axes = (width, height, facts) => {
+    const { xs, ys, xName = "", yName = "", log = false, whole = false, above = 0, ticks = true } = facts;
     const top = 8 + above + (yName ? 18 : 0);
     const bottom = height - (ticks ? 22 : 4) - (xName ? 18 : 0);
     const most = Math.max(2, Math.floor((bottom - top) / 28));
@@ -112,10 +116,11 @@ const cortex = (() => {
       node.append(svg("line", { class: "rule", x1: left, x2: right, y1: y(at), y2: y(at) }));
       node.append(label(left - 6, y(at) + 4, words, { class: "tick", "text-anchor": "end" }));
     }
-    for (const [at, words] of columns) node.append(label(x(at), bottom + 17, words, { class: "tick", "text-anchor": "middle" }));
+    const middle = { "text-anchor": "middle" };
+    for (const [at, words] of columns) node.append(label(x(at), bottom + 17, words, { class: "tick", ...middle }));
     if (ticks) node.append(svg("line", { class: "rule", x1: left, x2: right, y1: bottom, y2: bottom }));
     if (yName) node.append(label(0, LETTER, fit(yName, width)));
-    if (xName) node.append(label((left + right) / 2, height - 4, fit(xName, right - left), { "text-anchor": "middle" }));
+    if (xName) node.append(label((left + right) / 2, height - 4, fit(xName, right - left), middle));
     return { node, x, y, left, right, top, bottom };
   };
 
@@ -137,7 +142,8 @@ const cortex = (() => {
     };
   };
 
-  const swatch = (content) => svg("svg", { width: 18, height: 12, viewBox: "-9 -6 18 12", "aria-hidden": "true" }, content);
+  const swatch = (content) =>
+    svg("svg", { width: 18, height: 12, viewBox: "-9 -6 18 12", "aria-hidden": "true" }, content);
 
   const thumb = (sprite, index, caption, longest) => {
     const many = Math.max(1, Math.round(longest / Math.max(sprite.width, sprite.height)));

@@ -83,12 +83,13 @@
   const reading = (chart, data, { node, x, top, bottom }, log) => {
     const tables = data.series.map((series) => new Map(known(series, log).reverse()));
     const places = [...new Set(tables.flatMap((table) => [...table.keys()]))].sort((a, b) => a - b);
+    const last = places.length - 1;
     const hair = svg("line", { class: "mark", y1: top, y2: bottom, visibility: "hidden" });
     node.append(hair);
     const box = tip(chart);
     let current = -1;
     const show = (index) => {
-      current = Math.max(0, Math.min(index, places.length - 1));
+      current = Math.max(0, Math.min(index, last));
       const at = places[current];
       fill(hair, { x1: x(at), x2: x(at), visibility: "visible" }, []);
       const rows = data.series.flatMap((series, i) => tables[i].has(at)
@@ -109,10 +110,11 @@
       places.forEach((at, i) => { if (Math.abs(x(at) - place) < Math.abs(x(places[best]) - place)) best = i; });
       show(best);
     };
-    const keys = { ArrowRight: () => show(current + 1), ArrowLeft: () => show(current < 0 ? places.length - 1 : current - 1),
-      Home: () => show(0), End: () => show(places.length - 1), Escape: () => hide() };
+    const keys = { ArrowRight: () => show(current + 1), ArrowLeft: () => show(current < 0 ? last : current - 1),
+      Home: () => show(0), End: () => show(last), Escape: () => hide() };
     const key = (event) => { if (keys[event.key]) { keys[event.key](); event.preventDefault(); } };
-    fill(node, { tabindex: 0, pointermove: point, pointerdown: point, pointerleave: hide, blur: hide, keydown: key }, []);
+    const heard = { pointermove: point, pointerdown: point, pointerleave: hide, blur: hide, keydown: key };
+    fill(node, { tabindex: 0, ...heard }, []);
   };
 
   cortex.kinds.lines = lines;

@@ -10,8 +10,9 @@
     const every = Math.ceil(16 / size); // names of all rows where there is room, else of every so many
     const turned = data.names.some((name) => measure(name) > every * size - 4);
     const numbered = size >= 16 && Math.max(...data.cells.map(([, , n]) => measure(number(n)))) <= size - 3;
-    const grid = html("div", { class: size < 10 ? "matrix fine" : "matrix", role: "group", keydown: (event) => wander(grid, count, event),
-      "aria-label": `confusion matrix of ${count} classes; the arrow keys go from cell to cell, Enter opens one` });
+    const grid = html("div", { class: size < 10 ? "matrix fine" : "matrix", role: "group",
+      "aria-label": `confusion matrix of ${count} classes; the arrow keys go from cell to cell, Enter opens one`,
+      keydown: (event) => wander(grid, count, event) });
     grid.style.gridTemplate = `auto auto repeat(${count}, ${size}px) / ${head}px repeat(${count}, ${size}px)`;
     const put = (node, row, column, many = 1, wide = 1) => {
       node.style.gridArea = `${row} / ${column} / span ${many} / span ${wide}`;
@@ -32,8 +33,8 @@
     for (const [i, j, n] of data.cells) {
       const told = `true ${data.names[i]}, predicted ${data.names[j]}: ${n.toLocaleString("en-US")}`;
       const share = Math.sqrt(n / Math.max(1, data.totals[i]));
-      const cell = html("button", { type: "button", class: `cell${share > 0.8 ? " dark" : ""}`, title: told, "aria-label": told,
-        "aria-expanded": "false", "data-cell": `${i},${j}`, tabindex: -1,
+      const cell = html("button", { type: "button", class: share > 0.8 ? "cell dark" : "cell", "data-cell": `${i},${j}`,
+        title: told, "aria-label": told, "aria-expanded": "false", tabindex: -1,
         click: () => open(chart, data, cell, panel, told) }, numbered ? number(n) : "");
       cell.style.background = `rgba(var(--${i === j ? "plus" : "minus"}), ${Math.max(0.08, share).toFixed(3)})`;
       put(cell, i + 3, j + 2);

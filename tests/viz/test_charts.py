@@ -16,7 +16,8 @@ from PIL import Image
 from cortex_compute.errors import DataError
 from cortex_viz import charts
 from cortex_viz.charts import Series
-from cortex_viz.page import grid, page
+from cortex_viz.figure import COLOURS
+from cortex_viz.page import STYLE, grid, page
 from cortex_viz.sprite import Sprite
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>&amp;\u2028\u202e\x1b'\""
@@ -202,3 +203,13 @@ def _scripts(made: str) -> list[bytes]:
 def test_the_cells_of_a_grid_know_their_column() -> None:
     made = grid("", ["name", '<bdi>share "of" all</bdi>'], [["a", "1"]])
     assert '<td data-label="share &quot;of&quot; all">1</td>' in made
+
+
+def test_charts_have_the_colours_of_figures() -> None:
+    """All but yellow, which is too pale for a white page."""
+    found = re.findall(r"--c(\d): (#\w+);", STYLE)
+    light, dark = dict(found[: len(COLOURS)]), dict(found[len(COLOURS) :])
+    expected = {str(i): colour.lower() for i, colour in enumerate(COLOURS)}
+    assert {i for i in expected if light[i] != expected[i]} == {"6"}
+    assert dark.keys() < light.keys()
+    assert f"const COLOURS = {len(COLOURS)};" in charts.SCRIPT
