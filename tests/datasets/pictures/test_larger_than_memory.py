@@ -35,7 +35,7 @@ def spec(epochs, data):
 folder, limit = Path(sys.argv[1]), int(sys.argv[2])
 small = {"files": {name: f"small-{name}.npy" for name in ("image", "x", "label")}}
 large = {"files": {name: f"{name}.npy" for name in ("image", "x", "label")}}
-options = {"backend": "numpy", "progress": False}
+options = {"backend": "numpy", "progress": False, "report": False}
 cortex.train(spec(1, {"arrays": small}), out=folder / "first", **options)  # loads what is needed
 status = Path("/proc/self/status").read_text()
 taken = int(status.partition("VmData:")[2].split()[0]) * 1024
