@@ -53,15 +53,14 @@ class History:
 def read_history(path: Path) -> History:
     """The table that `History.write` left; empty where there is no file.
 
-    Raises `CheckpointError` where a cell is no number.
+    Raises `CheckpointError` where it is no table, or a cell is no number.
     """
     if not path.is_file():
         return History()
-    with path.open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
     try:
-        return History([{k: _number(v) for k, v in row.items() if v} for row in rows])
-    except (TypeError, ValueError, AttributeError) as error:
+        with path.open(newline="", encoding="utf-8") as file:
+            return History([{k: _number(v) for k, v in row.items() if v} for row in csv.DictReader(file)])
+    except (csv.Error, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} is no history of a run: {error}") from None
 
 

@@ -185,8 +185,8 @@ class Trainer:
                 for callback in self.callbacks:
                     callback.start(self)
                 while self.epoch < self.epochs and not self.stopping:
+                    self._look_for_ctrl_c()  # not after the last epoch: what is done is kept
                     self._epoch()
-                    self._look_for_ctrl_c()
             except (CortexError, Interrupted) as raised:
                 error = raised
                 raise
@@ -268,7 +268,7 @@ class Trainer:
             signal.signal(signal.SIGINT, before)
 
     def interrupt(self) -> None:
-        """Ends the training between two steps, as Ctrl-C does."""
+        """Ends the training between two steps, as Ctrl-C does; one that is past its last step is finished."""
         self._interrupted = True
 
     def _look_for_ctrl_c(self) -> None:

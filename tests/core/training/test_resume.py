@@ -204,3 +204,45 @@ def test_killed_at_a_random_time_and_resumed_is_unbroken(tmp_path: Path, seed: i
     for part in ("parameters", "variables"):
         there, here = getattr(resumed.network, part), getattr(unbroken.network, part)
         assert all(there[n].tobytes() == here[n].tobytes() for n in here)
+
+
+class InterruptAfter(Callback):
+    """Interrupts while the callbacks of an epoch are called, as Ctrl-C during the last validation does."""
+
+    def __init__(self, epoch: int) -> None:
+        super().__init__()
+        self.last = epoch
+
+    def epoch(self, trainer: Any) -> None:
+        if trainer.epoch == self.last:
+            trainer.interrupt()
+
+
+def test_a_training_that_is_past_its_last_step_is_finished(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted, match="stopped in epoch 2 of 2, after step 7"):
+        run(description(epochs=2), tmp_path / "a", callbacks=[InterruptAfter(1)])
+    done = run(description(epochs=2), tmp_path / "b", callbacks=[InterruptAfter(2)])
+    assert (done.path / "summary.json").is_file()
+
+
+class Counted(Callback):
+    """Callbacks whose state is kept, around one whose state is not, each with numbers of its own."""
+
+    def __init__(self, first: int, kept: bool) -> None:
+        super().__init__()
+        self.kept = kept  # type: ignore[misc]
+        self.state = {"count": first}
+
+    def step(self, trainer: Any) -> None:
+        self.state["count"] += 1
+
+
+def test_each_callback_gets_its_own_state_back(tmp_path: Path) -> None:
+    def three() -> list[Callback]:
+        return [Counted(100, True), Counted(200, False), Counted(300, True)]
+
+    with pytest.raises(Interrupted):
+        run(description(epochs=2), tmp_path, callbacks=[*three(), PressCtrlC(5)])
+    after = three()
+    run(None, resume=tmp_path, callbacks=[*after, PressCtrlC(99)])
+    assert [c.state["count"] for c in after] == [114, 209, 314]  # 14 steps, 9 of them after the resume

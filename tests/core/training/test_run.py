@@ -72,9 +72,9 @@ def test_a_damaged_summary(tmp_path: Path, text: str) -> None:
         cortex.load_run(tmp_path)
 
 
-@pytest.mark.parametrize("row", ["1,x", "1,0.5,3"])
-def test_a_damaged_history(tmp_path: Path, row: str) -> None:
-    (tmp_path / "history.csv").write_text(f"epoch,loss\n{row}\n")
+@pytest.mark.parametrize("row", [b"1,x", b"1,0.5,3", b"\xff\xfe", b"1," + b"9" * 200_000], ids=range(4))
+def test_a_damaged_history(tmp_path: Path, row: bytes) -> None:
+    (tmp_path / "history.csv").write_bytes(b"epoch,loss\n" + row + b"\n")
     with pytest.raises(CheckpointError, match="is no history of a run"):
         read_history(tmp_path / "history.csv")
 
