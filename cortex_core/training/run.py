@@ -85,7 +85,7 @@ def run_folder(resume: str | Path) -> Path:
 
 def load_run(folder: str | Path) -> Run:
     """The run that lies in a folder: also one that was cut short, whose summary is empty and whose network is
-    the best so far, or the last.
+    the best so far, or the last.  A summary from before the last epochs is left out, as where there is none.
 
     Raises `CheckpointError` where there is none.
     """
@@ -101,16 +101,20 @@ def load_run(folder: str | Path) -> Run:
         )
         raise CheckpointError(f"{path}: {what}; expected the folder of a run, as `cortex train` leaves it")
     history = read_history(path / HISTORY)
-    summary = _read_json(path / SUMMARY)
-    run = Run(load(found[0]), path, history, summary=summary)
-    if summary:
+    run = Run(load(found[0]), path, history)
+    summary = _read_summary(path / SUMMARY)
+    if summary and summary["epochs"] == len(history):
         matrix = summary["confusion"]
-        run.metrics, run.classes = summary["metrics"], tuple(summary["classes"])
+        run.summary, run.classes = summary, tuple(summary["classes"])
         run.confusion = None if matrix is None else np.array(matrix)
+        run.metrics = {
+            part: {name: np.nan if value is None else value for name, value in measured.items()}
+            for part, measured in summary["metrics"].items()
+        }
     return run
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_summary(path: Path) -> dict[str, Any]:
     """What the summary of a run holds; {} where there is none."""
     if not path.is_file():
         return {}
@@ -118,9 +122,29 @@ def _read_json(path: Path) -> dict[str, Any]:
         found: Any = json.loads(path.read_bytes())
     except ValueError as error:
         raise CheckpointError(f"{path} is damaged: {error}") from None
-    if not isinstance(found, dict) or not {"metrics", "confusion", "classes"} <= found.keys():
-        raise CheckpointError(f"{path} is no summary of a run: it lacks metrics, confusion or classes")
+    if not isinstance(found, dict) or not _has_results(found):
+        raise CheckpointError(
+            f"{path} is no summary of a run: expected epochs, metrics (numbers by part and name), classes "
+            "(names), and confusion (a square of counts, or null); train again"
+        )
     return found
+
+
+def _has_results(found: dict[str, Any]) -> bool:
+    parts, classes, matrix = (found.get(key) for key in ("metrics", "classes", "confusion"))
+    if not isinstance(parts, dict) or not all(isinstance(part, dict) for part in parts.values()):
+        return False
+    values = [x for part in parts.values() for x in part.values()]
+    if not isinstance(classes, list) or not all(isinstance(name, str) for name in classes):
+        return False
+    square = matrix is None or (
+        isinstance(matrix, list)
+        and len(matrix) == len(classes)
+        and all(isinstance(row, list) and len(row) == len(classes) for row in matrix)
+        and all(isinstance(count, int) for row in matrix for count in row)
+    )
+    known = {"epochs", "confusion"} <= found.keys()
+    return known and square and all(x is None or isinstance(x, (int, float)) for x in values)
 
 
 def pictures(run: Run, data: Any) -> list[Path] | str:

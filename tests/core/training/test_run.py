@@ -64,7 +64,46 @@ def test_a_folder_without_a_run(tmp_path: Path, what: str) -> None:
         cortex.load_run(folder)
 
 
-@pytest.mark.parametrize("text", ["", "[]", '{"metrics": {}}', '{"metrics"'])
+def test_a_summary_from_before_the_last_epochs_is_not_that_of_the_run(tmp_path: Path) -> None:
+    train(description(epochs=1), blobs(), out=tmp_path, progress=False)
+    with pytest.raises(Interrupted):
+        train(data=blobs(), resume=tmp_path, epochs=4, progress=False, callbacks=[Stop(9)])
+    assert cortex.load_run(tmp_path).metrics != {}  # no epoch has ended since
+    with pytest.raises(Interrupted):
+        train(data=blobs(), resume=tmp_path, epochs=4, progress=False, callbacks=[Stop(16)])
+    cut = cortex.load_run(tmp_path)
+    assert (len(cut.history), cut.summary, cut.metrics, cut.confusion, cut.classes) == (2, {}, {}, None, ())
+
+
+def test_metrics_that_are_not_finite_are_read_back(tmp_path: Path) -> None:
+    train(description(epochs=1), blobs(), out=tmp_path, progress=False)
+    summary = json.loads((tmp_path / "summary.json").read_text())
+    summary["metrics"]["train"]["loss"] = None
+    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    assert np.isnan(cortex.load_run(tmp_path).metrics["train"]["loss"])
+
+
+RESULTS: dict[str, Any] = {
+    "epochs": 1,
+    "metrics": {"test": {"loss": 1}},
+    "classes": ["a", "b"],
+    "confusion": [[1, 0], [0, 1]],
+}
+WRONG: dict[str, list[Any]] = {
+    "metrics": [None, [1], {"test": 1}, {"test": {"a": "b"}}],
+    "classes": [None, "ab", [1, 2], ["a"]],
+    "confusion": ["abc", [[1, 0]], [1, 2], [[1, 0], ["", 1]]],
+}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "[]", '{"metrics": {}}', '{"metrics"'),
+        *(json.dumps({k: v for k, v in RESULTS.items() if k != left_out}) for left_out in RESULTS),
+        *(json.dumps({**RESULTS, name: wrong}) for name, many in WRONG.items() for wrong in many),
+    ],
+)
 def test_a_damaged_summary(tmp_path: Path, text: str) -> None:
     train(description(epochs=1), blobs(), out=tmp_path, progress=False)
     (tmp_path / "summary.json").write_text(text)
