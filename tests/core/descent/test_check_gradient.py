@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from cortex_compute.errors import ArgumentError, GradientError, ShapeError
-from cortex_core.descent import check_gradient
+from cortex_core.descent import FUNCTIONS, Rating, check_gradient
 from cortex_core.ops.pointwise import exp, sin
 
 
@@ -72,8 +72,49 @@ def test_where_differences_cannot_tell() -> None:
         assert check_gradient(lambda x: np.sqrt(x[0]), [0.0], np.ones_like).word == "unclear"
 
 
-def test_a_kink_is_no_derivative() -> None:
-    assert check_gradient(lambda x: np.maximum(x[0], 0.0), [0.0], np.zeros_like).word == "wrong"
+@pytest.mark.parametrize(
+    ("f", "low", "high"),
+    [
+        (lambda x: np.maximum(x[0], 0.0), 0, 1),
+        (lambda x: abs(x[0]), -1, 1),
+        (FUNCTIONS["ackley"], -4, 4),  # those of -20 exp(-0.2 |x|)
+    ],
+)
+def test_a_kink_has_no_derivative_but_slopes_on_both_sides(f: Any, low: float, high: float) -> None:
+    def rated(slope: float) -> Rating:
+        return check_gradient(f, [0.0], lambda x: np.array([slope]))
+
+    for between in (low, (low + high) / 2, high):
+        assert rated(between).word == "unclear"
+    for beyond in (low - 0.1, high + 0.1):
+        assert rated(beyond).word == "wrong"
+        assert rated(beyond).difference == pytest.approx((low + high) / 2)
+        assert rated(beyond).uncertainty == pytest.approx((high - low) / 2)
+
+
+def test_close_to_a_kink() -> None:
+    def f(x: np.ndarray) -> Any:
+        return abs(x).sum()
+
+    assert check_gradient(f, [1e-3, 1.0], np.sign).word == "excellent"
+    assert check_gradient(f, [1e-7, 1.0], np.sign).word == "unclear"  # no step is as short
+
+
+def test_what_is_wrong_is_told_before_what_is_unclear() -> None:
+    def f(x: np.ndarray) -> Any:
+        return abs(x[0]) + x[1] ** 2
+
+    rating = check_gradient(f, [0.0, 3.0], lambda x: np.array([0.0, 6.03]))
+    assert (rating.word, rating.place) == ("poor", (1,))
+    assert check_gradient(f, [0.0, 3.0], lambda x: np.array([0.0, 6.0003])).word == "unclear"
+
+
+@pytest.mark.parametrize("x", [1.0, 1e-9, 1e-15])
+def test_at_the_edge_of_where_it_is_defined(x: float) -> None:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        assert check_gradient(lambda x: np.log(x).sum(), [x, 3.0], lambda x: 1 / x).word == "excellent"
+        rating = check_gradient(lambda x: np.log(x).sum(), [x, 3.0], lambda x: 1.5 / x)
+    assert rating.word == "wrong"
 
 
 def test_it_says_the_worst_place() -> None:
