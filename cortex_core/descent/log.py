@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any, overload
 
 import numpy as np
@@ -38,6 +39,33 @@ class State:
         return f"step {self.step:>5}  value {self.value:.6e}{norm}  x {numbers}"
 
 
+def _flat(state: State) -> np.ndarray:
+    return state.x.reshape(-1)
+
+
+class Column:
+    """Something of each state as a growing array: a rule may look at it at each step, so that what has been
+    read is not read again."""
+
+    def __init__(self, of: Callable[[State], Any]) -> None:
+        self._of = of
+        self._rows, self._count = np.empty(0), 0
+
+    def read(self, states: Sequence[State]) -> np.ndarray:
+        """The array of all states, read-only."""
+        if new := [self._of(state) for state in states[self._count :]]:
+            if len(states) > len(self._rows):
+                grown = np.empty((max(len(states), 2 * len(self._rows)), *np.shape(new[0])))
+                if self._count:
+                    grown[: self._count] = self._rows[: self._count]
+                self._rows = grown
+            self._rows[self._count : len(states)] = new
+            self._count = len(states)
+        found = self._rows[: self._count]
+        found.flags.writeable = False
+        return found
+
+
 class Log(Sequence[State]):
     """The states of one descent, from the start on.
 
@@ -47,6 +75,9 @@ class Log(Sequence[State]):
     def __init__(self, optimizer: str, function: str) -> None:
         self.optimizer, self.function, self.stopped = optimizer, function, ""
         self._states: list[State] = []
+        self._xs = Column(_flat)
+        self._values = Column(attrgetter("value"))
+        self._norms = Column(attrgetter("norm"))
 
     def append(self, state: State) -> None:
         """Adds the next state."""
@@ -64,18 +95,18 @@ class Log(Sequence[State]):
 
     @property
     def xs(self) -> np.ndarray:
-        """x at each state, as rows: (states, size of x)."""
-        return np.array([state.x.reshape(-1) for state in self])
+        """x at each state, as rows: (states, size of x), read-only."""
+        return self._xs.read(self._states)
 
     @property
     def values(self) -> np.ndarray:
-        """f(x) at each state: (states,)."""
-        return np.array([state.value for state in self])
+        """f(x) at each state: (states,), read-only."""
+        return self._values.read(self._states)
 
     @property
     def norms(self) -> np.ndarray:
-        """The 2-norm of the gradient at each state: (states,)."""
-        return np.array([state.norm for state in self])
+        """The 2-norm of the gradient at each state: (states,), read-only."""
+        return self._norms.read(self._states)
 
     def __repr__(self) -> str:
         return f"<{self.function} by {self.optimizer}: {len(self)} states, {self.stopped or 'going on'}>"
