@@ -42,7 +42,7 @@ def _item(item: Any) -> Iterator[str]:
 
 def _wrapped(head: str, value: Any) -> Iterator[str]:
     """``head`` and the value in flow style; a mapping or list that is too long goes on in the next lines."""
-    line = head + _flow(value)
+    line = head + flow(value)
     if len(line) <= WIDTH or not isinstance(value, (Mapping, list, tuple)) or not value:
         yield line
         return
@@ -60,11 +60,12 @@ def _wrapped(head: str, value: Any) -> Iterator[str]:
 
 def _parts(value: Any) -> Iterator[str]:
     if isinstance(value, Mapping):
-        return (f"{_text(key)}: {_flow(inner)}" for key, inner in value.items())
-    return (_flow(inner) for inner in value)
+        return (f"{_text(key)}: {flow(inner)}" for key, inner in value.items())
+    return (flow(inner) for inner in value)
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
+    """A value in one line, as an override takes it: `train.data={table: people.csv}`."""
     if isinstance(value, Mapping):
         return f"{{{', '.join(_parts(value))}}}"
     if isinstance(value, (list, tuple)):

@@ -170,6 +170,11 @@ def _entry_points() -> dict[str, Any]:
     return {point.name: point for point in entry_points(group=GROUP)}
 
 
+def registered() -> set[str]:
+    """The names of the data sets that `register` made known."""
+    return set(_registered)
+
+
 def known() -> list[str]:
     """The names of all data sets that are installed or registered."""
     return sorted({**_entry_points(), **_registered})

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import platform
-import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,14 +14,13 @@ import numpy as np
 
 from cortex_compute.threads import threads
 from cortex_core.check import training_memory
-from cortex_core.network import Network
 
 if TYPE_CHECKING:
     from cortex_core.training.run import Run
     from cortex_core.training.trainer import Trainer
 
 
-def summary(trainer: Trainer, run: Run, best: Mapping[str, Any], command: str | None) -> dict[str, Any]:
+def summary(trainer: Trainer, run: Run, best: Mapping[str, Any]) -> dict[str, Any]:
     """All of it as plain data."""
     network = trainer.network
     return {
@@ -41,7 +39,8 @@ def summary(trainer: Trainer, run: Run, best: Mapping[str, Any], command: str | 
         "classes": list(run.classes),
         "memory": memory(trainer),
         "environment": environment(trainer),
-        "command": command,
+        "command": trainer.command.line,
+        **({} if trainer.command.line else {"command_why": trainer.command.why}),
     }
 
 
@@ -90,28 +89,3 @@ def _processor() -> str:
         return next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     except (OSError, StopIteration):
         return platform.processor() or platform.machine()
-
-
-def command(
-    trainer: Trainer,
-    given: Any,
-    parts: Mapping[str, Any],
-    overrides: Sequence[str],
-    changes: Mapping[str, Any],
-) -> str | None:
-    """The command line that trains the same network anew; None where a network with parameters, or data, came
-    as an object.
-
-    ``given``: the network as `train` got it; ``parts``: its data and validation; ``changes``: other options
-    that it got.  A description that was no file lies in the folder of the run.
-    """
-    known = {**parts, **changes}
-    known = {name: value for name, value in known.items() if value is not None}
-    if isinstance(given, Network) or not all(isinstance(x, (str, int, float)) for x in known.values()):
-        return None
-    words = ["cortex", "train"]
-    if isinstance(given, (str, Path)):
-        words += [str(given), *overrides, *(f"train.{name}={value}" for name, value in known.items())]
-    else:
-        words.append(str(trainer.path / "description.yaml"))
-    return shlex.join([*words, "--backend", trainer.compiled.backend.name, "--threads", str(threads())])

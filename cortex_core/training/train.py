@@ -19,6 +19,7 @@ from cortex_core.spec import read
 from cortex_core.spec.write import to_yaml
 from cortex_core.training import checkpoint
 from cortex_core.training.callbacks import Best, Callback, Checkpoint, EarlyStopping, HistoryFile, Plateau
+from cortex_core.training.command import command, resumed
 from cortex_core.training.data import Data, inputs_of, open_data, pinned
 from cortex_core.training.evaluate import CONFUSION, Evaluation, measuring
 from cortex_core.training.examples import Encoding, is_reader
@@ -37,7 +38,7 @@ from cortex_core.training.run import (
     write_json,
 )
 from cortex_core.training.setup import check_data, name_metrics, with_options
-from cortex_core.training.summary import command, summary
+from cortex_core.training.summary import summary
 from cortex_core.training.trainer import Trainer
 from cortex_core.training.units import loss_notes
 
@@ -97,16 +98,17 @@ def train(
         trainer = Trainer(made, found, hooks, backend)
         if resume is None:
             trainer.path = new_folder(out, made.name)
+            parts = {"data": data, "validation": validation}
+            trainer.command = command(trainer, network, parts, overrides, changes)
             trainer.begin()
         else:
             trainer.path = run_folder(resume)
             trainer.resume()
+            trainer.command = resumed(trainer)
         text = to_yaml(made.description.canonical)
         write_atomically(trainer.path / "description.yaml", text.encode())
         trainer.run()
-        given = None if resume is not None else network
-        parts = {"data": data, "validation": validation}
-        run = finish(trainer, command(trainer, given, parts, overrides, changes))
+        run = finish(trainer)
         if report:
             run.pictures = pictures(run, found)
         return run
@@ -202,7 +204,7 @@ def _hooks(
     return hooks
 
 
-def finish(trainer: Trainer, command: str | None = None) -> Run:
+def finish(trainer: Trainer) -> Run:
     """Puts the best parameters into the network, measures them on the test examples, and sums the run up."""
     network, data = trainer.network, trainer.data
     checkpoint.restore_model(trainer.path / MODEL, network)
@@ -225,6 +227,6 @@ def finish(trainer: Trainer, command: str | None = None) -> Run:
             target = next(x.target for x in network.description.losses if x.kind == "softmax_cross_entropy")
             names, count = source.streams[target].classes or (), len(found[CONFUSION])
             run.classes = names if len(names) == count else tuple(map(str, range(count)))
-    run.summary = summary(trainer, run, best, command)
+    run.summary = summary(trainer, run, best)
     write_json(trainer.path / SUMMARY, run.summary)
     return run

@@ -20,6 +20,7 @@ from cortex_core.network import KEY, Network
 from cortex_core.step import ROWS
 from cortex_core.training import checkpoint
 from cortex_core.training.callbacks import Callback, Plateau
+from cortex_core.training.command import Command
 from cortex_core.training.data import Data
 from cortex_core.training.evaluate import Evaluation
 from cortex_core.training.feed import Batch, Feed
@@ -48,7 +49,7 @@ class Trainer:
         self, network: Network, data: Data, callbacks: Sequence[Callback], backend: str = "auto"
     ) -> None:
         self.network, self.data, self.callbacks, self.backend = network, data, list(callbacks), backend
-        self.path = Path()
+        self.path, self.command = Path(), Command()
         self.options = network.description.train
         self.epochs: int = self.options.epochs
         self.epoch = self.batch = 0
@@ -140,6 +141,7 @@ class Trainer:
             )
         self.network.step = run["step"]
         self.epoch, self.batch, self.elapsed = run["epoch"], run["batch"], run["seconds"]
+        self.command = Command(*run.get("command", ()))
         self.history = History(run["history"])
         for callback, state in zip(self._stateful(), run["callbacks"]):
             callback.state = state
@@ -159,6 +161,7 @@ class Trainer:
             "batch": self.batch,
             "seconds": self.seconds,
             "data": self._fingerprint,
+            "command": self.command,
             "history": self.history.rows,
             "callbacks": [c.state for c in self._stateful()],
         }

@@ -203,10 +203,8 @@ def command(given: Facts) -> str:
         return ""
     line = given.summary["command"]
     if line is None:
-        return (
-            "<p>There is no such command: the network or its data were objects of a Python program. "
-            "description.yaml holds the description.</p>"
-        )
+        why = text(given.summary.get("command_why", "it was not written down"), 1000)
+        return f"<p>There is no such command: {why}. description.yaml holds the description.</p>"
     return f"<pre><code>{text(line, 10_000)}</code></pre>"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +15,6 @@ from cortex_core.training.callbacks import Callback
 from cortex_core.training.history import read_history
 from cortex_core.training.train import train
 from cortex_core.training.trainer import Interrupted, Trainer
-from tests.conftest import Cli
 from tests.core.training.networks import blobs, description
 
 
@@ -143,35 +141,6 @@ def test_where_it_ran(tmp_path: Path) -> None:
     assert summary["environment"]["numpy"] == np.__version__
     assert summary["environment"]["backend"]["name"] == "numpy"
     assert summary["environment"]["precision"] == "float32"
-    assert summary["command"] is None  # the data were an object
-
-
-def again(cli: Cli, summary: dict[str, Any], out: Path) -> Path:
-    words = shlex.split(summary["command"])
-    assert words[0] == "cortex"
-    said = cli(*words[1:], "--out", out)
-    assert said.code == 0, said.err
-    return out
-
-
-def test_the_command_repeats_the_run(cli: Cli, tmp_path: Path) -> None:
-    np.savez(tmp_path / "blobs of mine.npz", **blobs())  # type: ignore[arg-type]
-    spec = tmp_path / "net.json"
-    spec.write_text(json.dumps(description(epochs=9)))
-    data = str(tmp_path / "blobs of mine.npz")
-    one = train(
-        spec, data, out=tmp_path / "1", epochs=1, seed=7, validation=0.2, overrides=["train.clip_norm=1"]
-    )
-    two = cortex.load_run(again(cli, one.summary, tmp_path / "2"))
-    assert two.history["validation_loss"] == one.history["validation_loss"]
-    assert again(cli, two.summary, tmp_path / "3").is_dir()
-
-
-def test_a_dict_is_repeated_from_the_folder(cli: Cli, tmp_path: Path) -> None:
-    np.savez(tmp_path / "blobs.npz", **blobs())  # type: ignore[arg-type]
-    one = train(description(epochs=1), str(tmp_path / "blobs.npz"), out=tmp_path / "1", progress=False)
-    two = cortex.load_run(again(cli, one.summary, tmp_path / "2"))
-    assert two.history["loss"] == one.history["loss"]
 
 
 def test_a_fault_in_its_pictures_does_not_lose_a_run(

@@ -462,3 +462,9 @@ def test_too_little_memory(digits: Run, monkeypatch: pytest.MonkeyPatch) -> None
     found = Page(page_of(collect(digits)))
     assert "there is too little memory" in found.sections["examples"].words
     assert len(found.sections["curves"].charts) == 3
+
+
+def test_a_run_that_no_command_repeats_says_why() -> None:
+    told = {"command": None, "command_why": "its data <blobs> came as objects"}
+    found = Page(page_of(Facts("net", summary=told)))
+    assert "its data <blobs> came as objects." in found.sections["command"].words
