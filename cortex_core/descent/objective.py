@@ -6,13 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from cortex_compute.errors import ArgumentError, GradientError, ShapeError
 from cortex_core import autograd
-from cortex_core.modes import enable_grad
+from cortex_core.modes import enable_grad, no_grad
 from cortex_core.tensor import Tensor
 from cortex_core.transforms import hessian
 
@@ -54,33 +54,45 @@ class Profile:
         return f"{', '.join(parts)}; {self.seconds:.3g} s in all"
 
 
+@dataclass
 class Point:
-    """What is known at one x; ``recorded`` is (x, f(x)) as Tensors until they were differentiated."""
+    """What is known at one x."""
 
-    __slots__ = ("gradient", "recorded", "value")
+    value: float
+    gradient: np.ndarray | None = None
 
-    def __init__(self, value: float, recorded: tuple[Tensor, Tensor] | None) -> None:
-        self.value = value
-        self.recorded = recorded
-        self.gradient: np.ndarray | None = None
+
+class Recording(NamedTuple):
+    """A Tensor, at the point of these bytes, and f of it, which depends on it."""
+
+    at: bytes
+    x: Tensor
+    y: Tensor
 
 
 class Objective:
     """``f`` at points, which are float64 arrays of one shape.  What was computed at a point is not again.
 
     Without a ``gradient``, f gets Tensors, and its gradient is by automatic differentiation; a function of
-    NumPy arrays then has a value alone.  With one, f gets arrays.
+    NumPy arrays then has a value alone.  With one, f gets arrays.  ``recorded`` says that gradients are asked
+    for where values were: what f computes is kept until the next point.
     """
 
-    def __init__(self, f: Callable[[Any], Any], gradient: Callable[[Any], Any] | str | None = None) -> None:
+    def __init__(
+        self,
+        f: Callable[[Any], Any],
+        gradient: Callable[[Any], Any] | str | None = None,
+        recorded: bool = True,
+    ) -> None:
         if not callable(f):
             raise TypeError(f"f is a {type(f).__name__}, expected a function of a Tensor or an array")
         if not (gradient is None or gradient == "differences" or callable(gradient)):
             raise ArgumentError(f"gradient is {gradient!r:.60}, expected a function or 'differences'")
-        self._f, self._gradient = f, gradient
+        self._f, self._gradient, self._recorded = f, gradient, recorded
         self._takes_tensors: bool | None = None if gradient is None else False
         self._why: Exception | None = None
         self._points: dict[bytes, Point] = {}
+        self._last: Recording | None = None
         self.profile = Profile()
 
     def value(self, x: np.ndarray) -> float:
@@ -92,7 +104,7 @@ class Objective:
         point = self._at(x)
         if point.gradient is None:
             with self._counted("gradient"):
-                point.gradient = self._differentiate(x, point)
+                point.gradient = self._differentiate(x)
         return point.gradient
 
     def hessian(self, x: np.ndarray) -> np.ndarray:
@@ -108,40 +120,43 @@ class Objective:
         if key not in self._points:
             while len(self._points) >= REMEMBERED:
                 del self._points[next(iter(self._points))]
-            self._points[key] = self._look(x)
+            self._points[key] = Point(self._look(x, self._recorded))
         return self._points[key]
 
-    def _look(self, x: np.ndarray) -> Point:
+    def _look(self, x: np.ndarray, recorded: bool) -> float:
+        self._last = None
         if self._takes_tensors is not False:
             try:
-                return self._record(x)
+                return self._look_with_tensors(x, recorded)
             except (TypeError, AttributeError) as error:
                 if self._takes_tensors:
                     raise
                 self._takes_tensors, self._why = False, error
-        return Point(_number(self._call(x.copy())), None)
+        return _number(self._call(x.copy()))
 
-    def _record(self, x: np.ndarray) -> Point:
-        leaf = Tensor(x.copy(), requires_grad=True)
-        with enable_grad():
+    def _look_with_tensors(self, x: np.ndarray, recorded: bool) -> float:
+        leaf = Tensor(x.copy(), requires_grad=recorded)
+        with enable_grad() if recorded else no_grad():
             y = self._call(leaf)
         self._takes_tensors = isinstance(y, Tensor)
         if isinstance(y, Tensor) and y.requires_grad:
-            return Point(_number(y), (leaf, y))
-        found = "a Tensor that does not depend on x" if isinstance(y, Tensor) else f"a {type(y).__name__}"
-        self._why = GradientError(f"of a Tensor f gave {found}")
-        return Point(_number(y), None)
+            self._last = Recording(x.tobytes(), leaf, y)
+        else:
+            found = "a Tensor that does not depend on x" if self._takes_tensors else f"a {type(y).__name__}"
+            self._why = GradientError(f"of a Tensor f gave {found}")
+        return _number(y)
 
-    def _differentiate(self, x: np.ndarray, point: Point) -> np.ndarray:
+    def _differentiate(self, x: np.ndarray) -> np.ndarray:
         if callable(self._gradient):
             return _like("gradient", self._gradient(x.copy()), x)
         if self._gradient == "differences":
             return self._differences(x)
-        if point.recorded is None:
+        if self._takes_tensors and (self._last is None or self._last.at != x.tobytes()):
+            self._look(x, recorded=True)
+        if self._last is None:
             raise GradientError(f"f has no gradient: {self._why}. {REMEDY}") from self._why
-        leaf, y = point.recorded
-        (found,) = autograd.grad(y, leaf)
-        point.recorded = None
+        (found,) = autograd.grad(self._last.y, self._last.x)
+        self._last = None
         assert found is not None
         return found.numpy()
 

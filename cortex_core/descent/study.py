@@ -89,7 +89,7 @@ def study(
     if not callable(stop):
         raise ArgumentError(f"stop is {stop!r:.40}, expected a rule such as limit_steps(100)")
     way = method(optimizer, options)
-    objective = Objective(f, gradient)
+    objective = Objective(f, gradient, recorded=way.gradients)
     log = Log(way.label, _name_of(f))
     start = perf_counter()
     visit = _visitor(objective, way, log, stop, observers, start)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 from typing import Any
 
 import numpy as np
@@ -136,6 +137,26 @@ def test_calls_of_a_function_of_tensors(optimizer: str) -> None:
     assert (profile.hessian_calls > 0) == (optimizer == "scipy:dogleg")
     parts = profile.f_seconds + profile.gradient_seconds + profile.hessian_seconds
     assert 0 < parts <= profile.seconds
+
+
+@pytest.mark.parametrize(("optimizer", "most"), [("scipy:Nelder-Mead", 0), ("scipy:SLSQP", 1), ("adam", 1)])
+def test_what_f_computed_is_not_kept(optimizer: str, most: int) -> None:
+    """At most at one point, which may be asked for its gradient; at none by a method that uses no gradient."""
+    scales: list[Any] = []
+
+    def f(x: Any) -> Any:
+        scale = x * 100.0  # which the recording of the product below keeps
+        scales.append(weakref.ref(scale))
+        return (scale * x).sum()
+
+    kept: list[int] = []
+
+    def count(state: State) -> None:
+        kept.append(sum(scale() is not None for scale in scales))
+
+    study(f, optimizer, START, limit_steps(40), observers=[count])
+    assert len(scales) > len(kept) > 1 or optimizer == "adam"
+    assert max(kept) <= most
 
 
 def test_differences_call_the_function() -> None:
