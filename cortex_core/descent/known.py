@@ -54,7 +54,11 @@ class TestFunction:
     def minima(self, n: int) -> list[np.ndarray]:
         """Every point of the domain where it is least."""
         self.expect(n)
-        return [np.array(point, np.float64) for point in self.points(n)]
+        found = [np.array(point, np.float64) for point in self.points(n)]
+        for point in found:
+            if point.shape != (n,):
+                raise ShapeError(f"minima({n}) of {self.name} gave a point of shape {point.shape}")
+        return found
 
     def minimum(self, n: int) -> float:
         """Its least value."""
@@ -92,15 +96,21 @@ def named_function(
 ) -> Callable[[Formula], TestFunction]:
     """Makes a `TestFunction` of a formula over the last axis, and adds it to `FUNCTIONS` by its name.
 
-    One ``box`` (lowest, highest) serves every number of x; several fix how many there are.
+    One ``box`` (lowest, highest) serves every number of x.  How many there are is fixed by several boxes, or
+    by ``minima`` that are points, and not a function n -> points.  Raises ArgumentError for boxes and points
+    that do not fit.
     """
+    sides = _sides(box)
+    fixed = len(box) if len(box) > 1 else None
+    if not callable(minima):
+        given = _within(sides, minima)
+        fixed = given.shape[1]
+    points: Minima = minima if callable(minima) else lambda n: given.tolist()
 
     def add(f: Formula) -> TestFunction:
         name = getattr(f, "__name__", "")
         if name in FUNCTIONS and FUNCTIONS[name].f.__module__ != f.__module__:
             raise ArgumentError(f"there is a test function '{name}' already: choose another name")
-        fixed = len(box) if len(box) > 1 else None
-        points: Minima = minima if callable(minima) else lambda n: minima
         least: Callable[[int], float] = minimum if callable(minimum) else lambda n: minimum
         limits = (fixed, fixed or fewest, fixed or most)
         made = TestFunction(name, f, f.__doc__ or "", box, points, least, *limits, source)
@@ -108,3 +118,30 @@ def named_function(
         return made
 
     return add
+
+
+def _sides(box: Any) -> np.ndarray:
+    """The lowest and the highest numbers of boxes, (boxes, 2)."""
+    try:
+        sides = np.array(box, np.float64)
+    except (TypeError, ValueError):
+        sides = np.empty(0)
+    pairs = sides.ndim == 2 and sides.shape[1] == 2 and np.isfinite(sides).all()
+    if not pairs or not (sides[:, 0] < sides[:, 1]).all():
+        raise ArgumentError(f"named_function: {box!r:.60}, expected pairs (lowest, highest), as (-2, 2)")
+    return sides
+
+
+def _within(sides: np.ndarray, minima: Any) -> np.ndarray:
+    """The minima as an array (points, numbers), if they lie in the boxes."""
+    try:
+        points = np.array(minima, np.float64)
+    except (TypeError, ValueError):
+        points = np.empty(0)
+    if points.ndim != 2 or not points.size or len(sides) not in (1, points.shape[1]):
+        boxes = f"{len(sides)} numbers each" if len(sides) > 1 else "as [[0, 0]]"
+        raise ArgumentError(f"named_function: minima are {minima!r:.60}, expected points, {boxes}")
+    low, high = sides.T
+    if not ((low <= points) & (points <= high)).all():
+        raise ArgumentError(f"named_function: minima {minima!r:.60} are not within the boxes")
+    return points

@@ -171,3 +171,45 @@ def test_a_function_of_ones_own(own_registry: None) -> None:
         @named_function((-1, 1), minima=[[0]])
         def sphere(x: Any) -> Any:
             return x
+
+
+def test_points_say_how_many_numbers_there_are(own_registry: None) -> None:
+    @named_function((-2, 2), minima=[[1, 1]])
+    def mine(x: Any) -> Any:
+        return ((x - 1) ** 2).sum(-1)
+
+    assert mine.dimensions == 2
+    np.testing.assert_array_equal(mine.domain(2), [[-2, 2], [-2, 2]])
+    np.testing.assert_array_equal(mine.minima(2), [[1, 1]])
+    with pytest.raises(ShapeError, match="mine takes 2 numbers, got 3"):
+        mine.minima(3)
+
+
+def test_minima_of_another_dimension(own_registry: None) -> None:
+    @named_function((-2, 2), minima=lambda n: [[1, 1]])
+    def mine(x: Any) -> Any:
+        return ((x - 1) ** 2).sum(-1)
+
+    assert mine.dimensions is None
+    with pytest.raises(ShapeError, match=r"minima\(3\) of mine gave a point of shape \(2,\)"):
+        mine.minima(3)
+
+
+@pytest.mark.parametrize(
+    ("box", "minima", "said"),
+    [
+        ((-2, 2), [[0]], r"\(-2, 2\), expected pairs \(lowest, highest\)"),
+        (((2, -2),), [[0]], "expected pairs"),
+        (((-2, 2, 3),), [[0]], "expected pairs"),
+        (((-2, np.inf),), [[0]], "expected pairs"),
+        ((("a", "b"),), [[0]], "expected pairs"),
+        ((), [[0]], "expected pairs"),
+        (((-2, 2), (-2, 2)), [[0]], r"minima are \[\[0\]\], expected points, 2 numbers each"),
+        (((-2, 2),), [[0], [0, 0]], r"expected points, as \[\[0, 0\]\]"),
+        (((-2, 2),), [0, 0], "expected points"),
+        (((-2, 2),), [[0, 3]], "not within the boxes"),
+    ],
+)
+def test_impossible_declarations(box: Any, minima: Any, said: str, own_registry: None) -> None:
+    with pytest.raises(ArgumentError, match=said):
+        named_function(*box, minima=minima)

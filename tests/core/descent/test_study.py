@@ -141,7 +141,7 @@ def test_calls_of_a_function_of_tensors(optimizer: str) -> None:
 
 @pytest.mark.parametrize(("optimizer", "most"), [("scipy:Nelder-Mead", 0), ("scipy:SLSQP", 1), ("adam", 1)])
 def test_what_f_computed_is_not_kept(optimizer: str, most: int) -> None:
-    """At most at one point, which may be asked for its gradient; at none by a method that uses no gradient."""
+    """At one point at most, which may be asked for its gradient; at none where no gradient is used."""
     scales: list[Any] = []
 
     def f(x: Any) -> Any:
