@@ -18,7 +18,7 @@ from cortex_compute.errors import DataError, ShapeError, SpecError
 from cortex_compute.types import dtype
 from cortex_core.autograd import grad
 from cortex_core.layers.scope import Parameter
-from cortex_core.network import KEY, Network
+from cortex_core.network import KEY, Network, check_batch_size
 from cortex_core.predict import Arrays, as_inputs, predict, predict_source
 from cortex_core.registry import nearest
 from cortex_core.step import loss_values, total_loss
@@ -63,6 +63,7 @@ def each(
     network: Network, source: Source, layers: Sequence[str], batch_size: int = 256, backend: str = "auto"
 ) -> Iterator[Activations]:
     """The same batch by batch, for what is summed up and need not be kept."""
+    check_batch_size(batch_size)
     names = [x.name for x in network.description.inputs]
     with _opened(network, layers) as view:
         for piece in pieces(source, names):
@@ -78,8 +79,7 @@ def _opened(network: Network, layers: Sequence[str]) -> Iterator[Network]:
     """The same network, over the same parameters, whose outputs are these layers."""
     if not layers:
         raise SpecError("name at least one layer to look at")
-    for name in layers:
-        expect_layer(network, name)
+    _expect_layers(network, layers)
     view = copy.copy(network)
     view.description = replace(network.description, outputs=tuple(dict.fromkeys(layers)))
     view._programs = {}
@@ -90,12 +90,19 @@ def _opened(network: Network, layers: Sequence[str]) -> Iterator[Network]:
             compiled.close()
 
 
+def _expect_layers(network: Network, names: Sequence[str]) -> None:
+    if isinstance(names, str):
+        raise SpecError(f"{names!r:.80} is one name where a list of layers is expected: [{names!r:.80}]")
+    for name in names:
+        expect_layer(network, name)
+
+
 def expect_layer(network: Network, name: str) -> None:
     """Raises `SpecError` where a network has no such layer, input or other output of a layer."""
-    if name not in network.types:
+    if not isinstance(name, str) or name not in network.types:
         ids = [node.id for node in network.description.layers]
         shown = ", ".join(ids[:40]) + (", ..." if len(ids) > 40 else "")
-        hint = nearest(name, network.types)
+        hint = nearest(str(name), network.types)
         raise SpecError(f"{network.name} has no layer {name!r:.80}. {hint or f'Its layers are {shown}'}")
 
 
@@ -109,15 +116,24 @@ def scored(network: Network) -> str:
 
 
 def last_hidden(network: Network) -> str | None:
-    """The id of the layer that the output layer reads, the last one with parameters on the way to the scores;
-    None where that reads an input, or there is none."""
-    nodes = {node.id: node for node in network.description.layers}
-    node = nodes.get(scored(network).partition(".")[0])
-    parametric = {d.layer.id for d in network.declared.values() if isinstance(d.declaration, Parameter)}
-    while node is not None and node.id not in parametric:
-        node = nodes.get(node.sources[0])
-    hidden = None if node is None else node.sources[0]
-    return hidden if hidden in nodes else None
+    """What the output layer reads, as `activations` names it; None where that is an input, or there is no
+    such layer.
+
+    The output layer is the last one on the way to the scores that weights its inputs: one with a kernel, not
+    a norm behind it.
+    """
+    kernels = [
+        d for d in network.declared.values() if isinstance(d.declaration, Parameter) and len(d.type.shape) > 1
+    ]
+    weighting = {kernel.layer.id for kernel in kernels}
+    ids = {node.id for node in network.description.layers}
+    on_the_way = {scored(network).partition(".")[0]}
+    for node in reversed(network.description.layers):  # sources stand before who reads them
+        if node.id in on_the_way and node.id in weighting:
+            return node.sources[0] if node.sources[0].partition(".")[0] in ids else None
+        if node.id in on_the_way:
+            on_the_way |= {source.partition(".")[0] for source in node.sources}
+    return None
 
 
 def gradients(
@@ -135,8 +151,8 @@ def gradients(
     depend on ``by``, and `DataError` for a class that does not exist.
     """
     of = scored(network) if of is None else of
-    for name in (of, *by):
-        expect_layer(network, name)
+    expect_layer(network, of)
+    _expect_layers(network, by)
     arrays = as_inputs(network, x)
     values: Any = recorded(network, arrays, training=False).traced.values
     scores = values[of]
@@ -216,7 +232,9 @@ def recorded(network: Network, arrays: Mapping[str, np.ndarray], training: bool)
 def _chosen(scores: np.ndarray, classes: Sequence[int] | None) -> np.ndarray:
     if classes is None:
         return np.asarray(scores.argmax(axis=1), np.int64)
-    chosen = np.asarray(classes, np.int64)
+    chosen = np.asarray(classes)
+    if chosen.dtype.kind not in "iu":
+        raise DataError(f"classes hold {chosen.dtype}; expected whole numbers, one for each example")
     bad = chosen[(chosen < 0) | (chosen >= scores.shape[1])]
     if chosen.shape != scores.shape[:1]:
         raise DataError(f"{len(scores)} examples need as many classes, not {list(chosen.shape)}")

@@ -10,10 +10,12 @@ import pytest
 from cortex_compute.errors import CortexError, DataError, SpecError
 from cortex_core.network import Network, network
 from cortex_core.probe import activations, each, gradients, last_hidden, scored
+from cortex_core.registry import layer
 from cortex_core.training.source import Arrays
 
 RNG = np.random.default_rng(7)
 IMAGES = RNG.random((11, 6, 6, 2)).astype(np.float32)
+SOURCE = Arrays({"x": IMAGES, "label": np.zeros(11, np.int64)})
 
 LAYERS: list[Any] = [
     {"conv2d": {"filters": 3, "kernel": 3, "activation": "relu", "id": "maps"}},
@@ -89,6 +91,41 @@ def test_the_last_hidden_layer() -> None:
     assert last_hidden(classifier(LAYERS[-1:], shape=[7])) is None  # reads an input
 
 
+@pytest.mark.parametrize("sources", [["b", "r"], ["r", "b"]])
+def test_the_output_layer_is_the_last_on_any_way(sources: list[str]) -> None:
+    layers = [
+        {"dense": {"units": 4, "id": "a"}},
+        {"relu": {"id": "r"}},
+        {"dense": {"units": 4, "id": "b"}},
+        {"add": {"from": sources, "id": "sum"}},
+    ]
+    assert last_hidden(classifier(layers, of="sum", shape=[7])) == "r"
+
+
+def test_a_norm_behind_the_output_layer_is_none() -> None:
+    layers = [*LAYERS, {"batch_norm": {"id": "last"}}]
+    assert last_hidden(classifier(layers, of="last")) == "hidden"
+
+
+def test_another_output_of_a_layer_is_hidden_too(own_registry: None) -> None:
+    @layer("halves", outputs=("second",))
+    class Halves:
+        def forward(self, p: Any, x: Any) -> Any:
+            return x[:, :3]
+
+        def second(self, p: Any, x: Any) -> Any:
+            return x[:, 3:]
+
+    layers = [
+        {"dense": {"units": 5, "id": "a"}},
+        {"halves": {"id": "halves"}},
+        {"dense": {"units": 4, "from": "halves.second", "id": "out"}},
+    ]
+    made = classifier(layers, shape=[7])
+    assert last_hidden(made) == "halves.second"
+    assert activations(made, np.ones((2, 7)), ["halves.second"])["halves.second"].shape == (2, 2)
+
+
 # Gradients.
 
 
@@ -143,6 +180,12 @@ def test_layers_behind_tokens_have_gradients() -> None:
         (lambda n: activations(n, IMAGES, ["hiden"]), SpecError, "Did you mean 'hidden'"),
         (lambda n: activations(n, IMAGES, ["zzz"]), SpecError, "Its layers are maps, norm, flatten"),
         (lambda n: activations(n, IMAGES, []), SpecError, "at least one layer"),
+        (lambda n: activations(n, IMAGES, "hidden"), SpecError, r"expected: \['hidden'\]"),
+        (lambda n: activations(n, IMAGES, [3]), SpecError, "no layer 3"),
+        (lambda n: list(each(n, SOURCE, ["hidden"], batch_size=0)), SpecError, "batch_size is 0"),
+        (lambda n: list(each(n, SOURCE, ["hidden"], batch_size=-1)), SpecError, "batch_size is -1"),
+        (lambda n: gradients(n, IMAGES, "x"), SpecError, r"expected: \['x'\]"),
+        (lambda n: gradients(n, IMAGES[:1], ["x"], [1.7]), DataError, "classes hold float64"),
         (lambda n: gradients(n, IMAGES, ["nope"]), SpecError, "no layer 'nope'"),
         (lambda n: gradients(n, IMAGES, ["x"], of="maps"), SpecError, r"is \[4, 4, 3\] for each"),
         (lambda n: gradients(n, IMAGES, ["x"], [4] * 11), DataError, "no class 4; the classes are 0 to 3"),
