@@ -26,7 +26,7 @@ class Sprite:
     def __init__(self, images: Any, size: int | None = None) -> None:
         cells = _cells(np.asarray(images))
         if size is not None:
-            cells = _shrunk(cells, size)
+            cells = np.rint(shrunk(cells, size)).astype(np.uint8)
         self.count, self.height, self.width = cells.shape[:3]
         self.columns = max(1, math.ceil(math.sqrt(self.count * self.height / self.width)))
         self.rows = -(-self.count // self.columns)
@@ -69,18 +69,19 @@ def _cells(images: Any) -> Any:
     return as_bytes(images)
 
 
-def _shrunk(cells: Any, longest: int) -> Any:
-    """Each pixel is the mean of those that it stands for."""
-    height, width = cells.shape[1:3]
+def shrunk(images: Any, longest: int) -> Any:
+    """Images (n, h, w, c) whose longer edge has at most ``longest`` pixels, each the mean of those that it
+    stands for, as float32; smaller ones as they are."""
+    height, width = images.shape[1:3]
     factor = longest / max(height, width)
     if factor >= 1:
-        return cells
-    made = cells.astype(np.float32)
+        return images
+    made = images.astype(np.float32)
     for axis, edge in ((1, height), (2, width)):
         bounds = np.linspace(0, edge, max(1, round(edge * factor)) + 1).round().astype(int)
         made = np.add.reduceat(made, bounds[:-1], axis)
         made /= np.diff(bounds).reshape([-1 if i == axis else 1 for i in range(4)])
-    return np.rint(made).astype(np.uint8)
+    return made
 
 
 def _sheet(cells: Any, columns: int, rows: int) -> Any:
