@@ -69,11 +69,13 @@ class Column:
 class Log(Sequence[State]):
     """The states of one descent, from the start on.
 
-    ``optimizer`` and ``function`` are names; ``stopped`` says in words why it ended, "" while it goes on.
+    ``optimizer`` and ``function`` are names; ``stopped`` says in words why it ended, "" while it goes on;
+    ``interrupted``: by Ctrl-C.
     """
 
     def __init__(self, optimizer: str, function: str) -> None:
-        self.optimizer, self.function, self.stopped = optimizer, function, ""
+        self.optimizer, self.function = optimizer, function
+        self.stopped, self.interrupted = "", False
         self._states: list[State] = []
         self._xs = Column(_flat)
         self._values = Column(attrgetter("value"))

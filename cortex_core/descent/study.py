@@ -101,6 +101,7 @@ def study(
     except KeyboardInterrupt:
         if not log:
             raise
+        log.interrupted = True
         log.stopped = f"interrupted after step {log[-1].step}"
     objective.profile.seconds = perf_counter() - start
     return Study(log, objective.profile)

@@ -189,6 +189,7 @@ def test_values_that_are_not_finite_end_it() -> None:
 
 def test_an_end_that_the_method_sees_itself() -> None:
     assert study(bowl, "lbfgs", [3.0]).stopped == "no number of the gradient is above 1e-14"
+    assert not study(bowl, "lbfgs", [0.0]).log.interrupted
     assert study(bowl, "lbfgs", [0.0]).stopped == "no number of the gradient is above 1e-14"
     assert study(bowl, "scipy:CG", [3.0]).stopped == "SciPy: Optimization terminated successfully."
 
@@ -201,6 +202,7 @@ def test_ctrl_c_keeps_the_log() -> None:
     for optimizer in ("adam", "scipy:BFGS", "scipy:TNC", "scipy:COBYLA"):
         found = study(ROSENBROCK, optimizer, START, observers=[press])
         assert found.stopped == "interrupted after step 4"
+        assert found.log.interrupted
         assert len(found.log) == 5
 
 
