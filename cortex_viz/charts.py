@@ -107,19 +107,22 @@ def matrix(
     sprite: Sprite | None = None,
     pictures: Mapping[tuple[int, int], Sequence[int]] | None = None,
     captions: Sequence[str] = (),
+    totals: Sequence[int] | None = None,
 ) -> str:
     """A confusion matrix: counts (true class, predicted class), coloured by their share of the true class.
 
-    A click on a cell opens its ``pictures``: indices into the sprite and the captions.
+    ``totals``: how many examples each true class has, where some lie outside of this matrix.  A click on a
+    cell opens its ``pictures``: indices into the sprite and the captions.
     """
     table = np.asarray(counts)
     if table.ndim != 2 or table.shape != (len(names), len(names)):
         raise DataError(f"{len(names)} classes need counts {(len(names),) * 2}; these are {table.shape}")
     if not table.any():
         return _nothing("no example", "the confusion matrix")
-    cells = [[int(i), int(j), int(table[i, j])] for i, j in zip(*np.nonzero(table))]
+    cells = [[int(i), int(j), table[i, j].item()] for i, j in zip(*np.nonzero(table))]
     opened = {f"{i},{j}": [int(at) for at in found] for (i, j), found in (pictures or {}).items()}
-    data = {"names": [plain(name) for name in names], "totals": table.sum(axis=1).tolist(), "cells": cells}
+    of = table.sum(axis=1) if totals is None else np.asarray(totals)
+    data = {"names": [plain(name) for name in names], "totals": of.tolist(), "cells": cells}
     return chart("matrix", {**data, "pictures": opened, **_pictured(sprite, captions)})
 
 

@@ -10,6 +10,7 @@ from cortex_core.training.files import write_atomically
 from cortex_core.training.run import Run, load_run
 from cortex_viz.confusion import confusion
 from cortex_viz.curves import curves
+from cortex_viz.report.classes import counts
 from cortex_viz.report.collect import VIZ, collect
 from cortex_viz.report.facts import Facts
 from cortex_viz.report.sections import page_of, sections
@@ -28,22 +29,25 @@ def draw(run: Run, data: Data | str | None = None) -> list[Path]:
     facts, drawn = collect(run, data), list[Path]()
     try:
         drawn.append(curves(run.history, run.path / "curves.png", title=run.network.name))
-        if run.confusion is not None:
-            drawn.append(confusion(run.confusion, run.classes, run.path / "confusion.png"))
+        counted = counts(facts)
+        if run.confusion is not None and counted is not None:
+            drawn.append(confusion(counted.matrix, counted.names, run.path / "confusion.png"))
     except ImportError as error:
         why = f"curves.png and confusion.png: {error.name} is not installed: {VIZ}"
         facts = replace(facts, missing={**facts.missing, "curves": why})
     return [*drawn, _write(facts, run.path / REPORT)]
 
 
-def write(folder: str | Path, data: str | None = None, out: str | Path | None = None) -> Path:
+def write(
+    folder: str | Path, data: str | None = None, out: str | Path | None = None, backend: str = "auto"
+) -> Path:
     """Writes the report of the run in ``folder``, as ``out`` where that is given; returns its path.
 
-    ``data``: the name of a data set, or a file, to look at in place of the run's own data.  Raises
-    `CheckpointError` where there is no run.
+    ``data``: the name of a data set, or a file, to look at in place of the run's own data; ``backend``: see
+    `collect`.  Raises `CheckpointError` where there is no run.
     """
     run = load_run(folder)
-    return _write(collect(run, data), run.path / REPORT if out is None else Path(out))
+    return _write(collect(run, data, backend), run.path / REPORT if out is None else Path(out))
 
 
 def _write(facts: Facts, path: Path) -> Path:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from cortex_viz import charts
@@ -22,39 +24,58 @@ GREY = 9  # of the colours
 
 def confusion(given: Facts) -> str:
     """The confusion matrix, whose cells open their examples."""
-    found, names = _counts(given)
-    if found is None:
+    counted, outcome = counts(given), given.outcome
+    if counted is None:
         return ""
-    outcome = given.outcome
+    found = counted.matrix
     chosen = _most_confused(found)
-    cut = ""
-    if len(chosen) < len(found):
-        cut = f" Shown are the {len(chosen)} of {len(found):,} classes that are confused most."
     shown = found[np.ix_(chosen, chosen)]
-    right, total = int(np.trace(found)), int(found.sum())
-    told = f"{right:,} of {total:,} right ({100 * right / max(1, total):.2f} %).{cut}"
-    labels = [names[i] for i in chosen]
+    right, total = np.trace(found), found.sum()
+    told = f"{right:,} of {total:,} right ({100 * right / max(1, total):.2f} %)."
+    if len(chosen) < len(found):
+        told += (
+            f" Shown are the {len(chosen)} of {len(found):,} classes that are confused most; "
+            f"{total - shown.sum():,} examples lie outside."
+        )
+    labels, totals = [counted.names[i] for i in chosen], found.sum(axis=1)[chosen]
     if outcome is None or outcome.classes is None:
-        return f"<p>{told}</p>" + charts.matrix(shown, labels)
+        return f"<p>{told}</p>{counted.told}{charts.matrix(shown, labels, totals=totals)}"
     cells = _cells(outcome, outcome.classes, chosen)
     rows = np.unique(np.concatenate([*cells.values(), np.zeros(0, np.intp)]))
     place = {int(row): i for i, row in enumerate(rows)}
     sprite = sprite_of(outcome, rows)
     opened = {cell: [place[int(row)] for row in own] for cell, own in cells.items()}
-    drawn = charts.matrix(shown, labels, sprite, opened, captions(outcome, rows))
+    drawn = charts.matrix(shown, labels, sprite, opened, captions(outcome, rows), totals)
     hint = "A cell opens its examples, the least sure of right ones and the surest of wrong ones first."
-    return f'<p>{told} {hint}</p><p class="soft">{which(outcome)}</p>{sprite.html() if sprite else ""}{drawn}'
+    return f"<p>{told} {hint}</p>{counted.told}{sprite.html() if sprite else ''}{drawn}"
 
 
-def _counts(given: Facts) -> tuple[Array | None, tuple[str, ...]]:
-    """Counts (true class, predicted class) of the outcome, else of the summary."""
-    if given.outcome is not None and given.outcome.classes is not None:
-        said = given.outcome.classes
-        return measures.matrix(said.labels, said.predicted, len(said.names)), said.names
-    known = given.summary.get("confusion")
-    if known is None:
-        return None, ()
-    return np.asarray(known), tuple(given.summary["classes"])
+class Counts(NamedTuple):
+    """A confusion ``matrix`` (true class, predicted class), and which examples it counts, in HTML."""
+
+    matrix: Array
+    names: tuple[str, ...]
+    told: str
+
+
+def counts(given: Facts) -> Counts | None:
+    """Those of the outcome; where it has some of the examples and the run counted them all, those of the run.
+
+    With class weights the run did not count but weigh.
+    """
+    outcome, known = given.outcome, given.summary.get("confusion")
+    if outcome is None or outcome.classes is None:
+        if known is None:
+            return None
+        part = "test" if "test" in given.summary["metrics"] else "validation"
+        told = f'<p class="soft">As the run itself counted the examples of its {part} part.</p>'
+        return Counts(np.asarray(known), tuple(given.summary["classes"]), told)
+    said = outcome.classes
+    own = measures.matrix(said.labels, said.predicted, len(said.names))
+    some = len(outcome) < outcome.whole and outcome.part in ("test", "validation") and not said.weighted
+    if some and known is not None and np.shape(known) == own.shape:
+        return Counts(np.asarray(known), said.names, which(outcome, whole=True))
+    return Counts(own, said.names, which(outcome))
 
 
 def _most_confused(counts: Array) -> Array:
@@ -81,13 +102,13 @@ def _cells(outcome: Outcome, said: Classes, chosen: Array) -> dict[tuple[int, in
 
 def table(given: Facts) -> str:
     """Precision, recall, F1, support and the area below the ROC curve by class."""
-    counts, names = _counts(given)
-    if counts is None:
+    counted = counts(given)
+    if counted is None:
         return ""
-    found = measures.scores(counts)
+    names, found = counted.names, measures.scores(counted.matrix)
     columns = {"precision": found.precision, "recall": found.recall, "F1": found.f1}
     if given.outcome is not None and given.outcome.classes is not None:
-        columns["ROC area"] = _areas(given.outcome.classes)
+        columns["ROC area"] = given.outcome.classes.areas
     shown, cut = np.arange(len(names)), ""
     if len(names) > LISTED:
         shown = np.argsort(found.f1, kind="stable")[:LISTED]
@@ -100,11 +121,9 @@ def table(given: Facts) -> str:
     rows.append(["mean", exact(found.support.sum().item()), *means])
     caption = f"The last line: the mean over the classes that occur.{cut}"
     drawn = grid(caption, ["class", "examples", *columns], rows, right=range(1, len(columns) + 2))
-    return (
-        drawn
-        if len(rows) <= NAMED
-        else f"<details><summary>{len(names):,} classes</summary>{drawn}</details>"
-    )
+    if len(rows) > NAMED:
+        drawn = f"<details><summary>{len(names):,} classes</summary>{drawn}</details>"
+    return counted.told + drawn
 
 
 def _mean(values: Array) -> float:
@@ -113,20 +132,16 @@ def _mean(values: Array) -> float:
     return float(known.mean()) if len(known) else float("nan")
 
 
-def _areas(said: Classes) -> Array:
-    curves = (measures.roc(said.labels == i, said.probabilities[:, i]) for i in range(len(said.names)))
-    return np.array([curve.area for curve in curves])
-
-
 def roc(given: Facts) -> str:
     """One curve for each class against all others."""
     if given.outcome is None or given.outcome.classes is None:
         return ""
     said = given.outcome.classes
-    areas = _areas(said)
+    areas = said.areas
     known = np.flatnonzero(~np.isnan(areas))
     if not len(known):
-        return "<p>All examples are of one class: there is nothing to tell apart.</p>"
+        why = "All examples are of one class" if len(said.labels) else "No example has a class"
+        return f"<p>{why}: there is nothing to tell apart.</p>"
     kept = known[-1:] if len(areas) == 2 else known[np.argsort(areas[known], kind="stable")[:CURVES]]
     lines = [charts.Series("chance", [0.0, 1.0], [0.0, 1.0], dashed=True, colour=GREY)]
     for colour, i in enumerate(np.sort(kept)):
@@ -140,7 +155,7 @@ def roc(given: Facts) -> str:
     if len(areas) == 2:
         told = f"The area below the curve of {text(said.names[kept[0]])} is {share(float(areas[kept[0]]))}."
     drawn = narrow(charts.lines(lines, x="false positives, share", y="true positives, share"))
-    return f"<p>{told}</p>{drawn}"
+    return f"<p>{told}</p>{which(given.outcome)}{drawn}"
 
 
 def _digits(values: Array) -> list[float]:
@@ -152,7 +167,7 @@ def calibration(given: Facts) -> str:
     if given.outcome is None or given.outcome.classes is None or not len(given.outcome.classes.labels):
         return ""
     said = given.outcome.classes
-    found = measures.calibration(said.probabilities, said.labels)
+    found = measures.calibration(said.probabilities, said.predicted == said.labels)
     told = (
         f"Expected calibration error {share(found.error)}, over {measures.BINS} bins of the highest "
         "probability of each example. Below the diagonal the network is surer than it is right."
@@ -168,4 +183,5 @@ def calibration(given: Facts) -> str:
     ]
     bins = grid("", ["mean probability", "share that is right", "examples"], rows, right=(1, 2))
     drawn = narrow(charts.lines(lines, x="highest probability", y="share that is right"))
-    return f"<p>{told}</p>{drawn}<details><summary>{len(rows)} bins with examples</summary>{bins}</details>"
+    bins = f"<details><summary>{len(rows)} bins with examples</summary>{bins}</details>"
+    return f"<p>{told}</p>{which(given.outcome)}{drawn}{bins}"

@@ -2,39 +2,54 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 
-from cortex_compute.errors import CheckpointError, CortexError, DataError
+from cortex_compute.backends import get
+from cortex_compute.errors import BackendError, CheckpointError, CortexError, DataError
 from cortex_core.network import Network
 from cortex_core.predict import raw_examples, takes_raw
 from cortex_core.spec.write import to_yaml
+from cortex_core.training.checkpoint import header
 from cortex_core.training.data import HELD_OUT, Data, open_data, part_of
 from cortex_core.training.examples import Examples
-from cortex_core.training.run import Run
+from cortex_core.training.fingerprint import difference, fingerprint
+from cortex_core.training.run import LAST, Run
 from cortex_core.training.setup import check_source, check_streams
 from cortex_core.training.source import Source
+from cortex_viz.drawing import network_svg
 from cortex_viz.report.embedded import hidden_of
 from cortex_viz.report.facts import Facts
 from cortex_viz.report.outcome import Outcome, outcome_of
 from cortex_viz.report.shown import Array, Shown, cells_of
+from cortex_viz.report.summary import check_summary
 
 VIZ = "pip install 'cortex-nn[viz]'"
+BOXES = 40  # of a drawing that can be taken in at a glance
 
 
 def collect(run: Run, data: Data | str | None = None, backend: str = "auto") -> Facts:
     """The facts of a run.
 
     ``data``: those of its training; else the name of a data set, or a file, to look at in their place; by
-    default what its description names.  What cannot be had is named with its reason.  Raises
-    `CheckpointError` for a run without an epoch, and `DataError` for other data that do not fit the network.
+    default what its description names.  ``backend`` "auto" is what the run was trained by, where that is
+    here.  What cannot be had is named with its reason.  Raises `CheckpointError` for a run without an epoch
+    and for a summary that is none, `DataError` for other data that do not fit the network.
     """
     if not len(run.history):
         raise CheckpointError(f"{run.path}: no epoch of this run has ended, so there is nothing to report")
+    check_summary(run.summary, run.path)
     missing: dict[str, str] = {}
     outcome: Outcome | None = None
     hidden = None
+    backend = _backend(run) if backend == "auto" else backend
     try:
+        if data is None:
+            data = open_data(run.network.description, encoding=run.network.encoding)
+            missing |= _changed(run, data)
         part, shown = shown_of(run.network, data)
+        part = "changed" if "data" in missing else part
         outcome = outcome_of(run.network, shown.source, part, shown, backend=backend)
         hidden = hidden_of(run.network, outcome, backend)
     except (CortexError, ImportError, MemoryError) as error:
@@ -45,7 +60,37 @@ def collect(run: Run, data: Data | str | None = None, backend: str = "auto") -> 
     if isinstance(hidden, str):
         missing["hidden"], hidden = hidden, None
     text = to_yaml(run.network.description.canonical)
-    return Facts(run.network.name, text, run.history, run.summary, outcome, hidden, missing)
+    drawing = _drawing(run.network)
+    return Facts(run.network.name, text, run.history, run.summary, outcome, hidden, missing, drawing)
+
+
+def _changed(run: Run, data: Data) -> dict[str, str]:
+    """What the section of the data has to say where these are not those of the training."""
+    if not (run.path / LAST).is_file():
+        return {}
+    then = (header(run.path / LAST).run or {}).get("data")
+    other = difference(then, fingerprint(data)) if then else ""
+    return {"data": f"the data as they were: {other}"} if other else {}
+
+
+def _backend(run: Run) -> str:
+    """That of the training, where it is here, so that the numbers are those of the training."""
+    name = run.summary.get("backend", "auto")
+    try:
+        return get(name).name
+    except BackendError:
+        return "auto"
+
+
+def _drawing(network: Network) -> str:
+    """The network as SVG; nothing where that would be too large to read."""
+    try:
+        drawn = network_svg(network)
+    except CortexError:
+        return ""
+    if drawn.count('<g class="') > BOXES:
+        return ""
+    return re.sub('(<g class="[a-z]*">)<title>[^<]*</title>', r"\1", drawn)  # where each stands in a file
 
 
 def _reason(error: Exception) -> str:
@@ -67,7 +112,8 @@ def shown_of(network: Network, data: Data | str | None = None, *parts: str) -> t
 
     ``data``: opened ones; the name of a data set; a file, all of it; by default what the description names.
     Of data in parts the first of ``parts`` that there is, by default the test part, else the validation part,
-    else the training part.  Raises `DataError` where there is none.
+    else the training part.  A test part that the training was validated on is called "validation".  Raises
+    `DataError` where there is none.
     """
     parts = parts or HELD_OUT
     if isinstance(data, str):
@@ -82,7 +128,12 @@ def shown_of(network: Network, data: Data | str | None = None, *parts: str) -> t
     found = next(((name, source) for name, source in sources if source is not None), None)
     if found is None:
         raise DataError(f"{opened.what} has no part {parts[0]!r}; it has {', '.join(opened.rows)}")
-    return found[0], _shown(network, found[1], opened.examples, opened.rows.get(found[0]))
+    part, source = found
+    cells = _shown(network, source, opened.examples, opened.rows.get(part))
+    twice = {"test", "validation"} <= opened.rows.keys()
+    if part == "test" and twice and np.array_equal(opened.rows["test"], opened.rows["validation"]):
+        part = "validation"  # the best epoch was chosen by them
+    return part, cells
 
 
 def _shown(network: Network, source: Source, examples: Examples | None, rows: Array | None) -> Shown:

@@ -15,6 +15,7 @@ from cortex_viz.report.shown import LONGEST, Array
 SHOWN = 24
 DRAWN = 2000  # points of a scatter
 BINS = 40
+COLOURED = 40  # classes: as many as colours and shapes make pairs
 
 
 def examples(given: Facts) -> str:
@@ -24,7 +25,7 @@ def examples(given: Facts) -> str:
         return ""
     order = np.argsort(-np.nan_to_num(outcome.losses, nan=-np.inf, posinf=np.inf), kind="stable")
     worst = order[~np.isnan(outcome.losses[order])][:SHOWN]
-    made = f'<p class="soft">{which(outcome)}</p><h3>highest loss</h3>' + _several(outcome, worst)
+    made = f"{which(outcome)}<h3>highest loss</h3>" + _several(outcome, worst)
     if outcome.classes is not None and len(outcome.classes.rows):
         doubt = measures.entropy(outcome.classes.probabilities)
         least = outcome.classes.rows[np.argsort(-doubt, kind="stable")[:SHOWN]]
@@ -77,7 +78,7 @@ def numbers(given: Facts) -> str:
     if given.outcome is None or given.outcome.numbers is None:
         return ""
     said = given.outcome.numbers
-    made = [f'<p class="soft">{which(given.outcome)}</p>', _errors(said)]
+    made = [which(given.outcome), _errors(said)]
     rows = np.unique(np.linspace(0, len(given.outcome) - 1, DRAWN).astype(np.intp))
     told = captions(given.outcome, rows)
     for k, name in enumerate(_names(said)):
@@ -112,7 +113,11 @@ def _residuals(said: Numbers, k: int, name: str) -> str:
     error = said.predicted[known, k] - said.actual[known, k]
     if not len(error):
         return lacking("the spread of the errors: none of them is finite")
-    counts, edges = np.histogram(error, bins=BINS)
+    low, high = error.min(), error.max()
+    narrowest = 2 * BINS * np.spacing(max(abs(low), abs(high), 1e-280))  # bins are wider than a rounding
+    if high - low < narrowest:
+        low, high = low - narrowest, high + narrowest
+    counts, edges = np.histogram(error, BINS, (low, high))
     data = {"counts": counts.tolist(), "edges": edges.tolist()}
     return f"<h3>predicted less actual, {text(name)}</h3>{histogram(data, width=320, height=160)}"
 
@@ -122,14 +127,21 @@ def hidden(given: Facts) -> str:
     outcome, found = given.outcome, given.hidden
     if outcome is None or found is None:
         return ""
-    groups: list[int] | None = None
-    names: tuple[str, ...] = ()
-    if outcome.classes is not None and len(outcome.classes.rows) == len(outcome):
-        groups, names = outcome.classes.labels[found.rows].tolist(), outcome.classes.names
+    groups, names = _groups(outcome, found.rows)
     sprite = sprite_of(outcome, found.rows)
     drawn = charts.scatter(found.points, groups, names, sprite, captions(outcome, found.rows))
     told = (
         f"{len(found.rows):,} examples as the layer {text(found.layer)} sees them, laid out by t-SNE: "
         "neighbours there are neighbours here; distances between heaps mean little."
     )
-    return f"<p>{told}</p>{sprite.html() if sprite else ''}{drawn}"
+    return f"<p>{told}</p>{which(outcome)}{sprite.html() if sprite else ''}{drawn}"
+
+
+def _groups(outcome: Outcome, rows: Array) -> tuple[list[int] | None, tuple[str, ...]]:
+    """The classes of some examples; of too many to tell apart by colour, whether they are right."""
+    said = outcome.classes
+    if said is None or len(said.rows) < len(outcome):
+        return None, ()
+    if len(said.names) <= COLOURED:
+        return said.labels[rows].tolist(), said.names
+    return (said.predicted != said.labels)[rows].astype(int).tolist(), ("right", "wrong")

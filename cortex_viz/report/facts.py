@@ -16,6 +16,7 @@ PARTS = {
     "test": "of the test part, which nothing was chosen on",
     "validation": "that the training was validated on",
     "train": "that the network was trained on, which flatters it",
+    "changed": "of data that changed since: the network may have been trained on some of them",
 }
 
 
@@ -25,7 +26,7 @@ class Facts:
 
     ``description`` is YAML; ``summary`` what summary.json holds, {} before the end.  ``outcome``: what the
     network says of examples, where these could be read.  ``missing``: for a section the reason why it lacks
-    something.
+    something.  ``drawing``: the network as SVG.
     """
 
     name: str
@@ -35,19 +36,24 @@ class Facts:
     outcome: Outcome | None = None
     hidden: Hidden | None = None
     missing: Mapping[str, str] = field(default_factory=dict)
+    drawing: str = ""
 
 
 Section = Callable[[Facts], str]
 """The HTML of a section without its heading; empty where it does not apply."""
 
 
-def which(outcome: Outcome) -> str:
-    """A sentence that says which examples were looked at."""
-    known = PARTS.get(outcome.part)
-    of = known or f"of {text(outcome.part)}"
+def which(outcome: Outcome, whole: bool = False) -> str:
+    """A paragraph that says which examples were looked at; ``whole``: all of the part, to be counted."""
+    told = f"{outcome.whole:,} examples {PARTS.get(outcome.part) or f'of {text(outcome.part)}'}"
     if len(outcome) < outcome.whole:
-        return f"{len(outcome):,} of the {outcome.whole:,} examples {of}, evenly chosen."
-    return f"{outcome.whole:,} examples {of}."
+        some = f"{len(outcome):,} of them, evenly chosen"
+        told = (
+            f"{told}; {some}, are what opens, and what ROC is of"
+            if whole
+            else f"{some.replace('them', f'the {told}', 1)}"
+        )
+    return f'<p class="soft">{told}. {text(outcome.note, 1000) if outcome.note else ""}</p>'
 
 
 def exact(value: Any) -> str:

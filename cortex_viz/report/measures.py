@@ -59,6 +59,8 @@ def roc(positive: Array, score: Array) -> Roc:
 
     Equal scores are one threshold, so the area counts a tie as one half.
     """
+    if not len(score):
+        return Roc(np.array([0.0, 1.0]), np.array([0.0, 1.0]), float("nan"))
     order = np.argsort(-score, kind="stable")
     ends = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
     true = np.cumsum(positive[order])[ends]
@@ -67,6 +69,24 @@ def roc(positive: Array, score: Array) -> Roc:
         return Roc(np.array([0.0, 1.0]), np.array([0.0, 1.0]), float("nan"))
     x, y = np.append(0, false) / false[-1], np.append(0, true) / true[-1]
     return Roc(x, y, float(np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2)))
+
+
+def areas(probabilities: Array, labels: Array) -> Array:
+    """The area below the ROC curve of each class against all others, (k,), from probabilities (n, k).
+
+    Without the curves, by ranks (Mann and Whitney, 1947): the share of the pairs of an example of the class
+    and another one in which the former is the likelier, a tie counting as one half.  NaN where there is no
+    such pair.
+    """
+    found = np.full(probabilities.shape[1], np.nan)
+    for k, column in enumerate(probabilities.T):
+        own = column[labels == k]
+        others = len(column) - len(own)
+        if len(own) and others:
+            ranked = np.sort(column)
+            below = np.searchsorted(ranked, own).sum() + np.searchsorted(ranked, own, side="right").sum()
+            found[k] = (below - len(own) ** 2) / (2 * len(own) * others)
+    return found
 
 
 def corners(curve: Roc, most: int = 200) -> tuple[Array, Array]:
@@ -80,20 +100,20 @@ def corners(curve: Roc, most: int = 200) -> tuple[Array, Array]:
     return x[places], y[places]
 
 
-def calibration(probabilities: Array, labels: Array, bins: int = BINS) -> Calibration:
-    """How often the highest probability (n, k) is right, by equal bins of it: a bin holds its upper edge.
+def calibration(probabilities: Array, right: Array, bins: int = BINS) -> Calibration:
+    """How often what has the highest probability (n, k) is ``right`` (n,), by equal bins of it: a bin holds
+    its upper edge.
 
     The error is the mean distance of accuracy and confidence, weighted by the examples of the bins (Guo et
     al., On calibration of modern neural networks, 2017).
     """
     confidence = probabilities.max(axis=1).astype(np.float64)
-    right = probabilities.argmax(axis=1) == labels
     bin_ = np.searchsorted(np.linspace(0, 1, bins + 1)[1:-1], confidence)
     counts = np.bincount(bin_, minlength=bins)
     held = counts > 0
     mean = np.bincount(bin_, confidence, bins)[held] / counts[held]
     share = np.bincount(bin_, right, bins)[held] / counts[held]
-    error = float(np.sum(counts[held] * np.abs(share - mean)) / len(labels))
+    error = float(np.sum(counts[held] * np.abs(share - mean)) / len(right))
     return Calibration(mean, share, counts[held], error)
 
 

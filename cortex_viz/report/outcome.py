@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from math import prod
 from typing import Any
 
@@ -17,6 +18,7 @@ from cortex_core.streams import SCALED
 from cortex_core.tensor import Tensor
 from cortex_core.training.setup import CROSS_ENTROPIES
 from cortex_core.training.source import Source
+from cortex_viz.report import measures
 from cortex_viz.report.shown import Array, Shown, gathered
 
 MOST = 20_000  # examples that are looked at
@@ -31,7 +33,8 @@ class Classes:
 
     ``rows`` (m,), ascending: which of the outcome's examples have a label that counts; ``labels`` (m,): the
     true class; ``predicted`` (m,): the likeliest; ``probabilities`` (m, k).  A single probability counts as
-    two classes, the second from one half on.
+    two classes, the second from one half on.  ``weighted``: whether the loss weighs the classes, which is
+    left out here.
     """
 
     rows: Array
@@ -39,6 +42,12 @@ class Classes:
     predicted: Array
     probabilities: Array
     names: tuple[str, ...]
+    weighted: bool = False
+
+    @cached_property
+    def areas(self) -> Array:
+        """Below the ROC curve of each class, (k,), NaN where there is none."""
+        return measures.areas(self.probabilities, self.labels)
 
     def of(self, row: int) -> tuple[str, str, float] | None:
         """The true class of an example of the outcome, the predicted one, and its probability; None where no
@@ -64,7 +73,8 @@ class Outcome:
     """What a network said of examples of a ``part`` ("test", "validation", "train") of ``whole`` examples.
 
     ``losses`` (n,): the loss of each, NaN where it does not count.  ``classes`` and ``numbers`` are None
-    where there are none of the kind, and ``why`` says what is there instead.
+    where there are none of the kind, and ``why`` says what is there instead.  ``note``: what else has to be
+    said of the numbers.
     """
 
     part: str
@@ -74,6 +84,7 @@ class Outcome:
     classes: Classes | None = None
     numbers: Numbers | None = None
     why: str = ""
+    note: str = ""
 
     def __len__(self) -> int:
         return len(self.losses)
@@ -86,10 +97,12 @@ def outcome_of(
     shown: Shown | None = None,
     rows: Array | None = None,
     backend: str = "auto",
+    raw: Mapping[str, Array] | None = None,
 ) -> Outcome:
     """Predicts and measures the examples ``rows`` of a source, by default all, or 20,000 evenly chosen.
 
-    ``shown`` shows the examples of the same source.  Compiles programs of its own, and changes nothing of the
+    ``shown`` shows the examples of the same source; ``raw``: what the layers that losses compare give for
+    these rows, where that is known.  Compiles programs of its own, and changes nothing of the
     network.  Raises `DataError` where examples differ in the length of what is predicted.
     """
     nodes = network.description.losses
@@ -98,10 +111,12 @@ def outcome_of(
     chosen = _evenly(whole, _most(network)) if rows is None else np.asarray(rows)
     if len(chosen) < whole or rows is not None:
         source, shown = source.select(chosen), shown.select(chosen)
-    raw = activations(network, source, [node.of for node in nodes], backend=backend)
+    if raw is None:
+        raw = activations(network, source, [node.of for node in nodes], backend=backend)
     targets = gathered(source, list(dict.fromkeys(node.target for node in nodes)))
-    losses = sum(node.weight * _losses(node, raw[node.of], targets[node.target]) for node in nodes)
-    made = Outcome(part, whole, shown, np.asarray(losses))
+    each = np.stack([node.weight * _losses(node, raw[node.of], targets[node.target]) for node in nodes])
+    losses = np.where(np.isnan(each).all(axis=0), np.nan, np.nansum(each, axis=0))
+    made = Outcome(part, whole, shown, losses)
     return _with_answers(made, network, raw, targets)
 
 
@@ -133,17 +148,34 @@ def _with_answers(
     why = "no loss compares with classes or with numbers of the data"
     classes: Classes | None = None
     numbers: Numbers | None = None
-    for node in network.description.losses:
+    told = dict[str, str]()
+    for node in sorted(network.description.losses, key=lambda node: node.kind != "softmax_cross_entropy"):
         x, target = raw[node.of], targets[node.target]
         if node.target in inputs:
             why = f"{node.of!r} is compared with the input {node.target!r}"
         elif node.kind in CROSS_ENTROPIES and classes is None:
             classes = _classes(node, x, target, made.shown)
+            told |= {node.of: "classes"} if classes else {}
             why = f"{node.of!r} has {list(x.shape[1:])} answers for each example, not one class"
         elif node.kind in SCALED and numbers is None:
             numbers = _numbers(node, x, target, network)
+            told |= {node.of: "numbers"} if numbers else {}
             why = f"{node.of!r} has {list(x.shape[1:])} numbers for each example"
-    return Outcome(made.part, made.whole, made.shown, made.losses, classes, numbers, why)
+    note = _note(network, told, classes is not None and classes.weighted)
+    return replace(made, classes=classes, numbers=numbers, why=why, note=note)
+
+
+def _note(network: Network, told: Mapping[str, str], weighted: bool) -> str:
+    """Which outputs the sections are of, where not all are; and that weights of classes are left out."""
+    nodes, notes = network.description.losses, list[str]()
+    silent = [repr(of) for of in dict.fromkeys(node.of for node in nodes) if of not in told]
+    if told and silent:
+        shown = " and ".join(f"the {what} of {of!r}" for of, what in told.items())
+        others = f"{', '.join(silent)} {'is' if len(silent) == 1 else 'are'}"
+        notes.append(f"Shown are {shown}; {others} trained as well, and only in the loss here.")
+    if weighted:
+        notes.append("Each example counts once here, without the class weights of loss and metrics.")
+    return " ".join(notes)
 
 
 def _classes(node: Any, x: Array, target: Array, shown: Shown) -> Classes | None:
@@ -163,7 +195,8 @@ def _classes(node: Any, x: Array, target: Array, shown: Shown) -> Classes | None
     rows = np.arange(len(x)) if ignored is None else np.flatnonzero(labels != ignored)
     known, count = shown.source.streams[node.target].classes or (), probabilities.shape[1]
     names = tuple(known) if len(known) == count else tuple(map(str, range(count)))
-    return Classes(rows, labels[rows], predicted[rows], probabilities[rows], names)
+    weighted = getattr(node.loss, "class_weights", None) is not None
+    return Classes(rows, labels[rows], predicted[rows], probabilities[rows], names, weighted)
 
 
 def _numbers(node: Any, x: Array, target: Array, network: Network) -> Numbers | None:

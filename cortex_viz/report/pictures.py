@@ -14,13 +14,9 @@ BYTES = 1_200_000  # of all pictures of a section, before they are packed
 
 def sprite_of(outcome: Outcome, rows: Array) -> Sprite | None:
     """The pictures of these examples, number i being that of ``rows[i]``; None where there are none."""
-    if not len(rows):
-        return None
-    images = outcome.shown.pictures(rows, LONGEST)
-    if images is None:
-        return None
-    edge = isqrt(BYTES // (len(rows) * images.shape[-1]))
-    return Sprite(images, size=max(SHORTEST, min(LONGEST, edge)))
+    edge = isqrt(BYTES // max(1, len(rows) * outcome.shown.channels))
+    images = outcome.shown.pictures(rows, max(SHORTEST, min(LONGEST, edge)))
+    return None if images is None else Sprite(images)
 
 
 def captions(outcome: Outcome, rows: Array) -> list[str]:

@@ -12,6 +12,7 @@ from cortex_core.network import Network
 from cortex_core.training.examples import Encoding, Examples
 from cortex_core.training.pieces import pieces
 from cortex_core.training.source import Source
+from cortex_viz.sprite import shrunk
 
 Array = np.ndarray[Any, Any]
 CELLS = 8  # of a table's row
@@ -38,19 +39,25 @@ class Shown:
         made.cells = {name: column[rows] for name, column in self.cells.items()}
         return made
 
-    def pictures(self, rows: Array, longest: int = 64) -> Array | None:
-        """Of some examples (n, height, width, 1 or 3); None where no input is a picture.
-
-        Of large ones every so many pixels, so that the longer edge has at most about twice ``longest``.
-        """
+    @property
+    def channels(self) -> int:
+        """Of the pictures: 1, or 3; 0 where no input is a picture."""
         if self.picture is None:
-            return None
-        height, width, channels = self.source.streams[self.picture].shape
-        step = max(1, max(height, width) // (2 * longest))
-        kept = channels if channels in (1, 3) else 3 if channels > 3 else 1
-        made = np.empty((len(rows), -(-height // step), -(-width // step), kept), np.float32)
+            return 0
+        return 3 if (self.source.streams[self.picture].shape[-1] or 0) >= 3 else 1
+
+    def pictures(self, rows: Array, longest: int = 64) -> Array | None:
+        """Of some examples (n, height, width, 1 or 3), shrunk until the longer edge has at most ``longest``
+        pixels; bytes stay bytes.  None where no input is a picture, or where there is no example."""
+        made: Array | None = None
+        if self.picture is None:
+            return made
         for own, arrays in pieces(self.source.select(rows), [self.picture]):
-            made[own] = arrays[self.picture][:, ::step, ::step, :kept]
+            small = shrunk(arrays[self.picture][..., : self.channels], longest)
+            if made is None:
+                bytes_ = arrays[self.picture].dtype == np.uint8
+                made = np.empty((len(rows), *small.shape[1:]), np.uint8 if bytes_ else np.float32)
+            made[own] = np.rint(small) if made.dtype == np.uint8 else small
         return made
 
     def words(self, rows: Array) -> list[str]:

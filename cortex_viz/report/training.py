@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from html import escape
 from typing import Any
 
 from cortex_core.training.history import History
@@ -15,6 +14,7 @@ from cortex_viz.report.facts import Facts, exact
 
 DRAWN = 1000  # epochs
 COLUMNS = 9  # of a table, beside the epoch
+SMALLEST, DRAWN_AT, MARGINS = 11, 12, 48  # pixels: letters, letters of a drawing, both sides of the page
 SPREAD = 20  # a curve that falls by this factor is drawn over a logarithmic axis
 
 
@@ -22,10 +22,10 @@ def overview(given: Facts) -> str:
     """The numbers that people look for first."""
     summary, rows = given.summary, given.history.rows
     large = {}
-    measured: Mapping[str, Mapping[str, float]] = summary.get("metrics", {})
-    if measured:
-        part = next(p for p in ("test", "validation", "train") if p in measured)
-        large = {f"{text(name)}, {part}": exact(value) for name, value in measured[part].items()}
+    measured: Mapping[str, Mapping[str, float | None]] = summary.get("metrics", {})
+    part = next((p for p in ("test", "validation", "train") if p in measured), None)
+    if part is not None:
+        large = {f"{text(name)}, {part}": _measured(value) for name, value in measured[part].items()}
     large["epochs"] = number(summary.get("epochs", rows[-1].get("epoch", len(rows)) if rows else 0))
     if "parameters" in summary:
         large["parameters"] = number(summary["parameters"])
@@ -39,18 +39,24 @@ def _best(summary: Mapping[str, Any]) -> str:
     if best := summary.get("best"):
         told.append(
             f"The model is that of epoch {best['epoch']:,}, chosen by {text(best['monitor'])} "
-            f"({exact(best['value'])})."
+            f"({_measured(best['value'])})."
         )
     if summary.get("stopped"):
         told.append(f"Training ended early: {text(summary['stopped'], 400)}.")
     return f"<p>{' '.join(told)}</p>" if told else ""
 
 
-def _metrics(measured: Mapping[str, Mapping[str, float]]) -> str:
+def _measured(value: float | None) -> str:
+    """A number of summary.json, in which JSON has no other word for one that is not finite."""
+    return "not finite" if value is None else exact(value)
+
+
+def _metrics(measured: Mapping[str, Mapping[str, float | None]]) -> str:
     if not measured:
         return ""
     names = dict.fromkeys(name for numbers in measured.values() for name in numbers)
-    rows = ([text(name), *(exact(part.get(name)) for part in measured.values())] for name in names)
+    parts = measured.values()
+    rows = ([text(n), *(_measured(part[n]) if n in part else "" for part in parts)] for n in names)
     caption = "Training: in the best epoch, while the parameters moved. Other parts: the best model."
     return grid(caption, ["", *measured], rows, right=range(1, len(measured) + 1))
 
@@ -61,7 +67,13 @@ def curves(given: Facts) -> str:
     if not len(history):
         return '<p class="soft">No epoch has ended yet.</p>'
     made = [_curve(history, name, _best_epoch(given.summary)) for name in _quantities(history)]
-    return f'<div class="panels">{"".join(made)}</div>'
+    cut = ""
+    if len(history) > DRAWN:
+        cut = (
+            f'<p class="soft">Of {len(history):,} epochs those are drawn that are the lowest or the highest '
+            "of every so many.</p>"
+        )
+    return f'{cut}<div class="panels">{"".join(made)}</div>'
 
 
 def _quantities(history: History) -> list[str]:
@@ -74,8 +86,8 @@ def _best_epoch(summary: Mapping[str, Any]) -> list[tuple[float, str]]:
 
 
 def _curve(history: History, name: str, marks: Sequence[tuple[float, str]]) -> str:
-    rows = _thinned(history.rows)
     pair = (("training", name), ("validation", VALIDATION + name))
+    rows = _extremes(history.rows, [column for _, column in pair if column in history.columns])
     lines = [
         charts.Series(
             label if name != "learning_rate" else "learning rate",
@@ -104,6 +116,21 @@ def _thinned(rows: Sequence[dict[str, Any]], most: int = DRAWN) -> Sequence[dict
     return [rows[round(i * (len(rows) - 1) / (most - 1))] for i in range(most)]
 
 
+def _extremes(rows: Sequence[dict[str, Any]], columns: Sequence[str]) -> Sequence[dict[str, Any]]:
+    """Of each of many stretches the lowest and the highest row, by each of the columns, and the first that is
+    not finite: no peak is lost, and no gap."""
+    if len(rows) <= DRAWN:
+        return rows
+    kept, stretch = {0, len(rows) - 1}, -(-len(rows) // (DRAWN // (3 * len(columns))))
+    for start in range(0, len(rows), stretch):
+        for name in columns:
+            values = {i: rows[i].get(name) for i in range(start, min(start + stretch, len(rows)))}
+            known = {i: y for i, y in values.items() if y is not None and math.isfinite(y)}
+            kept |= {pick(known, key=known.__getitem__) for pick in (min, max) if known}
+            kept |= set(list(values.keys() - known.keys())[:1])
+    return [rows[i] for i in sorted(kept)]
+
+
 def history(given: Facts) -> str:
     """The table of all epochs, whose numbers are those of history.csv."""
     whole = given.history
@@ -128,7 +155,7 @@ def time(given: Facts) -> str:
     made = []
     for name, title in (("seconds", "seconds in an epoch"), ("samples_per_second", "examples per second")):
         if name in history.columns and len(history) > 1:
-            rows = _thinned(history.rows)
+            rows = _extremes(history.rows, [name])
             epochs = [float(row.get("epoch", i + 1)) for i, row in enumerate(rows)]
             lines = [charts.Series(title, epochs, [row.get(name) for row in rows], points=len(rows) < 30)]
             made.append(f"<div><h3>{title}</h3>{charts.lines(lines, x='epoch')}</div>")
@@ -168,7 +195,8 @@ def _memory(summary: Mapping[str, Any]) -> str:
         [text(name), f'<data value="{count}">{size(count)}</data>', KINDS.get(name, "")]
         for name, count in known.items()
     ]
-    return grid("Memory, as it was planned before the first step.", ["", "size", "of what"], rows, right=[1])
+    caption = "Memory: that of the process as it was, all else as it was planned before the first step."
+    return grid(caption, ["", "size", "of what"], rows, right=[1])
 
 
 def duration(seconds: float) -> str:
@@ -223,7 +251,19 @@ def description(given: Facts) -> str:
     if not given.description:
         return ""
     lines = given.description.count("\n")
+    yaml = "\n".join(text(line, 10_000) if line.strip() else "" for line in given.description.split("\n"))
     return (
         f"<details><summary>{lines:,} lines of YAML, defaults included</summary>"
-        f"<pre><code>{escape(given.description)}</code></pre></details>"
+        f"<pre><code>{yaml}</code></pre></details>{_fitting(given.drawing)}"
     )
+
+
+def _fitting(drawing: str) -> str:
+    """A drawing, smaller where the page is narrow; not there where its letters would be too small."""
+    if not drawing:
+        return ""
+    width = int(drawing.partition('width="')[2].partition('"')[0])
+    least = math.ceil(width * SMALLEST / DRAWN_AT) + MARGINS
+    style = f"#drawing svg {{ max-width: 100%; height: auto }} @media (max-width: {least - 1}px)"
+    style = f"<style>{style} {{ #drawing {{ display: none }} }}</style>"
+    return f'<details id="drawing" open><summary>drawing</summary>{style}{drawing}</details>'

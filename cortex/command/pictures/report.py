@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import click
 
+from cortex.command.common import backend_option
+
 
 @click.command("report")
 @click.argument("run", metavar="RUN")
@@ -14,11 +16,13 @@ import click
     "validated on.",
 )
 @click.option("--out", metavar="FILE", help="The page; default: report.html in the folder of the run.")
-def command(run: str, data: str | None, out: str | None) -> None:
+@backend_option
+def command(run: str, data: str | None, out: str | None, backend: str) -> None:
     """Write the report of a run anew: one page that fetches nothing.
 
     RUN is the folder that `cortex train` left, also of a training that was cut short. Where the data cannot
-    be found, the report has what the run itself knows, and says what is missing.
+    be found, the report has what the run itself knows, and says what is missing. It is computed by what
+    computed the training, where that is here.
 
     \b
     Examples:
@@ -29,4 +33,4 @@ def command(run: str, data: str | None, out: str | None) -> None:
 
     if out is not None and not out.endswith((".html", ".htm")):
         raise click.BadParameter(f"{out}: expected a name that ends in .html", param_hint="--out")
-    print(write(run, data, out))
+    print(write(run, data, out, backend))

@@ -62,8 +62,8 @@ def test_roc_of_one_kind_has_no_area() -> None:
 
 def test_calibration() -> None:
     labels, probabilities = said(2000)
-    found = calibration(probabilities, labels, bins=10)
     confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    found = calibration(probabilities, right, bins=10)
     share, mean = calibration_curve(right, confidence, n_bins=10)
     np.testing.assert_allclose(found.accuracy, share, rtol=1e-12)
     np.testing.assert_allclose(found.confidence, mean, rtol=1e-12)
@@ -72,7 +72,7 @@ def test_calibration() -> None:
 
 
 def test_a_sure_and_right_network_is_calibrated() -> None:
-    found = calibration(np.eye(3)[[0, 1, 2, 1]], np.array([0, 1, 2, 1]))
+    found = calibration(np.eye(3)[[0, 1, 2, 1]], np.ones(4, bool))
     assert (found.error, found.accuracy.tolist(), found.confidence.tolist()) == (0, [1], [1])
 
 
