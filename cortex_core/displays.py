@@ -1,6 +1,6 @@
 """What notebooks show of a tensor, a network, a run and a data set: small tables and pictures in HTML.
 
-A display computes nothing large, however large the thing, and raises nothing.
+A display computes nothing large, however large the thing; pictures that cannot be read are told in words.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ def source_html(source: Any) -> str:
     shown = paragraph([f"{len(source):,} examples"]) + _streams(source.streams)
     try:
         return shown + "".join(_pictures(source))
-    except Exception:  # a source of the user's own, or files that are gone
-        return shown
+    except Exception as error:  # files that are gone, say: a notebook goes on
+        return shown + paragraph([f"Its pictures cannot be shown: {type(error).__name__}: {error}"])
 
 
 def _streams(streams: Mapping[str, Any]) -> str:

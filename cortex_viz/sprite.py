@@ -19,7 +19,7 @@ class Sprite:
     """Pictures (n, h, w) or (n, h, w, c), c 1 or 3, in rows of ``columns``.
 
     Floats within 0..1, bytes and booleans are shown as they are; other numbers from the lowest to the highest
-    of all.  NaN is shown as the lowest.  With ``size`` the longer edge is shrunk to it, by the mean.  Raises
+    of all.  NaN is black.  With ``size`` the longer edge is shrunk to it, by the mean.  Raises
     DataError for arrays that are no pictures.
     """
 

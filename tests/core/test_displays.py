@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import cortex_core.summary
+from cortex_compute.errors import ShapeError
 from cortex_core.network import Network, network
 from cortex_core.png import as_bytes, png
 from cortex_core.tensor import Tensor
@@ -245,11 +246,12 @@ def test_a_source_that_fails_still_shows(monkeypatch: pytest.MonkeyPatch) -> Non
     source = Arrays({"x": np.zeros((5, 4, 4, 1))})
 
     def fail(*_: Any) -> None:
-        raise OSError
+        raise OSError("gone")
 
     monkeypatch.setattr(Arrays, "gather", fail)
     assert pictures(source) == []
     assert shown(source)[0] == "5 examples"
+    assert source._repr_html_().endswith("<div>Its pictures cannot be shown: OSError: gone</div>")
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 5), (7, 5, 3), (64, 64, 3)])
@@ -260,9 +262,21 @@ def test_png_is_read_back_by_another_library(shape: tuple[int, ...]) -> None:
         np.testing.assert_array_equal(np.asarray(image.open(io.BytesIO(png(pixels)))), pixels)
 
 
+@pytest.mark.parametrize("shape", [(), (4,), (0, 4), (4, 0), (4, 4, 1), (4, 4, 2), (4, 4, 4), (1, 4, 4, 3)])
+def test_what_is_no_picture_is_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ShapeError, match="is no picture"):
+        png(np.zeros(shape, np.uint8))
+    with pytest.raises(ShapeError, match=r"float32 \[4, 4\] is no picture"):
+        png(np.zeros((4, 4), np.float32))
+
+
 def test_bytes_of_numbers() -> None:
     assert as_bytes(np.array([0.0, 0.5, 1.0])).tolist() == [0, 128, 255]
     assert as_bytes(np.array([-1.0, 0.0, np.nan, 1.0])).tolist() == [0, 128, 0, 255]
     assert as_bytes(np.array([7, 9], np.uint8)).tolist() == [7, 9]
     assert as_bytes(np.array([np.nan, np.inf])).tolist() == [0, 255]
+    assert as_bytes(np.array([0.5, np.nan, 0.9])).tolist() == [128, 0, 230]
+    assert as_bytes(np.array([-3e38, 0, 3e38], np.float32)).tolist() == [0, 128, 255]
+    assert as_bytes(np.array([-1e300, 1e300, 1.7e308, -1.7e308])).tolist() == [127, 128, 255, 0]
+    assert as_bytes(np.array([-1.0, -np.inf, np.inf, 1.0])).tolist() == [0, 0, 255, 255]
     assert as_bytes(np.array([True, False])).tolist() == [255, 0]
