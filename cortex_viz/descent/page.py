@@ -11,24 +11,24 @@ import numpy as np
 
 from cortex_viz import charts
 from cortex_viz.charts import Series
-from cortex_viz.descent.scene import Axes, Function, Logs, Path, Scene, low_enough, scene, spread
+from cortex_viz.descent.curves import Curves
+from cortex_viz.descent.scene import NAMED, Axes, Function, Logs, Path, Scene, point, scene
 from cortex_viz.descent.surface import Array, Surface
 from cortex_viz.figure import COLOURS
 from cortex_viz.page import facts, grid, number, plain, text
 from cortex_viz.page import page as page_of
 
 SCRIPT = (File(__file__).parent.parent / "web/descent.js").read_text("utf-8")
-STATES = 1500  # of a path that a page holds
-NAMED = 4  # x of more dimensions is told by the two coordinates of the picture alone
+STATES = 1500  # of a path that a page holds, beside the first and the last
 TOP = 65534  # the highest number of a height; the next one stands where the function is not finite
 
 
 def page(
-    logs: Logs, f: Function | None = None, axes: Axes = (0, 1), whole: bool = False, title: str = ""
+    logs: Logs | Scene, f: Function | None = None, axes: Axes = (0, 1), whole: bool = False, title: str = ""
 ) -> str:
     """One self-contained HTML file: what `paths` draws, to be replayed step by step, with its numbers.
 
-    ``f``, ``axes``, ``whole`` and what is raised are those of `paths`; no matplotlib is needed.
+    ``f``, ``axes``, ``whole`` and what is raised are those of `scene`, which may be given itself.
     """
     drawn = scene(logs, f, axes, whole)
     return page_of(title or drawn.title, _body(drawn), scripts=[charts.SCRIPT, SCRIPT])
@@ -38,22 +38,22 @@ def _body(drawn: Scene) -> Iterator[str]:
     start = drawn.paths[0].xs[0]
     known = {} if drawn.lowest is None else {"least value": text(f"{drawn.lowest:.6g}")}
     yield f"<p class='soft'>{text(drawn.about, 400)}</p>" if drawn.about else ""
-    yield facts({"dimensions": str(len(start)), "from": text(_point(start)), **known})
+    yield facts({"dimensions": str(len(start)), "from": text(point(start)), **known})
     yield contour(drawn)
     lines = f"{drawn.surface.scale.told()}; a ring is the start"
     yield f"<p class='soft'>{text(lines, 400)}{', × a known minimum' if len(drawn.minima) else ''}.</p>"
-    yield "".join(f"<p class='soft'>{text(note, 400)}</p>" for note in drawn.notes)
+    notes = [*drawn.notes, *_thinned(drawn)]
+    yield "".join(f"<p class='soft'>{text(note, 400)}</p>" for note in notes)
     yield "<h2>Where they ended</h2>"
     yield _table(drawn.paths)
-    title, values = drawn.heights
-    for head, curves in ((title.capitalize(), values), ("Gradient norm", [p.norms for p in drawn.paths])):
-        yield f"<h2>{head}</h2>"
-        yield _curves(drawn.paths, curves)
+    for curves in (drawn.heights, drawn.norms):
+        yield f"<h2>{curves.title.capitalize()}</h2>"
+        yield _curves(drawn, curves)
 
 
-def _point(x: Array) -> str:
-    told = ", ".join(f"{v:.5g}" for v in x[:NAMED])
-    return f"({told}{', …' if len(x) > NAMED else ''})"
+def _thinned(drawn: Scene) -> list[str]:
+    stride = _stride(drawn)
+    return [f"Of each path this page holds one state of {stride}, and the last one."] if stride > 1 else []
 
 
 def _table(paths: Sequence[Path]) -> str:
@@ -74,17 +74,16 @@ def _number(value: float) -> str:
     return "–" if np.isnan(value) else number(float(value)) if np.isfinite(value) else "not finite"
 
 
-def _curves(paths: Sequence[Path], values: Sequence[Array]) -> str:
-    """Lines by step, as far as they can share axes."""
+def _curves(drawn: Scene, curves: Curves) -> str:
     series = []
-    for i, (path, y) in enumerate(zip(paths, values)):
-        if np.any(np.isfinite(y)):
-            kept, colour = _kept(len(y)), i % len(COLOURS)
-            shown = [v if low else None for v, low in zip(y[kept].tolist(), low_enough(y)[kept])]
+    for i, (path, steps, values) in enumerate(zip(drawn.paths, curves.steps, curves.values)):
+        if not np.all(np.isnan(values)):
+            kept, colour = _kept(steps, drawn), i % len(COLOURS)
+            dashed = i >= len(COLOURS)
             series.append(
-                Series(path.name, path.steps[kept].tolist(), shown, i >= len(COLOURS), colour=colour)
+                Series(path.name, steps[kept].tolist(), values[kept].tolist(), dashed, colour=colour)
             )
-    return charts.lines(series, x="step", log=spread(values))
+    return charts.lines(series, x="step", log=curves.log)
 
 
 def contour(drawn: Scene) -> str:
@@ -96,7 +95,7 @@ def contour(drawn: Scene) -> str:
         "high": drawn.window.high.tolist(),
         "minima": drawn.minima.tolist(),
         "grid": _grid(drawn.surface),
-        "last": int(max(path.steps[-1] for path in drawn.paths)),
+        "steps": _steps(drawn),
         "paths": [_path(path, i, drawn) for i, path in enumerate(drawn.paths)],
     }
     return charts.chart("contour", data)
@@ -106,7 +105,7 @@ def _path(path: Path, i: int, drawn: Scene) -> dict[str, Any]:
     """A path as far as it is finite."""
     finite = np.all(np.isfinite(path.xs), axis=1)
     count = len(finite) if finite.all() else int(np.argmin(finite))
-    kept = _kept(count)
+    kept = _kept(path.steps[:count], drawn)
     n = path.xs.shape[1]
     shown = list(range(n)) if n <= NAMED else list(drawn.axes)
     return {
@@ -122,9 +121,20 @@ def _path(path: Path, i: int, drawn: Scene) -> dict[str, Any]:
     }
 
 
-def _kept(count: int) -> Array:
-    """Which of so many states a page holds: evenly chosen, the first and the last among them."""
-    return np.unique(np.linspace(0, count - 1, min(count, STATES)).round().astype(int))
+def _stride(drawn: Scene) -> int:
+    """One state of so many is in the page."""
+    return max(1, *(-(-path.steps[-1] // STATES) for path in drawn.paths))
+
+
+def _steps(drawn: Scene) -> list[int]:
+    """The steps that the slider knows: those of which the page has the states."""
+    longest = max((path.steps for path in drawn.paths), key=len)
+    return [int(step) for step in longest[_kept(longest, drawn)]]
+
+
+def _kept(steps: Array, drawn: Scene) -> Array:
+    """Which of the states of a path, at these steps (k,), a page holds: the last one, too."""
+    return np.unique([*range(0, len(steps), _stride(drawn)), len(steps) - 1])
 
 
 def _rounded(values: Array) -> Any:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
 from pathlib import Path as File
 from typing import Any
 
 import numpy as np
 
-from cortex_viz.descent.scene import Axes, Function, Logs, Path, Scene, low_enough, scene, spread
-from cortex_viz.descent.surface import Array
+from cortex_viz.descent.curves import Curves
+from cortex_viz.descent.scene import Axes, Function, Logs, Path, Scene, scene
 from cortex_viz.figure import COLOURS, figure, literal
 
 LETTERS = 150  # in a line of notes
@@ -19,14 +18,12 @@ MARKED = 60  # paths of fewer states show each of them
 
 
 def paths(
-    logs: Logs, path: str | File, f: Function | None = None, axes: Axes = (0, 1), whole: bool = False
+    logs: Logs | Scene, path: str | File, f: Function | None = None, axes: Axes = (0, 1), whole: bool = False
 ) -> File:
     """Draws logs over the contour of what they descended, value and gradient norm by step; returns ``path``.
 
-    ``f`` is needed where it is no test function.  ``axes`` are the two coordinates of the picture, counted
-    from 0; in more dimensions the surface is that of the plane through the minimum next to the best state.
-    ``whole`` shows the whole domain.  Raises `ArgumentError` as `scene` does, ImportError where matplotlib is
-    absent.
+    ``f``, ``axes``, ``whole`` and what is raised are those of `scene`, which may be given itself; ImportError
+    where matplotlib is absent.
     """
     drawn = scene(logs, f, axes, whole)
     notes = textwrap.wrap(" ".join(literal(note, 400) for note in drawn.notes), LETTERS)
@@ -37,8 +34,8 @@ def paths(
         for i, one in enumerate(drawn.paths):
             _track(panels["plane"], one, i, drawn)
         panels["plane"].legend(loc="best", frameon=True, framealpha=0.85, fontsize=9)
-        _curves(panels["value"], drawn, *drawn.heights)
-        _curves(panels["norm"], drawn, "gradient norm", [path.norms for path in drawn.paths])
+        _curves(panels["value"], drawn.heights)
+        _curves(panels["norm"], drawn.norms)
         panels["norm"].set_xlabel("step")
         if notes:
             made.supxlabel("\n".join(notes), x=0.01, ha="left", fontsize=9)
@@ -77,12 +74,12 @@ def _track(axes: Any, path: Path, i: int, drawn: Scene) -> None:
     axes.plot(*finite[-1:].T, "o", color=COLOURS[i % len(COLOURS)], markeredgecolor="white", markersize=8)
 
 
-def _curves(axes: Any, drawn: Scene, title: str, values: Sequence[Array]) -> None:
-    if spread(values):
+def _curves(axes: Any, shown: Curves) -> None:
+    if shown.log:
         axes.set_yscale("log")
-    for i, (path, y) in enumerate(zip(drawn.paths, values)):
-        axes.plot(path.steps, np.where(np.isfinite(y) & low_enough(y), y, np.nan), **_style(i), linewidth=1.6)
-    if not any(np.any(np.isfinite(y)) for y in values):
+    for i, (steps, values) in enumerate(zip(shown.steps, shown.values)):
+        axes.plot(steps, values, **_style(i), linewidth=1.6)
+    if all(np.all(np.isnan(values)) for values in shown.values):
         axes.set(xticks=[], yticks=[])
         axes.text(0.5, 0.5, "no number is finite", transform=axes.transAxes, ha="center")
-    axes.set_title(title)
+    axes.set_title(shown.title)

@@ -8,14 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from cortex_compute.errors import ArgumentError
+from cortex_compute.errors import ArgumentError, CortexError, ShapeError
 from cortex_core.descent import FUNCTIONS, TestFunction
 from cortex_core.descent.log import Log, named
 from cortex_core.descent.objective import Objective
 from cortex_core.tensor import Tensor
+from cortex_viz.descent.curves import Curves, curves
 from cortex_viz.descent.surface import GRID, Array, Surface, Window, surface, window
 
-CLIMB = 1000.0  # times the value at the start: what is higher is left out of the curves
+CLIMB = 1000.0  # times the values in the picture: what is larger is left out of the curves
+NAMED = 4  # numbers of a point that are told
 COARSE = (45, 60)  # of a function that is called point by point
 Axes = tuple[int, int]
 Logs = Log | Mapping[str, Log] | Sequence[Log]
@@ -46,8 +48,9 @@ class Path:
 class Scene:
     """Paths over a surface.
 
-    ``minima`` (m, 2) are the known ones in this window; ``lowest`` is their value, None if it is not known;
-    ``notes`` say what the picture leaves out, ``about`` is the formula.
+    ``minima`` (m, 2) are the known ones in this window; ``lowest`` is their value, None if it is not known.
+    ``heights`` are the values by step, above the lowest if it is known; ``notes`` say what the picture leaves
+    out, ``about`` is the formula.
     """
 
     title: str
@@ -57,16 +60,10 @@ class Scene:
     surface: Surface
     minima: Array
     lowest: float | None
+    heights: Curves
+    norms: Curves
     notes: Sequence[str]
     about: str
-
-    @property
-    def heights(self) -> tuple[str, list[Array]]:
-        """What a curve of values shows, and for each path (k,): f, above its least value if that is known."""
-        if self.lowest is None:
-            return "value", [path.values for path in self.paths]
-        title = f"value above the least, {self.lowest:.6g}" if self.lowest else "value"
-        return title, [np.maximum(path.values - self.lowest, 0) for path in self.paths]
 
     @property
     def labels(self) -> tuple[str, str]:
@@ -74,12 +71,20 @@ class Scene:
         return f"x{self.axes[0] + 1}", f"x{self.axes[1] + 1}"
 
 
-def scene(logs: Logs, f: Function | None = None, axes: Axes = (0, 1), whole: bool = False) -> Scene:
-    """The picture of these logs over two coordinates, counted from 0.
+def scene(logs: Logs | Scene, f: Function | None = None, axes: Axes = (0, 1), whole: bool = False) -> Scene:
+    """The picture of these logs over two coordinates, ``axes``, counted from 0; a scene is its own.
 
-    ``f`` is what they descended; a test function is known by its name.  Raises `ArgumentError` where there is
-    no log, a log is empty, the logs are of different functions or dimensions, or have no such coordinates.
+    ``f`` is what they descended; a test function is known by its name and its values.  In more dimensions
+    the surface is that of the plane through the minimum next to the best state.  ``whole`` shows the whole
+    domain.
+
+    Raises `ArgumentError` where there is no log, a log is empty, the logs are of different functions or
+    dimensions, or have no such coordinates.
     """
+    if isinstance(logs, Scene):
+        if f is not None or axes != (0, 1) or whole:
+            raise ArgumentError("a scene is made already: give f, axes and whole to scene(logs, ...)")
+        return logs
     found = named(logs)
     function, n = _described(found, f)
     _expect_axes(axes, n)
@@ -98,30 +103,26 @@ def scene(logs: Logs, f: Function | None = None, axes: Axes = (0, 1), whole: boo
     lowest = known.minimum(n) if known else None
     values, grid = _values(function, first[0].x.shape)
     under = surface(values, shown, axes, at, lowest, grid)
-    notes = [*_plane(axes, at, bool(minima)), *_part(shown, domain), *_absent(paths, shown), *_gaps(under)]
+    most = _largest(paths, under)
+    heights, norms = _curves(paths, lowest, most)
+    notes = [*_plane(axes, at, bool(minima)), *_part(shown, domain)]
+    notes += [*_absent(paths, shown, most), *_gaps(under)]
     about = " ".join(known.doc.split()) if known else ""
     points = np.array(here).reshape(-1, 2)
     inside = points[shown.holds(points)]
-    return Scene(first.function, axes, paths, shown, under, inside, lowest, notes, about)
-
-
-def spread(values: Sequence[Array]) -> bool:
-    """Whether curves are seen better on a logarithmic axis: none is negative, and they range far."""
-    finite = np.concatenate([v[np.isfinite(v) & low_enough(v)] for v in values])
-    positive = finite[finite > 0]
-    return bool(positive.size and finite.min() >= 0 and positive.max() > 20 * positive.min())
-
-
-def low_enough(values: Array) -> Array:
-    """Which values (k,) are low enough for a curve: one that diverges would flatten all others beside it."""
-    with np.errstate(invalid="ignore"):
-        return np.asarray(~(values > CLIMB * values[0]) | (values[0] <= 0))
+    return Scene(first.function, axes, paths, shown, under, inside, lowest, heights, norms, notes, about)
 
 
 def distance(x: Array, minima: Sequence[Array]) -> float | None:
     """From x (n,) to the nearest of the points; None where there is none."""
     with np.errstate(over="ignore", invalid="ignore"):
         return min((float(np.linalg.norm(x - m)) for m in minima), default=None)
+
+
+def point(x: Array) -> str:
+    """``(1, 2, 3, 4, …)``: the first numbers of x (n,)."""
+    told = ", ".join(f"{v:.5g}" for v in x[:NAMED])
+    return f"({told}{', …' if len(x) > NAMED else ''})"
 
 
 def _described(logs: Mapping[str, Log], f: Function | None) -> tuple[Function, int]:
@@ -136,9 +137,24 @@ def _described(logs: Mapping[str, Log], f: Function | None) -> tuple[Function, i
         told = ", ".join(f"{k}: {log.function} of {log.xs.shape[1]}" for k, log in logs.items())
         raise ArgumentError(f"paths of different functions or dimensions share no picture ({told})")
     name, n = functions.pop(), sizes.pop()
-    if f is None and name not in FUNCTIONS:
+    if f is None and not all(_of_test_function(log) for log in logs.values()):
         raise ArgumentError(f"{name} is no test function: give what was descended, f=")
     return (FUNCTIONS[name] if f is None else f), n
+
+
+def _of_test_function(log: Log) -> bool:
+    """Whether the values of a log are those of the test function of its name: others may have that name."""
+    f = FUNCTIONS.get(log.function)
+    if f is None:
+        return False
+    try:
+        with np.errstate(all="ignore"):
+            values = f(log.xs)
+    except ShapeError:
+        return False
+    finite = np.isfinite(log.values)
+    rounding = 1e-9 * max(1.0, float(np.abs(log.values[0])))
+    return np.allclose(values[finite], log.values[finite], rtol=1e-6, atol=rounding)
 
 
 def _expect_axes(axes: Axes, n: int) -> None:
@@ -177,7 +193,30 @@ def _values(f: Function, shape: tuple[int, ...]) -> tuple[Callable[[Array], Arra
     if isinstance(f, TestFunction):
         return (lambda points: f.f(Tensor(points)).numpy()), GRID
     one = Objective(f).value
-    return (lambda points: np.array([one(point.reshape(shape)) for point in points])), COARSE
+
+    def value(x: Array) -> float:
+        try:
+            return one(x.reshape(shape))
+        except CortexError:
+            raise
+        except (ArithmeticError, ValueError):  # Python's math, outside of the domain of f
+            return np.nan
+
+    return (lambda points: np.array([value(x) for x in points])), COARSE
+
+
+def _largest(paths: Sequence[Path], under: Surface) -> float:
+    """The largest value that a curve shows: one of a path that diverges would flatten all the others."""
+    near = np.abs(np.concatenate([under.values.reshape(-1), [path.values[0] for path in paths]]))
+    return CLIMB * float(near[np.isfinite(near)].max(initial=0.0))
+
+
+def _curves(paths: Sequence[Path], lowest: float | None, most: float) -> tuple[Curves, Curves]:
+    """Values, and norms of gradients, by step: of states whose value is no larger than ``most``."""
+    steps, seen = [p.steps for p in paths], [np.abs(p.values) <= most for p in paths]
+    values = [p.values if lowest is None else np.maximum(p.values - lowest, 0) for p in paths]
+    title = f"value above the least, {lowest:.6g}" if lowest else "value"
+    return curves(title, steps, values, seen), curves("gradient norm", steps, [p.norms for p in paths], seen)
 
 
 def _plane(axes: Axes, at: Array, known: bool) -> list[str]:
@@ -200,8 +239,8 @@ def _part(shown: Window, domain: Array | None) -> list[str]:
     return [f"The part of the domain ({' and '.join(dict.fromkeys(told))}) where the paths run."]
 
 
-def _absent(paths: Sequence[Path], shown: Window) -> list[str]:
-    """Which paths leave the picture, stop being numbers, or have no gradient to show."""
+def _absent(paths: Sequence[Path], shown: Window, most: float) -> list[str]:
+    """Which paths leave the picture or the curves, stop being numbers, or have no gradient to show."""
     told = []
     for path in paths:
         finite = np.all(np.isfinite(path.track), axis=1)
@@ -212,8 +251,12 @@ def _absent(paths: Sequence[Path], shown: Window) -> list[str]:
         if np.any(broken):
             first = int(np.flatnonzero(broken)[0])
             told.append(f"{path.name} is not finite at step {path.steps[first]}: drawn as far as it is.")
-        if not low_enough(path.values).all():
-            told.append(f"{path.name} climbs to more than {CLIMB:,.0f} times its first value.")
+        if np.any(high := np.isfinite(path.values) & (np.abs(path.values) > most)):
+            first = int(np.flatnonzero(high)[0])
+            times = f"more than {CLIMB:,.0f} times as large as those of the picture"
+            told.append(
+                f"{path.name} has values {times} from step {path.steps[first]} on: they have no curve."
+            )
         if np.all(np.isnan(path.norms)):
             told.append(f"{path.name} uses no gradient.")
     return told

@@ -17,6 +17,7 @@ NEARLY = 0.01  # of the range of values: where a window comes so near to the lea
 PLAIN = 0.98  # of the range: a line so near to the highest value would draw the noise of a plain
 LINES = 12  # at most this many lines of equal value, about
 FAR = 3.0  # sizes of the paths: a minimum that is further away is not worth a picture in which they are small
+NUMBERS = 2**20  # of the points that the function is called with at once
 PULLED = 50.0  # diagonals of the window: nothing is drawn further out
 
 
@@ -174,8 +175,16 @@ def surface(
     """The function of points (m, n) -> (m,) over a window; coordinates other than ``axes`` are those of
     ``at`` (n,)."""
     y, x = (np.linspace(shown.low[i], shown.high[i], grid[1 - i]) for i in (1, 0))
-    points = np.tile(at, (len(y), len(x), 1))
-    points[..., axes[0]], points[..., axes[1]] = x, y[:, None]
+    places = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    size = max(1, NUMBERS // len(at))
+    blocks = [places[i : i + size] for i in range(0, len(places), size)]
     with np.errstate(all="ignore"):
-        values = f(points.reshape(-1, len(at))).reshape(len(y), len(x))
+        values = np.concatenate([f(_lifted(block, axes, at)) for block in blocks]).reshape(len(y), len(x))
     return Surface(x, y, values, scale(values, lowest))
+
+
+def _lifted(places: Array, axes: tuple[int, int], at: Array) -> Array:
+    """Places (m, 2) of a plane as points (m, n)."""
+    points = np.tile(at, (len(places), 1))
+    points[:, axes] = places
+    return points

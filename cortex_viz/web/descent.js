@@ -109,7 +109,7 @@
     stage.style.position = "relative";
     const { side, show } = controls(chart, data, (step) => tracks.forEach(({ move }) => move(step)));
     chart.append(html("div", { class: "replay" }, stage, side));
-    show(chart.step ?? data.last);
+    show(chart.at ?? data.steps.length - 1);
     pointing(stage, node, tracks, left, top);
   };
 
@@ -129,7 +129,7 @@
   // The slider, the button that moves it, and what each optimiser has reached.
   const controls = (chart, data, move) => {
     const play = html("button", { type: "button" }, "Play");
-    const slider = html("input", { type: "range", min: 0, max: data.last, "aria-label": "step" });
+    const slider = html("input", { type: "range", min: 0, max: data.steps.length - 1, "aria-label": "step" });
     const output = html("output");
     const words = data.paths.map(() => html("span"));
     const states = html("ul", { class: "states" }, ...data.paths.map((path, i) => {
@@ -137,10 +137,13 @@
       return html("li", {}, svg("svg", { width: 18, height: 12, viewBox: "-9 -6 18 12", "aria-hidden": "true" }, line),
         html("b", {}, path.name), words[i]);
     }));
-    const show = (step) => {
-      chart.step = step;
-      slider.value = step;
-      output.textContent = `step ${number(step)} of ${number(data.last)}`;
+    const end = data.steps.length - 1;
+    const show = (at) => {
+      const step = data.steps[at];
+      chart.at = at;
+      slider.value = at;
+      output.textContent = `step ${number(step)} of ${number(data.steps[end])}`;
+      slider.setAttribute("aria-valuetext", output.textContent);
       data.paths.forEach((path, i) => {
         const last = path.steps.at(-1);
         words[i].textContent = (step > last ? `ended at step ${number(last)}: ` : "") + told(path, reached(path, step));
@@ -155,13 +158,13 @@
     slider.addEventListener("input", () => { rest(); show(Number(slider.value)); });
     play.addEventListener("click", () => {
       if (chart.timer) return rest();
-      if (chart.step >= data.last) show(0);
+      if (chart.at >= end) show(0);
       play.textContent = "Pause";
-      const stride = Math.ceil(data.last / (25 * SECONDS));
+      const stride = Math.ceil(end / (25 * SECONDS));
       chart.timer = setInterval(() => {
-        show(Math.min(data.last, chart.step + stride));
-        if (chart.step >= data.last) rest();
-      }, Math.min(400, (1000 * SECONDS * stride) / Math.max(1, data.last)));
+        show(Math.min(end, chart.at + stride));
+        if (chart.at >= end) rest();
+      }, Math.min(400, (1000 * SECONDS * stride) / Math.max(1, end)));
     });
     return { side: html("div", {}, html("div", { class: "steps" }, play, slider, output), states), show };
   };

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +15,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cortex_compute.errors import ArgumentError
+import cortex_core.descent
+import cortex_viz.descent
+from cortex_compute.errors import ArgumentError, ShapeError
 from cortex_core.descent import FUNCTIONS, Log, limit_steps, named_function, study
 from cortex_viz.descent import page, paths, scene
-from cortex_viz.descent.surface import scale, window
+from cortex_viz.descent.surface import scale, surface, window
 from tests.viz.descents import log_of, rosenbrock
 
 ROSENBROCK = FUNCTIONS["rosenbrock"]
@@ -194,6 +197,130 @@ def test_a_function_of_arrays() -> None:
     np.testing.assert_allclose(drawn.surface.values, x**2 + y**2, rtol=1e-12)
 
 
+def test_a_function_of_ones_own_is_not_taken_for_the_one_of_its_name() -> None:
+    def sphere(x: Any) -> Any:
+        return ((x - 3) ** 2).sum()
+
+    log = study(sphere, "lbfgs", [1.0, 1.0]).log
+    with pytest.raises(ArgumentError, match="sphere is no test function: give what was descended, f="):
+        scene(log)
+    drawn = scene(log, sphere)
+    x, y = drawn.surface.x, drawn.surface.y[:, None]
+    np.testing.assert_allclose(drawn.surface.values, (x - 3) ** 2 + (y - 3) ** 2)
+    assert drawn.lowest is None
+
+    def branin(x: Any) -> Any:
+        return (x * x).sum()
+
+    with pytest.raises(ArgumentError, match="branin is no test function"):
+        scene(study(branin, "sgd", [1.0, 1.0, 1.0], limit_steps(1)).log)
+
+
+def test_every_test_function_is_known_by_its_values() -> None:
+    for f in FUNCTIONS.values():
+        n = f.dimensions or 3
+        x0 = f.domain(n) @ [0.3, 0.7]
+        assert scene(study(f, "adam", x0, limit_steps(20)).log).lowest == f.minimum(n)
+
+
+def test_a_function_that_raises_outside_its_domain_has_a_gap_there() -> None:
+    def f(x: Any) -> Any:
+        return math.log(x[0]) + 1 / x[0] + (x[1] - 1) ** 2 + 0 / (x[1] + 9)
+
+    log = study(f, "scipy:Nelder-Mead", [0.2, 2.0], limit_steps(60)).log
+    drawn = scene(log, f)
+    outside = drawn.surface.x <= 0
+    assert outside.any()
+    assert np.isnan(drawn.surface.values[:, outside]).all()
+    assert np.isfinite(drawn.surface.values[:, ~outside]).all()
+    assert "The function is not finite where no colour is." in drawn.notes
+
+
+def test_what_is_no_function_of_the_log_is_an_error_not_a_gap() -> None:
+    with pytest.raises(ShapeError, match="expected one number"):
+        scene(log_of([[1, 2], [2, 1]]), lambda x: np.asarray(x) * 2)
+
+
+def test_a_surface_of_many_dimensions_is_computed_in_pieces() -> None:
+    sizes = []
+
+    def f(points: np.ndarray) -> np.ndarray:
+        sizes.append(points.size)
+        return points[:, 0] + 10 * points[:, 1] + points[:, 2:].sum(axis=1)
+
+    n = 30_000
+    at = np.full(n, 0.5)
+    shown = window([box(0, 0, 1, 1)], NOWHERE, box(0, 1, 0, 1), whole=True)
+    made = surface(f, shown, (1, 0), at, None, (12, 10))
+    assert sum(sizes) == 12 * 10 * n
+    assert max(sizes) <= 2**20
+    np.testing.assert_allclose(made.values, made.y[:, None] + 10 * made.x + 0.5 * (n - 2))
+
+
+def test_a_scene_is_drawn_as_it_is(tmp_path: Path) -> None:
+    calls = []
+
+    def bowl(x: Any) -> Any:
+        calls.append(x)
+        return (x * x).sum()
+
+    drawn = scene(study(bowl, "sgd", [3.0, 2.0], limit_steps(5)).log, bowl)
+    calls.clear()
+    paths(drawn, tmp_path / "p.svg")
+    page(drawn)
+    assert not calls
+    for more in ({"f": bowl}, {"axes": (1, 0)}, {"whole": True}):
+        with pytest.raises(ArgumentError, match=r"scene\(logs, ...\)"):
+            page(drawn, **more)  # type: ignore[arg-type]
+
+
+def test_the_example_of_the_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    example = (cortex_viz.descent.__doc__ or "").partition("\n\n")[2]
+    exec(example, {**vars(cortex_core.descent), **vars(cortex_viz.descent), "Path": Path})
+    with Image.open("rosenbrock.png") as picture:
+        assert picture.size[0] > 1000
+    assert "lbfgs" in Path("rosenbrock.html").read_text("utf-8")
+
+
+# Curves
+
+
+def shown_by(html: str) -> list[Any]:
+    """The numbers of the curves in a page: values, then norms; each a list of what its paths show."""
+    found = re.findall(r'data-kind="lines"><script type="application/json">(.*?)</script>', html)
+    return [[series["y"] for series in json.loads(data)["series"]] for data in found]
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "rate"), [("himmelblau", [-0.2708, -0.923], 0.1), ("goldstein_price", [0.005, -1], 0.5)]
+)
+def test_what_starts_low_and_climbs_is_in_the_curves(name: str, start: list[float], rate: float) -> None:
+    f = FUNCTIONS[name]
+    log = study(f, "adam", start, limit_steps(150), learning_rate=rate).log
+    (heights,), (norms,) = shown_by(page(log))
+    np.testing.assert_allclose(heights, np.maximum(log.values - f.minimum(2), 0), rtol=1e-6)
+    np.testing.assert_allclose(norms, log.norms, rtol=1e-6)
+
+
+def test_curves_leave_out_where_a_path_diverges_and_say_so() -> None:
+    def saddle(x: Any, y: Any) -> Any:
+        return x * x - y * y
+
+    good = log_of([[1, 0], [0, 1]], "good", "saddle", saddle)
+    bad = log_of([[0, 1], [0, 2], [1e9, 0], [1, 0]], "bad", "saddle", saddle)
+    drawn = scene([good, bad], lambda x: saddle(*x))
+    assert not drawn.heights.log  # values below 0
+    (first, second), norms = shown_by(page(drawn))
+    assert first == [1, -1]
+    assert second == [-1, -4, None, 1]
+    assert [[y and round(y, 6) for y in ys] for ys in norms] == [[3, 3], [3, 3, None, 3]]
+    (note,) = (note for note in drawn.notes if "no curve" in note)
+    assert note.startswith(
+        "bad has values more than 1,000 times as large as those of the picture from step 2"
+    )
+
+
 def test_distance_is_that_to_the_nearest_minimum() -> None:
     (path,) = scene(log_of([[0, 0], [3.5, 2]], function="himmelblau")).paths  # (3, 2) is one of four
     assert path.distance == pytest.approx(0.5)
@@ -205,7 +332,7 @@ def test_notes_say_what_a_picture_leaves_out() -> None:
     notes = " ".join(scene([good, bad]).notes)
     assert "bad leaves the picture at step 2." in notes
     assert "bad is not finite at step 4" in notes
-    assert "bad climbs to more than 1,000 times its first value" in notes
+    assert "bad has values more than 1,000 times as large as those of the picture from step 2 on" in notes
     assert "good" not in notes
 
 
@@ -253,7 +380,7 @@ def test_a_page_holds_the_log(tmp_path: Path) -> None:
     data = data_of(page(log))
     (path,) = data["paths"]
     assert path["steps"] == list(range(31))
-    assert data["last"] == 30
+    assert data["steps"] == list(range(31))
     for key, values in (("x", log.xs), ("at", log.xs), ("value", log.values), ("norm", log.norms)):
         np.testing.assert_allclose(np.array(path[key]), values, rtol=1e-6)
 
@@ -293,9 +420,8 @@ def test_long_logs_are_thinned_and_many_coordinates_cut() -> None:
     points = np.linspace([-1.0] * 6, [1.0] * 6, 5000)
     html = page(log_of(points))
     (path,) = data_of(html)["paths"]
-    assert len(path["steps"]) == 1500
-    assert path["steps"][0] == 0
-    assert path["steps"][-1] == 4999
+    assert path["steps"] == [*range(0, 5000, 4), 4999]
+    assert "one state of 4, and the last one" in html
     assert path["cut"]
     assert len(path["x"][0]) == 2
     assert len(html) < 600_000

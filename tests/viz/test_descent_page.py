@@ -104,6 +104,21 @@ def test_the_keys_of_the_slider_step(browser: Any, a_page: Path) -> None:
     assert pixels(browser)["short"][2] == 2
 
 
+def test_the_slider_of_a_long_log_stands_at_states_alone(browser: Any, tmp_path: Path) -> None:
+    """A step between two states that the page holds would be told with the numbers of another."""
+    logs = {"long": log_of(np.linspace(START, [-1, -1], 9001)), "short": log_of([START] * 1004)}
+    file = tmp_path / "page.html"
+    file.write_text(page(logs), "utf-8")
+    open_page(browser, file)
+    said = browser.find_element("css selector", "output")
+    for place, step in ((0, 0), (1, 6), (205, 1230), (1499, 8994), (1500, 9000)):
+        slide(browser, place)
+        assert said.text == f"step {step:,} of 9,000"
+        assert pixels(browser)["long"][2] == step
+        assert pixels(browser)["short"][2] == min(step, 1003)
+    assert "ended at step 1,003" in browser.find_element("css selector", ".states").text
+
+
 def test_play_runs_to_the_end(browser: Any, a_page: Path) -> None:
     from selenium.webdriver.support.ui import WebDriverWait
 
