@@ -6,7 +6,9 @@ and gives the reason in words if it ends by itself.  ``visit`` ends the walk by 
 
 from __future__ import annotations
 
+import math
 import re
+import traceback
 import warnings
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, NamedTuple
@@ -21,6 +23,10 @@ from cortex_core.tensor import Tensor
 
 Visit = Callable[[np.ndarray], None]
 Walk = Callable[[Objective, np.ndarray, Visit], str]
+Rate = Callable[[int], float]
+
+LONGEST = 40
+"""Characters of an option in a label."""
 
 # By what they want beside values of f: the gradient, the Hessian too, or nothing.
 FIRST = ("CG", "BFGS", "Newton-CG", "L-BFGS-B", "TNC", "SLSQP", "trust-constr")
@@ -60,24 +66,24 @@ def method(optimizer: Any, options: Mapping[str, Any]) -> Method:
             raise UnknownOption(
                 f"'{next(iter(options))}' stands beside an optimizer that has its options itself"
             )
-        return _formula(optimizer, _label(optimizer.kind, _chosen(optimizer)), optimizer.learning_rate)
+        walk = _formula(optimizer, _rate(optimizer.learning_rate))
+        return Method(_label(optimizer.kind, _chosen(optimizer)), walk)
     if not isinstance(optimizer, str):
         raise TypeError(
             f"optimizer is a {type(optimizer).__name__}, expected a name such as 'adam' or 'lbfgs'"
         )
     label = _label(optimizer, options)
-    if optimizer == "lbfgs":
-        _expect(optimizer, options, fields_of(LbfgsOptions))
-        return Method(label, _lbfgs(LbfgsOptions(**options)))
     if optimizer in SCIPY:
         name = optimizer.partition(":")[2]
         return Method(label, _scipy(name, options), name not in WITHOUT)
-    if optimizer in _registered():
-        _expect(optimizer, options, fields_of(_registered()[optimizer]))
+    kinds = {**_registered(), "lbfgs": Lbfgs}
+    if optimizer in kinds:
+        _expect(optimizer, options, fields_of(kinds[optimizer]))
         rest = dict(options)
-        rate = rest.pop("learning_rate") if callable(options.get("learning_rate")) else None
-        formula = _registered()[optimizer](**rest)
-        return _formula(formula, label, rate or formula.learning_rate)
+        by_step = rest.pop("learning_rate") if callable(options.get("learning_rate")) else None
+        made = kinds[optimizer](**rest)
+        rate = _rate(by_step or made.learning_rate)
+        return Method(label, _lbfgs(made, rate) if optimizer == "lbfgs" else _formula(made, rate))
     meant = nearest(optimizer, names()) or f"Known are {', '.join(names())}"
     raise ArgumentError(f"there is no optimizer '{optimizer:.40}'. {meant}")
 
@@ -103,11 +109,37 @@ def _chosen(optimizer: Any) -> dict[str, Any]:
 
 def _label(name: str, options: Mapping[str, Any]) -> str:
     """Such as adam(learning_rate=0.05): it tells the logs of one optimiser apart."""
-    told = (f"{option}={getattr(value, '__name__', value)}" for option, value in options.items())
+    told = (f"{option}={_told(value)}" for option, value in options.items())
     return f"{name}({', '.join(told)})" if options else name
 
 
-def _formula(formula: Any, label: str, rate: float | Callable[[int], float]) -> Method:
+def _told(value: Any) -> str:
+    """An option in one short line."""
+    if isinstance(value, np.ndarray) and value.ndim:
+        return f"array {value.shape}"
+    text = " ".join(str(getattr(value, "__name__", value)).split())
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
+
+
+def _rate(given: float | Callable[[int], Any]) -> Rate:
+    """The learning rate by the step, counted from 1."""
+    if not callable(given):
+        return lambda step: given
+
+    def rate(step: int) -> float:
+        found = given(step)
+        try:
+            number = float(found)
+        except (TypeError, ValueError):
+            number = math.nan
+        if not 0 <= number < math.inf:
+            raise ArgumentError(f"learning_rate({step}) gave {found!r:.40}, expected a number of 0 or more")
+        return number
+
+    return rate
+
+
+def _formula(formula: Any, rate: Rate) -> Walk:
     """A description's optimiser, whose update is a formula over the numbers of x."""
 
     def walk(objective: Objective, x: np.ndarray, visit: Visit) -> str:
@@ -116,15 +148,16 @@ def _formula(formula: Any, label: str, rate: float | Callable[[int], float]) -> 
         while True:
             step += 1
             now = [Tensor(a) for a in (x, objective.gradient(x), *moments)]
-            scalars = formula.scalars(step, float(rate(step)) if callable(rate) else rate)
-            x, *moments = [np.asarray(new) for new in formula.update(*now, **scalars)]
+            x, *moments = [
+                np.asarray(new) for new in formula.update(*now, **formula.scalars(step, rate(step)))
+            ]
             visit(x)
 
-    return Method(label, walk)
+    return walk
 
 
 @record
-class LbfgsOptions:
+class Lbfgs:
     """Options of "lbfgs": see `cortex_core.optim.LBFGS`, whose one iteration is a step here.
 
     The tolerances are near the end of float64, so that it is the study that says when to stop.
@@ -135,19 +168,20 @@ class LbfgsOptions:
     line_search: Literal["strong_wolfe", "none"] = field(
         default="strong_wolfe", doc="how the length of a step is found, or none: it is the learning rate"
     )
-    evaluations: int = field(default=25, doc="how often a line search may look at f", minimum=1)
+    evaluations: int = field(
+        default=25, doc="how often a line search may look at f beyond its start", minimum=1
+    )
     tolerance_grad: float = field(default=1e-14, doc="ends where no gradient is larger", minimum=0)
     tolerance_change: float = field(
         default=1e-20, doc="ends where the direction falls by less, and its line search", minimum=0
     )
 
 
-def _lbfgs(options: LbfgsOptions) -> Walk:
+def _lbfgs(options: Lbfgs, rate: Rate) -> Walk:
     def walk(objective: Objective, x: np.ndarray, visit: Visit) -> str:
         p = Tensor(x.copy(), requires_grad=True)
         optimizer = LBFGS(
             [p],
-            lr=options.learning_rate,
             max_iter=1,
             max_eval=options.evaluations,
             tolerance_grad=options.tolerance_grad,
@@ -161,7 +195,10 @@ def _lbfgs(options: LbfgsOptions) -> Walk:
             p.grad = Tensor(objective.gradient(here))
             return objective.value(here)
 
+        step = 0
         while True:
+            step += 1
+            optimizer.param_groups[0]["lr"] = rate(step)
             optimizer.step(closure)
             if np.array_equal(x, p.numpy()):
                 if abs(objective.gradient(x)).max() <= options.tolerance_grad:
@@ -195,7 +232,8 @@ def _scipy(name: str, options: Mapping[str, Any]) -> Walk:
             visit(last)
 
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the message at the end says it, too
+            for module in (r"scipy\.(optimize|_lib)\b", re.escape(__name__)):  # who calls it is warned, too
+                warnings.filterwarnings("ignore", module=module)  # the message at the end says it
             warnings.filterwarnings("error", "Unknown solver options", optimize.OptimizeWarning)
             try:
                 found = optimize.minimize(
@@ -206,15 +244,27 @@ def _scipy(name: str, options: Mapping[str, Any]) -> Walk:
                     options=dict(options),
                     **derivatives,
                 )
-            except (optimize.OptimizeWarning, TypeError) as error:
+            except (optimize.OptimizeWarning, TypeError, ValueError) as error:
                 if unknown := UNKNOWN.match(str(error)):
                     raise _unknown_option(name, unknown[1]) from None
-                raise
+                if not options or _within(error, objective.__module__, visit.__module__):
+                    raise
+                told = _label(f"scipy:{name}", options)
+                raise ArgumentError(f"SciPy does not take the options of {told}: {error}") from error
+            except RuntimeError as error:  # such as no bracket of a minimum along a line
+                if _within(error, objective.__module__, visit.__module__):
+                    raise
+                return f"SciPy: {error}"
         if not np.array_equal(found.x, last.reshape(-1)):
             seen(found.x)
         return f"SciPy: {found.message}"
 
     return walk
+
+
+def _within(error: Exception, *modules: str) -> bool:
+    """Whether an error comes out of functions of these modules, or out of what they called."""
+    return any(f.f_globals.get("__name__") in modules for f, _ in traceback.walk_tb(error.__traceback__))
 
 
 def _unknown_option(name: str, option: str) -> UnknownOption:
