@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from cortex_core.network import Network
 
 Command = Callable[..., Any]
+VIZ = ("matplotlib", "scipy", "sklearn", "threadpoolctl")  # what the extra ``viz`` brings
 
 json_option = click.option(
     "--json", "json_file", metavar="FILE", help="Writes the result as JSON; - is standard output."
@@ -69,6 +71,31 @@ precision_option = click.option(
 batch_size_option = click.option("--batch-size", type=click.IntRange(min=1), help="Examples in a step.")
 spec_argument = click.argument("spec", metavar="SPEC")
 overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
+
+
+def out_option(*suffixes: str, help: str, metavar: str = "FILE") -> Callable[[Command], Command]:
+    """``--out``: a file whose name ends in one of ``suffixes``, in letters of either case."""
+
+    def checked(context: click.Context, option: click.Parameter, out: str | None) -> str | None:
+        if out is not None and Path(out).suffix.lower() not in suffixes:
+            *others, last = suffixes
+            expected = f"{', '.join(others)} or {last}" if others else last
+            raise click.BadParameter(f"{out}: expected a name that ends in {expected}")
+        return out
+
+    return click.option("--out", metavar=metavar, callback=checked, help=help)
+
+
+@contextmanager
+def needs_viz() -> Iterator[None]:
+    """Ends the command where a package that draws is absent, with what would bring it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in VIZ:
+            raise
+        raise click.ClickException(f"{missing} is not installed: pip install 'cortex-nn[viz]'") from None
 
 
 def people(json_file: str | None) -> IO[str]:

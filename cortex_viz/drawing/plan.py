@@ -8,6 +8,7 @@ from math import log10
 from typing import Any, cast
 
 from cortex_compute.backends import get
+from cortex_compute.errors import ArgumentError
 from cortex_compute.expression import Code
 from cortex_core.compiled import PURPOSES, Compiled, Purpose
 from cortex_core.graph.plan import Instruction, Plan
@@ -41,13 +42,13 @@ def draw_plan(
     On the left the kernels in their order, with what is fused into each, and the layer that it belongs to; on
     the right the bytes of the arena: each value from the kernel that writes it to its last reader.  Nothing
     is computed, and no memory taken.  ``purpose`` is "train", "evaluate" or "predict", by default "train"
-    where there is a loss.  Raises `SpecError` and `BackendError` as `cortex.compile` does.
+    where there is a loss; for another one raises `ArgumentError`, otherwise as `cortex.compile`.
     """
     network = outline(x)
     if purpose is None:
         purpose = "train" if network.description.losses else "predict"
     if purpose not in PURPOSES:
-        raise ValueError(f"purpose is {purpose!r}; known are {', '.join(PURPOSES)}")
+        raise ArgumentError(f"purpose is {purpose!r}; known are {', '.join(PURPOSES)}")
     if batch_size is not None:
         check_batch_size(batch_size)
     compiled = Compiled(network, get(backend), cast(Purpose, purpose))

@@ -13,6 +13,7 @@ from textwrap import wrap
 from typing import Any
 from unicodedata import east_asian_width
 
+from cortex_compute.errors import ArgumentError
 from cortex_core.training.files import write_atomically
 from cortex_viz.layered import Line
 
@@ -56,9 +57,9 @@ class Drawing:
         self.svg, self.title = svg, title
 
     def save(self, path: str | Path) -> None:
-        """Writes the file, whole or not at all.  Raises ValueError for any format but .svg."""
-        if Path(path).suffix != ".svg":
-            raise ValueError(f"{path}: the drawing is SVG text; save it as {Path(path).stem}.svg")
+        """Writes the file, whole or not at all.  Raises `ArgumentError` for any format but .svg."""
+        if Path(path).suffix.lower() != ".svg":
+            raise ArgumentError(f"{path}: the drawing is SVG text; save it as {Path(path).stem}.svg")
         write_atomically(Path(path), str(self).encode())
 
     def _repr_svg_(self) -> str:

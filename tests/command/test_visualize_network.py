@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
 
+from cortex.command.main import run
 from cortex_core.network import network
 from cortex_viz.drawing import network_svg, plan_svg
 from tests.command.conftest import EXAMPLES
@@ -36,6 +39,14 @@ def test_the_options(cli: Cli) -> None:
     assert Path("b.svg").read_text(encoding="utf-8") == plan_svg(LENET, "numpy", 8, "evaluate")
 
 
+def test_a_terminal_of_few_letters(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(said, "ascii", write_through=True))
+    assert run(["visualize", "network", str(LENET), "--out", "fé.SVG"]) == 0
+    assert said.getvalue().startswith(b"f?.SVG: lenet: 10 layers")
+    assert Path("fé.SVG").is_file()
+
+
 def test_overrides(cli: Cli) -> None:
     said = cli("visualize", "network", LENET, "train.batch_size=5", "--plan", "--backend", "numpy")
     assert said.out.startswith("lenet-plan.svg: lenet: 35 kernels to train on batches of 5 (numpy)")
@@ -59,9 +70,13 @@ def test_a_model_and_a_run(cli: Cli, tmp_path: Path) -> None:
         (("nothing.yaml",), "nothing.yaml: cannot be read"),
         (("nothing.cortex",), "nothing.cortex"),
         ((".",), "there is no such model"),
-        ((LENET, "--out", "a.png"), "expected a name that ends with .svg"),
+        ((LENET, "--out", "a.png"), "expected a name that ends in .svg"),
         ((LENET, "--plan", "--unfold"), "leave out --plan, or --unfold"),
         ((LENET, "--plan", "--backend", "nump"), "nump"),
+        (
+            (LENET, "--batch-size", 7, "--backend", "numpy", "--purpose", "predict"),
+            "--purpose, --batch-size, --backend: of a plan; give --plan, too",
+        ),
         ((LENET, "layers[0].conv2d.filter=3"), "filter"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -10,7 +11,9 @@ from cortex.command.common import (
     backend_option,
     batch_size_option,
     load_model,
+    out_option,
     overrides_argument,
+    say,
     spec_argument,
 )
 
@@ -18,7 +21,7 @@ from cortex.command.common import (
 @click.command("network")
 @spec_argument
 @overrides_argument
-@click.option("--out", metavar="FILE.svg", help="Where it goes; into the run, else the current folder.")
+@out_option(".svg", metavar="FILE.svg", help="Where it goes; into the run, else the current folder.")
 @click.option("--unfold", is_flag=True, help="Draws each layer of a block, in the block's frame.")
 @click.option("--plan", is_flag=True, help="Draws the plan of the program: its kernels and their memory.")
 @click.option(
@@ -52,8 +55,10 @@ def command(
 
     if unfold and plan:
         raise click.UsageError("--unfold is for the network itself: leave out --plan, or --unfold")
-    if out is not None and Path(out).suffix != ".svg":
-        raise click.BadParameter(f"{out}: expected a name that ends with .svg", param_hint="--out")
+    of_plan = {"--purpose": purpose, "--batch-size": batch_size, "--backend": backend}
+    told = [name for name, value in of_plan.items() if value not in (None, "auto")]
+    if told and not plan:
+        raise click.UsageError(f"{', '.join(told)}: of a plan; give --plan, too")
     run = Path(spec).is_dir()
     network = outline(load_model(spec) if run else spec, overrides)
     drawing = draw_plan(network, backend, batch_size, purpose) if plan else draw(network, unfold)
@@ -61,4 +66,4 @@ def command(
     default = Path(spec, f"{what}.svg") if run else Path(f"{network.name}-{what}.svg")
     path = default if out is None else Path(out)
     drawing.save(path)
-    print(f"{path}: {drawing.title}")
+    say(f"{path}: {drawing.title}", sys.stdout)
