@@ -10,7 +10,7 @@ from cortex_compute.errors import SpecError
 from cortex_core.network import Network
 from cortex_core.probe import activations as outputs_of
 from cortex_viz.figure import COLOURS, figure, literal
-from cortex_viz.learned.drawing import as_picture, bare, columns_of, sheet, size_of
+from cortex_viz.learned.drawing import as_pictures, bare, columns_of, finite, sheet, size_of
 from cortex_viz.learned.examples import Examples
 
 MOST = 256  # maps
@@ -29,11 +29,12 @@ def activations(
 
     ``x``: {input: array (1, ...)}.  Maps (height, width, channels) become small pictures beside the one that
     the network sees, a sequence (length, channels) one picture, a vector bars.  Raises `SpecError` for a
-    layer that does not exist, or that gives something else.
+    layer that does not exist, or that gives something else, `DataError` where no number is finite.
     """
     layer = first_maps(network) if layer is None else layer
-    found = outputs_of(network, x, [layer])[layer][0]
+    found, told = finite(outputs_of(network, x, [layer])[layer][0], f"what {layer!r} gives")
     what = f"{layer}: {' x '.join(map(str, found.shape))}{f', {title}' if title else ''}"
+    what += f"; {told}" if told else ""
     if found.ndim == 3:
         return _maps(found, x, path, what)
     if found.ndim not in (1, 2):
@@ -64,7 +65,7 @@ def _maps(maps: np.ndarray, x: Examples, path: str | Path, what: str) -> Path:
         ratios = [2.0, wide] if picture is not None else [wide]
         row = drawing.subplots(1, len(ratios), width_ratios=ratios, squeeze=False)[0]
         if picture is not None:
-            row[0].imshow(as_picture(picture), cmap="gray", vmin=0, vmax=1)
+            row[0].imshow(as_pictures(picture[None])[0], cmap="gray", vmin=0, vmax=1)
         image = row[-1].imshow(made, cmap="viridis")
         row[-1].set_title(literal(what + (f" (the first {MOST})" if channels > MOST else "")))
         drawing.colorbar(image, ax=row[-1], shrink=0.6, fraction=0.05, pad=0.02)

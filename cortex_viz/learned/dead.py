@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cortex_compute.errors import SpecError
+from cortex_compute.errors import DataError, SpecError
 from cortex_core.layers.activations import Relu, Relu6
 from cortex_core.network import Network
 from cortex_core.probe import each, expect_layer
@@ -33,7 +33,7 @@ def dead_of(
     """Which units (the last axis) of each rectified layer, or of the one that is named, are above 0 for no
     example of a source, at no place: {id: bool (units,)}.
 
-    Raises `SpecError` where there is no such layer.
+    Raises `SpecError` where there is no such layer, `DataError` where it gives numbers that are not finite.
     """
     layers = rectified(network)
     if layer is not None:
@@ -47,6 +47,10 @@ def dead_of(
     dead = {id: np.ones(network.types[id].shape[-1], bool) for id in wanted}
     for _, outputs in each(network, source, wanted, backend=backend):
         for id, values in outputs.items():
+            if not np.isfinite(values).all():
+                raise DataError(
+                    f"{id!r} gives numbers that are not finite: its units neither live nor are dead"
+                )
             dead[id] &= ~(values > 0).any(axis=tuple(range(values.ndim - 1)))
     return dead
 

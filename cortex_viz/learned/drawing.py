@@ -8,23 +8,40 @@ from typing import Any
 
 import numpy as np
 
+from cortex_compute.errors import DataError
+from cortex_core.png import as_bytes
+
 Array = np.ndarray[Any, Any]
 SIGNED = "RdBu_r"  # 0 is white
 PIXELS = 16  # of the longer edge of an image in a sheet, at least
 
 
-def as_picture(image: Array) -> Array:
-    """An image (h, w, c) for `imshow`: (h, w) or (h, w, 3) within 0..1.
+def as_pictures(images: Array) -> Array:
+    """Images (n, h, w, c) for `imshow`: (n, h, w) or (n, h, w, 3) within 0..1, as `Sprite` shows them.
 
-    Numbers beyond 0..1 are scaled from the lowest to the highest; of other channels than 1 or 3 the mean is
-    shown.  What is not finite is shown as the lowest.
+    Numbers beyond 0..1 are scaled from the lowest to the highest of all; of more channels than 3 the first
+    three are shown, of 2 the first.
     """
-    finite = np.isfinite(image)
-    low, high = (image[finite].min(), image[finite].max()) if finite.any() else (0, 1)
-    made = np.where(finite, image, low).astype(np.float64)
-    if low < 0 or high > 1:
-        made = (made - low) / (high - low if high > low else 1)
-    return made if made.shape[2] == 3 else made.mean(axis=2)
+    channels = images.shape[-1]
+    kept = 3 if channels >= 3 else 1
+    made = as_bytes(images[..., :kept]) / np.float32(255)
+    return np.asarray(made if kept == 3 else made[..., 0])
+
+
+def finite(values: Array, what: str) -> tuple[Array, str]:
+    """Numbers to draw, with gaps (NaN) where they are not finite, and a line that says how many these are,
+    empty where there is none.  Raises `DataError` where no number is finite."""
+    known = np.isfinite(values)
+    if not known.any():
+        raise DataError(f"{what}: none of its {values.size:,} numbers is finite, so there is nothing to draw")
+    bad = values.size - int(known.sum())
+    told = f"{bad:,} of {values.size:,} numbers are not finite" if bad else ""
+    return np.where(known, values, np.nan), told
+
+
+def largest(values: Array) -> float:
+    """The largest absolute number, as the end of a scale: 1 where all are 0 or not finite."""
+    return float(np.abs(values[np.isfinite(values)]).max(initial=0)) or 1.0
 
 
 def sheet(images: Array, columns: int, gap: int = 1) -> Array:
@@ -33,13 +50,13 @@ def sheet(images: Array, columns: int, gap: int = 1) -> Array:
     Each pixel of small ones becomes several, so that the gaps between them are thin.
     """
     times = max(1, PIXELS // max(images.shape[1:3]))
-    images = images.repeat(times, axis=1).repeat(times, axis=2)
-    n, h, w, *rest = images.shape
-    rows = -(-n // columns)
-    made = np.full((rows * (h + gap) - gap, columns * (w + gap) - gap, *rest), np.nan)
+    h, w = times * images.shape[1], times * images.shape[2]
+    rows = -(-len(images) // columns)
+    size = (rows * (h + gap) - gap, columns * (w + gap) - gap, *images.shape[3:])
+    made = np.full(size, np.nan, np.float32)
     for i, image in enumerate(images):
         y, x = i // columns * (h + gap), i % columns * (w + gap)
-        made[y : y + h, x : x + w] = image
+        made[y : y + h, x : x + w] = image.repeat(times, axis=0).repeat(times, axis=1)
     return made
 
 

@@ -9,9 +9,12 @@ import numpy as np
 
 from cortex_compute.errors import DataError, SpecError
 from cortex_core.network import Network
-from cortex_core.probe import scored
+from cortex_core.predict import in_units
+from cortex_core.probe import Gradients, activations, gradients, scored
 from cortex_core.registry import nearest
+from cortex_core.tensor import Tensor
 from cortex_core.training.pieces import lengths_of, shapes_of
+from cortex_core.training.setup import CROSS_ENTROPIES
 from cortex_core.training.source import Source
 from cortex_viz.learned.drawing import Array
 
@@ -52,14 +55,66 @@ def examples_of(network: Network, source: Source, rows: Sequence[int] | Array) -
     return arrays
 
 
+def _loss(network: Network) -> Any:
+    """The loss of the scores, or None."""
+    return next((x for x in network.description.losses if x.of == scored(network)), None)
+
+
+def is_single(network: Network) -> bool:
+    """Whether one score stands for two classes: it speaks for the second, its negative for the first."""
+    node = _loss(network)
+    return node is not None and node.kind in CROSS_ENTROPIES and network.types[node.of].shape[1:] == (1,)
+
+
 def class_names(network: Network, source: Source) -> list[str]:
-    """What the scores of a network are called: the names of the classes, else their numbers."""
-    of = scored(network)
-    count = network.types[of].shape[-1]
-    loss = next((x for x in network.description.losses if x.of == of), None)
-    stream: Any = source.streams.get(loss.target) if loss is not None else None
-    names = (stream.classes or ()) if stream is not None else ()
+    """What the classes of a network are called: as its data name them, else by their numbers.
+
+    Without a cross entropy they are the numbers of its outputs.
+    """
+    count = 2 if is_single(network) else network.types[scored(network)].shape[-1]
+    node, learned = _loss(network), getattr(network.encoding, "streams", {})
+    streams: list[Any] = [known.get(node.target) for known in (source.streams, learned) if node is not None]
+    names = next((x.classes for x in streams if x is not None and x.classes), ())
     return list(names) if len(names) == count else [str(i) for i in range(count)]
+
+
+def predicted(network: Network, x: Examples, names: Sequence[str]) -> tuple[list[int], list[str]]:
+    """The class that is predicted for each example, and its name; without a cross entropy the highest output,
+    and its value."""
+    of, node = scored(network), _loss(network)
+    found = activations(network, x, [of])
+    scores = found[of].reshape(len(found[of]), -1, found[of].shape[-1])[:, 0]
+    classes = _second(network, scores[:, 0]).astype(int) if is_single(network) else scores.argmax(axis=1)
+    if node is None or node.kind in CROSS_ENTROPIES:
+        return classes.tolist(), [names[c] for c in classes]
+    values = in_units(network, {of: scores})[of]
+    return classes.tolist(), [_told(row[c]) for row, c in zip(values, classes)]
+
+
+def class_gradients(
+    network: Network, x: Examples, by: Sequence[str], classes: Sequence[int] | None
+) -> Gradients:
+    """`probe.gradients` of the score of a class of each example, by default of the predicted one."""
+    if not is_single(network):
+        return gradients(network, x, by, classes)
+    found = gradients(network, x, by)
+    chosen = _second(network, found.scores).astype(int) if classes is None else np.asarray(classes)
+    if chosen.shape != found.scores.shape or not np.isin(chosen, (0, 1)).all():
+        raise DataError(
+            f"classes are {list(chosen)}; expected 0 or 1 for each of {len(found.scores)} examples"
+        )
+    signs = 2.0 * chosen.astype(np.float32) - 1
+    signed = {id: (g.T * signs.astype(g.dtype)).T for id, g in found.gradients.items()}
+    return Gradients(found.scores * signs, found.values, signed)
+
+
+def _second(network: Network, scores: Array) -> Array:
+    """Where one score predicts the second of two classes, as accuracy counts."""
+    return np.asarray(_loss(network).loss.prediction(Tensor(scores)).numpy() >= 0.5)
+
+
+def _told(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, (float, np.floating)) else str(value)
 
 
 def class_of(names: Sequence[str], given: str | int) -> int:

@@ -11,7 +11,7 @@ from cortex_compute.errors import SpecError
 from cortex_core.network import Network
 from cortex_core.probe import expect_layer
 from cortex_viz.figure import figure, literal
-from cortex_viz.learned.drawing import SIGNED, Array, bare, columns_of, sheet, size_of
+from cortex_viz.learned.drawing import SIGNED, Array, bare, columns_of, finite, largest, sheet, size_of
 
 MOST = 256  # filters
 MOST_OF_MANY = 32  # filters, and channels, where each channel of a filter is a picture of its own
@@ -81,12 +81,13 @@ def filters(network: Network, path: str | Path, layer: str | None = None) -> Pat
         drawn = kernels[:MOST_OF_MANY, :, :, :MOST_OF_MANY]
         shown = f"{len(drawn)} of {count} filters (rows), {drawn.shape[3]} of {channels} channels"
         made = sheet(np.moveaxis(drawn, 3, 1).reshape(-1, height, width), drawn.shape[3])
-    most = float(np.nanmax(np.abs(made))) or 1.0
+    drawn, told = finite(drawn, f"the kernels of {name!r}")
+    most = largest(drawn)
     with figure(path, *size_of(made)) as drawing:
         axes = drawing.subplots()
-        axes.set_title(literal(f"{name}: {shown}, {height} x {width}"))
+        axes.set_title("\n".join(filter(None, [literal(f"{name}: {shown}, {height} x {width}"), told])))
         if coloured:
-            axes.imshow(np.where(np.isnan(made), 1.0, 0.5 + made / (2 * most)))
+            axes.imshow(np.where(np.isfinite(made), 0.5 + made / (2 * most), 1.0))
         else:
             image = axes.imshow(made, cmap=SIGNED, vmin=-most, vmax=most)
             drawing.colorbar(image, ax=axes, shrink=0.6, fraction=0.05, pad=0.02, label="weight")

@@ -10,10 +10,10 @@ import numpy as np
 
 from cortex_compute.errors import SpecError
 from cortex_core.network import Network
-from cortex_core.probe import expect_layer, gradients
+from cortex_core.probe import expect_layer
 from cortex_viz.figure import figure, literal
-from cortex_viz.learned.drawing import Array, as_picture, bare
-from cortex_viz.learned.examples import Examples, picture_input
+from cortex_viz.learned.drawing import Array, as_pictures, bare, finite, largest
+from cortex_viz.learned.examples import Examples, class_gradients, picture_input
 
 
 def last_maps(network: Network) -> str:
@@ -44,7 +44,7 @@ def gradcam_of(
     if network.types[layer].rank != 4:
         shape = list(network.types[layer].shape[1:])
         raise SpecError(f"{layer!r} gives {shape}, no maps (height, width, channels)")
-    found = gradients(network, x, [layer], classes)
+    found = class_gradients(network, x, [layer], classes)
     weights = found.gradients[layer].mean(axis=(1, 2), keepdims=True)
     return np.asarray(np.maximum((weights * found.values[layer]).sum(axis=3), 0))
 
@@ -58,18 +58,24 @@ def gradcam(
     titles: Sequence[str] = (),
 ) -> Path:
     """Draws each example above its `gradcam_of` over it, each scaled by its own largest; returns ``path``."""
-    pictures = x[picture_input(network)]
-    maps = gradcam_of(network, x, layer, classes)
+    pictures = as_pictures(x[picture_input(network)])
+    maps, told = finite(gradcam_of(network, x, layer, classes), "Grad-CAM")
     height, width = pictures.shape[1:3]
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     with figure(path, max(3.0, 1.5 * len(maps)), 3.3) as drawing:
+        drawing.suptitle(told, fontsize=9)
         rows = drawing.subplots(2, len(maps), squeeze=False)
         for i, column in enumerate(rows.T):
             for axes in column:
-                axes.imshow(as_picture(pictures[i]), cmap="gray", vmin=0, vmax=1, extent=extent)
-            most = float(maps[i].max()) or 1.0
+                axes.imshow(pictures[i], cmap="gray", vmin=0, vmax=1, extent=extent)
             column[1].imshow(
-                maps[i], cmap="inferno", vmin=0, vmax=most, alpha=0.6, extent=extent, interpolation="bilinear"
+                maps[i],
+                cmap="inferno",
+                vmin=0,
+                vmax=largest(maps[i]),
+                alpha=0.6,
+                extent=extent,
+                interpolation="bilinear",
             )
             column[0].set_title(literal(titles[i], 16) if titles else "", fontsize=9)
         bare(rows.flat)

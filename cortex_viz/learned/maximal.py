@@ -10,13 +10,16 @@ import numpy as np
 from cortex_compute.errors import SpecError
 from cortex_core.network import Network
 from cortex_core.probe import each, expect_layer, last_hidden, scored
+from cortex_core.training.pieces import pieces
 from cortex_core.training.source import Source
 from cortex_viz.figure import figure, literal
-from cortex_viz.learned.drawing import Array, as_picture, bare, sheet, size_of
-from cortex_viz.learned.examples import examples_of, picture_input
+from cortex_viz.learned.drawing import Array, as_pictures, bare, finite, sheet, size_of
+from cortex_viz.learned.examples import picture_input
 from cortex_viz.learned.gradcam import last_maps
+from cortex_viz.sprite import shrunk
 
 CHANNELS = 32
+LONGEST = 64  # pixels of a picture
 
 
 class Maximal(NamedTuple):
@@ -69,19 +72,31 @@ def maximal(
 ) -> Path:
     """Draws the pictures of `maximal_of`, a row for each channel, the strongest first; returns ``path``.
 
-    Raises `SpecError` for a network without picture input.
+    An example whose number is not finite leaves a gap.  Raises `SpecError` for a network without picture
+    input, `DataError` where no number is finite.
     """
     name = picture_input(network)
     found = maximal_of(network, source, layer, count, backend=backend)
-    pictures = examples_of(network, source, found.rows.reshape(-1))[name]
-    made = sheet(np.stack([as_picture(p) for p in pictures]), found.rows.shape[1])
+    _, told = finite(found.values, f"what {found.layer!r} gives")
+    rows, which = np.unique(found.rows, return_inverse=True)
+    shown: Array = as_pictures(_small(source, name, rows))[which.reshape(-1)]
+    shown[~np.isfinite(found.values.reshape(-1))] = np.nan
+    made = sheet(shown, found.rows.shape[1])
     total = network.types[found.layer].shape[-1]
+    title = literal(f"{found.layer}: {len(found.rows)} of {total} channels")
     with figure(path, *size_of(made, 5.0, 14.0)) as drawing:
         axes = drawing.subplots()
-        axes.set_title(literal(f"{found.layer}: {len(found.rows)} of {total} channels"))
+        axes.set_title("\n".join(filter(None, [title, told])))
         axes.imshow(np.nan_to_num(made, nan=1.0), cmap="gray", vmin=0, vmax=1)
         bare([axes])
         places = (np.arange(len(found.rows)) + 0.5) * (len(made) + 1) / len(found.rows) - 1
         axes.set_yticks(places, [str(i) for i in range(len(places))], fontsize=8)
         axes.tick_params(length=0)
     return Path(path)
+
+
+def _small(source: Source, name: str, rows: Array) -> Array:
+    """Some pictures of a stream, (n, h, w, c), shrunk as they are read."""
+    parts = [(own, shrunk(arrays[name], LONGEST)) for own, arrays in pieces(source.select(rows), [name])]
+    order = np.argsort(np.concatenate([own for own, _ in parts]))
+    return np.asarray(np.concatenate([part for _, part in parts])[order])

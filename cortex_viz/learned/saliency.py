@@ -8,20 +8,19 @@ from pathlib import Path
 import numpy as np
 
 from cortex_core.network import Network
-from cortex_core.probe import gradients
 from cortex_viz.figure import figure, literal
-from cortex_viz.learned.drawing import Array, as_picture, bare
-from cortex_viz.learned.examples import Examples, picture_input
+from cortex_viz.learned.drawing import Array, as_pictures, bare, finite, largest
+from cortex_viz.learned.examples import Examples, class_gradients, picture_input
 
 
 def saliency_of(network: Network, x: Examples, classes: Sequence[int] | None = None) -> Array:
     """|d score / d pixel|, the largest over the channels, of each example: (n, height, width).
 
     ``x``: {input: array (n, ...)}.  The score is that before the softmax, of the class that ``classes`` names
-    for each example, by default of the highest.  Raises `SpecError` for a network without picture input.
+    for each example, by default the predicted one.  Raises `SpecError` for a network without picture input.
     """
     name = picture_input(network)
-    found = gradients(network, x, [name], classes)
+    found = class_gradients(network, x, [name], classes)
     return np.asarray(np.abs(found.gradients[name]).max(axis=3))
 
 
@@ -33,13 +32,14 @@ def saliency(
     titles: Sequence[str] = (),
 ) -> Path:
     """Draws each example above its `saliency_of`, each scaled by its own largest; returns ``path``."""
-    maps = saliency_of(network, x, classes)
-    pictures = x[picture_input(network)]
+    maps, told = finite(saliency_of(network, x, classes), "the saliency")
+    pictures = as_pictures(x[picture_input(network)])
     with figure(path, max(3.0, 1.5 * len(maps)), 3.3) as drawing:
+        drawing.suptitle(told, fontsize=9)
         rows = drawing.subplots(2, len(maps), squeeze=False)
         for i, column in enumerate(rows.T):
-            column[0].imshow(as_picture(pictures[i]), cmap="gray", vmin=0, vmax=1)
+            column[0].imshow(pictures[i], cmap="gray", vmin=0, vmax=1)
             column[0].set_title(literal(titles[i], 16) if titles else "", fontsize=9)
-            column[1].imshow(maps[i], cmap="inferno", vmin=0, vmax=float(maps[i].max()) or 1.0)
+            column[1].imshow(maps[i], cmap="inferno", vmin=0, vmax=largest(maps[i]))
         bare(rows.flat)
     return Path(path)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -86,19 +87,69 @@ def test_of_a_file_they_go_into_the_current_folder(
     assert {p.name for p in tmp_path.iterdir()} == {f"few-{picture}.png", "mine.svg"}
 
 
-def test_choices(cli: Cli, digits: Path, tmp_path: Path) -> None:
-    out = tmp_path / "a.png"
-    for arguments in (
-        ("gradcam", "--index", 3, "--index", 0, "--class", "7", "--layer", "conv2d"),
-        ("saliency", "--index", 3, "--class", 7),
-        ("activations", "--index", 3, "--layer", "hidden", "--data", "digits"),
-        ("maximal", "--layer", "hidden", "--count", 2),
-        ("filters", "--layer", "conv2d"),
-        ("histograms", "--layer", "hidden"),
-    ):
-        picture, *options = arguments
-        assert cli("visualize", picture, digits, *options, "--out", out).code == 0
-        out.unlink()
+@pytest.mark.parametrize(
+    ("picture", "one", "other"),
+    [
+        ("gradcam", ("--index", 3, "--class", 7), ("--index", 3, "--class", 3)),
+        ("gradcam", ("--index", 3, "--layer", "conv2d"), ("--index", 4, "--layer", "conv2d")),
+        ("saliency", ("--index", 3, "--class", 7), ("--index", 3, "--class", 3)),
+        ("saliency", ("--index", 3), ("--index", 3, "--index", 0)),
+        ("activations", ("--index", 3), ("--index", 4)),
+        ("activations", ("--layer", "hidden"), ("--layer", "digit", "--data", "digits")),
+        ("maximal", ("--count", 2), ("--count", 3)),
+        ("maximal", ("--layer", "conv2d"), ("--layer", "hidden")),
+        ("filters", ("--layer", "conv2d"), ("--layer", "hidden")),
+        ("histograms", ("--layer", "conv2d"), ("--layer", "hidden")),
+    ],
+)
+def test_choices_change_the_picture(
+    cli: Cli, digits: Path, tmp_path: Path, picture: str, one: Any, other: Any
+) -> None:
+    drawn = []
+    for options in (one, one, other):
+        said = cli("visualize", picture, digits, *options, "--out", tmp_path / "a.png")
+        assert (said.code, said.err) == (0, "")
+        drawn.append((tmp_path / "a.png").read_bytes())
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+def test_the_example_of_the_help_prints_json_alone(
+    cli: Cli, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    said = cli("visualize", "dead", digits, "--data", "digits", "--out", "dead.png", "--json", "-")
+    assert json.loads(said.out)["examples"] == 359
+    assert said.err.endswith("dead.png\n")
+    assert Path("dead.png").is_file()
+
+
+@pytest.mark.parametrize("picture", ["activations", "saliency", "gradcam", "maximal", "dead"])
+def test_pictures_need_no_labels(
+    cli: Cli, digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, picture: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = np.random.default_rng(0).random((5, 8, 8, 1)).astype(np.float32)
+    np.savez("alone.npz", image=images)
+    np.savez("labelled.npz", image=images, label=np.arange(5))
+    for name in ("alone", "labelled"):
+        said = cli("visualize", picture, digits, "--data", f"{name}.npz", "--out", f"{name}.png")
+        assert said.code == 0, said.err
+    assert Path("alone.png").read_bytes() == Path("labelled.png").read_bytes()
+
+
+def test_parameters_that_are_not_finite(cli: Cli, digits: Path, tmp_path: Path) -> None:
+    from cortex_core.training.checkpoint import load
+
+    network = load(digits / "model.cortex")
+    for name in network.parameters:
+        network.parameters[name] = np.full(network.parameters[name].shape, np.nan)
+    network.save(tmp_path / "broken.cortex")
+    for picture in ("filters", "activations", "saliency", "gradcam", "maximal", "dead"):
+        said = cli("visualize", picture, tmp_path / "broken.cortex", "--out", tmp_path / "a.png")
+        assert (said.code, said.out) == (2, "")
+        assert "finite" in said.err
+        assert "Warning" not in said.err
+    assert not (tmp_path / "a.png").exists()
 
 
 def test_dead_units_are_counted(cli: Cli, digits: Path, tmp_path: Path) -> None:

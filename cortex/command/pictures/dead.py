@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from cortex.command.common import backend_option, json_option, load_model, people, write_json
+from cortex.command.common import backend_option, json_option, load_model, people, say, write_json
 from cortex.command.pictures.shared import (
     data_option,
     drawing,
@@ -49,11 +49,10 @@ def command(
     for id, units in found.items():
         count = int(units.sum())
         rows.append([id, f"{len(units):,}", f"{count:,}", f"{100 * count / len(units):.1f} %"])
-    print(f"{len(source):,} examples", file=people(json_file))
-    for line in align(rows):
-        print(line, file=people(json_file))
+    for line in (f"{len(source):,} examples", *align(rows)):
+        say(line, people(json_file))
     layers = [{"layer": id, "units": len(u), "dead": u.nonzero()[0].tolist()} for id, u in found.items()]
     write_json(json_file, {"examples": len(source), "layers": layers})
     if out is not None:
-        with drawing("dead", model, network.name, out) as path:
+        with drawing("dead", model, network.name, out, people(json_file)) as path:
             dead(found, path)

@@ -5,18 +5,19 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from copy import copy
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
+from cortex.command import common
 from cortex_compute.errors import DataError
 
 if TYPE_CHECKING:
     from cortex_core.network import Network
     from cortex_core.training.source import Source
-
-SUFFIXES = (".png", ".svg", ".pdf")
 
 model_argument = click.argument("model", metavar="MODEL")
 data_option = click.option(
@@ -32,32 +33,38 @@ index_option = click.option(
 class_option = click.option(
     "--class", "label", metavar="NAME|N", help="Of which class the score is; default: the predicted one."
 )
-out_option = click.option(
-    "--out",
-    metavar="FILE",
-    callback=lambda context, option, value: _picture(value),
+out_option = common.out_option(
+    ".png",
+    ".svg",
+    ".pdf",
     help="A .png, .svg or .pdf; default: into the folder of the run, else into the current one.",
 )
-
-
-def _picture(out: str | None) -> str | None:
-    if out is not None and Path(out).suffix.lower() not in SUFFIXES:
-        raise click.BadParameter(f"{out}: expected a name that ends in .png, .svg or .pdf")
-    return out
 
 
 def examples(network: Network, data: str | None) -> Source:
     """The examples to look at; what was counted while they were read is said aside.
 
-    Raises `DataError` where they do not fit the network.
+    Of a file the inputs alone are read: no picture needs the answers.  Raises `DataError` where the examples
+    do not fit the network.
     """
     from cortex_core.training.data import HELD_OUT, part_of
+    from cortex_core.training.examples import is_name
 
+    if data is not None and not is_name(data):
+        network = inputs_alone(network)
     source, notes = part_of(network, data, *HELD_OUT)
     for note in notes:
-        print(f"note: {note}", file=sys.stderr)
+        common.say(f"note: {note}", sys.stderr)
     expect_fit(network, source, data)
     return source
+
+
+def inputs_alone(network: Network) -> Network:
+    """The same network, which asks data for its inputs and for no answers."""
+    made, description = copy(network), network.description
+    train = None if description.train is None else replace(description.train, metrics=())
+    made.description = replace(description, losses=(), train=train)
+    return made
 
 
 def expect_fit(network: Network, source: Source, data: str | None) -> None:
@@ -70,20 +77,20 @@ def expect_fit(network: Network, source: Source, data: str | None) -> None:
 
 
 @contextmanager
-def drawing(picture: str, model: str, name: str, out: str | None) -> Iterator[Path]:
-    """Where a ``picture`` of a model goes, whose network has this name; it is said when it is drawn.
+def drawing(
+    picture: str, model: str, name: str, out: str | None, file: IO[str] | None = None
+) -> Iterator[Path]:
+    """Where a ``picture`` of a model goes, whose network has this name; it is said when it is drawn, to
+    ``file``, by default standard output.
 
     Without matplotlib the command ends, with what would bring it.
     """
     run = Path(model).is_dir()
     default = Path(model, f"{picture}.png") if run else Path(f"{name}-{picture}.png")
     path = default if out is None else Path(out)
-    try:
+    with common.needs_viz():
         yield path
-    except ImportError as error:
-        missing = error.name or error
-        raise click.ClickException(f"{missing} is not installed: pip install 'cortex-nn[viz]'") from None
-    print(path)
+    common.say(str(path), file or sys.stdout)
 
 
 def chosen(rows: tuple[int, ...], source: Source, most: int) -> list[int]:
@@ -95,14 +102,11 @@ def chosen(rows: tuple[int, ...], source: Source, most: int) -> list[int]:
 
 def judged(network: Network, source: Source, x: Any, label: str | None) -> tuple[list[int], list[str]]:
     """For some examples the class whose score is looked at, named or predicted, and its name."""
-    from cortex_core.probe import activations, scored
-    from cortex_viz.learned.examples import class_names, class_of
+    from cortex_viz.learned.examples import class_names, class_of, predicted
 
     names = class_names(network, source)
+    if label is None:
+        return predicted(network, x, names)
     count = len(next(iter(x.values())))
-    if label is not None:
-        classes = [class_of(names, label)] * count
-    else:
-        of = scored(network)
-        classes = [int(c) for c in activations(network, x, [of])[of].argmax(axis=-1).reshape(count, -1)[:, 0]]
-    return classes, [names[c] for c in classes]
+    label_of = class_of(names, label)
+    return [label_of] * count, [names[label_of]] * count

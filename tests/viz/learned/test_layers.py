@@ -14,7 +14,7 @@ from cortex_core.probe import activations as outputs_of
 from cortex_core.training.source import Arrays
 from cortex_viz.learned.activations import activations, first_maps
 from cortex_viz.learned.dead import dead, dead_of, rectified
-from cortex_viz.learned.drawing import as_picture, sheet
+from cortex_viz.learned.drawing import as_pictures, sheet
 from cortex_viz.learned.filters import filters, filters_of
 from cortex_viz.learned.maximal import maximal, maximal_of
 from tests.viz.learned.networks import CONVOLUTION, IMAGES, classifier, source
@@ -188,9 +188,10 @@ def test_a_sheet_of_images() -> None:
 
 
 def test_an_array_becomes_a_picture() -> None:
-    grey = np.array([[[0.2], [0.9]]])
-    np.testing.assert_array_equal(as_picture(grey), grey[..., 0])
-    np.testing.assert_array_equal(as_picture(np.array([[[-1.0], [3.0], [1.0]]])), [[0, 1, 0.5]])
-    np.testing.assert_array_equal(as_picture(np.array([[[np.nan], [0.5]]])), [[0.5, 0.5]])
-    assert as_picture(np.zeros((2, 2, 3))).shape == (2, 2, 3)
-    assert as_picture(np.zeros((2, 2, 5))).shape == (2, 2)
+    grey = np.array([[[[0.2], [0.8]]]])
+    np.testing.assert_allclose(as_pictures(grey), grey[..., 0])
+    two = np.array([[[[-1.0], [3.0]]], [[[1.0], [np.nan]]]])  # scaled alike; what is not finite is dark
+    np.testing.assert_allclose(as_pictures(two), [[[0, 1]], [[0.5, 0]]], atol=1 / 255)
+    assert as_pictures(np.zeros((4, 2, 2, 3))).shape == (4, 2, 2, 3)
+    assert as_pictures(np.zeros((4, 2, 2, 5))).shape == (4, 2, 2, 3)
+    assert as_pictures(np.zeros((4, 2, 2, 2))).shape == (4, 2, 2)
