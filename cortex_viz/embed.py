@@ -37,12 +37,11 @@ def pca(features: Any, components: int = 2, seed: int = 0) -> Array:
     from sklearn.decomposition import PCA  # type: ignore[import-untyped]
 
     kept = min(components, *given.shape)
-    centred = given - given.mean(axis=0)
-    scale = np.abs(centred).max()
-    centred /= scale  # so that no square is too large for float32, or too small
+    scaled, exponent = _scaled(given)
+    scaled -= scaled.mean(axis=0)
     with threadpool_limits(threads()):
-        found = PCA(kept, copy=False, random_state=seed).fit_transform(centred).astype(np.float64) * scale
-    return np.pad(found, ((0, 0), (0, components - kept)))
+        found = PCA(kept, copy=False, random_state=seed).fit_transform(scaled).astype(np.float64)
+    return np.pad(np.ldexp(found, exponent), ((0, 0), (0, components - kept)))
 
 
 def tsne(features: Any, perplexity: float | None = None, seed: int = 0, components: int = 50) -> Array:
@@ -55,8 +54,9 @@ def tsne(features: Any, perplexity: float | None = None, seed: int = 0, componen
     Raises `ArgumentError` for a perplexity that so few points do not have; otherwise as `pca`.
     """
     given = _matrix(features)
-    perplexity = _perplexity(perplexity, len(given))
+    perplexity = perplexity_of(perplexity, len(given))
     reduced = pca(given, max(2, min(components, given.shape[1])), seed)
+    reduced, _ = _scaled(reduced)
     reduced /= reduced[:, 0].std()
     start = 1e-4 * reduced[:, :2]
     start += np.random.Generator(np.random.Philox(seed)).normal(0, 1e-6, start.shape)
@@ -76,18 +76,20 @@ def trustworthiness(features: Any, points: Any, neighbours: int = 5) -> float:
     """How far the neighbours of points (n, 2) are neighbours of features (n, ...), too: 1 if all of them are,
     about 0.5 if they are chosen by chance (Venna and Kaski, 2001).
 
-    As scikit-learn's, in memory that grows with n alone.  Where it would take more than some ten seconds, it
-    is the mean over some of the points, evenly chosen.  Raises `ArgumentError` for too many neighbours.
+    As scikit-learn's, in the memory of the features in float64, twice at most, and no n² numbers.  Where it
+    would take more than some ten seconds, it is the mean over some of the points, evenly chosen.  Raises
+    `ArgumentError` for too many neighbours.
     """
     from sklearn.neighbors import NearestNeighbors  # type: ignore[import-untyped]
     from threadpoolctl import threadpool_limits
 
-    given, places = _matrix(features).astype(np.float64), np.asarray(points, np.float64)
+    given, places = _matrix(features), np.asarray(points, np.float64)
     n = len(given)
     if len(places) != n:
         raise DataError(f"there are {n} examples and {len(places)} points")
     if not 1 <= neighbours < n / 2:
         raise ArgumentError(f"neighbours is {neighbours}: expected 1 to {(n - 1) // 2}, for {n} points")
+    given, _ = _scaled(given.astype(np.float64))
     given -= given.mean(axis=0)
     chosen = np.unique(np.linspace(0, n - 1, min(n, max(1, int(WORK / given.size)))).astype(np.intp))
     with threadpool_limits(threads()):
@@ -133,7 +135,15 @@ def _matrix(features: Any) -> Array:
     return given
 
 
-def _perplexity(asked: float | None, count: int) -> float:
+def _scaled(given: Array) -> tuple[Array, int]:
+    """A copy within -1..1, and the power of two by which it was divided: no sum and no square of it is too
+    large for its dtype."""
+    exponent = int(np.frexp(np.abs(given).max())[1])
+    return np.ldexp(given, -exponent), exponent
+
+
+def perplexity_of(asked: float | None, count: int) -> float:
+    """The perplexity for so many points.  Raises `ArgumentError` for one that they do not have."""
     most = (count - 1) / 3
     if asked is None:
         return min(PERPLEXITY, most)

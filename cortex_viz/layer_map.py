@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isqrt, prod
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 
-from cortex_compute.errors import DataError, SpecError
+from cortex_compute.errors import ArgumentError, DataError, SpecError
 from cortex_core.network import Network
 from cortex_core.probe import activations, expect_layer, last_hidden
 from cortex_core.training.files import write_atomically
@@ -27,7 +27,7 @@ from cortex_viz.report.shown import Shown
 from cortex_viz.sprite import Sprite
 
 COUNT = 10_000  # examples, where nobody says how many
-LARGEST = 1e9  # bytes of the layer's output; finding components takes as much again
+LARGEST = 1e9  # bytes of the layer's output; finding components takes as much again, trust twice as much
 PIXELS = 12e6  # bytes of all pictures of a page, before they are packed
 LONGEST = 64  # pixels of a picture's longer edge
 MARKERS = "os^D"  # as charts draws the colours when they come round again
@@ -80,16 +80,18 @@ class LayerMap:
     def save(self, path: str | Path) -> list[Path]:
         """Writes the picture, ``path`` with .png at its end, and the page, with .html; returns both.
 
-        Raises ImportError where matplotlib is absent.
+        A path may have one of these at its end already.  Raises ImportError where matplotlib is absent.
         """
-        picture, html = (Path(path).with_suffix(suffix) for suffix in (".png", ".html"))
+        stem = Path(path)
+        stem = stem.with_suffix("") if stem.suffix.lower() in (".png", ".html") else stem
+        picture, html = (stem.with_name(stem.name + suffix) for suffix in (".png", ".html"))
         self._draw(picture)
         write_atomically(html, self.html().encode("utf-8", "replace"))
         return [picture, html]
 
     def html(self) -> str:
         """The page: one file that fetches nothing."""
-        sprite = None if self.pictures is None else Sprite(self.pictures, size=_edge(self.pictures))
+        sprite = None if self.pictures is None else Sprite(self.pictures)
         told = {
             "layer": text(self.layer),
             "numbers of an example": f"{self.width:,}",
@@ -150,19 +152,25 @@ def layer_map(
     hidden one; an input may be named, too.
 
     Raises `SpecError` for a layer that does not exist, `DataError` for an output that is too large or not
-    finite, `ArgumentError` for a perplexity that so few examples do not have, ImportError where scikit-learn
-    is absent.
+    finite, `ArgumentError` for a perplexity that so few examples do not have and for other choices that there
+    are not, ImportError where scikit-learn is absent.
     """
+    _expect_choices(method, count, seed)
     layer = _layer(network, layer)
     shown = source if isinstance(source, Shown) else Shown(network, source)
     whole = len(shown.source)
     rows = np.unique(np.linspace(0, whole - 1, min(count, whole)).astype(np.intp))
     width = prod(network.types[layer].shape[1:])
     _expect_room(layer, width, len(rows))
+    if method == "tsne":
+        embed.perplexity_of(perplexity, len(rows))
     clock = [perf_counter()]
-    classes, told = _answers(network, shown, rows, backend)
+    losses = _losses(network, shown)
+    looked = dict.fromkeys([layer, *(node.of for node in losses)])
+    raw = activations(network, shown.source.select(rows), list(looked), backend=backend)
+    classes, told = _answers(network, shown, rows, raw if losses else None)
     groups, names = _groups(classes, len(rows))
-    features = activations(network, shown.source.select(rows), [layer], backend=backend)[layer]
+    features = raw[layer]
     clock.append(perf_counter())
     if method == "tsne":
         points, axes = embed.tsne(features, perplexity, seed), ("", "")
@@ -184,11 +192,20 @@ def layer_map(
         groups=groups,
         names=names,
         captions=told,
-        pictures=shown.pictures(rows),
+        pictures=shown.pictures(rows, _edge(len(rows), shown.channels)),
         axes=axes,
         trust=trust,
         seconds=seconds,
     )
+
+
+def _expect_choices(method: str, count: int, seed: int) -> None:
+    if method not in get_args(Method):
+        raise ArgumentError(f"method is {method!r}: expected {' or '.join(map(repr, get_args(Method)))}")
+    if count < embed.FEWEST:
+        raise ArgumentError(f"count is {count}: at least {embed.FEWEST} examples make a map")
+    if not 0 <= seed < 2**32:
+        raise ArgumentError(f"seed is {seed}: expected 0 to {2**32 - 1}")
 
 
 def _layer(network: Network, layer: str | None) -> str:
@@ -215,10 +232,21 @@ def _expect_room(layer: str, width: int, count: int) -> None:
         )
 
 
-def _answers(network: Network, shown: Shown, rows: Array, backend: str) -> tuple[Classes | None, list[str]]:
-    """What the examples are, by their labels where they have any, and in words."""
-    if network.description.losses:
-        outcome = outcome_of(network, shown.source, "", shown, rows, backend)
+def _losses(network: Network, shown: Shown) -> Sequence[Any]:
+    """The losses, or none of them where the examples have no answers."""
+    nodes: Sequence[Any] = network.description.losses
+    return nodes if all(node.target in shown.source.streams for node in nodes) else ()
+
+
+def _answers(
+    network: Network, shown: Shown, rows: Array, raw: Mapping[str, Array] | None
+) -> tuple[Classes | None, list[str]]:
+    """What the examples are, by their labels where they have any, and in words.
+
+    ``raw``: what the network gave for these rows; None where they have no answers.
+    """
+    if raw is not None:
+        outcome = outcome_of(network, shown.source, "", shown, rows, raw=raw)
         classes, words = outcome.classes, captions(outcome, np.arange(len(rows)))
     else:
         classes, words = None, shown.words(rows)
@@ -235,8 +263,9 @@ def _groups(classes: Classes | None, count: int) -> tuple[Array | None, tuple[st
     return groups, (*classes.names, "no label") if len(classes.rows) < count else classes.names
 
 
-def _edge(pictures: Array) -> int:
-    return max(8, min(LONGEST, isqrt(int(PIXELS / (len(pictures) * pictures.shape[-1])))))
+def _edge(count: int, channels: int) -> int:
+    """The longer edge of so many pictures, in pixels."""
+    return max(8, min(LONGEST, isqrt(int(PIXELS / (count * max(1, channels))))))
 
 
 def _legend(axes: Any, drawn: Sequence[tuple[Any, str]]) -> None:

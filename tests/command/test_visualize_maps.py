@@ -7,8 +7,11 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from cortex.command import main
+from cortex_core.network import network
 from cortex_viz import embed
 from tests.conftest import Cli
 
@@ -51,11 +54,45 @@ def test_a_seed_repeats_the_page(cli: Cli, run: Path) -> None:
     assert a == b != c
 
 
+def test_dots_in_names(cli: Cli, run: Path) -> None:
+    layers = [{"dense": {"units": 3, "id": "kind"}}]
+    loss = {"softmax_cross_entropy": {"of": "kind", "target": "label"}}
+    made = network({"name": "big-v1.5", "inputs": {"features": [4]}, "layers": layers, "loss": loss})
+    made.save("big.cortex")
+    said = cli("visualize", "pca", "big.cortex", "--data", "iris", "--layer", "features", "--json", "-")
+    assert json.loads(said.out)["files"] == ["big-v1.5-pca.png", "big-v1.5-pca.html"]
+    said = cli("visualize", "pca", run, "--out", "map-v1.6", "--json", "-")
+    assert json.loads(said.out)["files"] == ["map-v1.6.png", "map-v1.6.html"]
+    assert all(Path(f"{stem}.html").is_file() for stem in ("big-v1.5-pca", "map-v1.6"))
+
+
+def test_examples_without_labels(cli: Cli, run: Path) -> None:
+    features = np.random.default_rng(0).normal(size=(20, 4)).astype(np.float32)
+    np.savez("alone.npz", features=features)
+    np.savez("wrong.npz", features=features[:, :3])
+    said = cli("visualize", "pca", run, "--data", "alone.npz", "--out", "alone")
+    assert said.code == 0
+    assert re.search("^note: without classes: .*'label'", said.err)
+    assert "setosa" not in Path("alone.html").read_text()
+    said = cli("visualize", "pca", run, "--data", "wrong.npz", "--out", "wrong")
+    assert said.code == 2
+    assert "this input is [4]" in said.err
+
+
+def test_other_import_errors_are_not_hidden(run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*arguments: object) -> None:
+        raise ImportError("cannot import name 'a' from 'b'", name="b")
+
+    monkeypatch.setattr(embed, "pca", broken)
+    with pytest.raises(ImportError, match="cannot import name"):
+        main.run(["visualize", "pca", str(run)])
+
+
 @pytest.mark.parametrize(
     ("options", "told"),
     [
         (("--layer", "dens"), r"iris has no layer 'dens'\. Did you mean 'dense'"),
-        (("--out", "map.gif"), r"map\.gif: expected a name that ends in \.png or \.html"),
+        (("--split", "train", "--data", "run/history.csv"), r"--split is a part of a data set; .* is a file"),
         (("--split", "exam"), r"has no part 'exam'; it has train, test"),
         (
             ("--perplexity", "30"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
@@ -9,14 +10,24 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cortex.command.common import backend_option, json_option, load_model, people, write_json
-from cortex.command.pictures.shared import data_option, expect_fit, layer_option, model_argument
+from cortex.command.common import (
+    backend_option,
+    json_option,
+    load_model,
+    needs_viz,
+    people,
+    say,
+    write_json,
+)
+from cortex.command.pictures.shared import data_option, expect_fit, inputs_alone, layer_option, model_argument
+from cortex_compute.errors import DataError
 
 if TYPE_CHECKING:
+    from cortex_core.network import Network
     from cortex_viz.layer_map import LayerMap, Method
+    from cortex_viz.report.shown import Shown
 
 Command = Callable[..., Any]
-SUFFIXES = ("", ".png", ".html")
 
 
 def map_options(command: Command) -> Command:
@@ -34,7 +45,6 @@ def map_options(command: Command) -> Command:
             click.option(
                 "--out",
                 metavar="FILE",
-                callback=lambda context, option, value: _picture(value),
                 help="Gets .png and .html at its end; default: into the run, else the current folder.",
             ),
             backend_option,
@@ -43,12 +53,6 @@ def map_options(command: Command) -> Command:
     ):
         command = option(command)
     return command
-
-
-def _picture(out: str | None) -> str | None:
-    if out is not None and Path(out).suffix.lower() not in SUFFIXES:
-        raise click.BadParameter(f"{out}: expected a name that ends in .png or .html; both are written")
-    return out
 
 
 def draw_map(
@@ -61,22 +65,19 @@ def draw_map(
     **choices: Any,
 ) -> None:
     """Lays out examples, writes the picture and the page, and says where they are and how good."""
+    if split is not None and _is_file(data):
+        raise click.UsageError(f"--split is a part of a data set; {data} is a file, which is taken whole")
     start = perf_counter()
     network = load_model(model)
     run = Path(model).is_dir()
     default = Path(model, method) if run else Path(f"{network.name}-{method}")
     given = {name: value for name, value in choices.items() if value is not None}
-    try:
+    with needs_viz():
         from cortex_viz.layer_map import layer_map
-        from cortex_viz.report.collect import shown_of
 
-        _, shown = shown_of(network, data, *(() if split is None else (split,)))
-        expect_fit(network, shown.source, data)
+        shown = _shown(network, data, split)
         made = layer_map(network, shown, method=method, **given)
         files = made.save(default if out is None else out)
-    except ImportError as error:
-        missing = error.name or error
-        raise click.ClickException(f"{missing} is not installed: pip install 'cortex-nn[viz]'") from None
     seconds = {**made.seconds, "total": perf_counter() - start}
     write_json(json_file, _numbers(made, files, seconds))
     rows = {
@@ -87,7 +88,30 @@ def draw_map(
         "pictures": ", ".join(map(str, files)),
     }
     for name, value in rows.items():
-        print(f"{name:<11} {value}", file=people(json_file))
+        say(f"{name:<11} {value}", people(json_file))
+
+
+def _is_file(data: str | None) -> bool:
+    from cortex_core.training.examples import is_name
+
+    return data is not None and not is_name(data)
+
+
+def _shown(network: Network, data: str | None, split: str | None) -> Shown:
+    """The examples to lay out; of a file whose answers are missing or wrong the inputs alone."""
+    from cortex_viz.report.collect import shown_of
+
+    try:
+        _, shown = shown_of(network, data, *(() if split is None else (split,)))
+        expect_fit(network, shown.source, data)
+    except DataError as error:
+        if not _is_file(data):
+            raise
+        unlabelled = inputs_alone(network)
+        _, shown = shown_of(unlabelled, data)
+        expect_fit(unlabelled, shown.source, data)
+        say(f"note: without classes: {error}", sys.stderr)
+    return shown
 
 
 def _numbers(made: LayerMap, files: list[Path], seconds: dict[str, float]) -> dict[str, Any]:
