@@ -10,7 +10,7 @@ import math
 import time
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from cortex_compute.errors import SpecError
+from cortex_compute.errors import CortexError, SpecError
 from cortex_core.schedules import ReduceOnPlateau
 from cortex_core.training.nonfinite import bad_parameter
 from cortex_core.training.run import HISTORY, MODEL
@@ -24,7 +24,8 @@ LOWER_IS_BETTER = ("mse", "mae")
 class Callback:
     """Hooks of a training; each does nothing unless overridden.
 
-    ``kept``: whether its state goes into checkpoints.
+    ``kept``: whether its state goes into checkpoints.  Where it does not, its hooks are called after
+    the files of the step, the epoch or the end are written.
     """
 
     kept: ClassVar[bool] = True
@@ -45,8 +46,8 @@ class Callback:
         """After each epoch and its validation; the new row is ``trainer.history.rows[-1]``."""
 
     def stop(self, trainer: Trainer, error: BaseException | None) -> None:
-        """At the end, also where an error or Ctrl-C ended the training; the state is that between two
-        steps."""
+        """At the end; ``error`` is what ended the training, or the `stop` of another.  After a `CortexError`
+        and `Interrupted` the state is that between two steps."""
 
 
 def check_monitor(trainer: Trainer, column: str, option: str) -> None:
@@ -152,5 +153,7 @@ class Checkpoint(Callback):
         self.due = time.monotonic() + self.seconds
 
     def stop(self, trainer: Trainer, error: BaseException | None) -> None:
-        if error is not None and bad_parameter(trainer.network) is None:
+        from cortex_core.training.trainer import Interrupted
+
+        if isinstance(error, (CortexError, Interrupted)) and bad_parameter(trainer.network) is None:
             trainer.save()

@@ -192,13 +192,15 @@ def _with_data(
 def _hooks(
     options: Any, given: Sequence[Callback], progress: Any, checkpoint_seconds: float
 ) -> list[Callback]:
-    """All callbacks in the order in which they are called: those that decide, then those that write."""
+    """All callbacks in the order in which they are called: those that decide or have a state to be kept,
+    those that write, those that show."""
     hooks: list[Callback] = []
     if isinstance(options.schedule, ReduceOnPlateau):
         hooks.append(Plateau(options.schedule))
     if options.early_stopping is not None:
         hooks.append(EarlyStopping())
-    hooks += [Best(), *given, HistoryFile(), Checkpoint(checkpoint_seconds)]
+    hooks += [Best(), *(c for c in given if c.kept), HistoryFile(), Checkpoint(checkpoint_seconds)]
+    hooks += [c for c in given if not c.kept]
     if progress is not False:
         hooks.append(progress if isinstance(progress, Callback) else Progress(bar=progress))
     return hooks

@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -181,25 +181,21 @@ class Trainer:
 
     def run(self) -> None:
         """Trains until the last epoch, or until something stops it."""
-        error: BaseException | None = None
         self._began = time.monotonic()
-        with self._ctrl_c():
-            try:
-                for callback in self.callbacks:
-                    callback.start(self)
-                while self.epoch < self.epochs and not self.stopping:
-                    self._look_for_ctrl_c()  # not after the last epoch: what is done is kept
-                    self._epoch()
-            except (CortexError, Interrupted) as raised:
-                error = raised
-                raise
-            finally:
-                with ExitStack() as stops:  # each is called, also where one of them fails
-                    for evaluation in [self.validation] if self.validation is not None else []:
-                        stops.callback(evaluation.close)
-                    stops.callback(self.compiled.close)
-                    for callback in reversed(self.callbacks):
-                        stops.callback(callback.stop, self, error)
+        with self._ctrl_c(), ExitStack() as stops:  # each is called, also where one of them fails
+            for evaluation in [self.validation] if self.validation is not None else []:
+                stops.callback(evaluation.close)
+            stops.callback(self.compiled.close)
+            for callback in reversed(self.callbacks):
+                stops.push(self._stop_of(callback))
+            for callback in self.callbacks:
+                callback.start(self)
+            while self.epoch < self.epochs and not self.stopping:
+                self._look_for_ctrl_c()  # not after the last epoch: what is done is kept
+                self._epoch()
+
+    def _stop_of(self, callback: Callback) -> Callable[[Any, BaseException | None, Any], None]:
+        return lambda kind, error, trace: callback.stop(self, error)
 
     def _epoch(self) -> None:
         began, waited = time.monotonic(), self.feed.waited

@@ -40,7 +40,8 @@ class Live(Callback):
     After an epoch the trainer's own thread predicts the validation examples (at most 2,000, evenly taken;
     without any, so many of the training's; never the test part, which is read once, at the end) and draws the
     sections: a program belongs to one thread at a time, and so the numbers are those of that epoch.  The
-    training waits for this, and for nothing else: a browser is never waited for, and no bit changes.
+    training waits for this, and for nothing else: a browser is never waited for, and no bit changes.  All of
+    it is done when the files of the epoch, or of the end, are written.
     """
 
     kept: ClassVar[bool] = False
@@ -98,7 +99,6 @@ class Live(Callback):
             if error is None and self.drawn != trainer.epoch:
                 self._draw(trainer)
             self.board.put({"bar": self._bar(trainer, _ending(trainer, error), over=True)})
-            self.wishes.end()
         finally:
             self.server.finish()
             self.server = None
@@ -165,10 +165,10 @@ def _known(trainer: Trainer) -> dict[str, Any]:
 def _ending(trainer: Trainer, error: BaseException | None) -> str:
     if isinstance(error, Interrupted):
         return str(error)
+    if isinstance(error, KeyboardInterrupt):  # the second Ctrl-C, which does not wait
+        return f"ended at once, in epoch {trainer.epoch + 1} of {trainer.epochs}, after step {trainer.step}"
     if error is not None:
-        return f"ended by an error: {error}"
+        return f"ended by an error: {error if isinstance(error, CortexError) else repr(error)}"
     if trainer.stopping:
         return f"stopped after epoch {trainer.epoch}: {trainer.stopping}; the run is in {trainer.path}"
-    if trainer.epoch < trainer.epochs:  # the second Ctrl-C, or an error that is none of ours
-        return f"ended in epoch {trainer.epoch + 1}, after step {trainer.step}"
     return f"finished after {trainer.epoch} epochs; the run is in {trainer.path}"

@@ -193,6 +193,8 @@ def test_checkpoint_now_writes(browser: Any, tmp_path: Path) -> None:
     found: list[Any] = []
 
     class Looked(Callback):
+        kept = False
+
         def step(self, trainer: Any) -> None:
             if trainer.step == 6:
                 found.append(header(tmp_path / "run" / "last.cortex").run)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortex_compute.errors import ArgumentError, CortexError
+from cortex_compute.errors import ArgumentError
 from cortex_core.training.callbacks import Callback
 from cortex_core.training.checkpoint import header
 from cortex_core.training.source import Arrays
@@ -67,13 +67,15 @@ class Training:
         begun = self.begun
 
         class Begun(Callback):
+            kept = False
+
             def start(self, trainer: Any) -> None:
                 begun.set()
 
         options = {**self.options, "callbacks": [self.live, Begun(), *self.callbacks]}
         try:
             self.run = train(self.spec, self.source, out=self.out, **options)
-        except (CortexError, Interrupted) as error:
+        except BaseException as error:
             self.error = error
         finally:
             begun.set()
@@ -188,6 +190,8 @@ def test_checkpoint_now(tmp_path: Path) -> None:
     out = tmp_path / "run"
 
     class Copied(Callback):
+        kept = False
+
         def step(self, trainer: Any) -> None:
             if trainer.step == 8:
                 shutil.copytree(out, tmp_path / "copy")
