@@ -58,7 +58,7 @@ class Wishes:
     def __init__(self) -> None:
         self.pending = self._stop = self._over = False
         self._lock = threading.Lock()
-        self._checkpoints: list[Future[str]] = []
+        self._asked: Future[str] | None = None
 
     def stop(self) -> bool:
         """Asks for the end of the training; whether there still is one."""
@@ -68,37 +68,37 @@ class Wishes:
             return not self._over
 
     def checkpoint(self) -> Future[str]:
-        """Asks for a checkpoint: where it lies, once it is written, or the `CortexError` or OSError that kept
-        it from being written."""
-        wish: Future[str] = Future()
+        """Asks for a checkpoint, the same for all who ask before it is there: where it lies, once it is
+        written, or the `CortexError` or OSError that kept it from being written."""
         with self._lock:
+            wish: Future[str] = self._asked or Future()
             if self._over:
                 wish.set_exception(CheckpointError("the training is over"))
             else:
-                self.pending = True
-                self._checkpoints.append(wish)
-        return wish
+                self._asked, self.pending = wish, True
+            return wish
 
     def grant(self, save: Callable[[], str], stop: Callable[[], None]) -> None:
-        """Does what was asked for.  A checkpoint that fails is its asker's to know: the training goes on."""
-        wishes, stopping = self._take()
-        for wish in wishes:
+        """Does what was asked for.
+
+        A checkpoint that fails is its askers' to know: the training goes on.  What else ends it in the
+        middle, as Ctrl-C does, leaves them waiting for `end`.
+        """
+        with self._lock:
+            self.pending, wish, stopping = False, self._asked, self._stop
+        if wish is not None:
             try:
                 wish.set_result(save())
             except (CortexError, OSError) as error:
                 wish.set_exception(error)
+            with self._lock:
+                self._asked = None
         if stopping:
             stop()
 
     def end(self) -> None:
-        """The training is over: nothing is granted any more."""
+        """The training is over: nothing is granted any more, and nobody waits."""
         with self._lock:
-            self._over = True
-        for wish in self._take()[0]:
-            wish.set_exception(CheckpointError("the training ended; last.cortex holds its last state"))
-
-    def _take(self) -> tuple[list[Future[str]], bool]:
-        with self._lock:
-            wishes, self._checkpoints = self._checkpoints, []
-            self.pending = False
-            return wishes, self._stop
+            self._over, wish, self._asked = True, self._asked, None
+        if wish is not None and not wish.done():
+            wish.set_exception(CheckpointError("the training is over"))

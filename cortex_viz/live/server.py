@@ -32,7 +32,8 @@ from urllib.parse import urlsplit
 from cortex_compute.errors import ArgumentError, CortexError
 from cortex_viz.live.board import Board, Wishes
 
-PATIENCE = 10.0  # seconds that a browser has to send its request, and to take what it is sent
+PATIENCE = 10.0  # seconds that a browser has to send its request, and to take each piece of what it is sent
+PIECE = 1 << 16  # bytes
 HEARTBEAT = 5.0  # seconds between two signs of life, where nothing changes
 CONNECTIONS = 64  # at once: each is a thread
 FAREWELL = 1.0  # seconds in which browsers may fetch the last state
@@ -89,6 +90,7 @@ class Server(ThreadingHTTPServer):
     def finish(self) -> None:
         """Ends all of it, once each browser has the last state, or soon (`FAREWELL`): no thread is left."""
         due = time.monotonic() + FAREWELL
+        self.wishes.end()  # their threads wait for an answer, which nobody else would give
         self.board.close()
         for thread in self._readers().values():
             thread.join(max(0.0, due - time.monotonic()))
@@ -229,14 +231,19 @@ class Handler(BaseHTTPRequestHandler):
             more = self.server.board.wait(since, HEARTBEAT)
             now, changes = self.server.board.read(since)
             event = f"id: {now}\ndata: {json.dumps(changes)}\n\n" if changes else ": nothing new\n\n"
-            self.wfile.write(event.encode())
+            self._send(event.encode())
             since = now
 
     def _answer(self, status: int, content: str, kind: str = "text/plain") -> None:
         body = content.encode()
         self._head(status, kind, len(body))
         if self.command != "HEAD":
-            self.wfile.write(body)
+            self._send(body)
+
+    def _send(self, body: bytes) -> None:
+        """In pieces: a socket's timeout is for all that it is given at once."""
+        for start in range(0, len(body), PIECE):
+            self.wfile.write(body[start : start + PIECE])
 
     def _head(self, status: int, kind: str, length: int | None = None) -> None:
         self.send_response(status)

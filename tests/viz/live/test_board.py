@@ -89,6 +89,30 @@ def test_a_checkpoint_that_fails_is_told_to_who_asked(error: Exception) -> None:
         wish.result(0)
 
 
+def test_all_who_wait_have_one_checkpoint() -> None:
+    wishes, written = Wishes(), []
+    waiting = [wishes.checkpoint() for _ in range(5)]
+    wishes.grant(lambda: written.append(1) or f"{len(written)}", lambda: None)
+    assert [wish.result(0) for wish in waiting] == ["1"] * 5
+    wishes.grant(lambda: written.append(1) or "", lambda: None)
+    assert len(written) == 1  # nobody asked again
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError])
+def test_what_ends_the_training_in_a_checkpoint_leaves_nobody_waiting(error: type[BaseException]) -> None:
+    def save() -> str:
+        raise error
+
+    wishes = Wishes()
+    waiting = [wishes.checkpoint() for _ in range(2)]
+    with pytest.raises(error):
+        wishes.grant(save, lambda: None)
+    wishes.end()
+    for wish in waiting:
+        with pytest.raises(CheckpointError, match="the training is over"):
+            wish.result(0)
+
+
 def test_after_the_end_nothing_is_granted() -> None:
     wishes = Wishes()
     waiting = wishes.checkpoint()

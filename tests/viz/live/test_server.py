@@ -182,10 +182,10 @@ def test_a_strange_number_gets_all(server: Server, since: str) -> None:
     assert reader.next() is None
 
 
-def lazy_reader(server: Server) -> socket.socket:
-    """Asks for events and never reads them."""
+def lazy_reader(server: Server, buffer: int = 4096) -> socket.socket:
+    """Asks for events and leaves their reading to the caller."""
     connection = socket.socket()
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, buffer)
     connection.connect(("127.0.0.1", server.server_port))
     host = f"Host: 127.0.0.1:{server.server_port}"
     connection.sendall(f"GET /{TOKEN}/events HTTP/1.1\r\n{host}\r\n\r\n".encode())
@@ -210,6 +210,36 @@ def test_who_does_not_read_holds_nobody_up() -> None:
     for connection in (silent, lazy):
         connection.close()
     reader.connection.close()
+
+
+def test_who_reads_slowly_gets_all(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+    """Through a tunnel an event takes longer than anybody who does not read at all is waited for."""
+    monkeypatch.setattr("cortex_viz.live.server.Handler.timeout", 1.0)
+    whole = 12_000_000  # more than the buffers on the way hold
+    server.board.put({"large": "x" * whole})
+    got = 0
+    with lazy_reader(server, 1 << 17) as connection:
+        while got < whole and (piece := connection.recv(1 << 17)):
+            got += len(piece)
+            time.sleep(0.02)  # 6.5 MB a second at most: the event needs more than the second
+    assert got >= whole
+
+
+def test_the_end_waits_for_nobody_who_waits_for_it() -> None:
+    server = made()
+    server.start()
+    answers: list[Any] = []
+    url = f"/{TOKEN}/checkpoint"
+    asker = threading.Thread(target=lambda: answers.append(ask(server, url, "POST", **OWN)), daemon=True)
+    asker.start()
+    while not server.wishes.pending:
+        time.sleep(0.001)
+    ending = threading.Thread(target=server.finish, daemon=True)
+    ending.start()
+    for thread in (ending, asker):
+        thread.join(60)
+        assert not thread.is_alive()
+    assert answers == [(409, "the training is over")]
 
 
 def test_there_is_an_end_of_connections(monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
