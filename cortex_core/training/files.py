@@ -38,6 +38,18 @@ def write_atomically(path: Path, content: bytes) -> None:
         ) from error
 
 
+def append(path: Path, content: bytes) -> None:
+    """Adds to the end of a file, which a crash may cut short there; a `CortexError` where it cannot be
+    written."""
+    try:
+        with path.open("ab") as file:
+            file.write(content)
+    except OSError as error:
+        raise CortexError(
+            f"{path}: cannot be written ({error.strerror or error}). Free some space, or give another folder"
+        ) from error
+
+
 def _sync_folder(folder: Path) -> None:
     """The new name reaches the disk too, where the system can open folders."""
     if hasattr(os, "O_DIRECTORY"):

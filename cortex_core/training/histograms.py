@@ -11,20 +11,20 @@ import numpy as np
 from cortex_compute.errors import CheckpointError
 from cortex_core.probe import parameter_gradients
 from cortex_core.training.callbacks import Callback
-from cortex_core.training.files import write_atomically
+from cortex_core.training.files import append, write_atomically
 from cortex_core.training.setup import names_of
 
 if TYPE_CHECKING:
     from cortex_core.training.trainer import Trainer
 
-FILE = "histograms.json"
+FILE = "histograms.jsonl"
 BINS = 40
-KINDS = ("weights", "gradients")
+KINDS, SPREAD = ("weights", "gradients"), ("low", "high", "mean", "std")
 
 
 class Histograms(Callback):
-    """Writes histograms.json: of each parameter the weights at the start and after each epoch, and the
-    gradients of the loss on the first batch that follows.
+    """Writes histograms.jsonl: of each parameter the weights at the start and after each epoch, and the
+    gradients of the loss on the first batch that follows, a line for each.
 
     The gradients are computed op by op beside the training, with the dropout that the step will have, in
     float32 and before clipping.  They change no state: the run has the same bits with and without them.
@@ -35,7 +35,8 @@ class Histograms(Callback):
     def start(self, trainer: Trainer) -> None:
         path = trainer.path / FILE
         went_on = trainer.step > 0 and path.is_file()
-        self.rows = [row for row in read_histograms(path) if row["epoch"] <= trainer.epoch] if went_on else []
+        rows = [row for row in _read(path) if row["epoch"] <= trainer.epoch] if went_on else []
+        write_atomically(path, b"".join(map(_line, rows)))
         if trainer.step == 0:
             self.epoch(trainer)
 
@@ -46,8 +47,11 @@ class Histograms(Callback):
         row: dict[str, Any] = {"epoch": trainer.epoch}
         row |= {"weights": {name: histogram(weights[name]) for name in weights}}
         row |= {"gradients": {name: histogram(gradients[name]) for name in weights}}
-        self.rows.append(row)
-        write_atomically(trainer.path / FILE, json.dumps({"epochs": self.rows}).encode())
+        append(trainer.path / FILE, _line(row))
+
+
+def _line(row: dict[str, Any]) -> bytes:
+    return json.dumps(row).encode() + b"\n"
 
 
 def histogram(values: np.ndarray) -> dict[str, Any]:
@@ -56,24 +60,21 @@ def histogram(values: np.ndarray) -> dict[str, Any]:
     are None."""
     finite = values[np.isfinite(values)].astype(np.float64)
     if not finite.size:
-        lost = {"low": None, "high": None, "mean": None, "std": None}
-        return {**lost, "counts": [0] * BINS, "not_finite": int(values.size)}
+        return {**dict.fromkeys(SPREAD), "counts": [0] * BINS, "not_finite": int(values.size)}
     low, high = float(finite.min()), float(finite.max())
-    counts = (
-        np.histogram(finite, BINS, (low, high))[0] if low < high else np.bincount([0], [finite.size], BINS)
-    )
+    equal = [finite.size] + [0] * (BINS - 1)
     return {
         "low": low,
         "high": high,
         "mean": float(finite.mean()),
         "std": float(finite.std()),
-        "counts": counts.tolist(),
+        "counts": np.histogram(finite, BINS, (low, high))[0].tolist() if low < high else equal,
         "not_finite": int(values.size - finite.size),
     }
 
 
 def read_histograms(path: Path) -> list[dict[str, Any]]:
-    """The rows of a histograms.json: {"epoch", "weights": {name: `histogram`}, "gradients": the same}.
+    """The rows of a histograms.jsonl: {"epoch", "weights": {name: `histogram`}, "gradients": the same}.
 
     Raises `CheckpointError` where there is no such file, with what would make it, or where it is damaged.
     """
@@ -82,15 +83,31 @@ def read_histograms(path: Path) -> list[dict[str, Any]]:
             f"{path.parent} has no {FILE}: train with `cortex train SPEC --histograms`, or with "
             "cortex.train(..., callbacks=[Histograms()])"
         )
+    rows = _read(path)
+    if not rows:
+        raise CheckpointError(f"{path} holds no histograms of a run: it is empty; train again")
+    return rows
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    """The whole lines; behind them there may be one that a crash cut short."""
     try:
-        rows = json.loads(path.read_text(encoding="utf-8"))["epochs"]
+        rows = [json.loads(line) for line in path.read_bytes().split(b"\n")[:-1]]
         for row in rows:
             if not isinstance(row["epoch"], int):
                 raise TypeError(f"epoch is {row['epoch']!r}")
-            for kind in KINDS:
-                for found in row[kind].values():
-                    if len(found["counts"]) != BINS:
-                        raise ValueError(f"{len(found['counts'])} bins")
+            for found in (found for kind in KINDS for found in row[kind].values()):
+                _check(found)
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{path} holds no histograms of a run: {error!r:.80}; train again") from None
-    return list(rows)
+    return rows
+
+
+def _check(found: dict[str, Any]) -> None:
+    counts, spread = found["counts"], [found[name] for name in SPREAD]
+    if not isinstance(counts, list) or len(counts) != BINS:
+        raise ValueError(f"expected {BINS} bins")
+    if not all(isinstance(n, int) for n in (*counts, found["not_finite"])):
+        raise TypeError("a count is no whole number")
+    if spread != [None] * len(spread) and not all(isinstance(x, (int, float)) for x in spread):
+        raise TypeError(f"{', '.join(SPREAD)} are no numbers")

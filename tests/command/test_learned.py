@@ -230,13 +230,13 @@ def test_models_without_pictures(cli: Cli, iris_run: Path) -> None:
 def test_runs_without_histograms_and_folders_without_runs(cli: Cli, iris_run: Path, tmp_path: Path) -> None:
     said = cli("visualize", "histograms", iris_run)
     assert said.code == 2
-    assert f"{iris_run} has no histograms.json: train with `cortex train SPEC --histograms`" in said.err
+    assert f"{iris_run} has no histograms.jsonl: train with `cortex train SPEC --histograms`" in said.err
     said = cli("visualize", "histograms", iris_run / "model.cortex")
     assert said.err == f"{iris_run}/model.cortex is no folder; expected that of a run\n"
     for picture in (*PICTURES, "dead", "neighbours"):
         said = cli("visualize", picture, tmp_path)
         assert said.code == 2
-        wanted = "histograms.json" if picture == "histograms" else "a .cortex file or the folder of a run"
+        wanted = "histograms.jsonl" if picture == "histograms" else "a .cortex file or the folder of a run"
         assert wanted in said.err
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from cortex_compute.errors import CheckpointError
+from cortex_core.training.callbacks import Callback
 from cortex_core.training.histograms import BINS, FILE, Histograms, histogram, read_histograms
 from cortex_core.training.train import train
 from cortex_core.training.trainer import Interrupted
@@ -91,9 +92,22 @@ def test_numbers_that_are_not_finite_are_counted_apart() -> None:
     assert sum(histogram(np.zeros(3, np.float32))["counts"]) == 3
 
 
+ONES = histogram(np.ones(3))
+ROW = {"epoch": 0, "weights": {"a": ONES}, "gradients": {"a": ONES}}
+LACKING = [{k: v for k, v in ONES.items() if k != left_out} for left_out in ONES]
+
+
 @pytest.mark.parametrize(
     "content",
-    ["", "[]", "{}", '{"epochs": [1]}', '{"epochs": [{"epoch": 1, "weights": {"a": {"counts": [1]}}}]}'],
+    [
+        *("", "[]\n", "{}\n", "1\n", json.dumps(ROW), json.dumps(ROW) + "\n{\n", "\xff\n"),
+        json.dumps({**ROW, "epoch": "1"}) + "\n",
+        *(json.dumps({**ROW, "gradients": {"a": lacking}}) + "\n" for lacking in LACKING),
+        *(
+            json.dumps({**ROW, "weights": {"a": {**ONES, **wrong}}}) + "\n"
+            for wrong in ({"counts": "x" * BINS}, {"counts": [0.5] * BINS}, {"counts": [1]}, {"low": "a"})
+        ),
+    ],
 )
 def test_a_damaged_file(tmp_path: Path, content: str) -> None:
     (tmp_path / FILE).write_text(content)
@@ -106,7 +120,31 @@ def test_a_run_without_says_how_to_get_them(tmp_path: Path) -> None:
         read_histograms(tmp_path / FILE)
 
 
-def test_the_file_is_plain_json(tmp_path: Path) -> None:
+def test_the_file_has_a_line_of_json_for_each_epoch(tmp_path: Path) -> None:
     run(description(epochs=1), tmp_path, Histograms())
-    row = json.loads((tmp_path / FILE).read_text())["epochs"][0]
-    assert list(row) == ["epoch", "weights", "gradients"]
+    rows = [json.loads(line) for line in (tmp_path / FILE).read_text().splitlines()]
+    assert [list(row) for row in rows] == [["epoch", "weights", "gradients"]] * 2
+
+
+def test_a_line_that_a_crash_cut_short_is_written_again(tmp_path: Path) -> None:
+    spec = description(epochs=2)
+    run(spec, tmp_path / "a", Histograms())
+    with pytest.raises(Interrupted):
+        run(spec, tmp_path / "b", Histograms(), PressCtrlC(9))
+    file = tmp_path / "b" / FILE
+    whole = file.read_bytes()
+    file.write_bytes(whole + whole[: len(whole) // 3])
+    assert [row["epoch"] for row in read_histograms(file)] == [0, 1]
+    run(None, None, Histograms(), resume=tmp_path / "b")
+    assert file.read_bytes() == (tmp_path / "a" / FILE).read_bytes()
+
+
+def test_an_epoch_adds_to_the_file_and_leaves_the_rest(tmp_path: Path) -> None:
+    sizes = []
+
+    class Inodes(Callback):
+        def epoch(self, trainer: Any) -> None:
+            sizes.append((tmp_path / FILE).stat())
+
+    run(description(epochs=4), tmp_path, Histograms(), Inodes())
+    assert len({found.st_ino for found in sizes}) == 1  # never made again
