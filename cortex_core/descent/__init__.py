@@ -1,6 +1,7 @@
 """Gradient descent that one can watch: any optimiser on any function, with every state kept.
 
-result = study(FUNCTIONS["rosenbrock"], "lbfgs", [-1.2, 1.0], limit_gradient(1e-8))
+stop = any_of(limit_gradient(1e-8), limit_steps(1000))
+result = study(FUNCTIONS["rosenbrock"], "lbfgs", [-1.2, 1.0], stop)
 review(result.log, every(10, print))
 """
 

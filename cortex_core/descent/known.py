@@ -39,7 +39,7 @@ class TestFunction:
     __test__ = False  # it is none of pytest's
 
     def __call__(self, x: Any) -> Any:
-        """f(x): a Tensor of a Tensor, an array or a number of anything else."""
+        """f(x): a Tensor of a Tensor; of an array or nested numbers an array, or a float of one point."""
         if isinstance(x, Array):
             self.expect(x.shape[-1] if x.shape else 0)
             return self.f(x)

@@ -247,12 +247,12 @@ def _scipy(name: str, options: Mapping[str, Any]) -> Walk:
             except (optimize.OptimizeWarning, TypeError, ValueError) as error:
                 if unknown := UNKNOWN.match(str(error)):
                     raise _unknown_option(name, unknown[1]) from None
-                if not options or _within(error, objective.__module__, visit.__module__):
+                if not options or within(error, objective.__module__, visit.__module__):
                     raise
                 told = _label(f"scipy:{name}", options)
                 raise ArgumentError(f"SciPy does not take the options of {told}: {error}") from error
             except RuntimeError as error:  # such as no bracket of a minimum along a line
-                if _within(error, objective.__module__, visit.__module__):
+                if within(error, objective.__module__, visit.__module__):
                     raise
                 return f"SciPy: {error}"
         if not np.array_equal(found.x, last.reshape(-1)):
@@ -262,8 +262,8 @@ def _scipy(name: str, options: Mapping[str, Any]) -> Walk:
     return walk
 
 
-def _within(error: Exception, *modules: str) -> bool:
-    """Whether an error comes out of functions of these modules, or out of what they called."""
+def within(error: Exception, *modules: str) -> bool:
+    """Whether an error was raised in functions of these modules, or in what they called."""
     return any(f.f_globals.get("__name__") in modules for f, _ in traceback.walk_tb(error.__traceback__))
 
 

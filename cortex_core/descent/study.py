@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
-from cortex_compute.errors import ArgumentError
+from cortex_compute.errors import ArgumentError, CortexError
 from cortex_core.descent.log import Log, State
-from cortex_core.descent.methods import Method, method
+from cortex_core.descent.methods import Method, method, within
 from cortex_core.descent.objective import Objective, Profile, start_of
 from cortex_core.descent.stop import Rule, limit_steps
 
@@ -74,16 +74,18 @@ def study(
             ``"scipy:BFGS"`` or another of SciPy's methods (with SciPy's options), or an optimiser object of
             `cortex_core.optimizers`.  A ``learning_rate`` may be a function of the step, counted from 1.
         x0: an array of any shape; not changed.
-        stop: a rule (state, log) -> the reason to stop, or None; see `limit_steps`, `any_of`, ...
+        stop: a rule (state, log) -> the reason to stop, or None; see `limit_steps`, `any_of`, ...  It stands
+            in place of the 1,000 steps: one that may never hold goes with ``any_of(..., limit_steps(n))``.
         gradient: a function that gives it as an array like x, or ``"differences"`` for central ones.
         observers: each is called with every state, the start included; see `every`.
 
-    It also ends where x, f or the gradient are not finite, where the method itself sees no way on, and at
-    Ctrl-C: nothing of the log is lost.
+    It also ends where x, f or the gradient are not finite, where f or the gradient raise an ArithmeticError
+    or a ValueError (math domain error, a singular matrix) after the start, where the method itself sees no
+    way on, and at Ctrl-C: nothing of the log is lost.  Other errors of f are raised.
 
-    Raises ArgumentError for an optimizer or a start that is none, TypeError for an option that the optimiser
-    has not, GradientError where f has no gradient and the optimiser needs one, ShapeError where f gives
-    several numbers.
+    Raises ArgumentError for an optimizer or a start that is none, UnknownOption (a TypeError, too) for an
+    option that the optimiser has not and SpecError for a value that it refuses, GradientError where f has no
+    gradient and the optimiser needs one, ShapeError where f gives several numbers.
     """
     x = start_of(x0)
     if not callable(stop):
@@ -103,6 +105,11 @@ def study(
             raise
         log.interrupted = True
         log.stopped = f"interrupted after step {log[-1].step}"
+    except (ArithmeticError, ValueError) as error:
+        own = isinstance(error, CortexError) or not within(error, Objective.__module__)
+        if own or not log:
+            raise
+        log.stopped = f"{type(error).__name__} after step {log[-1].step}: {error}"
     objective.profile.seconds = perf_counter() - start
     return Study(log, objective.profile)
 

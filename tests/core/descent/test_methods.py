@@ -174,10 +174,10 @@ def test_options_of_another_kind_than_scipys(name: str, options: dict[str, Any])
 def test_an_error_of_the_function_is_none_of_the_options() -> None:
     def f(x: np.ndarray) -> float:
         if x[0] != 1.0:
-            raise ValueError("mine")
+            raise TypeError("mine")
         return 1.0
 
-    with pytest.raises(ValueError, match=r"^mine$"):
+    with pytest.raises(TypeError, match=r"^mine$"):
         study(f, "scipy:Nelder-Mead", [1.0], gradient=np.zeros_like, xatol=1e-3)
 
 

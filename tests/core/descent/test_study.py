@@ -215,6 +215,41 @@ def test_errors_of_the_function_are_its_own() -> None:
             study(broken, optimizer, START)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "lbfgs", "scipy:BFGS", "scipy:SLSQP", "scipy:Nelder-Mead"])
+@pytest.mark.parametrize("raised", [ValueError, OverflowError, np.linalg.LinAlgError])
+def test_an_arithmetic_error_keeps_the_log(optimizer: str, raised: type[Exception]) -> None:
+    counted = Counted()
+
+    def f(x: np.ndarray) -> float:
+        if counted.values == 12:
+            raise raised("beyond the domain")
+        return counted.f(x)
+
+    options = {"learning_rate": 1e-3} if optimizer == "sgd" else {}
+    found = study(f, optimizer, START, gradient=counted.gradient, **options)
+    assert len(found.log) > 1
+    assert np.isfinite(found.log.values).all()
+    assert found.stopped == f"{raised.__name__} after step {found.log[-1].step}: beyond the domain"
+    assert found.profile.seconds > 0
+
+
+def test_other_errors_are_raised() -> None:
+    def late(error: Exception) -> Any:
+        def fail(state: Any, log: Any = None) -> None:
+            if getattr(state, "step", 0) == 3:
+                raise error
+
+        return fail
+
+    with pytest.raises(ValueError, match="an observer's"):
+        study(bowl, "adam", [1.0], observers=[late(ValueError("an observer's"))])
+    with pytest.raises(ZeroDivisionError, match="a rule's"):
+        study(ROSENBROCK, "scipy:BFGS", START, late(ZeroDivisionError("a rule's")))
+    shapes = iter([(), (), (2,)])
+    with pytest.raises(ShapeError, match="expected one number"):
+        study(lambda x: np.ones(next(shapes)), "sgd", [1.0], gradient=np.ones_like)
+
+
 def test_observers_see_every_state() -> None:
     seen: list[State] = []
     some: list[int] = []
