@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
 
+from cortex_compute.errors import SpecError
+
 GAP = 24.0  # between boxes of a layer
 RISE = 36.0  # between layers
 SWEEPS = 8
+MOST = 50_000  # points that edges run through
 Point = tuple[float, float]
 Key = Hashable
 
@@ -45,7 +48,8 @@ class Layout:
 def lay_out(sizes: Mapping[Key, tuple[float, float]], edges: Iterable[tuple[Key, Key]]) -> Layout:
     """Places boxes of these sizes (width, height).
 
-    An edge leads from a box to one of its users.  ``sizes`` names users before what they use.
+    An edge leads from a box to one of its users.  ``sizes`` names users before what they use.  Raises
+    `SpecError` where edges run past others at more than 50,000 places.
     """
     inputs: dict[Key, list[Key]] = {key: [] for key in sizes}
     users: dict[Key, list[Key]] = {key: [] for key in sizes}
@@ -55,6 +59,7 @@ def lay_out(sizes: Mapping[Key, tuple[float, float]], edges: Iterable[tuple[Key,
     rank: dict[Key, int] = {}
     for key in sizes:
         rank[key] = max((rank[user] + 1 for user in users[key]), default=0)
+    _expect_few(rank, users)
     wide = {key: size[0] for key, size in sizes.items()}
     links = _links(rank, inputs, wide)
     layers: list[list[Key]] = [[] for _ in range(max(rank.values(), default=-1) + 1)]
@@ -64,6 +69,15 @@ def lay_out(sizes: Mapping[Key, tuple[float, float]], edges: Iterable[tuple[Key,
         layers[rank[key]].append(key)
     xs = _place(layers, links, wide)
     return _measure(layers, xs, links, sizes)
+
+
+def _expect_few(rank: Mapping[Key, int], users: Mapping[Key, Sequence[Key]]) -> None:
+    found = sum(rank[key] - 1 - min(rank[user] for user in own) for key, own in users.items() if own)
+    if found > MOST:
+        raise SpecError(
+            f"a drawing of {len(rank):,} boxes whose lines run past others at {found:,} places: nobody could "
+            f"follow more than {MOST:,}; write what repeats as a block, or draw a part"
+        )
 
 
 def _links(

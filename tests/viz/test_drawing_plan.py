@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 
 from cortex_compute.backends import available, get
-from cortex_compute.errors import SpecError
+from cortex_compute.errors import ArgumentError, SpecError
 from cortex_compute.primitives.indexing import Concatenate
 from cortex_compute.types import TensorType
 from cortex_core.check import check
@@ -203,7 +203,7 @@ def test_without_a_loss_a_prediction_is_planned() -> None:
         draw_plan(source, "numpy", purpose="train")
     with pytest.raises(SpecError, match="batch_size is 0"):
         draw_plan(source, "numpy", 0)
-    with pytest.raises(ValueError, match="known are train, evaluate, predict"):
+    with pytest.raises(ArgumentError, match="known are train, evaluate, predict"):
         draw_plan(source, "numpy", purpose="drain")
 
 

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from cortex_compute.errors import SpecError
 from cortex_viz.layered import GAP, _apart, lay_out
 
 BOX = (60.0, 20.0)
@@ -105,3 +106,18 @@ def test_a_chain_is_straight() -> None:
 def test_nothing_and_one_box() -> None:
     assert lay_out({}, []).centres == {}
     assert lay_out({"a": BOX}, []).centres["a"] == pytest.approx((GAP + 30, GAP + 10))
+
+
+def test_lines_are_counted_before_they_are_laid_out() -> None:
+    # Each box of a chain leads to the last one as well: the box at depth d passes d - 1 others.
+    for count, places in ((300, 299 * 298 // 2), (400, 399 * 398 // 2)):
+        keys = [f"b{i}" for i in reversed(range(count))]
+        edges = [(f"b{i}", f"b{i + 1}") for i in range(count - 1)]
+        edges += [(f"b{i}", f"b{count - 1}") for i in range(count - 2)]
+        if places < 50_000:
+            assert len(lay_out(dict.fromkeys(keys, (9.0, 9.0)), edges).centres) == count
+        else:
+            with pytest.raises(
+                SpecError, match=f"400 boxes whose lines run past others at {places:,} places"
+            ):
+                lay_out(dict.fromkeys(keys, (9.0, 9.0)), edges)
