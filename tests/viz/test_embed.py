@@ -70,6 +70,17 @@ def test_components_are_those_of_an_svd(digits: tuple[Array, Array]) -> None:
     np.testing.assert_array_equal(found, pca(images, 5))
 
 
+@pytest.mark.parametrize(("dtype", "size"), [(np.float32, 2e38), (np.float64, 1e300), (np.float64, 1e-300)])
+def test_the_largest_and_smallest_numbers(digits: tuple[Array, Array], dtype: type, size: float) -> None:
+    few = digits[0][:60].astype(np.float64) / 16 + 0.5  # 0.5 to 1.5
+    huge = (few * size).astype(dtype)
+    assert np.isfinite(huge).all()
+    np.testing.assert_allclose(pca(huge) / size, pca(few), atol=5e-5)
+    np.testing.assert_allclose(tsne(huge, 5)[:, 0].std(), tsne(few, 5)[:, 0].std(), rtol=0.5)
+    points = np.random.default_rng(0).normal(size=(60, 2))  # by chance
+    assert trustworthiness(huge, points) == pytest.approx(reference(few, points, n_neighbors=5), abs=1e-3)
+
+
 def test_components_that_are_not_there() -> None:
     found = pca(np.array([[1.0], [2.0], [4.0], [5.0]]), 2)
     np.testing.assert_allclose(abs(found), [[2, 0], [1, 0], [1, 0], [2, 0]])

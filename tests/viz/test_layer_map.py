@@ -13,6 +13,8 @@ from PIL import Image
 
 from cortex_compute.errors import ArgumentError, DataError, SpecError
 from cortex_core.network import Network, network
+from cortex_core.png import as_bytes
+from cortex_core.probe import activations
 from cortex_core.training.source import Arrays
 from cortex_datasets.source import ArraySource
 from cortex_viz import layer_map as module
@@ -156,6 +158,63 @@ def test_too_few_examples() -> None:
         ArgumentError, match="perplexity is 30: expected 1 to 13, a third of the others of 40"
     ):
         layer_map(pictures(), kinds(40), perplexity=30)
+
+
+@pytest.mark.parametrize(
+    ("choice", "told"),
+    [
+        ({"method": "umap"}, "method is 'umap': expected 'tsne' or 'pca'"),
+        ({"count": 0}, "count is 0: at least 4 examples"),
+        ({"count": -3}, "count is -3: at least 4 examples"),
+        ({"seed": -1}, "seed is -1: expected 0 to 4294967295"),
+        ({"perplexity": 30.0}, "perplexity is 30: expected 1 to 29.6667"),
+    ],
+)
+def test_mistakes_are_told_before_the_work(
+    choice: dict[str, Any], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "activations", None)
+    with pytest.raises(ArgumentError, match=told):
+        layer_map(pictures(), kinds(), **choice)
+
+
+def test_one_pass_over_the_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+    passes: list[list[str]] = []
+
+    def counted(network: Any, source: Any, layers: list[str], **options: Any) -> Any:
+        passes.append(layers)
+        return activations(network, source, layers, **options)
+
+    monkeypatch.setattr(module, "activations", counted)
+    monkeypatch.setattr("cortex_viz.report.outcome.activations", None)
+    assert layer_map(pictures(), kinds(), method="pca").groups is not None
+    assert passes == [["hidden", "kind"]]
+
+
+def test_large_pictures_are_shrunk_before_they_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "PIXELS", 90 * 5 * 5)
+    made = layer_map(pictures(), kinds(), method="pca")
+    assert made.pictures is not None
+    assert made.pictures.shape == (90, 6, 6, 1)  # never below 8
+    large = network({"inputs": {"x": [40, 20, 3]}, "layers": ["flatten", {"dense": {"units": 2}}]})
+    images = np.random.default_rng(0).random((90, 40, 20, 3)).astype(np.float32)
+    found = layer_map(large, Arrays({"x": images}), "x", "pca").pictures
+    assert found is not None
+    expected = images.reshape(90, 8, 5, 4, 5, 3).mean(axis=(2, 4))
+    np.testing.assert_allclose(as_bytes(found), 255 * expected, atol=1)
+
+
+def test_examples_without_answers_are_laid_out() -> None:
+    images = np.random.default_rng(0).random((20, 6, 6, 1)).astype(np.float32)
+    made = layer_map(pictures(), Arrays({"image": images}), method="pca")
+    assert made.groups is None
+    assert made.captions[3] == "example 3"
+
+
+def test_dots_in_a_name_stay(made: LayerMap, tmp_path: Path) -> None:
+    files = made.save(tmp_path / "lr=0.05")
+    assert [file.name for file in files] == ["lr=0.05.png", "lr=0.05.html"]
+    assert all(file.is_file() for file in files)
 
 
 @pytest.mark.parametrize("width", [1280, 400])
