@@ -10,20 +10,21 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from cortex.command.common import json_option, people, say, write_json
+from cortex.command.common import json_option, needs_viz, out_option, people, say, write_json
 from cortex_compute.errors import ArgumentError
 
 if TYPE_CHECKING:
     import numpy as np
 
     from cortex_core.descent import Study, TestFunction
-
+    from cortex_core.descent.stop import Rule
+    from cortex_viz.descent import Scene
 
 CONVERGED = 1e-8  # the norm of the gradient at which a descent has arrived
 DEFAULT = "adam", "lbfgs"
 # Where descents start: as the literature has it; elsewhere at shares of the domain that lie on no axis of
 # symmetry.  More coordinates repeat the two.
-STARTS = {"rosenbrock": (-1.2, 1.0)}
+STARTS = {"rosenbrock": (-1.2, 1.0), "easom": (2.0, 2.5)}  # easom is flat but for its hole
 ELSEWHERE = (0.65, 0.25)
 
 
@@ -42,7 +43,7 @@ ELSEWHERE = (0.65, 0.25)
 @click.option("--seed", type=click.IntRange(min=0), help="Starts at a random place of the domain.")
 @click.option("--axes", metavar="I,J", help="The coordinates to draw, counted from 1 (1,2).")
 @click.option("--whole", is_flag=True, help="Shows the whole domain, where paths need less of it, too.")
-@click.option("--out", metavar="FILE.png", help="The picture; FILE.html is written beside it (FUNCTION.png).")
+@out_option(".png", metavar="FILE.png", help="The picture; FILE.html is written beside it (FUNCTION.png).")
 @click.option("--list", "listing", is_flag=True, help="Lists functions and optimizers.")
 @json_option
 def command(
@@ -75,35 +76,34 @@ def command(
         return _list(json_file)
     from cortex_core.descent import any_of, get, limit_gradient, limit_steps, study
     from cortex_core.descent.methods import method
+    from cortex_viz.descent import point, scene
 
     place = _numbers("--from", start)
     n = dimensions or len(place or ()) or get(function).dimensions or 2
     chosen = get(function, n)
     x0 = _start(chosen, n, place, seed)
     shown = _axes(axes, n)
-    picture = _picture(out, function)
     wanted = [_optimizer(written) for written in optimizers or DEFAULT]
     for name, options in wanted:
         method(name, options)  # refuses the last one, too, before the first one runs
     text = people(json_file)
-    say(f"{function} of {n} coordinates from {_point(x0)}{_outside(chosen, n, x0)}", text)
-    stop = any_of(limit_gradient(CONVERGED), limit_steps(steps))
+    say(f"{function} of {n} coordinates from {point(x0)}{_outside(chosen, n, x0)}", text)
+    last_step = limit_steps(steps)
+    stop = any_of(limit_gradient(CONVERGED), last_step)
     studies: list[Study] = []
     for name, options in wanted:
         studies.append(study(chosen, name, x0, stop, **options))
-        if interrupted := studies[-1].stopped.startswith("interrupted"):
+        if studies[-1].log.interrupted:
             break
     rows = [_row(s, chosen, n) for s in studies]
     _tell(rows, text)
-    if going := [row["optimizer"] for row in rows if row["steps"] >= steps]:
-        hint = "more --steps, or a larger learning_rate, may lead on"
-        say(f"Still on its way: {', '.join(going)}: {hint}", text)
-    files = _draw(studies, picture, shown, whole)
+    _hint(studies, last_step, text)
+    files = _draw(scene([s.log for s in studies], chosen, shown, whole), Path(out or f"{function}.png"))
     said = {"function": function, "dimensions": n, "from": x0.tolist(), "optimizers": rows, "files": files}
     write_json(json_file, said)
     for file in files:
         say(file, text)
-    if interrupted:
+    if studies[-1].log.interrupted:
         raise KeyboardInterrupt(studies[-1].stopped)
 
 
@@ -175,24 +175,19 @@ def _axes(written: str | None, n: int) -> tuple[int, int]:
     return int(found[0]) - 1, int(found[1]) - 1
 
 
-def _picture(out: str | None, function: str) -> Path:
-    made = Path(out or f"{function}.png")
-    if made.suffix != ".png":
-        raise ArgumentError(f"--out {out}: expected NAME.png; the page is written beside it as NAME.html")
-    return made
-
-
 def _optimizer(written: str) -> tuple[str, dict[str, Any]]:
     """``adam:learning_rate=0.05,beta1=0.8`` and ``scipy:BFGS:gtol=1e-9`` as a name and options."""
     family, _, rest = written.partition(":")
     if family == "scipy":
         method, _, rest = rest.partition(":")
         family = f"scipy:{method}"
-    options = {}
+    options: dict[str, Any] = {}
     for part in filter(None, rest.split(",")):
         key, equals, value = part.partition("=")
         if not equals:
             raise ArgumentError(f"--optimizer {written}: '{part}' is no OPTION=VALUE, as learning_rate=0.05")
+        if key.strip() in options:
+            raise ArgumentError(f"--optimizer {written}: {key.strip()} is given twice")
         options[key.strip()] = _value(value.strip())
     return family, options
 
@@ -252,22 +247,26 @@ def _tell(rows: Sequence[dict[str, Any]], file: IO[str]) -> None:
         say(f"{first:<{wide[0]}}  {middle}  {last}", file)
 
 
-def _draw(studies: Sequence[Study], picture: Path, axes: tuple[int, int], whole: bool) -> list[str]:
+def _hint(studies: Sequence[Study], last_step: Rule, file: IO[str]) -> None:
+    """Says what may help those that the limit of steps stopped, and those that did not move."""
+    if going := [s.log.optimizer for s in studies if s.stopped == last_step(s.log[-1], s.log)]:
+        hint = "more --steps, or a larger learning_rate, may lead on"
+        say(f"Still on its way: {', '.join(going)}: {hint}", file)
+    if still := [s.log.optimizer for s in studies if len(s.log) == 1 and not s.log.interrupted]:
+        say(f"Made no step: {', '.join(still)}: another --from may lead on", file)
+
+
+def _draw(drawn: Scene, picture: Path) -> list[str]:
     """Writes the page, and the picture where matplotlib is installed; gives the names of the files."""
     from cortex_core.training.files import write_atomically
     from cortex_viz.descent import page, paths
 
-    logs = [s.log for s in studies]
     html = picture.with_suffix(".html")
-    write_atomically(html, page(logs, axes=axes, whole=whole).encode())
+    write_atomically(html, page(drawn).encode())
     try:
-        paths(logs, picture, axes=axes, whole=whole)
-    except ImportError:
-        print("no PNG: it needs matplotlib: pip install 'cortex-nn[viz]'", file=sys.stderr)
+        with needs_viz():
+            paths(drawn, picture)
+    except click.ClickException as missing:
+        say(f"no PNG: {missing.message}", sys.stderr)
         return [str(html)]
     return [str(picture), str(html)]
-
-
-def _point(x: np.ndarray) -> str:
-    told = ", ".join(f"{v:.5g}" for v in x[:4])
-    return f"({told}{', …' if len(x) > 4 else ''})"

@@ -82,6 +82,28 @@ def test_divergence_is_told_not_fatal(cli: Cli) -> None:
     assert "at step" in said.out.splitlines()[2]  # why it stopped
 
 
+def test_each_function_is_descended_from_its_default_start(cli: Cli) -> None:
+    for name in FUNCTIONS:
+        rows = json.loads(cli("descend", name, "--steps", "3", "--json", "-").out)["optimizers"]
+        assert [row["optimizer"] for row in rows] == ["adam", "lbfgs"]
+        for row in rows:
+            assert row["steps"] > 0
+            assert row["value"] < row["values"][0]
+
+
+def test_what_does_not_move_is_told(cli: Cli) -> None:
+    said = cli("descend", "easom", "--from", "30,-50", "--optimizer", "adam")
+    assert "Made no step: adam: another --from may lead on" in said.out
+    assert "Still on its way" not in said.out
+
+
+def test_what_arrives_at_the_last_step_has_arrived(cli: Cli) -> None:
+    words = ("descend", "rosenbrock", "--optimizer", "lbfgs")
+    steps = json.loads(cli(*words, "--json", "-").out)["optimizers"][0]["steps"]
+    assert "Still on its way" not in cli(*words, "--steps", str(steps)).out
+    assert "Still on its way: lbfgs" in cli(*words, "--steps", str(steps - 1)).out
+
+
 def test_a_start_outside_of_the_domain_is_told(cli: Cli) -> None:
     said = cli("descend", "branin", "--from", "30,20", "--optimizer", "lbfgs")
     assert said.out.splitlines()[0] == "branin of 2 coordinates from (30, 20), outside of its usual domain"
@@ -130,6 +152,7 @@ def test_a_function_of_ones_own(cli: Cli, here: Path) -> None:
         (["rosenbrock", "--optimizer", "adam:learning_rat=1"], "learning_rate"),
         (["rosenbrock", "--optimizer", "adam:learning_rate=fast"], "learning_rate"),
         (["rosenbrock", "--optimizer", "adam:learning_rate"], "no OPTION=VALUE"),
+        (["rosenbrock", "--optimizer", "adam:beta1=0.1,beta1=0.2"], "beta1 is given twice"),
         (["rosenbrock", "--optimizer", "scipy:BFGX"], "scipy:BFGS"),
         (["rosenbrock", "--optimizer", "scipy:BFGS:gtoll=1"], "gtol"),
         (["rosenbrock", "--from", "1,a"], "--from 1,a: expected numbers"),
@@ -143,8 +166,8 @@ def test_a_function_of_ones_own(cli: Cli, here: Path) -> None:
         (["sphere", "--axes", "1,3"], "coordinates of 1 to 2"),
         (["sphere", "--axes", "1,1"], "coordinates of 1 to 2"),
         (["sphere", "--axes", "1,1.5"], "coordinates of 1 to 2"),
-        (["sphere", "--out", "a.jpg"], "--out a.jpg: expected NAME.png"),
-        (["sphere", "--out", "a.html"], "expected NAME.png"),
+        (["sphere", "--out", "a.jpg"], "a.jpg: expected a name that ends in .png"),
+        (["sphere", "--out", "a.html"], "expected a name that ends in .png"),
         (["sphere", "--steps", "0"], "--steps"),
     ],
 )
@@ -189,7 +212,7 @@ def test_without_matplotlib_there_is_the_page(cli: Cli, monkeypatch: pytest.Monk
 
     def absent(name: str, *rest: Any, **more: Any) -> Any:
         if name.partition(".")[0] == "matplotlib":
-            raise ImportError(name)
+            raise ModuleNotFoundError(name, name="matplotlib")
         return real(name, *rest, **more)
 
     monkeypatch.setattr(builtins, "__import__", absent)
