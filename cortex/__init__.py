@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from cortex_core.compiled import compile as compile
     from cortex_core.layers.scope import Parameter as Parameter
     from cortex_core.layers.scope import Variable as Variable
+    from cortex_core.modes import no_grad as no_grad
     from cortex_core.network import Network as Network
     from cortex_core.network import network as network
     from cortex_core.registry import augmentation as augmentation
@@ -37,14 +38,16 @@ if TYPE_CHECKING:
     from cortex_core.registry import reader as reader
     from cortex_core.registry import schedule as schedule
     from cortex_core.tensor import Tensor as Tensor
-    from cortex_core.tensor import no_grad as no_grad
     from cortex_core.training.checkpoint import load as load
     from cortex_core.training.evaluate import evaluate as evaluate
     from cortex_core.training.folds import cross_validate as cross_validate
     from cortex_core.training.run import load_run as load_run
-    from cortex_core.training.source import find as find_data  # noqa: F401
-    from cortex_core.training.source import register as register_data  # noqa: F401
+    from cortex_core.training.source import find, register
     from cortex_core.training.train import train as train
+    from cortex_viz.drawing import draw as draw
+    from cortex_viz.drawing import draw_plan as draw_plan
+
+    find_data, register_data = find, register
 
 __version__ = "0.1.0"
 

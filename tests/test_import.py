@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -45,6 +47,19 @@ def test_no_module_imports_a_heavy_library_at_its_top() -> None:
 def test_every_name_of_the_face(name: str) -> None:
     assert getattr(cortex, name) is not None
     assert name in dir(cortex)
+
+
+def test_type_checkers_see_what_is_fetched() -> None:
+    """An import is seen from outside where it is `NAME as NAME`; another name needs an assignment."""
+    tree = ast.parse(Path(cortex.__file__).read_text())
+    block = next(x for x in tree.body if isinstance(x, ast.If) and ast.unparse(x.test) == "TYPE_CHECKING")
+    seen = {}
+    for statement in block.body:
+        if isinstance(statement, ast.ImportFrom):
+            seen |= {a.asname: (statement.module, a.name) for a in statement.names if a.asname is not None}
+    assert {name: cortex._HOME_OF[name] for name in seen} == seen
+    assert all(name == home[1] for name, home in seen.items())
+    assert seen.keys() >= {"network", "train", "load_run", "draw", "draw_plan"}
 
 
 def test_an_unknown_name() -> None:

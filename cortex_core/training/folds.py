@@ -95,7 +95,8 @@ def cross_validate(
 
     ``out``: a folder, which gets that of each run (fold-1, ...), folds.csv and summary.json.  ``resume``: the
     folder of one that was cut short; finished runs are kept, the others go on with the same bits.
-    ``callbacks``: each fold gets copies of its own.  ``options``: those of `train`.  Raises `SpecError` for a
+    ``callbacks``: each fold gets copies of its own.  ``options``: those of `train`; each fold has a
+    report, which takes a second or more, unless ``report`` is False.  Raises `SpecError` for a
     network with parameters: it may have seen what is held out.
     """
     if isinstance(network, Network) or str(network).endswith(".cortex"):

@@ -77,8 +77,9 @@ def train(
     read once, at the end. ``out``: the folder of the run.  ``resume``: the folder of a run that goes on, with
     the same bits as if it had never stopped; then only ``epochs`` may differ.  ``progress``: False for
     silence.  ``checkpoint_seconds``: how often the state is written within an epoch.  ``report``: whether
-    pictures and report.html are made at the end, where cortex_viz is there to make them.  ``cudnn``,
-    ``deterministic``, ``tf32``: choices of a GPU, for this training (`cortex.choose`).
+    pictures and report.html are made at the end, where cortex_viz is there to make them; this takes a second
+    or more even after a training that took none, and a few the first time, when what draws is loaded.
+    ``cudnn``, ``deterministic``, ``tf32``: choices of a GPU, for this training (`cortex.choose`).
 
     Raises a `CortexError` for anything wrong in the arguments, and where the loss stops being finite; Ctrl-C
     raises `Interrupted`.  Both leave a last.cortex to go on from.
