@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, overload
@@ -143,7 +143,10 @@ def named(logs: Log | Mapping[str, Log] | Sequence[Log]) -> dict[str, Log]:
     """Logs by name: that of a mapping, else the optimiser's, with #2, #3 where one comes again."""
     if isinstance(logs, Log):
         return {logs.optimizer: logs}
-    found = dict(logs) if isinstance(logs, Mapping) else dict(zip(_distinct(logs), logs))
+    if not isinstance(logs, Iterable):
+        raise ArgumentError(f"a {type(logs).__name__}, expected the log of a study: study(...).log")
+    pairs = logs.items() if isinstance(logs, Mapping) else zip(_distinct(logs), logs)
+    found = {str(name): log for name, log in pairs}
     for log in found.values():
         if not isinstance(log, Log):
             raise ArgumentError(f"a {type(log).__name__}, expected the log of a study: study(...).log")

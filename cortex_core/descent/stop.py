@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cortex_compute.errors import ArgumentError
+from cortex_compute.errors import ArgumentError, ShapeError
 
 if TYPE_CHECKING:
     from cortex_core.descent.log import Log, State
@@ -30,6 +30,7 @@ def limit_steps(n: int) -> Rule:
 
 def limit_value(least: float) -> Rule:
     """Where f(x) <= ``least``."""
+    least = float(_numbers("limit_value", least, 0))
     return lambda state, log: (
         f"the value {state.value:.3g} is not above {least:g}" if state.value <= least else None
     )
@@ -37,6 +38,7 @@ def limit_value(least: float) -> Rule:
 
 def limit_gradient(norm: float) -> Rule:
     """Where the gradient's 2-norm <= ``norm``.  A method that uses no gradient never gets there."""
+    norm = float(_numbers("limit_gradient", norm, 0))
     return lambda state, log: (
         f"the gradient's norm {state.norm:.3g} is not above {norm:g}" if state.norm <= norm else None
     )
@@ -48,17 +50,26 @@ def limit_params(low: Any = None, high: Any = None, *, radius: float | None = No
     """
     if low is None and high is None and radius is None:
         raise ArgumentError("limit_params: expected low, high or radius")
-    lowest = -np.inf if low is None else np.asarray(low, np.float64)
-    highest = np.inf if high is None else np.asarray(high, np.float64)
+    lowest = _numbers("limit_params", -np.inf if low is None else low)
+    highest = _numbers("limit_params", np.inf if high is None else high)
+    furthest = float(_numbers("limit_params", np.inf if radius is None else radius, 0))
+    try:
+        shape = np.broadcast_shapes(lowest.shape, highest.shape)
+    except ValueError:
+        raise ShapeError(f"limit_params: low has shape {lowest.shape}, high {highest.shape}") from None
+    if not (lowest <= highest).all():
+        raise ArgumentError(f"limit_params: low {low!r:.40} is above high {high!r:.40}")
 
     def rule(state: State, log: Log) -> str | None:
+        if shape not in ((), state.x.shape):
+            raise ShapeError(f"limit_params: bounds of shape {shape}, expected that of x, {state.x.shape}")
         outside = (state.x < lowest) | (state.x > highest)
         if outside.any():
             i = int(np.flatnonzero(outside)[0])
             return f"x[{i}] = {state.x.flat[i]:.6g} is out of bounds"
         distance = math.hypot(*state.x.reshape(-1).tolist())
-        if radius is not None and distance > radius:
-            return f"x is {distance:.6g} from 0, more than {radius:g}"
+        if distance > furthest:
+            return f"x is {distance:.6g} from 0, more than {furthest:g}"
         return None
 
     return rule
@@ -66,6 +77,7 @@ def limit_params(low: Any = None, high: Any = None, *, radius: float | None = No
 
 def any_of(*rules: Rule) -> Rule:
     """Where one of the rules holds; those after the first that does are not asked."""
+    _expect_rules("any_of", rules)
 
     def rule(state: State, log: Log) -> str | None:
         return next((reason for r in rules if (reason := r(state, log))), None)
@@ -75,6 +87,7 @@ def any_of(*rules: Rule) -> Rule:
 
 def all_of(*rules: Rule) -> Rule:
     """Where all the rules hold at the same state; each is asked every time."""
+    _expect_rules("all_of", rules)
 
     def rule(state: State, log: Log) -> str | None:
         reasons = [r(state, log) for r in rules]
@@ -93,3 +106,23 @@ def every(n: int, f: Callable[[Any], Any]) -> Callable[..., None]:
             f(state)
 
     return observe
+
+
+def _numbers(what: str, given: Any, dimensions: int | None = None) -> np.ndarray:
+    try:
+        found = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        found = np.array(np.nan)
+    if np.isnan(found).any() or (dimensions is not None and found.ndim != dimensions):
+        raise ArgumentError(
+            f"{what}: {given!r:.40}, expected {'numbers' if dimensions is None else 'a number'}"
+        )
+    return found
+
+
+def _expect_rules(what: str, rules: tuple[Any, ...]) -> None:
+    for rule in rules:
+        if not callable(rule):
+            raise ArgumentError(
+                f"{what}: a {type(rule).__name__}, expected rules, as {what}(limit_steps(9), ...)"
+            )

@@ -90,6 +90,8 @@ def study(
     x = start_of(x0)
     if not callable(stop):
         raise ArgumentError(f"stop is {stop!r:.40}, expected a rule such as limit_steps(100)")
+    if not isinstance(observers, Sequence) or not all(map(callable, observers)):
+        raise ArgumentError(f"observers are {observers!r:.40}, expected functions in a list, as [print]")
     way = method(optimizer, options)
     objective = Objective(f, gradient, recorded=way.gradients)
     log = Log(way.label, _name_of(f))
@@ -140,7 +142,7 @@ def _visitor(
         for observer in observers:
             observer(state)
         if reason := _not_finite(state, way.gradients) or stop(state, log):
-            raise _Stop(reason)
+            raise _Stop(reason if isinstance(reason, str) else f"{_name_of(stop)} gave {reason}")
 
     return visit
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortex_compute.errors import ArgumentError
+from cortex_compute.errors import ArgumentError, ShapeError
 from cortex_core.descent import (
     Log,
     State,
@@ -85,3 +85,35 @@ def test_numbers_of_steps_are_whole(make: Any, n: Any) -> None:
 def test_limits_of_params_are_given() -> None:
     with pytest.raises(ArgumentError, match="expected low, high or radius"):
         limit_params()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: limit_value("a"),  # type: ignore[arg-type]
+        lambda: limit_value([1.0]),  # type: ignore[arg-type]
+        lambda: limit_gradient(None),  # type: ignore[arg-type]
+        lambda: limit_gradient(np.nan),
+        lambda: limit_params("a"),
+        lambda: limit_params(low=[1.0, np.nan]),
+        lambda: limit_params(radius="far"),  # type: ignore[arg-type]
+    ],
+)
+def test_limits_are_numbers(make: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"limit_\w+: .*, expected (a number|numbers)$"):
+        make()
+
+
+def test_bounds_fit_each_other_and_x() -> None:
+    with pytest.raises(ArgumentError, match="low 5 is above high -5"):
+        limit_params(5, -5)
+    with pytest.raises(ShapeError, match=r"low has shape \(3,\), high \(2,\)"):
+        limit_params([0, 0, 0], [1, 1])
+    with pytest.raises(ShapeError, match=r"bounds of shape \(3,\), expected that of x, \(2,\)"):
+        limit_params([0, 0, 0], [1, 1, 1])(state(), LOG)
+
+
+@pytest.mark.parametrize("make", [any_of, all_of])
+def test_rules_are_not_given_in_a_list(make: Any) -> None:
+    with pytest.raises(ArgumentError, match="a list, expected rules, as a"):
+        make([limit_steps(1), limit_value(0)])

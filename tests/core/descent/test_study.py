@@ -333,6 +333,19 @@ def test_other_arguments_that_are_none() -> None:
         study(bowl, 3, [1.0])
 
 
+def test_a_rule_that_gives_no_words() -> None:
+    def low_enough(state: State, log: Log) -> Any:
+        return np.True_ if state.step == 2 else False
+
+    assert study(bowl, "adam", [1.0], low_enough).stopped == "low_enough gave True"
+
+
+@pytest.mark.parametrize("observers", [print, [3], 3])
+def test_observers_are_functions_in_a_list(observers: Any) -> None:
+    with pytest.raises(ArgumentError, match="expected functions in a list"):
+        study(bowl, "adam", [1.0], observers=observers)
+
+
 def test_review_side_by_side() -> None:
     slow = study(bowl, "sgd", [1.0], limit_steps(3), learning_rate=0.1)
     fast = study(bowl, "sgd", [1.0], limit_value(0.5), learning_rate=0.25)
@@ -351,6 +364,10 @@ def test_review_side_by_side() -> None:
     ]  # fmt: skip
     with pytest.raises(ArgumentError, match="a Study, expected the log of a study"):
         review([slow])  # type: ignore[list-item]
+    with pytest.raises(ArgumentError, match="a Study, expected the log of a study"):
+        review(slow)  # type: ignore[arg-type]
+    review({0.1: slow.log}, seen.append)  # type: ignore[dict-item]
+    assert list(seen[-1].states) == ["0.1"]
 
 
 def test_what_is_printed(capsys: pytest.CaptureFixture[str]) -> None:
