@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from cortex_compute.errors import SpecError
+from cortex_compute.errors import DataError, SpecError
 from cortex_core.network import network
 from cortex_core.probe import activations as outputs_of
 from cortex_core.training.source import Arrays
@@ -63,6 +65,41 @@ def test_layers_without_kernels() -> None:
 def test_kernels_are_drawn(tmp_path: Path, channels: int) -> None:
     path = filters(classifier(shape=(6, 6, channels)), tmp_path / "filters.png")
     assert path.read_bytes().startswith(PNG)
+
+
+def test_rows_are_filters_and_columns_channels(tmp_path: Path) -> None:
+    made = classifier(shape=(6, 6, 5))
+    kernel = np.zeros((3, 3, 5, 3))
+    kernel[:, :, 4, 1] = 1  # the second filter, the fifth channel: red
+    kernel[0, 0, 2, 0] = -1  # the first filter, the third channel: blue, in its corner
+    made.parameters["maps/kernel"] = kernel
+    pixels = np.asarray(Image.open(filters(made, tmp_path / "f.png")).convert("RGB")).astype(int)
+    sheet_only = pixels[:, : int(pixels.shape[1] * 0.89)]  # without the scale of colours
+    red = np.argwhere((sheet_only[..., 0] > 80) & (sheet_only[..., 2] < 60))
+    blue = np.argwhere((sheet_only[..., 2] > 80) & (sheet_only[..., 0] < 60))
+    (top, left), (bottom, right) = red.min(axis=0), red.max(axis=0)
+    size = bottom - top + 1
+    assert abs(size - (right - left + 1)) <= 2  # one square
+    assert len(red) > 0.9 * size**2
+    # The blue ninth begins one picture higher, and two to the left; a picture and its gap are 16 : 15 wide.
+    step = size * 16 / 15
+    np.testing.assert_allclose(blue.min(axis=0), [top - step, left - 2 * step], atol=2)
+    assert blue.max(axis=0)[0] - blue.min(axis=0)[0] < size / 2
+
+
+def test_gaps_are_told(tmp_path: Path) -> None:
+    made = classifier()
+    kernel = made.parameters["maps/kernel"].copy()
+    kernel[0, 0, 0, 0], kernel[1, 0, 0, 1] = np.nan, np.inf
+    made.parameters["maps/kernel"] = kernel
+    told = "2 of 27 numbers are not finite"
+    assert told in filters(made, tmp_path / "f.svg").read_text()
+    drawn = activations(made, {"x": IMAGES[:1]}, tmp_path / "a.svg").read_text()
+    assert "32 of 48 numbers are not finite" in drawn  # of two of three maps
+    strongest = maximal(made, source(), tmp_path / "m.svg", "maps", count=4).read_text()
+    assert "8 of 12 numbers are not finite" in strongest
+    with pytest.raises(DataError, match="'maps' gives numbers that are not finite"):
+        dead_of(made, source(), "maps")
 
 
 def test_kernels_of_zeros_and_of_sequences_are_drawn(tmp_path: Path) -> None:
@@ -132,6 +169,31 @@ def test_the_strongest_are_drawn(tmp_path: Path) -> None:
     points = classifier([{"dense": {"units": 4, "id": "out"}}], [7])
     with pytest.raises(SpecError, match="needs a picture input"):
         maximal(points, source(np.zeros((3, 7), np.float32)), tmp_path / "m.png")
+
+
+def test_a_row_shows_its_strongest_examples(tmp_path: Path) -> None:
+    made = network({"name": "m", "inputs": {"x": [2, 2, 1]}, "layers": [{"linear": {"id": "same"}}]})
+    greys = np.array([0.2, 0.8, 0.4, 0.6], np.float32)
+    images = np.broadcast_to(greys[:, None, None, None], (4, 2, 2, 1))
+    path = maximal(made, Arrays({"x": images}), tmp_path / "m.png", "same", count=3)
+    pixels = np.asarray(Image.open(path).convert("L"))
+    row = pixels[int(pixels.shape[0] * 0.6)]
+    wide = [int(v) for v, run in groupby(row) if len(list(run)) > 20 and v < 255]
+    np.testing.assert_allclose(wide, [0.8 * 255, 0.6 * 255, 0.4 * 255], atol=1)
+
+
+def test_pictures_are_small_before_they_are_laid_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[tuple[int, ...]] = []
+
+    def seen(images: Any, columns: int) -> Any:
+        shown.append(images.shape)
+        return sheet(images, columns)
+
+    monkeypatch.setattr("cortex_viz.learned.maximal.sheet", seen)
+    layers = [{"max_pool2d": {"size": 50, "id": "pool"}}, "flatten", {"dense": {"units": 4, "id": "out"}}]
+    images = np.random.default_rng(0).random((5, 200, 100, 1)).astype(np.float32)
+    maximal(classifier(layers, (200, 100, 1)), source(images), tmp_path / "m.png", "out", count=3)
+    assert shown == [(12, 64, 32)]
 
 
 # Dead units.
