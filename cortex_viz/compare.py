@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cortex_compute.errors import ArgumentError
-from cortex_core.training.callbacks import LOWER_IS_BETTER
+from cortex_core.training.callbacks import lower_is_better
 from cortex_core.training.run import Run, load_run
 from cortex_viz import charts
 from cortex_viz.curves import NOT_DRAWN
@@ -193,32 +193,36 @@ def shown(value: Any) -> str:
 
 def _numbers(runs: Sequence[Run]) -> Iterator[Number]:
     for column in dict.fromkeys(c for run in runs for c in measured(run)):
-        lower = _lower(column, runs)
-        found = [_best_epoch(run, column, lower) for run in runs]
+        found = [_best_epoch(run, column) for run in runs]
+        lower = _agreed(column, [run for run in runs if column in measured(run)])
         yield Number(column, tuple(v for v, _ in found), lower, tuple(e for _, e in found))
     for name in dict.fromkeys(name for run in runs for name in run.metrics.get("test", {})):
         values = tuple(run.metrics.get("test", {}).get(name) for run in runs)
-        yield Number(f"test {name}", values, _lower(name, runs))
+        lower = _agreed(name, [run for run in runs if name in run.metrics.get("test", {})])
+        yield Number(f"test {name}", values, lower)
     yield Number("epochs", tuple(len(run.history) for run in runs))
     yield Number("seconds", tuple(_seconds(run) for run in runs))
     sizes = (sum(slot.type.size for slot in run.network.slots.values()) for run in runs)
     yield Number("parameters", tuple(sizes))
 
 
-def _lower(column: str, runs: Sequence[Run]) -> bool:
-    """Whether less of a column is better: of a loss, and of the metrics that are distances."""
-    name = column.removeprefix("validation_")
-    options = [run.network.description.train for run in runs]
-    kinds = {m.name: m.kind for train in options if train is not None for m in train.metrics}
-    return name not in kinds or kinds[name] in LOWER_IS_BETTER
+def _lower(run: Run, column: str) -> bool:
+    options = run.network.description.train
+    return lower_is_better(() if options is None else options.metrics, column)
 
 
-def _best_epoch(run: Run, column: str, lower: bool) -> tuple[float | None, int | None]:
+def _agreed(column: str, runs: Sequence[Run]) -> bool | None:
+    """Whether less is better; None where that is not the same in all runs."""
+    found = {_lower(run, column) for run in runs}
+    return found.pop() if len(found) == 1 else None
+
+
+def _best_epoch(run: Run, column: str) -> tuple[float | None, int | None]:
     """The best number of a column and its epoch."""
     rows = [r for r in run.history if r.get(column) is not None and not math.isnan(r[column])]
     if not rows:
         return None, None
-    row = (min if lower else max)(rows, key=lambda r: r[column])
+    row = (min if _lower(run, column) else max)(rows, key=lambda r: r[column])
     return row[column], row["epoch"]
 
 
@@ -242,7 +246,7 @@ def _cell(made: Number, i: int) -> str:
     value = made.values[i]
     if value is None:
         return "–"
-    cell = f'<data value="{value}">{number(value) if math.isfinite(value) else value}</data>'
+    cell = f'<data value="{value}">{number(value)}</data>'
     return f"<strong>{cell}</strong>" if value == made.best else cell
 
 
@@ -255,7 +259,7 @@ def _series(name: str, run: Run, column: str, colour: int) -> charts.Series:
 def _table(names: Sequence[str], numbers: Sequence[Number]) -> Iterator[str]:
     rows = [["", *(plain(n) for n in names)]]
     for made in numbers:
-        cells = ["–" if v is None else _short(v) + ("*" if v == made.best else " ") for v in made.values]
+        cells = [number(v) + ("*" if v is not None and v == made.best else " ") for v in made.values]
         rows.append([made.name, *cells])
     widths = [max(map(len, column)) for column in zip(*rows)]
     for first, *rest in rows:
@@ -263,10 +267,6 @@ def _table(names: Sequence[str], numbers: Sequence[Number]) -> Iterator[str]:
         yield line.rstrip()
     if any(n.best is not None for n in numbers):
         yield f"* the best of its row. {_explained(numbers)}".rstrip()
-
-
-def _short(value: float) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:,.4f}"
 
 
 def _listed(names: Sequence[str], differences: Sequence[Difference]) -> Iterator[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cortex_compute.errors import CortexError, SpecError
@@ -16,9 +17,8 @@ from cortex_core.training.nonfinite import bad_parameter
 from cortex_core.training.run import HISTORY, MODEL
 
 if TYPE_CHECKING:
+    from cortex_core.spec.description import MetricNode
     from cortex_core.training.trainer import Trainer
-
-LOWER_IS_BETTER = ("mse", "mae")
 
 
 class Callback:
@@ -61,10 +61,15 @@ def check_monitor(trainer: Trainer, column: str, option: str) -> None:
 def badness(trainer: Trainer, column: str) -> float:
     """The monitored number of the last epoch, turned so that smaller is better; NaN is the worst."""
     value = float(trainer.history.rows[-1][column])
-    name = column.removeprefix("validation_")
-    kinds = {m.name: m.kind for m in trainer.options.metrics}
-    lower = name not in kinds or kinds[name] in LOWER_IS_BETTER
+    lower = lower_is_better(trainer.options.metrics, column)
     return math.inf if math.isnan(value) else value if lower else -value
+
+
+def lower_is_better(metrics: Iterable[MetricNode], column: str) -> bool:
+    """Whether less of a column of the history is better: of a loss, and of a metric whose class says so by
+    ``better = "lower"``."""
+    name = column.removeprefix("validation_")
+    return all(getattr(m.metric, "better", "higher") == "lower" for m in metrics if m.name == name)
 
 
 class Best(Callback):

@@ -13,10 +13,11 @@ import pytest
 
 from cortex_compute.errors import ArgumentError, CheckpointError
 from cortex_core.training.history import History
+from cortex_core.training.run import load_run
 from cortex_core.training.train import train
 from cortex_viz.compare import ABSENT, Difference, compare, differences
 from tests.conftest import Cli
-from tests.core.training.networks import blobs, description, line, plain
+from tests.core.training.networks import blobs, declare_wrong, description, line, plain
 from tests.viz.browser import check_looks, errors, open_page, requests
 
 SHARES = ("accuracy", "validation_accuracy")
@@ -65,6 +66,29 @@ def test_a_number_that_only_some_have_is_missing_in_the_others(runs: dict[str, P
     assert made["mae"].lower
     assert made["mae"].best is None  # there is nothing to choose from
     assert made["accuracy"].values[1] is None
+
+
+def test_each_run_has_what_is_better_of_its_own_metric(own_registry: None, tmp_path: Path) -> None:
+    """One name, two metrics: shares that should grow, and shares that should fall."""
+    declare_wrong("lower")
+    for name, kind in (("a", "wrong"), ("b", "wrong"), ("c", "accuracy")):
+        spec = description(metrics=[{kind: {"name": "share"}}], seed=ord(name), epochs=2)
+        train(spec, blobs(), out=tmp_path / name, progress=False, report=False)
+    falls = next(n for n in compare([tmp_path / "a", tmp_path / "b"]).numbers if n.name == "share")
+    assert falls.values == tuple(min(load_run(tmp_path / n).history["share"]) for n in "ab")
+    assert falls.best == min(falls.values)
+    mixed = next(n for n in compare([tmp_path / "a", tmp_path / "c"]).numbers if n.name == "share")
+    shares = [load_run(tmp_path / n).history["share"] for n in "ac"]
+    assert mixed.values == (min(shares[0]), max(shares[1]))
+    assert mixed.best is None
+
+
+def test_small_numbers_are_told_apart(runs: dict[str, Path]) -> None:
+    one, other = compare([runs["adam"], runs["sgd"]]).runs.values()
+    one.history = History([{"epoch": 1, "loss": 3e-5}])
+    other.history = History([{"epoch": 1, "loss": 1.25e-5}])
+    line = next(row for row in str(compare([one, other])).splitlines() if row.startswith("loss"))
+    assert line.split() == ["loss", "3e-05", "1.25e-05*"]
 
 
 def test_differences_of_descriptions(runs: dict[str, Path]) -> None:
@@ -202,9 +226,7 @@ def test_the_command(cli: Cli, runs: dict[str, Path], tmp_path: Path) -> None:
     lines = said.out.splitlines()
     assert lines[0].split() == ["adam", "sgd"]
     loss = next(row for row in lines if row.startswith("loss")).split()
-    assert [float(x.rstrip("*")) for x in loss[1:]] == [
-        round(best(runs[n], "loss"), 4) for n in ("adam", "sgd")
-    ]
+    assert [x.rstrip("*") for x in loss[1:]] == [f"{best(runs[n], 'loss'):.4g}" for n in ("adam", "sgd")]
     assert loss[1].endswith("*") != loss[2].endswith("*")
     at = lines.index("train.optimizer")
     assert lines[at + 2].strip().startswith("sgd   sgd: {learning_rate: 0.05")

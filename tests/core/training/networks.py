@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from cortex_core.metrics import Accuracy, ratio
+from cortex_core.registry import metric
+
 CLASSES = 3
 
 
@@ -50,6 +53,19 @@ def line(count: int = 10, seed: int = 2) -> dict[str, np.ndarray]:
     """x (count, 2) and t (count, 1) = 2 x0 - x1 + 1."""
     x = np.random.default_rng(seed).standard_normal((count, 2)).astype(np.float32)
     return {"x": x, "t": (2 * x[:, :1] - x[:, 1:] + 1).astype(np.float32)}
+
+
+def declare_wrong(better: str) -> None:
+    """Registers the metric ``wrong``: the share of samples whose largest output is another class."""
+
+    def sums(self: Any, x: Any, target: Any, weight: Any) -> Any:
+        right, count = Accuracy().sums(x, target, weight)
+        return count - right, count
+
+    def result(self: Any, wrong: Any, count: Any) -> float:
+        return ratio(wrong, count)
+
+    metric("wrong")(type("Wrong", (), {"better": better, "sums": sums, "result": result}))
 
 
 def states(network: Any) -> dict[str, bytes]:

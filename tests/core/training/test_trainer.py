@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from cortex_core.training.callbacks import Callback
 from cortex_core.training.checkpoint import load
 from cortex_core.training.feed import order
 from cortex_core.training.train import train
-from tests.core.training.networks import blobs, description, line, plain, states
+from tests.core.training.networks import blobs, declare_wrong, description, line, plain, states
 
 
 def quiet(spec: Any, data: Any, out: Path, **options: Any) -> Any:
@@ -139,6 +140,19 @@ def test_early_stopping(tmp_path: Path) -> None:
     run = quiet(spec, line(10), tmp_path, validation=line(4, seed=9))
     assert len(run.history) == 3  # the first is the best, two more do not improve
     assert "validation_loss" in run.summary["stopped"]
+
+
+@pytest.mark.parametrize(("better", "choose"), [("lower", min), ("higher", max)])
+def test_a_metric_says_itself_what_is_better(
+    own_registry: None, tmp_path: Path, better: str, choose: Callable[..., Any]
+) -> None:
+    declare_wrong(better)
+    stop = {"monitor": "wrong", "patience": 30}
+    spec = description(metrics=["wrong"], early_stopping=stop, epochs=4)
+    run = quiet(spec, blobs(), tmp_path)
+    rows = list(run.history)
+    assert run.summary["best"]["epoch"] == choose(rows, key=lambda row: row["wrong"])["epoch"]
+    assert len({row["wrong"] for row in rows}) > 1
 
 
 def test_what_should_grow_is_monitored_upwards(tmp_path: Path) -> None:
