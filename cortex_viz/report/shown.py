@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from cortex_viz.sprite import shrunk
 Array = np.ndarray[Any, Any]
 CELLS = 8  # of a table's row
 NUMBERS = 6  # of an array
+LOOKED_AT = 64  # examples, for the lowest and the highest number of pictures
 LONGEST = 160  # characters of an example in words
 
 
@@ -47,18 +49,35 @@ class Shown:
         return 3 if (self.source.streams[self.picture].shape[-1] or 0) >= 3 else 1
 
     def pictures(self, rows: Array, longest: int = 64) -> Array | None:
-        """Of some examples (n, height, width, 1 or 3), shrunk until the longer edge has at most ``longest``
-        pixels; bytes stay bytes.  None where no input is a picture, or where there is no example."""
+        """Of some examples, bytes (n, height, width, 1 or 3), shrunk until the longer edge has at most
+        ``longest`` pixels; None where no input is a picture, or where there is no example.
+
+        One scale for all examples: numbers within 0..1 as they are, others between the lowest and the highest
+        of some.  NaN is black.
+        """
         made: Array | None = None
         if self.picture is None:
             return made
+        low, high = self._range
         for own, arrays in pieces(self.source.select(rows), [self.picture]):
             small = shrunk(arrays[self.picture][..., : self.channels], longest)
             if made is None:
-                bytes_ = arrays[self.picture].dtype == np.uint8
-                made = np.empty((len(rows), *small.shape[1:]), np.uint8 if bytes_ else np.float32)
-            made[own] = np.rint(small) if made.dtype == np.uint8 else small
+                made = np.empty((len(rows), *small.shape[1:]), np.uint8)
+            scaled = np.nan_to_num((small - low) * (255 / (high - low)))
+            made[own] = np.rint(np.clip(scaled, 0, 255))
         return made
+
+    @cached_property
+    def _range(self) -> tuple[float, float]:
+        """The numbers that are shown black and white."""
+        assert self.picture is not None
+        some = np.unique(np.linspace(0, len(self.source) - 1, LOOKED_AT).astype(np.intp))
+        values = gathered(self.source.select(some), [self.picture])[self.picture]
+        if values.dtype == np.uint8:
+            return 0.0, 255.0
+        known = values[np.isfinite(values)]
+        low, high = (float(known.min()), float(known.max())) if known.size else (0.0, 1.0)
+        return (0.0, 1.0) if low >= 0 and high <= 1 else (low, high if high > low else low + 1 + abs(low))
 
     def words(self, rows: Array) -> list[str]:
         """A line for each of some examples: cells, texts or numbers; nothing where a picture says it all."""

@@ -109,6 +109,8 @@ def test_cells() -> None:
     assert made["cells"] == [[0, 0, 5], [0, 1, 1], [1, 1, 7]]
     assert made["totals"] == [6, 7]
     assert made["pictures"] == {"0,1": [3]}
+    part = held(charts.matrix(counts / 2, ["no", "yes"], totals=np.array([9, 7])))
+    assert (part["totals"], part["cells"][0]) == ([9, 7], [0, 0, 2.5])
     with pytest.raises(DataError, match=r"3 classes need counts \(3, 3\); these are \(2, 2\)"):
         charts.matrix(counts, ["a", "b", "c"])
 

@@ -8,7 +8,7 @@ import scipy.stats
 from sklearn import metrics
 from sklearn.calibration import calibration_curve
 
-from cortex_viz.report.measures import calibration, corners, entropy, matrix, roc, scores
+from cortex_viz.report.measures import areas, calibration, corners, entropy, matrix, roc, scores
 
 
 def said(n: int = 400, classes: int = 5, seed: int = 3) -> tuple[np.ndarray, np.ndarray]:
@@ -44,6 +44,16 @@ def test_roc(seed: int) -> None:
         np.testing.assert_allclose(mine.true_positives, y, rtol=1e-12)
 
 
+def test_areas_of_all_classes() -> None:
+    labels, probabilities = said()
+    labels[labels == 4] = 0  # never occurs
+    expected = [metrics.roc_auc_score(labels == k, probabilities[:, k]) for k in range(4)]
+    found = areas(probabilities, labels)
+    np.testing.assert_allclose(found[:4], expected, rtol=1e-12)
+    assert np.isnan(found[4])
+    assert np.isnan(areas(probabilities[:0], labels[:0])).all()
+
+
 def test_corners_keep_the_area() -> None:
     labels, probabilities = said(5000)
     curve = roc(labels == 1, probabilities[:, 1])
@@ -58,6 +68,7 @@ def test_corners_keep_the_area() -> None:
 
 def test_roc_of_one_kind_has_no_area() -> None:
     assert np.isnan(roc(np.ones(3, bool), np.array([0.1, 0.2, 0.3])).area)
+    assert np.isnan(roc(np.zeros(0, bool), np.zeros(0)).area)
 
 
 def test_calibration() -> None:
@@ -74,6 +85,11 @@ def test_calibration() -> None:
 def test_a_sure_and_right_network_is_calibrated() -> None:
     found = calibration(np.eye(3)[[0, 1, 2, 1]], np.ones(4, bool))
     assert (found.error, found.accuracy.tolist(), found.confidence.tolist()) == (0, [1], [1])
+
+
+def test_what_is_right_at_one_half_is_what_was_predicted() -> None:
+    found = calibration(np.full((4, 2), 0.5), np.array([True, True, True, False]))
+    assert (found.accuracy.tolist(), found.error) == ([0.75], 0.25)
 
 
 def test_entropy() -> None:
