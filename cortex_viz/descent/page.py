@@ -123,7 +123,7 @@ def _path(path: Path, i: int, drawn: Scene) -> dict[str, Any]:
 
 def _stride(drawn: Scene) -> int:
     """One state of so many is in the page."""
-    return max(1, *(-(-path.steps[-1] // STATES) for path in drawn.paths))
+    return max(1, *(-(-int(path.steps[-1]) // STATES) for path in drawn.paths))
 
 
 def _steps(drawn: Scene) -> list[int]:

@@ -49,13 +49,15 @@ def _style(i: int) -> dict[str, Any]:
 def _contour(made: Any, axes: Any, drawn: Scene) -> None:
     from matplotlib.colors import LinearSegmentedColormap
 
-    under, lines = drawn.surface, drawn.surface.scale.lines
-    height = np.ma.masked_invalid(under.scale.height(under.values))
+    under = drawn.surface
+    unit = float(np.abs(under.scale.lines).max())  # matplotlib's contours end at 1e250
+    lines = under.scale.lines / unit
+    height = np.ma.masked_invalid(under.scale.height(under.values) / unit)
     pale = LinearSegmentedColormap.from_list("pale", ["#ffffff", "#a9bccb"])
     filled = axes.contourf(under.x, under.y, height, lines, cmap=pale, extend="both")
     axes.contour(under.x, under.y, height, lines, colors="#8397a8", linewidths=0.6, linestyles="solid")
     at, labels = under.scale.labels(TICKS)
-    bar = made.colorbar(filled, ax=axes, location="bottom", shrink=0.9, aspect=50, ticks=at)
+    bar = made.colorbar(filled, ax=axes, location="bottom", shrink=0.9, aspect=50, ticks=at / unit)
     bar.ax.set_xticklabels(labels)
     bar.set_label("value")
     axes.set(xlim=(under.x[0], under.x[-1]), ylim=(under.y[0], under.y[-1]))

@@ -85,6 +85,7 @@ def _roomy(box: Array, margin: float) -> Array:
     middle, size = box.mean(axis=0), box[1] - box[0]
     size = np.maximum(size, size.max() / 2)
     size = np.where(size > 0, size, np.maximum(1e-3 * np.abs(middle), 1e-3)) * (1 + 2 * margin)
+    size = np.maximum(size, 1e-6 * np.abs(middle))  # else rounding makes one number of both sides
     return np.stack([middle - size / 2, middle + size / 2])
 
 

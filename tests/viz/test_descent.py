@@ -367,6 +367,13 @@ def test_the_picture(tmp_path: Path) -> None:
         assert np.all(pixels == colour, axis=-1).sum() > least
 
 
+def test_a_start_at_the_end_of_the_world_is_drawn(tmp_path: Path) -> None:
+    """Its values are beyond 1e300, and its steps small beside its place."""
+    drawn = scene(study(ROSENBROCK, "adam", [1e75, 1.0], limit_steps(3)).log)
+    assert np.all(np.diff(drawn.surface.x) > 0)
+    assert paths(drawn, tmp_path / "p.png").stat().st_size > 10_000
+
+
 def test_the_words_of_the_picture(tmp_path: Path) -> None:
     logs = {"a < $b$": log_of([[-1.2, 1], [1, 1]]), "wild": log_of([[-1.2, 1], [1e9, 0]])}
     shown = words(paths(logs, tmp_path / "p.svg"))
