@@ -63,7 +63,8 @@ def gradcam(
     height, width = pictures.shape[1:3]
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     with figure(path, max(3.0, 1.5 * len(maps)), 3.3) as drawing:
-        drawing.suptitle(told, fontsize=9)
+        if told:
+            drawing.suptitle(told, fontsize=9)
         rows = drawing.subplots(2, len(maps), squeeze=False)
         for i, column in enumerate(rows.T):
             for axes in column:

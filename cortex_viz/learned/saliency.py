@@ -35,7 +35,8 @@ def saliency(
     maps, told = finite(saliency_of(network, x, classes), "the saliency")
     pictures = as_pictures(x[picture_input(network)])
     with figure(path, max(3.0, 1.5 * len(maps)), 3.3) as drawing:
-        drawing.suptitle(told, fontsize=9)
+        if told:
+            drawing.suptitle(told, fontsize=9)
         rows = drawing.subplots(2, len(maps), squeeze=False)
         for i, column in enumerate(rows.T):
             column[0].imshow(pictures[i], cmap="gray", vmin=0, vmax=1)

@@ -126,3 +126,14 @@ def test_what_cannot_be_looked_at(tmp_path: Path) -> None:
         gradcam_of(made, {"x": IMAGES}, "map")
     with pytest.raises(DataError, match="there is no class 4"):
         saliency_of(made, {"x": IMAGES[:1]}, [4])
+
+
+@pytest.mark.parametrize("name", ["saliency", "gradcam"])
+def test_gaps_are_told(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw = {"saliency": saliency, "gradcam": gradcam}[name]
+    maps = np.ones((2, 6, 6), np.float32)
+    monkeypatch.setattr(f"cortex_viz.learned.{name}.{name}_of", lambda *given: maps)
+    assert "not finite" not in draw(classifier(), {"x": IMAGES[:2]}, tmp_path / "a.svg").read_text()
+    maps[1, 2], maps[1, 3, 0] = np.nan, np.inf
+    drawn = draw(classifier(), {"x": IMAGES[:2]}, tmp_path / "a.svg").read_text()
+    assert "7 of 72 numbers are not finite" in drawn
