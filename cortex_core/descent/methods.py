@@ -244,17 +244,17 @@ def _scipy(name: str, options: Mapping[str, Any]) -> Walk:
                     options=dict(options),
                     **derivatives,
                 )
-            except (optimize.OptimizeWarning, TypeError, ValueError) as error:
+            except (optimize.OptimizeWarning, TypeError, ValueError, RuntimeError) as error:
                 if unknown := UNKNOWN.match(str(error)):
                     raise _unknown_option(name, unknown[1]) from None
-                if not options or within(error, objective.__module__, visit.__module__):
-                    raise
-                told = _label(f"scipy:{name}", options)
-                raise ArgumentError(f"SciPy does not take the options of {told}: {error}") from error
-            except RuntimeError as error:  # such as no bracket of a minimum along a line
                 if within(error, objective.__module__, visit.__module__):
                     raise
-                return f"SciPy: {error}"
+                if isinstance(error, RuntimeError) or not np.array_equal(
+                    last, x
+                ):  # such as no bracket along a line
+                    return f"SciPy: {error}"
+                told = _label(f"scipy:{name}", options)
+                raise ArgumentError(f"SciPy does not take the options of {told}: {error}") from error
         if not np.array_equal(found.x, last.reshape(-1)):
             seen(found.x)
         return f"SciPy: {found.message}"

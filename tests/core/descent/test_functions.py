@@ -81,8 +81,10 @@ def test_every_minimum_is_one(f: TestFunction, n: int) -> None:
         assert ((low <= x) & (x <= high)).all()
         assert f(x) == pytest.approx(f.minimum(n), abs=1e-12 * n)
         assert np.abs(Objective(f).gradient(x)).max() < 1e-8
-        for size in (1e-3, 1e-1):
-            assert (f(x + size * random.normal(size=(100, n))) > f.minimum(n)).all()
+        for size in (1e-3, 1e-2, 1e-1, 1):
+            near = np.clip(x + size * random.normal(size=(100, n)), low, high)
+            assert (f(near) > f.minimum(n)).all()
+    assert (f(random.uniform(low, high, (5000, n))) > f.minimum(n)).all()
 
 
 @pytest.mark.parametrize(("name", "x", "value", "precision"), PUBLISHED)

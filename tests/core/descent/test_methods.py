@@ -171,6 +171,17 @@ def test_options_of_another_kind_than_scipys(name: str, options: dict[str, Any])
         study(lambda x: (x * x).sum(), f"scipy:{name}", [1.0], **options)
 
 
+def test_an_error_inside_scipy_on_the_way_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(f: Any, x: np.ndarray, *, callback: Any, **_: Any) -> None:
+        callback(x + f(x))
+        raise np.linalg.LinAlgError("Singular matrix")
+
+    monkeypatch.setattr(optimize, "minimize", broken)
+    found = study(lambda x: (x * x).sum(), "scipy:BFGS", [1.0], gtol=1e-3)
+    assert found.stopped == "SciPy: Singular matrix"
+    np.testing.assert_array_equal(found.log.xs, [[1.0], [2.0]])
+
+
 def test_an_error_of_the_function_is_none_of_the_options() -> None:
     def f(x: np.ndarray) -> float:
         if x[0] != 1.0:

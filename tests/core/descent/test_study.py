@@ -108,7 +108,9 @@ def test_every_optimizer_goes_down(optimizer: str) -> None:
     rate = {"sgd": 1e-4, "radam": 1e-4, "adadelta": 1.0}.get(optimizer, 0.1)
     options = {} if ":" in optimizer else {"learning_rate": rate}
     found = study(ROSENBROCK, optimizer, START, any_of(limit_steps(200), limit_gradient(1e-9)), **options)
-    assert found.best.value < (24 if optimizer == "radam" else 4.2)
+    valley = {"radam": 24, "lion": 1, "adam": 1, "adamw": 1, "rmsprop": 1, "scipy:COBYLA": 4}
+    by_lines = optimizer == "lbfgs" or ":" in optimizer
+    assert found.best.value < valley.get(optimizer, 1e-6 if by_lines else 4.2)
     assert found.log[0].value == pytest.approx(24.2)
     assert len(found.log) == found.log[-1].step + 1
     assert np.isnan(found.log.norms).all() == (optimizer.partition(":")[2] in WITHOUT)
