@@ -134,9 +134,10 @@ def _cross_validate(spec: str | None, folds: int, json_file: str | None, options
 
 
 def _report(run: Run, file: IO[str]) -> None:
+    from cortex_core.training.progress import words
+
     for part, numbers in run.metrics.items():
-        words = "  ".join(f"{name} {value:.4f}" for name, value in numbers.items())
-        print(f"{part:<11} {words}", file=file)
+        print(f"{part:<11} {words(numbers)}", file=file)
     rows: dict[str, object] = {"model": run.path / "model.cortex", "history": run.path / "history.csv"}
     if run.pictures:
         drawn = run.pictures

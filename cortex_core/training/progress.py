@@ -103,7 +103,12 @@ def _waiting(row: dict[str, Any]) -> str:
 
 def words(numbers: dict[str, Any]) -> str:
     """``loss 0.0312  accuracy 0.9911``; what is no single number is left out."""
-    return "  ".join(f"{name} {value:.4f}" for name, value in numbers.items() if isinstance(value, float))
+    return "  ".join(f"{name} {_short(value)}" for name, value in numbers.items() if isinstance(value, float))
+
+
+def _short(value: float) -> str:
+    """Four decimals, or four digits of what these would hide."""
+    return f"{value:.4g}" if 0 < abs(value) < 1e-3 else f"{value:.4f}"
 
 
 def clock(seconds: float) -> str:

@@ -96,3 +96,9 @@ def test_a_history_is_a_table(tmp_path: Path) -> None:
     history.write(tmp_path / "new" / "history.csv")
     text = (tmp_path / "new" / "history.csv").read_text()
     assert text == "epoch,loss,accuracy\n1,0.5,\n2,0.25,0.75\n"
+
+
+def test_small_numbers_are_shown() -> None:
+    numbers = {"loss": 3.14159e-5, "mse": -2e-9, "accuracy": 0.98765, "none": 0.0, "lost": float("nan")}
+    expected = "loss 3.142e-05  mse -2e-09  accuracy 0.9877  none 0.0000  lost nan"
+    assert progress.words(numbers) == expected
