@@ -14,7 +14,7 @@ from cortex_viz.report.facts import Facts, exact
 
 DRAWN = 1000  # epochs
 COLUMNS = 9  # of a table, beside the epoch
-SMALLEST, DRAWN_AT, MARGINS = 11, 12, 48  # pixels: letters, letters of a drawing, both sides of the page
+SMALLEST, DRAWN_AT, MARGINS = 11, 12, 64  # pixels: letters, those of a drawing, beside it with its scrollbar
 SPREAD = 20  # a curve that falls by this factor is drawn over a logarithmic axis
 
 
