@@ -247,12 +247,13 @@ def _scipy(name: str, options: Mapping[str, Any]) -> Walk:
             except (optimize.OptimizeWarning, TypeError, ValueError, RuntimeError) as error:
                 if unknown := UNKNOWN.match(str(error)):
                     raise _unknown_option(name, unknown[1]) from None
-                if within(error, objective.__module__, visit.__module__):
-                    raise
+                ours = within(error, objective.__module__, visit.__module__)
                 if isinstance(error, RuntimeError) or not np.array_equal(
                     last, x
                 ):  # such as no bracket along a line
                     return f"SciPy: {error}"
+                if ours or not options:
+                    raise
                 told = _label(f"scipy:{name}", options)
                 raise ArgumentError(f"SciPy does not take the options of {told}: {error}") from error
         if not np.array_equal(found.x, last.reshape(-1)):
