@@ -247,12 +247,11 @@ def _scipy(name: str, options: Mapping[str, Any]) -> Walk:
             except (optimize.OptimizeWarning, TypeError, ValueError, RuntimeError) as error:
                 if unknown := UNKNOWN.match(str(error)):
                     raise _unknown_option(name, unknown[1]) from None
-                ours = within(error, objective.__module__, visit.__module__)
-                if isinstance(error, RuntimeError) or not np.array_equal(
-                    last, x
-                ):  # such as no bracket along a line
-                    return f"SciPy: {error}"
-                if ours or not options:
+                if within(error, objective.__module__, visit.__module__):
+                    raise
+                if isinstance(error, RuntimeError) or not np.array_equal(last, x):
+                    return f"SciPy: {error}"  # such as no bracket of a minimum along a line
+                if not options:
                     raise
                 told = _label(f"scipy:{name}", options)
                 raise ArgumentError(f"SciPy does not take the options of {told}: {error}") from error
