@@ -141,7 +141,7 @@ def _has_results(found: dict[str, Any]) -> bool:
         isinstance(matrix, list)
         and len(matrix) == len(classes)
         and all(isinstance(row, list) and len(row) == len(classes) for row in matrix)
-        and all(isinstance(count, int) for row in matrix for count in row)
+        and all(isinstance(count, (int, float)) for row in matrix for count in row)  # weights make fractions
     )
     known = {"epochs", "confusion"} <= found.keys()
     return known and square and all(x is None or isinstance(x, (int, float)) for x in values)
