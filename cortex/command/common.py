@@ -134,10 +134,14 @@ def _finite(data: Any) -> Any:
 def load_model(path: str) -> Network:
     """The network of a .cortex file, or of the folder of a run (its best model)."""
     from cortex_core.training.checkpoint import load
+    from cortex_core.training.run import LAST, MODEL, fold_of
 
-    file = Path(path) / "model.cortex" if Path(path).is_dir() else Path(path)
+    folder = Path(path)
+    file = folder / MODEL if folder.is_dir() else folder
     if not file.is_file():
-        raise CheckpointError(
-            f"{path}: there is no such model; expected a .cortex file or the folder of a run"
-        )
+        what = "there is no such model"
+        if (folder / LAST).is_file():
+            what = f"no epoch of this run has ended, so it has no {MODEL}; its last state is {folder / LAST}"
+        what = fold_of(folder) or what
+        raise CheckpointError(f"{path}: {what}; expected a .cortex file or the folder of a run")
     return load(file)

@@ -96,9 +96,9 @@ def load_run(folder: str | Path) -> Run:
         path = path.parent
     found = [path / name for name in (MODEL, LAST) if (path / name).is_file()]
     if not found:
-        what = (
-            "there is no such folder" if not path.is_dir() else f"there is neither {MODEL} nor {LAST} in it"
-        )
+        what = "there is no such folder"
+        if path.is_dir():
+            what = fold_of(path) or f"there is neither {MODEL} nor {LAST} in it"
         raise CheckpointError(f"{path}: {what}; expected the folder of a run, as `cortex train` leaves it")
     history = read_history(path / HISTORY)
     run = Run(load(found[0]), path, history)
@@ -112,6 +112,13 @@ def load_run(folder: str | Path) -> Run:
             for part, measured in summary["metrics"].items()
         }
     return run
+
+
+def fold_of(path: Path) -> str:
+    """What to say of a folder that holds the runs of a cross-validation; empty of any other."""
+    first = path / "fold-1"
+    held = any((first / name).is_file() for name in (MODEL, LAST))
+    return f"it holds the folds of a cross-validation, each a run: name one, as {first}" if held else ""
 
 
 def _read_summary(path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,22 @@ def test_no_model(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nam
     said = cli("evaluate", name, "--data", "iris")
     assert said.code == 2
     assert "there is no such model" in said.err
+
+
+def test_a_run_without_an_epoch_has_no_model(cli: Cli, iris_run: Path, tmp_path: Path) -> None:
+    shutil.copy(iris_run / "last.cortex", tmp_path)
+    said = cli("evaluate", tmp_path, "--data", "iris")
+    assert said.code == 2
+    assert "no epoch of this run has ended" in said.err
+    assert "no such model" not in said.err
+    assert cli("evaluate", tmp_path / "last.cortex", "--data", "iris").code == 0  # as the message says
+
+
+def test_the_folds_of_a_cross_validation_are_named(cli: Cli, iris_run: Path, tmp_path: Path) -> None:
+    shutil.copytree(iris_run, tmp_path / "fold-1")
+    said = cli("evaluate", tmp_path, "--data", "iris")
+    assert said.code == 2
+    assert f"name one, as {tmp_path / 'fold-1'}" in said.err
 
 
 def test_a_model_cut_short(cli: Cli, iris_run: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 import cortex
 from cortex_compute.errors import CheckpointError
 from cortex_core.training.callbacks import Callback
+from cortex_core.training.folds import cross_validate
 from cortex_core.training.history import read_history
 from cortex_core.training.train import train
 from cortex_core.training.trainer import Interrupted, Trainer
@@ -60,6 +62,13 @@ def test_a_folder_without_a_run(tmp_path: Path, what: str) -> None:
     told = "neither model.cortex nor last.cortex" if what == "empty" else "no such folder"
     with pytest.raises(CheckpointError, match=told):
         cortex.load_run(folder)
+
+
+def test_the_folder_of_folds_names_its_runs(tmp_path: Path) -> None:
+    cross_validate(description(epochs=1), blobs(), folds=2, out=tmp_path, progress=False, report=False)
+    with pytest.raises(CheckpointError, match=f"name one, as {re.escape(str(tmp_path / 'fold-1'))}"):
+        cortex.load_run(tmp_path)
+    assert len(cortex.load_run(tmp_path / "fold-1").history) == 1
 
 
 def test_a_summary_from_before_the_last_epochs_is_not_that_of_the_run(tmp_path: Path) -> None:
