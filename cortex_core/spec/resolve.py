@@ -48,6 +48,9 @@ def inspect(source: Source, overrides: Sequence[str] = ()) -> tuple[Description 
     After a mistake a layer without good fields has ``layer=None``, and one of which it is not known what it
     takes has UNKNOWN_SOURCE among its sources; there is no canonical form.  None where no layers can be read.
     """
+    if not isinstance(source, (Mapping, str, os.PathLike)):
+        told = f"expected a network, a description (a dict), or the name of its file; got {source!r:.80}"
+        raise SpecError(told)
     problems = Problems()
     file = DICT if isinstance(source, Mapping) else os.fspath(source)
     root = _root(source, overrides, problems)

@@ -332,3 +332,8 @@ def test_in_a_browser_it_follows_the_reader_into_the_dark(browser: Any, tmp_path
         ground, inside, text = (np.mean(colour) for colour in browser.execute_script(ask))
         assert (ground < 60) == dark
         assert abs(text - inside) > 120
+
+
+def test_what_is_no_network() -> None:
+    with pytest.raises(SpecError, match=r"expected a network, a description .*; got 3"):
+        draw(3)
