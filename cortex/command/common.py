@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import wraps
 from pathlib import Path
+from traceback import walk_tb
 from typing import IO, TYPE_CHECKING, Any
 
 import click
@@ -88,14 +89,18 @@ def out_option(*suffixes: str, help: str, metavar: str = "FILE") -> Callable[[Co
 
 @contextmanager
 def needs_viz() -> Iterator[None]:
-    """Ends the command where a package that draws is absent, with what would bring it."""
+    """Ends the command where a package that draws is absent or broken, and says which."""
     try:
         yield
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in VIZ:
+    except ImportError as error:
+        named = (error.name or "").partition(".")[0]
+        if isinstance(error, ModuleNotFoundError) and named in VIZ:
+            raise click.ClickException(f"{named} is not installed: pip install 'cortex-nn[viz]'") from None
+        frames = [frame.f_globals.get("__name__", "") for frame, _ in walk_tb(error.__traceback__)]
+        broken = next((name for name in VIZ if name in (named, *(x.partition(".")[0] for x in frames))), None)
+        if broken is None:
             raise
-        raise click.ClickException(f"{missing} is not installed: pip install 'cortex-nn[viz]'") from None
+        raise click.ClickException(f"{broken} cannot be imported: {error}") from None
 
 
 def people(json_file: str | None) -> IO[str]:
