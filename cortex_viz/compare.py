@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from cortex_compute.errors import ArgumentError
 from cortex_core.training.callbacks import lower_is_better
-from cortex_core.training.run import Run, load_run
+from cortex_core.training.checkpoint import header
+from cortex_core.training.run import LAST, Run, load_run
 from cortex_viz import charts
 from cortex_viz.curves import NOT_DRAWN
 from cortex_viz.page import grid, number, page, plain, text
 
 POINTS = 30  # epochs up to which each is marked on its curve
+PLACES = ("file", "files", "folder", "list")  # the fields of a reader that say what it reads
 
 
 class Absent:
@@ -59,11 +61,12 @@ class Number:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs by name, their numbers, and the differences of their descriptions."""
+    """Runs by name, their numbers, the differences of their descriptions, and what to know of the numbers."""
 
     runs: dict[str, Run]
     numbers: list[Number]
     differences: list[Difference]
+    notes: list[str]
 
     def data(self) -> dict[str, Any]:
         """All of it as plain data, but for the histories."""
@@ -77,6 +80,7 @@ class Comparison:
                 {"path": d.path, "values": {n: v for n, v in zip(names, d.values) if v is not ABSENT}}
                 for d in self.differences
             ],
+            "notes": self.notes,
         }
 
     def html(self) -> str:
@@ -88,7 +92,8 @@ class Comparison:
         right = range(1, len(names) + 1)
         body = [
             "<h2>Numbers</h2>",
-            grid(f"{_explained(self.numbers)} Bold is the best of a row.", ["", *names], rows, right),
+            grid(_explained(self.numbers, "Bold is"), ["", *names], rows, right),
+            *(f"<p>{text(note, 1000)}</p>" for note in self.notes),
             "<h2>Curves</h2>",
             *self._curves(),
             "<h2>Descriptions</h2>",
@@ -111,7 +116,12 @@ class Comparison:
     def __str__(self) -> str:
         """The tables for a terminal."""
         return "\n".join(
-            [*_table(list(self.runs), self.numbers), "", *_listed(list(self.runs), self.differences)]
+            [
+                *_table(list(self.runs), self.numbers),
+                *(f"note: {plain(note, 1000)}" for note in self.notes),
+                "",
+                *_listed(list(self.runs), self.differences),
+            ]
         )
 
 
@@ -131,7 +141,8 @@ def compare(folders: Sequence[str | Path | Run]) -> Comparison:
     short = [path.name for path in paths]
     names = [name if short.count(name) == 1 else str(run.path) for name, run in zip(short, runs)]
     descriptions = [run.network.description.canonical for run in runs]
-    return Comparison(dict(zip(names, runs)), list(_numbers(runs)), list(differences("", descriptions)))
+    named = dict(zip(names, runs))
+    return Comparison(named, list(_numbers(runs)), list(differences("", descriptions)), list(_notes(named)))
 
 
 def measured(run: Run) -> list[str]:
@@ -206,13 +217,44 @@ def _numbers(runs: Sequence[Run]) -> Iterator[Number]:
     yield Number("parameters", tuple(sizes))
 
 
+def _notes(runs: Mapping[str, Run]) -> Iterator[str]:
+    if len(_sources(runs.values())) > 1:
+        told = ", ".join(f"{name} of {data_of(run) or 'unknown data'}" for name, run in runs.items())
+        yield f"these runs are of different data ({told}): no number is the best of its row"
+    for name, run in runs.items():
+        if not run.summary:
+            yield f"{name} has no end yet (it broke off, or still runs): its numbers are those so far"
+
+
+def _sources(runs: Iterable[Run]) -> set[str]:
+    return {data_of(run) for run in runs} - {""}
+
+
+def data_of(run: Run) -> str:
+    """What a run was trained on: the data set or the files that its description names, else how many examples
+    it was handed; empty where neither is known."""
+    options = run.network.description.canonical.get("train") or {}
+    found = options.get("data")
+    if found is None:
+        path = run.path / LAST
+        told = header(path).run if path.is_file() else None
+        return f"{sum(told['data']['counts'].values()):,} examples" if told and "data" in told else ""
+    if isinstance(found, Mapping):
+        fields = next(iter(found.values()))
+        places = [fields[key] for key in PLACES if fields.get(key) is not None]
+        found = places[0] if len(places) == 1 else places
+    return found if isinstance(found, str) else shown(found)
+
+
 def _lower(run: Run, column: str) -> bool:
     options = run.network.description.train
     return lower_is_better(() if options is None else options.metrics, column)
 
 
 def _agreed(column: str, runs: Sequence[Run]) -> bool | None:
-    """Whether less is better; None where that is not the same in all runs."""
+    """Whether less is better; None where that is not the same in all runs, or their data are not."""
+    if len(_sources(runs)) > 1:
+        return None
     found = {_lower(run, column) for run in runs}
     return found.pop() if len(found) == 1 else None
 
@@ -238,8 +280,10 @@ def _number_data(made: Number, names: Sequence[str]) -> dict[str, Any]:
     return data
 
 
-def _explained(numbers: Sequence[Number]) -> str:
-    return "The best epoch of each measured number." if any(n.epochs for n in numbers) else ""
+def _explained(numbers: Sequence[Number], mark: str) -> str:
+    best = f"{mark} the best of its row." if any(n.best is not None for n in numbers) else ""
+    epochs = "The best epoch of each measured number." if any(n.epochs for n in numbers) else ""
+    return f"{best} {epochs}".strip()
 
 
 def _cell(made: Number, i: int) -> str:
@@ -265,8 +309,9 @@ def _table(names: Sequence[str], numbers: Sequence[Number]) -> Iterator[str]:
     for first, *rest in rows:
         line = "  ".join([first.ljust(widths[0]), *(c.rjust(w) for c, w in zip(rest, widths[1:]))])
         yield line.rstrip()
-    if any(n.best is not None for n in numbers):
-        yield f"* the best of its row. {_explained(numbers)}".rstrip()
+    told = _explained(numbers, "*")
+    if told:
+        yield told
 
 
 def _listed(names: Sequence[str], differences: Sequence[Difference]) -> Iterator[str]:

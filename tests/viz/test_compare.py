@@ -13,6 +13,7 @@ import pytest
 
 from cortex_compute.errors import ArgumentError, CheckpointError
 from cortex_core.training.history import History
+from cortex_core.training.nonfinite import NonFiniteError
 from cortex_core.training.run import load_run
 from cortex_core.training.train import train
 from cortex_viz.compare import ABSENT, Difference, compare, differences
@@ -99,6 +100,50 @@ def test_differences_of_descriptions(runs: dict[str, Path]) -> None:
     assert found["layers.more"][:2] == (ABSENT, ABSENT)
     assert found["layers.more"][2]["dense"]["units"] == 5
     assert found["train.optimizer"][1]["sgd"]["learning_rate"] == 0.05
+
+
+def test_nothing_is_the_best_across_different_data(runs: dict[str, Path], tmp_path: Path) -> None:
+    cut = {name: values[:30] for name, values in blobs().items()}
+    train(description(validation=0.2), cut, out=tmp_path / "few", progress=False, report=False)
+    made = compare([runs["adam"], tmp_path / "few"])
+    whole = len(blobs()["label"])
+    assert made.notes == [
+        f"these runs are of different data (adam of {whole} examples, few of 30 examples): "
+        "no number is the best of its row"
+    ]
+    assert made.notes[0] in str(made) and made.notes[0] in made.html()
+    assert "*" not in str(made)
+    assert "<strong>" not in made.html()
+    assert "best of a row" not in made.html()
+    assert compare([runs["adam"], runs["sgd"]]).notes == []
+
+
+def test_data_are_those_that_the_description_names(tmp_path: Path) -> None:
+    arrays = blobs()
+    rows = [
+        "a,b,c,d,label",
+        *(f"{a},{b},{c},{d},k{y}" for (a, b, c, d), y in zip(arrays["x"], arrays["label"])),
+    ]
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(rows))
+    sources = {
+        "iris": "iris",
+        "one": {"table": {"file": str(table)}},
+        "scaled": {"table": {"file": str(table), "scale": "none"}},
+    }
+    for name, source in sources.items():
+        spec = json.dumps(description(epochs=1, data=source)).replace('"x"', '"features"')
+        train(json.loads(spec), out=tmp_path / name, progress=False, report=False)
+    assert compare([tmp_path / "one", tmp_path / "scaled"]).notes == []
+    assert f"(one of {table}, iris of iris)" in compare([tmp_path / "one", tmp_path / "iris"]).notes[0]
+
+
+def test_a_run_that_broke_off_is_told(runs: dict[str, Path], tmp_path: Path) -> None:
+    spec = description(validation=0.2, optimizer={"sgd": {"learning_rate": 1e30}})
+    with pytest.raises(NonFiniteError):
+        train(spec, blobs(), out=tmp_path / "nan", progress=False, report=False)
+    (note,) = compare([runs["adam"], tmp_path / "nan"]).notes
+    assert note.startswith("nan has not come to its end")
 
 
 def test_equal_descriptions_have_no_differences() -> None:
