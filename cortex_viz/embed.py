@@ -44,6 +44,13 @@ def pca(features: Any, components: int = 2, seed: int = 0) -> Array:
     return np.pad(np.ldexp(found, exponent), ((0, 0), (0, components - kept)))
 
 
+def explained(features: Any, points: Any) -> Array:
+    """The share of the variance of features (n, ...) that each component of ``points`` (n, components) has."""
+    given, exponent = _scaled(_matrix(features).astype(np.float64))
+    own = np.ldexp(np.asarray(points, np.float64), -exponent).var(axis=0)
+    return np.asarray(own / given.var(axis=0).sum())
+
+
 def tsne(features: Any, perplexity: float | None = None, seed: int = 0, components: int = 50) -> Array:
     """Points (n, 2) of which those are near whose features (n, ...) are (van der Maaten and Hinton, 2008).
 

@@ -33,6 +33,7 @@ LONGEST = 64  # pixels of a picture's longer edge
 MARKERS = "os^D"  # as charts draws the colours when they come round again
 LETTERS = 24  # of a class in a picture
 NAMED = 30  # classes
+ENOUGH = 20  # points of a class that has its name among them
 ABOUT = "Trustworthiness says how far neighbours here are neighbours in the layer, too; 1 is best."
 
 Method = Literal["tsne", "pca"]
@@ -43,8 +44,9 @@ class LayerMap:
     """Where examples lie in the output of a layer, ``points`` (n, 2), and what they are.
 
     ``rows`` (n,): which examples of the source; ``groups`` (n,): the class of each, an index into ``names``,
-    or None where they have no class; ``method`` in words; ``trust``: see `embed.trustworthiness`; ``seconds``
-    of each part of the work.
+    or None where they have no class; ``method`` in words; ``trust``: see `embed.trustworthiness`;
+    ``explained``: of principal components the share of the variance that each has; ``seconds`` of each part
+    of the work.
     """
 
     network: str
@@ -59,6 +61,7 @@ class LayerMap:
     pictures: Array | None
     axes: tuple[str, str]
     trust: float
+    explained: tuple[float, ...]
     seconds: dict[str, float]
 
     @property
@@ -135,7 +138,7 @@ class LayerMap:
             if self.groups is not None and len(drawn) <= NAMED:
                 _legend(axes, [(drawn[g], self.names[g]) for g in drawn])
                 if not any(self.axes):
-                    _name(axes, {g: np.median(self.points[groups == g], axis=0) for g in drawn}, self.names)
+                    _name(axes, self.points, groups, self.names)
 
 
 def layer_map(
@@ -173,10 +176,12 @@ def layer_map(
     features = raw[layer]
     clock.append(perf_counter())
     if method == "tsne":
-        points, axes = embed.tsne(features, perplexity, seed), ("", "")
+        points, shares, axes = embed.tsne(features, perplexity, seed), (), ("", "")
         words = f"t-SNE ({embed.library()})"
     else:
-        points, axes = embed.pca(features, 2, seed), ("first component", "second component")
+        points = embed.pca(features, 2, seed)
+        shares = tuple(embed.explained(features, points).tolist())
+        axes = _components(shares)
         words = "principal components"
     clock.append(perf_counter())
     trust = embed.trustworthiness(features, points, min(5, (len(rows) - 1) // 2))
@@ -195,8 +200,15 @@ def layer_map(
         pictures=shown.pictures(rows, _edge(len(rows), shown.channels)),
         axes=axes,
         trust=trust,
+        explained=shares,
         seconds=seconds,
     )
+
+
+def _components(shares: Sequence[float]) -> tuple[str, str]:
+    """What the axes of principal components are called."""
+    first, second = (f"{share:.1%} of the variance" for share in shares)
+    return f"first component, {first}", f"second component, {second}"
 
 
 def _expect_choices(method: str, count: int, seed: int) -> None:
@@ -276,16 +288,24 @@ def _legend(axes: Any, drawn: Sequence[tuple[Any, str]]) -> None:
         handle.set(sizes=[36], alpha=1)
 
 
-def _name(axes: Any, places: dict[int, Array], names: Sequence[str]) -> None:
-    """The names of classes at their medians, but for those that would cover another one."""
+def _name(axes: Any, points: Array, groups: Array, names: Sequence[str]) -> None:
+    """The names of classes, each on the point of the class that is nearest to its median.
+
+    A name is left to the legend where its class is too small to lie behind it, where others are the most
+    around it, and where it would cover another name.
+    """
     from matplotlib.patheffects import withStroke
 
     low, high = np.array(axes.get_xlim()), np.array(axes.get_ylim())
     height = 0.035 * np.ptp(high)
     put: list[Array] = []
-    for group, place in places.items():
-        name = literal(names[group], LETTERS)
+    for group in np.unique(groups):
+        name, own = literal(names[group], LETTERS), points[groups == group]
+        place = own[((own - np.median(own, axis=0)) ** 2).sum(axis=1).argmin()]
         extent = np.array([0.012 * np.ptp(low) * (len(name) + 1), height])
+        around = groups[(abs(points - place) <= extent).all(axis=1)]
+        if len(own) < ENOUGH or (around == group).mean() <= 0.5:
+            continue
         if all((abs(place - other[0]) > (extent + other[1]) / 2).any() for other in put):
             put.append(np.stack([place, extent]))
             halo = [withStroke(linewidth=3, foreground="white")]

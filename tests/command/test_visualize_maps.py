@@ -46,6 +46,9 @@ def test_options_are_heeded(cli: Cli, run: Path) -> None:
     assert found["method"] == "principal components"
     assert found["files"] == ["mine.png", "mine.html"]
     assert "principal components" in said.err
+    first, second = found["explained_variance"]
+    assert 1 > first > second > 0
+    assert f"explained   {first:.1%} + {second:.1%} of the variance" in said.err
 
 
 def test_a_seed_repeats_the_page(cli: Cli, run: Path) -> None:

@@ -11,7 +11,7 @@ from sklearn.manifold import trustworthiness as reference  # type: ignore[import
 
 from cortex_compute.errors import ArgumentError, DataError
 from cortex_viz import embed
-from cortex_viz.embed import Array, pca, trustworthiness, tsne
+from cortex_viz.embed import Array, explained, pca, trustworthiness, tsne
 
 
 @pytest.fixture(scope="module")
@@ -141,3 +141,15 @@ def test_features_that_cannot_be_laid_out() -> None:
         for of in (tsne, pca):
             with pytest.raises(DataError, match=told):
                 of(bad)
+
+
+@pytest.mark.parametrize("size", [1.0, 1e30, 1e-30])
+def test_explained_variance_is_scikit_learns(digits: tuple[Array, Array], size: float) -> None:
+    from sklearn.decomposition import PCA
+
+    images = np.asarray(digits[0], np.float64)
+    expected = PCA(3).fit(images.reshape(len(images), -1)).explained_variance_ratio_
+    scaled = (images * size).astype(np.float32)
+    np.testing.assert_allclose(explained(scaled, pca(scaled, 3)), expected, rtol=1e-4)
+    line = np.outer(np.arange(5.0), [3, 4])
+    np.testing.assert_allclose(explained(line, pca(line)), [1, 0], atol=1e-12)

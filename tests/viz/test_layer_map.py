@@ -104,7 +104,10 @@ def test_components_of_an_input(tmp_path: Path) -> None:
     images = np.empty((50, 6, 6, 1), np.float32)
     source.gather(made.rows, {"image": images})
     np.testing.assert_allclose(made.points, pca(images))
-    assert numbers(made.html())["x"] == "first component"
+    centred = images.reshape(50, -1) - images.reshape(50, -1).mean(axis=0)
+    shares = np.linalg.svd(centred.astype(np.float64))[1] ** 2 / (centred.astype(np.float64) ** 2).sum()
+    np.testing.assert_allclose(made.explained, shares[:2], rtol=1e-4)
+    assert numbers(made.html())["x"] == f"first component, {shares[0]:.1%} of the variance"
     made.save(tmp_path / "map.png")
 
 
@@ -209,6 +212,32 @@ def test_examples_without_answers_are_laid_out() -> None:
     made = layer_map(pictures(), Arrays({"image": images}), method="pca")
     assert made.groups is None
     assert made.captions[3] == "example 3"
+
+
+def named(points: Any, groups: Any, names: tuple[str, ...]) -> dict[str, tuple[float, float]]:
+    """Where the names of classes stand in a picture."""
+    from matplotlib.figure import Figure
+
+    axes = Figure().subplots()
+    axes.scatter(*points.T)
+    module._name(axes, points, groups, names)
+    return {text.get_text(): text.get_position() for text in axes.texts}
+
+
+def test_names_stand_where_their_class_does() -> None:
+    rng = np.random.default_rng(2)
+    angles = rng.uniform(0, 2 * np.pi, 200)
+    ring = np.stack([np.cos(angles), np.sin(angles)], axis=1) * 10  # its median is amid the core
+    core, few = rng.normal(0, 1, (100, 2)), rng.normal(0, 0.1, (5, 2)) + [9, 9]
+    found = named(
+        np.concatenate([ring, core, few]), np.repeat([0, 1, 2], [200, 100, 5]), ("ring", "core", "few")
+    )
+    assert list(found) == ["ring", "core"]
+    assert np.hypot(*found["ring"]) == pytest.approx(10)
+    assert np.hypot(*found["core"]) < 1
+    # A class amid twice as many points of another one.
+    lost = np.concatenate([ring[:50], ring[:50] + 0.01, ring[:50] - 0.01])
+    assert list(named(lost, np.repeat([0, 1], [50, 100]), ("lost", "most"))) == ["most"]
 
 
 def test_dots_in_a_name_stay(made: LayerMap, tmp_path: Path) -> None:

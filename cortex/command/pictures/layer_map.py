@@ -83,10 +83,13 @@ def draw_map(
     rows = {
         "layer": f"{made.layer}, {made.width:,} numbers of each of {len(made.points):,} examples",
         "method": made.method,
+        "explained": " + ".join(f"{share:.1%}" for share in made.explained) + " of the variance",
         "trust": f"{made.trust:.4f} (of 1: how far neighbours in the picture are neighbours in the layer)",
         "seconds": f"{seconds['total']:.1f}, of which {seconds['points']:.1f} for the points",
         "pictures": ", ".join(map(str, files)),
     }
+    if not made.explained:
+        del rows["explained"]
     for name, value in rows.items():
         say(f"{name:<11} {value}", people(json_file))
 
@@ -121,6 +124,7 @@ def _numbers(made: LayerMap, files: list[Path], seconds: dict[str, float]) -> di
         "examples": len(made.points),
         "method": made.method,
         "trustworthiness": made.trust,
+        "explained_variance": list(made.explained),
         "seconds": seconds,
         "files": [str(path) for path in files],
     }
