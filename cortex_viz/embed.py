@@ -45,7 +45,7 @@ def pca(features: Any, components: int = 2, seed: int = 0) -> Array:
 
 
 def explained(features: Any, points: Any) -> Array:
-    """The share of the variance of features (n, ...) that each component of ``points`` (n, components) has."""
+    """Which share of the variance of features (n, ...) each component of ``points`` (n, components) has."""
     given, exponent = _scaled(_matrix(features).astype(np.float64))
     own = np.ldexp(np.asarray(points, np.float64), -exponent).var(axis=0)
     return np.asarray(own / given.var(axis=0).sum())

@@ -228,7 +228,7 @@ def test_names_stand_where_their_class_does() -> None:
     rng = np.random.default_rng(2)
     angles = rng.uniform(0, 2 * np.pi, 200)
     ring = np.stack([np.cos(angles), np.sin(angles)], axis=1) * 10  # its median is amid the core
-    core, few = rng.normal(0, 1, (100, 2)), rng.normal(0, 0.1, (5, 2)) + [9, 9]
+    core, few = rng.normal(0, 1, (100, 2)), rng.normal(9, 0.1, (5, 2))
     found = named(
         np.concatenate([ring, core, few]), np.repeat([0, 1, 2], [200, 100, 5]), ("ring", "core", "few")
     )
