@@ -141,6 +141,8 @@ def test_histograms_are_drawn(tmp_path: Path) -> None:
     assert "no finite numbers" in text
     assert "a/kernel: weights" in text
     assert "u/b/kernel" not in text
+    for told in ("mean", "one standard deviation around it", "as a share of the fullest bin of the epoch"):
+        assert told in text
 
 
 def test_histograms_of_a_layer_or_of_the_largest() -> None:
