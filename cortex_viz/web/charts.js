@@ -175,6 +175,7 @@ const cortex = (() => {
     const width = table.clientWidth;
     if (!width || table.laid === width) return;
     table.laid = width;
+    table.classList.add("laid");
     table.classList.remove("cards");
     table.classList.toggle("cards", table.scrollWidth > width);
   };

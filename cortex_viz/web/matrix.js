@@ -9,7 +9,7 @@
     const size = Math.min(44, (width - head - 2) / count);
     const every = Math.ceil(16 / size); // names of all rows where there is room, else of every so many
     const turned = data.names.some((name) => measure(name) > every * size - 4);
-    const numbered = size >= 16 && Math.max(...data.cells.map(([, , n]) => measure(number(n)))) <= size - 3;
+    const numbered = size >= 16 && Math.max(...data.cells.map(([, , n]) => measure(number(n)))) <= size - 6;
     const grid = html("div", { class: size < 10 ? "matrix fine" : "matrix", role: "group",
       "aria-label": `confusion matrix of ${count} classes; the arrow keys go from cell to cell, Enter opens one`,
       keydown: (event) => wander(grid, count, event) });

@@ -359,6 +359,42 @@ def test_a_page_can_be_read(browser: Any, show: Show, width: int, dark: bool) ->
     assert cards[0] == (width < 1280)
 
 
+def test_names_of_rows_are_not_broken_where_other_cells_can_give_way(browser: Any, show: Show) -> None:
+    told = "what layers keep for the gradient, and what passes between them"
+    show(grid("", ["", "size", "of what"], [["parameters", "43.5 kB", told]], right=[1]), width=400)
+    lines = """const range = document.createRange();
+        range.selectNodeContents(document.querySelector("tbody th"));
+        return range.getClientRects().length"""
+    assert browser.execute_script(lines) == 1
+    check_looks(browser)
+
+
+def test_pictures_stand_in_columns_whatever_their_captions(browser: Any, show: Show) -> None:
+    sprite = six()
+    items = list(enumerate(["6", "8, taken for 1 (p = 0.91)"] * 3))
+    show(sprite.html(), charts.gallery(items, sprite), width=400)
+    left = """return [...document.querySelectorAll(".gallery li")].map(
+        (item) => item.getBoundingClientRect().left)"""
+    places = browser.execute_script(left)
+    assert places[:3] == places[3:]
+    assert len(set(places)) == 3
+
+
+def test_numbers_of_cells_have_room_beside_them(browser: Any, show: Show) -> None:
+    room = """return [...document.querySelectorAll(".cell")].flatMap((cell) => {
+        const range = document.createRange();
+        range.selectNodeContents(cell);
+        const [words, box] = [range.getBoundingClientRect(), cell.getBoundingClientRect()];
+        return cell.textContent ? [(box.width - words.width) / 2] : [];
+    })"""
+    found = []
+    for k in range(4, 16):
+        show(charts.matrix(999 * np.eye(k, dtype=int), [str(i) for i in range(k)]), width=400)
+        found += browser.execute_script(room)
+    assert found
+    assert min(found) > 2.5
+
+
 def test_a_script_that_is_not_the_pages_does_not_run(browser: Any, show: Show) -> None:
     show("<script>document.title = 'broken'</script>", '<img src="data:," onerror="document.title = 1">')
     assert browser.title == "A page"
@@ -375,5 +411,5 @@ def test_the_checks_can_fail(browser: Any, show: Show) -> None:
     )
     assert overlaps(browser) == ["one | two"] or overlaps(browser) == ["two | one"]
     assert small_text(browser) == ["tiny: 10.0 px", "half: 5.5 px"]
-    assert sideways(browser) == ["DIV.wide cards: 2000 in 1152"]
+    assert sideways(browser) == ["DIV.wide laid cards: 2000 in 1152"]
     assert errors(browser) != []
