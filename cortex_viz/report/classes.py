@@ -32,11 +32,14 @@ def confusion(given: Facts) -> str:
     shown = found[np.ix_(chosen, chosen)]
     right, total = np.trace(found), found.sum()
     told = f"{right:,} of {total:,} right ({100 * right / max(1, total):.2f} %)."
-    if len(chosen) < len(found):
+    unseen = np.count_nonzero(found.sum(axis=0) + found.sum(axis=1) == 0)
+    if len(chosen) < len(found) - unseen:
         told += (
             f" Shown are the {len(chosen)} of {len(found):,} classes that are confused most; "
             f"{total - shown.sum():,} examples lie outside."
         )
+    elif unseen:
+        told += f" Classes that no example has, and that none is taken for, are left out: {unseen:,}."
     labels, totals = [counted.names[i] for i in chosen], found.sum(axis=1)[chosen]
     if outcome is None or outcome.classes is None:
         return f"<p>{told}</p>{counted.told}{charts.matrix(shown, labels, totals=totals)}"
@@ -79,11 +82,10 @@ def counts(given: Facts) -> Counts | None:
 
 
 def _most_confused(counts: Array) -> Array:
-    """The classes with the most mistakes, in their order; all of them where they are few."""
-    if len(counts) <= NAMED:
-        return np.arange(len(counts))
-    wrong = counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts)
-    return np.sort(np.argsort(-wrong, kind="stable")[:NAMED])
+    """The classes that occur, in their order; of many those with the most mistakes."""
+    occur = np.flatnonzero(counts.sum(axis=0) + counts.sum(axis=1))
+    wrong = (counts.sum(axis=0) + counts.sum(axis=1) - 2 * np.diag(counts))[occur]
+    return np.sort(occur[np.argsort(-wrong, kind="stable")[:NAMED]])
 
 
 def _cells(outcome: Outcome, said: Classes, chosen: Array) -> dict[tuple[int, int], Array]:

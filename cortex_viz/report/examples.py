@@ -13,6 +13,7 @@ from cortex_viz.report.pictures import captions, several, sprite_of
 from cortex_viz.report.shown import LONGEST, Array
 
 SHOWN = 24
+OPEN = 6  # of them, where they are rows of a table
 DRAWN = 2000  # points of a scatter
 BINS = 40
 COLOURED = 40  # classes: as many as colours and shapes make pairs
@@ -59,7 +60,12 @@ def _table(outcome: Outcome, rows: Array) -> str:
         ]
         for i, (row, word) in enumerate(zip(rows, words))
     ]
-    return grid("", ["", *answer, "loss", "example"], body, right=range(1, len(answer) + 2))
+    head, right = ["", *answer, "loss", "example"], range(1, len(answer) + 2)
+    drawn = grid("", head, body[:OPEN], right)
+    if len(body) > OPEN:
+        rest = grid("", head, body[OPEN:], right)
+        drawn += f"<details><summary>{len(body) - OPEN} more</summary>{rest}</details>"
+    return drawn
 
 
 def _answers(outcome: Outcome, row: int) -> list[str]:

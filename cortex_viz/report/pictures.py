@@ -35,7 +35,7 @@ def _answer(outcome: Outcome, row: int) -> str:
     if said is None:
         return f"loss {outcome.losses[row]:.4g}"
     true, taken, sure = said
-    return f"{taken} {sure:.2f}" if taken == true else f"{true}, taken for {taken} {sure:.2f}"
+    return f"{taken if taken == true else f'{true}, taken for {taken}'} (p = {sure:.2f})"
 
 
 def several(values: Array) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
@@ -20,6 +21,7 @@ CELLS = 8  # of a table's row
 NUMBERS = 6  # of an array
 LOOKED_AT = 64  # examples, for the lowest and the highest number of pictures
 LONGEST = 160  # characters of an example in words
+FRACTION = re.compile(r"[-+]?\d*\.\d{5,}(e[-+]?\d+)?", re.IGNORECASE)  # more digits than people read
 
 
 class Shown:
@@ -135,7 +137,9 @@ def _is_picture(shape: tuple[int | None, ...]) -> bool:
 
 
 def _cell(name: str, value: Any) -> str:
-    told = f"{value:.4g}" if isinstance(value, float) else str(value)
+    told = str(value)
+    if isinstance(value, (float, np.floating)) or FRACTION.fullmatch(told):
+        told = f"{float(value):.4g}"
     return told if name == "file" else f"{name} {told or '–'}"
 
 

@@ -66,14 +66,18 @@ def curves(given: Facts) -> str:
     history = given.history
     if not len(history):
         return '<p class="soft">No epoch has ended yet.</p>'
-    made = [_curve(history, name, _best_epoch(given.summary)) for name in _quantities(history)]
+    rates = {row.get("learning_rate") for row in history}
+    constant = len(rates) == 1 and None not in rates
+    names = [name for name in _quantities(history) if not (constant and name == "learning_rate")]
+    made = [_curve(history, name, _best_epoch(given.summary)) for name in names]
+    told = f"<p>The learning rate is {exact(rates.pop())} in every epoch.</p>" if constant else ""
     cut = ""
     if len(history) > DRAWN:
         cut = (
             f'<p class="soft">Of {len(history):,} epochs those are drawn that are the lowest or the highest '
             "of every so many.</p>"
         )
-    return f'{cut}<div class="panels">{"".join(made)}</div>'
+    return f'{told}{cut}<div class="panels">{"".join(made)}</div>'
 
 
 def _quantities(history: History) -> list[str]:

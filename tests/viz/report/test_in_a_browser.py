@@ -34,7 +34,7 @@ def test_it_can_be_read(browser: Any, digits: Run, width: int) -> None:
     settle(browser)
     check_looks(browser)
     drawn = browser.execute_script("return document.querySelectorAll('.chart svg, .chart canvas').length")
-    assert drawn >= 7  # loss, accuracy, rate, ROC, calibration, the map, seconds, speed
+    assert drawn >= 6  # loss, accuracy, ROC, calibration, the map, seconds, speed
     assert (errors(browser), requests(browser)) == ([], [])
 
 
@@ -50,7 +50,7 @@ def test_a_cell_opens_the_images_behind_it(browser: Any, digits: Run) -> None:
         assert len(shown) == min(12, digits.confusion[i, j])
         assert all("data:image/png" in image.value_of_css_property("background-image") for image in shown)
         captions = [item.text for item in browser.find_elements("css selector", "#confusion .gallery li")]
-        told = f"{j} " if i == j else f"{i}, taken for {j} "
+        told = f"{j} (p = 0." if i == j else f"{i}, taken for {j} (p = 0."
         assert all(caption.startswith(told) for caption in captions)
         check_looks(browser)
     assert errors(browser) == []

@@ -32,6 +32,7 @@ from cortex_core.training.source import find
 from cortex_core.training.train import train
 from cortex_viz.report import Facts, collect, draw, page_of, sections, write
 from cortex_viz.report.sections import SECTIONS
+from cortex_viz.report.shown import _cell
 from tests.conftest import Cli
 from tests.viz.report.reading import Page, read
 
@@ -107,14 +108,12 @@ def test_the_history_is_that_of_the_file(digits: Run, page: Page) -> None:
 
 def test_the_curves_are_those_of_the_file(digits: Run, page: Page) -> None:
     expected = history_rows(digits.path)
-    quantities = ["loss", "accuracy", "learning_rate"]
+    quantities = ["loss", "accuracy"]  # the learning rate is constant
     charts = page.sections["curves"].charts
     assert len(charts) == len(quantities)
     for name, chart in zip(quantities, charts):
         series = {s["name"]: s for s in chart["series"]}
         known = {"training": name, "validation": f"validation_{name}"}
-        if name == "learning_rate":
-            known = {"learning rate": name}
         assert set(series) == set(known)
         for label, column in known.items():
             assert series[label]["x"] == [1, 2]
@@ -133,11 +132,11 @@ def test_the_confusion_matrix_is_that_of_the_run(digits: Run, page: Page) -> Non
     for cell, pictures in chart["pictures"].items():
         i, j = map(int, cell.split(","))
         assert len(pictures) == min(12, found[i, j])
-        sure = [float(chart["captions"][k].split()[-1]) for k in pictures]
+        sure = [float(chart["captions"][k].split()[-1].strip(")")) for k in pictures]
         assert sure == sorted(sure, reverse=i != j)
         for k in pictures:
-            taken = chart["captions"][k].split(" ")
-            assert (taken[0].strip(","), taken[-2]) == (str(i), str(j)) if i != j else (taken[0] == str(i))
+            taken = chart["captions"][k].partition(" (p = ")[0]
+            assert taken == (str(i) if i == j else f"{i}, taken for {j}")
 
 
 def said(run: Run) -> tuple[np.ndarray, np.ndarray]:
@@ -180,7 +179,7 @@ def test_the_worst_come_first(digits: Run, page: Page) -> None:
     for i in worst:
         best = probabilities[i].argmax()
         assert best != labels[i] or len(expected) > np.sum(probabilities.argmax(axis=1) != labels) - 1
-        told = f"{best} {probabilities[i, best]:.2f}"
+        told = f"{best} (p = {probabilities[i, best]:.2f})"
         expected.append(told if best == labels[i] else f"{labels[i]}, taken for {told}")
     assert words == "".join(expected)
 
@@ -273,7 +272,7 @@ def test_data_that_cannot_be_found_are_told(
     assert (
         found.sections["confusion"].charts[0]["cells"] == with_data.sections["confusion"].charts[0]["cells"]
     )
-    assert len(found.sections["curves"].charts) == 3
+    assert len(found.sections["curves"].charts) == 2
     assert not {"roc", "calibration", "hidden"} & set(found.sections)
 
 
@@ -302,6 +301,14 @@ def test_a_history_that_is_not_finite() -> None:
     assert loss["y"] == [2.0, None, None, 1.0]
     assert "Not finite, drawn as gaps: training: 2 of 4" in found.sections["curves"].words
     assert [row["loss"] for row in tables(found, "history")] == ["2.0", "nan", "inf", "1.0"]
+
+
+def test_a_learning_rate_that_does_not_change_is_a_sentence() -> None:
+    for rates, charts in (([0.002, 0.002], 1), ([0.002, 0.001], 2), ([0.002, None], 2)):
+        rows = [{"epoch": i + 1, "loss": 1.0, "learning_rate": r} for i, r in enumerate(rates)]
+        found = Page(page_of(Facts("net", history=History(rows)))).sections["curves"]
+        assert len(found.charts) == charts
+        assert ("The learning rate is 0.002 in every epoch." in found.words) == (charts == 1)
 
 
 def test_a_training_that_has_just_begun() -> None:
@@ -390,6 +397,21 @@ def test_the_cells_of_a_table_are_shown(tmp_path: Path) -> None:
         assert frame["kind"][int(cells[2])] == row["true"]
 
 
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        ("1.9600240467769008", "1.96"),
+        ("-3.480607135259579", "-3.481"),
+        (np.float32(0.1), "0.1"),
+        ("29.125", "29.125"),
+        ("1.2.34567", "1.2.34567"),
+        ("12345678901", "12345678901"),
+    ],
+)
+def test_cells_have_the_digits_that_people_read(cell: Any, expected: str) -> None:
+    assert _cell("a", cell) == f"a {expected}"
+
+
 def test_names_of_others_are_text(tmp_path: Path) -> None:
     frame = pd.DataFrame({HOSTILE: np.arange(60.0), "kind": [HOSTILE, "</script>", "z\x1b[31m"] * 20})
     description = {
@@ -461,7 +483,7 @@ def test_too_little_memory(digits: Run, monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr(import_module("cortex_viz.report.collect"), "outcome_of", fails)
     found = Page(page_of(collect(digits)))
     assert "there is too little memory" in found.sections["examples"].words
-    assert len(found.sections["curves"].charts) == 3
+    assert len(found.sections["curves"].charts) == 2
 
 
 def test_a_run_that_no_command_repeats_says_why() -> None:

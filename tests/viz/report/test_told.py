@@ -134,6 +134,22 @@ def test_classes_outside_of_the_matrix_count_as_examples() -> None:
     assert f"{600 - inside} examples lie outside" in found.sections["confusion"].words
 
 
+def test_classes_that_nothing_has_are_left_out_of_the_matrix() -> None:
+    found = page(outcome=classified([0, 2, 2, 5], [0, 2, 3, 5], 6)).sections["confusion"]
+    assert found.charts[0]["names"] == ["c0", "c2", "c3", "c5"]
+    assert found.charts[0]["cells"] == [[0, 0, 1], [1, 1, 1], [1, 2, 1], [3, 3, 1]]
+    assert sorted(found.charts[0]["pictures"]) == ["0,0", "1,1", "1,2", "3,3"]
+    assert "that none is taken for, are left out: 2." in found.words
+
+
+@pytest.mark.parametrize(("many", "lengths"), [(6, [7, 7]), (9, [7, 4, 7, 4])])
+def test_of_many_rows_some_are_open(many: int, lengths: list[int]) -> None:
+    """The highest loss and the least sure, each with its head."""
+    made = page_of(Facts("net", outcome=classified([0] * many, [0] * many, 2)))
+    assert [len(table) for table in Page(made).sections["examples"].tables] == lengths
+    assert made.count("<summary>3 more</summary>") == (2 if many == 9 else 0)
+
+
 def test_many_classes_are_coloured_by_right_and_wrong() -> None:
     labels = np.arange(600) % 60
     predicted = np.where(labels == 3, 4, labels)
