@@ -33,7 +33,7 @@ LONGEST = 64  # pixels of a picture's longer edge
 MARKERS = "os^D"  # as charts draws the colours when they come round again
 LETTERS = 24  # of a class in a picture
 NAMED = 30  # classes
-ENOUGH = 20  # points of a class that has its name among them
+ENOUGH, AROUND = 20, 6  # points of a class that has its name among them, in all and near its median
 ABOUT = "Trustworthiness says how far neighbours here are neighbours in the layer, too; 1 is best."
 
 Method = Literal["tsne", "pca"]
@@ -291,8 +291,8 @@ def _legend(axes: Any, drawn: Sequence[tuple[Any, str]]) -> None:
 def _name(axes: Any, points: Array, groups: Array, names: Sequence[str]) -> None:
     """The names of classes, each on the point of the class that is nearest to its median.
 
-    A name is left to the legend where its class is too small to lie behind it, where others are the most
-    around it, and where it would cover another name.
+    A name is left to the legend where its class is too small to lie behind it, where it has few points around
+    its median or others the most, and where it would cover another name.
     """
     from matplotlib.patheffects import withStroke
 
@@ -303,8 +303,8 @@ def _name(axes: Any, points: Array, groups: Array, names: Sequence[str]) -> None
         name, own = literal(names[group], LETTERS), points[groups == group]
         place = own[((own - np.median(own, axis=0)) ** 2).sum(axis=1).argmin()]
         extent = np.array([0.012 * np.ptp(low) * (len(name) + 1), height])
-        around = groups[(abs(points - place) <= extent).all(axis=1)]
-        if len(own) < ENOUGH or (around == group).mean() <= 0.5:
+        around = groups[(abs(points - place) <= 2 * extent).all(axis=1)] == group
+        if len(own) < ENOUGH or around.sum() < AROUND or around.mean() <= 0.5:
             continue
         if all((abs(place - other[0]) > (extent + other[1]) / 2).any() for other in put):
             put.append(np.stack([place, extent]))

@@ -235,6 +235,9 @@ def test_names_stand_where_their_class_does() -> None:
     assert list(found) == ["ring", "core"]
     assert np.hypot(*found["ring"]) == pytest.approx(10)
     assert np.hypot(*found["core"]) < 1
+    # Two heaps, and a single point between them.
+    heaps = np.concatenate([rng.normal(-9, 0.5, (30, 2)), [[0.0, 0.0]], rng.normal(9, 0.5, (30, 2))])
+    assert named(heaps, np.zeros(61, int), ("two",)) == {}
     # A class amid twice as many points of another one.
     lost = np.concatenate([ring[:50], ring[:50] + 0.01, ring[:50] - 0.01])
     assert list(named(lost, np.repeat([0, 1], [50, 100]), ("lost", "most"))) == ["most"]
