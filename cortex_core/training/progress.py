@@ -62,7 +62,8 @@ class Progress(Callback):
         text = _epoch(trainer, trainer.epoch) + words({name: row[name] for name in trainer.columns})
         if self.bar is not None:
             self._advance(trainer, text)
-        self._say(f"{text}  {self._speed(trainer)}{_waiting(row)}")
+        speed = f"{row['samples_per_second']:,.0f} samples/s"  # of this epoch, as in the history
+        self._say(f"{text}  {speed}  {self._left(trainer)}{_waiting(row)}")
         self.due = time.monotonic() + self.interval
 
     def stop(self, trainer: Trainer, error: BaseException | None) -> None:
@@ -77,10 +78,16 @@ class Progress(Callback):
         self.shown = trainer.samples
 
     def _speed(self, trainer: Trainer) -> str:
+        """On average since the beginning, with all that came between the steps."""
         done = trainer.samples - self.first
-        seconds = max(1e-9, time.monotonic() - self.began)
-        left = (trainer.total_samples - trainer.samples) * seconds / max(1, done)
-        return f"{done / seconds:,.0f} samples/s  {clock(left)} left"
+        return f"{done / self._seconds():,.0f} samples/s  {self._left(trainer)}"
+
+    def _left(self, trainer: Trainer) -> str:
+        done = max(1, trainer.samples - self.first)
+        return f"{clock((trainer.total_samples - trainer.samples) * self._seconds() / done)} left"
+
+    def _seconds(self) -> float:
+        return max(1e-9, time.monotonic() - self.began)
 
     def _say(self, text: str) -> None:
         if self.bar is not None:

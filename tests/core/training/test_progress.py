@@ -36,6 +36,13 @@ def test_one_line_for_each_epoch_where_nobody_watches(tmp_path: Path) -> None:
     assert lines[-1].endswith("0:00:00 left")
 
 
+def test_the_speed_of_an_epoch_is_that_of_its_history(tmp_path: Path) -> None:
+    file, spec = io.StringIO(), description(epochs=2)
+    run = train(spec, blobs(), out=tmp_path, progress=Progress(file, False))
+    told = re.findall(r"([\d,]+) samples/s", file.getvalue())
+    assert told == [f"{row['samples_per_second']:,.0f}" for row in run.history]
+
+
 def test_lines_within_a_long_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "LINES", 0.0)
     assert len(said(False, tmp_path).splitlines()) == 3 * 5 + 3
