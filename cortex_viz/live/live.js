@@ -37,6 +37,7 @@
     if (now.over) {
       over = true;
       events.close();
+      answer.textContent = ""; // of before: the bar has the last word
       for (const button of buttons) button.disabled = true;
     }
   }
@@ -93,9 +94,10 @@
       answer.textContent = button.dataset.waiting;
       try {
         const reply = await fetch(base + button.dataset.wish, { method: "POST", headers: { "X-Cortex": "live" } });
-        answer.textContent = await reply.text();
+        const told = await reply.text();
+        answer.textContent = over ? "" : told;
       } catch {
-        answer.textContent = "The training does not answer.";
+        answer.textContent = over ? "" : "The training does not answer.";
       }
       button.disabled = over || bar.classList.contains("lost") || button.dataset.wish === "stop";
     };

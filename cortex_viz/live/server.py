@@ -14,6 +14,7 @@ header that no page of another origin may send, and the own origin.
 
 from __future__ import annotations
 
+import errno
 import hmac
 import ipaddress
 import json
@@ -62,10 +63,11 @@ class Server(ThreadingHTTPServer):
             super().__init__((host, port), Handler)
         except (OSError, OverflowError) as error:
             where = f"port {port} of {host}" if port else host
-            raise ArgumentError(
-                f"the live page cannot be served at {where} ({getattr(error, 'strerror', None) or error}): "
-                "give another --live-port, or none for any that is free"
-            ) from None
+            advice = "give another --live-port, or none for any that is free"
+            if isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL:
+                advice = "give an address of this machine as --live-host, or none for 127.0.0.1"
+            why = getattr(error, "strerror", None) or error
+            raise ArgumentError(f"the live page cannot be served at {where} ({why}): {advice}") from None
         self._loop = threading.Thread(target=self.serve_forever, args=(0.1,), name="cortex live", daemon=True)
 
     def server_bind(self) -> None:

@@ -96,7 +96,7 @@ class Live(Callback):
         if self.server is None:  # it never began
             return
         try:
-            if error is None and self.drawn != trainer.epoch:
+            if (error is None or isinstance(error, Interrupted)) and self.drawn != trainer.epoch:
                 self._draw(trainer)
             self.board.put({"bar": self._bar(trainer, _ending(trainer, error), over=True)})
         finally:

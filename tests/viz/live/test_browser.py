@@ -207,6 +207,9 @@ def test_checkpoint_now_writes(browser: Any, tmp_path: Path) -> None:
         assert isinstance(running.source, Gated)
         running.source.open(2)
         assert answered(browser) == f"Written after step 6: {tmp_path / 'run' / 'last.cortex'}"
+        running.end()
+        said(browser, "finished after 3 epochs")
+        assert browser.execute_script("return document.querySelector('.live output').textContent") == ""
     assert [(run["epoch"], run["batch"]) for run in found] == [(1, 1)]
 
 

@@ -92,9 +92,9 @@ class Ends(Callback):
             self.end(trainer)
 
 
-def ended(out: Path, *callbacks: Callback) -> BaseException | None:
+def ended(out: Path, *callbacks: Callback, pause: float = 0) -> BaseException | None:
     """What a training ended with."""
-    live = Live(pause=0, file=io.StringIO())
+    live = Live(pause=pause, file=io.StringIO())
     try:
         train(
             description(epochs=2),
@@ -147,3 +147,12 @@ def test_an_epoch_is_written_before_it_is_drawn(tmp_path: Path, monkeypatch: pyt
     said = Said(monkeypatch, tmp_path / "run")
     assert ended(tmp_path / "run") is None
     assert said.drawn == [(n, n, n) for n in range(3)]
+
+
+def test_a_stop_shows_the_last_epoch_though_it_was_not_drawn_yet(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = Said(monkeypatch, tmp_path / "run")
+    assert isinstance(ended(tmp_path / "run", Ends(8, lambda t: t.interrupt()), pause=1e9), Interrupted)
+    assert said.drawn == [(0, 0, 0), (1, 1, 1)]
+    assert "stopped in epoch 2 of 2, after step 8" in said.bars[-1][0]

@@ -259,10 +259,16 @@ def test_a_port_in_use_is_told() -> None:
 
 
 @pytest.mark.parametrize(
-    ("host", "port"), [("127.0.0.1", 70000), ("no.such.host.invalid", 0), ("192.0.2.1", 0)]
+    ("host", "port", "wrong"),
+    [
+        ("127.0.0.1", 70000, "port"),
+        ("no.such.host.invalid", 0, "host"),
+        ("192.0.2.1", 0, "host"),
+        ("192.0.2.1", 8000, "host"),
+    ],
 )
-def test_what_cannot_be_had_is_told(host: str, port: int) -> None:
-    with pytest.raises(ArgumentError, match="cannot be served at"):
+def test_what_cannot_be_had_is_told(host: str, port: int, wrong: str) -> None:
+    with pytest.raises(ArgumentError, match=rf"cannot be served at .*: give [^:]*--live-{wrong}"):
         made(host, port)
 
 
