@@ -10,6 +10,7 @@ import numpy as np
 
 from cortex_compute.errors import DataError
 from cortex_core.png import as_bytes
+from cortex_viz.figure import literal
 
 Array = np.ndarray[Any, Any]
 SIGNED = "RdBu_r"  # 0 is white
@@ -80,3 +81,19 @@ def bare(axes: Iterable[Any]) -> None:
         each.grid(visible=False)
         for spine in each.spines.values():
             spine.set_visible(False)
+
+
+def entitle(axes: Any, title: str) -> None:
+    """Above a small picture: lines of others' text."""
+    axes.set_title("\n".join(literal(line, 24) for line in title.split("\n")), fontsize=8)
+
+
+def scale_of_maps(drawing: Any, rows: Any, alpha: float = 1.0) -> None:
+    """The bar of colours beside maps in ``rows`` of axes, each of which ends at its own largest number."""
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
+
+    bar = drawing.colorbar(
+        ScalarMappable(Normalize(0, 1), "inferno"), ax=rows, alpha=alpha, shrink=0.4, anchor=(0, 0)
+    )
+    bar.set_label("of each map's largest", fontsize=8)

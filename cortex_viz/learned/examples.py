@@ -81,14 +81,49 @@ def class_names(network: Network, source: Source) -> list[str]:
 def predicted(network: Network, x: Examples, names: Sequence[str]) -> tuple[list[int], list[str]]:
     """The class that is predicted for each example, and its name; without a cross entropy the highest output,
     and its value."""
-    of, node = scored(network), _loss(network)
-    found = activations(network, x, [of])
-    scores = found[of].reshape(len(found[of]), -1, found[of].shape[-1])[:, 0]
+    scores, node = _scores(network, x), _loss(network)
     classes = _second(network, scores[:, 0]).astype(int) if is_single(network) else scores.argmax(axis=1)
     if node is None or node.kind in CROSS_ENTROPIES:
         return classes.tolist(), [names[c] for c in classes]
-    values = in_units(network, {of: scores})[of]
+    values = in_units(network, {scored(network): scores})[scored(network)]
     return classes.tolist(), [_told(row[c]) for row, c in zip(values, classes)]
+
+
+def titles_of(
+    network: Network, source: Source, rows: Sequence[int], x: Examples, classes: Sequence[int]
+) -> list[str]:
+    """What the examples ``x``, those ``rows`` of a source, are, in lines: the true class, where the source
+    has one, the predicted one, and the score, before any softmax, of the class that is looked at."""
+    names, scores, node = class_names(network, source), _scores(network, x), _loss(network)
+    words = predicted(network, x, names)[1]
+    if is_single(network):
+        scores = scores * [-1, 1]
+    true = [""] * len(rows)
+    exclusive = is_single(network) or (node is not None and node.kind == "softmax_cross_entropy")
+    if exclusive and node.target in source.streams:
+        true = [f"true {name}" for name in _true(source, node.target, rows, names)]
+    return [
+        "\n".join(
+            filter(None, [f"example {row}", right, f"predicted {word}", f"score {s[c]:.3g} of {names[c]}"])
+        )
+        for row, right, word, c, s in zip(rows, true, words, classes, scores)
+    ]
+
+
+def _true(source: Source, target: str, rows: Sequence[int], names: Sequence[str]) -> list[str]:
+    """The names of labels, which are numbers of classes, or a number for each class."""
+    stream = source.streams[target]
+    labels = np.empty((len(rows), *stream.shape), stream.dtype)
+    source.gather(np.asarray(rows, np.intp), {target: labels})
+    labels = labels.reshape(len(rows), -1)
+    found = labels[:, 0].astype(int) if labels.shape[1] == 1 else labels.argmax(axis=1)
+    return [names[c] if 0 <= c < len(names) else "not known" for c in found]
+
+
+def _scores(network: Network, x: Examples) -> Array:
+    """(n, classes), of sequences the first of each."""
+    found = activations(network, x, [scored(network)])[scored(network)]
+    return np.asarray(found.reshape(len(found), -1, found.shape[-1])[:, 0])
 
 
 def class_gradients(

@@ -11,8 +11,8 @@ import numpy as np
 from cortex_compute.errors import SpecError
 from cortex_core.network import Network
 from cortex_core.probe import expect_layer
-from cortex_viz.figure import figure, literal
-from cortex_viz.learned.drawing import Array, as_pictures, bare, finite, largest
+from cortex_viz.figure import figure
+from cortex_viz.learned.drawing import Array, as_pictures, bare, entitle, finite, largest, scale_of_maps
 from cortex_viz.learned.examples import Examples, class_gradients, picture_input
 
 
@@ -62,7 +62,7 @@ def gradcam(
     maps, told = finite(gradcam_of(network, x, layer, classes), "Grad-CAM")
     height, width = pictures.shape[1:3]
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
-    with figure(path, max(3.0, 1.5 * len(maps)), 3.3) as drawing:
+    with figure(path, 1.5 * len(maps) + 1.2, 3.8) as drawing:
         if told:
             drawing.suptitle(told, fontsize=9)
         rows = drawing.subplots(2, len(maps), squeeze=False)
@@ -78,6 +78,7 @@ def gradcam(
                 extent=extent,
                 interpolation="bilinear",
             )
-            column[0].set_title(literal(titles[i], 16) if titles else "", fontsize=9)
+            entitle(column[0], titles[i] if titles else "")
         bare(rows.flat)
+        scale_of_maps(drawing, rows, 0.6)
     return Path(path)

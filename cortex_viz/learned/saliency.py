@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from cortex_core.network import Network
-from cortex_viz.figure import figure, literal
-from cortex_viz.learned.drawing import Array, as_pictures, bare, finite, largest
+from cortex_viz.figure import figure
+from cortex_viz.learned.drawing import Array, as_pictures, bare, entitle, finite, largest, scale_of_maps
 from cortex_viz.learned.examples import Examples, class_gradients, picture_input
 
 
@@ -34,13 +34,14 @@ def saliency(
     """Draws each example above its `saliency_of`, each scaled by its own largest; returns ``path``."""
     maps, told = finite(saliency_of(network, x, classes), "the saliency")
     pictures = as_pictures(x[picture_input(network)])
-    with figure(path, max(3.0, 1.5 * len(maps)), 3.3) as drawing:
+    with figure(path, 1.5 * len(maps) + 1.2, 3.8) as drawing:
         if told:
             drawing.suptitle(told, fontsize=9)
         rows = drawing.subplots(2, len(maps), squeeze=False)
         for i, column in enumerate(rows.T):
             column[0].imshow(pictures[i], cmap="gray", vmin=0, vmax=1)
-            column[0].set_title(literal(titles[i], 16) if titles else "", fontsize=9)
+            entitle(column[0], titles[i] if titles else "")
             column[1].imshow(maps[i], cmap="inferno", vmin=0, vmax=largest(maps[i]))
         bare(rows.flat)
+        scale_of_maps(drawing, rows)
     return Path(path)

@@ -39,14 +39,14 @@ def command(
     """Draw the regions that the score of a class hangs on: Grad-CAM (Selvaraju et al., 2017).
 
     It looks at the last maps that come from an activation, or at those of --layer. By default the first eight
-    examples are drawn, each with the class that is predicted for it.
+    examples are drawn, each for the class that is predicted for it.
 
     \b
     Examples:
       cortex visualize gradcam runs/lenet
       cortex visualize gradcam runs/lenet --layer conv2d --index 7 --class 9
     """
-    from cortex_viz.learned.examples import examples_of, picture_input
+    from cortex_viz.learned.examples import examples_of, picture_input, titles_of
     from cortex_viz.learned.gradcam import gradcam
 
     network = load_model(model)
@@ -54,7 +54,7 @@ def command(
     source = examples(network, data)
     wanted = chosen(rows, source, MOST)
     x = examples_of(network, source, wanted)
-    classes, names = judged(network, source, x, label)
-    titles = [f"{row}: {name}" for row, name in zip(wanted, names)]
+    classes = judged(network, source, x, label)
+    titles = titles_of(network, source, wanted, x, classes)
     with drawing("gradcam", model, network.name, out) as path:
         gradcam(network, x, path, layer, classes, titles)

@@ -30,14 +30,14 @@ def command(model: str, data: str | None, rows: tuple[int, ...], label: str | No
     """Draw the pixels that the score of a class hangs on (Simonyan et al., 2014).
 
     Below each example is |d score / d pixel|: bright where a small change of the pixel changes the score
-    most. By default the first eight examples are drawn, each with the class that is predicted for it.
+    most. By default the first eight examples are drawn, each for the class that is predicted for it.
 
     \b
     Examples:
       cortex visualize saliency runs/lenet
       cortex visualize saliency runs/lenet --index 7 --index 18 --class 9
     """
-    from cortex_viz.learned.examples import examples_of, picture_input
+    from cortex_viz.learned.examples import examples_of, picture_input, titles_of
     from cortex_viz.learned.saliency import saliency
 
     network = load_model(model)
@@ -45,7 +45,7 @@ def command(model: str, data: str | None, rows: tuple[int, ...], label: str | No
     source = examples(network, data)
     wanted = chosen(rows, source, MOST)
     x = examples_of(network, source, wanted)
-    classes, names = judged(network, source, x, label)
-    titles = [f"{row}: {name}" for row, name in zip(wanted, names)]
+    classes = judged(network, source, x, label)
+    titles = titles_of(network, source, wanted, x, classes)
     with drawing("saliency", model, network.name, out) as path:
         saliency(network, x, path, classes, titles)

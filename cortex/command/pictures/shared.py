@@ -100,13 +100,11 @@ def chosen(rows: tuple[int, ...], source: Source, most: int) -> list[int]:
     return list(rows or range(min(most, len(source))))
 
 
-def judged(network: Network, source: Source, x: Any, label: str | None) -> tuple[list[int], list[str]]:
-    """For some examples the class whose score is looked at, named or predicted, and its name."""
+def judged(network: Network, source: Source, x: Any, label: str | None) -> list[int]:
+    """For some examples the class whose score is looked at, named or predicted."""
     from cortex_viz.learned.examples import class_names, class_of, predicted
 
     names = class_names(network, source)
     if label is None:
-        return predicted(network, x, names)
-    count = len(next(iter(x.values())))
-    label_of = class_of(names, label)
-    return [label_of] * count, [names[label_of]] * count
+        return predicted(network, x, names)[0]
+    return [class_of(names, label)] * len(next(iter(x.values())))

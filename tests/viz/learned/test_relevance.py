@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from html import unescape
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,14 @@ def test_the_last_maps_are_those_of_the_last_activation() -> None:
     assert last_maps(classifier(apart)) == "active"
     linear = [{"conv2d": {"filters": 3, "kernel": 3, "activation": "linear"}}, *CONVOLUTION[1:]]
     assert last_maps(classifier(linear)) == "pool"
+
+
+@pytest.mark.parametrize("draw", [saliency, gradcam])
+def test_titles_have_lines_and_maps_a_scale(tmp_path: Path, draw: Any) -> None:
+    titles = ["example 3\ntrue $a$"]
+    drawn = draw(classifier(), {"x": IMAGES[:1]}, tmp_path / "a.svg", titles=titles).read_text()
+    for told in ("example 3", "true $a$", "of each map's largest"):
+        assert told in unescape(drawn)
 
 
 @pytest.mark.parametrize("draw", [saliency, gradcam])

@@ -11,9 +11,10 @@ from cortex_compute.errors import DataError
 from cortex_core.network import Network, network
 from cortex_core.training.source import Arrays
 from cortex_datasets.source import ArraySource
-from cortex_viz.learned.examples import class_names, class_of, is_single, predicted
+from cortex_viz.learned.examples import class_names, class_of, is_single, predicted, titles_of
 from cortex_viz.learned.gradcam import gradcam_of
 from cortex_viz.learned.saliency import saliency_of
+from tests.viz.learned.networks import IMAGES, classifier, source
 
 BRIGHT = np.stack([np.full((4, 4, 1), 0.9), np.full((4, 4, 1), 0.1)]).astype(np.float32)
 
@@ -48,6 +49,26 @@ def test_one_probability_is_of_two_classes() -> None:
     assert class_of(names, "1") == 1
     told = class_names(made, ArraySource({"x": BRIGHT, "t": labels}, {"t": ("dark", "bright")}))
     assert predicted(made, {"x": BRIGHT}, told)[1] == ["bright", "dark"]
+
+
+def test_titles_say_true_and_predicted_class_and_the_score_looked_at() -> None:
+    made, labels = of_one("binary_cross_entropy", from_logits=True), np.array([[1.0], [1.0]], np.float32)
+    known = ArraySource({"x": BRIGHT, "t": labels}, {"t": ("dark", "bright")})
+    # The score is the mean of the picture - 0.5, and its negative for the first class.
+    means = BRIGHT.reshape(2, -1).mean(axis=1) - 0.5
+    assert titles_of(made, known, [0, 1], {"x": BRIGHT}, [1, 0]) == [
+        f"example 0\ntrue bright\npredicted bright\nscore {means[0]:.3g} of bright",
+        f"example 1\ntrue bright\npredicted dark\nscore {-means[1]:.3g} of dark",
+    ]
+    alone = Arrays({"x": BRIGHT})
+    assert titles_of(made, alone, [1], {"x": BRIGHT[1:]}, [1]) == [
+        f"example 1\npredicted 0\nscore {means[1]:.3g} of 1"
+    ]
+    four = classifier(["flatten", {"dense": {"units": 4, "id": "out"}}])
+    four.parameters["out/kernel"] = np.zeros((36, 4))
+    four.parameters["out/bias"] = np.array([0.5, -2.0, 3.25, 1.0])
+    found = titles_of(four, source(), [5], {"x": IMAGES[5:6]}, [1])
+    assert found == ["example 5\ntrue 1\npredicted 2\nscore -2 of 1"]
 
 
 def test_what_speaks_for_the_second_class_speaks_against_the_first() -> None:
