@@ -82,8 +82,9 @@ def maximal(
     shown: Array = as_pictures(_small(source, name, rows))[which.reshape(-1)]
     shown[~np.isfinite(found.values.reshape(-1))] = np.nan
     made = sheet(shown, found.rows.shape[1])
-    total = network.types[found.layer].shape[-1]
-    title = literal(f"{found.layer}: {len(found.rows)} of {total} channels")
+    shape = network.types[found.layer].shape
+    what = "channels" if len(shape) > 2 else "units"
+    title = literal(f"{found.layer}: {len(found.rows)} of {shape[-1]} {what}")
     with figure(path, *size_of(made, 5.0, 14.0)) as drawing:
         axes = drawing.subplots()
         axes.set_title("\n".join(filter(None, [title, told])))

@@ -257,3 +257,8 @@ def test_an_array_becomes_a_picture() -> None:
     assert as_pictures(np.zeros((4, 2, 2, 3))).shape == (4, 2, 2, 3)
     assert as_pictures(np.zeros((4, 2, 2, 5))).shape == (4, 2, 2, 3)
     assert as_pictures(np.zeros((4, 2, 2, 2))).shape == (4, 2, 2)
+
+
+def test_a_vector_has_units_and_maps_have_channels(tmp_path: Path) -> None:
+    for layer, told in (("hidden", "hidden: 5 of 5 units"), ("maps", "maps: 3 of 3 channels")):
+        assert told in maximal(classifier(), source(), tmp_path / "a.svg", layer, 2).read_text()
