@@ -144,9 +144,9 @@ def load_model(path: str) -> Network:
     folder = Path(path)
     file = folder / MODEL if folder.is_dir() else folder
     if not file.is_file():
-        what = "there is no such model"
+        what = "there is no such model; expected a .cortex file or the folder of a run"
         if (folder / LAST).is_file():
             what = f"no epoch of this run has ended, so it has no {MODEL}; its last state is {folder / LAST}"
         what = fold_of(folder) or what
-        raise CheckpointError(f"{path}: {what}; expected a .cortex file or the folder of a run")
+        raise CheckpointError(f"{path}: {what}")
     return load(file)
