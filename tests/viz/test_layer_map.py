@@ -263,3 +263,11 @@ def test_the_page_in_a_browser(browser: Any, made: LayerMap, tmp_path: Path, wid
     assert re.search(r"example \d+", tip.text)
     assert tip.find_elements(By.CSS_SELECTOR, "[class*=sprite-]")
     assert [requests(browser), errors(browser)] == [[], []]
+
+
+@pytest.mark.parametrize("width", [1280, 400])
+def test_the_axes_of_components_in_a_browser(browser: Any, tmp_path: Path, width: int) -> None:
+    _, html = layer_map(pictures(), kinds(), method="pca").save(tmp_path / "map")
+    open_page(browser, html, width)
+    assert [overlaps(browser), small_text(browser), sideways(browser)] == [[], [], []]
+    assert browser.page_source.count("of the variance") >= 2
