@@ -30,7 +30,7 @@ class TestFunction:
     doc: str
     box: tuple[tuple[float, float], ...]
     points: Minima
-    least: Callable[[int], float]
+    least: Callable[[int], float | None]
     dimensions: int | None
     fewest: int
     most: int | None
@@ -52,7 +52,7 @@ class TestFunction:
         return np.array(self.box if len(self.box) == n else self.box * n)
 
     def minima(self, n: int) -> list[np.ndarray]:
-        """Every point of the domain where it is least."""
+        """Every point of the domain where it is least; none where that is not known."""
         self.expect(n)
         found = [np.array(point, np.float64) for point in self.points(n)]
         for point in found:
@@ -60,10 +60,13 @@ class TestFunction:
                 raise ShapeError(f"minima({n}) of {self.name} gave a point of shape {point.shape}")
         return found
 
-    def minimum(self, n: int) -> float:
-        """Its least value."""
+    def minimum(self, n: int) -> float | None:
+        """Its least value; None where it is not known."""
         self.expect(n)
         return self.least(n)
+
+    def __repr__(self) -> str:
+        return f"<test function {self.name}: {' '.join(self.doc.split())}>"
 
     def expect(self, n: int) -> None:
         """Raises ShapeError unless it takes n numbers."""
@@ -72,24 +75,30 @@ class TestFunction:
             raise ShapeError(f"{self.name} takes {self.dimensions or right} numbers, got {n}")
 
 
-FUNCTIONS: dict[str, TestFunction] = {}
+class Named(dict[str, TestFunction]):
+    """Test functions by name."""
+
+    def __missing__(self, name: str) -> TestFunction:
+        meant = nearest(str(name), self) or f"Known are {', '.join(self)}"
+        raise ArgumentError(f"there is no test function '{name!s:.40}'. {meant}")
+
+
+FUNCTIONS = Named()
 """The test functions by name."""
 
 
 def get(name: str, n: int | None = None) -> TestFunction:
     """The function of a name, which must take n numbers.  Raises ArgumentError with the nearest name."""
-    if name not in FUNCTIONS:
-        meant = nearest(name, FUNCTIONS) or f"Known are {', '.join(FUNCTIONS)}"
-        raise ArgumentError(f"there is no test function '{name:.40}'. {meant}")
+    found = FUNCTIONS[name]
     if n is not None:
-        FUNCTIONS[name].expect(n)
-    return FUNCTIONS[name]
+        found.expect(n)
+    return found
 
 
 def named_function(
     *box: tuple[float, float],
-    minima: Minima | Sequence[Sequence[float]],
-    minimum: float | Callable[[int], float] = 0.0,
+    minima: Minima | Sequence[Sequence[float]] | None = None,
+    minimum: float | Callable[[int], float] | None = None,
     fewest: int = 1,
     most: int | None = None,
     source: str = "",
@@ -97,21 +106,25 @@ def named_function(
     """Makes a `TestFunction` of a formula over the last axis, and adds it to `FUNCTIONS` by its name.
 
     One ``box`` (lowest, highest) serves every number of x.  How many there are is fixed by several boxes, or
-    by ``minima`` that are points, and not a function n -> points.  Raises ArgumentError for boxes and points
+    by ``minima`` that are points, and not a function n -> points.  Without minima, where it is least is not
+    known; with them its ``minimum`` is 0 if nothing else is said.  Raises ArgumentError for boxes and points
     that do not fit.
     """
     sides = _sides(box)
     fixed = len(box) if len(box) > 1 else None
-    if not callable(minima):
-        given = _within(sides, minima)
-        fixed = given.shape[1]
-    points: Minima = minima if callable(minima) else lambda n: given.tolist()
+    given: list[list[float]] = []
+    if minima is not None:
+        minimum = 0.0 if minimum is None else minimum
+        if not callable(minima):
+            given = _within(sides, minima).tolist()
+            fixed = len(given[0])
+    points: Minima = minima if callable(minima) else lambda n: given
 
     def add(f: Formula) -> TestFunction:
         name = getattr(f, "__name__", "")
         if name in FUNCTIONS and FUNCTIONS[name].f.__module__ != f.__module__:
             raise ArgumentError(f"there is a test function '{name}' already: choose another name")
-        least: Callable[[int], float] = minimum if callable(minimum) else lambda n: minimum
+        least: Callable[[int], float | None] = minimum if callable(minimum) else lambda n: minimum
         limits = (fixed, fixed or fewest, fixed or most)
         made = TestFunction(name, f, f.__doc__ or "", box, points, least, *limits, source)
         FUNCTIONS[name] = made

@@ -215,3 +215,21 @@ def test_minima_of_another_dimension(own_registry: None) -> None:
 def test_impossible_declarations(box: Any, minima: Any, said: str, own_registry: None) -> None:
     with pytest.raises(ArgumentError, match=said):
         named_function(*box, minima=minima)
+
+
+def test_a_function_whose_minimum_is_unknown(own_registry: None) -> None:
+    @named_function((-2, 2), (-1, 3))
+    def mine(x: Any) -> Any:
+        """A bowl."""
+        return (x * x).sum(-1)
+
+    assert mine.minima(2) == []
+    assert mine.minimum(2) is None
+    assert mine.dimensions == 2
+    assert repr(mine) == "<test function mine: A bowl.>"
+
+
+def test_a_name_that_is_none_of_the_functions() -> None:
+    with pytest.raises(ArgumentError, match=r"Did you mean 'branin'\?"):
+        FUNCTIONS["brannin"]
+    assert FUNCTIONS.get("brannin") is None
