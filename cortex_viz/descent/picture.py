@@ -59,7 +59,8 @@ def _contour(made: Any, axes: Any, drawn: Scene) -> None:
     at, labels = under.scale.labels(TICKS)
     bar = made.colorbar(filled, ax=axes, location="bottom", shrink=0.9, aspect=50, ticks=at / unit)
     bar.ax.set_xticklabels(labels)
-    bar.set_label("value")
+    above = under.scale.log and under.scale.low
+    bar.set_label(f"value above {above:.6g}" if above else "value")
     axes.set(xlim=(under.x[0], under.x[-1]), ylim=(under.y[0], under.y[-1]))
     axes.set(xlabel=drawn.labels[0], ylabel=drawn.labels[1])
     axes.grid(False)

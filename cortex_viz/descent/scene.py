@@ -18,7 +18,8 @@ from cortex_viz.descent.surface import GRID, Array, Surface, Window, surface, wi
 
 CLIMB = 1000.0  # times the values in the picture: what is larger is left out of the curves
 NAMED = 4  # numbers of a point that are told
-COARSE = (45, 60)  # of a function that is called point by point
+COARSE = (45, 60)  # of a function that is called point by point, or is of many coordinates
+MANY = 2000  # coordinates: each point of a grid has them all
 Axes = tuple[int, int]
 Logs = Log | Mapping[str, Log] | Sequence[Log]
 Function = TestFunction | Callable[[Any], Any]
@@ -191,7 +192,7 @@ def _goals(end: Array, minima: Sequence[Array]) -> Array:
 def _values(f: Function, shape: tuple[int, ...]) -> tuple[Callable[[Array], Array], tuple[int, int]]:
     """f of many points (m, n) -> (m,), and how fine a grid it is fast enough for."""
     if isinstance(f, TestFunction):
-        return (lambda points: f.f(Tensor(points)).numpy()), GRID
+        return (lambda points: f.f(Tensor(points)).numpy()), GRID if shape[-1] <= MANY else COARSE
     one = Objective(f).value
 
     def value(x: Array) -> float:

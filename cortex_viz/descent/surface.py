@@ -114,12 +114,13 @@ class Scale:
         return float(self.lines[1] - self.lines[0])
 
     def labels(self, most: int) -> tuple[Array, list[str]]:
-        """Some of the lines and the values that they stand for: whole powers of ten where there is one."""
+        """Some of the lines, and what they stand for (by logarithm: above ``low``): whole powers of ten where
+        there is one."""
         lines = self.lines
         if self.log and len(whole := lines[np.isclose(lines, np.round(lines))]) > 1:
             lines = whole
         lines = lines[:: -(-len(lines) // most)]
-        return lines, [f"{self.low + 10**h if self.log else h:.4g}" for h in lines]
+        return lines, [f"{10**h if self.log else h:.4g}" for h in lines]
 
     def told(self) -> str:
         """What the lines stand for, in words."""

@@ -442,3 +442,9 @@ def test_names_are_text() -> None:
     assert "<img" not in html
     assert html.count("</script>") == html.count("<script")
     assert "&lt;img" in html
+
+
+def test_a_logarithmic_bar_counts_from_the_least_value() -> None:
+    values = 0.398 + np.logspace(-1, 2, 900).reshape(30, 30)
+    _, labels = scale(values, 0.398).labels(7)
+    assert labels == ["0.1", "1", "10"] or labels == ["1", "10"]
