@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import click
 
 from cortex.command.common import json_option, needs_viz, out_option, people, say, write_json
-from cortex_compute.errors import ArgumentError
+from cortex_compute.errors import ArgumentError, CortexError
 
 if TYPE_CHECKING:
     import numpy as np
@@ -92,12 +93,15 @@ def command(
     stop = any_of(limit_gradient(CONVERGED), last_step)
     studies: list[Study] = []
     for name, options in wanted:
-        studies.append(study(chosen, name, x0, stop, **options))
+        with _told(function):
+            studies.append(study(chosen, name, x0, stop, **options))
         if studies[-1].log.interrupted:
             break
     rows = [_row(s, chosen, n) for s in studies]
     _tell(rows, text)
     _hint(studies, last_step, text)
+    if not any(math.isfinite(s.best.value) for s in studies):
+        raise ArgumentError(f"nothing finite to draw: {function} has no finite value at {point(x0)}")
     files = _draw(scene([s.log for s in studies], chosen, shown, whole), Path(out or f"{function}.png"))
     said = {"function": function, "dimensions": n, "from": x0.tolist(), "optimizers": rows, "files": files}
     write_json(json_file, said)
@@ -105,6 +109,20 @@ def command(
         say(file, text)
     if studies[-1].log.interrupted:
         raise KeyboardInterrupt(studies[-1].stopped)
+
+
+@contextmanager
+def _told(function: str) -> Iterator[None]:
+    """Ends the command where a function of one's own raises, with what it said."""
+    try:
+        yield
+    except CortexError:
+        raise
+    except Exception as error:
+        raise ArgumentError(
+            f"{function} raised {type(error).__name__}: {error}. It gets a Tensor (..., n) and gives "
+            "(...): write it with the ops of cortex, as cortex.exp(x).sum(-1)"
+        ) from error
 
 
 def _list(json_file: str | None) -> None:
@@ -118,7 +136,7 @@ def _list(json_file: str | None) -> None:
     wide = max(len(row["name"]) for row in rows)
     for row in rows:
         what = f"{row['name']:<{wide}}  {row['dimensions']:<9}  {row['domain']:<27}"
-        say(f"  {what}  {row['minimum']:.6g}", text)
+        say(f"  {what}  {'unknown' if row['minimum'] is None else format(row['minimum'], '.6g')}", text)
     say("Optimizers:", text)
     for name in names():
         say(f"  {name}", text)

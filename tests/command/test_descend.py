@@ -222,3 +222,49 @@ def test_without_matplotlib_there_is_the_page(cli: Cli, monkeypatch: pytest.Monk
     assert said.out.splitlines()[-1] == "sphere.html"
     assert Path("sphere.html").is_file()
     assert not Path("sphere.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("body", "told"),
+    [("raise ValueError('boom')", "ValueError: boom"), ("return np.sum(np.abs(x))", "TypeError")],
+)
+def test_a_function_of_ones_own_that_raises(cli: Cli, here: Path, body: str, told: str) -> None:
+    (here / "mine.py").write_text(
+        "import numpy as np\n"
+        "from cortex_core.descent import named_function\n"
+        "@named_function((-3.0, 3.0), (-3.0, 3.0))\n"
+        f"def broken(x):\n    {body}\n"
+    )
+    said = cli("--use", "mine.py", "descend", "broken")
+    assert said.code == 2
+    assert f"broken raised {told}" in said.err
+    assert "Traceback" not in said.err
+    assert not Path("broken.html").exists()
+
+
+def test_a_minimum_that_is_unknown(cli: Cli, here: Path) -> None:
+    (here / "mine.py").write_text(
+        "from cortex_core.descent import named_function\n"
+        "@named_function((-3.0, 3.0), (-3.0, 3.0))\n"
+        "def bowl(x):\n    return (x * x).sum(-1) + 5\n"
+    )
+    said = cli("--use", "mine.py", "descend", "bowl", "--optimizer", "lbfgs")
+    assert said.code == 0
+    assert Path("bowl.png").is_file()
+    assert "least value" not in Path("bowl.html").read_text("utf-8")
+    listed = cli("--use", "mine.py", "descend", "--list").out.splitlines()
+    assert any("bowl" in line and line.endswith("unknown") for line in listed)
+
+
+def test_a_start_without_a_finite_value(cli: Cli) -> None:
+    said = cli("descend", "branin", "--from", "1e308,1e308")
+    assert said.code == 2
+    assert "nothing finite to draw" in said.err
+    assert "Warning" not in said.err
+    assert not Path("branin.png").exists()
+
+
+def test_many_coordinates_are_drawn_soon(cli: Cli) -> None:
+    """The surface is of two coordinates: 4,000 cost no more than a coarser one."""
+    assert cli("descend", "sphere", "--dimensions", "4000", "--steps", "2").code == 0
+    assert Path("sphere.png").is_file()
