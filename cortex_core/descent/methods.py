@@ -199,7 +199,8 @@ def _lbfgs(options: Lbfgs, rate: Rate) -> Walk:
         while True:
             step += 1
             optimizer.param_groups[0]["lr"] = rate(step)
-            optimizer.step(closure)
+            with np.errstate(over="ignore"):  # a line search looks far, and turns back
+                optimizer.step(closure)
             if np.array_equal(x, p.numpy()):
                 if abs(objective.gradient(x)).max() <= options.tolerance_grad:
                     return f"no number of the gradient is above {options.tolerance_grad:g}"

@@ -228,3 +228,8 @@ def test_the_rate_of_lbfgs_may_be_one() -> None:
 def test_rates_that_are_none(optimizer: str, rate: Any) -> None:
     with pytest.raises(ArgumentError, match=r"learning_rate\(1\) gave .*, expected a number of 0 or more"):
         study(ROSENBROCK, optimizer, START, learning_rate=lambda step: rate)
+
+
+def test_a_line_search_that_overflows_does_not_warn() -> None:
+    """Warnings are errors here."""
+    assert study(FUNCTIONS["branin"], "lbfgs", [1e75, 1.0]).stopped
