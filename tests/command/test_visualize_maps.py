@@ -123,17 +123,19 @@ def test_without_scikit_learn(cli: Cli, run: Path, monkeypatch: pytest.MonkeyPat
     assert "sklearn is not installed: pip install 'cortex-nn[viz]'" in said.err
 
 
-def test_a_package_that_is_broken(cli: Cli, run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [("raise ImportError('no')", "no"), ("import absent_from_here", "No module named 'absent_from_here'")],
+)
+def test_a_package_that_is_broken(
+    broken: str, told: str, cli: Cli, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     package = Path("packages/matplotlib/__init__.py")
     package.parent.mkdir(parents=True)
     monkeypatch.syspath_prepend(package.parents[1].absolute())
     for name in [m for m in sys.modules if m.startswith("matplotlib")]:
         monkeypatch.delitem(sys.modules, name)
-    for broken, told in (
-        ("raise ImportError('no')", "matplotlib cannot be imported: no\n"),
-        ("import absent_from_here", "matplotlib cannot be imported: No module named 'absent_from_here'\n"),
-    ):
-        package.write_text(broken)
-        said = cli("visualize", "pca", run)
-        assert said.code == 2
-        assert said.err.endswith(told)
+    package.write_text(broken)
+    said = cli("visualize", "pca", run)
+    assert said.code == 2
+    assert said.err.endswith(f"matplotlib cannot be imported: {told}\n")
