@@ -126,7 +126,11 @@ class Twice:
 """
 
 
-def test_layers_of_a_file_are_named(cli: Cli, spec: Path, tmp_path: Path, own_registry: None) -> None:
+def test_layers_of_a_file_are_named(
+    cli: Cli, spec: Path, tmp_path: Path, own_registry: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in [m for m in sys.modules if m.startswith(USED)]:  # of other tests in this process
+        monkeypatch.delitem(sys.modules, name)
     made = json.loads(spec.read_text())
     made["layers"].insert(0, "twice")
     spec.write_text(json.dumps(made))
