@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from cortex_core.layers.expect import each_position
 from cortex_core.layers.scope import Scope
 from cortex_core.ops import pointwise as ops
 from cortex_core.ops.pointwise import pointwise, select
@@ -210,6 +211,10 @@ class Softmax:
     def forward(self, p: Scope | None, x: Any) -> Any:
         return softmax(x, self.axis)
 
+    def step(self, p: Scope, x: Any) -> Any:
+        """Of one position, where the axis is not that of the positions."""
+        return self.forward(p, each_position(self, x, self.axis))
+
 
 @layer("log_softmax", main="axis", activation=True)
 class LogSoftmax:
@@ -219,6 +224,10 @@ class LogSoftmax:
 
     def forward(self, p: Scope | None, x: Any) -> Any:
         return log_softmax(x, self.axis)
+
+    def step(self, p: Scope, x: Any) -> Any:
+        """Of one position, where the axis is not that of the positions."""
+        return self.forward(p, each_position(self, x, self.axis))
 
 
 @layer("hard_sigmoid", activation=True)

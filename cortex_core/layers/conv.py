@@ -10,8 +10,11 @@ from cortex_core.initializers import auto, zeros
 from cortex_core.layers.activations import activate
 from cortex_core.layers.expect import refuse, spatial
 from cortex_core.layers.scope import Parameter, Scope
-from cortex_core.layers.windows import paddings
+from cortex_core.layers.stepping import StepScope
+from cortex_core.layers.windows import Pairs, paddings
 from cortex_core.ops.convolution import conv
+from cortex_core.ops.indexing import concatenate
+from cortex_core.ops.views import narrow
 from cortex_core.registry import Activation, Fault, Initializer, Padding, Size, base, field, layer
 
 
@@ -51,6 +54,10 @@ class Convolution:
 
     def forward(self, p: Scope, x: Any) -> Any:
         padding = paddings(self, x, self.kernel, self.stride, self.padding, self.dilation)
+        return self.convolved(p, x, padding)
+
+    def convolved(self, p: Scope, x: Any, padding: Pairs) -> Any:
+        """The convolution, its bias and its activation."""
         y = conv(x, p.kernel, self.stride, padding, self.dilation, self.groups)
         return activate(self.activation, y + p.bias if self.use_bias else y)
 
@@ -58,6 +65,17 @@ class Convolution:
 @layer("conv1d", main="filters", rank=1)
 class Conv1D(Convolution):
     """Convolution along one axis.   x (B, L, in), kernel (K, in / groups, out) -> (B, L', out)"""
+
+    def step(self, p: StepScope, x: Any) -> Any:
+        """Of a convolution that sees nothing later: it keeps the inputs that its window reaches back to."""
+        reach = (self.kernel[0] - 1) * self.dilation[0]
+        causal = reach == 0 if isinstance(self.padding, str) else self.padding == ((reach, 0),)
+        if self.stride != (1,) or not causal:
+            refuse(f"conv1d sees later positions; padding [[{reach}, 0]] and stride 1 would not", x)
+        if reach:
+            x = concatenate([p.kept("inputs", (x.shape[0], reach, x.shape[2])), x], 1)
+            p.update("inputs", narrow(x, 1, 1, reach))
+        return self.convolved(p, x, ((0, 0),))
 
 
 @layer("conv2d", main="filters", rank=2)

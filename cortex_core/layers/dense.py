@@ -14,7 +14,7 @@ from cortex_core.ops.linear import matmul
 from cortex_core.registry import Activation, Initializer, field, layer
 
 
-@layer("dense", main="units")
+@layer("dense", main="units", positionwise=True)
 class Dense:
     """Fully connected: y = x W + b over the last axis.
 

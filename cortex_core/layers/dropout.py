@@ -19,7 +19,7 @@ def drop(x: Any, rate: float, draw: Callable[[float], Any]) -> Any:
     return select(draw(1 - rate), x * (1 / max(keep, 1 / LEVELS)), 0.0)
 
 
-@layer("dropout", main="rate", transparent=True)
+@layer("dropout", main="rate", transparent=True, positionwise=True)
 class Dropout:
     """In training each element falls to 0 with probability ``rate``; the others grow by 1 / (1 - rate).
 

@@ -47,3 +47,10 @@ def same_shapes(layer: Any, inputs: tuple[Any, ...]) -> None:
     """Rejects inputs whose shapes differ."""
     if any(x.shape != inputs[0].shape for x in inputs):
         refuse(f"{layer.kind} needs equal shapes", *inputs)
+
+
+def each_position(layer: Any, x: Any, axis: int) -> Any:
+    """``x`` (B, 1, ...) of one position; rejects a layer that works along the axis of all positions."""
+    if axis % len(x.shape) < 2:
+        refuse(f"{layer.kind} along axis {axis} sees all positions at once", x)
+    return x

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from functools import reduce
 from typing import Any
 
-from cortex_core.layers.expect import refuse, same_shapes
+from cortex_core.layers.expect import each_position, refuse, same_shapes
 from cortex_core.layers.scope import Scope
 from cortex_core.ops.indexing import concatenate
 from cortex_core.ops.pointwise import pointwise
@@ -25,7 +25,7 @@ def product(*x: Any) -> Any:
     return reduce(lambda a, b: a * b, x)
 
 
-@layer("add", inputs="several", transparent=True)
+@layer("add", inputs="several", transparent=True, positionwise=True)
 class Add:
     """The sum.   several x (B, ...) of equal shape -> (B, ...)"""
 
@@ -34,7 +34,7 @@ class Add:
         return total(*x)
 
 
-@layer("multiply", inputs="several")
+@layer("multiply", inputs="several", positionwise=True)
 class Multiply:
     """The product of elements.   several x (B, ...) of equal shape -> (B, ...)"""
 
@@ -63,3 +63,8 @@ class Concatenate:
         if len(others) > 1 or any(len(v.shape) != rank for v in x):
             refuse(f"concatenate needs shapes that differ on axis {self.axis} only", *x)
         return concatenate(x, axis)
+
+    def step(self, p: Scope, *x: Any) -> Any:
+        """Of one position, where the axis is not that of the positions."""
+        each_position(self, x[0], self.axis)
+        return self.forward(p, *x)

@@ -87,20 +87,25 @@ def layer(
     kind: str,
     *,
     main: str | None = None,
-    inputs: int | str = 1,
+    inputs: int | str | tuple[int, ...] = 1,
     rank: int = 1,
     transparent: bool = False,
     activation: bool = False,
     suits: str = "glorot_uniform",
     outputs: tuple[str, ...] = (),
+    positionwise: bool = False,
 ) -> Callable[[type[T]], type[T]]:
     """Registers a layer.
 
-    ``main`` is the field of ``dense: 500``.  ``inputs`` is a number, or ``"several"`` for two or more.
+    ``main`` is the field of ``dense: 500``.  ``inputs`` is a number, several of which one holds, or
+    ``"several"`` for two or more.
     ``rank`` counts the spatial axes of Size and Padding fields.  ``transparent`` layers are looked through
     when an ``auto`` initialiser searches the activation that follows.  An ``activation`` may stand in
     Activation fields, and ``suits`` is the initialiser for what comes before it.  ``outputs`` names what a
-    layer gives beside its value, such as ``mask`` (read as ``ID.mask``).
+    layer gives beside its value, such as ``mask`` (read as ``ID.mask``): then ``forward`` may return
+    ``(value, {name: value})``, and ``lacks()`` says what field would give one that it does not return.
+    ``positionwise``: the forward treats each position of axis 1 by itself, as all activations do; a layer
+    that looks back may have a ``step`` instead (`cortex_core.layers.stepping`).
     """
     return _register(
         LAYERS,
@@ -113,6 +118,7 @@ def layer(
         is_activation=activation,
         suits=suits,
         outputs=outputs,
+        positionwise=positionwise or activation,
     )
 
 
