@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from cortex_compute.errors import SpecError
+from cortex_compute.errors import ShapeError, SpecError
 from cortex_compute.frozen import frozen
 from cortex_compute.types import TensorType, float32, uint64
 from cortex_core.graph.guard import SKIPPED
@@ -78,27 +78,59 @@ def _declare(description: Any, batch: int, free: int) -> tuple[dict[str, Declare
     return found, traced
 
 
-class Numbers(Mapping[str, np.ndarray]):
-    """Arrays of a store by name.  They are only to be read; ``numbers[name] = array`` changes one."""
+def drawn(parameter: Parameter, generator: np.random.Generator) -> np.ndarray:
+    """Initial numbers; each part of a parameter is drawn by itself.  float32"""
+    count = len(parameter.parts) or 1
+    shape = (*parameter.shape[:-1], parameter.shape[-1] // count) if parameter.parts else parameter.shape
+    chosen = parameter.initializer
+    each = chosen if isinstance(chosen, tuple) else (chosen,) * count
+    made = [np.asarray(one.draw(shape, generator, fans(shape)), np.float32) for one in each]
+    return np.concatenate(made, -1) if parameter.parts else made[0]
 
-    def __init__(self, store: Store, names: tuple[str, ...]) -> None:
-        self._store, self._names = store, names
+
+class Numbers(Mapping[str, np.ndarray]):
+    """Arrays of a store by name.  They are only to be read; ``numbers[name] = array`` changes one.
+
+    A part has the name of the whole, a dot and its own: ``numbers["lstm/kernel.forget"]``.  The parts are not
+    among the names that iteration gives.
+    """
+
+    def __init__(self, store: Store, declared: Mapping[str, Declared]) -> None:
+        self._store, self._declared = store, declared
 
     def __getitem__(self, name: str) -> np.ndarray:
-        if name not in self._names:
-            raise KeyError(name)
-        return self._store.array(name)
+        whole, place = self._place(name)
+        found: np.ndarray = self._store.array(whole)[place]
+        return found
 
     def __setitem__(self, name: str, array: Any) -> None:
-        if name not in self._names:
+        whole, place = self._place(name)
+        if whole != name:
+            old, part = self._store.array(whole).copy(), np.asarray(array)
+            if part.shape != old[place].shape:
+                raise ShapeError(f"{name} has shape {old[place].shape}, not {part.shape}")
+            old[place] = part
+            array = old
+        self._store.write(whole, array)
+
+    def _place(self, name: str) -> tuple[str, Any]:
+        """The whole array, and where in it the named numbers lie."""
+        if name in self._declared:
+            return name, ...
+        whole, _, part = name.rpartition(".")
+        found = self._declared.get(whole)
+        parts = getattr(found.declaration, "parts", ()) if found else ()
+        if found is None or part not in parts:
             raise KeyError(name)
-        self._store.write(name, array)
+        size = found.type.shape[-1] // len(parts)
+        start = parts.index(part) * size
+        return whole, (..., slice(start, start + size))
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._names)
+        return iter(self._declared)
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._declared)
 
 
 class Network:
@@ -172,9 +204,7 @@ class Network:
                 self.store.write(name, np.full(d.declaration.shape, d.declaration.value, np.float32))
             else:
                 generator = np.random.Generator(np.random.Philox(key=[seed, stream_of(name, 0)]))
-                shape = d.declaration.shape
-                drawn = d.declaration.initializer.draw(shape, generator, fans(shape))
-                self.store.write(name, np.asarray(drawn, np.float32))
+                self.store.write(name, drawn(d.declaration, generator))
         self.restart(seed)
 
     def restart(self, seed: int) -> None:
@@ -211,13 +241,13 @@ class Network:
     @property
     def parameters(self) -> Numbers:
         """Each parameter by name: arrays to read; to change one, assign to its name."""
-        return Numbers(self.store, tuple(self.slots))
+        return Numbers(self.store, {n: self.declared[n] for n in self.slots})
 
     @property
     def variables(self) -> Numbers:
         """Each running statistic by name, as `parameters`."""
-        names = (n for n, d in self.declared.items() if isinstance(d.declaration, Variable))
-        return Numbers(self.store, tuple(names))
+        found = {n: d for n, d in self.declared.items() if isinstance(d.declaration, Variable)}
+        return Numbers(self.store, found)
 
     def predict(self, x: Any, batch_size: int = 256, raw: bool = False) -> Any:
         """The outputs for examples ``x``: an array, or {input: array}; of one that learned from raw data

@@ -52,16 +52,15 @@ def trace(
     """
     traced = Traced(values={n: None if x is None else in_precision(x, precision) for n, x in inputs.items()})
     for node in description.layers:
-        sources = [traced.values.get(s) for s in node.sources]
-        if node.layer is None or any(s is None for s in sources):
+        if node.layer is None or any(traced.values.get(s) is None for s in node.sources):
             traced.values[node.id] = None
             continue
         try:
             with at(node.place):
-                traced.values[node.id] = _layer(node, sources, fetch, key, training, traced, precision)
+                traced.values[node.id] = _layer(node, fetch, key, training, traced, precision)
         except (ShapeError, DTypeError) as error:
             traced.values[node.id] = None
-            traced.problems.append(_problem(node, sources, error))
+            traced.problems.append(_problem(node, [traced.values[s] for s in node.sources], error))
     return traced
 
 
@@ -72,7 +71,6 @@ def in_precision(x: Value, precision: DType) -> Value:
 
 def _layer(
     node: Any,
-    sources: list[Any],
     fetch: Fetch,
     key: Value | None,
     training: bool,
@@ -80,6 +78,7 @@ def _layer(
     precision: DType,
 ) -> Value:
     values: dict[str, Any] = {}
+    sources = [traced.values[s] for s in node.positional]
     for declared in declarations(node.layer, sources):
         name = f"{node.id}/{declared.name}"
         values[declared.name] = fetch(name, declared, node)
@@ -92,14 +91,26 @@ def _layer(
         traced.updates[f"{node.id}/{name}"] = value
 
     scope = Scope(dict(values), training, node.id, key, on_update)
-    out: Value = node.layer.forward(scope, *sources)
+    out, others = results_of(node.layer.forward(scope, *sources, **keywords_of(node, traced.values)))
     if not isinstance(out, Array):
         told = "nothing: it does not return" if out is None else f"a {type(out).__name__}"
         raise ShapeError(f"the forward of {node.kind} gives {told}; expected the layer's output")
-    for name in node.layer.outputs:
-        traced.values[f"{node.id}.{name}"] = getattr(node.layer, name)(scope, *sources)
+    traced.values.update({f"{node.id}.{name}": value for name, value in others.items()})
     _penalties(node, traced)
-    return out
+    return out  # type: ignore[return-value]
+
+
+def keywords_of(node: Any, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values that the fields of a layer name, as the keywords of its forward."""
+    return {
+        name: values[ids] if isinstance(ids, str) else tuple(values[i] for i in ids)
+        for name, ids in node.keywords
+    }
+
+
+def results_of(found: Any) -> tuple[Any, dict[str, Any]]:
+    """What a forward returns: the layer's value, and what it gives beside it, by name."""
+    return found if isinstance(found, tuple) else (found, {})
 
 
 def _penalties(node: Any, traced: Traced) -> None:

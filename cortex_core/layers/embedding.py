@@ -13,7 +13,7 @@ from cortex_core.ops.indexing import gather
 from cortex_core.registry import Initializer, field, layer
 
 
-@layer("embedding", outputs=("mask",))
+@layer("embedding", outputs=("mask",), positionwise=True)
 class Embedding:
     """Rows of a table.   x (B, ...) of whole numbers below tokens, table (tokens, units) -> (B, ..., units)
 
@@ -29,9 +29,10 @@ class Embedding:
         whole_numbers(self, x)
         yield Parameter("table", (self.tokens, self.units), self.kernel_initializer)
 
-    def forward(self, p: Scope, x: Any) -> Any:
-        return gather(p.table, x, 0)
+    def lacks(self) -> dict[str, str]:
+        """The outputs that there are not with these fields, and what would give them."""
+        return {} if self.mask_zero else {"mask": "mask_zero: true"}
 
-    def mask(self, p: Scope, x: Any) -> Any:
-        """Where there is a token, and not padding."""
-        return x != 0
+    def forward(self, p: Scope, x: Any) -> Any:
+        y = gather(p.table, x, 0)
+        return (y, {"mask": x != 0}) if self.mask_zero else y

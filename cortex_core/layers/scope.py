@@ -20,21 +20,28 @@ class Parameter:
     """Something that is learned: its name inside the layer, its shape, and a registered initialiser.
 
     Where a network trains in less than float32, the layer sees it rounded, unless it is ``precise``.
+    ``parts`` names equal parts along the last axis, such as the gates of an LSTM: each is drawn by itself,
+    by an initialiser of its own where there is a tuple of them.
     """
 
     name: str
     shape: tuple[int, ...]
     initializer: Any
     precise: bool = False
+    parts: tuple[str, ...] = ()
 
 
 @frozen
 class Variable:
-    """Something that is kept but not learned, such as a running mean; ``value`` fills it at the start."""
+    """Something that is kept but not learned, such as a running mean; ``value`` fills it at the start.
+
+    What is ``carried`` is there once for each example of a batch, and filled anew at the start of an epoch.
+    """
 
     name: str
     shape: tuple[int, ...]
     value: float = 0.0
+    carried: bool = False
 
 
 class Scope:
@@ -68,6 +75,10 @@ class Scope:
         except KeyError:
             raise AttributeError(f"{self._path} has no parameter {name!r}") from None
 
+    def inner(self, prefix: str) -> Scope:
+        """The world of a layer inside this one, whose names begin with ``prefix`` here."""
+        return Inner(self, prefix)
+
     def get(self, name: str) -> Any | None:
         """A parameter, or None where the layer declared none of that name."""
         return self._values.get(name)
@@ -93,3 +104,29 @@ class Scope:
     def _stream(self) -> int:
         self._draws += 1
         return stream_of(self._path, self._draws)
+
+
+class Inner(Scope):
+    """The names of another scope that begin with a prefix, without it."""
+
+    def __init__(self, outer: Scope, prefix: str) -> None:
+        self.training = outer.training
+        self._outer, self._prefix = outer, prefix
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._outer, self._prefix + name)
+
+    def get(self, name: str) -> Any | None:
+        return self._outer.get(self._prefix + name)
+
+    def update(self, name: str, value: Any) -> None:
+        self._outer.update(self._prefix + name, value)
+
+    def bernoulli(self, probability: float, shape: tuple[int, ...]) -> Any:
+        return self._outer.bernoulli(probability, shape)
+
+    def uniform(self, shape: tuple[int, ...], dtype: object = "float32") -> Any:
+        return self._outer.uniform(shape, dtype)
+
+    def normal(self, shape: tuple[int, ...], dtype: object = "float32") -> Any:
+        return self._outer.normal(shape, dtype)

@@ -55,6 +55,7 @@ from cortex_core.registry.faults import UNKNOWN, Fault, Invalid, Unknown
 from cortex_core.registry.kinds import Fraction, Padding, Plain, Shape, Size
 from cortex_core.registry.named import Named, Written, unfold
 from cortex_core.registry.nearest import nearest
+from cortex_core.registry.sources import Layer, Source, Sources, sources_of, with_sources
 
 __all__ = [
     "AUGMENTATIONS",
@@ -74,6 +75,7 @@ __all__ = [
     "Fraction",
     "Initializer",
     "Invalid",
+    "Layer",
     "Named",
     "Optimizer",
     "Padding",
@@ -82,6 +84,8 @@ __all__ = [
     "Schedule",
     "Shape",
     "Size",
+    "Source",
+    "Sources",
     "Split",
     "Unknown",
     "Written",
@@ -102,6 +106,8 @@ __all__ = [
     "reader",
     "record",
     "schedule",
+    "sources_of",
     "split",
     "unfold",
+    "with_sources",
 ]

@@ -26,12 +26,17 @@ class Block:
     parameters: dict[str, Node] = field(default_factory=dict)
     layers: list[Node] = field(default_factory=list)
 
-    def bind(self, fields: Mapping[str, Node]) -> dict[str, Node]:
-        """What each parameter stands for; UNKNOWN where a required one is missing."""
+    def bind(self, fields: Mapping[str, Node], scope: Any = None) -> dict[str, Node]:
+        """What each parameter stands for; UNKNOWN where a required one is missing.
+
+        Names in ``fields`` are looked up in ``scope``, those in defaults inside the block.
+        """
         bound = {}
         for name, default in self.parameters.items():
-            node = fields.get(name, default)
-            bound[name] = Node(UNKNOWN) if node is default and default.value is None else node
+            if name in fields:
+                bound[name] = fields[name].seen_from(scope)
+            else:
+                bound[name] = Node(UNKNOWN) if default.value is None else default
         return bound
 
 

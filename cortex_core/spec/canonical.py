@@ -39,7 +39,7 @@ def _input(node: InputNode) -> dict[str, Any]:
 def _layer(node: LayerNode) -> dict[str, Any]:
     fields = {} if node.layer is None else data_of(node.layer)
     fields["id"] = node.id
-    fields["from"] = node.sources[0] if len(node.sources) == 1 else list(node.sources)
+    fields["from"] = node.positional[0] if len(node.positional) == 1 else list(node.positional)
     if not node.trainable:
         fields["trainable"] = False
     if node.learning_rate != 1.0:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, Union
 
 from cortex_compute.frozen import frozen
 from cortex_core.place import Place
@@ -12,6 +13,15 @@ AUTO = "auto"
 
 UNKNOWN_SOURCE = "?"
 """Stands among the sources of a layer of which it is not known what it takes (only after a mistake)."""
+
+
+Named = Union[str, tuple[str, ...]]
+"""What a field of a layer names: an id, or several."""
+
+
+def flat(named: Iterable[Named]) -> tuple[str, ...]:
+    """All ids, one after the other."""
+    return tuple(id_ for found in named for id_ in ((found,) if isinstance(found, str) else found))
 
 
 @frozen
@@ -40,7 +50,8 @@ class Penalty:
 
 @frozen
 class LayerNode:
-    """One layer.  ``sources`` are ids, names of inputs, or ``ID.OUTPUT`` such as ``words.mask``.
+    """One layer.  ``sources`` are ids, names of inputs, or ``ID.OUTPUT`` such as ``words.mask``: first those
+    of ``from``, then those that fields name, which ``keywords`` lists with their fields.
 
     ``layer`` is the instance of the registered class; None where its fields are wrong.
     ``learning_rate`` is a multiplier.
@@ -54,6 +65,12 @@ class LayerNode:
     learning_rate: float
     penalties: tuple[Penalty, ...]
     place: Place
+    keywords: tuple[tuple[str, Named], ...] = ()
+
+    @property
+    def positional(self) -> tuple[str, ...]:
+        """The sources of ``from``."""
+        return self.sources[: len(self.sources) - len(flat(named for _, named in self.keywords))]
 
 
 @frozen

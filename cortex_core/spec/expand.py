@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Union
 
 from cortex_compute.frozen import frozen
 from cortex_core.place import Place
-from cortex_core.registry import LAYERS, UNKNOWN, Fault, Invalid, Named, fields_of, nearest
+from cortex_core.registry import LAYERS, UNKNOWN, Fault, Invalid, Named, fields_of, nearest, sources_of
 from cortex_core.registry.faults import shown
 from cortex_core.registry.kinds import Flag, Kind, Limits, Real, Schema, Whole
 from cortex_core.spec.blocks import COMMON, Block, Environment, glimpse, substitute
@@ -60,16 +60,18 @@ class Reference:
 
 
 Make = Callable[[str, tuple[Reference, ...]], str]
+Keywords = tuple[tuple[str, Union[Reference, tuple[Reference, ...]]], ...]
 
 
 @dataclass
 class Entry:
-    """One layer after unfolding."""
+    """One layer after unfolding.  ``keywords``: the values that its fields name."""
 
     id: str
     item: Item
     layer: Any
     sources: tuple[Reference, ...]
+    keywords: Keywords
     trainable: bool
     learning_rate: float
     penalties: tuple[Penalty, ...]
@@ -128,7 +130,7 @@ class Expander:
         last = ""
         for item, id_ in zip(items, ids):
             sources = self._sources(item, scope, previous)
-            last = self._repeat(item, id_, sources, inherited)
+            last = self._repeat(item, id_, sources, scope, inherited)
             previous = (Reference(last, scope, full=last),)
         return last
 
@@ -174,7 +176,24 @@ class Expander:
         expected = f"expected 'from' with one of {', '.join(names)}"
         self.problems.add(item.place, f"there are {len(names)} inputs that this could take", expected)
 
+    def _keywords(self, item: Item, layer: Any, scope: Scope) -> Keywords:
+        """References in fields, such as ``mask: words.mask``, each with the node in which it stands."""
+        found: list[tuple[str, Reference | tuple[Reference, ...]]] = []
+        for path, named in sources_of(layer):
+            node = self._field(item, path)
+            names = node.value if isinstance(node.value, list) else [node]
+            references = tuple(self._reference(name, scope) for name in names)
+            found.append((path[-1], references if isinstance(named, tuple) else references[0]))
+        return tuple(found)
+
+    def _field(self, item: Item, path: tuple[str, ...]) -> Node:
+        """The node of a field, which may be that of a layer inside, written in any way."""
+        for name in path[:-1:2]:
+            item = read_item(item.fields[name], self.main_of, COMMON, self.problems)
+        return item.fields[path[-1]]
+
     def _reference(self, node: Node, scope: Scope) -> Reference:
+        scope = node.scope or scope
         if isinstance(node.value, int) and not isinstance(node.value, bool):
             return Reference(str(node.value), scope, node)
         if isinstance(node.value, str) and node.value:
@@ -183,11 +202,13 @@ class Expander:
             self.problems.at(node, shown(node.plain()), "expected the id of a layer or the name of an input")
         return Reference("", scope, node, full=UNKNOWN_SOURCE)
 
-    def _repeat(self, item: Item, id_: str, sources: tuple[Reference, ...], inherited: Inherited) -> str:
+    def _repeat(
+        self, item: Item, id_: str, sources: tuple[Reference, ...], scope: Scope, inherited: Inherited
+    ) -> str:
         times = item.common_value("repeat", Whole(Limits(minimum=1)), None, self.problems)
         inherited = self._inherit(item, inherited)
         maker = self._block if item.kind in self.blocks else self._layer
-        make = maker(item, inherited)
+        make = maker(item, scope, inherited)
         if not isinstance(times, int):
             return make(id_, sources)
         last = id_
@@ -203,10 +224,11 @@ class Expander:
         rate = 1.0 if rate is UNKNOWN else rate
         return Inherited(outer.trainable and trainable is not False, outer.learning_rate * rate)
 
-    def _layer(self, item: Item, inherited: Inherited) -> Make:
+    def _layer(self, item: Item, scope: Scope, inherited: Inherited) -> Make:
         """A function that adds one layer under an id."""
         cls = LAYERS.get(item.kind)
         layer = None if cls is None else item.build(cls, COMMON, self.problems)
+        keywords = () if layer is None else self._keywords(item, layer, scope)
         penalties = self._penalties(item)
         if cls is not None and not hasattr(cls, "parameters"):
             inherited, penalties = Inherited(), ()
@@ -218,19 +240,20 @@ class Expander:
                     item.fault(fault, self.problems)
 
         def make(id_: str, sources: tuple[Reference, ...]) -> str:
-            entry = Entry(id_, item, layer, sources, inherited.trainable, inherited.learning_rate, penalties)
+            learned = inherited.trainable, inherited.learning_rate, penalties
+            entry = Entry(id_, item, layer, sources, keywords, *learned)
             entry.loss, entry.place = item.common.get("loss"), item.place
             self.entries.append(entry)
             return id_
 
         return make
 
-    def _block(self, item: Item, inherited: Inherited) -> Make:
+    def _block(self, item: Item, outer: Scope, inherited: Inherited) -> Make:
         """A function that unfolds one use of a block under an id."""
         block = self.blocks[item.kind]
         self.used.add(block.name)
         self._check_arguments(item, block)
-        environment = block.bind(item.fields)
+        environment = block.bind(item.fields, outer)
 
         def make(id_: str, sources: tuple[Reference, ...]) -> str:
             scope = Scope(f"{id_}/", sources)

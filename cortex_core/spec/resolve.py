@@ -16,11 +16,11 @@ import cortex_core.schedules
 import cortex_core.splits  # noqa: F401 (these fill the registries)
 from cortex_compute.errors import SpecError
 from cortex_core.place import DICT, Place, Problem
-from cortex_core.registry import UNKNOWN
+from cortex_core.registry import UNKNOWN, with_sources
 from cortex_core.spec import sections
 from cortex_core.spec.blocks import Block, read_blocks, size_problems
 from cortex_core.spec.canonical import canonical, hash_of
-from cortex_core.spec.description import UNKNOWN_SOURCE, Description, InputNode, LayerNode
+from cortex_core.spec.description import UNKNOWN_SOURCE, Description, InputNode, LayerNode, Named, flat
 from cortex_core.spec.expand import Entry, Expander, Reference, Scope
 from cortex_core.spec.overrides import apply_overrides
 from cortex_core.spec.read import MAX_BYTES, parse
@@ -138,10 +138,13 @@ class _Resolver:
         self, name: str, inputs: tuple[InputNode, ...], wiring: Wiring, train: Any
     ) -> Description | None:
         top, problems, entries = self.top, self.problems, wiring.entries
-        sources = {id_: tuple(map(wiring.resolve, entry.sources)) for id_, entry in entries.items()}
+        sources, keywords = {}, {}
         for id_, entry in entries.items():
-            if not check_arity(entry, sources[id_], problems):
+            positional = tuple(map(wiring.resolve, entry.sources))
+            keywords[id_] = {name: wiring.resolve_all(found) for name, found in entry.keywords}
+            if not check_arity(entry, positional, problems):
                 entry.layer = None
+            sources[id_] = (*positional, *flat(keywords[id_].values()))
         order = in_order(entries, sources)
         if not wiring.ambiguous:
             report_circles(set(entries) - set(order), entries, sources, problems)
@@ -157,7 +160,7 @@ class _Resolver:
         if not problems:
             wanted = [*outputs, *(loss.of for loss in losses), *(metric.of for metric in measured)]
             self._check_reach(inputs, entries, sources, wanted, {loss.target for loss in losses})
-        layers = [_node(entries[id_], sources[id_]) for id_ in order]
+        layers = [_node(entries[id_], sources[id_], keywords[id_]) for id_ in order]
         if train is not None:
             train = dataclasses.replace(train, metrics=measured)
         layers, losses, notes = use_logits(choose_initializers(layers), losses)
@@ -189,14 +192,15 @@ class _Resolver:
                     self.problems.add(node.place, f"no layer takes '{node.name}'", "expected one that does")
 
 
-def _node(entry: Entry, sources: tuple[str, ...]) -> LayerNode:
+def _node(entry: Entry, sources: tuple[str, ...], keywords: Mapping[str, Named]) -> LayerNode:
     return LayerNode(
         entry.id,
         entry.item.kind,
-        entry.layer,
+        with_sources(entry.layer, keywords) if keywords and entry.layer is not None else entry.layer,
         sources,
         entry.trainable,
         entry.learning_rate,
         entry.penalties,
         entry.place,
+        tuple(keywords.items()),
     )

@@ -17,7 +17,8 @@ _PREFERENCE = ("he_normal", "lecun_normal", "glorot_uniform")
 
 
 def choose_initializers(layers: Sequence[LayerNode]) -> list[LayerNode]:
-    """The layers with each ``auto`` initialiser replaced by what suits the activation that follows.
+    """The layers with each ``auto`` initialiser replaced by what suits the activation that follows.  Those of
+    a layer inside another are replaced alike.
 
     What follows is searched through layers that are transparent (pooling, dropout, flatten, norms, reshape,
     add, concatenate).  Where several branches follow, one like relu wins over selu, and selu over others.
@@ -31,7 +32,7 @@ def choose_initializers(layers: Sequence[LayerNode]) -> list[LayerNode]:
     chosen: dict[str, LayerNode] = {}
     for node in reversed(layers):
         suits[node.id] = _best(_seen_from_before(after, suits) for after in consumers.get(node.id, ()))
-        own = _own_activation(node.layer)
+        own = _own_activation(getattr(node.layer, "layer", node.layer))
         best = own or suits[node.id] or _PREFERENCE[-1]
         chosen[node.id] = _with_initializer(node, best)
     return [chosen[node.id] for node in layers]
@@ -60,15 +61,17 @@ def _best(found: Any) -> str | None:
 
 
 def _with_initializer(node: LayerNode, name: str) -> LayerNode:
-    if node.layer is None:
-        return node
-    automatic = [key for key, value in node.layer.__dict__.items() if isinstance(value, Auto)]
-    if not automatic:
-        return node
-    initializer = INITIALIZERS[name]()
-    return dataclasses.replace(
-        node, layer=dataclasses.replace(node.layer, **dict.fromkeys(automatic, initializer))
-    )
+    return node if node.layer is None else dataclasses.replace(node, layer=_chosen(node.layer, name))
+
+
+def _chosen(layer: Any, name: str) -> Any:
+    changed = {}
+    for key, value in layer.__dict__.items():
+        if isinstance(value, Auto):
+            changed[key] = INITIALIZERS[name]()
+        elif LAYERS.get(getattr(value, "kind", "")) is type(value):
+            changed[key] = _chosen(value, name)
+    return dataclasses.replace(layer, **changed) if changed else layer
 
 
 def use_logits(

@@ -31,7 +31,7 @@ NOWHERE = Mark()
 class Node:
     """A value: a scalar, a list of nodes or a mapping of names to nodes; ``keys`` are the keys' own spots."""
 
-    __slots__ = ("key", "keys", "mark", "parent", "value")
+    __slots__ = ("key", "keys", "mark", "parent", "scope", "value")
 
     def __init__(self, value: Any, mark: Mark = NOWHERE, keys: dict[str, Mark] | None = None) -> None:
         self.value = value
@@ -39,6 +39,7 @@ class Node:
         self.keys = keys or {}
         self.parent: Node | None = None
         self.key: str | int = ""
+        self.scope: Any = None  # of a value that was put in for $name: where the names in it are looked up
         for key, child in self.children():
             if child.parent is None:  # a value put in for $name stays where it was written
                 child.parent, child.key = self, key
@@ -73,6 +74,19 @@ class Node:
         if isinstance(self.value, list):
             return [child.plain() for child in self.value]
         return self.value
+
+    def seen_from(self, scope: Any) -> Node:
+        """The same value and place; names in it are looked up in ``scope``, wherever it is put in."""
+        if self.scope is not None:
+            return self
+        value: Any = self.value
+        if isinstance(value, dict):
+            value = {key: child.seen_from(scope) for key, child in value.items()}
+        elif isinstance(value, list):
+            value = [child.seen_from(scope) for child in value]
+        copy = Node(value, self.mark, self.keys)
+        copy.parent, copy.key, copy.scope = self.parent, self.key, scope
+        return copy
 
     def has_unknown(self) -> bool:
         """Whether something in here could not be read."""

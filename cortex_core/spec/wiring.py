@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from cortex_core.registry import LAYERS, nearest
-from cortex_core.spec.description import UNKNOWN_SOURCE, InputNode
+from cortex_core.spec.description import UNKNOWN_SOURCE, InputNode, Named
 from cortex_core.spec.expand import Entry, Reference
 from cortex_core.spec.tree import Problems
 
@@ -58,6 +58,12 @@ class Wiring:
         self._unknown(reference, names)
         return UNKNOWN_SOURCE
 
+    def resolve_all(self, references: Reference | tuple[Reference, ...]) -> Named:
+        """The id, or ids, that a field names."""
+        if isinstance(references, tuple):
+            return tuple(map(self.resolve, references))
+        return self.resolve(references)
+
     def _in_scope(self, prefix: str) -> Collection[str]:
         if not prefix:
             return _Names(self.entries, self.alias, self.inputs)
@@ -82,10 +88,10 @@ class Wiring:
         entry = self.entries.get(full)
         names: tuple[str, ...] = () if entry is None else getattr(LAYERS.get(entry.item.kind), "outputs", ())
         if entry is not None and (output in names or entry.layer is None):
-            if output == "mask" and getattr(entry.layer, "mask_zero", True) is False and reference.node:
-                self.problems.at(
-                    reference.node, f"'{full}' gives no mask", f"expected mask_zero: true in {full}"
-                )
+            missing = entry.layer.lacks() if hasattr(entry.layer, "lacks") else {}
+            if output in missing and reference.node:
+                expected = f"expected {missing[output]} in {full}"
+                self.problems.at(reference.node, f"'{full}' gives no {output}", expected)
             return f"{full}.{output}"
         if reference.node is not None:
             what = f"'{full}' has no output '{output}'"
@@ -159,12 +165,13 @@ def check_arity(entry: Entry, sources: tuple[str, ...], problems: Problems) -> b
         return True
     wanted = getattr(cls, "inputs", 1)
     count = len(sources)
-    if count == wanted or (wanted == "several" and count >= 2):
+    allowed = wanted if isinstance(wanted, tuple) else (wanted,)
+    if count in allowed or (wanted == "several" and count >= 2):
         return True
     node = entry.item.common.get("from")
     place = entry.place if node is None else node.place(path=(*entry.item.path, "from"))
     given = f"{entry.item.kind} is given {count} value{'s' if count != 1 else ''}"
-    expected = "two or more: from: [a, b]" if wanted == "several" else f"{wanted}"
+    expected = "two or more: from: [a, b]" if wanted == "several" else " or ".join(map(str, allowed))
     hint = "add, multiply and concatenate take several" if wanted == 1 else ""
     if count:  # (an empty list is reported as such)
         problems.add(place, given, f"expected {expected}", hint)

@@ -111,10 +111,7 @@ def test_another_output_of_a_layer_is_hidden_too(own_registry: None) -> None:
     @layer("halves", outputs=("second",))
     class Halves:
         def forward(self, p: Any, x: Any) -> Any:
-            return x[:, :3]
-
-        def second(self, p: Any, x: Any) -> Any:
-            return x[:, 3:]
+            return x[:, :3], {"second": x[:, 3:]}
 
     layers = [
         {"dense": {"units": 5, "id": "a"}},
