@@ -10,7 +10,7 @@ from cortex_compute.types import TensorType
 from cortex_core.initializers import ones, zeros
 from cortex_core.layers.expect import refuse
 from cortex_core.layers.scope import Parameter, Scope, Variable
-from cortex_core.ops.normalization import batch_norm, layer_norm, normalize
+from cortex_core.ops.normalization import batch_norm, group_norm, layer_norm, normalize, rms_norm
 from cortex_core.ops.pointwise import pointwise
 from cortex_core.registry import field, layer
 
@@ -21,17 +21,22 @@ def moved(old: Any, new: Any, momentum: float, correction: float = 1.0) -> Any:
     return momentum * old + ((1 - momentum) * correction) * new
 
 
-def affine(layer: Any, x: TensorType) -> Iterator[Parameter]:
-    """The parameters of what follows a normalisation."""
+def scaling(layer: Any, x: TensorType) -> Iterator[Parameter]:
+    """The factor behind a normalisation."""
     if x.rank < 2:
         refuse(f"{layer.kind} needs at least one axis", x)
     if layer.scale:
         yield Parameter("scale", x.shape[-1:], ones, precise=True)
+
+
+def affine(layer: Any, x: TensorType) -> Iterator[Parameter]:
+    """The factor and the summand behind a normalisation."""
+    yield from scaling(layer, x)
     if layer.center:
         yield Parameter("shift", x.shape[-1:], zeros, precise=True)
 
 
-@layer("batch_norm", transparent=True)
+@layer("batch_norm", transparent=True, positionwise=True)
 class BatchNorm:
     """(x - mean) / sqrt(var + epsilon) * gamma + beta per channel, over batch and space.   x (B, ..., C)
 
@@ -60,7 +65,7 @@ class BatchNorm:
         return y
 
 
-@layer("layer_norm", transparent=True)
+@layer("layer_norm", transparent=True, positionwise=True)
 class LayerNorm:
     """(x - mean) / sqrt(var + epsilon) * gamma + beta over the last axis.   x (B, ..., C)
 
@@ -76,3 +81,42 @@ class LayerNorm:
 
     def forward(self, p: Scope, x: Any) -> Any:
         return layer_norm(x, p.get("scale"), p.get("shift"), self.epsilon)
+
+
+@layer("rms_norm", transparent=True, positionwise=True)
+class RmsNorm:
+    """x / sqrt(mean(x^2) + epsilon) * gamma, the mean over the last axis.   x (B, ..., C)
+
+    Zhang and Sennrich, 2019.
+    """
+
+    epsilon: float = field(default=1e-6, doc="added to the mean square", above=0)
+    scale: bool = field(default=True, doc="multiplies by gamma, which is learnt")
+
+    def parameters(self, x: TensorType) -> Iterator[Parameter]:
+        yield from scaling(self, x)
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        return rms_norm(x, p.get("scale"), self.epsilon)
+
+
+@layer("group_norm", main="groups", transparent=True)
+class GroupNorm:
+    """(x - mean) / sqrt(var + epsilon) * gamma + beta, per example and group of neighbouring channels.
+
+    x (B, ..., C), C a multiple of groups; mean and var are over the group's channels and all of space.
+    Wu and He, 2018.
+    """
+
+    groups: int = field(doc="into how many groups the channels are divided", minimum=1)
+    epsilon: float = field(default=1e-5, doc="added to the variance", above=0)
+    scale: bool = field(default=True, doc="multiplies by gamma, which is learnt")
+    center: bool = field(default=True, doc="adds beta, which is learnt")
+
+    def parameters(self, x: TensorType) -> Iterator[Parameter]:
+        yield from affine(self, x)
+        if x.shape[-1] % self.groups:
+            refuse(f"group_norm needs channels that divide into {self.groups} groups", x)
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        return group_norm(x, self.groups, p.get("scale"), p.get("shift"), self.epsilon)

@@ -1,12 +1,20 @@
-"""Batch norm and layer norm."""
+"""Batch norm, layer norm, RMS norm and group norm."""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from cortex_compute.primitives.normalization import BatchNorm, BatchNormGrad, LayerNorm, LayerNormGrad
+from cortex_compute.errors import DTypeError, ShapeError
+from cortex_compute.primitives.normalization import (
+    BatchNorm,
+    BatchNormGrad,
+    LayerNorm,
+    LayerNormGrad,
+    vector_type,
+)
 from cortex_compute.types import dtype
 from cortex_core.ops import reduce
 from cortex_core.ops.apply import apply
@@ -49,6 +57,54 @@ def normalize(
     if scale is not None:
         factor = factor * scale
     return _scaled(x, mean, factor) if shift is None else _affine(x, mean, factor, shift)
+
+
+def rms_norm(x: Any, scale: Any | None = None, epsilon: float = 1e-6) -> Any:
+    """y = x r * scale with r = 1 / sqrt(mean(x^2) + epsilon), the mean over the last axis.
+
+    x (..., C), scale (C,) or None for 1 -> (..., C).  Zhang and Sennrich, 2019.
+    With k = g scale:  dx = r (k - x r^2 mean(k x));  dscale = sum(g x r).
+    """
+    wide = _wide("rms_norm", x)
+    r = _inverse_root(reduce.mean(wide * wide, -1, keepdims=True), epsilon)
+    return _as(wide * r if scale is None else _product(wide, r, scale), x)
+
+
+def group_norm(
+    x: Any, groups: int, scale: Any | None = None, shift: Any | None = None, epsilon: float = 1e-5
+) -> Any:
+    """(x - mean) / sqrt(variance + epsilon) * scale + shift, per example and group of neighbouring channels.
+
+    Mean and variance are over the channels of the group and all axes between them and the batch.
+    x (B, ..., C), scale (C,) or None for 1, shift (C,) or None for 0 -> (B, ..., C).  Wu and He, 2018.
+    """
+    if len(x.shape) < 2 or groups < 1 or x.shape[-1] % groups:
+        raise ShapeError(f"group_norm: the channels of shape {x.shape} do not split into {groups} groups")
+    each = x.shape[-1] // groups
+    parts = reshape(_wide("group_norm", x), (x.shape[0], math.prod(x.shape[1:-1]), groups, each))
+    mean = reduce.mean(parts, (1, 3), keepdims=True)
+    rest = parts - mean
+    variance = reduce.mean(rest * rest, (1, 3), keepdims=True)
+    vectors = [None if v is None else reshape(v, (groups, each)) for v in (scale, shift)]
+    y = normalize(parts, mean, variance, vectors[0], vectors[1], epsilon)
+    return _as(reshape(y, x.shape), x)
+
+
+def _wide(what: str, x: Any) -> Any:
+    """x in the type that sums over it are taken in."""
+    if dtype(x.dtype).kind != "float":
+        raise DTypeError(f"{what}: x is {x.dtype}; needs a floating type")
+    return cast(x, vector_type(x.dtype))
+
+
+@pointwise
+def _inverse_root(mean: Any, epsilon: float) -> Any:
+    return rsqrt(mean + epsilon)
+
+
+@pointwise
+def _product(x: Any, r: Any, scale: Any) -> Any:
+    return x * r * scale
 
 
 @pointwise

@@ -110,6 +110,20 @@ def layer_norm(rng: Rng) -> Made:
     yield of_layer("plain", layer("layer_norm", scale=False, center=False, epsilon=0.1), x[0], rng=rng)
 
 
+@cases("layer", "rms_norm")
+def rms_norm(rng: Rng) -> Made:
+    x = rng.normal(size=(2, 3, 4)) + 1
+    yield of_layer("scaled", layer("rms_norm"), x, rng=rng)
+    yield of_layer("plain", layer("rms_norm", scale=False, epsilon=0.1), x[0], rng=rng)
+
+
+@cases("layer", "group_norm")
+def group_norm(rng: Rng) -> Made:
+    x = rng.normal(size=(2, 2, 2, 4)) + 1
+    yield of_layer("affine", layer("group_norm", groups=2), x, rng=rng)
+    yield of_layer("each", layer("group_norm", groups=4, scale=False, center=False), x[:, 0], rng=rng)
+
+
 @cases("layer", "dropout")
 def dropout(rng: Rng) -> Made:
     x = rng.normal(size=(4, 6))

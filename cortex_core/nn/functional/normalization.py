@@ -10,7 +10,6 @@ from cortex_compute.errors import ShapeError
 from cortex_core.layers.normalization import moved
 from cortex_core.nn.functional.spatial import channels_first, channels_last
 from cortex_core.ops import normalization, reduce
-from cortex_core.ops.pointwise import rsqrt
 from cortex_core.ops.views import reshape
 from cortex_core.tensor import no_grad
 
@@ -75,11 +74,10 @@ def rms_norm(
     input: Any, normalized_shape: Sequence[int], weight: Any = None, eps: float | None = None
 ) -> Any:
     """x / sqrt(mean(x²) + eps) * weight over the last axes.  ``eps``: that of the data type, unless given."""
-    _last_axes("rms_norm", input, normalized_shape)
-    axes = tuple(range(len(input.shape) - len(normalized_shape), len(input.shape)))
-    square = reduce.mean(input * input, axes, keepdims=True)
-    y = input * rsqrt(square + (input.dtype.eps if eps is None else eps))
-    return y if weight is None else y * weight
+    rows = _last_axes("rms_norm", input, normalized_shape)
+    scale = None if weight is None else reshape(weight, rows[-1:])
+    y = normalization.rms_norm(reshape(input, rows), scale, input.dtype.eps if eps is None else eps)
+    return reshape(y, input.shape)
 
 
 def group_norm(input: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:

@@ -174,6 +174,28 @@ def test_layer_norm() -> None:
         Used(layer("layer_norm"), np.zeros(3))
 
 
+def test_rms_norm() -> None:
+    x = images(2, 3, 8)
+    used = Used(layer("rms_norm", epsilon=1e-3), x, values={"scale": np.arange(8.0)})
+    wanted = x / np.sqrt((x * x).mean(-1, keepdims=True) + 1e-3) * np.arange(8)
+    np.testing.assert_allclose(used.y, wanted, rtol=1e-12, atol=1e-12)
+    assert not Used(layer("rms_norm", scale=False), x).parameters
+    with pytest.raises(ShapeError, match="rms_norm needs at least one axis"):
+        Used(layer("rms_norm"), np.zeros(3))
+
+
+def test_group_norm() -> None:
+    x = images(2, 3, 5, 8)
+    values = {"scale": np.arange(8.0), "shift": np.ones(8)}
+    used = Used(layer("group_norm", groups=4, epsilon=1e-3), x, values=values)
+    for c in (0, 2, 4, 6):
+        part = x[1, :, :, c : c + 2]
+        wanted = (part - part.mean()) / np.sqrt(part.var() + 1e-3) * [c, c + 1] + 1
+        np.testing.assert_allclose(used.y[1, :, :, c : c + 2], wanted, rtol=1e-11, atol=1e-12)
+    with pytest.raises(ShapeError, match="group_norm needs channels that divide into 3 groups"):
+        Used(layer("group_norm", groups=3), x)
+
+
 def test_dropout_drops_a_share_and_keeps_the_mean() -> None:
     x = np.ones((200, 100))
     y = Used(layer("dropout", rate=0.3), x).y

@@ -1,4 +1,4 @@
-"""Batch norm and layer norm: gradients against central differences and PyTorch, also of the statistics."""
+"""Batch, layer, RMS and group norm: gradients against central differences and PyTorch, also of statistics."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from cortex_compute.errors import DTypeError, ShapeError
 from cortex_compute.primitives.normalization import BatchNorm, BatchNormGrad, LayerNorm, LayerNormGrad
 from cortex_core.ops.apply import apply
 from cortex_core.ops.differentiate import DECOMPOSITIONS
-from cortex_core.ops.normalization import batch_norm, layer_norm, normalize
+from cortex_core.ops.normalization import batch_norm, group_norm, layer_norm, normalize, rms_norm
 from cortex_core.tensor import Tensor
 from tests.core.ops.gradients import check_gradients
 
@@ -34,6 +34,31 @@ def test_layer_norm_of_a_worked_example() -> None:
     """Rows 1, 3 and 2, 10: as above, along the other axis."""
     y = layer_norm(Tensor(np.array([[1.0, 3.0], [2.0, 10.0]])), None, np.array([0.0, 1.0]), 9.0)
     np.testing.assert_allclose(y.data, [[-1 / np.sqrt(10), 1 / np.sqrt(10) + 1], [-0.8, 1.8]])
+
+
+def test_rms_norm_of_a_worked_example() -> None:
+    """Mean squares of 3, 4 and 1, 7 are 12.5 and 25; with epsilon 3.5 the root of the first is 4."""
+    x = np.array([[3.0, 4.0], [1.0, 7.0]])
+    np.testing.assert_allclose(rms_norm(Tensor(x), None, 3.5).data[0], [0.75, 1])
+    np.testing.assert_allclose(rms_norm(Tensor(x), np.array([5.0, 10.0]), 0.0).data[1], [1, 14])
+
+
+def test_group_norm_of_a_worked_example() -> None:
+    """Channels 0 and 1 hold 1, 3, 1, 3: mean 2, variance 1; channels 2 and 3 hold 2 and 10: 6 and 16."""
+    x = np.array([[[1.0, 3.0, 2.0, 10.0], [1.0, 3.0, 10.0, 2.0]]])
+    y = group_norm(Tensor(x), 2, np.array([1.0, 1, 1, 5]), np.array([0.0, 7, 0, 0]), 9.0)
+    root = np.sqrt(10)
+    wanted = [[-1 / root, 1 / root + 7, -0.8, 4], [-1 / root, 1 / root + 7, 0.8, -4]]
+    np.testing.assert_allclose(y.data[0], wanted)
+
+
+def test_sums_of_sixteen_bits_are_taken_in_float32() -> None:
+    """1,024 squares of 300 overflow float16; their mean's root does not."""
+    x = np.full((2, 1024), 300, np.float16)
+    y = rms_norm(Tensor(x), np.ones(1024, np.float32))
+    assert y.dtype.name == "float16"
+    np.testing.assert_array_equal(y.data, np.ones_like(x))
+    assert group_norm(Tensor(x), 4).dtype.name == "float16"
 
 
 def test_normalize_with_the_batchs_statistics_is_batch_norm() -> None:
@@ -62,6 +87,15 @@ def test_gradients_of_batch_norm_through_its_statistics() -> None:
 def test_gradients_of_layer_norm() -> None:
     check_gradients(lambda x, a, b: layer_norm(x, a, b, 1e-2), SMALL, SCALE, SHIFT)
     check_gradients(lambda x, a, b: apply(LayerNorm(1e-2), x, a, b), SMALL, SCALE, SHIFT)
+
+
+def test_gradients_of_rms_norm() -> None:
+    check_gradients(lambda x, a: rms_norm(x, a, 1e-2), SMALL, SCALE)
+    check_gradients(lambda x: rms_norm(x, None, 1e-2), SMALL)
+
+
+def test_gradients_of_group_norm() -> None:
+    check_gradients(lambda x, a, b: group_norm(x, 2, a, b, 1e-2), SMALL, SCALE, SHIFT)
 
 
 def test_gradients_of_normalize() -> None:
@@ -96,7 +130,12 @@ def test_values_and_first_and_second_derivatives_are_pytorchs() -> None:
     def theirs_layer(x: Any, a: Any, b: Any) -> Any:
         return F.layer_norm(x, (4,), a, b, 1e-3)
 
+    def theirs_group(x: Any, a: Any, b: Any) -> Any:
+        return F.group_norm(x.permute(0, 3, 1, 2), 2, a, b, 1e-3).permute(0, 2, 3, 1)
+
     for ours, theirs in [
+        (lambda x, a, b: group_norm(x, 2, a, b, 1e-3), theirs_group),
+        (lambda x, a, b: rms_norm(x, a, 1e-3) + b, lambda x, a, b: F.rms_norm(x, (4,), a, 1e-3) + b),
         (lambda x, a, b: batch_norm(x, a, b, 1e-3)[0], theirs_batch),
         (lambda x, a, b: layer_norm(x, a, b, 1e-3), theirs_layer),
     ]:
@@ -125,6 +164,9 @@ def test_values_and_first_and_second_derivatives_are_pytorchs() -> None:
         (lambda x: batch_norm(x[0, 0, 0], None, None), ShapeError, r"x has shape \(4,\)"),
         (lambda x: layer_norm(x[..., :0], None, None), ShapeError, r"x has shape \(3, 2, 2, 0\)"),
         (lambda x: batch_norm(x, SCALE.astype("f"), None), DTypeError, "x is float64, scale is float32"),
+        (lambda x: group_norm(x, 3), ShapeError, r"\(3, 2, 2, 4\) do not split into 3 groups"),
+        (lambda x: group_norm(x[0, 0, 0], 1), ShapeError, r"shape \(4,\)"),
+        (lambda x: rms_norm(x > 0), DTypeError, "rms_norm: x is bool; needs a floating type"),
         (lambda x: batch_norm(x, None, None, -1.0), ShapeError, "epsilon is -1.0"),
         (
             lambda x: apply(BatchNormGrad(), x, SCALE, SCALE, SCALE, X[0]),
