@@ -1,0 +1,261 @@
+"""Recurrent layers over batches of sequences, one direction of one layer each."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import numpy as np
+
+from cortex_compute.primitives.elementwise import Copy
+from cortex_compute.primitives.normalization import vector_type
+from cortex_compute.primitives.recurrence import (
+    Gradient,
+    Gru,
+    GruGrad,
+    Lstm,
+    LstmGrad,
+    Recurrence,
+    Rnn,
+    RnnGrad,
+)
+from cortex_compute.types import TensorType
+from cortex_core.ops.apply import apply
+from cortex_core.ops.array import Node
+from cortex_core.ops.differentiate import decomposition_of, differentiate, gradient_of, key
+from cortex_core.ops.indexing import stack
+from cortex_core.ops.linear import matmul
+from cortex_core.ops.pointwise import cast, pointwise, relu, select, sigmoid, tanh
+from cortex_core.ops.views import broadcast_to, narrow, reshape
+
+
+def rnn(
+    x: Any,
+    w: Any,
+    u: Any,
+    b: Any,
+    h0: Any,
+    mask: Any | None = None,
+    activation: Literal["tanh", "relu"] = "tanh",
+    reverse: bool = False,
+) -> tuple[Any, Any]:
+    """h' = f(x w + h u + b) at each step, f being tanh or relu.   Elman, 1990.
+
+    x (B, T, I), w (I, H), u (H, H), b (H,), h0 (B, H), mask (B, T) bool -> y (B, T, H), h (B, H), the state
+    after the last step.  Where the mask is false there is no step: the state stays as it is, and y is 0.
+    ``reverse`` walks from the last step to the first; y[:, t] belongs to x[:, t] all the same.
+    With a = f'(h') dh', where dh' is g plus what comes back from the step after:
+    dx = a w^T, dw = x^T a, du = h^T a, db = sum(a), and dh = a u^T goes to the step before.
+    """
+    p = Rnn(reverse=reverse, masked=mask is not None, activation=activation)
+    y, h, _ = apply(p, x, w, u, b, h0, *_given(mask))
+    return y, h
+
+
+def lstm(
+    x: Any,
+    w: Any,
+    u: Any,
+    b: Any,
+    h0: Any,
+    c0: Any,
+    p: Any | None = None,
+    mask: Any | None = None,
+    reverse: bool = False,
+) -> tuple[Any, Any, Any]:
+    """c' = f c + i g,  h' = o tanh(c'), times p with a projection.   Hochreiter and Schmidhuber, 1997.
+
+    i, f, g, o lie side by side in x w + h u + b; g goes through tanh, the others through the sigmoid.
+    x (B, T, I), w (I, 4H), u (R, 4H), b (4H,), h0 (B, R), c0 (B, H), p (H, R), mask (B, T) bool -> y
+    (B, T, R), h (B, R), c (B, H); without p, R is H.  Mask and ``reverse`` as in `rnn`.
+    With dk = dc' + o (1 - tanh(c')^2) dh':  di = g dk, df = c dk, dg = i dk, do = tanh(c') dh', dc = f dk;
+    each of the first four times the derivative of its gate is a part of a, which goes on as in `rnn`.
+    """
+    primitive = Lstm(reverse=reverse, masked=mask is not None, projected=p is not None)
+    y, h, c, _ = apply(primitive, x, w, u, b, h0, c0, *_given(p), *_given(mask))
+    return y, h, c
+
+
+def gru(
+    x: Any,
+    w: Any,
+    u: Any,
+    b: Any,
+    h0: Any,
+    n: Any | None = None,
+    mask: Any | None = None,
+    reverse: bool = False,
+) -> tuple[Any, Any]:
+    """h' = (1 - z) m + z h.   Cho et al., 2014.
+
+    r, z and m lie side by side in x w + b.  With n, as PyTorch, cuDNN and Keras have it, m = tanh(x w + b +
+    r (h u + n)); without it, as in the paper, m = tanh(x w + b + (r h) u).
+    x (B, T, I), w (I, 3H), u (H, 3H), b (3H,), h0 (B, H), n (H,), mask (B, T) bool -> y (B, T, H), h (B, H).
+    Mask and ``reverse`` as in `rnn`.
+    dz = (h - m) dh',  dm = (1 - z) dh',  dr = (h u + n) da with a the argument of tanh;  z dh' goes straight
+    to the step before.
+    """
+    p = Gru(reverse=reverse, masked=mask is not None, reset_after=n is not None)
+    y, h, _ = apply(p, x, w, u, b, h0, *_given(n), *_given(mask))
+    return y, h
+
+
+def _given(operand: Any | None) -> tuple[Any, ...]:
+    return () if operand is None else (operand,)
+
+
+@gradient_of(Rnn)
+def _rnn(node: Node, *gs: Any) -> Any:
+    """With a = f'(y) (g + what comes back):  dx = a w^T, dw = x^T a, du = h^T a, db = sum(a)"""
+    p = node.primitive
+    return _gradients(RnnGrad(p.reverse, p.masked, p.activation), node, gs)
+
+
+@gradient_of(Lstm)
+def _lstm(node: Node, *gs: Any) -> Any:
+    """The gates' gradients side by side are a;  dx = a w^T, dw = x^T a, du = h^T a, db = sum(a)"""
+    p = node.primitive
+    return _gradients(LstmGrad(p.reverse, p.masked, p.projected), node, gs)
+
+
+@gradient_of(Gru)
+def _gru(node: Node, *gs: Any) -> Any:
+    """As of `Lstm`, but what the reset gate multiplies has a gradient apart"""
+    p = node.primitive
+    return _gradients(GruGrad(p.reverse, p.masked, p.reset_after), node, gs)
+
+
+def _gradients(p: Gradient, node: Node, gs: Sequence[Any]) -> tuple[Any, ...]:
+    """One node gives them all; the mask has none."""
+    *types, _ = node.types
+    gs = [_zeros(t, node) if g is None else g for t, g in zip(types, gs)]
+    y, *_, residual = node.outputs
+    found = apply(p, *node.inputs, y, residual, *gs)
+    return (*found, None) if p.masked else tuple(found)
+
+
+def _zeros(t: TensorType, node: Node) -> Any:
+    return broadcast_to(cast(node.kind.lift(np.zeros((), np.float32)), t.dtype), t.shape)
+
+
+# The recurrences in simpler ops, unrolled.
+
+
+@pointwise
+def _cell(i: Any, f: Any, g: Any, c: Any) -> Any:
+    return sigmoid(f) * c + sigmoid(i) * tanh(g)
+
+
+@pointwise
+def _hidden(o: Any, c: Any) -> Any:
+    return sigmoid(o) * tanh(c)
+
+
+@pointwise
+def _candidate(a: Any, r: Any, inner: Any) -> Any:
+    return tanh(a + sigmoid(r) * inner)
+
+
+@pointwise
+def _reset(r: Any, h: Any) -> Any:
+    return sigmoid(r) * h
+
+
+@pointwise
+def _mixed(z: Any, m: Any, h: Any) -> Any:
+    return (1 - sigmoid(z)) * m + sigmoid(z) * h
+
+
+class _Cell:
+    """One step: what x gives to the gates, and the states before it, to the states after it.
+
+    Everything is computed in the type of the bias, states are kept in their own.
+    """
+
+    def __init__(self, p: Recurrence, named: dict[str, Any]) -> None:
+        self.p, self.named = p, named
+        self.x, self.wide = named["x"].dtype, vector_type(named["x"].dtype)
+        self.u = named["u"]
+
+    def __call__(self, a: Any, *states: Any) -> tuple[Any, ...]:
+        if isinstance(self.p, Lstm):
+            return self._lstm(a, *states)
+        (h,) = states
+        new = self._gru(a, h) if isinstance(self.p, Gru) else self._rnn(a, h)
+        return (cast(new, self.x),)
+
+    def _rnn(self, a: Any, h: Any) -> Any:
+        assert isinstance(self.p, Rnn)
+        return (relu if self.p.activation == "relu" else tanh)(a + self._product(h, self.u))
+
+    def _lstm(self, a: Any, h: Any, c: Any) -> tuple[Any, Any]:
+        i, f, g, o = _parts(a + self._product(h, self.u), 4)
+        c = _cell(i, f, g, c)
+        h = cast(_hidden(o, c), self.x)
+        return cast(matmul(h, self.named["p"]), self.x) if "p" in self.named else h, c
+
+    def _gru(self, a: Any, h: Any) -> Any:
+        units = h.shape[1]
+        if "n" in self.named:
+            ar, az, am = _parts(a, 3)
+            hr, hz, hm = _parts(self._product(h, self.u), 3)
+            m = _candidate(am, ar + hr, hm + self.named["n"])
+            return _mixed(az + hz, m, cast(h, self.wide))
+        gates = narrow(a, 1, 0, 2 * units) + self._product(h, narrow(self.u, 1, 0, 2 * units))
+        r, z = _parts(gates, 2)
+        reset = cast(_reset(r, cast(h, self.wide)), self.x)
+        m = tanh(narrow(a, 1, 2 * units, units) + self._product(reset, narrow(self.u, 1, 2 * units, units)))
+        return _mixed(z, m, cast(h, self.wide))
+
+    def _product(self, h: Any, u: Any) -> Any:
+        return cast(matmul(h, u), self.wide)
+
+
+def _parts(a: Any, count: int) -> list[Any]:
+    """What lies side by side."""
+    size = a.shape[1] // count
+    return [narrow(a, 1, k * size, size) for k in range(count)]
+
+
+def _unrolled(p: Recurrence, operands: Sequence[Any]) -> tuple[Any, ...]:
+    """y and the last states."""
+    named = dict(zip(p.inputs, operands))
+    step, x = _Cell(p, named), named["x"]
+    of_x = cast(matmul(x, named["w"]), step.wide) + named["b"]
+    states = tuple(named[k] for k in ("h0", "c0") if k in named)
+    batch, steps = x.shape[:2]
+    ys: dict[int, Any] = {}
+    for t in range(steps)[:: -1 if p.reverse else 1]:
+        new = step(reshape(narrow(of_x, 1, t, 1), (batch, of_x.shape[2])), *states)
+        if p.masked:
+            seen = narrow(named["mask"], 1, t, 1)
+            ys[t] = select(seen, new[0], 0.0)
+            states = tuple(select(seen, a, b) for a, b in zip(new, states))
+        else:
+            ys[t], states = new[0], new
+    return stack([ys[t] for t in range(steps)], 1), *states
+
+
+@decomposition_of(Rnn)
+@decomposition_of(Lstm)
+@decomposition_of(Gru)
+def _decomposed(p: Recurrence, *operands: Any) -> tuple[Any, ...]:
+    return *_unrolled(p, operands), operands[0].kind.lift(np.zeros(0, np.uint8))
+
+
+@decomposition_of(RnnGrad)
+@decomposition_of(LstmGrad)
+@decomposition_of(GruGrad)
+def _gradient_decomposed(p: Gradient, *operands: Any) -> tuple[Any, ...]:
+    """The steps are done again, so that the operands are differentiated through them; the saved y gets
+    nothing.
+    """
+    count, places = len(p.inputs), [key(x) for x in operands]
+    gs = operands[count + 2 :]
+    with operands[0].kind.recording():
+        # one array in two places, as h0 and c0 may be, has a gradient in each
+        apart = [
+            x if places.index(k) == i else apply(Copy(), x) for i, (k, x) in enumerate(zip(places, operands))
+        ]
+        found = differentiate(_unrolled(p, apart[:count]), gs, apart[: len(p.weights)], cut=True)
+    return tuple(found)
