@@ -27,7 +27,7 @@ RESIDUAL = Layout(key="numpy")  # what a forward keeps is read by this backend a
 OFFERS: dict[type[Primitive], OfferFunction] = {}
 FAMILIES = (
     "elementwise", "reduce", "matrix", "convolution", "pooling", "normalization", "softmax", "indexing",
-    "random",
+    "random", "attention", "recurrence",
 )  # fmt: skip
 
 

@@ -151,6 +151,7 @@ EXCEPTIONS = {
     "pooling": "channels last: see test_pooling.py",
     "normalization": "over the last axis: see test_normalization.py",
     "random": "of a key: see test_random.py; people draw by `cortex_core.creation`",
+    "attention": "of heads: see test_attention.py",
     "pointwise.scalar": "makes an op of a scalar function",
     "pointwise.pointwise": "makes an op of a formula",
     "pointwise.reads": "what a change in place asks of a rule",
