@@ -10,6 +10,8 @@ Heads of q may share a head of k and v (grouped queries): head n of q sees head 
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from cortex_compute.errors import DTypeError
 from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import Primitive
@@ -24,6 +26,11 @@ class Attending(Primitive):
     scale: float = 1.0
     causal: bool = False
     masked: bool = False
+    wide: ClassVar[tuple[str, ...]] = ("l",)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        return tuple(name for name in self.operands if self.masked or name != "mask")
 
     def _expect(self, types: tuple[TensorType, ...]) -> tuple[TensorType, TensorType]:
         """The types of y and of the logarithms, for q, k, v and the mask."""

@@ -25,6 +25,12 @@ class Primitive:
     view: ClassVar[bool] = False
     operands: ClassVar[tuple[str, ...]] = ()
     residual: ClassVar[bool] = False  # whether the last output is OPAQUE
+    wide: ClassVar[tuple[str, ...]] = ()  # operands and results that are float32 beside an x of 16 bits
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """The names of the operands that it takes with these fields."""
+        return self.operands
 
     def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
         """The types of the outputs; raises ShapeError or DTypeError naming the operand."""

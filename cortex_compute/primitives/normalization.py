@@ -17,8 +17,6 @@ from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.types import DType, TensorType, float32
 
-LIKE_X = ("x", "y", "g")  # the operands that have x's type; the others are vectors
-
 
 def vector_type(x: DType) -> DType:
     """The type of scale, shift, mean and variance beside an x of type ``x``."""
@@ -30,13 +28,14 @@ class Normalization(Primitive):
     """What the four have in common: the operands, and epsilon, which is added to the variance."""
 
     epsilon: float = 1e-5
+    wide: ClassVar[tuple[str, ...]] = ("scale", "shift", "mean", "variance")
 
     def _expect_types(self, *types: TensorType) -> None:
         """Rejects an x that is not floating, and operands that have neither its type nor that of vectors."""
         x = types[0].dtype
         self.floating(types[0])
         for name, t in zip(self.operands, types):
-            wanted = x if name in LIKE_X else vector_type(x)
+            wanted = vector_type(x) if name in self.wide else x
             if t.dtype is not wanted and name != "residual":
                 raise DTypeError(f"{self.name}: x is {x}, {name} is {t.dtype}; cast {name} to {wanted}")
 

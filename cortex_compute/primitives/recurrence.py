@@ -25,7 +25,6 @@ from cortex_compute.primitives.normalization import vector_type
 from cortex_compute.types import TensorType, bool_
 
 RECURRENT = ("x", "w", "u", "b", "h0")  # the operands that all have, before others and the mask
-WIDE = ("b", "c0", "n", "dc")  # operands that are float32 beside an x of 16 bits
 
 
 @frozen
@@ -36,6 +35,7 @@ class Recurrence(Primitive):
     masked: bool = False
     gates: ClassVar[int] = 1
     residual: ClassVar[bool] = True
+    wide: ClassVar[tuple[str, ...]] = ("b", "c0", "n", "dc")
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -48,11 +48,15 @@ class Recurrence(Primitive):
         return (*self.weights, *(("mask",) if self.masked else ()))
 
     @property
+    def given(self) -> tuple[str, ...]:
+        return self.inputs
+
+    @property
     def cells(self) -> bool:
         """Whether there is a cell state beside the hidden one."""
         return "c0" in self.weights
 
-    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+    def results(self, *types: TensorType) -> tuple[TensorType, ...]:
         self.expect_count(types, len(self.inputs))
         named = self._expect(types)
         x, h0 = named["x"], named["h0"]
@@ -85,7 +89,7 @@ class Recurrence(Primitive):
             needs = shapes.get(name, t.shape)
             given = (name, t.shape, x.shape, u.shape, needs)
             self.expect(t.shape == needs, "{} has shape {}, x {} and u {} need {}", *given)
-            wanted = bool_ if name == "mask" else vector_type(x.dtype) if name in WIDE else x.dtype
+            wanted = bool_ if name == "mask" else vector_type(x.dtype) if name in self.wide else x.dtype
             if t.dtype is not wanted:
                 raise DTypeError(f"{self.name}: x is {x.dtype}, {name} is {t.dtype}; cast {name} to {wanted}")
         self.expect(w.rank == 2 and h0.rank == 2, "w has shape {}, h0 {}", w.shape, h0.shape)
@@ -99,10 +103,9 @@ class Gradient(Recurrence):
 
     @property
     def given(self) -> tuple[str, ...]:
-        """The names of all operands."""
         return (*self.inputs, "y", "residual", "dy", "dh", *(("dc",) if self.cells else ()))
 
-    def infer(self, *types: TensorType) -> tuple[TensorType, ...]:
+    def results(self, *types: TensorType) -> tuple[TensorType, ...]:
         self.expect_count(types, len(self.given))
         forward = types[: len(self.inputs)]
         named = self._expect(forward) | dict(zip(self.given[len(self.inputs) :], types[len(self.inputs) :]))
@@ -125,6 +128,7 @@ class Rnn(Recurrence):
 
     activation: Literal["tanh", "relu"] = "tanh"
     operands: ClassVar[tuple[str, ...]] = ("x", "w", "u", "b", "h0", "mask")
+    infer = Recurrence.results
 
 
 @frozen
@@ -135,6 +139,7 @@ class RnnGrad(Gradient, Rnn):
     """
 
     operands = (*Rnn.operands, "y", "residual", "dy", "dh")
+    infer = Gradient.results
 
 
 @frozen
@@ -149,6 +154,7 @@ class Lstm(Recurrence):
     projected: bool = False
     gates = 4
     operands: ClassVar[tuple[str, ...]] = ("x", "w", "u", "b", "h0", "c0", "p", "mask")
+    infer = Recurrence.results
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -163,6 +169,7 @@ class LstmGrad(Gradient, Lstm):
     """
 
     operands = (*Lstm.operands, "y", "residual", "dy", "dh", "dc")
+    infer = Gradient.results
 
 
 @frozen
@@ -179,6 +186,7 @@ class Gru(Recurrence):
     reset_after: bool = True
     gates = 3
     operands: ClassVar[tuple[str, ...]] = ("x", "w", "u", "b", "h0", "n", "mask")
+    infer = Recurrence.results
 
     @property
     def weights(self) -> tuple[str, ...]:
@@ -193,3 +201,4 @@ class GruGrad(Gradient, Gru):
     """
 
     operands = (*Gru.operands, "y", "residual", "dy", "dh")
+    infer = Gradient.results

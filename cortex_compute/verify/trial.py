@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from cortex_compute.primitives.base import OPAQUE, Primitive
-from cortex_compute.primitives.normalization import LIKE_X, Normalization
 from cortex_compute.protocol import ROW_MAJOR, Backend, Layout, Offer, Operand, Stream
 from cortex_compute.types import DType, TensorType, bfloat16, dtype, float32, uint8
 from cortex_compute.verify import tolerances
@@ -258,8 +257,8 @@ class Trial:
 
 def _narrowed(primitive: Primitive, k: int, t: TensorType) -> TensorType:
     """The type of operand ``k``, where those that may be of bfloat16 are."""
-    vector = isinstance(primitive, Normalization) and primitive.operands[k] not in LIKE_X
-    return t if vector or t.dtype is not float32 else TensorType(t.shape, bfloat16)
+    wide = bool(primitive.wide) and primitive.given[k] in primitive.wide
+    return t if wide or t.dtype is not float32 else TensorType(t.shape, bfloat16)
 
 
 def _values(a: np.ndarray, d: DType) -> np.ndarray:
