@@ -7,66 +7,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 import cortex
 from cortex_core.training.run import Run
+from tests.examples.made import write_tables
 
-EXAMPLES = Path(__file__).parents[1] / "examples"
+EXAMPLES = Path(__file__).parents[2] / "examples"
 REAL = Path(os.environ.get("CORTEX_DATA", "")) / "tabular"
 published = pytest.mark.skipif(not (REAL / "titanic.csv").exists(), reason="CORTEX_DATA names no tables")
 
 NAMES = ("titanic", "adult", "penguins", "body_mass")
 
-
-def titanic(draw: np.random.Generator) -> dict[str, str]:
-    """891 rows become 200; women survive."""
-    lines = ["survived,pclass,name,sex,age,sibsp,parch,ticket,fare,cabin,embarked"]
-    for i in range(200):
-        woman, age = i % 2, "" if i % 7 == 0 else f"{draw.integers(1, 80)}"
-        name, ticket, fare = f'"Doe, Mr. {i}"', f"A/5 {i}", f"{draw.uniform(5, 90):.2f}"
-        sex, port = ("male", "female")[woman], "SCQ"[i % 3]
-        lines.append(f"{woman},{i % 3 + 1},{name},{sex},{age},{i % 4},{i % 5},{ticket},{fare},,{port}")
-    return {"titanic.csv": "\n".join([*lines, ""])}
-
-
-def adult(draw: np.random.Generator) -> dict[str, str]:
-    """No header, a blank behind each comma, a point behind the test labels; who learned for long earns."""
-
-    def lines(count: int, point: str) -> str:
-        made = []
-        for i in range(count):
-            years = int(draw.integers(1, 17))
-            job = "?" if i % 9 == 0 else "Private"
-            numbers = [17 + i % 60, job, draw.integers(20_000, 500_000), "HS-grad", years]
-            words = ["Divorced", "Sales", "Wife", "White", "Female" if i % 2 else "Male"]
-            label = ">50K" if years > 9 else "<=50K"
-            rest = [i % 50 * 100, 0, 40 if i % 4 else draw.integers(1, 99), "Cuba", label + point]
-            made.append(", ".join(map(str, [*numbers, *words, *rest])))
-        return "\n".join([*made, ""])
-
-    return {"adult-train.csv": lines(600, ""), "adult-test.csv": lines(100, ".")}
-
-
-def penguins(draw: np.random.Generator) -> dict[str, str]:
-    """The species differ in their bills, the mass is of the flipper; `NA` is missing."""
-    lines = ["species,island,bill_length_mm,bill_depth_mm,flipper_length_mm,body_mass_g,sex,year"]
-    for i in range(150):
-        flipper, bill = draw.integers(172, 231), 38 + 5 * (i % 3) + draw.uniform(-1, 1)
-        species, sex = ("Adelie", "Chinstrap", "Gentoo")[i % 3], ("male", "female", "NA")[i % 7 % 3]
-        measures = f"{bill:.1f},{draw.uniform(13, 21):.1f},{flipper},{50 * flipper - 6000}"
-        measures = "NA,NA,NA,NA" if i == 3 else measures
-        lines.append(f"{species},{('Biscoe', 'Dream')[i % 2]},{measures},{sex},{2007 + i % 3}")
-    return {"penguins.csv": "\n".join([*lines, ""])}
-
-
-MADE: dict[str, Callable[[np.random.Generator], dict[str, str]]] = {
-    "titanic": titanic,
-    "adult": adult,
-    "penguins": penguins,
-    "body_mass": penguins,
-}
 
 Train = Callable[..., Run]
 
@@ -83,17 +35,10 @@ def train(tmp_path: Path) -> Train:
 
 
 @pytest.fixture
-def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Makes files as an example reads them, and lets CORTEX_DATA name their folder."""
-
-    def call(name: str) -> None:
-        folder = tmp_path / "data" / "tabular"
-        folder.mkdir(parents=True)
-        for file, text in MADE[name](np.random.default_rng(0)).items():
-            (folder / file).write_text(text, encoding="utf-8")
-        monkeypatch.setenv("CORTEX_DATA", str(folder.parent))
-
-    return call
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Makes files as the examples read them, and lets CORTEX_DATA name their folder."""
+    write_tables(tmp_path / "data")
+    monkeypatch.setenv("CORTEX_DATA", str(tmp_path / "data"))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -111,10 +56,9 @@ def test_a_description_is_under_25_lines(name: str) -> None:
     ],
 )
 def test_trains_on_files_of_the_published_form(
-    name: str, metric: str, least: float, train: Train, made: Callable[[str], None]
+    name: str, metric: str, least: float, train: Train, made: None
 ) -> None:
     """Each learns the rule by which the files were made."""
-    made(name)
     assert train(name).metrics["test"][metric] > least
 
 
@@ -127,9 +71,8 @@ def test_trains_on_files_of_the_published_form(
     ],
 )
 def test_classes_have_the_names_of_the_file(
-    name: str, target: str, classes: tuple[str, ...], train: Train, made: Callable[[str], None]
+    name: str, target: str, classes: tuple[str, ...], train: Train, made: None
 ) -> None:
-    made(name)
     run = train(name, "train.epochs=1")
     assert run.network.encoding is not None
     assert tuple(run.network.encoding.streams[target].classes) == classes
