@@ -1,0 +1,172 @@
+"""A network as a model of language: which input grows, what gives the scores, how its tokens are written."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import DataError, SpecError
+from cortex_compute.protocol import Backend
+from cortex_compute.types import TensorType, dtype
+from cortex_core.compiled import check_input, check_tokens
+from cortex_core.generate.sampling import Array, is_whole, log_softmax
+from cortex_core.generate.steps import NotStepwise, Steps, needed, trace_step
+from cortex_core.generate.text import Numbers, Text
+from cortex_core.generate.window import Window
+from cortex_core.network import Network
+from cortex_core.trace import batch_type
+
+Prompt = str | Sequence[int]
+
+
+class LanguageModel:
+    """A network that gives scores of the next token.
+
+    ``inputs``: one example of each input but the one that grows, which ``input`` may name.  ``of`` is the id
+    of the scores, ``speech`` writes tokens, ``allowed`` (tokens,) says which may be drawn.
+
+    Raises `SpecError` for a network without such scores, `DataError` for inputs that do not suit it.
+    """
+
+    def __init__(self, network: Network, inputs: Mapping[str, Any], input: str | None = None) -> None:
+        self.network = network
+        self.given = _given(network, inputs)
+        self.grows = _growing(network, self.given, input)
+        self.of, self._probabilities = _scores(network, self.grows.name)
+        self.speech = _speech(network, self.grows.name)
+        self.allowed = self._allowed()
+
+    def _allowed(self) -> Array:
+        """Those that the network reads, that stand for text, and that its loss does not ignore."""
+        description, speech = self.network.description, self.speech
+        allowed = np.ones(self.network.types[self.of].shape[-1], bool)
+        readers = [x for x in description.layers if x.kind == "embedding" and x.sources[0] == self.grows.name]
+        ends = [x.layer.tokens for x in readers] + ([len(speech)] if isinstance(speech, Text) else [])
+        allowed[min(ends, default=len(allowed)) :] = False
+        allowed[[token for token in speech.hidden if token < len(allowed)]] = False
+        for loss in description.losses:
+            ignored = getattr(loss.loss, "ignore_index", None)
+            if loss.of == self.of and ignored is not None and 0 <= ignored < len(allowed):
+                allowed[ignored] = False
+        return allowed
+
+    def read(self, prompt: Prompt) -> tuple[list[int], str]:
+        """The tokens to start from, and the prompt as text.
+
+        Where a token separates sequences, one stands before the prompt, and what lies before the last one is
+        no part of the sequence.  Raises `DataError` for an empty prompt where there is none, and for tokens
+        that the network does not have.
+        """
+        if isinstance(prompt, str):
+            tokens, text = self.speech.encode(prompt), prompt
+        else:
+            tokens = [_token(token) for token in prompt]
+            text = self.speech.decode(tokens)
+        separator = self.speech.separator
+        if separator is not None:
+            whole = [separator, *tokens]
+            tokens = whole[len(tokens) - whole[::-1].index(separator) :]
+        if not tokens:
+            raise DataError(f"the prompt is empty, and {self.network.name} has no token to begin with")
+        arrays = {**self.given, self.grows.name: np.asarray([tokens])}
+        check_tokens(self.network.description, arrays)
+        return tokens, text
+
+    def token(self, stop: str | int) -> int:
+        """The one token that a text or a number is; raises `DataError` for several."""
+        tokens = self.speech.encode(stop) if isinstance(stop, str) else [_token(stop)]
+        if len(tokens) != 1:
+            raise DataError(f"stop is {stop!r:.60}, which is {len(tokens)} tokens: expected one")
+        return tokens[0]
+
+    def logs(self, scores: Array) -> Array:
+        """The logarithms of the probabilities of all tokens, (tokens,) float64."""
+        with np.errstate(divide="ignore"):
+            return log_softmax(np.log(scores.astype(np.float64)) if self._probabilities else scores)
+
+    def engine(self, backend: Backend, room: int, cache: bool) -> tuple[Steps | Window, list[str]]:
+        """What computes the scores, and notes.
+
+        Its context is the length of the input, or the fewest positions that a layer knows (``positions``),
+        unless every layer can go on for ever; where nothing limits it, there is ``room`` for that many.
+        """
+        network, grows, notes = self.network, self.grows, []
+        types = {name: TensorType(array.shape, dtype(array.dtype)) for name, array in self.given.items()}
+        types[grows.name] = batch_type(grows.shape, grows.dtype, 1)
+        known = [getattr(node.layer, "positions", None) for node in needed(network.description, self.of)]
+        context = min((n for n in (*known, grows.shape[0]) if n is not None), default=None)
+        try:
+            traced = trace_step(network, types, grows.name, self.of, context or room)
+            if not traced.bounded and not any(known):
+                context = None
+            if cache:
+                return Steps(network, backend, traced, context, self.given), []
+        except NotStepwise as error:
+            if cache:
+                notes.append(f"all positions are computed for each token: {error}")
+        choices = int(np.flatnonzero(self.allowed)[-1]) + 1
+        return Window(network, backend, types, grows.name, self.of, context, self.given, choices), notes
+
+
+def _given(network: Network, inputs: Mapping[str, Any]) -> dict[str, Array]:
+    """The inputs that do not grow, with a batch axis."""
+    known = {x.name: x for x in network.description.inputs}
+    unknown = sorted(set(inputs) - set(known))
+    if unknown:
+        raise DataError(f"{network.name} has no input {unknown[0]!r}; its inputs are {', '.join(known)}")
+    arrays = {}
+    for name, value in inputs.items():
+        array = np.asarray(value)[None]
+        check_input(known[name], array)
+        arrays[name] = array.astype(dtype(known[name].dtype).storage, copy=False)
+    return arrays
+
+
+def _growing(network: Network, given: Mapping[str, Array], name: str | None) -> Any:
+    """The input that grows: the one that is not given."""
+    left = [x for x in network.description.inputs if x.name not in given]
+    if len(left) != 1 or name not in (None, left[0].name):
+        names = ", ".join(x.name for x in network.description.inputs)
+        raise DataError(
+            f"{network.name} has the inputs {names}: give one example of each but the one that grows"
+            + ("" if name is None else f", {name!r}")
+        )
+    x = left[0]
+    if len(x.shape) != 1 or dtype(x.dtype).kind != "int":
+        raise SpecError(f"input {x.name!r} is {x.dtype} {list(x.shape)}: expected tokens, int64 [length]")
+    return x
+
+
+def _scores(network: Network, grows: str) -> tuple[str, bool]:
+    """The id of what gives the scores of the next token, and whether they are probabilities: what the cross
+    entropy is of, else the output."""
+    losses = [x.of for x in network.description.losses if x.kind == "softmax_cross_entropy"]
+    of = str((losses or network.description.outputs)[0])
+    type = network.types[of]
+    length = network.types[grows].shape[1]
+    if len(type.shape) != 3 or type.shape[1] != length or type.dtype.kind != "float":
+        raise SpecError(
+            f"{network.name} gives {list(type.shape[1:])} at {of!r}: to continue a sequence it has to give "
+            "the scores of the next token at each position, [length, tokens]"
+        )
+    node = next((node for node in network.description.layers if node.id == of), None)
+    layer = getattr(node, "layer", None)
+    last = getattr(layer, "activation", None) or layer
+    return of, getattr(last, "kind", "") == "softmax"
+
+
+def _speech(network: Network, name: str) -> Text | Numbers:
+    """How the tokens of an input are written."""
+    encoding: Any = network.encoding
+    vocabulary = getattr(encoding, "vocabulary", None)
+    if vocabulary is None or name not in encoding.streams:
+        return Numbers()
+    return Text(vocabulary, getattr(encoding, "separator", None))
+
+
+def _token(token: object) -> int:
+    if not is_whole(token):
+        raise DataError(f"{token!r:.60} is no token: expected text, or the numbers of tokens")
+    return int(token)  # type: ignore[call-overload,no-any-return]

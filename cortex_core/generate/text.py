@@ -1,0 +1,97 @@
+"""Prompts become tokens, and tokens text, as it grows."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import DataError
+
+NUMBERS = re.compile(r"\s*\d+(?:[\s,]+\d+)*\s*")
+HALF = "\ufffd"  # what stands for bytes that are no character yet, and for what a vocabulary lacks
+
+
+class Text:
+    """The text of a network that learned a vocabulary.
+
+    ``separator`` is the token that ends one sequence and begins the next, such as the end of a line, or None.
+    """
+
+    def __init__(self, vocabulary: Any, separator: int | None) -> None:
+        self._vocabulary, self.separator = vocabulary, separator
+
+    @property
+    def hidden(self) -> tuple[int, ...]:
+        """The tokens that stand for no text: padding and unknown."""
+        return tuple(i for i, token in enumerate(self._vocabulary.tokens) if token in ("", HALF))
+
+    def __len__(self) -> int:
+        """How many tokens there are."""
+        return len(self._vocabulary)
+
+    def encode(self, prompt: str) -> list[int]:
+        """The tokens of a prompt.  Raises `DataError` for what is in no vocabulary, and where it stands."""
+        unseen = self._vocabulary.unseen(prompt)
+        if unseen:
+            piece = next(iter(unseen))
+            at = prompt.index(piece)
+            where = f"at character {at + 1} of the prompt"
+            raise DataError(
+                f"{piece!r}, {where}, is not among the {len(self):,} tokens that this network knows"
+            )
+        return [int(id_) for id_ in self._vocabulary.encode(prompt)]
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The text of tokens."""
+        text: str = self._vocabulary.decode(np.asarray(tokens, np.int64))
+        return text
+
+
+class Numbers:
+    """The tokens of a network without a vocabulary, written as numbers: ``3 14 15``."""
+
+    separator: int | None = None
+    hidden: tuple[int, ...] = ()
+
+    def encode(self, prompt: str) -> list[int]:
+        """The numbers of a prompt, with spaces or commas between.  Raises `DataError` for other text."""
+        if prompt.strip() and not NUMBERS.fullmatch(prompt):
+            raise DataError(
+                f"the prompt is {prompt!r:.60}, and this network learned no text; expected the numbers of "
+                "tokens, such as 3,14,15"
+            )
+        return list(map(int, re.findall(r"\d+", prompt)))
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        """The numbers."""
+        return " ".join(map(str, tokens))
+
+
+class Decoder:
+    """The text of a sequence of tokens that grows behind ``before``."""
+
+    def __init__(self, speech: Text | Numbers, before: Sequence[int]) -> None:
+        self._speech = speech
+        self._start(before)
+
+    def _start(self, tokens: Sequence[int]) -> None:
+        """From here on only the last token matters: a space may depend on its neighbour."""
+        self._tokens = list(tokens[-1:])
+        self._shown = self._speech.decode(self._tokens)
+
+    def add(self, token: int) -> str:
+        """What one more token adds: nothing, while it ends in a part of a character."""
+        self._tokens.append(token)
+        text = self._speech.decode(self._tokens)
+        if text.endswith(HALF):
+            return ""
+        added = text[len(self._shown) :]
+        self._start(self._tokens)
+        return added
+
+    def end(self) -> str:
+        """What is left: the part of a character that never became whole."""
+        return self._speech.decode(self._tokens)[len(self._shown) :]
