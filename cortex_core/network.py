@@ -52,9 +52,13 @@ class Declared:
         return SegmentKey(True, float(self.layer.learning_rate))
 
 
-def declare(description: Any, batch: int = CHECK_BATCH) -> tuple[dict[str, Declared], Traced]:
+def declare(description: Any) -> tuple[dict[str, Declared], Traced]:
     """Every parameter and variable of a description, by a trace; problems are in the trace."""
+    batch = CHECK_BATCH
     found, traced = _declare(description, batch, FREE)
+    if any(is_carried(d) for d in found.values()):  # they are as many as the examples of a training's batch
+        batch = options_of(description).batch_size
+        found, traced = _declare(description, batch, FREE)
     if has_free_axes(description):
         other, _ = _declare(description, batch, OTHER)
         depends = [name for name, d in found.items() if name in other and other[name].type != d.type]
@@ -64,6 +68,20 @@ def declare(description: Any, batch: int = CHECK_BATCH) -> tuple[dict[str, Decla
             hint = "expected a fixed size in inputs, or a layer before it that takes the axis away"
             traced.problems.append(Problem(place.path, told, hint, "", place))
     return found, traced
+
+
+def is_carried(declared: Declared) -> bool:
+    """Whether a variable holds what each example of a batch leaves for the next batch."""
+    return getattr(declared.declaration, "carried", False)
+
+
+def options_of(description: Any) -> Any:
+    """The options of training: the description's, or the defaults."""
+    if description.train is not None:
+        return description.train
+    from cortex_core.spec import TrainOptions
+
+    return TrainOptions()
 
 
 def _declare(description: Any, batch: int, free: int) -> tuple[dict[str, Declared], Traced]:
@@ -207,6 +225,17 @@ class Network:
                 self.store.write(name, drawn(d.declaration, generator))
         self.restart(seed)
 
+    @property
+    def carried(self) -> tuple[str, ...]:
+        """The names of the variables that a batch hands to the next one: states of stateful layers."""
+        return tuple(name for name, d in self.declared.items() if is_carried(d))
+
+    def forget(self) -> None:
+        """Fills what a batch hands to the next one as at the start."""
+        for name in self.carried:
+            d = self.declared[name].declaration
+            self.store.write(name, np.full(d.shape, d.value, np.float32))  # type: ignore[union-attr]
+
     def restart(self, seed: int) -> None:
         """Training begins anew with the parameters as they are: no moments, step 0, the key of ``seed``."""
         for name in self.store.types:
@@ -227,11 +256,7 @@ class Network:
     @property
     def training(self) -> Any:
         """The options of training: the description's, or the defaults."""
-        if self.description.train is not None:
-            return self.description.train
-        from cortex_core.spec import TrainOptions
-
-        return TrainOptions()
+        return options_of(self.description)
 
     @property
     def name(self) -> str:

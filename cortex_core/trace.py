@@ -82,6 +82,9 @@ def _layer(
     for declared in declarations(node.layer, sources):
         name = f"{node.id}/{declared.name}"
         values[declared.name] = fetch(name, declared, node)
+        if training and values[declared.name].shape != declared.shape:  # what is carried from batch to batch
+            kept = f"'{node.id}' keeps a state for each of {values[declared.name].shape[0]} examples"
+            raise ShapeError(f"{kept}; expected batches of as many (train.batch_size)")
         if isinstance(declared, Parameter):
             traced.parameters[name] = values[declared.name]
             if not declared.precise:

@@ -66,13 +66,31 @@ class Feed:
     one padded length.  No example is left out: the last batch (of each length) may be smaller.  ``waited``
     counts the seconds in which batches were waited for.
 
+    With ``side_by_side`` the examples are parts of one long sequence, in order, of which a batch reads as
+    many places side by side as it has examples: example i of a batch goes on where example i of the batch
+    before ended.  What is left over at the end is not read.
+
     The thread reads several small batches at once, where that is quick: to wake another thread costs as much
     as a small step.
     """
 
-    def __init__(self, source: Source, names: list[str], batch_size: int, seed: int | None = None) -> None:
+    def __init__(
+        self,
+        source: Source,
+        names: list[str],
+        batch_size: int,
+        seed: int | None = None,
+        side_by_side: bool = False,
+    ) -> None:
         self.source, self.names, self.batch_size, self.seed = source, names, batch_size, seed
         self.groups = by_length(source)
+        self.side_by_side = side_by_side
+        if side_by_side:
+            length, rows = self.groups[0]
+            if len(self.groups) > 1 or len(rows) < batch_size:
+                needs = f"{batch_size} examples (batch_size) of one length at least"
+                raise DataError(f"a stateful layer needs {needs}; there are {len(source)}")
+            self.groups = [(length, rows[: len(rows) // batch_size * batch_size])]
         if len(self.groups) > LENGTHS:
             raise DataError(f"the data has examples of {len(self.groups)} padded lengths; {LENGTHS} at most")
         longest = self.groups[-1][0]
@@ -93,6 +111,11 @@ class Feed:
         """Batches in an epoch."""
         return sum(-(-len(rows) // self.batch_size) for _, rows in self.groups)
 
+    @property
+    def examples(self) -> int:
+        """Examples in an epoch."""
+        return sum(len(rows) for _, rows in self.groups)
+
     def sizes(self) -> list[tuple[int, int | None]]:
         """The sizes that batches have, each with the padded length of the examples: the full one, and that of
         a smaller last one."""
@@ -110,7 +133,10 @@ class Feed:
 
     def _plan(self, epoch: int) -> Plan:
         count, size = len(self.source), self.batch_size
-        rows = np.arange(count) if self.seed is None else order(count, self.seed, epoch)
+        if self.side_by_side:
+            rows = np.arange(self.examples).reshape(size, -1).T.reshape(-1)
+        else:
+            rows = np.arange(count) if self.seed is None else order(count, self.seed, epoch)
         batches: list[np.ndarray] = []
         lengths: list[int | None] = []
         of = lengths_of(self.source)

@@ -60,9 +60,9 @@ class Trainer:
         self.compiled = Compiled(network, get(backend), "train", halting=True)
         names = names_of(network)
         self.kept = keep_on_device(self.compiled, data.train, names)
-        self.feed = Feed(data.train, [] if self.kept else names, self.options.batch_size, self.options.seed)
+        streams, size = [] if self.kept else names, self.options.batch_size
+        self.feed = Feed(data.train, streams, size, self.options.seed, side_by_side=bool(network.carried))
         self.entries = {n: self._entry(data.train, *n) for n in self.feed.sizes()}
-        size = self.options.batch_size
         self.validation: Evaluation | None = None
         if data.validation is not None:
             self.validation = Evaluation(network, data.validation, size, backend)
@@ -88,12 +88,12 @@ class Trainer:
     @property
     def samples(self) -> int:
         """Samples seen so far."""
-        return self.epoch * len(self.data.train) + self.feed.examples_before(self.epoch, self.batch)
+        return self.epoch * self.feed.examples + self.feed.examples_before(self.epoch, self.batch)
 
     @property
     def total_samples(self) -> int:
         """Samples in all epochs."""
-        return self.epochs * len(self.data.train)
+        return self.epochs * self.feed.examples
 
     @property
     def columns(self) -> list[str]:
@@ -202,6 +202,7 @@ class Trainer:
         first = self.samples
         if self.batch == 0:
             self.compiled.reset(next(iter(self.entries.values())))
+            self.network.forget()
         with closing(self.feed.epoch(self.epoch, self.batch)) as batches:
             for batch in batches:
                 self._train(batch)
