@@ -23,6 +23,35 @@ def row(make: Callable[..., Any], *shapes: tuple[int, ...], kind: str = "normal"
 
 IMAGE = (2, 4, 6, 5)
 
+
+def first(nn: Any, module: Any) -> Any:
+    """A module that gives the first of what ``module`` gives."""
+
+    class First(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def forward(self, *inputs: Any) -> Any:
+            return self.inner(*inputs)[0]
+
+    return First()
+
+
+def square(nn: Any, module: Any) -> Any:
+    """Attention of x to itself, without weights."""
+
+    class Square(nn.Module):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = module
+
+        def forward(self, x: Any) -> Any:
+            return self.inner(x, x, x, need_weights=False)[0]
+
+    return Square()
+
+
 MODULES: dict[str, Row] = {
     "identity": row(lambda nn, t: nn.Identity(54, unused=1), (2, 3)),
     "linear": row(lambda nn, t: nn.Linear(5, 3), (4, 5)),
@@ -116,6 +145,54 @@ MODULES: dict[str, Row] = {
     ),
     "rms_norm": row(lambda nn, t: nn.RMSNorm(5), (2, 3, 5)),
     "rms_norm of two axes": row(lambda nn, t: nn.RMSNorm((3, 5), eps=0.01), (2, 3, 5)),
+    # sequences
+    "rnn": row(lambda nn, t: first(nn, nn.RNN(3, 4)), (5, 2, 3)),
+    "rnn of relu": row(
+        lambda nn, t: first(nn, nn.RNN(3, 4, 2, nonlinearity="relu", bias=False, bidirectional=True)),
+        (4, 2, 3),
+    ),
+    "lstm": row(lambda nn, t: first(nn, nn.LSTM(3, 4, batch_first=True)), (2, 5, 3)),
+    "lstm of two layers": row(lambda nn, t: first(nn, nn.LSTM(3, 2, 2, bidirectional=True)), (4, 2, 3)),
+    "lstm projected": row(
+        lambda nn, t: first(nn, nn.LSTM(3, 4, 2, bias=False, bidirectional=True, proj_size=2)), (4, 2, 3)
+    ),
+    "lstm of one sequence": row(lambda nn, t: first(nn, nn.LSTM(3, 4)), (5, 3)),
+    "gru": row(lambda nn, t: first(nn, nn.GRU(3, 4, bidirectional=True)), (4, 2, 3)),
+    "gru of two layers": row(lambda nn, t: first(nn, nn.GRU(3, 2, 2, bias=False)), (4, 2, 3)),
+    "rnn_cell": row(lambda nn, t: nn.RNNCell(3, 4, nonlinearity="relu"), (2, 3), (2, 4)),
+    "lstm_cell": row(lambda nn, t: first(nn, nn.LSTMCell(3, 4)), (2, 3)),
+    "gru_cell": row(lambda nn, t: nn.GRUCell(3, 4), (2, 3), (2, 4)),
+    "multihead_attention": row(lambda nn, t: first(nn, nn.MultiheadAttention(6, 2)), *[(4, 2, 6)] * 3),
+    "multihead_attention by blocks": row(lambda nn, t: square(nn, nn.MultiheadAttention(6, 2)), (4, 2, 6)),
+    "multihead_attention of other sizes": row(
+        lambda nn, t: first(
+            nn,
+            nn.MultiheadAttention(
+                6, 3, bias=False, add_bias_kv=True, add_zero_attn=True, kdim=5, vdim=4, batch_first=True
+            ),
+        ),
+        (2, 3, 6), (2, 4, 5), (2, 4, 4),
+    ),
+    "transformer_encoder_layer": row(lambda nn, t: nn.TransformerEncoderLayer(6, 2, 8, 0.0), (4, 2, 6)),
+    "transformer_encoder": row(
+        lambda nn, t: nn.TransformerEncoder(
+            nn.TransformerEncoderLayer(4, 2, 8, 0.0, "gelu", 1e-4, True, norm_first=True, bias=False),
+            2,
+            nn.LayerNorm(4),
+            enable_nested_tensor=False,
+        ),
+        (2, 4, 4),
+    ),
+    "transformer_decoder_layer": row(
+        lambda nn, t: nn.TransformerDecoderLayer(6, 2, 8, 0.0), (4, 2, 6), (3, 2, 6)
+    ),
+    "transformer_decoder": row(
+        lambda nn, t: nn.TransformerDecoder(nn.TransformerDecoderLayer(4, 2, 8, 0.0, norm_first=True), 2),
+        (3, 4), (5, 4),
+    ),
+    "transformer": row(
+        lambda nn, t: nn.Transformer(8, 2, 1, 2, 8, 0.0, batch_first=True), (2, 4, 8), (2, 3, 8)
+    ),
     # the rest
     "dropout of nothing": row(lambda nn, t: nn.Dropout(0.0), (2, 3)),
     "dropout of everything": row(lambda nn, t: nn.Dropout2d(1.0), IMAGE),
@@ -169,7 +246,7 @@ MODULES: dict[str, Row] = {
     "glu of channels": row(lambda nn, t: nn.GLU(1), IMAGE),
     "softmax": row(lambda nn, t: nn.Softmax(dim=1), (3, 7, 2)),
     "log_softmax": row(lambda nn, t: nn.LogSoftmax(dim=-1), (3, 7)),
-}
+}  # fmt: skip
 
 WEIGHTS = [0.5, 2.0, 1.0]
 
