@@ -6,6 +6,9 @@ from cortex_core.layers import (
     activations as activations,
 )
 from cortex_core.layers import (
+    attention as attention,
+)
+from cortex_core.layers import (
     conv as conv,
 )
 from cortex_core.layers import (
@@ -25,6 +28,9 @@ from cortex_core.layers import (
 )
 from cortex_core.layers import (
     pool as pool,
+)
+from cortex_core.layers import (
+    positional as positional,
 )
 from cortex_core.layers import (
     shape as shape,

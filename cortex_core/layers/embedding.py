@@ -1,4 +1,4 @@
-"""Embedding: one learnt vector per token."""
+"""Embedding: one learnt vector per token, and the way back."""
 
 from __future__ import annotations
 
@@ -7,17 +7,18 @@ from typing import Any
 
 from cortex_compute.types import TensorType
 from cortex_core.initializers import Uniform
-from cortex_core.layers.expect import whole_numbers
+from cortex_core.layers.expect import refuse, whole_numbers
 from cortex_core.layers.scope import Parameter, Scope
 from cortex_core.ops.indexing import gather
-from cortex_core.registry import Initializer, field, layer
+from cortex_core.ops.linear import matmul
+from cortex_core.registry import Initializer, Source, field, layer
 
 
-@layer("embedding", outputs=("mask",), positionwise=True)
+@layer("embedding", outputs=("mask", "table"), positionwise=True)
 class Embedding:
     """Rows of a table.   x (B, ...) of whole numbers below tokens, table (tokens, units) -> (B, ..., units)
 
-    With ``mask_zero``, ``ID.mask`` is false where x is 0.
+    ``ID.table`` is the table, for `unembedding`.  With ``mask_zero``, ``ID.mask`` is false where x is 0.
     """
 
     tokens: int = field(doc="how many tokens there are", minimum=1)
@@ -34,5 +35,21 @@ class Embedding:
         return {} if self.mask_zero else {"mask": "mask_zero: true"}
 
     def forward(self, p: Scope, x: Any) -> Any:
-        y = gather(p.table, x, 0)
-        return (y, {"mask": x != 0}) if self.mask_zero else y
+        others = {"mask": x != 0} if self.mask_zero else {}
+        return gather(p.table, x, 0), {"table": p.table, **others}
+
+
+@layer("unembedding", main="table", positionwise=True)
+class Unembedding:
+    """Scores of the tokens by the table of their embedding: y = x table^T.
+
+    x (B, ..., units), table (tokens, units) -> (B, ..., tokens).  Press and Wolf, 2017.
+    """
+
+    table: Source = field(doc="that of an embedding: ID.table")
+
+    def forward(self, p: Scope, x: Any, table: Any) -> Any:
+        if len(table.shape) != 2 or x.shape[-1] != table.shape[-1]:
+            needs = f"unembedding needs the channels of the table, which is {tuple(table.shape)}"
+            refuse(needs, x)
+        return matmul(x, table, transpose_b=True)
