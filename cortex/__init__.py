@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from cortex_compute.errors import SpecError as SpecError
     from cortex_core.check import check as check
     from cortex_core.compiled import compile as compile
+    from cortex_core.generate import Generation as Generation
+    from cortex_core.generate import generate as generate
     from cortex_core.layers.scope import Parameter as Parameter
     from cortex_core.layers.scope import Variable as Variable
     from cortex_core.modes import no_grad as no_grad
@@ -71,6 +73,7 @@ _HOMES = {
     "cortex_core.eager_graph": ("AutogradGraph", "graph_of"),
     "cortex_core.explain": ("explain",),
     "cortex_core.recompute": ("checkpoint",),
+    "cortex_core.generate": ("Generation", "generate"),
     "cortex_core.generator": ("manual_seed",),
     "cortex_core.gradcheck": ("gradcheck",),
     "cortex_core.layer_list": (

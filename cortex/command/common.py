@@ -108,10 +108,10 @@ def people(json_file: str | None) -> IO[str]:
     return sys.stderr if json_file == "-" else sys.stdout
 
 
-def say(line: str, file: IO[str]) -> None:
+def say(line: str, file: IO[str], end: str = "\n") -> None:
     """Prints a line; a character that the terminal cannot show becomes a question mark."""
     encoding = getattr(file, "encoding", None) or "utf-8"
-    print(line.encode(encoding, "replace").decode(encoding), file=file)
+    print(line.encode(encoding, "replace").decode(encoding), file=file, end=end)
 
 
 def write_json(json_file: str | None, data: Any) -> None:

@@ -22,6 +22,7 @@ COMMANDS = {
     "train": "Train a network.",
     "evaluate": "Measure a trained network on data.",
     "predict": "Run a trained network on arrays, tables or images.",
+    "generate": "Let a trained network continue a text.",
     "verify": "Run a verification suite.",
     "backends": "List the compute backends and what each can do.",
     "profile": "Time each instruction of a step, beside the peak of the machine.",

@@ -8,5 +8,7 @@ give the scores: `steps` computes the newest position alone, from what the layer
 from __future__ import annotations
 
 from cortex_core.generate.continuation import Continuation, Generation, generate
+from cortex_core.generate.model import LanguageModel
+from cortex_core.generate.sampling import Sampler
 
-__all__ = ["Continuation", "Generation", "generate"]
+__all__ = ["Continuation", "Generation", "LanguageModel", "Sampler", "generate"]

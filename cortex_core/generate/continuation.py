@@ -65,7 +65,7 @@ def generate(
     for wrong options and for a network that is not causal or gives no scores of tokens.
     """
     sampler = Sampler(temperature, top_k, top_p, seed)
-    model = LanguageModel(network(x), inputs or {}, input)
+    model = LanguageModel(network(x), inputs, input)
     made = Continuation(model, prompt, tokens, sampler, cache, stop, backend)
     for _ in made:
         pass

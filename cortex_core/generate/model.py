@@ -30,9 +30,11 @@ class LanguageModel:
     Raises `SpecError` for a network without such scores, `DataError` for inputs that do not suit it.
     """
 
-    def __init__(self, network: Network, inputs: Mapping[str, Any], input: str | None = None) -> None:
+    def __init__(
+        self, network: Network, inputs: Mapping[str, Any] | None = None, input: str | None = None
+    ) -> None:
         self.network = network
-        self.given = _given(network, inputs)
+        self.given = _given(network, inputs or {})
         self.grows = _growing(network, self.given, input)
         self.of, self._probabilities = _scores(network, self.grows.name)
         self.speech = _speech(network, self.grows.name)

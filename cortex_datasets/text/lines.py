@@ -172,6 +172,13 @@ class LineEncoding:
         padded = f"texts are padded to {' or '.join(map(str, edges))} tokens"
         self.notes = [vocabulary_note(vocabulary), padded]
 
+    @property
+    def separator(self) -> int | None:
+        """The token of the end of a line, which also begins the next; None where lines have classes."""
+        ids = self.vocabulary.encode(END)
+        known = self.classes is None and self.vocabulary.decode(ids) == END
+        return int(ids[0]) if known else None
+
     def state(self) -> dict[str, Any]:
         return {
             "vocabulary": self.vocabulary.state(),
