@@ -33,5 +33,8 @@ from cortex_core.layers import (
     positional as positional,
 )
 from cortex_core.layers import (
+    recurrent as recurrent,
+)
+from cortex_core.layers import (
     shape as shape,
 )

@@ -128,14 +128,15 @@ def _gru(node: Node, *gs: Any) -> Any:
 def _gradients(p: Gradient, node: Node, gs: Sequence[Any]) -> tuple[Any, ...]:
     """One node gives them all; the mask has none."""
     *types, _ = node.types
-    gs = [_zeros(t, node) if g is None else g for t, g in zip(types, gs)]
+    gs = [zeros(t, node) if g is None else g for t, g in zip(types, gs)]
     y, *_, residual = node.outputs
     found = apply(p, *node.inputs, y, residual, *gs)
     return (*found, None) if p.masked else tuple(found)
 
 
-def _zeros(t: TensorType, node: Node) -> Any:
-    return broadcast_to(cast(node.kind.lift(np.zeros((), np.float32)), t.dtype), t.shape)
+def zeros(t: TensorType, like: Any) -> Any:
+    """Zeros of a type, for the interpreter that ``like`` belongs to."""
+    return broadcast_to(cast(like.kind.lift(np.zeros((), np.float32)), t.dtype), t.shape)
 
 
 # The recurrences in simpler ops, unrolled.
