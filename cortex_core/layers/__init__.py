@@ -9,7 +9,13 @@ from cortex_core.layers import (
     attention as attention,
 )
 from cortex_core.layers import (
+    bidirectional as bidirectional,
+)
+from cortex_core.layers import (
     conv as conv,
+)
+from cortex_core.layers import (
+    conv_lstm as conv_lstm,
 )
 from cortex_core.layers import (
     dense as dense,
@@ -37,4 +43,7 @@ from cortex_core.layers import (
 )
 from cortex_core.layers import (
     shape as shape,
+)
+from cortex_core.layers import (
+    time_distributed as time_distributed,
 )

@@ -21,6 +21,13 @@ from cortex_core.ops.views import narrow, reshape
 from cortex_core.registry import Activation, Fault, Initializer, Source, Sources, base, field, layer
 
 Declared = Iterator[Parameter | Variable]
+GATES = ("input", "forget", "cell", "output")
+
+
+def forget_biased(initializer: Any, forget_bias: float) -> tuple[Any, ...]:
+    """The initialisers of the biases of an lstm's gates."""
+    forget = Constant(value=forget_bias)
+    return tuple(forget if gate == "forget" else initializer for gate in GATES)
 
 
 @base
@@ -241,7 +248,7 @@ class Lstm(Gated):
     projection h' = o tanh(c') projection, (units, projection).  Hochreiter and Schmidhuber, 1997.
     """
 
-    gates = ("input", "forget", "cell", "output")
+    gates = GATES
     projection: int | None = field(default=None, doc="size of the output, where it is another", minimum=1)
     forget_bias: float = field(default=1.0, doc="initial bias of the forget gate")
 
@@ -254,10 +261,7 @@ class Lstm(Gated):
             yield Parameter("projection", (self.units, self.projection), self.kernel_initializer)
 
     def biases(self) -> Any:
-        return tuple(
-            Constant(value=self.forget_bias) if gate == "forget" else self.bias_initializer
-            for gate in self.gates
-        )
+        return forget_biased(self.bias_initializer, self.forget_bias)
 
     def walk(self, p: Scope, x: Any, states: Sequence[Any], seen: Any) -> tuple[Any, ...]:
         bias = self.vector(p, x, "bias", 4 * self.units)

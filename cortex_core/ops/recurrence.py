@@ -143,12 +143,14 @@ def zeros(t: TensorType, like: Any) -> Any:
 
 
 @pointwise
-def _cell(i: Any, f: Any, g: Any, c: Any) -> Any:
+def next_cell(i: Any, f: Any, g: Any, c: Any) -> Any:
+    """sigmoid(f) c + sigmoid(i) tanh(g)"""
     return sigmoid(f) * c + sigmoid(i) * tanh(g)
 
 
 @pointwise
-def _hidden(o: Any, c: Any) -> Any:
+def next_hidden(o: Any, c: Any) -> Any:
+    """sigmoid(o) tanh(c)"""
     return sigmoid(o) * tanh(c)
 
 
@@ -191,8 +193,8 @@ class _Cell:
 
     def _lstm(self, a: Any, h: Any, c: Any) -> tuple[Any, Any]:
         i, f, g, o = _parts(a + self._product(h, self.u), 4)
-        c = _cell(i, f, g, c)
-        h = cast(_hidden(o, c), self.x)
+        c = next_cell(i, f, g, c)
+        h = cast(next_hidden(o, c), self.x)
         return cast(matmul(h, self.named["p"]), self.x) if "p" in self.named else h, c
 
     def _gru(self, a: Any, h: Any) -> Any:

@@ -1,0 +1,44 @@
+"""A layer at each step of a sequence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from cortex_compute.types import TensorType
+from cortex_core.layers.expect import refuse
+from cortex_core.layers.recurrent import Declared, Recurrence
+from cortex_core.layers.scope import Scope
+from cortex_core.ops.views import reshape
+from cortex_core.registry import Fault, Layer, field, layer, sources_of
+
+
+@layer("time_distributed", main="layer", positionwise=True)
+class TimeDistributed:
+    """The same layer, with the same parameters, at each step.   x (B, T, ...) -> (B, T, ...)
+
+    Batch and time are one axis while it works, so that batch_norm counts each step as an example.
+    """
+
+    layer: Layer = field(doc="a layer of one input that knows of no time, such as {conv2d: 8}")
+
+    def check(self) -> Iterator[Fault]:
+        """The layer knows of no time, and has nothing but its input."""
+        if isinstance(self.layer, Recurrence) or self.layer.inputs != 1:
+            found = f"{self.layer.kind} cannot work on one step"
+            yield Fault(("layer",), found, "expected a layer of one input that knows of no time")
+        for path, _ in sources_of(self.layer):
+            found = "other values of the network have no steps"
+            yield Fault(("layer", self.layer.kind, *path), found, "expected nothing here")
+
+    def parameters(self, x: TensorType) -> Declared:
+        if x.rank < 3:
+            refuse("time_distributed needs (length, ...), and an axis for the layer", x)
+        if hasattr(self.layer, "parameters"):
+            yield from self.layer.parameters(TensorType((x.shape[0] * x.shape[1], *x.shape[2:]), x.dtype))
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        batch, steps = x.shape[:2]
+        y = self.layer.forward(p, reshape(x, (batch * steps, *x.shape[2:])))
+        y = y[0] if isinstance(y, tuple) else y
+        return reshape(y, (batch, steps, *y.shape[1:]))
