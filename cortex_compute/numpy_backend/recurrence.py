@@ -8,7 +8,7 @@ are activated where they lie: in the residual, or, where nobody wants that, in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -25,6 +25,7 @@ from cortex_compute.numpy_backend.recurrence_cells import (
     Cell,
     GruCell,
     LstmCell,
+    Memory,
     RnnCell,
     Sizes,
     flat,
@@ -57,12 +58,14 @@ class Plan:
         self.types = dict(zip(p.given, (o.type for o in operands)))
         self.s = s = Sizes(p, self.types)
         self.cell = CELLS[type(p)](p, s)
-        self.kept = [s.all(columns) for columns in self.cell.kept()]
-        self.turned = [s.all(s.features + 1), *[TensorType((s.steps, s.batch, 1), bool_)] * (2 * p.masked)]
+        self.kept = [s.all(*columns) for columns in self.cell.kept()]
+        flags = [TensorType((s.steps, s.batch, 1), bool_)] * (2 * p.masked)
+        self.sequence = [s.all(s.features + 1), *flags]
+        self.weights = [s.type(s.gates, s.features + 1, s.units), s.type(s.gates, s.rows, s.units)]
         self.cost = p.flops(*self.types.values()) / PEAK + p.nbytes(*self.types.values()) / BANDWIDTH
 
-    def turn(self, given: Arrays, memory: Sequence[np.ndarray]) -> list[Call]:
-        """Fills what ``turned`` describes: x and ones; where a sequence has a step, and where it has none.
+    def turn(self, given: Arrays, memory: Memory) -> list[Call]:
+        """Fills ``sequence``: x and ones; where a sequence has a step, and where it has none.
 
         x counts as 0 where there is no step, so that a NaN there stays unseen.
         """
@@ -75,6 +78,23 @@ class Plan:
             calls.append(partial(np.copyto, x, 0.0, where=flags[1]))
         return calls
 
+    def gates_first(self, a: np.ndarray) -> np.ndarray:
+        """(n, G H) as (G, n, H), in the same memory."""
+        return a.reshape(*a.shape[:-1], self.s.gates, self.s.units).swapaxes(0, -2)
+
+    def load(self, given: Mapping[str, Any], memory: Memory) -> list[Call]:
+        """Fills ``weights``: w, with b below it if that is given, and u."""
+        calls: list[Call] = [partial(np.copyto, memory[0][:, :-1], self.gates_first(given["w"]))]
+        if given["b"] is not None:
+            calls.append(partial(np.copyto, memory[0][:, -1], self.gates_first(given["b"])))
+        return [*calls, partial(np.copyto, memory[1], self.gates_first(given["u"]))]
+
+
+def _groups(arrays: Memory, parts: Sequence[Sequence[TensorType]]) -> list[list[np.ndarray]]:
+    """Arrays in the groups that their types came in."""
+    each = iter(arrays)
+    return [[next(each) for _ in part] for part in parts]
+
 
 @offers(Rnn)
 @offers(Lstm)
@@ -82,71 +102,63 @@ class Plan:
 def forward(p: Recurrence, operands: Sequence[Operand]) -> Offer:
     plan = Plan(p, operands)
     s, cell = plan.s, plan.cell
-    weights = {k: plan.types[k] for k in ("u", "n", "p") if k in plan.types}
-    one = [s.step(t.shape[-1]) for t in plan.kept] * 2  # two, as a step reads what the last one left
-    first = s.step(s.units)
+    others = {k: plan.types[k] for k in ("n", "p") if k in plan.types}
+    single = [s.step(*columns) for columns in cell.kept()]  # of one step, where the residual is not wanted
     parts = [
-        plan.turned, [s.matrix(s.features + 1, s.columns)], list(weights.values()),
-        [s.step(s.rows)] * 2, [first], one, cell.scratch(),
+        plan.sequence, plan.weights, list(others.values()), [s.step(s.rows)] * 2,
+        [s.step(s.units)], single, single, cell.scratch(),
     ]  # fmt: skip
     scratch = [t for part in parts for t in part]
 
     def bound(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Callable[[], None]:
         given = dict(zip(p.given, inputs))
-        turned, (wb,), copies, states, (start,), single, spare = _split(carve(workspace, scratch), parts)
-        calls = plan.turn(given, turned) + _weights(cell, given, wb, copies, weights)
-        w = dict(zip(weights, copies))
-        kept = None if outputs[-1] is None else carve(outputs[-1], plan.kept)
-        if kept is not None:
-            calls.append(partial(np.matmul, flat(turned[0]), wb, flat(kept[0])))
+        memory = _groups(carve(workspace, scratch), parts)
+        sequences, (wb, u), copies, states, (start,), *singles, spare = memory
+        x, skipped = sequences[0], sequences[2] if p.masked else None
+        y, *ends, residual = outputs
+        calls = plan.turn(given, sequences) + plan.load(given, (wb, u))
+        halves = [a[gates] for gates in cell.sigmoids for a in (wb, u)]
+        calls += [partial(np.multiply, a, 0.5, a) for a in halves]
+        calls += [partial(np.copyto, a, given[name]) for a, name in zip(copies, others)]
         calls.append(partial(np.copyto, states[0], given["h0"]))
-        last: list[Any] = [None, start]
         if p.cells:
             calls.append(partial(np.copyto, start, given["c0"]))
+        kept = None if residual is None else carve(residual, plan.kept)
+        if kept is not None:
+            calls.append(partial(np.matmul, flat(x), wb, flat(kept[0])))
+        w, last = {"u": u, **dict(zip(others, copies))}, [start, start]
         for k, t in enumerate(s.order):
-            half = len(single) // 2
-            now = [a[t] for a in kept] if kept else single[:half] if k % 2 else single[half:]
-            if kept is None:
-                calls.append(partial(np.matmul, turned[0][t], wb, now[0]))
             h, out = states[k % 2], states[1 - k % 2]
+            if kept is not None:
+                now = [_at(a, t) for a in kept]
+            else:
+                now = singles[k % 2]
+                calls.append(partial(np.matmul, x[t], wb, now[0]))
             calls += cell.forward(w, spare, now, last, h, out)
-            if p.masked:
-                stays = [(out, h), (now[1], last[1])] if p.cells else [(out, h)]
-                calls += [partial(np.copyto, a, b, where=turned[2][t]) for a, b in stays]
-            if outputs[0] is not None:
-                calls += _shown(outputs[0][:, t], out, turned[2][t] if p.masked else None)
+            pairs = [(out, h), (now[-1], last[-1])][: 1 + p.cells]
+            calls += _unless(skipped, t, pairs)
+            if y is not None:
+                calls += [partial(np.copyto, y[:, t], out), *_unless(skipped, t, [(y[:, t], 0.0)])]
             last = now
-        ends = [states[s.steps % 2], last[1]] if p.cells else [states[s.steps % 2]]
-        calls += [partial(np.copyto, out, end) for out, end in zip(outputs[1:-1], ends) if out is not None]
+        results = zip(ends, (states[s.steps % 2], last[-1]))
+        calls += [partial(np.copyto, end, a) for end, a in results if end is not None]
         return sequence(calls)
 
-    residual = scratch_size(plan.kept)
-    return kernel(bound, workspace=scratch_size(scratch), residual=residual, cost=plan.cost + STEP * s.steps)
+    cost = plan.cost + STEP * s.steps
+    return kernel(bound, workspace=scratch_size(scratch), residual=scratch_size(plan.kept), cost=cost)
 
 
-def _split(arrays: Sequence[np.ndarray], parts: Sequence[Sequence[Any]]) -> list[list[np.ndarray]]:
-    """Arrays in the groups that their types came in."""
-    each = iter(arrays)
-    return [[next(each) for _ in part] for part in parts]
+def _at(a: np.ndarray, t: int) -> np.ndarray:
+    """Step t of what is kept of all steps, (..., T, B, n)."""
+    step: np.ndarray = a[..., t, :, :]
+    return step
 
 
-def _weights(
-    cell: Cell, given: Arrays, wb: np.ndarray, copies: Sequence[np.ndarray], names: Sequence[str] | Any
-) -> list[Call]:
-    """w above b, and u and others, row-major; halved where they make a sigmoid."""
-    calls: list[Call] = [partial(np.copyto, wb[:-1], given["w"]), partial(np.copyto, wb[-1], given["b"])]
-    calls += [partial(np.copyto, copy, given[name]) for name, copy in zip(names, copies)]
-    for gates in cell.sigmoids:
-        for a in (wb, copies[0]):
-            part = a[:, cell.columns(gates)]
-            calls.append(partial(np.multiply, part, 0.5, part))
-    return calls
-
-
-def _shown(y: np.ndarray, h: np.ndarray, skipped: np.ndarray | None) -> list[Call]:
-    """y = h, and 0 where a sequence has no step."""
-    calls: list[Call] = [partial(np.copyto, y, h)]
-    return calls if skipped is None else [*calls, partial(np.copyto, y, 0.0, where=skipped)]
+def _unless(skipped: np.ndarray | None, t: int, pairs: Sequence[tuple[np.ndarray, Any]]) -> list[Call]:
+    """Calls that give each first array the value of the second, where sequences have no step t."""
+    if skipped is None:
+        return []
+    return [partial(np.copyto, a, b, where=skipped[t]) for a, b in pairs]
 
 
 @offers(RnnGrad)
@@ -155,49 +167,54 @@ def _shown(y: np.ndarray, h: np.ndarray, skipped: np.ndarray | None) -> list[Cal
 def gradient(p: Gradient, operands: Sequence[Operand]) -> Offer:
     plan = Plan(p, operands)
     s, cell = plan.s, plan.cell
-    weights = {k: plan.types[k] for k in ("w", "u", "p") if k in plan.types}
+    projection = [plan.types["p"]] if "p" in plan.types else []
     flowing = [s.step(s.rows), s.step(s.units)][: 1 + p.cells]
     parts = [
-        plan.turned, [s.matrix(s.features + 1, s.columns)], list(weights.values()),
-        [s.all(s.rows), s.all(s.columns), s.step(s.units)],
-        flowing * (1 + p.masked), cell.gradient_scratch(),
+        plan.sequence, plan.weights, plan.weights, projection, flowing, flowing * p.masked,
+        [s.all(s.rows), s.all(s.gates, s.units), s.step(s.gates, s.features), s.step(s.units)],
+        cell.gradient_scratch(),
     ]  # fmt: skip
     scratch = [t for part in parts for t in part]
 
     def bound(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Callable[[], None]:
         given = dict(zip(p.given, inputs))
         wanted = {name: out for name, out in zip(p.weights, outputs) if out is not None}
-        memory = _split(carve(workspace, scratch), parts)
-        turned, (dwb,), copies, (before, das, start), flows, spare = memory
-        w = dict(zip(weights, copies))
-        calls = plan.turn(given, turned)
-        calls += [partial(np.copyto, copy, given[name]) for name, copy in w.items()]
-        calls += _states(s.order, given, before, turned[2] if p.masked else None)
-        flow = dict(zip(("h", "c"), flows[: len(flowing)]))
-        held = flows[len(flowing) :]
+        memory = _groups(carve(workspace, scratch), parts)
+        sequences, (wb, u), (dwb, du), projections, flows, held, rest, spare = memory
+        before, das, shares, start = rest
+        x, has, skipped = sequences if p.masked else (sequences[0], None, None)
+        calls = plan.turn(given, sequences) + plan.load({**given, "b": None}, (wb, u))
+        calls += [partial(np.copyto, a, given["p"]) for a in projections]
+        calls += _states(s.order, given, before, skipped)
+        flow = dict(zip(("h", "c"), flows))
         calls += [partial(np.copyto, d, given[f"d{name}"]) for name, d in flow.items()]
         if p.cells:
             calls.append(partial(np.copyto, start, given["c0"]))
-        kept = carve(given["residual"], plan.kept)
+        kept, w = carve(given["residual"], plan.kept), {"u": u, **dict(zip("p", projections))}
         for k in reversed(range(s.steps)):
-            t, da = s.order[k], das[s.order[k]]
-            last: Any = [a[s.order[k - 1]] for a in kept] if k else [None, start]
-            calls.append(_plus(flow["h"], given["dy"][:, t], turned[1][t] if p.masked else None))
-            calls += [partial(np.copyto, a, d) for a, d in zip(held, flow.values())]
-            now = [a[t] for a in kept]
+            t = s.order[k]
+            now, da = [_at(a, t) for a in kept], _at(das, t)
+            last = [_at(a, s.order[k - 1]) for a in kept] if k else [start, start]
+            here: Any = True if has is None else has[t]
+            calls.append(partial(np.add, flow["h"], given["dy"][:, t], flow["h"], where=here))
+            calls += [partial(np.copyto, a, d) for a, d in zip(held, flows)]
             calls += cell.backward(w, spare, t, now, last, before[t], {"a": da, **flow})
-            if p.masked:
-                skipped = turned[2][t]
-                calls += [partial(np.copyto, d, a, where=skipped) for a, d in zip(held, flow.values())]
-                calls += [partial(np.copyto, a, 0.0, where=skipped) for a in (da, *cell.summed(spare, t))]
-        calls += cell.products(spare, before, das, wanted)
-        calls += _inputs(turned[0], das, w["w"], dwb, wanted)
-        calls += [partial(np.copyto, wanted[f"{k}0"], d) for k, d in flow.items() if f"{k}0" in wanted]
+            nothing = [(a, 0.0) for a in (da, *cell.summed(spare, t))]
+            calls += _unless(skipped, t, [*zip(flows, held), *nothing])
+            if "x" in wanted:
+                calls += cell.back(wb[:, :-1], da, shares, wanted["x"][:, t])
+        calls += cell.products(spare, before, das, du, wanted)
+        if "w" in wanted or "b" in wanted:
+            calls.append(partial(np.matmul, flat(x).T, flat(das), dwb))
+        made = {"w": dwb[:, :-1], "b": dwb[:, -1], "u": du}
+        ends = [(plan.gates_first(wanted[k]), a) for k, a in made.items() if k in wanted]
+        ends += [(wanted[f"{k}0"], d) for k, d in flow.items() if f"{k}0" in wanted]
+        calls += [partial(np.copyto, out, a) for out, a in ends]
         return sequence(calls)
 
     reads = frozenset(k for k, name in enumerate(p.given) if name not in ("b", "n"))
-    seconds = plan.cost + 2 * STEP * s.steps
-    return kernel(bound, workspace=scratch_size(scratch), reads=reads, cost=seconds)
+    cost = plan.cost + 2 * STEP * s.steps
+    return kernel(bound, workspace=scratch_size(scratch), reads=reads, cost=cost)
 
 
 def _states(order: range, given: Arrays, before: np.ndarray, skipped: np.ndarray | None) -> list[Call]:
@@ -205,25 +222,5 @@ def _states(order: range, given: Arrays, before: np.ndarray, skipped: np.ndarray
     calls: list[Call] = [partial(np.copyto, before[order[0]], given["h0"])]
     for last, t in pairwise(order):
         calls.append(partial(np.copyto, before[t], given["y"][:, last]))
-        if skipped is not None:
-            calls.append(partial(np.copyto, before[t], before[last], where=skipped[last]))
-    return calls
-
-
-def _plus(total: np.ndarray, g: np.ndarray, where: np.ndarray | None) -> Call:
-    if where is None:
-        return partial(np.add, total, g, total)
-    return partial(np.add, total, g, total, where=where)
-
-
-def _inputs(x: np.ndarray, da: np.ndarray, w: np.ndarray, dwb: np.ndarray, out: Arrays) -> list[Call]:
-    """The gradients of w, b and x, whose turned form is written over."""
-    calls: list[Call] = []
-    if "w" in out or "b" in out:
-        calls.append(partial(np.matmul, flat(x).T, flat(da), dwb))
-        calls += [partial(np.copyto, out[k], d) for k, d in (("w", dwb[:-1]), ("b", dwb[-1])) if k in out]
-    if "x" in out:
-        turned = x.reshape(-1)[: da.shape[0] * da.shape[1] * len(w)].reshape(*da.shape[:2], len(w))
-        calls.append(partial(np.matmul, flat(da), w.T, flat(turned)))
-        calls.append(partial(np.copyto, out["x"], turned.swapaxes(0, 1)))
+        calls += _unless(skipped, last, [(before[t], before[last])])
     return calls
