@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cortex_compute.errors import ArgumentError, DTypeError, ShapeError
+from cortex_compute.errors import ArgumentError, ShapeError
 from cortex_compute.types import dtype as as_dtype
 from cortex_core.nn import functional as F
 from cortex_core.nn import init
@@ -178,7 +178,7 @@ class MultiheadAttention(Module):
             array = as_array(given)
             if array.shape not in shapes:
                 needs = " or ".join(map(str, shapes))
-                raise ShapeError(f"{self!r}: {name} has shape {array.shape}; needs {needs}")
+                raise ShapeError(f"MultiheadAttention: {name} has shape {array.shape}; needs {needs}")
             visible, number = split_mask(_told(array, name))
             if visible is not None:
                 visible = pad(reshape(visible, shapes[array.shape]), [(0, 0)] * 3 + [(0, more)], True)
@@ -203,8 +203,9 @@ class MultiheadAttention(Module):
                 if self.batch_first
                 else "(L, N, {}), (S, N, {}), (S, N, {})"
             )
+            told = ", ".join(map(str, shapes))
             raise ShapeError(
-                f"{self!r}: query, key and value have shapes {shapes[0]}, {shapes[1]}, {shapes[2]}; needs "
+                f"MultiheadAttention: query, key and value have shapes {told}; needs "
                 + axes.format(self.embed_dim, self.kdim, self.vdim)
             )
 
@@ -218,7 +219,7 @@ def _told(mask: Any, name: str) -> Any:
     if kind == "bool":
         return logical_not(mask)
     if kind != "float":
-        raise DTypeError(
+        raise ArgumentError(
             f"MultiheadAttention: {name} is {mask.dtype}; needs booleans, or numbers to be added"
         )
     if known(mask) and not mask.requires_grad:

@@ -21,6 +21,7 @@ ATTENTION: dict[str, dict[str, Any]] = {
     "scaled": {"scale": 0.3},
     "masked": {"attn_mask": SEEN},
     "biased": {"attn_mask": np.random.default_rng(2).standard_normal((3, 4, 6))},
+    "masked by head": {"attn_mask": np.random.default_rng(7).random((3, 1, 6)) < 0.7},
 }
 
 
@@ -42,6 +43,30 @@ def test_attention_is_pytorchs(name: str) -> None:
     for a, b in zip(ours, theirs):
         assert a.grad is not None
         np.testing.assert_allclose(a.grad.numpy(), b.grad.numpy(), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize(
+    ("query", "key", "options"),
+    [
+        ((4, 5), (6, 5), {"is_causal": True}),
+        ((3, 4, 5), (3, 6, 5), {"attn_mask": SEEN}),
+        ((2, 1, 3, 4, 5), (2, 1, 3, 6, 5), {"attn_mask": SEEN}),
+        ((2, 3, 4, 5), (1, 3, 6, 5), {}),
+        ((2, 6, 4, 5), (2, 2, 6, 5), {"enable_gqa": True}),
+        ((2, 6, 4, 5), (2, 2, 6, 5), {"enable_gqa": True, "attn_mask": np.ones((4, 6))}),
+    ],
+)
+def test_attention_of_any_rank_is_pytorchs(
+    query: tuple[int, ...], key: tuple[int, ...], options: dict[str, Any]
+) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(8)
+    arrays = [rng.standard_normal(shape) for shape in (query, key, (*key[:-1], 2))]
+    other = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in options.items()}
+    y = F.scaled_dot_product_attention(*map(Tensor, arrays), **options)
+    z = torch.nn.functional.scaled_dot_product_attention(*map(torch.tensor, arrays), **other)
+    np.testing.assert_allclose(y.numpy(), z.numpy(), rtol=1e-10, atol=1e-12)
 
 
 def test_a_query_without_keys_gets_nothing() -> None:
@@ -80,6 +105,9 @@ def test_attention_refuses() -> None:
         F.scaled_dot_product_attention(q, k, q)
     with pytest.raises(ArgumentError, match="is_causal"):
         F.scaled_dot_product_attention(q, k, k, attn_mask=SEEN, is_causal=True)
+    heads = Tensor(np.zeros((3, 4, 5)))
+    with pytest.raises(ShapeError, match="the heads of the query a multiple"):
+        F.scaled_dot_product_attention(heads, heads[:2], heads[:2], enable_gqa=True)
 
 
 def test_interpolate_refuses() -> None:

@@ -1,0 +1,194 @@
+"""Attention modules: masks, weights, what is refused.  Values and gradients without masks are in `rows`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cortex_compute.errors import ArgumentError, ShapeError
+from cortex_core import nn, optim
+from cortex_core.generator import manual_seed
+from cortex_core.tensor import Tensor, no_grad
+from cortex_core.traced_step import trace_step
+from tests.core.nn.test_against_pytorch import equal
+
+RNG = np.random.default_rng(0)
+PADDING = np.array([[False] * 5, [False, False, False, True, True]])
+HIDDEN = np.triu(np.ones((4, 5), bool), 2)
+BIAS = RNG.standard_normal((6, 4, 5))
+MASKS: dict[str, dict[str, Any]] = {
+    "padding": {"key_padding_mask": PADDING},
+    "padding of numbers": {"key_padding_mask": RNG.standard_normal((2, 5))},
+    "mask": {"attn_mask": HIDDEN},
+    "mask of -inf": {"attn_mask": np.where(HIDDEN, -np.inf, 0.0)},
+    "mask of each head": {"attn_mask": RNG.random((6, 4, 5)) < 0.3},
+    "numbers": {"attn_mask": BIAS},
+    "padding and numbers": {"key_padding_mask": PADDING, "attn_mask": BIAS},
+    "both": {"key_padding_mask": PADDING, "attn_mask": HIDDEN},
+    "causal": {"attn_mask": np.triu(np.ones((4, 5), bool), 1), "is_causal": True},
+}
+
+
+@pytest.mark.peers
+@pytest.mark.filterwarnings("ignore:Support for mismatched")
+@pytest.mark.parametrize("more", [False, True])
+@pytest.mark.parametrize("weights", ["none", "averaged", "all"])
+@pytest.mark.parametrize("name", MASKS)
+def test_masks_are_pytorchs(name: str, weights: str, more: bool) -> None:
+    torch = pytest.importorskip("torch")
+    if (name, weights, more) == ("causal", "none", True):
+        pytest.skip("PyTorch then hides the keys of add_bias_kv and add_zero_attn too, from some queries")
+    rng = np.random.default_rng(1)
+    m = nn.MultiheadAttention(6, 3, add_bias_kv=more, add_zero_attn=more).double()
+    t = torch.nn.MultiheadAttention(6, 3, add_bias_kv=more, add_zero_attn=more).double()
+    m.load_state_dict(t.state_dict())
+    arrays = [rng.standard_normal(s) for s in ((4, 2, 6), (5, 2, 6), (5, 2, 6))]
+    ours = [Tensor(a, requires_grad=True) for a in arrays]
+    theirs = [torch.tensor(a, requires_grad=True) for a in arrays]
+    asked = {"need_weights": weights != "none", "average_attn_weights": weights == "averaged"}
+    other = {k: torch.tensor(v) if isinstance(v, np.ndarray) else v for k, v in MASKS[name].items()}
+    y, w = m(*ours, **MASKS[name], **asked)
+    z, v = t(*theirs, **other, **asked)
+    equal(y, z, 1e-10, "values")
+    equal(w, v, 1e-10, "weights")
+    (y * y).sum().backward()
+    (z * z).sum().backward()
+    for a, b in zip([*ours, *m.parameters()], [*theirs, *t.parameters()], strict=True):
+        equal(a.grad, b.grad, 1e-8, "gradients")
+
+
+@pytest.mark.peers
+def test_one_sequence_is_pytorchs() -> None:
+    torch = pytest.importorskip("torch")
+    m, t = nn.MultiheadAttention(6, 2).double(), torch.nn.MultiheadAttention(6, 2).double()
+    m.load_state_dict(t.state_dict())
+    x = np.random.default_rng(2).standard_normal((5, 6))
+    found = m(*[Tensor(x)] * 3, key_padding_mask=PADDING[1])
+    expected = t(*[torch.tensor(x)] * 3, key_padding_mask=torch.tensor(PADDING[1]))
+    for a, b in zip(found, expected, strict=True):
+        equal(a, b, 1e-10, "values")
+
+
+@pytest.mark.peers
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+@pytest.mark.parametrize("norm_first", [False, True])
+def test_a_masked_transformer_is_pytorchs(norm_first: bool) -> None:
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(3)
+    options = {"dropout": 0.0, "batch_first": True, "norm_first": norm_first}
+    m = nn.Transformer(6, 2, 2, 2, 8, **options).double()
+    t = torch.nn.Transformer(6, 2, 2, 2, 8, **options).double()
+    m.load_state_dict(t.state_dict())
+    src, tgt = rng.standard_normal((2, 5, 6)), rng.standard_normal((2, 4, 6))
+    mask = nn.Transformer.generate_square_subsequent_mask(4, "float64")
+    expected = torch.nn.Transformer.generate_square_subsequent_mask(4, dtype=torch.float64)
+    np.testing.assert_array_equal(mask.numpy(), expected.numpy())
+    padded = {"src_key_padding_mask": PADDING, "memory_key_padding_mask": PADDING}
+    y = m(Tensor(src), Tensor(tgt), tgt_mask=mask, **padded)
+    z = t(
+        torch.tensor(src),
+        torch.tensor(tgt),
+        tgt_mask=expected,
+        **{k: torch.tensor(v) for k, v in padded.items()},
+    )
+    equal(y, z, 1e-10, "values")
+    (y * y).sum().backward()
+    (z * z).sum().backward()
+    for a, b in zip(m.parameters(), t.parameters(), strict=True):
+        equal(a.grad, b.grad, 1e-8, "gradients")
+
+
+def test_causal_needs_no_mask() -> None:
+    m = nn.MultiheadAttention(6, 2, add_bias_kv=True).double()
+    plain = nn.MultiheadAttention(6, 2).double()
+    x = Tensor(np.random.default_rng(4).standard_normal((5, 3, 6)))
+    hidden = np.triu(np.ones((5, 5), bool), 1)
+    for module in (m, plain):
+        y, w = module(x, x, x, is_causal=True)
+        z, _ = module(x, x, x, attn_mask=hidden, need_weights=False)
+        np.testing.assert_allclose(y.detach().numpy(), z.detach().numpy(), rtol=1e-12)
+        np.testing.assert_allclose(w.detach().numpy().sum(-1), 1.0)
+
+
+def test_a_query_without_keys_gets_the_bias() -> None:
+    m = nn.MultiheadAttention(4, 2)
+    m.out_proj.bias.data[...] = [1, 2, 3, 4]
+    x = Tensor(np.ones((3, 2, 4), np.float32))
+    for weights in (False, True):
+        y, _ = m(x, x, x, key_padding_mask=np.array([[True] * 3, [False] * 3]), need_weights=weights)
+        np.testing.assert_allclose(y.detach().numpy()[:, 0], [[1, 2, 3, 4]] * 3)
+
+
+def test_dropout_drops_weights_in_training_only() -> None:
+    manual_seed(0)
+    m = nn.MultiheadAttention(4, 1, dropout=0.5)
+    x = Tensor(np.random.default_rng(5).standard_normal((8, 1, 4)).astype(np.float32))
+    _, w = m(x, x, x)
+    assert 0.2 < (w.detach().numpy() == 0).mean() < 0.8
+    _, w = m.eval()(x, x, x)
+    np.testing.assert_allclose(w.detach().numpy().sum(-1), 1.0, rtol=1e-5)
+
+
+def test_a_stack_has_copies() -> None:
+    layer = nn.TransformerEncoderLayer(4, 2, 8)
+    stack = nn.TransformerEncoder(layer, 2)
+    assert sum(p.size for p in stack.parameters()) == 2 * sum(p.size for p in layer.parameters())
+    stack.layers[0].linear1.weight.data[...] = 0
+    assert layer.linear1.weight.numpy().any()
+
+
+class Writer(nn.Module):
+    """The next token after each."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.table = nn.Embedding(7, 8)
+        layer = nn.TransformerEncoderLayer(8, 2, 16, 0.0, "gelu", batch_first=True, norm_first=True)
+        self.stack = nn.TransformerEncoder(layer, 2)
+        self.head = nn.Linear(8, 7)
+
+    def forward(self, tokens: Any) -> Any:
+        return self.head(self.stack(self.table(tokens), is_causal=True)).transpose(1, 2)
+
+
+def test_traced_training_is_eager_training() -> None:
+    rng = np.random.default_rng(6)
+    module, other = Writer().double(), Writer().double()
+    other.load_state_dict(module.state_dict())
+    tokens, labels = rng.integers(0, 7, (3, 5)), rng.integers(0, 7, (3, 5))
+    criterion, optimizer = nn.CrossEntropyLoss(), optim.Adam(other.parameters(), 0.01)
+    step = trace_step(module, criterion, optim.Adam(module.parameters(), 0.01), tokens, labels)
+    for _ in range(5):
+        optimizer.zero_grad()
+        loss = criterion(other(Tensor(tokens)), Tensor(labels))
+        loss.backward()
+        optimizer.step()
+        assert float(step(tokens, labels)) == pytest.approx(float(loss), rel=1e-9)
+
+
+def test_a_causal_stack_sees_nothing_of_what_comes() -> None:
+    module, tokens = Writer().eval(), np.array([[1, 2, 3, 4, 5]])
+    with no_grad():
+        whole = module(Tensor(tokens)).numpy()
+        part = module(Tensor(tokens[:, :3])).numpy()
+    np.testing.assert_allclose(whole[:, :, :3], part, rtol=1e-4, atol=1e-5)
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    with pytest.raises(ArgumentError, match="embed_dim=6 does not split into num_heads=4"):
+        nn.MultiheadAttention(6, 4)
+    with pytest.raises(ArgumentError, match="activation='sin': choose 'relu', 'gelu' or a function"):
+        nn.TransformerEncoderLayer(6, 2, activation="sin")
+    m, x = nn.MultiheadAttention(6, 2), Tensor(np.zeros((5, 3, 6), np.float32))
+    with pytest.raises(ShapeError, match=r"shapes \(5, 3, 4\), .*needs \(L, N, 6\), \(S, N, 6\)"):
+        m(x[:, :, :4], x, x)
+    with pytest.raises(ShapeError, match=r"\(4, 3, 6\)"):
+        m(x, x, x[:4])
+    with pytest.raises(ShapeError, match=r"key_padding_mask has shape \(5, 3\); needs \(3, 5\)"):
+        m(x, x, x, key_padding_mask=np.zeros((5, 3), bool))
+    with pytest.raises(ShapeError, match=r"attn_mask has shape \(3, 5, 5\); needs \(5, 5\) or \(6, 5, 5\)"):
+        m(x, x, x, attn_mask=np.zeros((3, 5, 5), bool))
+    with pytest.raises(ArgumentError, match="attn_mask is int64; needs booleans, or numbers to be added"):
+        m(x, x, x, attn_mask=np.zeros((5, 5), int))
