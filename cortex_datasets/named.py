@@ -11,6 +11,7 @@ from cortex_datasets.fetch import Mirror, NpmPackage, PythonPackage, WebArchive
 from cortex_datasets.fetched import FileSet
 from cortex_datasets.idx import IdxFile
 from cortex_datasets.idx_sets import IdxSet, QmnistSet
+from cortex_datasets.made import ISO, SYMBOLS, WRITTEN, MadeSet, remembered, written_dates
 from cortex_datasets.published import File
 from cortex_datasets.scikit import ScikitSet, grey_8x8, standardize
 from cortex_datasets.source import Stream
@@ -84,6 +85,27 @@ wine = ScikitSet(
     },
     lengths={"train": 142, "test": 36},
     prepare=standardize,
+)
+
+copy = MadeSet(
+    name="copy",
+    doc="Eight symbols to remember over twenty blanks and to repeat (S. Hochreiter, J. Schmidhuber 1997; in"
+    " this form M. Arjovsky, A. Shah, Y. Bengio 2016).",
+    streams={"symbols": Stream((36,), "int64", SYMBOLS), "copied": Stream((36,), "int64", SYMBOLS)},
+    lengths={"train": 50_000, "test": 2_000},
+    make=remembered,
+)
+
+dates = MadeSet(
+    name="dates",
+    doc="Days from 1900 to 2099, in six ways to write them, and in ISO 8601.",
+    streams={
+        "source": Stream((28,), "int64", WRITTEN),
+        "target_in": Stream((10,), "int64", ISO),
+        "target": Stream((10,), "int64", ISO),
+    },
+    lengths={"train": 20_000, "test": 2_000},
+    make=written_dates,
 )
 
 mnist = IdxSet(

@@ -20,6 +20,7 @@ from cortex_datasets.scikit import split_rows
 from cortex_datasets.source import ArraySource, DataSet
 
 SMALL = [named.digits, named.breast_cancer, named.iris, named.wine]
+MADE = [named.copy, named.dates]
 LARGE = [named.mnist, named.fashion_mnist, named.qmnist, named.cifar10, named.cifar100]
 FILES = [
     *(named.titanic, named.adult, named.penguins),
@@ -37,7 +38,7 @@ def everything(source: ArraySource) -> dict[str, np.ndarray]:
     return out
 
 
-@pytest.mark.parametrize("data", SMALL + LARGE + FILES, ids=lambda data: data.name)
+@pytest.mark.parametrize("data", SMALL + MADE + LARGE + FILES, ids=lambda data: data.name)
 def test_the_entry_point_has_the_name_of_the_set(data: DataSet) -> None:
     assert EntryPoint(data.name, f"cortex_datasets.named:{data.name}", "cortex.data").load() is data
     assert data.doc
@@ -50,7 +51,9 @@ def test_every_set_is_an_entry_point() -> None:
     points = dict(
         line.split(" = ") for line in config["options.entry_points"]["cortex.data"].strip().splitlines()
     )
-    assert points == {data.name: f"cortex_datasets.named:{data.name}" for data in SMALL + LARGE + FILES}
+    assert points == {
+        data.name: f"cortex_datasets.named:{data.name}" for data in SMALL + MADE + LARGE + FILES
+    }
 
 
 @pytest.mark.parametrize("data", LARGE + FILES, ids=lambda data: data.name)
