@@ -85,7 +85,7 @@ class LanguageModel:
 
     def logs(self, scores: Array) -> Array:
         """The logarithms of the probabilities of all tokens, (tokens,) float64."""
-        with np.errstate(divide="ignore"):
+        with np.errstate(divide="ignore", invalid="ignore"):
             return log_softmax(np.log(scores.astype(np.float64)) if self._probabilities else scores)
 
     def engine(self, backend: Backend, room: int, cache: bool) -> tuple[Steps | Window, list[str]]:
