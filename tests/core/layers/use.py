@@ -10,10 +10,22 @@ from cortex_compute.types import TensorType, dtype
 from cortex_core.initializers import fans
 from cortex_core.layers.scope import Parameter, Scope
 from cortex_core.tensor import Tensor
+from cortex_core.trace import results_of
+
+
+def drawn(d: Parameter, rng: np.random.Generator) -> np.ndarray:
+    """A parameter as a network draws it: each part by itself."""
+    count = max(1, len(d.parts))
+    shape = (*d.shape[:-1], d.shape[-1] // count)
+    by = d.initializer if isinstance(d.initializer, tuple) else (d.initializer,) * count
+    return np.concatenate([one.draw(shape, rng, fans(shape)) for one in by], -1)
 
 
 class Used:
-    """A layer over some inputs: its output, its parameters (tensors that record), and what it updates."""
+    """A layer over some inputs: its output, its parameters (tensors that record), and what it updates.
+
+    ``named`` are the values that its fields name; ``others`` is what it gives beside its output.
+    """
 
     def __init__(
         self,
@@ -23,6 +35,7 @@ class Used:
         path: str = "it",
         values: dict[str, np.ndarray] | None = None,
         key: tuple[int, int] = (0, 0),
+        **named: Any,
     ) -> None:
         self.inputs = [Tensor(x, requires_grad=np.asarray(x).dtype.kind == "f") for x in inputs]
         self.updates: dict[str, Any] = {}
@@ -33,7 +46,7 @@ class Used:
             if values is not None and d.name in values:
                 value = values[d.name]
             elif isinstance(d, Parameter):
-                value = d.initializer.draw(d.shape, rng, fans(d.shape))
+                value = drawn(d, rng)
             else:
                 value = np.full(d.shape, d.value)
             assert value.shape == d.shape
@@ -45,7 +58,10 @@ class Used:
             Tensor(np.array(key, np.uint64)),
             lambda name, value: self.updates.__setitem__(name, value),
         )
-        self.output = layer.forward(scope, *self.inputs)
+        keywords = {
+            name: tuple(map(Tensor, x)) if isinstance(x, tuple) else Tensor(x) for name, x in named.items()
+        }
+        self.output, self.others = results_of(layer.forward(scope, *self.inputs, **keywords))
 
     @property
     def y(self) -> np.ndarray:

@@ -1,0 +1,296 @@
+"""Recurrent layers: masks, lengths, states, truncation, directions, steps, and what they refuse."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cortex_compute.errors import CortexError, DTypeError, ShapeError, SpecError
+from cortex_core.generate import generate
+from cortex_core.network import Network
+from cortex_core.registry import LAYERS
+from cortex_core.spec import read
+from tests.core.layers.use import Used
+
+RNG = np.random.default_rng(3)
+X = RNG.standard_normal((3, 6, 4))
+MASK = np.arange(6) < np.array([6, 2, 4])[:, None]
+LAYERS_OF_UNITS = {"simple_rnn": 1, "lstm": 2, "gru": 1}
+each_kind = pytest.mark.parametrize("kind", LAYERS_OF_UNITS)
+
+
+def layer(kind: str, **fields: Any) -> Any:
+    return LAYERS[kind](**{"units": 5} | fields)
+
+
+def states(kind: str, batch: int = 3, units: int = 5) -> tuple[np.ndarray, ...]:
+    return tuple(RNG.standard_normal((batch, units)) for _ in range(LAYERS_OF_UNITS[kind]))
+
+
+def network(*layers: Any, **inputs: Any) -> Network:
+    return Network(read({"cortex": 1, "inputs": inputs, "layers": list(layers)}))
+
+
+def gradient_of(used: Used) -> np.ndarray:
+    found = used.inputs[0].grad
+    assert found is not None
+    return found.numpy()
+
+
+@each_kind
+def test_what_is_returned(kind: str) -> None:
+    last, sequence = Used(layer(kind), X), Used(layer(kind, gives="sequence"), X)
+    both = Used(layer(kind, gives="both"), X)
+    assert last.y.shape == (3, 5)
+    assert sequence.y.shape == (3, 6, 5)
+    np.testing.assert_array_equal(both.y, sequence.y)
+    np.testing.assert_array_equal(sequence.y[:, -1], last.y)
+    np.testing.assert_array_equal(both.others["last"].data, last.y)
+    assert set(both.others) == {"last", "cell"} if kind == "lstm" else {"last"}
+    backwards = Used(layer(kind, gives="both", reverse=True), X)
+    np.testing.assert_array_equal(backwards.y[:, 0], backwards.others["last"].data)
+    turned = Used(layer(kind, gives="sequence"), X[:, ::-1])
+    np.testing.assert_allclose(backwards.y, turned.y[:, ::-1], rtol=1e-12)
+
+
+@each_kind
+def test_the_last_state_is_that_after_the_last_step_that_counts(kind: str) -> None:
+    masked = Used(layer(kind), X, mask=MASK)
+    for i, n in enumerate(MASK.sum(1)):
+        alone = Used(layer(kind), X[i : i + 1, :n])
+        np.testing.assert_allclose(masked.y[i], alone.y[0], rtol=1e-12)
+
+
+@each_kind
+@pytest.mark.parametrize("reverse", [False, True])
+def test_lengths_are_masks(kind: str, reverse: bool) -> None:
+    fields = {"gives": "sequence", "reverse": reverse}
+    masked = Used(layer(kind, **fields), X, mask=MASK)
+    for shape in ((3,), (3, 1)):
+        counted = Used(layer(kind, **fields), X, lengths=MASK.sum(1).reshape(shape))
+        np.testing.assert_array_equal(counted.y, masked.y)
+    whole_numbers = Used(layer(kind, **fields), X, mask=MASK.astype(np.int32) * 7)
+    np.testing.assert_array_equal(whole_numbers.y, masked.y)
+
+
+@each_kind
+def test_a_sequence_goes_on_from_the_states_of_its_first_half(kind: str) -> None:
+    whole = Used(layer(kind, gives="sequence"), X)
+    first = Used(layer(kind, gives="both"), X[:, :2])
+    handed = tuple(s.data for s in first.others.values())
+    second = Used(layer(kind, gives="sequence"), X[:, 2:], initial=handed)
+    np.testing.assert_allclose(second.y, whole.y[:, 2:], rtol=1e-12)
+
+
+@each_kind
+def test_truncation_cuts_gradients_and_nothing_else(kind: str) -> None:
+    whole = Used(layer(kind), X)
+    cut = Used(layer(kind, truncate=4), X)
+    np.testing.assert_allclose(cut.y, whole.y, rtol=1e-12)
+    (cut.output * cut.output).sum().backward()
+    gradient = gradient_of(cut)
+    assert not gradient[:, :4].any()
+    tail = Used(layer(kind, gives="both"), X[:, :4])
+    handed = tuple(s.data for s in tail.others.values())
+    alone = Used(layer(kind), X[:, 4:], initial=handed)
+    (alone.output * alone.output).sum().backward()
+    np.testing.assert_allclose(gradient[:, 4:], gradient_of(alone), rtol=1e-10)
+
+
+@each_kind
+def test_truncation_backwards_counts_from_the_end(kind: str) -> None:
+    masked = Used(layer(kind, gives="sequence", reverse=True), X, mask=MASK)
+    cut = Used(layer(kind, gives="sequence", reverse=True, truncate=4), X, mask=MASK)
+    np.testing.assert_allclose(cut.y, masked.y, rtol=1e-12)
+    cut.output[:, 0].sum().backward()
+    gradient = gradient_of(cut)
+    assert gradient[0, :2].all()
+    assert not gradient[:, 2:].any()
+
+
+@each_kind
+def test_stateful_training_goes_on(kind: str) -> None:
+    whole = Used(layer(kind, gives="sequence"), X)
+    chosen = layer(kind, gives="sequence", stateful=True)
+    kept: dict[str, np.ndarray] = {}
+    for start in (0, 2, 4):
+        used = Used(chosen, X[:, start : start + 2], values=kept)
+        np.testing.assert_allclose(used.y, whole.y[:, start : start + 2], rtol=1e-12)
+        kept = {name: np.asarray(value) for name, value in used.updates.items()}
+        assert all(value.node is None for value in used.updates.values())
+    assert len(kept) == LAYERS_OF_UNITS[kind]
+    predicting = Used(chosen, X[:, 2:4], values=kept, training=False)
+    np.testing.assert_allclose(predicting.y, Used(layer(kind, gives="sequence"), X[:, 2:4]).y, rtol=1e-12)
+    assert not predicting.updates
+
+
+def test_initial_biases_and_names_of_gates() -> None:
+    made = network({"lstm": {"units": 3, "id": "l"}}, {"gru": {"units": 2, "from": "x"}}, x=[4, 2])
+    assert made.parameters["l/bias"].tolist() == [0, 0, 0, 1, 1, 1, 0, 0, 0, 0, 0, 0]
+    assert made.parameters["l/kernel.forget"].shape == (2, 3)
+    assert made.parameters["gru/kernel.candidate"].shape == (2, 2)
+    for gate in ("input", "forget", "cell", "output"):
+        u = made.parameters[f"l/recurrent_kernel.{gate}"]
+        np.testing.assert_allclose(u.T @ u, np.eye(3), atol=1e-6)
+
+
+@each_kind
+def test_a_layer_without_bias_has_one_of_zeros(kind: str) -> None:
+    plain = Used(layer(kind, use_bias=False), X)
+    zeros = {"bias": np.zeros(5 * {"lstm": 4, "gru": 3}.get(kind, 1)), "recurrent_bias": np.zeros(5)}
+    np.testing.assert_array_equal(Used(layer(kind), X, values=zeros).y, plain.y)
+    assert set(plain.parameters) == {"kernel", "recurrent_kernel"}
+
+
+@pytest.mark.parametrize("merge", ["concat", "sum", "multiply", "average"])
+@each_kind
+def test_bidirectional_is_both_directions_merged(kind: str, merge: str) -> None:
+    inner = layer(kind, gives="both")
+    initial = states(kind) + states(kind)
+    half = len(initial) // 2
+    used = Used(LAYERS["bidirectional"](layer=inner, merge=merge), X, mask=MASK, initial=initial)
+    values = {k: np.asarray(v) for k, v in used.parameters.items()}
+    ways = []
+    for prefix, reverse in (("forward_", False), ("backward_", True)):
+        own = {k[len(prefix) :]: v for k, v in values.items() if k.startswith(prefix)}
+        first = initial[half:] if reverse else initial[:half]
+        way = layer(kind, gives="both", reverse=reverse)
+        ways.append(Used(way, X, values=own, mask=MASK, initial=first))
+    merged: Any = {
+        "concat": lambda a, b: np.concatenate([a, b], -1),
+        "sum": np.add,
+        "multiply": np.multiply,
+        "average": lambda a, b: (a + b) / 2,
+    }[merge]
+    a, b = ways
+    np.testing.assert_allclose(used.y, merged(a.y, b.y), rtol=1e-12)
+    for name, state in used.others.items():
+        np.testing.assert_allclose(state.data, merged(a.others[name].data, b.others[name].data), rtol=1e-12)
+
+
+def test_a_bidirectional_lstm_over_padded_sequences_is_the_sequences_one_by_one() -> None:
+    """Lengths 1 to 50, as float32 in a compiled program."""
+    lengths = np.arange(1, 51)
+    x = RNG.standard_normal((50, 50, 3)).astype(np.float32)
+    inner = {"lstm": {"units": 8, "return": "both", "lengths": "n"}}
+    layers = {"bidirectional": {"layer": inner, "from": "x", "id": "b"}}
+    described = {"cortex": 1, "inputs": {"x": [None, 3], "n": {"shape": [], "dtype": "int64"}}}
+    made = Network(read(described | {"layers": [layers], "outputs": ["b", "b.last"]}))
+    padded = made.predict({"x": x, "n": lengths})
+    for k, n in enumerate(lengths):
+        one = made.predict({"x": x[k : k + 1, :n], "n": lengths[k : k + 1]})
+        np.testing.assert_allclose(padded["b"][k, :n], one["b"][0], atol=1e-6)
+        np.testing.assert_allclose(padded["b.last"][k], one["b.last"][0], atol=1e-6)
+        assert not padded["b"][k, n:].any()
+
+
+def test_time_distributed_is_the_layer_at_each_step() -> None:
+    x = RNG.standard_normal((2, 3, 5, 4, 1))
+    inner = LAYERS["conv2d"](filters=2, kernel=3, kernel_initializer="he_normal")
+    used = Used(LAYERS["time_distributed"](layer=inner), x)
+    values = {k: np.asarray(v) for k, v in used.parameters.items()}
+    for t in range(3):
+        np.testing.assert_allclose(used.y[:, t], Used(inner, x[:, t], values=values).y, rtol=1e-12)
+
+
+def test_conv_lstm2d_of_one_pixel_is_an_lstm() -> None:
+    x = RNG.standard_normal((2, 5, 1, 1, 3))
+    used = Used(LAYERS["conv_lstm2d"](filters=4, kernel=1, gives="both"), x, mask=MASK[:2, :5])
+    values = {k: np.asarray(v).reshape(np.shape(v)[-2:]) for k, v in used.parameters.items()}
+    lstm = Used(layer("lstm", units=4, gives="both"), x[:, :, 0, 0], values=values, mask=MASK[:2, :5])
+    np.testing.assert_allclose(used.y[:, :, 0, 0], lstm.y, rtol=1e-12)
+    np.testing.assert_allclose(used.others["cell"].data[:, 0, 0], lstm.others["cell"].data, rtol=1e-12)
+
+
+@pytest.mark.parametrize(("kind", "fields", "named", "words"), [
+    ("lstm", {}, {"mask": MASK[:, :5]}, r"lstm needs a mask of one truth for each step, \(6,\)"),
+    ("lstm", {}, {"mask": MASK[:2]}, r"lstm needs a mask of one truth for each step, \(6,\)"),
+    ("lstm", {}, {"lengths": np.ones((3, 2), int)}, "lstm needs lengths of one whole number each"),
+    ("lstm", {}, {"lengths": np.ones(3)}, "lstm needs lengths of one whole number each, not float64"),
+    ("lstm", {}, {"initial": states("gru")}, r"needs the initial states hidden \(5,\) and cell \(5,\)"),
+    ("gru", {}, {"initial": states("gru", 2)}, r"gru needs the initial state hidden \(5,\)"),
+    ("gru", {}, {"initial": states("gru", 3, 4)}, r"gru needs the initial state hidden \(5,\)"),
+    ("lstm", {"projection": 2}, {"initial": states("lstm")}, r"hidden \(2,\) and cell \(5,\)"),
+])  # fmt: skip
+def test_what_does_not_fit(kind: str, fields: Any, named: Any, words: str) -> None:
+    with pytest.raises(ShapeError, match=words):
+        Used(layer(kind, **fields), X, **named)
+
+
+def test_kinds_of_numbers_that_do_not_fit() -> None:
+    with pytest.raises(DTypeError, match="needs a mask of truths or whole numbers, not float64"):
+        Used(layer("gru"), X, mask=MASK.astype(float))
+    with pytest.raises(DTypeError, match="needs floating initial states"):
+        Used(layer("gru"), X, initial=(np.ones((3, 5), int),))
+    with pytest.raises(DTypeError, match="needs floating features, not int64; an embedding"):
+        Used(layer("gru"), np.ones((3, 5, 2), int))
+    with pytest.raises(ShapeError, match="gru needs a sequence of one step at least"):
+        Used(layer("gru"), X[:, :0])
+    with pytest.raises(ShapeError, match=r"gru needs \(length, features\)"):
+        Used(layer("gru"), X[:, 0])
+    with pytest.raises(ShapeError, match="as many initial states forwards as backwards"):
+        Used(LAYERS["bidirectional"](layer=layer("gru")), X, initial=states("gru"))
+
+
+@pytest.mark.parametrize(("fields", "words"), [
+    ({"lstm": {"units": 2, "mask": "m", "lengths": "m"}}, "lengths: there is a mask already"),
+    ({"lstm": {"units": 2, "stateful": True, "initial": "m"}}, "initial: a stateful layer goes on"),
+    ({"lstm": {"units": 2, "stateful": True, "reverse": True}}, "reverse: a stateful layer goes on"),
+    ({"lstm": {"units": 2, "truncate": 0}}, "lstm.truncate: 0 is too small"),
+    ({"lstm": {"units": 2, "return": "all"}}, "return: 'all' is text: expected last, sequence or both"),
+    ({"simple_rnn": {"units": 2, "activation": "gelu"}}, "activation: gelu: expected tanh or relu"),
+    ({"bidirectional": {"layer": {"dense": 2}}}, "layer: dense is no recurrent layer"),
+    ({"bidirectional": {"layer": {"gru": {"units": 2, "reverse": True}}}}, "layer.gru.reverse: one of the"),
+    ({"bidirectional": {"layer": {"gru": {"units": 2, "stateful": True}}}}, "layer.gru.stateful: one of"),
+    ({"time_distributed": {"layer": {"gru": 2}}}, "layer: gru cannot work on one step"),
+    ({"time_distributed": {"layer": "add"}}, "layer: add cannot work on one step"),
+    ({"time_distributed": {"layer": "relu", "from": "m"}}, r"'m' is \(6,\): time_distributed needs"),
+    ({"conv_lstm2d": {"filters": 2, "kernel": 3}}, r"needs \(length, height, width, channels\)"),
+    ({"lstm": {"units": 2, "mask": "m"}}, "lstm needs a mask of truths or whole numbers"),
+])  # fmt: skip
+def test_descriptions_that_are_wrong(fields: Any, words: str) -> None:
+    ((kind, given),) = fields.items()
+    named = {kind: {"from": "x"} | given}
+    inputs = {name: shape for name, shape in (("x", [6, 4]), ("m", [6])) if f"'{name}'" in repr(named)}
+    with pytest.raises(SpecError, match=words):
+        network(named, **inputs)
+
+
+def test_outputs_that_are_not_there() -> None:
+    with pytest.raises(SpecError, match="'a' gives no cell: expected return: both in a"):
+        network({"lstm": {"units": 2, "id": "a"}}, {"dense": {"units": 2, "from": "a.cell"}}, x=[6, 4])
+    inner = {"gru": {"units": 2, "return": "both"}}
+    with pytest.raises(SpecError, match="'a' gives no cell"):
+        network(
+            {"bidirectional": {"layer": inner, "id": "a"}},
+            {"dense": {"units": 2, "from": "a.cell"}},
+            x=[6, 4],
+        )
+
+
+def text(*layers: Any, **inputs: Any) -> Network:
+    """A network over tokens that ends in scores of the next one."""
+    shapes = {"x": {"shape": [None], "dtype": "int64"}, **inputs}
+    embedding = {"embedding": {"tokens": 7, "units": 6, "from": "x", "kernel_initializer": "glorot_uniform"}}
+    scores = {"time_distributed": {"layer": {"dense": 7}, "id": "scores"}}
+    return network(embedding, *layers, scores, **shapes)
+
+
+@pytest.mark.parametrize("kind", [
+    {"simple_rnn": {"units": 8}}, {"lstm": {"units": 8}}, {"gru": {"units": 8}},
+    {"lstm": {"units": 8, "projection": 3}}, {"gru": {"units": 8, "reset_after": False}},
+])  # fmt: skip
+def test_a_step_goes_on_where_the_one_before_ended(kind: dict[str, Any]) -> None:
+    ((name, fields),) = kind.items()
+    made = text({name: fields | {"return": "sequence"}}, {name: fields | {"return": "sequence"}})
+    cached = generate(made, [1, 2], tokens=20, temperature=0)
+    assert not cached.notes
+    assert cached.tokens == generate(made, [1, 2], tokens=20, temperature=0, cache=False).tokens
+
+
+def test_a_layer_that_sees_later_steps_is_not_stepped() -> None:
+    made = text({"bidirectional": {"layer": {"gru": {"units": 8, "return": "sequence"}}}})
+    with pytest.raises(CortexError):
+        generate(made, [1, 2], tokens=3, temperature=0)
