@@ -13,6 +13,7 @@ import numpy as np
 from cortex_compute.errors import BackendError, DataError, DTypeError, OutOfMemoryError, SpecError
 from cortex_compute.protocol import Backend
 from cortex_compute.types import TensorType, dtype, float32, int64
+from cortex_core.given import check_input, check_labels, check_numbers, numbered
 from cortex_core.graph.guard import SKIPPED
 from cortex_core.graph.plan import Plan
 from cortex_core.network import Network, check_batch_size, network
@@ -78,7 +79,7 @@ class Compiled:
             self.store.write(SKIPPED, np.zeros((), np.int64))
         self._entries: OrderedDict[Types, Entry] = OrderedDict()
         self._checked: dict[Any, Types] = {}  # shapes and dtypes of batches that were found good
-        self._tokens = any(node.kind == "embedding" for node in network.description.layers)
+        self._numbered = bool(numbered(network))
         self._lock = threading.Lock()
 
     def plan(self, types: Mapping[str, TensorType]) -> tuple[Plan, Step | None]:
@@ -164,8 +165,8 @@ class Compiled:
                 self._checked.clear()
             types = self._checked[signature] = tuple(sorted(self._types_of(arrays).items()))
         entry = self._entry(types)
-        if self._tokens:
-            check_tokens(self.network.description, arrays)
+        if self._numbered:
+            check_numbers(self.network, arrays)
         if self.purpose != "predict":
             self._check_labels(arrays)
         with entry.program.alone:
@@ -309,55 +310,6 @@ def check_precision(name: str, backend: Backend) -> None:
     reason = backend.precision(dtype(name))
     if reason:
         raise BackendError(f"precision {name}: {reason}")
-
-
-def check_input(x: Any, array: np.ndarray) -> None:
-    """Raises an error where an array cannot be the input ``x`` of a description, batch axis included."""
-    fits = array.ndim == 1 + len(x.shape) and all(n in (None, m) for n, m in zip(x.shape, array.shape[1:]))
-    if not fits:
-        expected = ", ".join("any" if n is None else str(n) for n in ("examples", *x.shape))
-        raise DataError(f"input {x.name!r} has shape {array.shape}, expected ({expected})")
-    if not np.can_cast(array.dtype, dtype(x.dtype).storage, "same_kind"):
-        raise DTypeError(f"input {x.name!r} holds {array.dtype}, expected {x.dtype}")
-
-
-def check_labels(
-    labels: np.ndarray, classes: int, node: Any, name: str, rows: np.ndarray | None = None
-) -> None:
-    """A class index that does not exist is a `DataError`; the loss's ignored index is none.
-
-    ``rows``: which examples these are, where they are not the first ones.
-    """
-    if node.kind != "softmax_cross_entropy":
-        return
-    bad = (labels < 0) | (labels >= classes)
-    ignored = getattr(node.loss, "ignore_index", None)
-    if ignored is not None:
-        bad &= labels != ignored
-    if bad.any():
-        first = int(np.flatnonzero(bad.reshape(len(labels), -1).any(axis=1))[0])
-        worst = labels.reshape(-1)[int(np.flatnonzero(bad.reshape(-1))[0])]
-        raise DataError(
-            f"stream {name!r}: example {first if rows is None else int(rows[first])} has label {worst}, "
-            f"the classes of {node.of!r} are 0 to {classes - 1}"
-        )
-
-
-def check_tokens(description: Any, arrays: Mapping[str, np.ndarray], rows: np.ndarray | None = None) -> None:
-    """A token that an embedding does not have is a `DataError`; ``rows`` as for `check_labels`."""
-    for node in description.layers:
-        tokens = arrays.get(node.sources[0]) if node.kind == "embedding" else None
-        if tokens is None or not tokens.size:
-            continue
-        bad = (tokens < 0) | (tokens >= node.layer.tokens)
-        if bad.any():
-            first = int(np.flatnonzero(bad.reshape(len(tokens), -1).any(axis=1))[0])
-            worst = tokens.reshape(-1)[int(np.flatnonzero(bad.reshape(-1))[0])]
-            raise DataError(
-                f"input {node.sources[0]!r}: example {first if rows is None else int(rows[first])} has "
-                f"token {worst}, "
-                f"the tokens of {node.id!r} are 0 to {node.layer.tokens - 1}"
-            )
 
 
 def compile(

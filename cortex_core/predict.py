@@ -10,7 +10,8 @@ import numpy as np
 
 from cortex_compute.backends import get
 from cortex_compute.errors import DataError
-from cortex_core.compiled import Compiled, check_input
+from cortex_core.compiled import Compiled
+from cortex_core.given import check_input
 from cortex_core.network import Network, check_batch_size
 from cortex_core.streams import SCALED
 

@@ -10,11 +10,11 @@ import numpy as np
 from cortex_compute.errors import DataError, SpecError
 from cortex_compute.protocol import Backend
 from cortex_compute.types import TensorType, dtype
-from cortex_core.compiled import check_input, check_tokens
 from cortex_core.generate.sampling import Array, is_whole, log_softmax
 from cortex_core.generate.steps import NotStepwise, Steps, needed, trace_step
 from cortex_core.generate.text import Numbers, Text
 from cortex_core.generate.window import Window
+from cortex_core.given import check_input, check_tokens
 from cortex_core.network import Network
 from cortex_core.trace import batch_type
 
@@ -71,7 +71,9 @@ class LanguageModel:
             whole = [separator, *tokens]
             tokens = whole[len(tokens) - whole[::-1].index(separator) :]
         if not tokens:
-            raise DataError(f"the prompt is empty, and {self.network.name} has no token to begin with")
+            raise DataError(
+                f"the prompt is empty, and {self.network.name} has no token to begin with: give one"
+            )
         arrays = {**self.given, self.grows.name: np.asarray([tokens])}
         check_tokens(self.network.description, arrays)
         return tokens, text

@@ -9,7 +9,7 @@ import numpy as np
 
 from cortex_compute.errors import DataError
 from cortex_compute.types import dtype
-from cortex_core.compiled import check_input
+from cortex_core.given import check_input
 from cortex_core.network import KEY, Network, network
 from cortex_core.nn.module import Module, Parameter
 from cortex_core.ops.array import Array

@@ -7,7 +7,7 @@ from typing import Any
 
 from cortex_compute.errors import DataError, SpecError
 from cortex_compute.types import TensorType, dtype
-from cortex_core.compiled import check_labels, check_tokens
+from cortex_core.given import check_labels, check_numbers, numbered
 from cortex_core.network import Network, with_train
 from cortex_core.registry import Invalid, data_of, named_data
 from cortex_core.spec.train import DataKind
@@ -92,10 +92,9 @@ def check_source(network: Network, source: Source, batch_size: int, what: str) -
     A source that names its classes has checked its labels; of others every label is looked at.
     """
     check_sizes(source, batch_size, what)
-    embedded = {n.sources[0] for n in network.description.layers if n.kind == "embedding"}
-    for name in embedded & {x.name for x in network.description.inputs}:
+    for name in sorted(numbered(network)):
         for rows, arrays in pieces(source, [name]):
-            check_tokens(network.description, arrays, rows)
+            check_numbers(network, arrays, rows)
     for node in network.description.losses:
         stream = source.streams[node.target]
         named = stream.classes is not None

@@ -1,0 +1,95 @@
+"""Whether the arrays of a batch suit a network: shapes, data types, labels, tokens, lengths."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import DataError, DTypeError
+from cortex_compute.types import dtype
+from cortex_core.network import Network
+from cortex_core.trace import has_free_axes
+
+
+def check_input(x: Any, array: np.ndarray) -> None:
+    """Raises an error where an array cannot be the input ``x`` of a description, batch axis included."""
+    fits = array.ndim == 1 + len(x.shape) and all(n in (None, m) for n, m in zip(x.shape, array.shape[1:]))
+    if not fits:
+        expected = ", ".join("any" if n is None else str(n) for n in ("examples", *x.shape))
+        raise DataError(f"input {x.name!r} has shape {array.shape}, expected ({expected})")
+    if not np.can_cast(array.dtype, dtype(x.dtype).storage, "same_kind"):
+        raise DTypeError(f"input {x.name!r} holds {array.dtype}, expected {x.dtype}")
+
+
+def check_labels(
+    labels: np.ndarray, classes: int, node: Any, name: str, rows: np.ndarray | None = None
+) -> None:
+    """A class index that does not exist is a `DataError`; the loss's ignored index is none.
+
+    ``rows``: which examples these are, where they are not the first ones.
+    """
+    if node.kind != "softmax_cross_entropy":
+        return
+    bad = (labels < 0) | (labels >= classes)
+    ignored = getattr(node.loss, "ignore_index", None)
+    if ignored is not None:
+        bad &= labels != ignored
+    if bad.any():
+        first = int(np.flatnonzero(bad.reshape(len(labels), -1).any(axis=1))[0])
+        worst = labels.reshape(-1)[int(np.flatnonzero(bad.reshape(-1))[0])]
+        raise DataError(
+            f"stream {name!r}: example {first if rows is None else int(rows[first])} has label {worst}, "
+            f"the classes of {node.of!r} are 0 to {classes - 1}"
+        )
+
+
+def numbered(network: Network) -> set[str]:
+    """The inputs in which not every whole number is right: tokens, and lengths."""
+    inputs = {x.name for x in network.description.inputs}
+    layers = network.description.layers
+    tokens = {node.sources[0] for node in layers if node.kind == "embedding"}
+    lengths = {ids for node in layers for name, ids in node.keywords if name == "lengths"}
+    return (tokens | lengths) & inputs
+
+
+def check_numbers(network: Network, arrays: Mapping[str, np.ndarray], rows: np.ndarray | None = None) -> None:
+    """A token that an embedding does not have, or a length of no step or of too many, is a `DataError`;
+    ``rows`` as for `check_labels`."""
+    check_tokens(network.description, arrays, rows)
+    free = has_free_axes(network.description)
+    for node in network.description.layers:
+        name = dict(node.keywords).get("lengths")
+        lengths = arrays.get(name) if isinstance(name, str) else None
+        if lengths is None or not lengths.size:
+            continue
+        sequence = arrays.get(node.sources[0])
+        steps = None if free else network.types[node.sources[0]].shape[1]
+        steps = steps if sequence is None else sequence.shape[1]
+        bad = (lengths < 1) | (False if steps is None else lengths > steps)
+        if bad.any():
+            first = int(np.flatnonzero(bad.reshape(len(lengths), -1).any(axis=1))[0])
+            worst = lengths.reshape(len(lengths), -1)[first][0]
+            most = "" if steps is None else f" to {steps}"
+            raise DataError(
+                f"input {name!r}: example {first if rows is None else int(rows[first])} has length {worst}; "
+                f"expected 1{most}, as many steps as {node.id!r} reads"
+            )
+
+
+def check_tokens(description: Any, arrays: Mapping[str, np.ndarray], rows: np.ndarray | None = None) -> None:
+    """A token that an embedding does not have is a `DataError`; ``rows`` as for `check_labels`."""
+    for node in description.layers:
+        tokens = arrays.get(node.sources[0]) if node.kind == "embedding" else None
+        if tokens is None or not tokens.size:
+            continue
+        bad = (tokens < 0) | (tokens >= node.layer.tokens)
+        if bad.any():
+            first = int(np.flatnonzero(bad.reshape(len(tokens), -1).any(axis=1))[0])
+            worst = tokens.reshape(-1)[int(np.flatnonzero(bad.reshape(-1))[0])]
+            raise DataError(
+                f"input {node.sources[0]!r}: example {first if rows is None else int(rows[first])} has "
+                f"token {worst}, "
+                f"the tokens of {node.id!r} are 0 to {node.layer.tokens - 1}"
+            )
