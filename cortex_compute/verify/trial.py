@@ -124,6 +124,8 @@ class Trial:
             if len(over := _matching(pairs)) > 1:
                 yield Variation(f"{name} over operands {over}", over=over)
         visible = [j for j, t in enumerate(self.results) if t != OPAQUE]
+        if self.primitive.residual:
+            yield Variation("residual unwanted", omitted=(len(visible),))
         if len(visible) > 1:
             for j in visible:
                 yield Variation(f"output {j} unwanted", omitted=(j,))
