@@ -77,7 +77,14 @@ PRIMITIVES: dict[str, list[Any]] = {
     "eltwise_forward": [c_int, c_int, Desc, Desc, c_float, c_float],
     "binary": [c_int, Desc, Desc, Desc],
     "reduction": [c_int, Desc, Desc, c_float, c_float],
+    "lstm_forward": [c_int, c_int, *[Desc] * 11, c_uint],
+    "lstm_backward": [c_int, c_int, *[Desc] * 22, c_uint, Handle],
 }
+for _name, _activation, _slopes in (
+    ("vanilla_rnn", [c_int], [c_float, c_float]), ("gru", [], []), ("lbr_gru", [], []),
+):  # fmt: skip
+    PRIMITIVES[f"{_name}_forward"] = [c_int, *_activation, c_int, *[Desc] * 7, c_uint, *_slopes]
+    PRIMITIVES[f"{_name}_backward"] = [c_int, *_activation, c_int, *[Desc] * 14, c_uint, *_slopes, Handle]
 
 
 class Version(ctypes.Structure):

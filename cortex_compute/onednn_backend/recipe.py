@@ -45,7 +45,15 @@ class Scratch:
     index: int
 
 
-Where = Union[In, Out, Scratch, np.ndarray]  # an array: numbers that never change
+@frozen
+class Part:
+    """Bytes of a residual, from an offset on."""
+
+    of: In | Out
+    offset: int
+
+
+Where = Union[In, Out, Scratch, Part, np.ndarray]  # an array: numbers that never change
 
 
 Arguments = dict[int, tuple[Where, MemoryDesc]]
@@ -107,9 +115,13 @@ class Recipe:
         work = [p for p in self.primitives if p.name != "reorder"] or self.primitives
         return f"onednn {work[-1].implementation}"
 
-    def offer(self, cost: float, **facts: Any) -> Offer | Refusal:
-        """The offer of this recipe; refused where an implementation is oneDNN's slow reference."""
-        slow = [p.name for p in self.primitives if p.implementation.startswith("ref")]
+    def offer(self, cost: float, quick: Sequence[str] = (), **facts: Any) -> Offer | Refusal:
+        """The offer of this recipe; refused where an implementation is oneDNN's slow reference.
+
+        ``quick``: names of primitives that are fast, whatever oneDNN calls them.
+        """
+        found = [p.name for p in self.primitives if p.implementation.startswith("ref")]
+        slow = [name for name in found if name not in quick]
         if slow:
             return Refusal(f"oneDNN has only its reference implementation of {', '.join(slow)}")
         pieces = sum(map(aligned, self.scratch))
@@ -139,6 +151,8 @@ class Recipe:
         def array(where: Where) -> Any:
             if isinstance(where, np.ndarray):
                 return where
+            if isinstance(where, Part):
+                return array(where.of)[where.offset :]
             return {In: inputs, Out: results, Scratch: pieces}[type(where)][where.index]
 
         return sequence([_bound(call, array, scratchpad) for call in self.calls])
@@ -150,8 +164,9 @@ class Recipe:
         """
         calls = [call for call in self.calls if isinstance(call, Call)]
         listed = [pair for call in calls for pair in call.arguments.values()]
-        sizes = [d.nbytes for where, d in listed if isinstance(where, Out) and where.index == index]
-        return HostBuffer(max(sizes, default=0)).bytes
+        parts = [(w.of, w.offset, d) if isinstance(w, Part) else (w, 0, d) for w, d in listed]
+        ends = [offset + d.nbytes for w, offset, d in parts if isinstance(w, Out) and w.index == index]
+        return HostBuffer(max(ends, default=0)).bytes
 
 
 def _bound(call: Call | HostCall, array: Callable[[Where], Any], scratchpad: Any) -> Callable[[], None]:
