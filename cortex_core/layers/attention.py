@@ -25,14 +25,14 @@ from cortex_core.registry import Fault, Initializer, Source, field, layer
 class MultiHeadAttention:
     """What each query finds among the keys: softmax(q k^T / sqrt(size)) v for each head, then a projection.
 
-    from: x (B, T, C), or [query, key and value], or [query, key, value], of which the query is (B, Tq, C) and
-    the others are (B, Tk, ...) -> (B, Tq, units).  q = query query_kernel + query_bias, likewise k and v; heads
-    lie side by side.  Neighbouring heads of q share one of k and v where ``key_heads`` are fewer.  A query
-    that may see nothing gets the output's bias.  Vaswani et al., 2017; Ainslie et al., 2023.
+    from: x (B, T, C), or [query, key and value], or [query, key, value]: query (B, Tq, C), the others
+    (B, Tk, ...) -> (B, Tq, units).  q = query query_kernel + query_bias, likewise k and v; heads lie side by
+    side.  Neighbouring heads of q share one of k and v where ``key_heads`` are fewer.  A query that may see
+    nothing gets the output's bias.  Vaswani et al., 2017; Ainslie et al., 2023.
     """
 
     heads: int = field(doc="how many heads of queries", minimum=1)
-    key_heads: int = field(like="heads", doc="how many of keys and values", minimum=1)
+    key_heads: int | None = field(default=None, doc="of keys and values; as many as of queries", minimum=1)
     size: int | None = field(default=None, doc="channels of a head; those of the query / heads", minimum=1)
     units: int | None = field(default=None, doc="channels of the output; those of the query", minimum=1)
     causal: bool = field(default=False, doc="position i sees the keys up to i")
@@ -46,7 +46,7 @@ class MultiHeadAttention:
 
     def check(self) -> Iterator[Fault]:
         """Heads are shared evenly, and channels turn in pairs."""
-        if self.heads % self.key_heads:
+        if self.heads % (self.key_heads or self.heads):
             found = f"{self.heads} heads of queries do not share {self.key_heads} heads of keys"
             yield Fault(("key_heads",), found, f"expected a divisor of {self.heads}")
         if self.rotary and self.size is not None and self.size % 2:
@@ -95,7 +95,7 @@ class MultiHeadAttention:
         return x + x[-1:] * (3 - len(x))
 
     def _heads(self) -> tuple[int, int, int]:
-        return self.heads, self.key_heads, self.key_heads
+        return self.heads, *(self.key_heads or self.heads,) * 2
 
     def _size(self, query: TensorType) -> int:
         width = query.shape[-1]

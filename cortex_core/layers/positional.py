@@ -39,15 +39,17 @@ class PositionalEncoding:
     f = 10000^(-2 i / C).  learned: row t of a table (length, C).  Vaswani et al., 2017.
     """
 
-    kind: Literal["sinusoidal", "learned"] = field(default="sinusoidal", doc="sinusoidal or learned")
+    form: Literal["sinusoidal", "learned"] = field(
+        default="sinusoidal", doc="sinusoidal or learned", name="kind"
+    )
     length: int | None = field(default=None, doc="how many positions are learned", minimum=1)
     initializer: Initializer = field(default=Normal(std=0.02), doc="initial table")
 
     def check(self) -> Iterator[Fault]:
         """A table has a length, and only a table."""
-        if self.kind == "learned" and self.length is None:
+        if self.form == "learned" and self.length is None:
             yield Fault(("length",), "learned positions need 'length'", "expected how many there are at most")
-        if self.kind == "sinusoidal" and self.length is not None:
+        if self.form == "sinusoidal" and self.length is not None:
             yield Fault(("length",), "sinusoidal positions go on for ever", "expected no length")
 
     @property

@@ -12,6 +12,7 @@ from cortex_core.spec.tree import Node, Problems
 MAX_LAYERS = 100_000
 MAX_NESTING = 64
 MAX_USES = 20_000  # of blocks with different arguments: each is counted by itself
+FIELDS = ("parameters", "optional", "layers")
 COMMON = ("id", "from", "trainable", "learning_rate", "penalty", "loss", "repeat")
 
 Environment = Mapping[str, Node]
@@ -19,12 +20,22 @@ Environment = Mapping[str, Node]
 
 @dataclass
 class Block:
-    """A reusable piece: its parameters with defaults, and its layers, in which ``$name`` is a parameter."""
+    """A reusable piece: its parameters with defaults, and its layers, in which ``$name`` is a parameter.
+
+    A parameter whose default is null is required, unless it is ``optional``: then it may be null.
+    """
 
     name: str
     node: Node
     parameters: dict[str, Node] = field(default_factory=dict)
     layers: list[Node] = field(default_factory=list)
+    optional: frozenset[str] = frozenset()
+
+    @property
+    def required(self) -> list[str]:
+        """The parameters that each use must give."""
+        nulls = [name for name, default in self.parameters.items() if default.value is None]
+        return [name for name in nulls if name not in self.optional]
 
     def bind(self, fields: Mapping[str, Node], scope: Any = None) -> dict[str, Node]:
         """What each parameter stands for; UNKNOWN where a required one is missing.
@@ -36,7 +47,7 @@ class Block:
             if name in fields:
                 bound[name] = fields[name].seen_from(scope)
             else:
-                bound[name] = Node(UNKNOWN) if default.value is None else default
+                bound[name] = Node(UNKNOWN) if name in self.required else default
         return bound
 
 
@@ -60,12 +71,14 @@ def _read_block(name: str, node: Node, problems: Problems) -> Block:
         problems.at(node, "this is no mapping", "expected parameters and layers")
         return block
     for key in node.value:
-        if key not in ("parameters", "layers"):
-            hint = nearest(key, ("parameters", "layers"))
-            problems.at_key(node, key, "unknown field", "" if hint else "expected parameters, layers", hint)
+        if key not in FIELDS:
+            hint = nearest(key, FIELDS)
+            problems.at_key(node, key, "unknown field", "" if hint else f"expected {', '.join(FIELDS)}", hint)
     parameters, layers = node.value.get("parameters"), node.value.get("layers")
     if parameters is not None:
         block.parameters = _read_parameters(parameters, problems)
+    if "optional" in node.value:
+        block.optional = _read_optional(node.value["optional"], block.parameters, problems)
     if layers is not None and isinstance(layers.value, list) and layers.value:
         block.layers = layers.value
     elif layers is not None:
@@ -84,6 +97,19 @@ def _read_parameters(node: Node, problems: Problems) -> dict[str, Node]:
             found = f"'{name}' is a field that every layer has"
             problems.at_key(node, name, found, "expected another name for the parameter")
     return dict(node.value)
+
+
+def _read_optional(node: Node, parameters: Mapping[str, Node], problems: Problems) -> frozenset[str]:
+    if not isinstance(node.value, list):
+        problems.at(node, "this is no list", "expected the names of parameters that may be null")
+        return frozenset()
+    names = [name.value if isinstance(name.value, str) else "" for name in node.value]
+    for name, item in zip(names, node.value):
+        if name not in parameters:
+            hint = nearest(name, parameters)
+            expected = "" if hint else f"expected some of {', '.join(parameters) or 'the parameters'}"
+            problems.at(item, f"the block has no parameter '{name}'", expected, hint)
+    return frozenset(names)
 
 
 def substitute(node: Node, environment: Environment | None, problems: Problems | None) -> Node:

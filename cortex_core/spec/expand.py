@@ -15,6 +15,7 @@ from cortex_core.registry.kinds import Flag, Kind, Limits, Real, Schema, Whole
 from cortex_core.spec.blocks import COMMON, Block, Environment, glimpse, substitute
 from cortex_core.spec.description import UNKNOWN_SOURCE, Penalty
 from cortex_core.spec.item import Item, read_item
+from cortex_core.spec.standard import NAMES
 from cortex_core.spec.tree import Node, Problems
 
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./\-]{0,199}")
@@ -108,7 +109,7 @@ class Expander:
             raise Invalid(self._with_blocks(kind, fault) for fault in invalid.faults) from None
 
     def _with_blocks(self, kind: str, fault: Fault) -> Fault:
-        hint = nearest(kind, [*LAYERS, *self.blocks])
+        hint = nearest(kind, [*LAYERS, *self.blocks, *NAMES])
         return Fault(fault.path, fault.found, fault.expected if not hint else "", hint)
 
     def unfold(
@@ -214,7 +215,7 @@ class Expander:
         last = id_
         for index in range(times):
             last = make(f"{id_}.{index}", sources)
-            sources = (Reference(last, Scope(), full=last),)
+            sources = (Reference(last, Scope(), full=last), *sources[1:])
         self.alias[id_] = last
         return last
 
@@ -275,8 +276,8 @@ class Expander:
             if name in item.common:
                 fault = Fault((name,), f"a block has no {name}", "expected it on a layer inside", "", True)
                 item.fault(fault, self.problems)
-        for name, default in block.parameters.items():
-            if default.value is None and name not in item.fields and f"'{name}'" not in hints:
+        for name in block.required:
+            if name not in item.fields and f"'{name}'" not in hints:
                 item.fault(Fault((), f"'{name}' is missing", "the block requires it"), self.problems)
 
     def _penalties(self, item: Item) -> tuple[Penalty, ...]:

@@ -25,6 +25,7 @@ from cortex_core.spec.expand import Entry, Expander, Reference, Scope
 from cortex_core.spec.overrides import apply_overrides
 from cortex_core.spec.read import MAX_BYTES, parse
 from cortex_core.spec.rewrite import check_probabilities, choose_initializers, use_logits
+from cortex_core.spec.standard import with_standard
 from cortex_core.spec.tree import Node, Problems, from_python
 from cortex_core.spec.wiring import Wiring, ancestors, check_arity, in_order, leaves, report_circles
 
@@ -113,6 +114,7 @@ class _Resolver:
             hint = "Begin each with '- '" if isinstance(node.value, dict) else hint
             self.problems.at(node, "this is no list of layers", "expected one layer at least", hint)
             return None
+        blocks = with_standard(blocks, node.value, self.problems)
         if size_problems(node.value, blocks, self.problems):
             return None
         names = tuple(Reference(i.name, Scope(), full=i.name) for i in inputs)

@@ -88,9 +88,10 @@ def _inputs() -> Schema:
 
 def _block() -> Schema:
     layers = {"type": "array", "minItems": 1, "items": {"$ref": "#/$defs/block_layer"}}
+    names = {"type": "array", "items": {"type": "string"}}
     return {
         "type": "object",
-        "properties": {"parameters": {"type": "object"}, "layers": layers},
+        "properties": {"parameters": {"type": "object"}, "optional": names, "layers": layers},
         "required": ["layers"],
         "additionalProperties": False,
     }

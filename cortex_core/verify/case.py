@@ -14,6 +14,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, TypeVar
 
 import numpy as np
@@ -22,6 +23,7 @@ from cortex_compute.types import TensorType, dtype
 from cortex_core.layers.scope import Parameter, Scope
 from cortex_core.losses import of_each_sample
 from cortex_core.ops.pointwise import select
+from cortex_core.trace import results_of
 
 GAP = 0.05
 
@@ -68,20 +70,30 @@ def apart(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def of_layer(
-    variant: str, layer: Any, *inputs: np.ndarray, rng: np.random.Generator, training: bool = True
+    variant: str,
+    layer: Any,
+    *inputs: np.ndarray,
+    rng: np.random.Generator,
+    training: bool = True,
+    **named: np.ndarray,
 ) -> Case:
-    """A layer, differentiated by its inputs, parameters and variables, which are drawn from 0.5 .. 1.5."""
+    """A layer, differentiated by its inputs, parameters and variables, which are drawn from 0.5 .. 1.5.
+
+    ``named`` are the values that its fields name, such as a mask.
+    """
     types = [TensorType(x.shape, dtype(x.dtype)) for x in inputs]
     declared = list(layer.parameters(*types)) if hasattr(layer, "parameters") else []
     drawn = [rng.uniform(0.5, 1.5, d.shape) * _sign(rng, d) for d in declared]
     key = np.array([7, 0], np.uint64)
 
     def function(*values: Any) -> Any:
-        named = dict(zip((d.name for d in declared), values[len(inputs) : -1]))
-        scope = Scope(named, training, layer.kind, values[-1])
-        return layer.forward(scope, *values[: len(inputs)])
+        given = iter(values)
+        x = list(islice(given, len(inputs)))
+        keywords = dict(zip(named, islice(given, len(named))))
+        own = dict(zip((d.name for d in declared), given))
+        return results_of(layer.forward(Scope(own, training, layer.kind, values[-1]), *x, **keywords))[0]
 
-    return Case(variant, function, (*inputs, *drawn, key))
+    return Case(variant, function, (*inputs, *named.values(), *drawn, key))
 
 
 def _sign(rng: np.random.Generator, declared: Any) -> Any:

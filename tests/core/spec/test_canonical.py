@@ -66,6 +66,12 @@ def values(kind: Kind) -> st.SearchStrategy[Any]:
             return st.sampled_from(["valid", "same"]) | side | pairs
         case "ShapeKind":
             return st.lists(whole, min_size=1, max_size=4)
+        case "Either":
+            return st.one_of([values(inner) for inner in kind.kinds])  # type: ignore[attr-defined]
+        case "SourceKind":
+            return st.just(["x", "x"] if kind.several else "x")  # type: ignore[attr-defined]
+        case "Named" if kind.registry is LAYERS and not kind.only:  # type: ignore[attr-defined]
+            return st.sampled_from(["lstm", "dense"]).flatmap(lambda name: named(LAYERS[name], name))
         case "Named":
             return st.sampled_from(kind.names()).flatmap(  # type: ignore[attr-defined]
                 lambda name: named(kind.registry[name], name)  # type: ignore[attr-defined]
@@ -157,6 +163,16 @@ def read_good(data: Any) -> Description:
         "is above high",
         "-1",
         "no output",
+        "do not share",
+        "no recurrent layer",
+        "have no steps",
+        "one of the two directions",
+        "cannot work on one step",
+        "mask already",
+        "expected tanh or relu",
+        "do not turn",
+        "learned positions need",
+        "go on for ever",
     )
     try:
         return read(data)

@@ -1,0 +1,120 @@
+"""The blocks that every description knows, optional parameters, and repeated blocks of two inputs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cortex
+from cortex_core.layers.attention import MultiHeadAttention
+from cortex_core.spec import Description, inspect, read
+
+SEQUENCE = {"x": [7, 8], "memory": [5, 8], "seen": {"shape": [5], "dtype": "bool"}}
+ONE = {"x": [7, 8]}
+SIZES = {"units": 8, "heads": 2, "hidden": 12}
+
+
+def unfolded(*layers: Any, **top: Any) -> Description:
+    return read({"inputs": ONE, **top, "layers": list(layers)})
+
+
+def problems_of(data: dict[str, Any]) -> str:
+    return "\n".join(map(str, inspect(data)[1]))
+
+
+def ids(description: Description) -> list[str]:
+    return [node.id for node in description.layers]
+
+
+def test_an_encoder_is_norm_attention_norm_and_two_dense_layers() -> None:
+    inputs = {"x": [7, 8], "seen": {"shape": [7], "dtype": "bool"}}
+    use = {**SIZES, "from": "x", "mask": "seen", "id": "e"}
+    encoder = unfolded({"transformer_encoder": use}, inputs=inputs)
+    kinds = [node.kind for node in encoder.layers if node.kind != "dropout"]
+    assert kinds == ["layer_norm", "multi_head_attention", "add", "layer_norm", "dense", "dense", "add"]
+    attention = next(node for node in encoder.layers if node.id == "e/attention")
+    assert attention.sources == ("e/layer_norm", "seen")
+    assert isinstance(attention.layer, MultiHeadAttention)
+    assert (attention.layer.causal, attention.layer.rotary, attention.layer.key_heads) == (False, False, None)
+
+
+def test_a_stack_of_decoders_reads_one_memory() -> None:
+    decoder = {
+        "transformer_decoder": {
+            **SIZES,
+            "from": ["x", "memory"],
+            "memory_mask": "seen",
+            "repeat": 3,
+            "id": "d",
+        }
+    }
+    found = unfolded(decoder, inputs=SEQUENCE)
+    sources = {node.id: node.sources for node in found.layers}
+    assert [sources[f"d.{i}/linear"] for i in range(3)] == [("x",), ("d.0/add",), ("d.1/add",)]
+    for i in range(3):
+        assert sources[f"d.{i}/memory"] == (f"d.{i}/query", "memory", "seen")
+        assert sources[f"d.{i}/attention"] == (f"d.{i}/layer_norm",)
+
+
+def test_the_norm_is_a_choice() -> None:
+    norm = {"rms_norm": {"epsilon": 0.125}}
+    encoder = unfolded({"transformer_encoder": {**SIZES, "norm": norm, "from": "x", "id": "e"}})
+    norms = [node.layer.epsilon for node in encoder.layers if node.kind == "rms_norm"]
+    assert norms == [0.125, 0.125]
+
+
+def test_own_blocks_come_first() -> None:
+    own = {"transformer_encoder": {"layers": ["relu"]}}
+    assert ids(unfolded({"transformer_encoder": {"from": "x"}}, blocks=own)) == ["transformer_encoder/relu"]
+
+
+@pytest.mark.parametrize(
+    ("layer", "wanted"),
+    [
+        ({"transformer_encoder": {"units": 8, "heads": 2}}, "'hidden' is missing"),
+        ({"transformer_encoder": {**SIZES, "head": 2}}, "unknown parameter. Did you mean 'heads'?"),
+        ({"transformer_encodr": SIZES}, "Did you mean 'transformer_encoder'?"),
+    ],
+)
+def test_what_is_wrong_is_told_at_the_use(layer: Any, wanted: str) -> None:
+    (kind,) = layer
+    layers = [{kind: {**layer[kind], "from": "memory"}}, {"add": {"from": ["x", "x"]}}]
+    assert wanted in problems_of({"inputs": SEQUENCE, "layers": layers})
+
+
+def test_optional_parameters_may_be_left_out() -> None:
+    block = {
+        "parameters": {"units": None, "activation": None},
+        "optional": ["activation"],
+        "layers": [{"dense": {"units": "$units", "activation": "$activation"}}],
+    }
+    own = {"blocks": {"piece": block}}
+    plain = unfolded({"piece": {"units": 3, "from": "x"}}, **own)
+    assert plain.layers[0].layer.activation is None
+    bent = unfolded({"piece": {"units": 3, "activation": "relu", "from": "x"}}, **own)
+    assert bent.layers[0].layer.activation.kind == "relu"
+    data = {"inputs": {"x": [2]}, "layers": ["piece"], "blocks": {"piece": block}}
+    assert "'units' is missing" in problems_of(data)
+    wrong = {**data, "blocks": {"piece": {**block, "optional": ["activaton"]}}}
+    assert "the block has no parameter 'activaton'. Did you mean 'activation'?" in problems_of(wrong)
+    wrong = {**data, "blocks": {"piece": {**block, "optional": "activation"}}}
+    assert "this is no list: expected the names" in problems_of(wrong)
+
+
+def test_a_decoder_sees_neither_what_comes_nor_masked_memory() -> None:
+    layer = {"transformer_decoder": {**SIZES, "from": ["x", "memory"], "memory_mask": "seen", "repeat": 2}}
+    network = cortex.network({"inputs": SEQUENCE, "layers": [layer]})
+    rng = np.random.default_rng(4)
+    x, memory = (rng.normal(size=(1, n, 8)).astype(np.float32) for n in (7, 5))
+    seen = np.array([[True, True, False, True, False]])
+    first = network.predict({"x": x, "memory": memory, "seen": seen})
+    x[:, 4:] += 1
+    memory[:, [2, 4]] += 1
+    second = network.predict({"x": x, "memory": memory, "seen": seen})
+    np.testing.assert_array_equal(first[:, :4], second[:, :4])
+    assert np.abs(first[:, 4:] - second[:, 4:]).min() > 0
+    memory[:, 0] += 1
+    third = network.predict({"x": x, "memory": memory, "seen": seen})
+    assert np.abs(third - second).min(-1).min() > 0
