@@ -1,9 +1,10 @@
 """Attention and its gradient, a block of queries at a time against all keys that they may see.
 
 No more than one block of scores is held, so memory is linear in the length.  Many short sequences share a
-block: the heads of several examples make one NumPy call.  Hidden scores become -inf as the smaller of
-themselves and -inf, which is faster than a copy through a mask.  Largest scores are kept finite, so that
-the row of a query that sees no key becomes 0; any other row has a sum of 1 or more.
+block: the heads of several examples make one NumPy call.  Scores lie turned, a column for each query: so
+BLAS reads k and v as they lie, and the largest of a column is found many columns at a time.  Largest scores
+are kept finite, so that the column of a query that sees no key becomes 0; any other one has a sum of 1 or
+more.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from cortex_compute.numpy_backend.matrix import PEAK, blas_reads
 from cortex_compute.numpy_backend.memory import carve, copied, scratch_size
 from cortex_compute.primitives.attention import Attending, Attention, AttentionGrad
 from cortex_compute.protocol import Offer, Operand
-from cortex_compute.types import TensorType
+from cortex_compute.types import TensorType, bool_
 
 SCORES = 1 << 16  # in a block; with few, long heads a block has more of them: FEWEST queries
 FEWEST = 64  # queries of a head in a block, as products with fewer rows are slow
-PASSES = 6  # over the scores, beside the products
+PASSES = 5  # over the scores, beside the products
 
 Call = Callable[[], None]
 Shape = tuple[int, ...]
@@ -35,28 +36,28 @@ class Cut:
     """How the work is cut: into ``chunks`` of examples and heads, and these into ``parts`` of queries.
 
     A chunk is a pair of slices, of the examples and of the heads of k.  A part is a slice of the queries,
-    and the number of keys that they see at most.
+    and the number of keys that they see at most.  ``scores`` is how many a block should have.
     """
 
-    def __init__(self, p: Attending, q: Shape, k: Shape) -> None:
+    def __init__(self, p: Attending, q: Shape, k: Shape, scores: int = SCORES) -> None:
         self.batch, self.queries, n, self.features = q
         self.keys, self.heads = k[1:3]
         self.group = n // self.heads  # heads of q that share one of k
         row = self.group * self.keys  # scores of one query, over its group
-        fit = max(SCORES // row, FEWEST // self.group, 1)
+        fit = max(scores // row, FEWEST // self.group, 1)
         self.rows = max(1, min(self.queries, fit, FEWEST if p.causal else self.queries))
-        several = max(1, SCORES // (self.rows * row))
+        several = max(1, scores // (self.rows * row))
         self.side = min(several, self.heads)
         self.deep = max(1, min(several // self.heads, self.batch))
         self.chunks = [
-            (slice(b, b + self.deep), slice(m, m + self.side))
+            (slice(b, min(b + self.deep, self.batch)), slice(m, min(m + self.side, self.heads)))
             for b in range(0, self.batch, self.deep)
             for m in range(0, self.heads, self.side)
         ]
         ends = [(i, min(i + self.rows, self.queries)) for i in range(0, self.queries, self.rows)]
         self.parts = [(slice(i, j), min(j, self.keys) if p.causal else self.keys) for i, j in ends]
         self.block = self.deep * self.side * self.group * self.rows  # queries, over all heads
-        self.whole = len(self.parts) == 1 and self.parts[0][1] == self.keys
+        self.whole = len(self.parts) == 1 and self.parts[0][1] == self.keys  # a block for each chunk
 
     def grouped(self, a: np.ndarray) -> np.ndarray:
         """A view (B, T, N, ...) as (B, M, N / M, T, ...)."""
@@ -78,57 +79,34 @@ class Cut:
 
         return run
 
-    def scratch(self, p: Attending, types: Sequence[TensorType]) -> list[TensorType]:
-        """What `Scores` needs: for scaled queries, their scores, and what these may be at most."""
-        limits = 0
-        if p.masked:
-            block = self.deep, self.side * self.group, self.rows, self.keys
-            limits = math.prod(n for n, size in zip(block, types[3].shape) if size > 1)
-        sizes = self.block * self.features, self.block * self.keys, limits
-        return [TensorType((n,), types[0].dtype) for n in sizes]
+    def hidden(self, p: Attending, types: Sequence[TensorType]) -> TensorType:
+        """Scratch for `Hiding`: the part of the mask that a block reads."""
+        if not p.masked:
+            return TensorType((0,), bool_)
+        block = self.deep, self.side * self.group, self.rows, self.keys
+        return TensorType((math.prod(n for n, size in zip(block, types[3].shape) if size > 1),), bool_)
 
 
-class Scores:
-    """The scores of one block after the other, in the same memory."""
+class Hiding:
+    """Makes the scores of keys that a query does not see -infinity.
 
-    def __init__(self, p: Attending, cut: Cut, arrays: Sequence[Any], memory: Sequence[np.ndarray]) -> None:
-        q, k, *mask = arrays
-        self.cut, self.queries, self.scores, self.limits = cut, *memory
-        self.scale = q.dtype.type(p.scale)
-        self.q, self.k = cut.grouped(q), k.transpose(0, 2, 3, 1)
-        self.mask = cut.of_heads(mask[0]) if p.masked else None
-        self.triangle = None
-        if p.causal:
-            self.triangle = np.where(
-                np.tri(cut.rows, dtype=bool), q.dtype.type(np.inf), q.dtype.type(-np.inf)
-            )
+    The scores come as (B, M, N / M, rows, keys), with any strides.
+    """
 
-    def __call__(self, b: slice, m: slice, rows: slice, keys: int) -> tuple[np.ndarray, np.ndarray, Shape]:
-        """The queries times the scale (B, M, N / M rows, D), their scores (B, M, N / M rows, keys), and
-        the lengths B, M, N / M, rows.
-        """
-        q = self.q[b, m, :, rows]
-        lead = q.shape[:4]
-        x = np.multiply(q, self.scale, shaped(self.queries, q.shape)).reshape(*lead[:2], -1, q.shape[4])
-        s = shaped(self.scores, (*x.shape[:3], keys))
-        np.matmul(x, self.k[b, m, :, :keys], s)
-        split = s.reshape(*lead, keys)
+    def __init__(self, p: Attending, cut: Cut, mask: Sequence[np.ndarray], scratch: np.ndarray) -> None:
+        self.mask = cut.of_heads(mask[0]) if mask else None
+        self.scratch = scratch
+        self.above = ~np.tri(cut.rows, dtype=bool) if p.causal else None
+
+    def __call__(self, scores: np.ndarray, b: slice, m: slice, rows: slice) -> None:
         if self.mask is not None:
-            limit = self._limit(self.mask, (b, m, slice(None), rows, slice(keys)))
-            np.minimum(split, limit, out=split)
-        if self.triangle is not None and keys > rows.start:
-            edge = split[..., rows.start :]
-            np.minimum(edge, self.triangle[: lead[3], : edge.shape[4]], out=edge)
-        return x, s, lead
-
-    def _limit(self, mask: np.ndarray, block: Sequence[slice]) -> np.ndarray:
-        """Infinity where a key is seen, else -infinity."""
-        part = mask[tuple(s if n > 1 else slice(None) for s, n in zip(block, mask.shape))]
-        limit = shaped(self.limits, part.shape)
-        np.copyto(limit, part)
-        np.subtract(limit, limit.dtype.type(0.5), limit)
-        np.multiply(limit, limit.dtype.type(np.inf), limit)
-        return limit
+            block = b, m, slice(None), rows, slice(scores.shape[4])
+            part = self.mask[tuple(s if n > 1 else slice(None) for s, n in zip(block, self.mask.shape))]
+            hidden = np.logical_not(part, shaped(self.scratch, part.shape))
+            np.copyto(scores, -np.inf, where=hidden)
+        if self.above is not None and scores.shape[4] > rows.start:
+            edge = scores[..., rows.start :]
+            np.copyto(edge, -np.inf, where=self.above[: edge.shape[3], : edge.shape[4]])
 
 
 def shaped(memory: np.ndarray, shape: Shape) -> np.ndarray:
@@ -136,35 +114,60 @@ def shaped(memory: np.ndarray, shape: Shape) -> np.ndarray:
     return memory[: math.prod(shape)].reshape(shape)
 
 
+def turned(a: np.ndarray, factor: Any, memory: np.ndarray) -> np.ndarray:
+    """``factor`` times (B, M, G, rows, D), as (B, M, D, G rows) in ``memory``."""
+    b, m, group, rows, d = a.shape
+    out = shaped(memory, (b, m, d, group, rows))
+    np.multiply(a.transpose(0, 1, 4, 2, 3), factor, out)
+    return out.reshape(b, m, d, group * rows)
+
+
+def joined(a: np.ndarray, memory: np.ndarray) -> np.ndarray:
+    """(B, M, G, rows, D) as (B, M, G rows, D): a view where there is no group, else a copy in ``memory``."""
+    b, m, group, rows, d = a.shape
+    if group == 1:
+        return a[:, :, 0]
+    out = shaped(memory, a.shape)
+    np.copyto(out, a)
+    return out.reshape(b, m, group * rows, d)
+
+
 @offers(Attention)
 def attention(p: Attention, operands: Sequence[Operand]) -> Offer:
-    types, turned = [o.type for o in operands], _unreadable(operands)
-    cut = Cut(p, types[0].shape, types[1].shape)
-    column, value = (TensorType((n,), types[0].dtype) for n in (cut.block, cut.block * types[2].shape[3]))
-    scratch = [*cut.scratch(p, types), value, column, column, *(types[i] for i in turned)]
+    types, unreadable = [o.type for o in operands], _unreadable(operands)
+    cut, of, values = Cut(p, types[0].shape, types[1].shape), types[0].dtype, types[2].shape[3]
+    sizes = (cut.block * n for n in (cut.features, cut.keys, values, 1, 1))
+    scratch = [cut.hidden(p, types), *(TensorType((n,), of) for n in sizes)]
+    scratch += [types[i] for i in unreadable]
 
     def bound(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Call:
-        *memory, mixed, largest, total = (carved := carve(workspace, scratch))[:6]
-        calls, (q, k, v, *mask) = _readable(inputs, turned, carved[6:])
-        scores, v = Scores(p, cut, (q, k, *mask), memory), v.transpose(0, 2, 1, 3)
+        hidden, queries, scores, mixed, largest, total, *copies = carve(workspace, scratch)
+        calls, (q, k, v, *mask) = _readable(inputs, unreadable, copies)
+        hide, scale = Hiding(p, cut, mask, hidden), q.dtype.type(p.scale)
+        q, k, v = cut.grouped(q), k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
         y, logs = (None if a is None else view(a) for view, a in zip((cut.grouped, cut.of_heads), outputs))
         lowest, ones = np.finfo(q.dtype).min, np.ones(cut.keys, q.dtype)
 
         def block(b: slice, m: slice, rows: slice, keys: int) -> None:
-            _, s, lead = scores(b, m, rows, keys)
-            flat = s.reshape(-1, keys)
-            top, count = largest[: len(flat)], total[: len(flat)]
-            np.maximum.reduce(flat, 1, out=top)
+            query = q[b, m, :, rows]
+            lead = query.shape[:4]
+            x = turned(query, scale, queries)
+            s = shaped(scores, (*lead[:2], keys, x.shape[3]))
+            np.matmul(k[b, m, :keys], x, s)
+            hide(_split(s, lead), b, m, rows)
+            top, count = (shaped(a, (*lead[:2], x.shape[3])) for a in (largest, total))
+            np.maximum.reduce(s, 2, out=top)
             np.maximum(top, lowest, out=top)
-            np.exp(np.subtract(flat, top[:, None], flat), flat)
-            np.matmul(flat, ones[:keys], count)
+            np.exp(np.subtract(s, top[:, :, None], s), s)
+            np.matmul(ones[:keys], s, count)
             if logs is not None:
                 logarithm = np.log(count.reshape(lead), logs[b, m, :, rows])
                 np.add(logarithm, top.reshape(lead), logarithm)
             if y is not None:
-                o = np.matmul(s, v[b, m, :keys], shaped(mixed, (*s.shape[:3], v.shape[3])))
+                o = shaped(mixed, (*lead[:2], x.shape[3], values))
+                np.matmul(s.swapaxes(2, 3), v[b, m, :keys], o)
                 np.maximum(count, 1, out=count)
-                np.divide(o.reshape(*lead, v.shape[3]), count.reshape(*lead, 1), y[b, m, :, rows])
+                np.divide(o.reshape(*lead, values), count.reshape(*lead, 1), y[b, m, :, rows])
 
         return sequence([*calls, cut.over_blocks(block)])
 
@@ -173,60 +176,69 @@ def attention(p: Attention, operands: Sequence[Operand]) -> Offer:
 
 @offers(AttentionGrad)
 def attention_gradient(p: AttentionGrad, operands: Sequence[Operand]) -> Offer:
-    types, turned = [o.type for o in operands], _unreadable(operands)
-    (features, of), values = (types[0].shape[3], types[0].dtype), types[2].shape[3]
-    cut = Cut(p, types[0].shape, types[1].shape)
-    row, keys_of_chunk = cut.block, cut.deep * cut.side * cut.keys
-    widest = max(features, values)
-    sizes = row * values, row * widest, row * cut.keys, row, 0 if cut.whole else keys_of_chunk * widest
-    scratch = [*cut.scratch(p, types), *(TensorType((n,), of) for n in sizes), *(types[i] for i in turned)]
+    types, unreadable = [o.type for o in operands], _unreadable(operands)
+    cut, of, values = Cut(p, types[0].shape, types[1].shape), types[0].dtype, types[2].shape[3]
+    widest = max(cut.features, values)
+    sizes = [cut.block * n for n in (cut.features, cut.keys, cut.keys, values, widest, 1)]
+    sizes.append(0 if cut.whole else cut.deep * cut.side * cut.keys * widest)
+    scratch = [cut.hidden(p, types), *(TensorType((n,), of) for n in sizes), *(types[i] for i in unreadable)]
 
     def bound(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Call:
-        *memory, copy, product, slopes, column, addend = (carved := carve(workspace, scratch))[:8]
-        calls, (q, k, v, *mask, y, logs, g) = _readable(inputs, turned, carved[8:])
-        scores, k = Scores(p, cut, (q, k, *mask), memory), k.transpose(0, 2, 1, 3)
-        v, logs = v.transpose(0, 2, 3, 1), cut.of_heads(logs)
-        y, g = cut.grouped(y), cut.grouped(g)
+        hidden, queries, scores, slopes, gs, spare, column, addend, *copies = carve(workspace, scratch)
+        calls, (q, k, v, *mask, y, logs, g) = _readable(inputs, unreadable, copies)
+        hide, scale = Hiding(p, cut, mask, hidden), q.dtype.type(p.scale)
+        q, y, g, logs = cut.grouped(q), cut.grouped(y), cut.grouped(g), cut.of_heads(logs)
+        k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
         dq = None if outputs[0] is None else cut.grouped(outputs[0])
         dk, dv = (None if a is None else a.transpose(0, 2, 1, 3) for a in outputs[1:])
-        lowest, ones, scale = np.finfo(q.dtype).min, np.ones(values, q.dtype), q.dtype.type(p.scale)
+        lowest, ones = np.finfo(q.dtype).min, np.ones(values, q.dtype)
 
         def add(out: np.ndarray, a: np.ndarray, x: np.ndarray) -> None:
-            """out += a^T x"""
+            """out += a x, or = where nothing else comes"""
             if cut.whole:
-                np.matmul(a.swapaxes(2, 3), x, out)
+                np.matmul(a, x, out)
             else:
-                np.add(out, np.matmul(a.swapaxes(2, 3), x, shaped(addend, out.shape)), out)
+                np.add(out, np.matmul(a, x, shaped(addend, out.shape)), out)
 
         def block(b: slice, m: slice, rows: slice, keys: int) -> None:
             here = b, m, slice(None), rows
-            x, s, lead = scores(b, m, rows, keys)
-            gradient = shaped(copy, g[here].shape)
-            np.copyto(gradient, g[here])
-            of_y = np.multiply(gradient, y[here], shaped(product, gradient.shape))
-            gradient = gradient.reshape(*s.shape[:3], -1)
-            one = column[: math.prod(lead)]
-            np.maximum(logs[here], lowest, out=one.reshape(lead))
-            np.exp(np.subtract(s, one.reshape(*s.shape[:3], 1), s), s)
+            query, lead = q[here], q[here].shape[:4]
+            x, gradient = turned(query, scale, queries), turned(g[here], scale, gs)
+            s, slope = (shaped(a, (*lead[:2], keys, x.shape[3])) for a in (scores, slopes))
+            row = shaped(column, lead)
+            np.matmul(k[b, m, :keys], x, s)
+            hide(_split(s, lead), b, m, rows)
+            np.maximum(logs[here], lowest, out=row)
+            row = row.reshape(*lead[:2], x.shape[3])
+            np.exp(np.subtract(s, row[:, :, None], s), s)
             if dv is not None:
-                add(dv[b, m, :keys], s, gradient)
+                add(dv[b, m, :keys], s, joined(g[here], spare))
             if dq is None and dk is None:
                 return
-            np.matmul(of_y.reshape(len(one), values), ones, one)
-            slope = np.matmul(gradient, v[b, m, :, :keys], shaped(slopes, s.shape))
-            np.subtract(slope, one.reshape(*s.shape[:3], 1), slope)
-            np.multiply(slope, s, slope)
+            np.matmul(v[b, m, :keys], gradient, slope)
+            np.multiply(gradient, turned(y[here], 1, spare), shaped(spare, gradient.shape))
+            np.matmul(ones, shaped(spare, gradient.shape), row)
+            np.multiply(np.subtract(slope, row[:, :, None], slope), s, slope)
             if dk is not None:
-                add(dk[b, m, :keys], slope, x)
+                add(dk[b, m, :keys], slope, joined(query, spare))
             if dq is not None:
-                d = np.matmul(slope, k[b, m, :keys], shaped(product, x.shape))
-                np.multiply(d.reshape(*lead, features), scale, dq[here])
+                back, there = slope.swapaxes(2, 3), k[b, m, :keys]
+                if cut.group == 1:
+                    np.matmul(back, there, dq[here][:, :, 0])
+                else:
+                    d = np.matmul(back, there, shaped(spare, (*back.shape[:3], cut.features)))
+                    np.copyto(dq[here], d.reshape(query.shape))
 
         sums = () if cut.whole else (dk, dv)
         calls += [partial(a.fill, 0) for a in sums if a is not None]
         return sequence([*calls, cut.over_blocks(block)])
 
     return _offer(p, types, bound, scratch, (0, len(types) - 3, len(types) - 1))
+
+
+def _split(s: np.ndarray, lead: Shape) -> np.ndarray:
+    """Turned scores (B, M, keys, G rows) as (B, M, G, rows, keys)."""
+    return s.reshape(*lead[:2], s.shape[2], *lead[2:]).transpose(0, 1, 3, 4, 2)
 
 
 def _unreadable(operands: Sequence[Operand]) -> list[int]:
@@ -240,12 +252,12 @@ def _unreadable(operands: Sequence[Operand]) -> list[int]:
 
 
 def _readable(
-    inputs: Sequence[Any], turned: Sequence[int], memory: Sequence[np.ndarray]
+    inputs: Sequence[Any], unreadable: Sequence[int], memory: Sequence[np.ndarray]
 ) -> tuple[list[Call], list[Any]]:
-    """The inputs, those that are ``turned`` as copies, and the calls that make these."""
+    """The inputs, copies of the ``unreadable`` ones, and the calls that make these."""
     calls: list[Call] = []
     arrays = list(inputs)
-    for i, copy in zip(turned, memory):
+    for i, copy in zip(unreadable, memory):
         arrays[i] = copied(calls, arrays[i], copy)
     return calls, arrays
 
