@@ -21,7 +21,16 @@ PAGES = [
     "README.md",
     *(
         f"docs/{name}.md"
-        for name in ("data", "descent", "description", "eager", "extending", "pictures", "verification")
+        for name in (
+            "data",
+            "descent",
+            "description",
+            "eager",
+            "extending",
+            "generate",
+            "pictures",
+            "verification",
+        )
     ),
 ]
 NAMED = re.compile(r"# (\S+\.(?:py|yaml))\n")

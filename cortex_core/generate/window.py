@@ -99,9 +99,7 @@ class Window:
             other = window.copy()
             other[0, end:] += generator.integers(1, max(2, choices), width - end)
             after = self._run(other % choices)
-            with np.errstate(
-                invalid="ignore"
-            ):  # that it diverged is told where it is drawn from
+            with np.errstate(invalid="ignore"):  # that it diverged is told where it is drawn from
                 change = np.abs(after[:end] - before[:end]).max()
             if change > SMALL * np.abs(before).max():
                 raise SpecError(
