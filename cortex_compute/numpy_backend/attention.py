@@ -191,7 +191,7 @@ def attention_gradient(p: AttentionGrad, operands: Sequence[Operand]) -> Offer:
         k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
         dq = None if outputs[0] is None else cut.grouped(outputs[0])
         dk, dv = (None if a is None else a.transpose(0, 2, 1, 3) for a in outputs[1:])
-        lowest, ones = np.finfo(q.dtype).min, np.ones(values, q.dtype)
+        lowest, ones = np.finfo(q.dtype).min, np.full(values, scale)
 
         def add(out: np.ndarray, a: np.ndarray, x: np.ndarray) -> None:
             """out += a x, or = where nothing else comes"""
@@ -216,8 +216,8 @@ def attention_gradient(p: AttentionGrad, operands: Sequence[Operand]) -> Offer:
             if dq is None and dk is None:
                 return
             np.matmul(v[b, m, :keys], gradient, slope)
-            np.multiply(gradient, turned(y[here], 1, spare), shaped(spare, gradient.shape))
-            np.matmul(ones, shaped(spare, gradient.shape), row)
+            product = np.multiply(g[here], y[here], shaped(spare, g[here].shape))
+            np.matmul(product.reshape(row.size, values), ones, row.reshape(-1))
             np.multiply(np.subtract(slope, row[:, :, None], slope), s, slope)
             if dk is not None:
                 add(dk[b, m, :keys], slope, joined(query, spare))
