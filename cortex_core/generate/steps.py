@@ -82,11 +82,16 @@ def trace_step(
 
 def needed(description: Any, of: str) -> list[Any]:
     """The layers on the way to a value, sources first."""
-    wanted, found = {of.partition(".")[0]}, []
+    ids, found = {node.id for node in description.layers}, []
+
+    def owner(name: str) -> str:
+        return name if name in ids else name.rpartition(".")[0]
+
+    wanted = {owner(of)}
     for node in reversed(description.layers):
         if node.id in wanted:
             found.append(node)
-            wanted |= {name.partition(".")[0] for name in node.sources}
+            wanted |= set(map(owner, node.sources))
     return found[::-1]
 
 

@@ -48,6 +48,7 @@ BOUNDED: dict[str, tuple[Any, ...]] = {
         {"multi_head_attention": {"heads": 2, "causal": True}},
     ),
     "learned positions alone": ({"positional_encoding": {"kind": "learned", "length": 12}},),
+    "blocks": ({"transformer_encoder": {"units": 8, "heads": 2, "hidden": 16, "causal": True, "repeat": 2}},),
     "and an lstm": ({"lstm": {"units": 8, "return": "sequence"}}, {"multi_head_attention": CAUSAL}),
 }
 ALL = {**ENDLESS, **BOUNDED}
