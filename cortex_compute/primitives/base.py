@@ -62,7 +62,7 @@ class Primitive:
 
     def expect_count(self, types: tuple[TensorType, ...], n: int) -> None:
         if len(types) != n:
-            raise ShapeError(f"{self.name} takes {n} operands ({', '.join(self.operands)}), got {len(types)}")
+            raise ShapeError(f"{self.name} takes {n} operands ({', '.join(self.given)}), got {len(types)}")
 
     def expect(self, condition: bool, message: str, *values: Any) -> None:
         if not condition:
