@@ -40,39 +40,50 @@ def _item(item: Any) -> Iterator[str]:
         yield from _wrapped("  - ", item)
 
 
-def _wrapped(head: str, value: Any) -> Iterator[str]:
+def _wrapped(head: str, value: Any, deeper: int = 6) -> Iterator[str]:
     """``head`` and the value in flow style; a mapping or list that is too long goes on in the next lines."""
     line = head + flow(value)
     if len(line) <= WIDTH or not isinstance(value, (Mapping, list, tuple)) or not value:
         yield line
         return
     brackets = "{}" if isinstance(value, Mapping) else "[]"
-    line, indent = head + brackets[0], " " * (len(head) - len(head.lstrip()) + 6)
+    line, indent = head + brackets[0], " " * (len(head) - len(head.lstrip()) + deeper)
     parts = list(_parts(value))
-    for index, part in enumerate(parts):
-        part += brackets[1] if index == len(parts) - 1 else ","
+    for index, (label, inner) in enumerate(parts):
+        end = brackets[1] if index == len(parts) - 1 else ","
+        part = label + flow(inner) + end
         if line.strip() and len(line) + len(part) + 1 > WIDTH and line != head + brackets[0]:
             yield line.rstrip()
             line = indent
-        line += part if line.endswith((brackets[0], indent)) else f" {part}"
+        gap = "" if line.endswith((brackets[0], indent)) else " "
+        if len(line) + len(part) > WIDTH:
+            *lines, last = _wrapped(f"{line}{gap}{label}", inner, 4 if line == indent else deeper + 2)
+            yield from lines
+            part, line, gap = last + end, "", ""
+        line += gap + part
     yield line
 
 
-def _parts(value: Any) -> Iterator[str]:
+def _parts(value: Any) -> Iterator[tuple[str, Any]]:
+    """What stands between the brackets: for each part what comes before it, and the part."""
     if isinstance(value, Mapping):
-        return (f"{_text(key)}: {flow(inner)}" for key, inner in value.items())
-    return (flow(inner) for inner in value)
+        return ((f"{_text(key)}: ", inner) for key, inner in value.items())
+    return (("", inner) for inner in value)
 
 
 def flow(value: Any) -> str:
     """A value in one line, as an override takes it: `train.data={table: people.csv}`."""
     if isinstance(value, Mapping):
-        return f"{{{', '.join(_parts(value))}}}"
+        return f"{{{_joined(value)}}}"
     if isinstance(value, (list, tuple)):
-        return f"[{', '.join(_parts(value))}]"
+        return f"[{_joined(value)}]"
     if value is None or isinstance(value, bool):
         return {None: "null", True: "true", False: "false"}[value]
     return _number(value) if isinstance(value, (int, float)) else _text(value)
+
+
+def _joined(value: Any) -> str:
+    return ", ".join(label + flow(inner) for label, inner in _parts(value))
 
 
 def _number(value: float) -> str:
