@@ -12,6 +12,13 @@ from cortex.command.common import backend_option, json_option, load_model, peopl
 @click.command("generate")
 @click.argument("model", metavar="MODEL")
 @click.option("--prompt", default="", metavar="TEXT", help="What the text begins with.")
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="NAME=TEXT",
+    help="Of a network with several inputs: one that is given as a whole.",
+)
 @click.option("--tokens", default=200, metavar="N", help="How many tokens to add (200).")
 @click.option(
     "--temperature",
@@ -30,6 +37,7 @@ from cortex.command.common import backend_option, json_option, load_model, peopl
 def command(
     model: str,
     prompt: str,
+    inputs: tuple[str, ...],
     tokens: int,
     temperature: float,
     top_k: int | None,
@@ -48,12 +56,13 @@ def command(
     Examples:
       cortex generate runs/shakespeare --prompt "ROMEO:" --tokens 500 --temperature 0.8
       cortex generate runs/names --tokens 100 --top-p 0.9 --seed 7
-      cortex generate runs/copy --prompt 3,1,2,9 --temperature 0 --json -
+      cortex generate runs/dates --input source="3 March 1998" --prompt ^ --tokens 10 --temperature 0
     """
     from cortex_core.generate import Continuation, LanguageModel, Sampler
 
     sampler = Sampler(temperature, top_k, top_p, seed)
-    made = Continuation(LanguageModel(load_model(model)), prompt, tokens, sampler, cache, backend=backend)
+    language = LanguageModel(load_model(model), dict(map(_named, inputs)))
+    made = Continuation(language, prompt, tokens, sampler, cache, backend=backend)
     for note in made.notes:
         print(f"note: {note}", file=sys.stderr)
     file = people(json_file)
@@ -75,3 +84,11 @@ def command(
             **{"temperature": temperature, "top_k": top_k, "top_p": top_p, "seed": seed},
         },
     )
+
+
+def _named(given: str) -> tuple[str, str]:
+    """The name and the text of NAME=TEXT."""
+    name, sign, text = given.partition("=")
+    if not sign:
+        raise click.BadParameter(f"{given}: expected NAME=TEXT", param_hint="--input")
+    return name, text

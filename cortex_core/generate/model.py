@@ -12,11 +12,12 @@ from cortex_compute.protocol import Backend
 from cortex_compute.types import TensorType, dtype
 from cortex_core.generate.sampling import Array, is_whole, log_softmax
 from cortex_core.generate.steps import NotStepwise, Steps, needed, trace_step
-from cortex_core.generate.text import Numbers, Text
+from cortex_core.generate.text import Letters, Numbers, Text
 from cortex_core.generate.window import Window
 from cortex_core.given import check_input, check_tokens
 from cortex_core.network import Network
 from cortex_core.trace import batch_type
+from cortex_core.training.source import find
 
 Prompt = str | Sequence[int]
 
@@ -115,16 +116,22 @@ class LanguageModel:
 
 
 def _given(network: Network, inputs: Mapping[str, Any]) -> dict[str, Array]:
-    """The inputs that do not grow, with a batch axis."""
+    """The inputs that do not grow, with a batch axis; text is padded to the length of its input."""
     known = {x.name: x for x in network.description.inputs}
     unknown = sorted(set(inputs) - set(known))
     if unknown:
         raise DataError(f"{network.name} has no input {unknown[0]!r}; its inputs are {', '.join(known)}")
     arrays = {}
     for name, value in inputs.items():
+        x = known[name]
+        if isinstance(value, str):
+            tokens = _speech(network, name).encode(value, repr(name))
+            if not tokens:
+                raise DataError(f"input {name!r} is empty: expected one token at least")
+            value = tokens + [0] * ((x.shape[0] or 0) - len(tokens))
         array = np.asarray(value)[None]
-        check_input(known[name], array)
-        arrays[name] = array.astype(dtype(known[name].dtype).storage, copy=False)
+        check_input(x, array)
+        arrays[name] = array.astype(dtype(x.dtype).storage, copy=False)
     return arrays
 
 
@@ -162,12 +169,23 @@ def _scores(network: Network, grows: str) -> tuple[str, bool]:
 
 
 def _speech(network: Network, name: str) -> Text | Numbers:
-    """How the tokens of an input are written."""
+    """How the tokens of an input are written: by the vocabulary that the network learned, or by the classes
+    of its data where these are characters."""
     encoding: Any = network.encoding
     vocabulary = getattr(encoding, "vocabulary", None)
-    if vocabulary is None or name not in encoding.streams:
-        return Numbers()
-    return Text(vocabulary, getattr(encoding, "separator", None))
+    if vocabulary is not None and name in encoding.streams:
+        return Text(vocabulary, getattr(encoding, "separator", None))
+    classes = _classes(network, name)
+    return Text(Letters(classes), None) if classes and max(map(len, classes)) == 1 else Numbers()
+
+
+def _classes(network: Network, name: str) -> Sequence[str]:
+    """The names of the classes of an input, where its data are a set that is known here."""
+    data = network.training.data
+    try:
+        return (find(data).streams[name].classes or ()) if isinstance(data, str) else ()
+    except (DataError, KeyError):
+        return ()
 
 
 def _token(token: object) -> int:

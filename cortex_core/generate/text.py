@@ -32,13 +32,13 @@ class Text:
         """How many tokens there are."""
         return len(self._vocabulary)
 
-    def encode(self, prompt: str) -> list[int]:
-        """The tokens of a prompt.  Raises `DataError` for what is in no vocabulary, and where it stands."""
+    def encode(self, prompt: str, what: str = "the prompt") -> list[int]:
+        """The tokens of a text.  Raises `DataError` for one that the vocabulary lacks: where in ``what``."""
         unseen = self._vocabulary.unseen(prompt)
         if unseen:
             piece = next(iter(unseen))
             at = prompt.index(piece)
-            where = f"at character {at + 1} of the prompt"
+            where = f"at character {at + 1} of {what}"
             raise DataError(
                 f"{piece!r}, {where}, is not among the {len(self):,} tokens that this network knows"
             )
@@ -50,17 +50,41 @@ class Text:
         return text
 
 
+class Letters:
+    """The vocabulary of a stream whose classes are characters, as data sets that are made have them; padding
+    is the empty text."""
+
+    def __init__(self, classes: Sequence[str]) -> None:
+        self.tokens = tuple(classes)
+        self._ids = {letter: id_ for id_, letter in enumerate(classes) if letter}
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of characters that there are."""
+        return [self._ids[letter] for letter in text]
+
+    def decode(self, ids: Sequence[int]) -> str:
+        """The characters of ids."""
+        return "".join(self.tokens[id_] for id_ in ids)
+
+    def unseen(self, text: str) -> list[str]:
+        """The characters that there are not."""
+        return [letter for letter in text if letter not in self._ids]
+
+
 class Numbers:
     """The tokens of a network without a vocabulary, written as numbers: ``3 14 15``."""
 
     separator: int | None = None
     hidden: tuple[int, ...] = ()
 
-    def encode(self, prompt: str) -> list[int]:
-        """The numbers of a prompt, with spaces or commas between.  Raises `DataError` for other text."""
+    def encode(self, prompt: str, what: str = "the prompt") -> list[int]:
+        """The numbers of a text, with spaces or commas between.  Raises `DataError` for other text."""
         if prompt.strip() and not NUMBERS.fullmatch(prompt):
             raise DataError(
-                f"the prompt is {prompt!r:.60}, and this network learned no text; expected the numbers of "
+                f"{what} is {prompt!r:.60}, and this network learned no text; expected the numbers of "
                 "tokens, such as 3,14,15"
             )
         return list(map(int, re.findall(r"\d+", prompt)))

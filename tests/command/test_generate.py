@@ -37,6 +37,19 @@ layers:
   - multi_head_attention: {heads: 2, causal: true}
   - dense: {units: 5, id: scores}
 """
+DATES = """\
+inputs: {source: auto, target_in: auto}
+layers:
+  - embedding: {tokens: 45, units: 8, mask_zero: true, from: source, id: letters}
+  - gru: {units: 8, return: both, mask: letters.mask, id: encoder}
+  - embedding: {tokens: 13, units: 8, from: target_in}
+  - gru: {units: 8, return: sequence, initial: encoder.last, id: decoder}
+  - multi_head_attention: {heads: 2, mask: letters.mask, from: [decoder, encoder]}
+  - dense: {units: 13, id: character}
+loss:
+  softmax_cross_entropy: {of: character, target: target}
+train: {data: dates}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -54,6 +67,15 @@ def numbers(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A network that learned no text."""
     folder = tmp_path_factory.mktemp("numbers")
     (folder / "net.yaml").write_text(NUMBERS)
+    cortex.network(folder / "net.yaml").save(folder / "net.cortex")
+    return folder / "net.cortex"
+
+
+@pytest.fixture(scope="module")
+def dates(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network that reads one sequence and writes another, in the characters of its data."""
+    folder = tmp_path_factory.mktemp("dates")
+    (folder / "net.yaml").write_text(DATES)
     cortex.network(folder / "net.yaml").save(folder / "net.cortex")
     return folder / "net.cortex"
 
@@ -80,6 +102,35 @@ def test_numbers(cli: Cli, numbers: Path) -> None:
     said = cli("generate", numbers, "--prompt", "3,1", "--tokens", 9, "--temperature", 0)
     made = cortex.generate(cortex.load(numbers), [3, 1], 9, 0)
     assert said == (0, "3,1 " + " ".join(map(str, made.tokens)) + "\n", "")
+
+
+def test_another_sequence_is_given_as_a_whole(cli: Cli, dates: Path) -> None:
+    options = ("--prompt", "^", "--tokens", 10, "--temperature", 0.02)
+    said = cli("generate", dates, "--input", "source=3.5.1998", *options)
+    assert (said.code, said.err) == (0, "")
+    written = ("", *" ,-./0123456789ADFJMNOSTWabcdeghilmnoprstuvy")
+    source = [written.index(character) for character in "3.5.1998"] + [0] * 20
+    made = cortex.generate(cortex.load(dates), [1], 10, 0.02, inputs={"source": source})
+    assert said.out == "^" + "".join("_^-0123456789"[token] for token in made.tokens) + "\n"
+    assert cli("generate", dates, "--input", "source=May 3, 1998", *options).out != said.out
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ((), "net has the inputs source, target_in: give one example of each but the one that grows"),
+        (("--input", "source"), "source: expected NAME=TEXT"),
+        (("--input", "sauce=1"), "net has no input 'sauce'; its inputs are source, target_in"),
+        (("--input", "source="), "input 'source' is empty: expected one token at least"),
+        (("--input", "source=1 Junk"), "'k', at character 6 of 'source', is not among the 45 tokens"),
+        (("--input", f"source={'1' * 29}"), "input 'source' has shape (1, 29), expected (examples, 28)"),
+        (("--input", "source=1", "--input", "target_in=1"), "the one that grows"),
+    ],
+)
+def test_wrong_inputs(cli: Cli, dates: Path, given: tuple[str, ...], message: str) -> None:
+    said = cli("generate", dates, *given, "--prompt", "^")
+    assert (said.code, said.out) == (2, "")
+    assert message in said.err
 
 
 def test_json(cli: Cli, run: Path, tmp_path: Path) -> None:
