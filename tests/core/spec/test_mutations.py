@@ -151,7 +151,7 @@ def rename(text: str, pair: Pair) -> Mutation:
 def retype(text: str, pair: Pair) -> Mutation:
     node = pair.value
     if isinstance(node, yaml.ScalarNode) or node.flow_style:
-        lines = {pair.key.start_mark.line + 1} | gone(text, pair)
+        lines = {pair.key.start_mark.line + 1, node.start_mark.line + 1} | gone(text, pair)
         wrong = None if pair.inside[-1:] == ("parameters",) else True
         return cut(text, node.start_mark.index, node.end_mark.index, "[[]]"), lines, wrong
     return text, set(), None
