@@ -77,8 +77,8 @@ _HOMES = {
     "cortex_core.generator": ("manual_seed",),
     "cortex_core.gradcheck": ("gradcheck",),
     "cortex_core.layer_list": (
-        *("Convolutional", "CrossEntropyLoss", "Dense", "MSELoss", "NeuralNetwork", "Optimizer", "Pooling"),
-        *("ReLU", "Sigmoid", "Softmax", "Tanh"),
+        *("Convolutional", "CrossEntropyLoss", "Dense", "Embedding", "MSELoss", "NeuralNetwork", "Optimizer"),
+        *("Pooling", "ReLU", "Recurrent", "Sigmoid", "Softmax", "Tanh"),
     ),
     "cortex_core.layers.scope": ("Parameter", "Variable"),
     "cortex_core.machine": ("using",),

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,6 +20,19 @@ import numpy as np
 
 import cortex_core.optimizers  # noqa: F401 (fills the registry)
 from cortex_compute.errors import DataError, ShapeError, SpecError
+from cortex_compute.types import dtype as as_dtype
+from cortex_core.listed_layers import (
+    Convolutional,
+    Dense,
+    Embedding,
+    Listed,
+    Pooling,
+    Recurrent,
+    ReLU,
+    Sigmoid,
+    Softmax,
+    Tanh,
+)
 from cortex_core.network import Network
 from cortex_core.registry import OPTIMIZERS, nearest
 from cortex_core.spec import read
@@ -32,110 +44,13 @@ from cortex_core.training.progress import Progress
 from cortex_core.training.setup import check_data, with_options
 from cortex_core.training.trainer import Interrupted, Trainer
 
+__all__ = [
+    "Convolutional", "CrossEntropyLoss", "Dense", "Embedding", "Listed", "ListedLoss", "MSELoss",
+    "NeuralNetwork", "Optimizer", "Pooling", "ReLU", "Recurrent", "Sigmoid", "Softmax", "Tanh",
+]  # fmt: skip
+
 BATCH_SIZE, STEPS = 256, 32  # the default size of a batch, and the fewest steps of an epoch
 INPUT, TARGET = "x", "y"
-
-
-class Listed:
-    """A layer of the list: its ``entry`` in a description, and what has to arrive at it.
-
-    ``rank`` is that of an example: 1 for numbers, 3 for images, None for any.  ``width`` is the expected
-    size of its last axis.
-    """
-
-    rank: ClassVar[int | None] = None
-    width: int | None = None
-
-    @property
-    def entry(self) -> Any:
-        """The layer as a description has it."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class Dense(Listed):
-    """y = x W + b, from ``inputs`` to ``outputs`` numbers.  Images that arrive are flattened first."""
-
-    inputs: int
-    outputs: int
-    rank: ClassVar[int | None] = 1
-
-    @property
-    def width(self) -> int:  # type: ignore[override]
-        return self.inputs
-
-    @property
-    def entry(self) -> Any:
-        return {"dense": {"units": self.outputs}}
-
-
-@dataclass(frozen=True)
-class Convolutional(Listed):
-    """Convolution of images (height, width, ``in_channels``) with ``filters`` windows of size ``kernel``.
-
-    ``kernel`` and ``stride`` are a number or (height, width); ``padding`` is "valid", "same" or a number.
-    """
-
-    in_channels: int
-    filters: int
-    kernel: int | tuple[int, int]
-    stride: int | tuple[int, int] = 1
-    padding: str | int = "valid"
-    rank: ClassVar[int | None] = 3
-
-    @property
-    def width(self) -> int:  # type: ignore[override]
-        return self.in_channels
-
-    @property
-    def entry(self) -> Any:
-        fields = {"kernel": self.kernel, "stride": self.stride, "padding": self.padding}
-        return {"conv2d": {"filters": self.filters, **fields}}
-
-
-@dataclass(frozen=True)
-class Pooling(Listed):
-    """The largest (``mode`` "max") or the mean ("average") of each window; ``stride``: ``size``."""
-
-    size: int | tuple[int, int]
-    stride: int | tuple[int, int] | None = None
-    mode: str = "max"
-    rank: ClassVar[int | None] = 3
-
-    @property
-    def entry(self) -> Any:
-        kinds = {"max": "max_pool2d", "average": "avg_pool2d"}
-        if self.mode not in kinds:
-            raise SpecError(f"Pooling: unknown mode {self.mode!r}: expected 'max' or 'average'")
-        return {kinds[self.mode]: {"size": self.size, "stride": self.stride or self.size}}
-
-
-@dataclass(frozen=True)
-class ReLU(Listed):
-    """max(x, 0)"""
-
-    entry: ClassVar[str] = "relu"
-
-
-@dataclass(frozen=True)
-class Sigmoid(Listed):
-    """1 / (1 + exp(-x))"""
-
-    entry: ClassVar[str] = "sigmoid"
-
-
-@dataclass(frozen=True)
-class Tanh(Listed):
-    """tanh(x)"""
-
-    entry: ClassVar[str] = "tanh"
-
-
-@dataclass(frozen=True)
-class Softmax(Listed):
-    """exp(x) / sum(exp(x)) over the last axis."""
-
-    entry: ClassVar[str] = "softmax"
 
 
 class ListedLoss:
@@ -299,7 +214,8 @@ class NeuralNetwork:
 
     def _built(self, shape: tuple[int, ...]) -> Network:
         entries = list(self._entries(len(shape)))
-        data = {"inputs": {INPUT: list(shape)}, "layers": [entry for _, entry in entries]}
+        shaped = {"shape": list(shape), "dtype": "int64" if self._takes_tokens else "float32"}
+        data = {"inputs": {INPUT: shaped}, "layers": [entry for _, entry in entries]}
         train: dict[str, Any] = {"optimizer": self.optimizer.entry, "seed": self.seed}
         if self.loss is not None:
             last = read(data).layers[-1]
@@ -318,12 +234,22 @@ class NeuralNetwork:
 
     def _entries(self, rank: int) -> Iterator[tuple[int | None, Any]]:
         """The layers of the description, each with its index in the list; None where it has none there."""
+        arriving: tuple[int | None, int | None] = (rank, None)
+        mask = None
         for i, layer in enumerate(self.layers):
-            if isinstance(layer, Listed) and layer.rank is not None:
-                if layer.rank < rank:
-                    yield None, "flatten"
-                rank = layer.rank
-            yield i, layer.entry if isinstance(layer, Listed) else layer
+            if not isinstance(layer, Listed):
+                yield i, layer
+                continue
+            if layer.rank is not None:
+                if isinstance(layer, Dense) and layer.inputs == arriving[1]:
+                    arriving = (2, layer.outputs)  # at each step
+                else:
+                    if layer.rank < (arriving[0] or 0):
+                        yield None, "flatten"
+                    arriving = layer.gives
+            if isinstance(layer, Embedding) and layer.mask_zero:
+                mask = "embedding.mask"
+            yield i, layer.masked(mask) if isinstance(layer, Recurrent) else layer.entry
 
     def _check_widths(self, network: Network, entries: list[tuple[int | None, Any]]) -> None:
         """Each layer is given what it says that it takes."""
@@ -343,13 +269,19 @@ class NeuralNetwork:
         """The examples in the shape of the input; the first ones decide it where nothing else does."""
         array = np.asarray(x)
         if array.dtype.kind in "iub":
-            array = array.astype(np.float32)
+            array = array.astype(np.int64 if self._takes_tokens else np.float32)
         if self._network is None:
             self._network = self._built(self._shape_of(array))
         shape = self.network.description.inputs[0].shape
         if array.ndim and math.prod(array.shape[1:]) == math.prod(shape) and _same_order(array, shape):
             array = array.reshape(len(array), *shape)
         return array
+
+    @property
+    def _takes_tokens(self) -> bool:
+        if self._network is not None:
+            return as_dtype(self._network.description.inputs[0].dtype).kind == "int"
+        return any(isinstance(layer, Embedding) for layer in self.layers)
 
     def _shape_of(self, array: np.ndarray) -> tuple[int, ...]:
         shape = array.shape[1:]

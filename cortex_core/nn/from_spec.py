@@ -33,7 +33,8 @@ class SpecModule(Module):
     outputs as `Network.predict` with ``raw=True`` does: one Tensor, or a dict of them.  Parameters and
     running statistics have the names that they have in the network ("dense/kernel"); those of a layer that is
     not ``trainable`` require no gradient.  Losses, penalties and learning-rate multipliers are left to the
-    loop.  In training mode random masks are those of the network's own training.
+    loop.  In training mode random masks are those of the network's own training, and stateful layers go on
+    from the batch before; `forget` begins anew, as at the start of an epoch.
     """
 
     def __init__(self, network: Network) -> None:
@@ -44,6 +45,9 @@ class SpecModule(Module):
             self._parameters[name] = Parameter(array.copy(), trainable)  # a name here may have a dot
         for name, array in network.variables.items():
             self._buffers[name] = Tensor(array.copy())
+        self._first: dict[str, Any] = {}
+        for name in network.carried:
+            self._first[name] = network.declared[name].declaration.value  # type: ignore[union-attr]
         self.register_buffer(KEY, Tensor(network.store.array(KEY).copy()))
 
     def forward(self, x: Any) -> Any:
@@ -54,6 +58,12 @@ class SpecModule(Module):
         if key is not None:
             self._buffers[KEY] = key + np.array([0, 1], np.uint64)
         return outputs if len(outputs) > 1 else next(iter(outputs.values()))
+
+    def forget(self) -> None:
+        """Fills what a batch hands to the next one, the states of stateful layers, as at the start."""
+        for name, value in self._first.items():
+            kept = self._buffers[name]
+            self._buffers[name] = Tensor(np.full(kept.shape, value, kept.dtype.storage))
 
     def _fetch(self, name: str, declaration: Any, layer: Any) -> Any:
         return self._parameters[name] if name in self._parameters else self._buffers[name]

@@ -18,10 +18,12 @@ from cortex_core.layer_list import (
     Convolutional,
     CrossEntropyLoss,
     Dense,
+    Embedding,
     MSELoss,
     NeuralNetwork,
     Optimizer,
     Pooling,
+    Recurrent,
     ReLU,
     Sigmoid,
     Softmax,
@@ -345,3 +347,63 @@ def test_the_example_reaches_what_it_states(capsys: pytest.CaptureFixture[str]) 
     assert stated
     assert reached
     assert float(reached[1]) >= float(stated[1])
+
+
+@pytest.mark.parametrize("kind", ["lstm", "gru", "rnn"])
+def test_recurrent_layers_read_rows(kind: str) -> None:
+    """Which of three steps has the largest number: the rows of an image, one after the other."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((600, 3, 4)).astype(np.float32)
+    y = x[:, :, 0].argmax(1)
+    net = NeuralNetwork(
+        layers=[
+            Recurrent(4, 8, kind, return_sequences=True, bidirectional=True),
+            Recurrent(16, 16, kind),
+            Dense(16, 3),
+            Softmax(),
+        ],
+        loss=CrossEntropyLoss(),
+        optimizer=Optimizer(0.02),
+    )
+    history = net.fit(x, y, epochs=6, batch_size=32, verbose=False)
+    assert history["accuracy"][-1] > 0.8
+    assert net.description["inputs"] == {"x": {"shape": [3, 4], "dtype": "float32"}}
+    assert net.predict(x[:2]).shape == (2, 3)
+    two, one, *_ = net.description["layers"]
+    name = {"rnn": "simple_rnn"}.get(kind, kind)
+    assert two["bidirectional"]["layer"][name]["return"] == "sequence"
+    assert one[name]["return"] == "last"
+
+
+def test_tokens_with_padding_and_a_dense_on_each_step(tmp_path: Path) -> None:
+    x = np.array([[1, 2, 3, 0], [2, 1, 0, 0], [3, 3, 1, 2]])
+    net = NeuralNetwork(
+        layers=[Embedding(4, 5, mask_zero=True), Recurrent(5, 6, return_sequences=True), Dense(6, 4)],
+        loss=CrossEntropyLoss(),
+    )
+    history = net.fit(x, x, epochs=30, batch_size=3, verbose=False)
+    assert history["loss"][-1] < history["loss"][0]
+    scores = net.predict(x)
+    assert scores.shape == (3, 4, 4)
+    net.save(tmp_path / "net.cortex")
+    np.testing.assert_array_equal(NeuralNetwork.load(tmp_path / "net.cortex").predict(x), scores)
+    last = NeuralNetwork(layers=[Embedding(4, 5, mask_zero=True), Recurrent(5, 6), Dense(6, 2)])
+    alone = last.predict(np.array([[1, 2, 0, 0]]))
+    table = last.network.parameters["embedding/table"].copy()
+    table[0] += 7.0
+    last.network.parameters["embedding/table"] = table
+    np.testing.assert_array_equal(last.predict(np.array([[1, 2, 0, 0]])), alone)
+
+
+def test_a_dense_behind_a_whole_sequence_flattens_it() -> None:
+    net = NeuralNetwork(layers=[Recurrent(3, 4, return_sequences=True), Dense(20, 2)], input_shape=(5, 3))
+    assert net.predict(np.zeros((2, 5, 3), np.float32)).shape == (2, 2)
+
+
+def test_recurrent_layers_that_do_not_fit() -> None:
+    with pytest.raises(SpecError, match="Recurrent: unknown kind 'lsmt': expected 'lstm', 'gru' or 'rnn'"):
+        NeuralNetwork(layers=[Recurrent(3, 4, "lsmt")], input_shape=(5, 3))
+    with pytest.raises(ShapeError, match=r"layers\[0\]: Recurrent\(inputs=3.*takes 3, but \(5, 2\) arrives"):
+        NeuralNetwork(layers=[Recurrent(3, 4)], input_shape=(5, 2))
+    with pytest.raises(CortexError, match="example 0 has token 4"):
+        NeuralNetwork(layers=[Embedding(4, 5), Recurrent(5, 6)]).predict(np.array([[1, 4]]))

@@ -139,3 +139,84 @@ def test_what_does_not_fit_is_refused() -> None:
         module(Tensor(np.zeros((2, 3, 3, 2), np.float32)))
     with pytest.raises(DTypeError):
         module(np.zeros((2, 10, 10, 2), complex))
+
+
+LOSS = {"softmax_cross_entropy": {"of": "digit", "target": "label"}}
+
+
+def reader() -> dict[str, Any]:
+    """Named values of all kinds: a mask, a layer inside a layer, several results."""
+    return {
+        "cortex": 1,
+        "name": "reader",
+        "inputs": {"words": {"shape": [6], "dtype": "int64"}},
+        "layers": [
+            {"embedding": {"tokens": 9, "units": 4, "mask_zero": True, "id": "e"}},
+            {
+                "bidirectional": {
+                    "layer": {"lstm": {"units": 3, "return": "both", "mask": "e.mask"}},
+                    "id": "r",
+                }
+            },
+            {"multi_head_attention": {"heads": 2, "mask": "e.mask", "causal": True}},
+            {"gru": {"units": 5, "mask": "e.mask"}},
+            {"concatenate": {"from": ["gru", "r.last"]}},
+            {"dense": {"units": 4, "id": "digit"}},
+        ],
+        "loss": LOSS,
+        "train": {"optimizer": {"adam": {"learning_rate": 0.01}}},
+    }
+
+
+def carrier() -> dict[str, Any]:
+    return {
+        "cortex": 1,
+        "name": "carrier",
+        "inputs": {"x": [6, 3]},
+        "layers": [
+            {"lstm": {"units": 3, "stateful": True, "id": "r"}},
+            {"dense": {"units": 4, "id": "digit"}},
+        ],
+        "loss": LOSS,
+        "train": {"optimizer": {"adam": {"learning_rate": 0.01}}, "batch_size": 5},
+    }
+
+
+@pytest.mark.parametrize("spec", [reader(), carrier()], ids=["reader", "carrier"])
+def test_sequences_train_as_in_the_network(spec: dict[str, Any]) -> None:
+    net = network(spec)
+    module, traced = from_spec(net), from_spec(net)
+    rng = np.random.default_rng(2)
+
+    def batch() -> tuple[np.ndarray, np.ndarray]:
+        x = rng.integers(0, 9, (5, 6)) if "words" in spec["inputs"] else rng.random((5, 6, 3), np.float32)
+        return x, rng.integers(0, 4, 5)
+
+    np.testing.assert_allclose(from_spec(net).eval()(batch()[0]).shape, (5, 4))
+    optimizer, criterion = optim.Adam(module.parameters(), 0.01), nn.CrossEntropyLoss()
+    step = trace_step(traced, criterion, optim.Adam(traced.parameters(), 0.01), *batch())
+    program, (name,) = compile(net), spec["inputs"]
+    for i in range(6):
+        if i == 3:
+            net.forget()
+            module.forget()
+            traced.forget()
+        x, y = batch()
+        expected = float(program.run({name: x, "label": y})["loss"])
+        optimizer.zero_grad()
+        loss = criterion(module(x), Tensor(y))
+        loss.backward()
+        optimizer.step()
+        assert float(loss) == pytest.approx(expected, rel=2e-4)
+        assert float(step(x, y)) == pytest.approx(expected, rel=2e-4)
+    x = batch()[0]
+    np.testing.assert_allclose(module.eval()(x).data, net.predict(x, raw=True), rtol=1e-3, atol=1e-4)
+
+
+def test_what_is_carried_is_forgotten() -> None:
+    module = from_spec(carrier())
+    x = np.random.default_rng(3).random((5, 6, 3), np.float32)
+    first, second = module(x), module(x)
+    assert np.abs(first.data - second.data).max() > 1e-4
+    module.forget()
+    np.testing.assert_array_equal(module(x).data, first.data)
