@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from cortex_core.modes import no_grad as no_grad
     from cortex_core.network import Network as Network
     from cortex_core.network import network as network
+    from cortex_core.registry import Layer as Layer
+    from cortex_core.registry import Source as Source
+    from cortex_core.registry import Sources as Sources
     from cortex_core.registry import augmentation as augmentation
     from cortex_core.registry import field as field
     from cortex_core.registry import initializer as initializer
@@ -87,6 +90,7 @@ _HOMES = {
     ),
     "cortex_core.network": ("Network", "network"),
     "cortex_core.registry": (
+        *("Layer", "Source", "Sources"),
         *(
             "augmentation",
             "field",
