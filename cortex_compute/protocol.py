@@ -89,17 +89,19 @@ class Offer:
     A residual's layout bears the key of who can read it: the forward's offer states it, the gradient is
     asked with it, and refuses another one's, so that both are bound to the same implementation.
     ``reads``: operands whose memory is read (None: all).  ``reuse``: (operand, output) pairs that may share
-    memory. ``strided_outputs``: whether outputs may be parts of a larger array.  ``workspace``: bytes of
-    scratch; ``residual``: bytes of the opaque last output, if the primitive has one.  ``cost``: estimated
-    seconds.  ``direct()`` gives a function that computes new arrays from the operands at once, however these
-    lie, or None: for work so small that binding would take longer.  It is given the primitive, whose literals
-    may have other values.
+    memory.  ``works_in``: residuals in which the kernel also works, in bytes that it writes before it reads
+    them: it may run again.  ``strided_outputs``: whether outputs may be parts of a larger array.
+    ``workspace``: bytes of scratch; ``residual``: bytes of the opaque last output, if the primitive has one.
+    ``cost``: estimated seconds.  ``direct()`` gives a function that computes new arrays from the operands at
+    once, however these lie, or None: for work so small that binding would take longer.  It is given the
+    primitive, whose literals may have other values.
     """
 
     build: Callable[[], Kernel]
     layouts: tuple[Layout, ...] | None = None
     reads: frozenset[int] | None = None
     reuse: tuple[tuple[int, int], ...] = ()
+    works_in: frozenset[int] = frozenset()
     strided_outputs: bool = False
     workspace: int = 0
     residual: int = 0

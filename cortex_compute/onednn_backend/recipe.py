@@ -180,10 +180,10 @@ def _bound(call: Call | HostCall, array: Callable[[Where], Any], scratchpad: Any
     memories = [Memory(desc, a.ctypes.data) for _, desc, a in listed]
     entries = [Argument(n, m.handle) for (n, _, _), m in zip(listed, memories)]
     arguments = (Argument * len(entries))(*entries)
-    return _launch(primitive, arguments, (memories, [a for _, _, a in listed]))
+    return launch(primitive, arguments, (memories, [a for _, _, a in listed]))
 
 
-def _launch(primitive: PrimitiveDesc, arguments: Any, kept: Any) -> Callable[[], None]:
+def launch(primitive: PrimitiveDesc, arguments: Any, kept: Any) -> Callable[[], None]:
     """The call that executes; ``kept`` lives as long as it."""
     library = primitive.library
     execute = library.c.dnnl_primitive_execute

@@ -233,4 +233,5 @@ def backward(p: Recurrent, operands: Sequence[Operand]) -> Offer | Refusal:
         arguments[c.DIFF_DST_ITER_C] = walk.operand("dc"), walk.state
     recipe.call(walk.backward, arguments)
     recipe.calls += after
-    return recipe.offer(_cost(p, operands), quick=(walk.backward.name,))
+    works_in = frozenset((residual.index,))  # the states' gradients
+    return recipe.offer(_cost(p, operands), quick=(walk.backward.name,), works_in=works_in)

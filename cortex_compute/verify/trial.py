@@ -154,7 +154,7 @@ class Trial:
             operand.write(stream, a)
         outputs = self._outputs(offer, placed, v)
         workspace = Placed(self.device, TensorType((offer.workspace,), uint8))
-        shared = {k for k, _ in v.over}
+        shared = {k for k, _ in v.over} | offer.works_in
         self.peak = max(self.peak, sum(p.nbytes for p in [*placed, workspace, *outputs] if p))
         read = range(len(placed)) if offer.reads is None else offer.reads
         launch = offer.build().bind(
