@@ -8,7 +8,7 @@ are activated where they lie: in the residual, or, where nobody wants that, in t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -62,6 +62,7 @@ class Plan:
         flags = [TensorType((s.steps, s.batch, 1), bool_)] * (2 * p.masked)
         self.sequence = [s.all(s.features + 1), *flags]
         self.weights = [s.type(s.gates, s.features + 1, s.units), s.type(s.gates, s.rows, s.units)]
+        self.others = {k: self.types[k] for k in ("n", "p") if k in self.types}
         self.cost = p.flops(*self.types.values()) / PEAK + p.nbytes(*self.types.values()) / BANDWIDTH
 
     def turn(self, given: Arrays, memory: Memory) -> list[Call]:
@@ -90,62 +91,17 @@ class Plan:
         return [*calls, partial(np.copyto, memory[1], self.gates_first(given["u"]))]
 
 
-def _groups(arrays: Memory, parts: Sequence[Sequence[TensorType]]) -> list[list[np.ndarray]]:
-    """Arrays in the groups that their types came in."""
-    each = iter(arrays)
-    return [[next(each) for _ in part] for part in parts]
+Parts = Mapping[str, Sequence[TensorType]]
+Memories = dict[str, list[np.ndarray]]
 
 
-@offers(Rnn)
-@offers(Lstm)
-@offers(Gru)
-def forward(p: Recurrence, operands: Sequence[Operand]) -> Offer:
-    plan = Plan(p, operands)
-    s, cell = plan.s, plan.cell
-    others = {k: plan.types[k] for k in ("n", "p") if k in plan.types}
-    single = [s.step(*columns) for columns in cell.kept()]  # of one step, where the residual is not wanted
-    parts = [
-        plan.sequence, plan.weights, list(others.values()), [s.step(s.rows)] * 2,
-        [s.step(s.units)], single, single, cell.scratch(),
-    ]  # fmt: skip
-    scratch = [t for part in parts for t in part]
+def _carved(workspace: Any, parts: Parts) -> Memories:
+    each = iter(carve(workspace, [t for part in parts.values() for t in part]))
+    return {name: [next(each) for _ in part] for name, part in parts.items()}
 
-    def bound(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Callable[[], None]:
-        given = dict(zip(p.given, inputs))
-        memory = _groups(carve(workspace, scratch), parts)
-        sequences, (wb, u), copies, states, (start,), *singles, spare = memory
-        x, skipped = sequences[0], sequences[2] if p.masked else None
-        y, *ends, residual = outputs
-        calls = plan.turn(given, sequences) + plan.load(given, (wb, u))
-        halves = [a[gates] for gates in cell.sigmoids for a in (wb, u)]
-        calls += [partial(np.multiply, a, 0.5, a) for a in halves]
-        calls += [partial(np.copyto, a, given[name]) for a, name in zip(copies, others)]
-        calls.append(partial(np.copyto, states[0], given["h0"]))
-        if p.cells:
-            calls.append(partial(np.copyto, start, given["c0"]))
-        kept = None if residual is None else carve(residual, plan.kept)
-        if kept is not None:
-            calls.append(partial(np.matmul, flat(x), wb, flat(kept[0])))
-        w, last = {"u": u, **dict(zip(others, copies))}, [start, start]
-        for k, t in enumerate(s.order):
-            h, out = states[k % 2], states[1 - k % 2]
-            if kept is not None:
-                now = [_at(a, t) for a in kept]
-            else:
-                now = singles[k % 2]
-                calls.append(partial(np.matmul, x[t], wb, now[0]))
-            calls += cell.forward(w, spare, now, last, h, out)
-            pairs = [(out, h), (now[-1], last[-1])][: 1 + p.cells]
-            calls += _unless(skipped, t, pairs)
-            if y is not None:
-                calls += [partial(np.copyto, y[:, t], out), *_unless(skipped, t, [(y[:, t], 0.0)])]
-            last = now
-        results = zip(ends, (states[s.steps % 2], last[-1]))
-        calls += [partial(np.copyto, end, a) for end, a in results if end is not None]
-        return sequence(calls)
 
-    cost = plan.cost + STEP * s.steps
-    return kernel(bound, workspace=scratch_size(scratch), residual=scratch_size(plan.kept), cost=cost)
+def _size(parts: Parts) -> int:
+    return sum(map(scratch_size, parts.values()))
 
 
 def _at(a: np.ndarray, t: int) -> np.ndarray:
@@ -154,11 +110,65 @@ def _at(a: np.ndarray, t: int) -> np.ndarray:
     return step
 
 
-def _unless(skipped: np.ndarray | None, t: int, pairs: Sequence[tuple[np.ndarray, Any]]) -> list[Call]:
-    """Calls that give each first array the value of the second, where sequences have no step t."""
-    if skipped is None:
-        return []
-    return [partial(np.copyto, a, b, where=skipped[t]) for a, b in pairs]
+def _copies(pairs: Iterable[tuple[Any, Any]]) -> list[Call]:
+    """Calls that give each first array the value of the second; None is left out."""
+    return [partial(np.copyto, a, b) for a, b in pairs if a is not None]
+
+
+def _unless(skipped: np.ndarray | None, t: int, pairs: Iterable[tuple[np.ndarray, Any]]) -> list[Call]:
+    """The same where sequences have no step t."""
+    return [] if skipped is None else [partial(np.copyto, a, b, where=skipped[t]) for a, b in pairs]
+
+
+@offers(Rnn)
+@offers(Lstm)
+@offers(Gru)
+def forward(p: Recurrence, operands: Sequence[Operand]) -> Offer:
+    plan = Plan(p, operands)
+    s, cell = plan.s, plan.cell
+    single = [s.step(*columns) for columns in cell.kept()]  # of one step, where the residual is not wanted
+    parts = {
+        "sequence": plan.sequence, "weights": plan.weights, "others": list(plan.others.values()),
+        "h": [s.step(s.rows)] * 2, "c": [s.step(s.units)], "even": single, "odd": single,
+        "scratch": cell.scratch(),
+    }  # fmt: skip
+
+    def bound(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Callable[[], None]:
+        given, memory = dict(zip(p.given, inputs)), _carved(workspace, parts)
+        y, *ends, residual = outputs
+        x, skipped = memory["sequence"][0], memory["sequence"][2] if p.masked else None
+        wb, u = memory["weights"]
+        w, states, last = dict(zip(("u", *plan.others), (u, *memory["others"]))), memory["h"], memory["c"]
+        calls = _begin(plan, given, memory)
+        kept = None if residual is None else carve(residual, plan.kept)
+        if kept is not None:
+            calls.append(partial(np.matmul, flat(x), wb, flat(kept[0])))
+        for k, t in enumerate(s.order):
+            h, out = states[k % 2], states[1 - k % 2]
+            if kept is not None:
+                now = [_at(a, t) for a in kept]
+            else:
+                now = memory["odd" if k % 2 else "even"]
+                calls.append(partial(np.matmul, x[t], wb, now[0]))
+            calls += cell.forward(w, memory["scratch"], now, last, h, out)
+            calls += _unless(skipped, t, [(out, h), (now[-1], last[-1])][: 1 + p.cells])
+            if y is not None:
+                calls += [partial(np.copyto, y[:, t], out), *_unless(skipped, t, [(y[:, t], 0.0)])]
+            last = now
+        return sequence(calls + _copies(zip(ends, (states[s.steps % 2], last[-1]))))
+
+    cost = plan.cost + STEP * s.steps
+    return kernel(bound, workspace=_size(parts), residual=scratch_size(plan.kept), cost=cost)
+
+
+def _begin(plan: Plan, given: Arrays, memory: Memories) -> list[Call]:
+    """What comes before the first step forward; weights that make a sigmoid are halved."""
+    calls = plan.turn(given, memory["sequence"]) + plan.load(given, memory["weights"])
+    halves = [a[gates] for gates in plan.cell.sigmoids for a in memory["weights"]]
+    calls += [partial(np.multiply, a, 0.5, a) for a in halves]
+    calls += _copies((a, given[name]) for a, name in zip(memory["others"], plan.others))
+    calls.append(partial(np.copyto, memory["h"][0], given["h0"]))
+    return calls + _copies([(memory["c"][0], given["c0"])] if plan.p.cells else [])
 
 
 @offers(RnnGrad)
@@ -167,60 +177,65 @@ def _unless(skipped: np.ndarray | None, t: int, pairs: Sequence[tuple[np.ndarray
 def gradient(p: Gradient, operands: Sequence[Operand]) -> Offer:
     plan = Plan(p, operands)
     s, cell = plan.s, plan.cell
-    projection = [plan.types["p"]] if "p" in plan.types else []
     flowing = [s.step(s.rows), s.step(s.units)][: 1 + p.cells]
-    parts = [
-        plan.sequence, plan.weights, plan.weights, projection, flowing, flowing * p.masked,
-        [s.all(s.rows), s.all(s.gates, s.units), s.step(s.gates, s.features), s.step(s.units)],
-        cell.gradient_scratch(),
-    ]  # fmt: skip
-    scratch = [t for part in parts for t in part]
+    parts = {
+        "sequence": plan.sequence, "weights": plan.weights, "sums": plan.weights,
+        "p": [t for k, t in plan.others.items() if k == "p"], "flows": flowing, "held": flowing * p.masked,
+        "all": [s.all(s.rows), s.all(s.gates, s.units)], "x": [s.step(s.gates, s.features)],
+        "c": [s.step(s.units)], "scratch": cell.gradient_scratch(),
+    }  # fmt: skip
 
     def bound(inputs: Sequence[Any], outputs: Sequence[Any], workspace: Any) -> Callable[[], None]:
-        given = dict(zip(p.given, inputs))
+        given, memory = dict(zip(p.given, inputs)), _carved(workspace, parts)
         wanted = {name: out for name, out in zip(p.weights, outputs) if out is not None}
-        memory = _groups(carve(workspace, scratch), parts)
-        sequences, (wb, u), (dwb, du), projections, flows, held, rest, spare = memory
-        before, das, shares, start = rest
-        x, has, skipped = sequences if p.masked else (sequences[0], None, None)
-        calls = plan.turn(given, sequences) + plan.load({**given, "b": None}, (wb, u))
-        calls += [partial(np.copyto, a, given["p"]) for a in projections]
-        calls += _states(s.order, given, before, skipped)
-        flow = dict(zip(("h", "c"), flows))
-        calls += [partial(np.copyto, d, given[f"d{name}"]) for name, d in flow.items()]
-        if p.cells:
-            calls.append(partial(np.copyto, start, given["c0"]))
-        kept, w = carve(given["residual"], plan.kept), {"u": u, **dict(zip("p", projections))}
+        _, has, skipped = memory["sequence"] if p.masked else (None, None, None)
+        (wb, u), (before, das), flows, spare = (memory[k] for k in ("weights", "all", "flows", "scratch"))
+        kept, flow = carve(given["residual"], plan.kept), dict(zip("hc", flows))
+        w = dict(zip("up", (u, *memory["p"])))
+        calls = _begin_back(plan, given, memory, skipped)
         for k in reversed(range(s.steps)):
             t = s.order[k]
-            now, da = [_at(a, t) for a in kept], _at(das, t)
-            last = [_at(a, s.order[k - 1]) for a in kept] if k else [start, start]
-            here: Any = True if has is None else has[t]
+            now, da, here = [_at(a, t) for a in kept], _at(das, t), True if has is None else has[t]
+            last = [_at(a, s.order[k - 1]) for a in kept] if k else memory["c"]
             calls.append(partial(np.add, flow["h"], given["dy"][:, t], flow["h"], where=here))
-            calls += [partial(np.copyto, a, d) for a, d in zip(held, flows)]
+            calls += _copies(zip(memory["held"], flows))
             calls += cell.backward(w, spare, t, now, last, before[t], {"a": da, **flow})
-            nothing = [(a, 0.0) for a in (da, *cell.summed(spare, t))]
-            calls += _unless(skipped, t, [*zip(flows, held), *nothing])
+            calls += _unless(skipped, t, zip(flows, memory["held"]))
+            calls += _unless(skipped, t, [(a, 0.0) for a in (da, *cell.summed(spare, t))])
             if "x" in wanted:
-                calls += cell.back(wb[:, :-1], da, shares, wanted["x"][:, t])
-        calls += cell.products(spare, before, das, du, wanted)
-        if "w" in wanted or "b" in wanted:
-            calls.append(partial(np.matmul, flat(x).T, flat(das), dwb))
-        made = {"w": dwb[:, :-1], "b": dwb[:, -1], "u": du}
-        ends = [(plan.gates_first(wanted[k]), a) for k, a in made.items() if k in wanted]
-        ends += [(wanted[f"{k}0"], d) for k, d in flow.items() if f"{k}0" in wanted]
-        calls += [partial(np.copyto, out, a) for out, a in ends]
-        return sequence(calls)
+                calls += cell.back(wb[:, :-1], da, memory["x"][0], wanted["x"][:, t])
+        return sequence(calls + _results(plan, memory, wanted))
 
     reads = frozenset(k for k, name in enumerate(p.given) if name not in ("b", "n"))
-    cost = plan.cost + 2 * STEP * s.steps
-    return kernel(bound, workspace=scratch_size(scratch), reads=reads, cost=cost)
+    return kernel(bound, workspace=_size(parts), reads=reads, cost=plan.cost + 2 * STEP * s.steps)
 
 
-def _states(order: range, given: Arrays, before: np.ndarray, skipped: np.ndarray | None) -> list[Call]:
-    """before[t] = the state before step t; y does not show it where a sequence had no step."""
-    calls: list[Call] = [partial(np.copyto, before[order[0]], given["h0"])]
+def _begin_back(
+    plan: Plan, given: Mapping[str, Any], memory: Memories, skipped: np.ndarray | None
+) -> list[Call]:
+    """What comes before the first step backward.
+
+    That is also the state before each step, in the first of ``all``: y does not show it where a sequence had
+    no step.
+    """
+    calls = plan.turn(given, memory["sequence"]) + plan.load({**given, "b": None}, memory["weights"])
+    calls += _copies((a, given["p"]) for a in memory["p"])
+    calls += _copies(zip(memory["flows"], (given["dh"], given.get("dc"))))
+    calls += _copies([(memory["c"][0], given["c0"])] if plan.p.cells else [])
+    before, order = memory["all"][0], plan.s.order
+    calls.append(partial(np.copyto, before[order[0]], given["h0"]))
     for last, t in pairwise(order):
         calls.append(partial(np.copyto, before[t], given["y"][:, last]))
         calls += _unless(skipped, last, [(before[t], before[last])])
     return calls
+
+
+def _results(plan: Plan, memory: Memories, wanted: Arrays) -> list[Call]:
+    """What comes behind the last step backward: all gradients but that of x."""
+    (dwb, du), (before, das) = memory["sums"], memory["all"]
+    calls = plan.cell.products(memory["scratch"], before, das, du, wanted)
+    if "w" in wanted or "b" in wanted:
+        calls.append(partial(np.matmul, flat(memory["sequence"][0]).T, flat(das), dwb))
+    made = {"w": dwb[:, :-1], "b": dwb[:, -1], "u": du}
+    calls += _copies((plan.gates_first(wanted[k]), a) for k, a in made.items() if k in wanted)
+    return calls + _copies((wanted.get(f"{k}0"), d) for k, d in zip("hc", memory["flows"]))

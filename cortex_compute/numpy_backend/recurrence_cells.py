@@ -168,7 +168,7 @@ class LstmCell(Cell):
         i, f, g, o = a
         calls: list[Call] = [partial(np.matmul, h, w["u"], product), partial(np.add, a, product, a)]
         calls += [partial(np.tanh, a, a), *self.squash(a)]
-        calls += [partial(np.multiply, f, last[1], c), partial(np.multiply, i, g, spare)]
+        calls += [partial(np.multiply, f, last[-1], c), partial(np.multiply, i, g, spare)]
         calls += [partial(np.add, c, spare, c), partial(np.tanh, c, spare)]
         if not self.p.projected:
             return [*calls, partial(np.multiply, o, spare, out)]
@@ -195,7 +195,7 @@ class LstmCell(Cell):
         calls += self.slopes(a, da) + multiply(do, spare, dm)
         calls += [*multiply(spare, spare), partial(np.subtract, 1.0, spare, spare)]
         calls += [*multiply(spare, o, dm), partial(np.add, dc, spare, dc)]
-        calls += multiply(di, g) + multiply(df, last[1]) + multiply(dg, i) + multiply(da[:3], dc)
+        calls += multiply(di, g) + multiply(df, last[-1]) + multiply(dg, i) + multiply(da[:3], dc)
         return calls + multiply(dc, f) + self.back(w["u"], da, shares, d["h"])
 
     def summed(self, scratch: Memory, t: int) -> list[np.ndarray]:
