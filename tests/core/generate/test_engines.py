@@ -25,6 +25,11 @@ ENDLESS: dict[str, tuple[Any, ...]] = {
     "lstm, projected": ({"lstm": {"units": 8, "projection": 5, "return": "sequence"}},),
     "gru": ({"gru": {"units": 8, "return": "sequence"}},),
     "gru, reset before": ({"gru": {"units": 8, "reset_after": False, "return": "sequence"}},),
+    "lstm, stateful": ({"lstm": {"units": 8, "return": "sequence", "stateful": True}},),
+    "time_distributed": (
+        {"time_distributed": {"layer": {"dense": {"units": 8, "activation": "tanh"}}}},
+        {"gru": {"units": 8, "return": "sequence"}},
+    ),
     "two": ({"lstm": {"units": 8, "return": "sequence"}}, {"gru": {"units": 6, "return": "sequence"}}),
     "norms": ("layer_norm", "batch_norm", "rms_norm", {"simple_rnn": {"units": 8, "return": "sequence"}}),
     "joined": (
@@ -49,6 +54,10 @@ BOUNDED: dict[str, tuple[Any, ...]] = {
     ),
     "learned positions alone": ({"positional_encoding": {"kind": "learned", "length": 12}},),
     "blocks": ({"transformer_encoder": {"units": 8, "heads": 2, "hidden": 16, "causal": True, "repeat": 2}},),
+    "tied": (
+        {"multi_head_attention": CAUSAL},
+        {"unembedding": {"table": "words.table"}},
+    ),
     "and an lstm": ({"lstm": {"units": 8, "return": "sequence"}}, {"multi_head_attention": CAUSAL}),
 }
 ALL = {**ENDLESS, **BOUNDED}
