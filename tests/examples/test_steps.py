@@ -49,6 +49,12 @@ def test_learns_in_twenty_steps(
     losses = Losses()
     with pytest.raises(Enough):
         cortex.train(
-            str(path), epochs=STEPS, out=tmp_path / "run", progress=False, callbacks=[losses], threads=1
+            str(path),
+            epochs=STEPS,
+            batch_size=16,
+            out=tmp_path / "run",
+            progress=False,
+            callbacks=[losses],
+            threads=1,
         )
     assert losses.state["last"] < losses.state["first"]
