@@ -91,8 +91,7 @@ class Continuation:
         self._model, self._sampler, self._count = model, sampler, int(tokens)
         self._history, self.prompt = model.read(prompt)
         self._stop = None if stop is None else model.token(stop)
-        room = len(self._history) + self._count
-        self._engine, self._notes = model.engine(get(backend).single(), room, cache)
+        self._engine, self._notes = model.engine(get(backend).single(), cache)
         context = self._engine.context
         if context is not None and len(self._history) > context:
             told = f"the prompt has {len(self._history):,} tokens, the context of {model.network.name}"

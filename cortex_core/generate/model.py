@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from cortex_compute.errors import DataError, SpecError
 from cortex_compute.protocol import Backend
 from cortex_compute.types import TensorType, dtype
 from cortex_core.generate.sampling import Array, is_whole, log_softmax
-from cortex_core.generate.steps import NotStepwise, Steps, needed, trace_step
+from cortex_core.generate.steps import SHORTEST, NotStepwise, Steps, needed, trace_step
 from cortex_core.generate.text import Letters, Numbers, Text
 from cortex_core.generate.window import Window
 from cortex_core.given import check_input, check_tokens
@@ -91,23 +92,25 @@ class LanguageModel:
         with np.errstate(divide="ignore", invalid="ignore"):
             return log_softmax(np.log(scores.astype(np.float64)) if self._probabilities else scores)
 
-    def engine(self, backend: Backend, room: int, cache: bool) -> tuple[Steps | Window, list[str]]:
+    def engine(self, backend: Backend, cache: bool) -> tuple[Steps | Window, list[str]]:
         """What computes the scores, and notes.
 
         Its context is the length of the input, or the fewest positions that a layer knows (``positions``),
-        unless every layer can go on for ever; where nothing limits it, there is ``room`` for that many.
+        unless every layer can go on for ever.
         """
         network, grows, notes = self.network, self.grows, []
         types = {name: TensorType(array.shape, dtype(array.dtype)) for name, array in self.given.items()}
         types[grows.name] = batch_type(grows.shape, grows.dtype, 1)
         known = [getattr(node.layer, "positions", None) for node in needed(network.description, self.of)]
         context = min((n for n in (*known, grows.shape[0]) if n is not None), default=None)
+        trace = lru_cache(maxsize=1)(  # asked here whether there are steps, and by the engine for them
+            partial(trace_step, network, types, grows.name, self.of)
+        )
         try:
-            traced = trace_step(network, types, grows.name, self.of, context or room)
-            if not traced.bounded and not any(known):
+            if not trace(context or SHORTEST).bounded and not any(known):
                 context = None
             if cache:
-                return Steps(network, backend, traced, context, self.given), []
+                return Steps(network, backend, trace, context, self.given), []
         except NotStepwise as error:
             if cache:
                 notes.append(f"all positions are computed for each token: {error}")

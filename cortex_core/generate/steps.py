@@ -3,7 +3,7 @@ before (`cortex_core.layers.stepping`)."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,6 +23,7 @@ from cortex_core.trace import keywords_of, results_of
 Array = np.ndarray[Any, Any]
 POSITION = "index of the position"
 SCORES = "scores"
+SHORTEST = 16  # positions that there is room for at first, where nothing limits them
 
 
 class NotStepwise(ShapeError):
@@ -122,7 +123,8 @@ def _run(network: Network, node: Any, values: Mapping[str, Any], memory: Memory 
 class Steps:
     """Runs a network position by position.
 
-    ``context`` positions at most are read between two calls of `start`; None: any number.  ``given`` holds
+    ``trace`` gives its graphs for a context.  ``context`` positions at most are read between two calls of
+    `start`; where that is None but a layer has to have room, the room grows as it is needed.  ``given`` holds
     the other inputs, of one example with its batch axis.
     """
 
@@ -130,24 +132,15 @@ class Steps:
         self,
         network: Network,
         backend: Backend,
-        traced: Stepwise,
+        trace: Callable[[int], Stepwise],
         context: int | None,
         given: Mapping[str, Array],
     ) -> None:
         self.context = context
-        device = backend.devices()[0]
-        self._stream = device.stream()
-        self._kept = {u.state.node.primitive.name: u.state.type for u in traced.step.updates}
-        self._memory = {name: device.empty(max(1, type.nbytes)) for name, type in self._kept.items()}
-        self._grows = traced.step.inputs[0].node.primitive.name
-        plan = compile_graph(traced.step, backend)
-        self._program = Program(plan, backend, network.store.fork(), data=self._memory)
-        self._position = 0
-        if traced.before.outputs:
-            once = Program(compile_graph(traced.before, backend), backend, network.store.fork())
-            for name, result in once.run(given).items():
-                self._program.write(name, result.numpy())
-            once.close()
+        self._network, self._backend, self._trace = network, backend, trace
+        self._before = self._computed_before(given)
+        self._tokens: list[int] = []
+        self._build(context or SHORTEST)
 
     def start(self, tokens: Sequence[int]) -> Array:
         """The scores (tokens,) behind these tokens and nothing else."""
@@ -155,13 +148,18 @@ class Steps:
             type = self._kept[name]
             self._stream.copy(np.zeros(type.shape, type.dtype.storage), memory.view(type))
         self._stream.synchronize()
-        self._position = 0
+        self._tokens = []
         return [self.next(token) for token in tokens][-1]
 
     def next(self, token: int) -> Array:
         """The scores (tokens,) behind one more token."""
-        inputs = {self._grows: np.full((1, 1), token), POSITION: np.asarray(self._position)}
-        self._position += 1
+        position = len(self._tokens)
+        self._tokens.append(token)
+        if position == self._room:
+            self._program.close()
+            self._build(2 * position)
+            return self.start(self._tokens)
+        inputs = {self._grows: np.full((1, 1), token), POSITION: np.asarray(position)}
         found: Array = self._program.run(inputs)[SCORES].numpy()[0, 0]
         return found
 
@@ -169,3 +167,26 @@ class Steps:
         """Gives its memory back."""
         self._program.close()
         self._memory.clear()
+
+    def _computed_before(self, given: Mapping[str, Array]) -> dict[str, Array]:
+        """What does not grow, by name."""
+        graph = self._trace(self.context or SHORTEST).before
+        if not graph.outputs:
+            return {}
+        program = Program(compile_graph(graph, self._backend), self._backend, self._network.store.fork())
+        found = {name: result.numpy().copy() for name, result in program.run(given).items()}
+        program.close()
+        return found
+
+    def _build(self, room: int) -> None:
+        traced = self._trace(room)
+        self._room = room if traced.bounded and self.context is None else None
+        self._grows = traced.step.inputs[0].node.primitive.name
+        self._kept = {u.state.node.primitive.name: u.state.type for u in traced.step.updates}
+        device = self._backend.devices()[0]
+        self._stream = device.stream()
+        self._memory = {name: device.empty(max(1, type.nbytes)) for name, type in self._kept.items()}
+        plan = compile_graph(traced.step, self._backend)
+        self._program = Program(plan, self._backend, self._network.store.fork(), data=self._memory)
+        for name, array in self._before.items():
+            self._program.write(name, array)

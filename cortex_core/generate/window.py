@@ -14,7 +14,7 @@ import numpy as np
 from cortex_compute.errors import SpecError
 from cortex_compute.protocol import Backend
 from cortex_compute.types import TensorType
-from cortex_core.generate.steps import SCORES
+from cortex_core.generate.steps import SCORES, SHORTEST
 from cortex_core.graph.value import Graph, input_value
 from cortex_core.network import Network
 from cortex_core.program import Program, compile_graph
@@ -22,7 +22,6 @@ from cortex_core.step import known
 from cortex_core.trace import trace
 
 Array = np.ndarray[Any, Any]
-SHORTEST = 16  # positions of the first window of a network that goes on for ever
 SMALL = 1e-5  # rounding, relative to the largest score
 
 
