@@ -60,7 +60,8 @@ def parts_of(network: Network) -> list[Part]:
     ids = {node.id for node in description.layers}
     table = {row.id: row for row in rows(description)}
     layers = [_layer(node, table[node.id]) for node in description.layers]
-    found += nest([part for layer in layers for part in [*_masks(layer, ids), layer]])
+    each = {part.key: part for layer in layers for part in [*_masks(layer, ids), layer]}  # masks are shared
+    found += nest(list(each.values()))
     homes = _homes(found)
     found += _ends(network, homes, types)
     taken = {source for part in found for source in part.sources}

@@ -223,9 +223,10 @@ def test_a_mask_is_a_box_of_its_own() -> None:
             {"embedding": {"tokens": 5, "units": 2, "mask_zero": True, "id": "words"}},
             {"flatten": {"from": "words.mask", "id": "seen"}},
             {"flatten": {"from": "words", "id": "all"}},
+            {"flatten": {"from": "words.mask", "id": "again"}},
         ],
     }
-    assert boxes(network_svg(source), "output")[0] == ["words.mask"]
+    assert boxes(network_svg(source), "output").count(["words.mask"]) == 1  # for both that take it
 
 
 def test_a_shape_that_is_left_to_the_data(tmp_path: Path) -> None:
