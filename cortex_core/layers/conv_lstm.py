@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Literal
 
+from cortex_compute.primitives.normalization import vector_type
 from cortex_compute.primitives.windows import window_count
 from cortex_compute.types import TensorType
 from cortex_core.layers.recurrent import GATES, Declared, Recurrence, forget_biased
@@ -53,19 +54,20 @@ class ConvLstm2D(Recurrence, Windows):
         yield Parameter("recurrent_kernel", shapes[1], self.recurrent_initializer, parts=GATES)
         if self.use_bias:
             initializers = forget_biased(self.bias_initializer, self.forget_bias)
-            yield Parameter("bias", (width,), initializers, parts=GATES)
+            yield Parameter("bias", (width,), initializers, precise=True, parts=GATES)
 
     def walk(self, p: Scope, x: Any, states: Sequence[Any], seen: Any) -> tuple[Any, ...]:
         batch, steps = x.shape[:2]
         images = reshape(x, (batch * steps, *x.shape[2:]))
-        gates = conv(images, p.kernel, self.stride, self._paddings(images))
+        wide = vector_type(x.dtype)
+        gates = cast(conv(images, p.kernel, self.stride, self._paddings(images)), wide)
         gates = reshape(gates + p.bias if self.use_bias else gates, (batch, steps, *gates.shape[1:]))
         h, c = states
         around = paddings(self, h, self.kernel, (1, 1), "same", (1, 1))
         ys: dict[int, Any] = {}
         for t in range(steps)[:: -1 if self.reverse else 1]:
             a = reshape(narrow(gates, 1, t, 1), gates.shape[:1] + gates.shape[2:])
-            a = a + conv(h, p.recurrent_kernel, 1, around)
+            a = a + cast(conv(h, p.recurrent_kernel, 1, around), wide)
             i, f, g, o = (narrow(a, -1, k * self.filters, self.filters) for k in range(4))
             cell = next_cell(i, f, g, c)
             hidden = cast(next_hidden(o, cell), x.dtype)

@@ -8,10 +8,13 @@ import numpy as np
 import pytest
 
 from cortex_compute.errors import CortexError, DTypeError, ShapeError, SpecError
+from cortex_compute.types import TensorType, bfloat16, int64
 from cortex_core.generate import generate
 from cortex_core.network import Network
 from cortex_core.registry import LAYERS
 from cortex_core.spec import read
+from cortex_core.step import train_step
+from cortex_core.trace import batch_type
 from tests.core.layers.use import Used
 
 RNG = np.random.default_rng(3)
@@ -294,3 +297,32 @@ def test_a_layer_that_sees_later_steps_is_not_stepped() -> None:
     made = text({"bidirectional": {"layer": {"gru": {"units": 8, "return": "sequence"}}}})
     with pytest.raises(CortexError):
         generate(made, [1, 2], tokens=3, temperature=0)
+
+
+@pytest.mark.parametrize("fields", [
+    {"simple_rnn": {"units": 2}}, {"gru": {"units": 2, "mask": "m"}},
+    {"lstm": {"units": 2, "projection": 3, "truncate": 2, "use_bias": False}},
+    {"lstm": {"units": 2, "stateful": True}},
+    {"bidirectional": {"layer": {"lstm": {"units": 2, "lengths": "n"}}, "merge": "average"}},
+    {"conv_lstm2d": {"filters": 2, "kernel": 2, "mask": "m"}},
+    {"conv_lstm2d": {"filters": 2, "kernel": 2, "stateful": True, "use_bias": False}},
+])  # fmt: skip
+def test_training_in_bfloat16_has_no_mixed_types(fields: dict[str, Any]) -> None:
+    ((kind, given),) = fields.items()
+    shape = [6, 3, 3, 1] if kind == "conv_lstm2d" else [6, 4]
+    inputs = {"x": shape, "m": {"shape": [6], "dtype": "bool"}, "n": {"shape": [], "dtype": "int64"}}
+    named = {name: of for name, of in inputs.items() if name == "x" or f"'{name}'" in repr(given)}
+    layers = [{kind: {"from": "x"} | given}, "flatten", {"dense": {"units": 2, "id": "y"}}]
+    described = {
+        "cortex": 1,
+        "inputs": named,
+        "layers": layers,
+        "train": {"precision": "bfloat16", "batch_size": 2},
+    }
+    made = Network(read(described | {"loss": {"softmax_cross_entropy": {"of": "y", "target": "t"}}}))
+    types = {x.name: batch_type(x.shape or (), x.dtype, 2) for x in made.description.inputs}
+    step = train_step(made, types | {"t": TensorType((2,), int64)})
+    kinds = {type(node.primitive).__name__: node for node in step.graph.nodes()}
+    wanted = {"simple_rnn": "RnnGrad", "gru": "GruGrad", "lstm": "LstmGrad", "bidirectional": "LstmGrad"}
+    node = kinds[wanted.get(kind, "ConvKernelGrad")]
+    assert node.inputs[0].dtype is bfloat16

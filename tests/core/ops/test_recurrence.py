@@ -12,6 +12,8 @@ import pytest
 
 from cortex_compute.errors import DTypeError, ShapeError
 from cortex_compute.primitives import recurrence
+from cortex_compute.types import TensorType, bfloat16, bool_, float32
+from cortex_core.graph.value import input_value
 from cortex_core.ops.differentiate import DECOMPOSITIONS
 from cortex_core.ops.recurrence import gru, lstm, rnn
 from cortex_core.ops.reduce import sum as total
@@ -159,6 +161,25 @@ def test_what_does_not_fit(change: dict[str, Any], error: type[Exception], words
 def test_a_mask_is_bool() -> None:
     with pytest.raises(DTypeError, match="mask is int64; cast mask to bool"):
         cells()["lstm"][0](*cells()["lstm"][1], mask=MASK.astype(np.int64))
+
+
+@each_cell
+@pytest.mark.parametrize("kind", [bfloat16, float32])
+@pytest.mark.parametrize("masked", [False, True])
+def test_decompositions_have_the_types_of_their_primitives(name: str, kind: Any, masked: bool) -> None:
+    """Beside an x of 16 bits some operands and results have 32."""
+    f, arrays = cells()[name]
+    wide = ("b", *({"lstm": ["c0"], "projected": ["c0"], "gru": ["n"]}.get(name, [])))
+    names = ("x", "w", "u", "b", "h0", wide[-1], "p")
+    types = [TensorType(a.shape, float32 if of in wide else kind) for of, a in zip(names, arrays)]
+    values = [input_value(of, t) for of, t in zip(names, types)]
+    outputs = f(*values, mask=input_value("mask", TensorType((3, 5), bool_)) if masked else None)
+    node = outputs[0].node
+    again = DECOMPOSITIONS[type(node.primitive)](node.primitive, *node.inputs)
+    assert tuple(y.type for y in again) == node.types
+    assert [
+        g.type for g in derived(node, [input_value(f"g{i}", y.type) for i, y in enumerate(outputs)])
+    ] == types
 
 
 # PyTorch
