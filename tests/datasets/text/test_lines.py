@@ -65,6 +65,23 @@ def test_a_file_of_names_is_learned_as_language(find: Find, tmp_path: Path, gath
 
 
 @pytest.mark.parametrize("tokens", ["characters", "words", "bytepair"])
+def test_what_separates_lines(tokens: str, find: Find, gathered) -> None:
+    """The token that every text begins with and every `next` ends with."""
+    lines = Lines(tokens=tokens, vocabulary=300)
+    examples = lines.read(["ab c", "a"], find)
+    encoding = examples.learn(np.arange(2), ["text"], ["next"])
+    batch = gathered(encoding.encode(examples, np.arange(2), ["text", "next"]), [0, 1])
+    assert {encoding.separator} == {*batch["text"][:, 0]} == {batch["next"][1][1]}
+    labels = lines.read({"one": ["ab c"], "two": ["a"]}, find).learn(np.arange(2), ["text"], ["label"])
+    assert labels.separator is None
+
+
+def test_a_vocabulary_without_the_end_of_a_line_has_no_separator(find: Find) -> None:
+    encoding = Lines(vocabulary=3).read(["aaaa", "aaa"], find).learn(np.arange(2), ["text"], ["next"])
+    assert encoding.separator is None
+
+
+@pytest.mark.parametrize("tokens", ["characters", "words", "bytepair"])
 @pytest.mark.parametrize("labels", [True, False])
 def test_buckets(tokens: str, labels: bool, find: Find, gathered) -> None:
     rng = np.random.default_rng(0)
