@@ -36,16 +36,17 @@ class Cut:
     """How the work is cut: into ``chunks`` of examples and heads, and these into ``parts`` of queries.
 
     A chunk is a pair of slices, of the examples and of the heads of k.  A part is a slice of the queries,
-    and the number of keys that they see at most.  ``scores`` is how many a block should have.
+    and the number of keys that they see at most.  A block should have so many ``scores``; it has at least
+    ``fewest`` queries of a head, and no more where queries see different keys.
     """
 
-    def __init__(self, p: Attending, q: Shape, k: Shape, scores: int = SCORES) -> None:
+    def __init__(self, p: Attending, q: Shape, k: Shape, scores: int = SCORES, fewest: int = FEWEST) -> None:
         self.batch, self.queries, n, self.features = q
         self.keys, self.heads = k[1:3]
         self.group = n // self.heads  # heads of q that share one of k
         row = self.group * self.keys  # scores of one query, over its group
-        fit = max(scores // row, FEWEST // self.group, 1)
-        self.rows = max(1, min(self.queries, fit, FEWEST if p.causal else self.queries))
+        fit = max(scores // row, fewest // self.group, 1)
+        self.rows = max(1, min(self.queries, fit, fewest if p.causal else self.queries))
         several = max(1, scores // (self.rows * row))
         self.side = min(several, self.heads)
         self.deep = max(1, min(several // self.heads, self.batch))
@@ -132,6 +133,18 @@ def joined(a: np.ndarray, memory: np.ndarray) -> np.ndarray:
     return out.reshape(b, m, group * rows, d)
 
 
+def inner(g: np.ndarray, y: np.ndarray, weights: np.ndarray, memory: np.ndarray, out: np.ndarray) -> None:
+    """out (B, M, G, rows) = the sum of g y times ``weights`` over the last axis.
+
+    The operands are walked through in the order of an array (B, T, N, D).  ``memory``: for g y, and out.
+    """
+    g, y = (x.transpose(0, 3, 1, 2, 4) for x in (g, y))
+    product = np.multiply(g, y, shaped(memory, g.shape))
+    sums = shaped(memory[product.size :], g.shape[:4])
+    np.matmul(product.reshape(out.size, len(weights)), weights, sums.reshape(-1))
+    np.copyto(out, sums.transpose(0, 2, 3, 1))
+
+
 @offers(Attention)
 def attention(p: Attention, operands: Sequence[Operand]) -> Offer:
     types, unreadable = [o.type for o in operands], _unreadable(operands)
@@ -179,7 +192,7 @@ def attention_gradient(p: AttentionGrad, operands: Sequence[Operand]) -> Offer:
     types, unreadable = [o.type for o in operands], _unreadable(operands)
     cut, of, values = Cut(p, types[0].shape, types[1].shape), types[0].dtype, types[2].shape[3]
     widest = max(cut.features, values)
-    sizes = [cut.block * n for n in (cut.features, cut.keys, cut.keys, values, widest, 1)]
+    sizes = [cut.block * n for n in (cut.features, cut.keys, cut.keys, values, widest + 1, 1)]
     sizes.append(0 if cut.whole else cut.deep * cut.side * cut.keys * widest)
     scratch = [cut.hidden(p, types), *(TensorType((n,), of) for n in sizes), *(types[i] for i in unreadable)]
 
@@ -191,7 +204,7 @@ def attention_gradient(p: AttentionGrad, operands: Sequence[Operand]) -> Offer:
         k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
         dq = None if outputs[0] is None else cut.grouped(outputs[0])
         dk, dv = (None if a is None else a.transpose(0, 2, 1, 3) for a in outputs[1:])
-        lowest, ones = np.finfo(q.dtype).min, np.full(values, scale)
+        lowest, weights = np.finfo(q.dtype).min, np.full(values, scale)
 
         def add(out: np.ndarray, a: np.ndarray, x: np.ndarray) -> None:
             """out += a x, or = where nothing else comes"""
@@ -205,20 +218,18 @@ def attention_gradient(p: AttentionGrad, operands: Sequence[Operand]) -> Offer:
             query, lead = q[here], q[here].shape[:4]
             x, gradient = turned(query, scale, queries), turned(g[here], scale, gs)
             s, slope = (shaped(a, (*lead[:2], keys, x.shape[3])) for a in (scores, slopes))
-            row = shaped(column, lead)
+            row = shaped(column, lead)  # first the logarithms, then sum(g y)
             np.matmul(k[b, m, :keys], x, s)
             hide(_split(s, lead), b, m, rows)
             np.maximum(logs[here], lowest, out=row)
-            row = row.reshape(*lead[:2], x.shape[3])
-            np.exp(np.subtract(s, row[:, :, None], s), s)
+            np.exp(np.subtract(s, _over_keys(row), s), s)
             if dv is not None:
                 add(dv[b, m, :keys], s, joined(g[here], spare))
             if dq is None and dk is None:
                 return
             np.matmul(v[b, m, :keys], gradient, slope)
-            product = np.multiply(g[here], y[here], shaped(spare, g[here].shape))
-            np.matmul(product.reshape(row.size, values), ones, row.reshape(-1))
-            np.multiply(np.subtract(slope, row[:, :, None], slope), s, slope)
+            inner(g[here], y[here], weights, spare, row)
+            np.multiply(np.subtract(slope, _over_keys(row), slope), s, slope)
             if dk is not None:
                 add(dk[b, m, :keys], slope, joined(query, spare))
             if dq is not None:
@@ -234,6 +245,12 @@ def attention_gradient(p: AttentionGrad, operands: Sequence[Operand]) -> Offer:
         return sequence([*calls, cut.over_blocks(block)])
 
     return _offer(p, types, bound, scratch, (0, len(types) - 3, len(types) - 1))
+
+
+def _over_keys(row: np.ndarray) -> np.ndarray:
+    """(B, M, G, rows) beside turned scores (B, M, keys, G rows)."""
+    b, m, group, rows = row.shape
+    return row.reshape(b, m, 1, group * rows)
 
 
 def _split(s: np.ndarray, lead: Shape) -> np.ndarray:

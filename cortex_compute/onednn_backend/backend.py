@@ -25,7 +25,7 @@ P = TypeVar("P", bound=Primitive)
 OFFERS: dict[type[Primitive], OfferFunction] = {}
 FAMILIES = (
     "packing", "matrix", "convolution", "pooling", "normalization", "softmax", "reduce", "elementwise",
-    "recurrence",
+    "recurrence", "attention",
 )  # fmt: skip
 ISA = {
     0x1: "SSE4.1", 0x3: "AVX", 0x7: "AVX2", 0xF: "AVX2 VNNI", 0x1F: "AVX2 VNNI 2", 0x27: "AVX-512",

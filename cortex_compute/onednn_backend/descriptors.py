@@ -186,12 +186,16 @@ class PrimitiveDesc:
 
 
 class Memory:
-    """A dnnl_memory over an address that stays where it is."""
+    """A dnnl_memory over an address, which stays where it is until `move`."""
 
     def __init__(self, desc: MemoryDesc, address: int) -> None:
         self.handle = Handle()
         self._destroy = load().c.dnnl_memory_destroy
         load().call("memory_create", byref(self.handle), desc.handle, load().engine, address)
+
+    def move(self, address: int) -> None:
+        """From now on it is over another address."""
+        load().c.dnnl_memory_set_data_handle(self.handle, address)
 
     def __del__(self) -> None:
         if self.handle:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -45,7 +46,7 @@ def scores(p: Attending, q: np.ndarray, k: np.ndarray, v: np.ndarray, mask: np.n
 
 def power(score: np.ndarray, logarithm: np.ndarray) -> np.ndarray:
     """exp(score - logarithm), 0 where no key is seen."""
-    shift = np.where(np.isfinite(logarithm), logarithm, 0)[..., None]
+    shift = np.where(logarithm == -np.inf, 0, logarithm)[..., None]
     return np.asarray(np.exp(score - shift))
 
 
@@ -163,10 +164,17 @@ MASKS = {
 MASKED = Shape(b=3, queries=6, keys=7, n=4, m=2, d=4, e=3)
 
 
-def _drawn(p: Attending, shape: Shape, of_mask: tuple[int, ...] | None = None, size: float = 1.0) -> Operands:
+def _drawn(
+    p: Attending,
+    shape: Shape,
+    of_mask: tuple[int, ...] | None = None,
+    size: float = 1.0,
+    nan: int | None = None,
+) -> Operands:
     """q, k, v[, mask][, y, l, g].  The scores, scaled by 1 / sqrt(D), have the deviation ``size``.
 
-    Masks hide about a third, and the first query of the first example sees nothing where it can be.
+    Masks hide about a third, and the first query of the first example sees nothing where it can be.  There is
+    a NaN in the first position of the operand ``nan``, which every query sees.
     """
     b, queries, keys, n, m, d, e = shape
 
@@ -175,6 +183,8 @@ def _drawn(p: Attending, shape: Shape, of_mask: tuple[int, ...] | None = None, s
         q, k, v = (rng.standard_normal(s).astype(dtype.storage) for s in shapes)
         q *= dtype.storage.type(size)
         operands = [q, k, v]
+        if nan is not None and nan >= 0:
+            operands[nan][0, 0, 1, 2] = np.nan
         if of_mask is not None:
             whole = b, n, queries, keys
             mask = rng.random([w if own else 1 for w, own in zip(whole, of_mask)]) < 0.7
@@ -188,6 +198,8 @@ def _drawn(p: Attending, shape: Shape, of_mask: tuple[int, ...] | None = None, s
         with np.errstate(all="ignore"):
             y, logarithm = attention(forward, *map(widen, operands))
         g = rng.standard_normal(y.shape)
+        if nan == -1:
+            g[0, 0, 1, 2] = np.nan
         return [*operands, *(a.astype(dtype.storage) for a in (y, logarithm, g))]
 
     return with_gradient if isinstance(p, AttentionGrad) else make
@@ -209,6 +221,10 @@ def _cases(kind: type[Attending]) -> Iterator[Case]:
         yield case("scores up to 100", Shape(queries=8, keys=8), causal, size=40.0)
     p = kind(-3.0)
     yield Case("scale -3", p, _drawn(p, Shape()))
+    for causal, k in itertools.product((False, True), (0, 1, 2, -1)):
+        p = kind(0.5, causal)
+        if k >= 0 or p.operands[k] == "g":
+            yield Case(f"NaN in {p.operands[k]}" + ", causal" * causal, p, _drawn(p, Shape(), nan=k))
 
 
 @cases(Attention)
