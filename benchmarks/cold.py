@@ -112,7 +112,7 @@ def write_files(library: str, python: str, folder: Path) -> None:
         network = cortex.network(lenet.description)
         network.save(folder / "lenet.cortex")
         np.savez(npz, **network.parameters)
-        np.save(folder / "image.npy", batch_of(lenet.shape, 1)[0])
+        np.save(folder / "image.npy", batch_of(lenet.description, 1)[0])
     elif library == "torch":
         source = TO_TORCH.format(npz=str(npz), pt=str(folder / "lenet.pt"))
         done = subprocess.run([python, "-c", source], cwd=ROOT, capture_output=True, text=True, check=False)

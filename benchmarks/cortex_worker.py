@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.serve import Queued, Step, Task, serve
-from benchmarks.workloads import BATCHES, batch_of, rows_of, shape_of
+from benchmarks.workloads import BATCHES, batch_of, named, rows_of
 
 
 def make(task: Task) -> Step | Queued:
@@ -32,10 +32,10 @@ def make(task: Task) -> Step | Queued:
     if task.get("device") == "gpu":
         return queued(cortex.compile(network, backend=task["backend"]), task)
     compiled = cortex.compile(network, backend=task["backend"], batch_size=size, purpose=purpose)
-    image, label = batch_of(shape_of(description), size)
+    x, y = batch_of(description, size)
     if purpose == "predict":
-        return lambda: np.asarray(compiled.run({"image": image})["digit"])
-    batch = {"image": image, "label": label}
+        return lambda: np.asarray(compiled.run({"image": x})["digit"])
+    batch = named(description, x, y)
     return lambda: float(compiled.run(batch)["loss"])
 
 
@@ -62,8 +62,8 @@ def queued(compiled: Any, task: Task) -> Queued:
 
 def brought(task: Task) -> Callable[[], dict[str, np.ndarray]]:
     """A batch on the host."""
-    image, label = batch_of(shape_of(task["description"]), task["batch"])
-    return lambda: {"image": image, "label": label}
+    batch = named(task["description"], *batch_of(task["description"], task["batch"]))
+    return lambda: batch
 
 
 def kept(compiled: Any, task: Task) -> Callable[[], dict[str, np.ndarray]]:
@@ -71,8 +71,7 @@ def kept(compiled: Any, task: Task) -> Callable[[], dict[str, np.ndarray]]:
     from cortex_compute.types import TensorType, dtype
     from cortex_core.step import ROWS
 
-    image, label = batch_of(shape_of(task["description"]), BATCHES * task["batch"])
-    data = {"image": image, "label": label}
+    data = named(task["description"], *batch_of(task["description"], BATCHES * task["batch"]))
     compiled.keep({name: TensorType(a.shape, dtype(a.dtype)) for name, a in data.items()}, [data])
     rows = cycle(rows_of(task["batch"]))
     return lambda: {ROWS: next(rows)}

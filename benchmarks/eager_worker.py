@@ -100,7 +100,7 @@ NETWORKS: dict[str, Callable[[Builder], Any]] = {"mlp": mlp, "cnn": cnn}
 def data(task: Task) -> tuple[np.ndarray, np.ndarray]:
     """The batch, channels first."""
     workload = WORKLOADS[task["row"]]
-    image, label = batch_of(workload.shape, task["batch"])
+    image, label = batch_of(workload.description, task["batch"])
     return np.ascontiguousarray(image.transpose(0, 3, 1, 2)) if image.ndim == 4 else image, label
 
 

@@ -19,7 +19,15 @@ import numpy as np
 from jax import lax
 
 from benchmarks.serve import Queued, Step, Task, serve
-from benchmarks.workloads import BATCHES, RESNET20_FILTERS, RESNET50_STAGES, batch_of, rows_of, shape_of
+from benchmarks.workloads import (
+    BATCHES,
+    BLOCKS,
+    HEADS,
+    RESNET20_FILTERS,
+    RESNET50_STAGES,
+    batch_of,
+    rows_of,
+)
 
 BETA1, BETA2, EPSILON = 0.9, 0.999, 1e-8
 MOMENTUM, NORM_EPSILON = 0.9, 1e-5
@@ -60,6 +68,12 @@ class Scope:
             new = {"mean": (old_mean, mean), "variance": (old_variance, variance * (n / (n - 1)))}
             for kind, (a, b) in new.items():
                 self.statistics[f"{name}/{kind}"] = MOMENTUM * a + (1 - MOMENTUM) * b
+        scale = self.parameters[f"{name}/scale"] * lax.rsqrt(variance + NORM_EPSILON)
+        return ((x - mean) * scale + self.parameters[f"{name}/shift"]).astype(self.dtype)
+
+    def layer_norm(self, name: str, x: jax.Array) -> jax.Array:
+        x = x.astype(jnp.float32)
+        mean, variance = x.mean(-1, keepdims=True), x.var(-1, keepdims=True)
         scale = self.parameters[f"{name}/scale"] * lax.rsqrt(variance + NORM_EPSILON)
         return ((x - mean) * scale + self.parameters[f"{name}/shift"]).astype(self.dtype)
 
@@ -118,12 +132,49 @@ def resnet50(p: Scope, x: jax.Array) -> jax.Array:
     return p.dense("digit", x.mean((1, 2)))
 
 
+def lstm(p: Scope, x: jax.Array) -> jax.Array:
+    u, units = p.of("lstm/recurrent_kernel"), len(p.of("lstm/recurrent_kernel"))
+    gates = x.astype(p.dtype) @ p.of("lstm/kernel") + p.of("lstm/bias")
+
+    def step(state: tuple[jax.Array, jax.Array], a: jax.Array) -> tuple[tuple[jax.Array, jax.Array], None]:
+        h, c = state
+        i, f, g, o = jnp.split(a + h @ u, 4, axis=-1)
+        c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        return (jax.nn.sigmoid(o) * jnp.tanh(c), c), None
+
+    zeros = jnp.zeros((len(x), units), p.dtype)
+    (h, _), _ = lax.scan(step, (zeros, zeros), gates.swapaxes(0, 1))
+    return p.dense("digit", h)
+
+
+def char_gpt(p: Scope, x: jax.Array) -> jax.Array:
+    table = p.of("characters/table")
+    x = table[x] + p.of("positions/table")
+    for i in range(BLOCKS):
+        x = block(p, f"block.{i}", x)
+    return p.layer_norm("norm", x) @ table.T
+
+
+def block(p: Scope, name: str, x: jax.Array) -> jax.Array:
+    attention, y = f"{name}/attention", p.layer_norm(f"{name}/layer_norm", x)
+    kinds = ("query", "key", "value")
+    kernel = jnp.concatenate([p.of(f"{attention}/{kind}_kernel") for kind in kinds], axis=1)
+    bias = jnp.concatenate([p.of(f"{attention}/{kind}_bias") for kind in kinds])
+    q, k, v = jnp.split((y @ kernel + bias).reshape(*x.shape[:2], 3 * HEADS, -1), 3, axis=2)
+    y = jax.nn.dot_product_attention(q, k, v, is_causal=True).reshape(x.shape)
+    x = x + y @ p.of(f"{attention}/output_kernel") + p.of(f"{attention}/output_bias")
+    y = jax.nn.gelu(p.dense(f"{name}/hidden", p.layer_norm(f"{name}/layer_norm_2", x)), approximate=False)
+    return x + p.dense(f"{name}/output", y)
+
+
 NETWORKS: dict[str, Callable[[Scope, jax.Array], jax.Array]] = {
     "mlp": mlp,
     "cnn": partial(convolutions, padding=1),
     "lenet": partial(convolutions, padding=0),
     "resnet20": resnet20,
     "resnet50": resnet50,
+    "lstm": lstm,
+    "char_gpt": char_gpt,
 }
 
 
@@ -133,7 +184,7 @@ def make(task: Task) -> Step | Queued:
         if jax.default_backend() == "cpu":
             raise ModuleNotFoundError(f"JAX {jax.__version__} finds no CUDA device")
         return queued(task)
-    image, label = map(jnp.asarray, batch_of(shape_of(task["description"]), task["batch"]))
+    image, label = map(jnp.asarray, batch_of(task["description"], task["batch"]))
     if task["purpose"] == "predict":
         return predict(task, image)
     update, state = jax.jit(partial(trained, task), donate_argnums=0), state_of(task)
@@ -174,7 +225,7 @@ def trained(
     def loss_of(parameters: Arrays) -> tuple[jax.Array, Arrays]:
         scope = Scope(parameters, statistics, True, jnp.dtype(task["precision"]))
         logits = NETWORKS[task["workload"]](scope, image).astype(jnp.float32)
-        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), label[:, None], axis=1)
+        chosen = jnp.take_along_axis(jax.nn.log_softmax(logits), label[..., None], axis=-1)
         return -chosen.mean(), scope.statistics
 
     (loss, statistics), g = jax.value_and_grad(loss_of, has_aux=True)(parameters)
@@ -200,7 +251,7 @@ def queued(task: Task) -> Queued:
     jax.config.update("jax_default_matmul_precision", "tensorfloat32" if task["tf32"] else "highest")
     on_device = task["data"] == "device"
     size = BATCHES * task["batch"] if on_device else task["batch"]
-    image, label = batch_of(shape_of(task["description"]), size)
+    image, label = batch_of(task["description"], size)
     if on_device:
         image, label = jax.device_put(image), jax.device_put(label)
     rows = cycle([jax.device_put(r) for r in rows_of(task["batch"])])

@@ -86,6 +86,23 @@ ROWS = {
         Row(
             "lenet_cold", "LeNet: start to first prediction", "lenet", ("torch", "jax"), "cold", (), 3.0, 6.0
         ),
+        Row(
+            "lstm",
+            "LSTM 28 x 28, 128 units: step, batch 64",
+            "lstm",
+            FLAT_PEERS,
+            against=("torch", "jax"),
+            bar=1.3,
+            goal=1.5,
+        ),
+        Row(
+            "char_gpt",
+            "GPT 4 x 128, 64 characters: step, batch 64",
+            "char_gpt",
+            FLAT_PEERS,
+            bar=1.0,
+            goal=1.0,
+        ),
         Row("mlp_busy", f"{MLP}: step, batch 128, beside a busy process", "mlp", FLAT_PEERS, neighbour=True),
         Row("cnn_busy", f"{CNN}: step, batch 64, beside a busy process", "cnn", neighbour=True),
     )

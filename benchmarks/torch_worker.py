@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from itertools import cycle, pairwise
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.serve import Queued, Step, Task, serve
-from benchmarks.workloads import BATCHES, RESNET20_FILTERS, RESNET50_STAGES, batch_of, rows_of, shape_of
+from benchmarks.workloads import (
+    BATCHES,
+    BLOCKS,
+    HEADS,
+    RESNET20_FILTERS,
+    RESNET50_STAGES,
+    batch_of,
+    rows_of,
+)
 
 
 class Parameters:
@@ -46,6 +55,36 @@ class Parameters:
         """PyTorch's momentum of 0.1, the weight of the new value, is Cortex's 0.9, the weight of the old."""
         scale = torch.tensor(self.arrays[f"{name}/scale"])
         made = nn.BatchNorm2d(len(scale))
+        made.weight.data, made.bias.data = scale, torch.tensor(self.arrays[f"{name}/shift"])
+        return made
+
+    def joined(self, name: str, parts: Sequence[str]) -> nn.Linear:
+        """Several dense layers over one input as one."""
+        kernels, biases = (
+            [self.arrays[f"{name}/{part}_{kind}"] for part in parts] for kind in ("kernel", "bias")
+        )
+        made = nn.Linear(len(kernels[0]), sum(map(len, biases)))
+        made.weight.data = torch.tensor(np.concatenate(kernels, axis=1).T.copy())
+        made.bias.data = torch.tensor(np.concatenate(biases))
+        return made
+
+    def lstm(self, name: str) -> nn.LSTM:
+        """PyTorch has the bias of a gate twice, and would train both."""
+        kernel, recurrent, bias = (
+            torch.tensor(self.arrays[f"{name}/{kind}"]) for kind in ("kernel", "recurrent_kernel", "bias")
+        )
+        made = nn.LSTM(len(kernel), len(recurrent), batch_first=True)
+        made.weight_ih_l0.data, made.weight_hh_l0.data = kernel.T.contiguous(), recurrent.T.contiguous()
+        made.bias_ih_l0.data, made.bias_hh_l0.data = bias, torch.zeros_like(bias)
+        made.bias_hh_l0.requires_grad_(False)
+        return made
+
+    def table(self, name: str) -> nn.Embedding:
+        return nn.Embedding.from_pretrained(torch.tensor(self.arrays[f"{name}/table"]), freeze=False)
+
+    def layer_norm(self, name: str) -> nn.LayerNorm:
+        scale = torch.tensor(self.arrays[f"{name}/scale"])
+        made = nn.LayerNorm(len(scale))
         made.weight.data, made.bias.data = scale, torch.tensor(self.arrays[f"{name}/shift"])
         return made
 
@@ -86,6 +125,49 @@ class Bottleneck(nn.Module):
         return self.relu(self.norm2(self.conv2(y)) + self.short(x))
 
 
+class Lstm(nn.Module):
+    """The state after the last row, and a dense layer."""
+
+    def __init__(self, p: Parameters) -> None:
+        super().__init__()
+        self.lstm, self.digit = p.lstm("lstm"), p.dense("digit")
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, (h, _) = self.lstm(x)
+        return self.digit(h[0])
+
+
+class Block(nn.Module):
+    """Attention and two dense layers, each after a norm and beside a shortcut."""
+
+    def __init__(self, p: Parameters, name: str) -> None:
+        super().__init__()
+        self.norm, self.norm2 = p.layer_norm(f"{name}/layer_norm"), p.layer_norm(f"{name}/layer_norm_2")
+        self.qkv = p.joined(f"{name}/attention", ("query", "key", "value"))
+        self.found = p.joined(f"{name}/attention", ("output",))
+        self.hidden, self.output = p.dense(f"{name}/hidden"), p.dense(f"{name}/output")
+
+    def forward(self, x: Tensor) -> Tensor:
+        q, k, v = (a.unflatten(-1, (HEADS, -1)).transpose(1, 2) for a in self.qkv(self.norm(x)).chunk(3, -1))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.found(y.transpose(1, 2).flatten(2))
+        return x + self.output(F.gelu(self.hidden(self.norm2(x))))
+
+
+class Gpt(nn.Module):
+    """Scores of the next character at each place, one line for each."""
+
+    def __init__(self, p: Parameters) -> None:
+        super().__init__()
+        self.characters, self.positions = p.table("characters"), p.table("positions")
+        self.blocks = nn.Sequential(*(Block(p, f"block.{i}") for i in range(BLOCKS)))
+        self.norm = p.layer_norm("norm")
+
+    def forward(self, x: Tensor) -> Tensor:
+        y = self.norm(self.blocks(self.characters(x) + self.positions.weight))
+        return F.linear(y, self.characters.weight).flatten(0, 1)
+
+
 def mlp(p: Parameters) -> nn.Module:
     return nn.Sequential(
         p.dense("hidden0"), nn.ReLU(inplace=True), p.dense("hidden1"), nn.ReLU(inplace=True), p.dense("digit")
@@ -123,6 +205,8 @@ NETWORKS: dict[str, Callable[[Parameters], nn.Module]] = {
     "lenet": lambda p: convolutions(p, padding=0, after=(4, 4, 50)),
     "resnet20": resnet20,
     "resnet50": resnet50,
+    "lstm": Lstm,
+    "char_gpt": Gpt,
 }
 
 
@@ -136,9 +220,9 @@ def make(task: Task) -> Step | Queued:
         if not torch.cuda.is_available():
             raise ModuleNotFoundError(f"PyTorch {torch.__version__} finds no CUDA device")
         return queued(task, "cuda")
-    image, label = batch_of(shape_of(task["description"]), task["batch"])
+    image, label = batch_of(task["description"], task["batch"])
     model, layout = model_of(task)
-    x, y = images(torch.tensor(image), layout), torch.tensor(label)
+    x, y = images(torch.tensor(image), layout), torch.tensor(label).flatten()
     if task["purpose"] == "predict":
         return predict(model, x, precision_of(task, "cpu"), task["way"])
     step = training(model, task, "cpu")
@@ -220,7 +304,7 @@ def queued(task: Task, device: str) -> Queued:
 
 def brought(task: Task, layout: torch.memory_format, device: str) -> Callable[[], tuple[Tensor, Tensor]]:
     """A batch that lies in pinned memory of the host, and is copied while the host goes on."""
-    image, label = batch_of(shape_of(task["description"]), task["batch"])
+    image, label = batch_of(task["description"], task["batch"])
     x, y = images(torch.tensor(image), layout), torch.tensor(label)
     if device == "cuda":
         x, y = x.pin_memory(), y.pin_memory()
@@ -229,7 +313,7 @@ def brought(task: Task, layout: torch.memory_format, device: str) -> Callable[[]
 
 def kept(task: Task, layout: torch.memory_format, device: str) -> Callable[[], tuple[Tensor, Tensor]]:
     """Data on the device; a batch is gathered there."""
-    image, label = batch_of(shape_of(task["description"]), BATCHES * task["batch"])
+    image, label = batch_of(task["description"], BATCHES * task["batch"])
     x, y = torch.tensor(image).to(device), torch.tensor(label).to(device)
     rows = cycle([torch.tensor(r).to(device) for r in rows_of(task["batch"])])
 

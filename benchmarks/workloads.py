@@ -13,6 +13,8 @@ import numpy as np
 
 Description = dict[str, Any]
 BATCHES = 8  # of the data that lie on a device
+CHARACTERS = 65  # different ones, as in the plays of Shakespeare
+BLOCKS, HEADS = 4, 4  # of the GPT
 NETWORKS = Path(__file__).parents[1] / "examples" / "networks"
 
 
@@ -32,21 +34,21 @@ class Workload:
     later: float = 2e-4
     narrow: float = 2e-2
 
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """The shape of one example."""
-        return shape_of(self.description)
 
-
-def shape_of(description: Description) -> tuple[int, ...]:
-    """The shape of one image."""
-    return tuple(description["inputs"]["image"])
-
-
-def batch_of(shape: tuple[int, ...], batch: int) -> tuple[np.ndarray, np.ndarray]:
-    """Images in 0..1 and labels below 10, the same at each call."""
+def batch_of(description: Description, batch: int) -> tuple[np.ndarray, np.ndarray]:
+    """Images in 0..1 and labels below 10, or characters and the next ones: the same at each call."""
     generator = np.random.default_rng(0)
-    return generator.random((batch, *shape), np.float32), generator.integers(0, 10, batch)
+    ((_, given),) = description["inputs"].items()
+    if isinstance(given, dict):
+        characters = generator.integers(0, CHARACTERS, (batch, given["shape"][0] + 1))
+        return characters[:, :-1], characters[:, 1:]
+    return generator.random((batch, *given), np.float32), generator.integers(0, 10, batch)
+
+
+def named(description: Description, x: np.ndarray, y: np.ndarray) -> dict[str, np.ndarray]:
+    """A batch by the names that it has in the description."""
+    (name,), (loss,) = description["inputs"], description["loss"].values()
+    return {name: x, loss["target"]: y}
 
 
 def rows_of(batch: int) -> list[np.ndarray]:
@@ -97,6 +99,30 @@ def lenet() -> Description:
     return describe("lenet", (28, 28, 1), [*layers, "flatten", dense(500, "hidden")])
 
 
+def lstm() -> Description:
+    """An LSTM of 128 units that reads 28 rows of 28 pixels."""
+    return describe("lstm", (28, 28), [{"lstm": {"units": 128, "id": "lstm"}}])
+
+
+def char_gpt() -> Description:
+    """A GPT over 64 characters, 128 wide: norms before what they feed, one table for both ends."""
+    block = {"units": 128, "heads": HEADS, "hidden": 512, "causal": True, "id": "block", "repeat": BLOCKS}
+    return {
+        "cortex": 1,
+        "name": "char_gpt",
+        "inputs": {"text": {"shape": [64], "dtype": "int64"}},
+        "layers": [
+            {"embedding": {"tokens": CHARACTERS, "units": 128, "id": "characters"}},
+            {"positional_encoding": {"kind": "learned", "length": 64, "id": "positions"}},
+            {"transformer_encoder": block},
+            {"layer_norm": {"id": "norm"}},
+            {"unembedding": {"table": "characters.table", "id": "character"}},
+        ],
+        "loss": {"softmax_cross_entropy": {"of": "character", "target": "next"}},
+        "train": {"optimizer": {"adam": {"learning_rate": 0.001}}},
+    }
+
+
 def read(name: str) -> Description:
     """A network of examples/networks."""
     import yaml
@@ -119,5 +145,7 @@ WORKLOADS = {
         Workload("resnet20", 64, read("resnet20"), later=5e-3),
         Workload("resnet50", 64, read("resnet50"), later=5e-2, narrow=0.1),
         Workload("lenet", 1, lenet()),
+        Workload("lstm", 64, lstm()),
+        Workload("char_gpt", 64, char_gpt()),
     )
 }

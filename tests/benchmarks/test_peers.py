@@ -19,7 +19,8 @@ pytestmark = pytest.mark.peers
 
 SETTINGS = compare.Settings(1, 0.01, 1, "numpy", sys.executable)
 LIBRARIES = ("torch", "torch_channels_last", "jax")  # torch.compile takes minutes, of the network of torch
-NAMES = ("mlp", "cnn", "resnet20", "mlp_predict", "cnn_predict", "resnet20_predict", "lenet_cold")
+PREDICTED = ("mlp_predict", "cnn_predict", "resnet20_predict", "lenet_cold")
+NAMES = ("mlp", "cnn", "resnet20", "lstm", "char_gpt", *PREDICTED)
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -55,7 +55,7 @@ def test_a_process_of_cortex(tmp_path: Path) -> None:
     figures = worker.turn(0.01)
     worker.close()
     workload = WORKLOADS["mlp"]
-    x, label = batch_of(workload.shape, workload.batch)
+    x, label = batch_of(workload.description, workload.batch)
     with np.load(tmp_path / "parameters.npz") as p:
         for name in ("hidden0", "hidden1", "digit"):
             logits = x @ p[f"{name}/kernel"] + p[f"{name}/bias"]

@@ -22,6 +22,8 @@ PARAMETERS = {
     "lenet": 431_080,
     "resnet20": 269_722 + 16 * 32 + 32 * 64,
     "resnet50": 25_557_032,
+    "lstm": 4 * 128 * (28 + 128 + 1) + 128 * 10 + 10,
+    "char_gpt": 65 * 128 + 64 * 128 + 4 * (12 * 128 * 128 + 13 * 128) + 2 * 128,  # 12 C^2 + 13 C to a block
 }
 
 
@@ -42,13 +44,32 @@ def test_arithmetic_of_resnet20() -> None:
     assert step_flops(WORKLOADS["resnet20"]) == 2 * 64 * (3 * forward - stem)
 
 
+def test_arithmetic_of_the_lstm() -> None:
+    inputs, states = 28 * 28 * 512, 28 * 128 * 512
+    assert step_flops(WORKLOADS["lstm"]) == 2 * 64 * (2 * inputs + 3 * (states + 128 * 10))
+
+
+def test_arithmetic_of_the_gpt() -> None:
+    kernels = 12 * 128 * 128
+    scores = 2 * sum(range(1, 65)) * 128  # and as many for the values
+    forward = 4 * (64 * kernels + scores) + 64 * 128 * 65
+    assert step_flops(WORKLOADS["char_gpt"]) == 2 * 64 * 3 * forward
+
+
 def test_the_batch_is_the_same_at_each_call() -> None:
-    image, label = batch_of((28, 28, 1), 64)
-    again, _ = batch_of((28, 28, 1), 64)
+    image, label = batch_of(WORKLOADS["cnn"].description, 64)
+    again, _ = batch_of(WORKLOADS["cnn"].description, 64)
     assert image.shape == (64, 28, 28, 1)
     assert image.dtype == "float32"
     assert (image == again).all()
     assert set(label) <= set(range(10))
+
+
+def test_characters_and_the_next_ones() -> None:
+    text, after = batch_of(WORKLOADS["char_gpt"].description, 8)
+    assert text.shape == after.shape == (8, 64)
+    assert (text[:, 1:] == after[:, :-1]).all()
+    assert set(text.ravel()) == set(range(65))
 
 
 def test_rows_of_a_batch_are_of_the_data_and_differ() -> None:
