@@ -21,6 +21,7 @@ import numpy as np
 
 from cortex_compute.expression import Ref
 from cortex_compute.onednn_backend import constants as c
+from cortex_compute.onednn_backend.activations import activation
 from cortex_compute.onednn_backend.backend import offers
 from cortex_compute.onednn_backend.descriptors import MemoryDesc, PostOp, PrimitiveDesc, strided
 from cortex_compute.onednn_backend.epilogue import BINARY, CASTS, Untranslatable
@@ -341,6 +342,10 @@ def elementwise(p: Elementwise, operands: Sequence[Operand]) -> Offer | Refusal:
         return Refusal("oneDNN computes in float32 and bfloat16 alone")
     if any(r.dtype is bool_ for r in results):
         return Refusal("oneDNN gives no truth values")
+    whole = activation(p, types)
+    if whole is not None:
+        moved = sum(t.nbytes for t in (*types, *results))
+        return whole.offer(CALL + moved / BANDWIDTH, reuse=((0, 0),))
     selector = Selector(p, types, results)
     selector.run()
     cost = CALL * len(selector.recipe.calls) + selector.nbytes / BANDWIDTH

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from cortex_compute.expression import ARITY, BOOLEAN, COMPARISONS, FLOATING, E, build
+from cortex_compute.expression import ARITY, BOOLEAN, COMPARISONS, FLOATING, E, Gradient, build
 from cortex_compute.primitives.elementwise import Copy, Elementwise
 from cortex_compute.types import DType, float32
 from cortex_compute.verify.case import (
@@ -147,7 +148,24 @@ def adam(p: E, g: E, m: E, v: E, rate: E) -> list[E]:
 
 
 def gelu(x: E) -> E:
-    return 0.5 * x * (1.0 + make("erf", x * 0.7071067811865476))
+    return 0.5 * x * (1.0 + make("erf", math.sqrt(0.5) * x))
+
+
+def gelu_tanh(x: E) -> E:
+    return 0.5 * x * (1.0 + make("tanh", math.sqrt(2.0 / math.pi) * (x + 0.044715 * x * x * x)))
+
+
+def silu(x: E) -> E:
+    return x * make("sigmoid", x)
+
+
+def gradient(f: Callable[[E], E]) -> Elementwise:
+    """The gradient of f for a gradient g of its result, by the table, over g and x."""
+    built = build(f, 1)
+    found = Gradient(built.code, built.literals, (float32,)).of(0)
+    assert found is not None
+    assert found.used == (2, 0)
+    return Elementwise(found.code, found.literals)
 
 
 def overlapping(a: E, b: E, c: E) -> list[E]:
@@ -159,7 +177,10 @@ def overlapping(a: E, b: E, c: E) -> list[E]:
 def composed() -> Iterator[Case]:
     values = together(normal((50,), (50,), (50,)), positive((50,), ()))
     yield Case("adam", formula(adam, 5), values)
-    yield Case("gelu", formula(gelu, 1), normal((6, 50)))
+    for activation in (gelu, gelu_tanh, silu):
+        name = activation.__name__
+        yield Case(name, formula(activation, 1), normal((6, 50)))
+        yield Case(f"gradient of {name}", gradient(activation), normal((6, 50), (6, 50)))
     yield Case("overlapping results", formula(overlapping, 3), normal((40,), (40,), (40,)))
     yield Case("swap", formula(lambda a, b: [b + 0.5, a + 0.5], 2), normal((40,), (40,)))
     yield Case("rotate", formula(lambda a, b, c: [b * 2.0, c * 2.0, a * 2.0], 3), normal((40,), (40,), (40,)))

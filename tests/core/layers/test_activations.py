@@ -8,8 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cortex_compute.backends import available, get
 from cortex_compute.primitives.elementwise import Elementwise
+from cortex_compute.protocol import Offer, Operand
+from cortex_compute.types import TensorType
 from cortex_core.layers.activations import activate
+from cortex_core.ops.differentiate import differentiate
 from cortex_core.registry import LAYERS
 from cortex_core.tensor import Tensor
 
@@ -144,3 +148,20 @@ def test_values_and_derivatives_are_pytorchs(name: str) -> None:
     assert ours.grad is not None
     rtol = 1e-7 if name == "hard_sigmoid" else 1e-11  # PyTorch's derivative has 1 / 6 in float32
     np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=rtol, atol=1e-12)
+
+
+ONEDNN = next(row for row in available() if row.name == "onednn")
+
+
+@pytest.mark.skipif(not ONEDNN.present, reason=ONEDNN.reason)
+@pytest.mark.parametrize("name", ["gelu", "gelu_tanh", "silu"])
+def test_onednn_knows_the_formulas(name: str) -> None:
+    """It finds them by their code: a formula that is written in another way would be six times as slow."""
+    large = TensorType((4096, 512))
+    x, g = (Tensor(np.ones((2, 3), np.float32), requires_grad=True) for _ in range(2))
+    y = LAYERS[name]().forward(None, x)
+    (dx,) = differentiate([y], [g], [x])
+    for node in (y.node, dx.node):
+        offer = get("onednn").offer(node.primitive, [Operand(large)] * len(node.inputs))
+        assert isinstance(offer, Offer)
+        assert offer.implementation.startswith("onednn ")
