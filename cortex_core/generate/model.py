@@ -114,7 +114,7 @@ class LanguageModel:
         except NotStepwise as error:
             if cache:
                 notes.append(f"all positions are computed for each token: {error}")
-        choices = int(np.flatnonzero(self.allowed)[-1]) + 1
+        choices = int(np.flatnonzero(self.allowed).max(initial=0)) + 1
         return Window(network, backend, types, grows.name, self.of, context, self.given, choices), notes
 
 

@@ -66,7 +66,10 @@ class Letters:
         return [self._ids[letter] for letter in text]
 
     def decode(self, ids: Sequence[int]) -> str:
-        """The characters of ids."""
+        """The characters of ids.  Raises `DataError` for an id that is no token."""
+        wrong = [id_ for id_ in ids if not 0 <= id_ < len(self)]
+        if wrong:
+            raise DataError(f"{wrong[0]} is the id of no token; there are 0 .. {len(self) - 1}")
         return "".join(self.tokens[id_] for id_ in ids)
 
     def unseen(self, text: str) -> list[str]:

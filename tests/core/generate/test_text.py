@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cortex_compute.errors import DataError
-from cortex_core.generate.text import Decoder, Numbers, Text
+from cortex_core.generate.text import Decoder, Letters, Numbers, Text
 from cortex_datasets.text.bpe import BytePair
 from cortex_datasets.text.tokens import Characters, Vocabulary, Words
 
@@ -87,3 +87,15 @@ def test_numbers() -> None:
     for wrong in ("abc", "1,-2", "1.5", "1;2"):
         with pytest.raises(DataError, match="learned no text; expected the numbers of tokens, such as 3,14"):
             numbers.encode(wrong)
+
+
+def test_letters() -> None:
+    text = Text(Letters(("", "a", "b")), None)
+    assert text.encode("abba") == [1, 2, 2, 1]
+    assert text.decode([2, 0, 1]) == "ba"
+    assert text.hidden == (0,)
+    with pytest.raises(DataError, match="'c', at character 3 of the prompt, is not among the 3 tokens"):
+        text.encode("abc")
+    for wrong in (3, -1):
+        with pytest.raises(DataError, match=f"{wrong} is the id of no token; there are 0 .. 2"):
+            text.decode([1, wrong])
