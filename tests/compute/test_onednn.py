@@ -14,6 +14,7 @@ from cortex_compute.expression import build
 from cortex_compute.onednn_backend.descriptors import Unimplemented, strided
 from cortex_compute.onednn_backend.matrix import settled
 from cortex_compute.onednn_backend.packing import layout_of, packed
+from cortex_compute.primitives.attention import Attention, AttentionGrad
 from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.primitives.convolution import Conv, ConvInputGrad, ConvKernelGrad
 from cortex_compute.primitives.elementwise import Copy, Elementwise
@@ -45,9 +46,12 @@ fuses_relu = pytest.mark.skipif(not FUSES_RELU, reason="oneDNN fuses batch norm 
 HAS_BFLOAT16 = not get("onednn").precision(bfloat16) if ROW.present else False
 has_bfloat16 = pytest.mark.skipif(not HAS_BFLOAT16, reason="this CPU has no instructions for bfloat16")
 TYPES = [float32, pytest.param(bfloat16, marks=has_bfloat16)]
-FAMILIES = ("matrix", "convolution", "pooling", "normalization", "softmax", "reduce", "elementwise")
+FAMILIES = (
+    "matrix", "convolution", "pooling", "normalization", "softmax", "reduce", "elementwise", "attention",
+)  # fmt: skip
 KERNELS = [p for p in primitives() if p.__module__.rpartition(".")[2] in FAMILIES]
 IMAGE, ROWS = TensorType((8, 12, 12, 32)), TensorType((64, 96))
+HEADS = TensorType((64, 64, 4, 32))
 HALVES: Any = {"size": (2, 2), "stride": (2, 2), "padding": ((0, 0), (0, 0))}
 OVERLAPPING: Any = {"size": (3, 3), "stride": (2, 2), "padding": ((1, 1), (0, 1)), "ceil": True}
 HALF = TensorType((8, 6, 6, 32))
@@ -101,6 +105,8 @@ PLAIN: list[Any] = [
     (LayerNorm(), [ROWS, *vectors(ROWS, 2)]),
     (LayerNormGrad(), [ROWS, *vectors(ROWS, 1), *columns(ROWS), ROWS]),
     (Softmax(), [ROWS]),
+    (Attention(0.2, True), [HEADS] * 3),
+    (AttentionGrad(0.2, True), [*[HEADS] * 4, TensorType((64, 4, 64)), HEADS]),
     (Reduce("sum", (1,)), [TensorType((4096, 64))]),
     (Reduce("mean", (1, 2)), [TensorType((512, 32, 16))]),
 ]
