@@ -14,7 +14,7 @@ from cortex_compute.errors import DataError, DTypeError, ShapeError
 from cortex_compute.types import TensorType, dtype
 from cortex_core.graph.value import Value, input_value
 from cortex_core.losses import of_each_sample
-from cortex_core.network import CHECK_BATCH, KEY, Network, declare
+from cortex_core.network import KEY, Network, declare
 from cortex_core.ops.apply import at
 from cortex_core.place import Place, Problem
 from cortex_core.program import compile_graph
@@ -278,7 +278,8 @@ def _target(name: str, traced: Traced, streams: Mapping[str, Any], loss: Any) ->
     if given is not None:
         return given
     if stream is not None:
-        return input_value(name, batch_type(stream.shape, stream.dtype, CHECK_BATCH))
+        batch = next(x.shape[0] for x in traced.values.values() if x is not None)  # an input's
+        return input_value(name, batch_type(stream.shape, stream.dtype, batch))
     of = None if loss is None else traced.values.get(loss.of)
     return None if of is None else input_value(name, loss.loss.target_type(of.type))
 

@@ -29,6 +29,7 @@ PAGES = [
             "extending",
             "generate",
             "pictures",
+            "sequences",
             "verification",
         )
     ),

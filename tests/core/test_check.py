@@ -54,6 +54,20 @@ def test_memory_of_prediction_is_exact(spec: Any) -> None:
     assert report.memory.predict_total == taken(compiled.network, program)
 
 
+def test_targets_come_in_the_batches_of_states_that_are_carried() -> None:
+    spec = {
+        "inputs": {"symbols": "auto"},
+        "layers": [
+            {"embedding": {"tokens": 10, "units": 4}},
+            {"lstm": {"units": 4, "return": "sequence", "stateful": True}},
+            {"dense": {"units": 10, "id": "said"}},
+        ],
+        "loss": {"softmax_cross_entropy": {"of": "said", "target": "copied"}},
+        "train": {"data": "copy", "batch_size": 8},
+    }
+    assert check(spec).problems == ()
+
+
 def test_the_batch_size_is_the_descriptions_by_default() -> None:
     assert check(EXAMPLES / "digits.yaml").batch_size == 32
     assert check(PLAIN).batch_size == 64
