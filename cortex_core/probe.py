@@ -21,6 +21,7 @@ from cortex_core.layers.scope import Parameter
 from cortex_core.network import KEY, Network, check_batch_size
 from cortex_core.predict import Arrays, as_inputs, predict, predict_source
 from cortex_core.registry import nearest
+from cortex_core.spec.description import owner
 from cortex_core.step import loss_values, total_loss
 from cortex_core.tensor import Tensor
 from cortex_core.trace import Declaration, Traced, trace
@@ -119,20 +120,22 @@ def last_hidden(network: Network) -> str | None:
     """What the output layer reads, as `activations` names it; None where that is an input, or there is no
     such layer.
 
-    The output layer is the last one on the way to the scores that weights its inputs: one with a kernel, not
-    a norm behind it.
+    The output layer is the last one on the way to the scores that weights its inputs: one with a kernel, or
+    with the table of another layer, not a norm behind it.
     """
     kernels = [
         d for d in network.declared.values() if isinstance(d.declaration, Parameter) and len(d.type.shape) > 1
     ]
+    layers = network.description.layers
     weighting = {kernel.layer.id for kernel in kernels}
-    ids = {node.id for node in network.description.layers}
-    on_the_way = {scored(network).partition(".")[0]}
-    for node in reversed(network.description.layers):  # sources stand before who reads them
+    weighting |= {node.id for node in layers if "table" in dict(node.keywords)}
+    ids = {node.id for node in layers}
+    on_the_way = {owner(scored(network), ids)}
+    for node in reversed(layers):  # sources stand before who reads them
         if node.id in on_the_way and node.id in weighting:
-            return node.sources[0] if node.sources[0].partition(".")[0] in ids else None
+            return node.sources[0] if owner(node.sources[0], ids) in ids else None
         if node.id in on_the_way:
-            on_the_way |= {source.partition(".")[0] for source in node.sources}
+            on_the_way |= {owner(source, ids) for source in node.sources}
     return None
 
 

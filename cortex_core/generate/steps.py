@@ -18,6 +18,7 @@ from cortex_core.layers.stepping import Memory, StepScope
 from cortex_core.network import Network
 from cortex_core.ops.apply import at
 from cortex_core.program import Program, compile_graph
+from cortex_core.spec.description import owner
 from cortex_core.trace import keywords_of, results_of
 
 Array = np.ndarray[Any, Any]
@@ -84,15 +85,11 @@ def trace_step(
 def needed(description: Any, of: str) -> list[Any]:
     """The layers on the way to a value, sources first."""
     ids, found = {node.id for node in description.layers}, []
-
-    def owner(name: str) -> str:
-        return name if name in ids else name.rpartition(".")[0]
-
-    wanted = {owner(of)}
+    wanted = {owner(of, ids)}
     for node in reversed(description.layers):
         if node.id in wanted:
             found.append(node)
-            wanted |= set(map(owner, node.sources))
+            wanted |= {owner(source, ids) for source in node.sources}
     return found[::-1]
 
 

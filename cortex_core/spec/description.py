@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, Union
 
 from cortex_compute.frozen import frozen
@@ -22,6 +22,12 @@ Named = Union[str, tuple[str, ...]]
 def flat(named: Iterable[Named]) -> tuple[str, ...]:
     """All ids, one after the other."""
     return tuple(id_ for found in named for id_ in ((found,) if isinstance(found, str) else found))
+
+
+def owner(source: str, ids: Collection[str]) -> str:
+    """The layer that gives a source: ``words`` for ``words.mask``."""
+    base = source.rpartition(".")[0]
+    return base if source not in ids and base in ids else source
 
 
 @frozen

@@ -9,9 +9,8 @@ from typing import Any
 from cortex_core.initializers import Auto
 from cortex_core.layers.activations import Softmax
 from cortex_core.registry import INITIALIZERS, LAYERS
-from cortex_core.spec.description import LayerNode, LossNode
+from cortex_core.spec.description import LayerNode, LossNode, owner
 from cortex_core.spec.tree import Problems
-from cortex_core.spec.wiring import owner
 
 _PREFERENCE = ("he_normal", "lecun_normal", "glorot_uniform")
 

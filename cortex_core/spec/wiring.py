@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from cortex_core.registry import LAYERS, nearest
-from cortex_core.spec.description import UNKNOWN_SOURCE, InputNode, Named
+from cortex_core.spec.description import UNKNOWN_SOURCE, InputNode, Named, owner
 from cortex_core.spec.expand import Entry, Reference
 from cortex_core.spec.tree import Problems
 
@@ -150,12 +150,6 @@ class _Names(Collection[str]):
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
-
-
-def owner(source: str, entries: Collection[str]) -> str:
-    """The layer that gives a source: ``words`` for ``words.mask``."""
-    base = source.rpartition(".")[0]
-    return base if source not in entries and base in entries else source
 
 
 def check_arity(entry: Entry, sources: tuple[str, ...], problems: Problems) -> bool:

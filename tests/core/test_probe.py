@@ -195,3 +195,21 @@ def test_layers_behind_tokens_have_gradients() -> None:
 def test_what_cannot_be_looked_at(call: Any, error: type[CortexError], words: str) -> None:
     with pytest.raises(error, match=words):
         call(classifier())
+
+
+def test_a_tied_table_behind_repeated_blocks_reads_the_norm() -> None:
+    block = {"units": 4, "heads": 2, "hidden": 8, "causal": True, "repeat": 2}
+    layers = [
+        {"embedding": {"tokens": 3, "units": 4, "id": "tokens"}},
+        {"transformer_encoder": block},
+        {"layer_norm": {"id": "norm"}},
+        {"unembedding": {"table": "tokens.table", "id": "scores"}},
+    ]
+    inputs = {"text": {"shape": [5], "dtype": "int64"}}
+    loss = {"softmax_cross_entropy": {"of": "scores", "target": "next"}}
+    made = network({"inputs": inputs, "layers": layers, "loss": loss})
+    assert last_hidden(made) == "norm"
+    without = [*layers[:2], {"dense": {"units": 3, "id": "scores"}}]
+    assert last_hidden(network({"inputs": inputs, "layers": without, "loss": loss})) == (
+        "transformer_encoder.1/add"
+    )
