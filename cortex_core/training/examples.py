@@ -34,7 +34,7 @@ class Encoding(Protocol):
     """What was learned from the training part, for the streams that a network reads.
 
     ``streams`` says what they look like, ``notes`` what was decided while learning and is worth saying.  One
-    of text has its ``vocabulary``, and may have a ``separator``, the token that begins a sequence and ends it.
+    of text has its ``vocabulary``, and may have a ``separator``: the token that begins and ends a sequence.
     """
 
     @property
