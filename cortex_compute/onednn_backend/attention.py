@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -53,7 +53,6 @@ class Block:
     def __init__(self, work: Work, size: Sizes) -> None:
         self.deep, self.side, rows, self.keys = size
         self.group, self.rows = work.cut.group, rows
-        self.lead = self.deep, self.side, self.group, rows
         self.heads, self.queries = self.deep * self.side, self.group * rows
         self.scores = self.heads * self.queries, self.keys
         p, d = work.p, work.features
@@ -169,95 +168,110 @@ class Work:
             implementation=f"onednn {self.blocks[min(self.blocks)].steps['scores'].primitive.implementation}",
         )
 
-    def bind(self, pieces: Pieces, results: dict[str, Any]) -> dict[Sizes, dict[str, Bound]]:
-        """The steps for each size of block; with them copies into the ``results`` (B, T, N, D) of a name."""
-        if self.limit is not None:
-            pieces["limit"] = self.limit
-        found = {}
-        for size, block in self.blocks.items():
+
+class Running:
+    """A bound kernel: its memory, and for each size of block the steps, with copies into the ``results``
+    (B, T, N, D) of a name.
+    """
+
+    def __init__(self, work: Work, inputs: Sequence[Any], results: dict[str, Any], pieces: Pieces) -> None:
+        self.cut, self.pieces = work.cut, pieces
+        if work.limit is not None:
+            pieces["limit"] = work.limit
+        self.steps = {}
+        for size, block in work.blocks.items():
             steps = dict(block.steps)
             for name, a in results.items():
                 if a is not None:
                     strides = tuple(n // a.itemsize for n in a.strides)
                     steps[name] = block.copied(name, strides, a.shape[3], out=True)
-            found[size] = {name: bind_step(step, pieces) for name, step in steps.items()}
-        return found
+            self.steps[size] = {name: bind_step(step, pieces) for name, step in steps.items()}
+        q, k, _, *mask = inputs[: 3 + work.p.masked]
+        self.q, self.k = work.cut.grouped(q), of_keys(k)
+        self.hide = Hiding(work.p, work.cut, mask, pieces["hidden"].view(np.bool_))
 
-    def hiding(self, mask: Sequence[np.ndarray], pieces: Pieces) -> Hiding:
-        return Hiding(self.p, self.cut, mask, pieces["hidden"].view(np.bool_))
+    def scores(self, b: slice, m: slice, rows: slice, keys: int) -> tuple[dict[str, Bound], Sizes]:
+        """Computes the scores of a block; what can be done with it, and its size (B, M, N / M, rows)."""
+        size = _size(b, m, rows, keys)
+        do, lead = self.steps[size], (*size[:2], self.cut.group, size[2])
+        do["q"](self.q[b, m, :, rows])
+        do["k"](self.k[b, m, :keys])
+        do["scores"]()
+        if "hide" in do:
+            do["hide"]()
+        else:
+            self.hide(shaped(self.pieces["scores"], (*lead, keys)), b, m, rows)
+        return do, lead
 
 
 def _size(b: slice, m: slice, rows: slice, keys: int) -> Sizes:
     return b.stop - b.start, m.stop - m.start, rows.stop - rows.start, keys
 
 
+def of_keys(a: np.ndarray) -> np.ndarray:
+    """A view (B, T, M, D) as (B, M, T, D)."""
+    return a.transpose(0, 2, 1, 3)
+
+
 @offers(Attention)
 def attention(p: Attention, operands: Sequence[Operand]) -> Offer | Refusal:
     if operands[0].type.dtype is not float32:
         return Refusal("oneDNN's attention is made for float32 alone")
+    values = operands[2].type.shape[3]
 
     def more(n: Block) -> dict[str, Step]:
-        values = work_values
+        rows = n.scores[0]
         return {
             "top": n.reduction(c.REDUCE_MAX, "top"),
             "total": n.reduction(c.REDUCE_SUM, "total"),
             "mix": n.product("scores", "v", "y", (n.queries, n.keys, values)),
-            "divide": n.pointwise(c.DIV, "y", "total", (n.scores[0], values), (n.scores[0], 1)),
+            "divide": n.pointwise(c.DIV, "y", "total", (rows, values), (rows, 1)),
         }
 
-    work_values = operands[2].type.shape[3]
     work = Work(p, operands, ("q", "k", "v"), more)
-    cut = work.cut
+    return work.offer(partial(_forward, work))
 
-    def bound(inputs: Sequence[Any], outputs: Sequence[Any], pieces: Pieces, instead: Call) -> Call:
-        q, k, v, *mask = inputs
-        sizes, hide = work.bind(pieces, {"y": outputs[0]}), work.hiding(mask, pieces)
-        q, k, v = cut.grouped(q), k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
-        y, logs = (None if a is None else view(a) for view, a in zip((cut.grouped, cut.of_heads), outputs))
 
+def _forward(
+    work: Work, inputs: Sequence[Any], outputs: Sequence[Any], pieces: Pieces, instead: Call
+) -> Call:
+    """``instead`` is NumPy's kernel."""
+    running, cut, v = Running(work, inputs, {"y": outputs[0]}, pieces), work.cut, of_keys(inputs[2])
+    y, logs = (None if a is None else view(a) for view, a in zip((cut.grouped, cut.of_heads), outputs))
+    fine = True
+
+    def block(b: slice, m: slice, rows: slice, keys: int) -> None:
+        do, lead = running.scores(b, m, rows, keys)
+        top, total = shaped(pieces["top"], lead), shaped(pieces["total"], lead)
+        do["top"]()
+        if work.p.masked:
+            np.maximum(top, LOWEST, out=top)
+        do["shift"]()
+        do["power"]()
+        do["total"]()
+        nonlocal fine
+        fine = fine and math.isfinite(total.max())
+        if logs is not None:
+            logarithm = np.log(total, logs[b, m, :, rows])
+            np.add(logarithm, top, logarithm)
+        if y is not None:
+            if work.p.masked:
+                np.maximum(total, 1, out=total)
+            do["v"](v[b, m, :keys])
+            do["mix"]()
+            do["divide"]()
+            do["y"](y[b, m, :, rows])
+
+    blocks = cut.over_blocks(block)
+
+    def run() -> None:
+        nonlocal fine
         fine = True
+        blocks()
+        if not fine:
+            instead()
 
-        def block(b: slice, m: slice, rows: slice, keys: int) -> None:
-            size = _size(b, m, rows, keys)
-            do, lead = sizes[size], work.blocks[size].lead
-            top, total = shaped(pieces["top"], lead), shaped(pieces["total"], lead)
-            do["q"](q[b, m, :, rows])
-            do["k"](k[b, m, :keys])
-            do["scores"]()
-            if "hide" in do:
-                do["hide"]()
-            else:
-                hide(shaped(pieces["scores"], (*lead, keys)), b, m, rows)
-            do["top"]()
-            if p.masked:
-                np.maximum(top, LOWEST, out=top)
-            do["shift"]()
-            do["power"]()
-            do["total"]()
-            nonlocal fine
-            fine = fine and math.isfinite(total.max())
-            if logs is not None:
-                logarithm = np.log(total, logs[b, m, :, rows])
-                np.add(logarithm, top, logarithm)
-            if y is not None:
-                if p.masked:
-                    np.maximum(total, 1, out=total)
-                do["v"](v[b, m, :keys])
-                do["mix"]()
-                do["divide"]()
-                do["y"](y[b, m, :, rows])
-
-        def run() -> None:
-            nonlocal fine
-            fine = True
-            blocks()
-            if not fine:
-                instead()
-
-        blocks = cut.over_blocks(block)
-        return run
-
-    return work.offer(bound)
+    return run
 
 
 @offers(AttentionGrad)
@@ -278,65 +292,56 @@ def attention_gradient(p: AttentionGrad, operands: Sequence[Operand]) -> Offer |
         }
 
     work = Work(p, operands, ("q", "k", "v", "g"), more)
-    cut = work.cut
+    return work.offer(partial(_backward, work), (0, len(operands) - 3, len(operands) - 1))
 
-    def bound(inputs: Sequence[Any], outputs: Sequence[Any], pieces: Pieces, instead: Call) -> Call:
-        q, k, v, *mask, y, logs, g = inputs
-        whole = dict(zip(("dq", "dk", "dv"), outputs))
-        sizes, hide = work.bind(pieces, whole), work.hiding(mask, pieces)
-        q, y, g, logs = cut.grouped(q), cut.grouped(y), cut.grouped(g), cut.of_heads(logs)
-        k, v = k.transpose(0, 2, 1, 3), v.transpose(0, 2, 1, 3)
-        dq = None if outputs[0] is None else cut.grouped(outputs[0])
-        dk, dv = (None if a is None else a.transpose(0, 2, 1, 3) for a in outputs[1:])
-        ones = np.ones(values, np.float32)
 
-        def block(b: slice, m: slice, rows: slice, keys: int) -> None:
-            size, here = _size(b, m, rows, keys), (b, m, slice(None), rows)
-            do, lead = sizes[size], work.blocks[size].lead
+def _backward(
+    work: Work, inputs: Sequence[Any], outputs: Sequence[Any], pieces: Pieces, instead: Call
+) -> Call:
+    running, cut = Running(work, inputs, dict(zip(("dq", "dk", "dv"), outputs)), pieces), work.cut
+    (y, g), logs, v = map(cut.grouped, inputs[-3::2]), cut.of_heads(inputs[-2]), of_keys(inputs[2])
+    dq = None if outputs[0] is None else cut.grouped(outputs[0])
+    dk, dv = (None if a is None else of_keys(a) for a in outputs[1:])
+    ones = np.ones(work.values, np.float32)
 
-            def add(name: str, out: np.ndarray) -> None:
-                if cut.whole:
-                    do[name](out)
-                else:
-                    np.add(out, shaped(pieces[name], out.shape), out)
+    def give(step: Bound, name: str, out: np.ndarray) -> None:
+        if cut.whole:
+            step(out)
+        else:
+            np.add(out, shaped(pieces[name], out.shape), out)
 
-            do["q"](q[here])
-            do["k"](k[b, m, :keys])
-            do["scores"]()
-            if "hide" in do:
-                do["hide"]()
-            else:
-                hide(shaped(pieces["scores"], (*lead, keys)), b, m, rows)
-            np.maximum(logs[here], LOWEST, out=shaped(pieces["top"], lead))
-            do["shift"]()
-            do["power"]()
-            do["g"](g[here])
-            if dv is not None:
-                do["by_v"]()
-                add("dv", dv[b, m, :keys])
-            if dq is None and dk is None:
-                return
-            do["v"](v[b, m, :keys])
-            do["slopes"]()
-            inner(g[here], y[here], ones, pieces["spare"], shaped(pieces["total"], lead))
-            do["slope"]()
-            if dk is not None:
-                do["by_k"]()
-                add("dk", dk[b, m, :keys])
-            if dq is not None:
-                do["by_q"]()
-                do["dq"](dq[here])
+    def block(b: slice, m: slice, rows: slice, keys: int) -> None:
+        here = b, m, slice(None), rows
+        do, lead = running.scores(b, m, rows, keys)
+        np.maximum(logs[here], LOWEST, out=shaped(pieces["top"], lead))
+        do["shift"]()
+        do["power"]()
+        do["g"](g[here])
+        if dv is not None:
+            do["by_v"]()
+            give(do["dv"], "dv", dv[b, m, :keys])
+        if dq is None and dk is None:
+            return
+        do["v"](v[b, m, :keys])
+        do["slopes"]()
+        inner(g[here], y[here], ones, pieces["spare"], shaped(pieces["total"], lead))
+        do["slope"]()
+        if dk is not None:
+            do["by_k"]()
+            give(do["dk"], "dk", dk[b, m, :keys])
+        if dq is not None:
+            do["by_q"]()
+            do["dq"](dq[here])
 
-        def run() -> None:
-            if np.isnan(inputs[-2].max()):
-                instead()
-                return
-            for a in () if cut.whole else (dk, dv):
-                if a is not None:
-                    a.fill(0)
-            blocks()
+    blocks = cut.over_blocks(block)
+    sums = [a for a in (dk, dv) if a is not None and not cut.whole]
 
-        blocks = cut.over_blocks(block)
-        return run
+    def run() -> None:
+        if np.isnan(logs.max()):
+            instead()
+            return
+        for a in sums:
+            a.fill(0)
+        blocks()
 
-    return work.offer(bound, (0, len(operands) - 3, len(operands) - 1))
+    return run
