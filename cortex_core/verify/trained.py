@@ -11,7 +11,7 @@ from cortex_compute.errors import BackendError, CortexError, SpecError
 from cortex_compute.verify.result import Result
 from cortex_core.verify.stated import Stated, stated
 
-MNIST = ("softmax_regression", "mlp", "lenet", "residual")
+MNIST = ("softmax_regression", "mlp", "lenet", "residual", "row_lstm")
 """The examples whose accuracy on the 10,000 test images is the MNIST suite."""
 
 
