@@ -21,6 +21,8 @@ class Embedding:
     ``ID.table`` is the table, for `unembedding`.  With ``mask_zero``, ``ID.mask`` is false where x is 0.
     """
 
+    whole = ("table",)  # outputs without a batch axis, which only fields may name
+
     tokens: int = field(doc="how many tokens there are", minimum=1)
     units: int = field(doc="size of each vector", minimum=1)
     mask_zero: bool = field(default=False, doc="token 0 is padding: gives ID.mask")

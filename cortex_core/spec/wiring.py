@@ -43,6 +43,18 @@ class Wiring:
 
     def resolve(self, reference: Reference) -> str:
         """The id, input or ID.OUTPUT that a reference means; UNKNOWN_SOURCE after a report."""
+        found = self._resolve(reference)
+        id_, _, output = found.rpartition(".")
+        entry = self.entries.get(id_)
+        if entry is None or output not in getattr(entry.layer, "whole", ()):
+            return found
+        if reference.node is not None:
+            what = f"'{found}' is the same for all examples"
+            expected = f"expected a value of each, or '{found}' in a field that takes it"
+            self.problems.at(reference.node, what, expected)
+        return UNKNOWN_SOURCE
+
+    def _resolve(self, reference: Reference) -> str:
         if reference.full:
             return self.alias.get(reference.full, reference.full)
         scope, text = reference.scope, reference.text
@@ -61,8 +73,8 @@ class Wiring:
     def resolve_all(self, references: Reference | tuple[Reference, ...]) -> Named:
         """The id, or ids, that a field names."""
         if isinstance(references, tuple):
-            return tuple(map(self.resolve, references))
-        return self.resolve(references)
+            return tuple(map(self._resolve, references))
+        return self._resolve(references)
 
     def _in_scope(self, prefix: str) -> Collection[str]:
         if not prefix:
@@ -73,9 +85,9 @@ class Wiring:
         inputs = reference.scope.inputs
         index = reference.text.removeprefix("input").removeprefix(".")
         if not index and len(inputs) == 1:
-            return self.resolve(inputs[0])
+            return self._resolve(inputs[0])
         if index.isdigit() and int(index) < len(inputs):
-            return self.resolve(inputs[int(index)])
+            return self._resolve(inputs[int(index)])
         if reference.node is not None:
             choice = ", ".join(f"input.{i}" for i in range(len(inputs)))
             found = f"the block is given {len(inputs)} value{'s' if len(inputs) != 1 else ''}"

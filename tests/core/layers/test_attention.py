@@ -220,6 +220,36 @@ def test_tables_and_masks_of_an_embedding_are_there_together() -> None:
     assert one.others["mask"].data.tolist() == [[False, True]]
 
 
+TABLE = {"embedding": {"tokens": 7, "units": 4, "id": "tokens"}}
+REST = {"unembedding": {"table": "tokens.table", "id": "next", "from": "tokens"}}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"layers": [TABLE, REST, {"add": {"from": ["next", "tokens.table"]}}]},
+        {"layers": [TABLE, REST], "outputs": ["next", "tokens.table"]},
+        {"layers": [TABLE, REST], "loss": {"mse": {"of": "tokens.table", "target": "z"}}},
+        {
+            "layers": [TABLE, REST, {"two": {"from": ["next", "tokens.table"]}}],
+            "blocks": {"two": {"layers": [{"add": {"from": ["input.0", "input.1"]}}]}},
+        },
+    ],
+    ids=["from", "outputs", "loss", "in a block"],
+)
+def test_a_table_is_no_value_of_each_example(more: Any) -> None:
+    _, problems = inspect({"inputs": {"text": {"shape": [3], "dtype": "int64"}}, **more})
+    assert "'tokens.table' is the same for all examples" in "\n".join(map(str, problems))
+
+
+def test_a_block_may_be_given_a_table() -> None:
+    head = {"layers": [{"dense": {"units": 4, "from": "input.0"}}, {"unembedding": {"table": "input.1"}}]}
+    layers = [TABLE, {"head": {"from": ["tokens", "tokens.table"]}}]
+    inputs = {"text": {"shape": [3], "dtype": "int64"}}
+    network = cortex.network({"inputs": inputs, "layers": layers, "blocks": {"head": head}})
+    assert network.predict(np.zeros((2, 3), np.int64)).shape == (2, 3, 7)
+
+
 def test_unembedding_needs_the_channels_of_the_table() -> None:
     with pytest.raises(ShapeError, match=r"unembedding needs the channels of the table, which is \(7, 4\)"):
         Used(LAYERS["unembedding"](table="t"), X, table=np.zeros((7, 4)))
