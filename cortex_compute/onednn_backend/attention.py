@@ -29,7 +29,7 @@ from cortex_compute.primitives.attention import Attending, Attention, AttentionG
 from cortex_compute.protocol import Kernel, Launch, Offer, Operand, Refusal
 from cortex_compute.types import contiguous_strides, float32
 
-SCORES = 1 << 17  # in a block: it fills the second caches of two cores
+SCORES = 1 << 18  # in a block: it fills the second caches of two cores
 FEWEST = 128  # queries of a head in a block
 PASSES = 6  # over the scores, beside the products
 
@@ -53,7 +53,8 @@ class Block:
     def __init__(self, work: Work, size: Sizes) -> None:
         self.deep, self.side, rows, self.keys = size
         self.group, self.rows = work.cut.group, rows
-        self.heads, self.queries = self.deep * self.side, self.group * rows
+        self.heads, self.queries, self.span = self.deep * self.side, self.group * rows, work.span
+        self.single = len(work.cut.parts) == 1
         self.scores = self.heads * self.queries, self.keys
         p, d = work.p, work.features
         self.steps = {name: self.copied(name, o.strides, o.type.shape[3]) for name, o in work.packed.items()}
@@ -70,7 +71,7 @@ class Block:
     def copied(self, name: str, strides: Sizes, features: int, out: bool = False) -> Step:
         """A part of an operand (B, T, N, D) into the piece of its name, or (``out``) from it."""
         b, t, n, d = strides
-        group, length = (1, self.keys) if name.endswith(("k", "v")) else (self.group, self.rows)
+        group, length = (1, self.span) if name.endswith(("k", "v")) else (self.group, self.rows)
         shape = self.deep, self.side, group, length, features
         there, packed = strided(shape, settled(shape, (b, n * group, n, t, d))), dense(*shape)
         if out:
@@ -87,8 +88,10 @@ class Block:
         )
 
     def _matrix(self, name: str, m: int, n: int) -> MemoryDesc:
-        shape = self.heads, m, n
-        return strided(shape, settled(shape, (m * n, 1, m))) if name.startswith("~") else dense(*shape)
+        turned, of_keys = name.startswith("~"), name.endswith(("k", "v"))
+        every = m * n // self.keys * self.span if of_keys else m * n
+        shape, strides = (self.heads, m, n), (every, 1, m) if turned else (every, n, 1)
+        return strided(shape, settled(shape, strides))
 
     def pointwise(self, kind: int, a: str, b: str, shape: Sizes, other: Sizes, *post_ops: PostOp) -> Step:
         """a = a (kind) b, where b is broadcast; an operand of the post-ops is the scores."""
@@ -122,6 +125,7 @@ class Work:
         self.p, self.operands, self.types = p, operands, [o.type for o in operands]
         self.features, self.values = self.types[0].shape[3], self.types[2].shape[3]
         self.cut = cut = Cut(p, self.types[0].shape, self.types[1].shape, SCORES, FEWEST)
+        self.span = max(keys for _, keys in cut.parts)  # keys that any query sees
         self.packed = {name: operands[p.given.index(name)] for name in packed}
         self.limit = None
         if p.causal and not p.masked and len(cut.parts) == 1:
@@ -139,6 +143,9 @@ class Work:
         if slow:
             return Refusal(f"oneDNN has only its reference implementation of {', '.join(sorted(slow))}")
         extra = {"hidden": self.cut.hidden(self.p, self.types).nbytes}
+        if isinstance(self.p, AttentionGrad):
+            chunk = self.cut.deep * self.cut.side * self.span * float32.itemsize
+            extra |= {"dk": chunk * self.features, "dv": chunk * self.values}
         extra["spare"] = self.cut.block * (self.values + 1) * float32.itemsize
         space = Space(steps, extra, () if self.limit is None else ("limit",))
         instead = NUMPY.offer(self.p, self.operands)
@@ -190,12 +197,15 @@ class Running:
         self.q, self.k = work.cut.grouped(q), of_keys(k)
         self.hide = Hiding(work.p, work.cut, mask, pieces["hidden"].view(np.bool_))
 
+        self.span = work.span
+
     def scores(self, b: slice, m: slice, rows: slice, keys: int) -> tuple[dict[str, Bound], Sizes]:
         """Computes the scores of a block; what can be done with it, and its size (B, M, N / M, rows)."""
         size = _size(b, m, rows, keys)
         do, lead = self.steps[size], (*size[:2], self.cut.group, size[2])
         do["q"](self.q[b, m, :, rows])
-        do["k"](self.k[b, m, :keys])
+        if rows.start == 0:
+            do["k"](self.k[b, m, : self.span])
         do["scores"]()
         if "hide" in do:
             do["hide"]()
@@ -257,7 +267,8 @@ def _forward(
         if y is not None:
             if work.p.masked:
                 np.maximum(total, 1, out=total)
-            do["v"](v[b, m, :keys])
+            if rows.start == 0:
+                do["v"](v[b, m, : work.span])
             do["mix"]()
             do["divide"]()
             do["y"](y[b, m, :, rows])
@@ -284,10 +295,10 @@ def attention_gradient(p: AttentionGrad, operands: Sequence[Operand]) -> Offer |
         row, whole = (n.scores[0], 1), dense(*n.scores)
         ends = PostOp("binary", c.MUL, operand=whole), PostOp("eltwise", c.LINEAR, p.scale, 0.0)
         return {
-            "by_v": n.product("~scores", "g", "dv", (n.keys, n.queries, values)),
+            "by_v": n.product("~scores", "g", "dv" if n.single else "addend", (n.keys, n.queries, values)),
             "slopes": n.product("g", "~v", "slopes", (n.queries, values, n.keys)),
             "slope": n.pointwise(c.SUB, "slopes", "total", n.scores, row, *ends),
-            "by_k": n.product("~slopes", "q", "dk", (n.keys, n.queries, features)),
+            "by_k": n.product("~slopes", "q", "dk" if n.single else "addend", (n.keys, n.queries, features)),
             "by_q": n.product("slopes", "k", "dq", (n.queries, n.keys, features)),
         }
 
@@ -304,11 +315,20 @@ def _backward(
     dk, dv = (None if a is None else of_keys(a) for a in outputs[1:])
     ones = np.ones(work.values, np.float32)
 
-    def give(step: Bound, name: str, out: np.ndarray) -> None:
-        if cut.whole:
-            step(out)
+    def add(do: dict[str, Bound], name: str, out: np.ndarray, rows: slice, keys: int) -> None:
+        """Adds to the sum over the parts of a chunk, which is the gradient when the last one has come."""
+        if len(cut.parts) == 1:
+            do[name](out)
+            return
+        shape = out.shape[0], out.shape[1], work.span, out.shape[3]
+        total, addend = shaped(pieces[name], shape), shaped(pieces["addend"], (*shape[:2], keys, shape[3]))
+        if rows.start == 0:
+            total[:, :, keys:] = 0
+            np.copyto(total[:, :, :keys], addend)
         else:
-            np.add(out, shaped(pieces[name], out.shape), out)
+            np.add(total[:, :, :keys], addend, total[:, :, :keys])
+        if rows.stop == cut.queries:
+            do[name](out)
 
     def block(b: slice, m: slice, rows: slice, keys: int) -> None:
         here = b, m, slice(None), rows
@@ -319,29 +339,30 @@ def _backward(
         do["g"](g[here])
         if dv is not None:
             do["by_v"]()
-            give(do["dv"], "dv", dv[b, m, :keys])
+            add(do, "dv", dv[b, m, : work.span], rows, keys)
         if dq is None and dk is None:
             return
-        do["v"](v[b, m, :keys])
+        if rows.start == 0:
+            do["v"](v[b, m, : work.span])
         do["slopes"]()
         inner(g[here], y[here], ones, pieces["spare"], shaped(pieces["total"], lead))
         do["slope"]()
         if dk is not None:
             do["by_k"]()
-            give(do["dk"], "dk", dk[b, m, :keys])
+            add(do, "dk", dk[b, m, : work.span], rows, keys)
         if dq is not None:
             do["by_q"]()
             do["dq"](dq[here])
 
     blocks = cut.over_blocks(block)
-    sums = [a for a in (dk, dv) if a is not None and not cut.whole]
 
     def run() -> None:
         if np.isnan(logs.max()):
             instead()
             return
-        for a in sums:
-            a.fill(0)
+        for a in (dk, dv):
+            if a is not None:
+                a[:, :, work.span :] = 0
         blocks()
 
     return run
