@@ -152,6 +152,7 @@ EXCEPTIONS = {
     "normalization": "over the last axis: see test_normalization.py",
     "random": "of a key: see test_random.py; people draw by `cortex_core.creation`",
     "attention": "of heads: see test_attention.py",
+    "recurrence": "over time: see test_recurrence.py",
     "pointwise.scalar": "makes an op of a scalar function",
     "pointwise.pointwise": "makes an op of a formula",
     "pointwise.reads": "what a change in place asks of a rule",
