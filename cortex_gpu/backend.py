@@ -22,7 +22,7 @@ WAYS = ("cudnn", "cublaslt", "cupy")  # libraries, and what is generated here
 FAMILIES = (
     "elementwise", "reduce", "matrix", "convolution", "cudnn_convolution", "pooling", "cudnn_window",
     "normalization", "softmax", "indexing",
-    "scatter", "top_k", "scan", "random",
+    "scatter", "top_k", "scan", "random", "recurrence", "recurrence_grad",
 )  # fmt: skip
 
 

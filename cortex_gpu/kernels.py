@@ -35,16 +35,21 @@ class Source:
 
 @frozen
 class In:
-    """The memory of operand ``index``; null where it is not read."""
+    """The memory of operand ``index`` from its element ``start`` on; null where it is not read."""
 
     index: int
+    start: int = 0
 
 
 @frozen
 class Out:
-    """The memory of output ``index``; null where nobody wants it."""
+    """The memory of output ``index``.
+
+    Where nobody wants it: scratch from byte ``spare`` of the workspace on, or null.
+    """
 
     index: int
+    spare: int | None = None
 
 
 @frozen
@@ -55,7 +60,8 @@ class Work:
 
 
 Place = Union[In, Out, Work]
-Argument = Union[Place, np.generic]
+Argument = Union[Place, np.generic, None]
+"""Of a launch; None is the address 0."""
 
 
 class Memory(NamedTuple):
@@ -69,15 +75,21 @@ class Memory(NamedTuple):
         """An address as an integer, or the number itself."""
         if isinstance(argument, np.generic):
             return argument
+        if argument is None:
+            return 0
         if isinstance(argument, Work):
             return _address(self.workspace) + argument.offset
         return _address(self.array(argument))
 
     def array(self, place: Place) -> Array | None:
         """What lies there; of the workspace all bytes from there on."""
-        if isinstance(place, Work):
-            return None if self.workspace is None else self.workspace[place.offset :]
-        return (self.inputs if isinstance(place, In) else self.outputs)[place.index]
+        if isinstance(place, In):
+            operand = self.inputs[place.index]
+            return operand.reshape(-1)[place.start :] if place.start and operand is not None else operand
+        if isinstance(place, Out):
+            output = self.outputs[place.index]
+            return output if output is not None or place.spare is None else self.array(Work(place.spare))
+        return None if self.workspace is None else self.workspace[place.offset :]
 
 
 def _address(array: Array | None) -> int:
@@ -195,7 +207,7 @@ def seconds(nbytes: float, flops: float = 0.0, launches: int = 1) -> float:
 
 def refusal(p: Primitive, operands: Sequence[Operand]) -> Refusal | None:
     """Of operands that are not row-major, and of a residual that another implementation left."""
-    for name, operand in zip(p.operands, operands):
+    for name, operand in zip(p.given, operands):
         if operand.type == OPAQUE:
             if operand.layout.key not in ("", RESIDUAL.key):  # "": who makes it is not decided yet
                 return Refusal(f"cupy cannot read the residual of {operand.layout.key}")

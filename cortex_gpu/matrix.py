@@ -60,6 +60,13 @@ class Factors:
         return cls(m, n, k, a, b, Walk.over(shape, own))
 
 
+def product(p: Gemm, operands: Sequence[Operand], gpu: Gpu) -> Offer:
+    """The cheapest way, for a kernel of which a product is a part."""
+    ways = ("cupy",) if gpu.cublaslt is None else ("cublaslt", "cupy")
+    answers = [OFFERS[Gemm][way](p, operands, gpu) for way in ways]
+    return min((x for x in answers if isinstance(x, Offer)), key=lambda x: x.cost)
+
+
 # The generated way.
 
 

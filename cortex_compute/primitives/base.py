@@ -26,6 +26,7 @@ class Primitive:
     operands: ClassVar[tuple[str, ...]] = ()
     residual: ClassVar[bool] = False  # whether the last output is OPAQUE
     wide: ClassVar[tuple[str, ...]] = ()  # operands and results that are float32 beside an x of 16 bits
+    rounds: ClassVar[bool] = False  # whether these may be made of numbers that were rounded to 16 bits
 
     @property
     def given(self) -> tuple[str, ...]:

@@ -36,6 +36,7 @@ class Recurrence(Primitive):
     gates: ClassVar[int] = 1
     residual: ClassVar[bool] = True
     wide: ClassVar[tuple[str, ...]] = ("b", "c0", "n", "dc")
+    rounds: ClassVar[bool] = True  # each state is, before the next step
 
     @property
     def weights(self) -> tuple[str, ...]:

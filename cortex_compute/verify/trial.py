@@ -101,9 +101,10 @@ class Trial:
         self._note(value, f"{what}: output {j} {where}" if value > 1 else "")
 
     def _bound(self, result: DType) -> float:
-        """What is allowed of a result's magnitude.  What is not written as bfloat16 is float32 meanwhile."""
+        """What is allowed of a result's magnitude.  What is not written as bfloat16 is float32 meanwhile,
+        but where numbers are rounded on the way."""
         types = [t.dtype for t in (*self.types, *self.results)]
-        if result is not bfloat16:
+        if result is not bfloat16 and not self.primitive.rounds:
             types = [float32 if d is bfloat16 else d for d in types]
         return tolerances.factor(self.primitive) * max(d.eps for d in types)
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from cortex_compute.primitives.base import Primitive
+from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.protocol import Backend, Offer, Operand
 from cortex_compute.types import DType, TensorType, dtype, uint8
 from cortex_compute.verify.placement import Placed
@@ -34,7 +34,8 @@ def computed(
     placed = [Placed(device, t) for t in types]
     for place, array in zip(placed, arrays):
         place.write(stream, array)
-    outputs = [Placed(device, t) for t in primitive.infer(*types)]
+    residual = TensorType((found.residual,), uint8)
+    outputs = [Placed(device, residual if t == OPAQUE else t) for t in primitive.infer(*types)]
     workspace = Placed(device, TensorType((found.workspace,), uint8))
     for place in [*outputs, workspace]:
         place.poison(stream)
