@@ -89,4 +89,4 @@ class Primitive:
             raise DTypeError(f"{self.name}: {self._operand(i)} is {t.dtype}; needs integers")
 
     def _operand(self, i: int) -> str:
-        return self.operands[i] if i < len(self.operands) else f"operand {i}"
+        return self.given[i] if i < len(self.given) else f"operand {i}"

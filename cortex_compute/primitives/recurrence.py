@@ -74,11 +74,13 @@ class Recurrence(Primitive):
     def _expect(self, types: tuple[TensorType, ...]) -> dict[str, TensorType]:
         """The forward's operands by name, all of which fit together."""
         named = dict(zip(self.inputs, types))
-        x, w, u, h0 = (named[k] for k in ("x", "w", "u", "h0"))
+        x, u = named["x"], named["u"]
         self.floating(x)
         self.expect(x.rank == 3, "x has shape {}; needs (batch, time, features)", x.shape)
         self.expect(x.shape[1] > 0, "x has shape {}; a sequence has one step at least", x.shape)
-        self.expect(u.rank == 2 and u.shape[1] % self.gates == 0, "u has shape {}", u.shape)
+        fits = u.rank == 2 and u.shape[1] % self.gates == 0
+        columns = "units" if self.gates == 1 else f"{self.gates} * units"
+        self.expect(fits, "u has shape {}; needs (rows, {})", u.shape, columns)
         units, rows = u.shape[1] // self.gates, u.shape[0]
         shapes: dict[str, tuple[int, ...]] = {
             "w": (x.shape[2], u.shape[1]), "b": (u.shape[1],), "h0": (x.shape[0], rows),
@@ -93,7 +95,6 @@ class Recurrence(Primitive):
             wanted = bool_ if name == "mask" else vector_type(x.dtype) if name in self.wide else x.dtype
             if t.dtype is not wanted:
                 raise DTypeError(f"{self.name}: x is {x.dtype}, {name} is {t.dtype}; cast {name} to {wanted}")
-        self.expect(w.rank == 2 and h0.rank == 2, "w has shape {}, h0 {}", w.shape, h0.shape)
         return named
 
 

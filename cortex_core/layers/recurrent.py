@@ -128,6 +128,8 @@ class Recurrence:
         """The walk, in training cut where gradients do not pass."""
         steps = x.shape[1]
         size = self.truncate if self.truncate and p.training else steps
+        if size >= steps:
+            return self.walk(p, x, states, seen)
         starts = range(0, steps, size)
         places = [(start, min(size, steps - start)) for start in starts]
         if self.reverse:
@@ -137,7 +139,7 @@ class Recurrence:
             part = None if seen is None else narrow(seen, 1, start, n)
             before = [s.detach() for s in states] if ys else states
             ys[start], *states = self.walk(p, narrow(x, 1, start, n), before, part)
-        return (concatenate([ys[k] for k in sorted(ys)], 1) if len(ys) > 1 else ys[0]), *states
+        return concatenate([ys[k] for k in sorted(ys)], 1), *states
 
     def _types(self, x: Any) -> dict[str, DType]:
         """The data types of the states: a cell is wider than an x of 16 bits."""

@@ -227,7 +227,10 @@ def test_without_a_residual_there_is_the_same(option: str) -> None:
     ("lstm", "x", TensorType((3, 0, 4)), "a sequence has one step at least"),
     ("lstm", "x", TensorType((3, 5)), "batch, time, features"),
     ("lstm", "w", TensorType((3, 24)), r"w has shape \(3, 24\).* need \(4, 24\)"),
-    ("gru", "u", TensorType((6, 17)), r"u has shape \(6, 17\)"),
+    ("gru", "u", TensorType((6, 17)), r"u has shape \(6, 17\); needs \(rows, 3 \* units\)"),
+    ("tanh", "u", TensorType((6,)), r"u has shape \(6,\); needs \(rows, units\)"),
+    ("lstm", "w", TensorType((4,)), r"w has shape \(4,\).* need \(4, 24\)"),
+    ("lstm", "h0", TensorType((3,)), r"h0 has shape \(3,\).* need \(3, 6\)"),
     ("gru", "u", TensorType((5, 18)), r"u has shape \(5, 18\).* need \(6, 18\)"),
     ("tanh", "b", TensorType((7,)), r"b has shape \(7,\).* need \(6,\)"),
     ("tanh", "h0", TensorType((2, 6)), r"h0 has shape \(2, 6\).* need \(3, 6\)"),
@@ -254,6 +257,12 @@ def test_types_that_do_not_fit() -> None:
     halves = {name: t._replace(dtype=float16) for name, t in types(Lstm()).items()}
     with pytest.raises(DTypeError, match="x is float16, b is float16; cast b to float32"):
         Lstm().infer(*halves.values())
+
+
+def test_a_message_names_the_operands_that_are_given() -> None:
+    """The mask comes where p would, which this one has not."""
+    with pytest.raises(DTypeError, match="Lstm: x is float32, mask is bool; cast one of them"):
+        Lstm(masked=True).same_dtype(*types(Lstm(masked=True)).values())
 
 
 def test_operands_of_gradients() -> None:
