@@ -6,6 +6,7 @@ so on; the longest sequence comes first.  Lengths are numbers: they cannot be sy
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -44,12 +45,7 @@ def pack_padded_sequence(
 
     ``lengths`` (N,), 1 or more each.  With ``enforce_sorted`` they must fall; without, the batch is sorted.
     """
-    x = as_array(input)
-    if len(x.shape) < 2:
-        raise ShapeError(
-            f"pack_padded_sequence: the input has shape {x.shape}; needs time and batch at least"
-        )
-    batch, steps = x.shape[:2] if batch_first else x.shape[1::-1]
+    x, batch, steps = _batch("pack_padded_sequence", input, batch_first)
     sizes = _lengths("pack_padded_sequence", lengths, batch, steps)
     falls = bool((np.diff(sizes) <= 0).all())
     if enforce_sorted and not falls:
@@ -74,7 +70,7 @@ def pad_packed_sequence(
 ) -> tuple[Any, Tensor]:
     """Unpacks: (T, N, ...), or (N, T, ...) with ``batch_first``, padded by ``padding_value``; and the lengths
 
-    (N,).  T is the greatest length, or ``total_length``.
+    (N,).  T is the greatest length, or ``total_length``.  The data type stays.
     """
     rows, has = _places(sequence)
     if sequence.unsorted_indices is not None:
@@ -91,7 +87,7 @@ def pad_packed_sequence(
         rows, has = rows.T, has.T
     found = gather(sequence.data, rows, 0)
     seen = has.reshape(*has.shape, *(1,) * (len(found.shape) - 2))
-    return select(seen, found, padding_value), Tensor(lengths)
+    return select(seen, found, _filler("pad_packed_sequence", padding_value, found)), Tensor(lengths)
 
 
 def pad_sequence(
@@ -109,14 +105,13 @@ def pad_sequence(
     for x in arrays:
         more = longest - x.shape[0]
         margins = [(0, more) if padding_side == "right" else (more, 0), *[(0, 0)] * (len(x.shape) - 1)]
-        filled.append(pad(x, margins, padding_value))
+        filled.append(pad(x, margins, _filler("pad_sequence", padding_value, x)))
     return stack(filled, 0 if batch_first else 1)
 
 
 def unpad_sequence(padded_sequences: Any, lengths: Any, batch_first: bool = False) -> list[Any]:
     """The sequences that `pad_sequence` padded behind, each with its own length."""
-    x = as_array(padded_sequences)
-    batch, steps = x.shape[:2] if batch_first else x.shape[1::-1]
+    x, batch, steps = _batch("unpad_sequence", padded_sequences, batch_first)
     sizes = _lengths("unpad_sequence", lengths, batch, steps)
     return [x[i, :n] if batch_first else x[:n, i] for i, n in enumerate(sizes.tolist())]
 
@@ -153,15 +148,42 @@ def repacked(x: Any, like: PackedSequence) -> PackedSequence:
 
 def _places(sequence: PackedSequence) -> tuple[np.ndarray, np.ndarray]:
     """Where step t of sequence n lies in the data, and whether there is one, both (T, N)."""
+    if not isinstance(sequence, PackedSequence):
+        raise ArgumentError(f"got a {type(sequence).__name__}; needs a PackedSequence of pack_sequence")
     if not known(sequence.batch_sizes):
         raise DTypeError(
             "a PackedSequence as an argument of a traced function: what it computes depends on its lengths. "
             "Give the padded array, and pack it inside by lengths that are part of the program"
         )
-    sizes = np.asarray(sequence.batch_sizes)
+    sizes, rows = np.asarray(sequence.batch_sizes), sequence.data.shape[0]
+    counts = sizes.ndim == 1 and sizes.size > 0 and sizes.dtype.kind in "iu"
+    if not counts or (sizes[1:] > sizes[:-1]).any() or sizes[-1] < 1 or sizes.sum() != rows:
+        raise ArgumentError(
+            f"a PackedSequence of {rows} rows with batch_sizes {sizes.tolist()}: these must be whole numbers "
+            "that never rise, 1 or more each, and their sum the number of rows"
+        )
     within = np.arange(sizes[0])
     has = within < sizes[:, None]
     return np.where(has, (np.cumsum(sizes) - sizes)[:, None] + within, 0), has
+
+
+def _batch(what: str, padded: Any, batch_first: bool) -> tuple[Any, int, int]:
+    """The array, how many sequences it has, and how many steps."""
+    x = as_array(padded)
+    if len(x.shape) < 2:
+        raise ShapeError(f"{what}: the input has shape {x.shape}; needs time and batch at least")
+    batch, steps = x.shape[:2] if batch_first else x.shape[1::-1]
+    return x, batch, steps
+
+
+def _filler(what: str, value: float, x: Any) -> float:
+    """``padding_value`` as a number of x's type, which padding does not change."""
+    kind = x.dtype.kind
+    if kind == "float":
+        return float(value)
+    if not math.isfinite(value) or int(value) != value or (kind == "bool" and value not in (0, 1)):
+        raise ArgumentError(f"{what}: padding_value={value} is no {x.dtype}, the type of the sequences")
+    return bool(value) if kind == "bool" else int(value)
 
 
 def _lengths(what: str, lengths: Any, batch: int, steps: int) -> np.ndarray:

@@ -39,6 +39,31 @@ def test_padding() -> None:
     assert [x.tolist() for x in found] == [[1, 2], [3, 4, 5]]
 
 
+def test_whole_numbers_and_truth_values_stay_what_they_are() -> None:
+    """16777217 is no float32; the rest is what PyTorch gives."""
+    packed = rnn.pack_padded_sequence(Tensor(np.array([[16777217, 3], [2, 4]])), [2, 1])
+    found, _ = rnn.pad_packed_sequence(packed, padding_value=-1)
+    assert found.tolist() == [[16777217, 3], [2, -1]]
+    assert str(found.dtype) == "int64"
+    words = [Tensor(np.array([1, 2, 3])), Tensor(np.array([4]))]
+    assert rnn.pad_sequence(words, batch_first=True).tolist() == [[1, 2, 3], [4, 0, 0]]
+    packed = rnn.pack_sequence(words)
+    assert packed.data.tolist() == [1, 4, 2, 3]
+    assert [(x.tolist(), str(x.dtype)) for x in rnn.unpack_sequence(packed)] == [
+        ([1, 2, 3], "int64"),
+        ([4], "int64"),
+    ]
+    truths = rnn.pad_sequence([Tensor(np.array([True, True])), Tensor(np.array([True]))], True)
+    assert (truths.tolist(), str(truths.dtype)) == ([[True, True], [True, False]], "bool")
+    for value in (0.5, float("nan"), float("inf")):
+        with pytest.raises(ArgumentError, match=f"padding_value={value} is no int64"):
+            rnn.pad_sequence(words, padding_value=value)
+        with pytest.raises(ArgumentError, match=f"padding_value={value} is no int64"):
+            rnn.pad_packed_sequence(packed, padding_value=value)
+    with pytest.raises(ArgumentError, match="padding_value=2 is no bool"):
+        rnn.pad_sequence([truths], padding_value=2)
+
+
 def test_gradients_reach_what_is_no_padding() -> None:
     x = Tensor(np.arange(6.0).reshape(3, 2), requires_grad=True)
     packed = rnn.pack_padded_sequence(x, [3, 1])
@@ -92,6 +117,17 @@ def test_what_does_not_fit_is_refused() -> None:
         rnn.pack_sequence([x, x[:, :1]])
     with pytest.raises(ArgumentError, match="padding_side='top'"):
         rnn.pad_sequence([x], padding_side="top")
+    with pytest.raises(ShapeError, match=r"unpad_sequence: the input has shape \(1,\)"):
+        rnn.unpad_sequence(of(1), [1])
+    not_packed: Any = x
+    with pytest.raises(ArgumentError, match="got a Tensor; needs a PackedSequence"):
+        rnn.pad_packed_sequence(not_packed)
+
+
+@pytest.mark.parametrize("sizes", [[3, 4], [2, 3], [3, 1], [5, 0], [3.0, 2.0], [[3, 2]], []])
+def test_batch_sizes_that_cannot_be_are_refused(sizes: Any) -> None:
+    with pytest.raises(ArgumentError, match=r"5 rows with batch_sizes .*: these must be whole numbers"):
+        rnn.pad_packed_sequence(rnn.PackedSequence(Tensor(np.zeros((5, 2))), Tensor(np.array(sizes))))
 
 
 def test_lengths_are_numbers() -> None:
