@@ -51,9 +51,12 @@ class Bidirectional:
             yield from (replace(d, name=prefix + d.name) for d in self.layer.parameters(x))
 
     def forward(self, p: Scope, x: Any, initial: Sequence[Any] = (), **named: Any) -> Any:
-        count = len(initial) // 2
-        if len(initial) % 2:
-            refuse("bidirectional needs as many initial states forwards as backwards", x, *initial)
+        names = list(self.layer.states(x))
+        count = len(names)
+        if len(initial) not in (0, 2 * count):
+            own = " and ".join(names)
+            needs = f"bidirectional needs {2 * count} initial states: {own} forwards, {own} backwards"
+            refuse(needs, x, *initial)
         ways = (self.layer, initial[:count]), (replace(self.layer, reverse=True), initial[count:])
         results = [
             way.forward(p.inner(prefix), x, initial=states, **named)

@@ -17,16 +17,21 @@ from cortex_core.registry import Fault, Layer, field, layer, sources_of
 class TimeDistributed:
     """The same layer, with the same parameters, at each step.   x (B, T, ...) -> (B, T, ...)
 
-    Batch and time are one axis while it works, so that batch_norm counts each step as an example.
+    Batch and time are one axis while it works, so that batch_norm counts each step as an example, and lstm
+    walks along the words of each of T sentences (B, T, words, features).
     """
 
-    layer: Layer = field(doc="a layer of one input that knows of no time, such as {conv2d: 8}")
+    layer: Layer = field(doc="a layer that works on one input, such as {conv2d: 8}")
 
     def check(self) -> Iterator[Fault]:
-        """The layer knows of no time, and has nothing but its input."""
-        if isinstance(self.layer, Recurrence) or self.layer.inputs != 1:
-            found = f"{self.layer.kind} cannot work on one step"
-            yield Fault(("layer",), found, "expected a layer of one input that knows of no time")
+        """The layer works on its input alone, and each step by itself."""
+        inputs = self.layer.inputs
+        if inputs != 1 and not (isinstance(inputs, tuple) and 1 in inputs):
+            found = f"{self.layer.kind} cannot work on one input"
+            yield Fault(("layer",), found, "expected a layer of one input")
+        if isinstance(self.layer, Recurrence) and self.layer.stateful:
+            found = "each step begins anew"
+            yield Fault(("layer", self.layer.kind, "stateful"), found, "expected false")
         for path, _ in sources_of(self.layer):
             found = "other values of the network have no steps"
             yield Fault(("layer", self.layer.kind, *path), found, "expected nothing here")

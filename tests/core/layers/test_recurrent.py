@@ -198,6 +198,19 @@ def test_time_distributed_is_the_layer_at_each_step() -> None:
         np.testing.assert_allclose(used.y[:, t], Used(inner, x[:, t], values=values).y, rtol=1e-12)
 
 
+@pytest.mark.parametrize(("kind", "fields"), [
+    ("lstm", {"units": 3}), ("gru", {"units": 3, "gives": "both"}), ("multi_head_attention", {"heads": 2}),
+    ("bidirectional", {"layer": layer("lstm", units=3)}),
+])  # fmt: skip
+def test_a_sequence_at_each_step(kind: str, fields: Any) -> None:
+    """Sentences of words."""
+    x, inner = RNG.standard_normal((2, 3, 5, 4)), LAYERS[kind](**fields)
+    used = Used(LAYERS["time_distributed"](layer=inner), x)
+    values = {k: np.asarray(v) for k, v in used.parameters.items()}
+    for t in range(3):
+        np.testing.assert_allclose(used.y[:, t], Used(inner, x[:, t], values=values).y, rtol=1e-12)
+
+
 def test_conv_lstm2d_of_one_pixel_is_an_lstm() -> None:
     x = RNG.standard_normal((2, 5, 1, 1, 3))
     used = Used(LAYERS["conv_lstm2d"](filters=4, kernel=1, gives="both"), x, mask=MASK[:2, :5])
@@ -233,8 +246,11 @@ def test_kinds_of_numbers_that_do_not_fit() -> None:
         Used(layer("gru"), X[:, :0])
     with pytest.raises(ShapeError, match=r"gru needs \(length, features\)"):
         Used(layer("gru"), X[:, 0])
-    with pytest.raises(ShapeError, match="as many initial states forwards as backwards"):
+    with pytest.raises(ShapeError, match="needs 2 initial states: hidden forwards, hidden backwards"):
         Used(LAYERS["bidirectional"](layer=layer("gru")), X, initial=states("gru"))
+    words = "needs 4 initial states: hidden and cell forwards, hidden and cell backwards"
+    with pytest.raises(ShapeError, match=words):
+        Used(LAYERS["bidirectional"](layer=layer("lstm")), X, initial=states("lstm"))
 
 
 @pytest.mark.parametrize(("fields", "words"), [
@@ -247,8 +263,8 @@ def test_kinds_of_numbers_that_do_not_fit() -> None:
     ({"bidirectional": {"layer": {"dense": 2}}}, "layer: dense is no recurrent layer"),
     ({"bidirectional": {"layer": {"gru": {"units": 2, "reverse": True}}}}, "layer.gru.reverse: one of the"),
     ({"bidirectional": {"layer": {"gru": {"units": 2, "stateful": True}}}}, "layer.gru.stateful: one of"),
-    ({"time_distributed": {"layer": {"gru": 2}}}, "layer: gru cannot work on one step"),
-    ({"time_distributed": {"layer": "add"}}, "layer: add cannot work on one step"),
+    ({"time_distributed": {"layer": {"gru": {"units": 2, "stateful": True}}}}, "gru.stateful: each step"),
+    ({"time_distributed": {"layer": "add"}}, "layer: add cannot work on one input"),
     ({"time_distributed": {"layer": "relu", "from": "m"}}, r"'m' is \(6,\): time_distributed needs"),
     ({"conv_lstm2d": {"filters": 2, "kernel": 3}}, r"needs \(length, height, width, channels\)"),
     ({"lstm": {"units": 2, "mask": "m"}}, "lstm needs a mask of truths or whole numbers"),
