@@ -27,6 +27,8 @@ class Wiring:
         self.ambiguous = False  # two things have one name: what follows from that is not reported
         for entry in entries:
             self._declare(entry)
+        for name in (*self.entries, *alias):
+            self._declare_outputs(name)
 
     def _declare(self, entry: Entry) -> None:
         first = self.entries.get(entry.id)
@@ -40,6 +42,17 @@ class Wiring:
             what = "an input" if entry.id in self.inputs else "a repeated layer or a block"
             self.problems.at(node, f"'{entry.id}' is the name of {what} already", "expected another id")
         self.entries.setdefault(entry.id, entry)
+
+    def _declare_outputs(self, name: str) -> None:
+        """``ID.OUTPUT`` is a name, too."""
+        entry = self.entries.get(self.alias.get(name, name))
+        for output in () if entry is None else _outputs(entry):
+            full = f"{name}.{output}"
+            if full in self.entries or full in self.inputs or full in self.alias:
+                other = self.entries.get(full, entry)
+                node = other.item.common.get("id") or other.item.node
+                self.ambiguous = True
+                self.problems.at(node, f"'{full}' is what '{name}' gives already", "expected another id")
 
     def resolve(self, reference: Reference) -> str:
         """The id, input or ID.OUTPUT that a reference means; UNKNOWN_SOURCE after a report."""
@@ -98,7 +111,7 @@ class Wiring:
         if full == UNKNOWN_SOURCE:
             return full
         entry = self.entries.get(full)
-        names: tuple[str, ...] = () if entry is None else getattr(LAYERS.get(entry.item.kind), "outputs", ())
+        names = () if entry is None else _outputs(entry)
         if entry is not None and (output in names or entry.layer is None):
             missing = entry.layer.lacks() if hasattr(entry.layer, "lacks") else {}
             if output in missing and reference.node:
@@ -128,6 +141,12 @@ class Wiring:
         elif inside and not hint:
             expected = "expected the id of a layer of the block, or 'input'"
         self.problems.at(reference.node, f"there is no '{reference.text}'", expected, hint)
+
+
+def _outputs(entry: Entry) -> tuple[str, ...]:
+    """What a layer gives beside its value."""
+    names: tuple[str, ...] = getattr(LAYERS.get(entry.item.kind), "outputs", ())
+    return names
 
 
 class _Under(Mapping[str, Any]):

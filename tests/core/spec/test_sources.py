@@ -142,3 +142,25 @@ def test_parts_of_a_parameter_have_names() -> None:
         made.parameters["twice/a_kernel.middle"]
     with pytest.raises(Exception, match=r"has shape \(2, 2\), not \(4,\)"):
         made.parameters["twice/a_kernel.l"] = np.zeros(4)
+
+
+@pytest.mark.parametrize("last", [False, True])
+def test_no_id_is_that_of_an_output(last: bool) -> None:
+    gated, other = {"gated": {"from": "x", "id": "g"}}, {"relu": {"from": "other", "id": "g.off"}}
+    _, problems = inspect(
+        described(*([gated, other] if last else [other, gated]), {"tanh": {"from": "g.off"}})
+    )
+    told = f"layers[{int(last)}].relu.id: 'g.off' is what 'g' gives already: expected another id"
+    assert list(map(str, problems)) == [told]
+
+
+def test_neither_an_input_nor_a_repeated_layer_has_the_name_of_an_output() -> None:
+    gated = {"gated": {"from": "x", "id": "g"}}
+    data = {"inputs": {"x": [3], "g.off": [3]}, "layers": [gated, {"add": {"from": ["g", "g.off"]}}]}
+    assert "'g.off' is what 'g' gives already" in str(inspect(data)[1][0])
+    repeated = {"relu": {"from": "x", "id": "g.off", "repeat": 2}}
+    assert "'g.off' is what 'g' gives already" in str(inspect(described(gated, repeated))[1][0])
+    again = {"gated": {"from": "x", "id": "g", "repeat": 2}}
+    assert "'g.off' is what 'g' gives already" in str(
+        inspect(described(again, {"relu": {"from": "g", "id": "g.off"}}))[1][0]
+    )
