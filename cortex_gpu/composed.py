@@ -14,10 +14,15 @@ from cortex_compute.protocol import Layout, Offer, Operand
 from cortex_compute.types import DType, TensorType
 from cortex_gpu.backend import OFFERS, Gpu
 from cortex_gpu.kernels import GpuKernel, Inner, Place, Step, Work, kernel
-from cortex_gpu.matrix import product
+from cortex_gpu.matrix import WIDENED, product
 from cortex_gpu.memory import aligned
 
 Strides = tuple[int, ...]
+
+
+def widened(d: DType) -> Code | None:
+    """Code that makes float32 of 16 bits."""
+    return None if vector_type(d) is d else WIDENED
 
 
 def matrix(d: DType, *shape: int, strides: Strides | None = None) -> Operand:
@@ -63,16 +68,16 @@ class Composed:
         return Part(self, offer)
 
     def product(
-        self, a: Operand, b: Operand, times: int = 1, transpose_a: bool = False, transpose_b: bool = False
-    ) -> Part:
-        """a b, row-major; a transposed operand lies as `Gemm` has it."""
-        return self.part(product(Gemm(transpose_a, transpose_b), (a, b), self.gpu), times)
+        self, a: Operand, b: Operand, times: int = 1, transpose_a: bool = False, transpose_b: bool = False,
+        wide: bool = False,
+    ) -> Part:  # fmt: skip
+        """a b, row-major; a transposed operand lies as `Gemm` has it.  ``wide``: float32 beside 16 bits."""
+        p = Gemm(transpose_a, transpose_b, widened(a.type.dtype) if wide else None)
+        return self.part(product(p, (a, b), self.gpu), times)
 
     def column_sums(self, a: Operand) -> Part:
         """The sums of a matrix's columns, in float32 beside 16 bits."""
-        wide = vector_type(a.type.dtype)
-        cast = None if wide is a.type.dtype else Code(1, ((f"cast:{wide.name}", ("a", 0)),), (("t", 0),))
-        offer = OFFERS[Reduce]["cupy"](Reduce("sum", (0,), body=cast), [a], self.gpu)
+        offer = OFFERS[Reduce]["cupy"](Reduce("sum", (0,), body=widened(a.type.dtype)), [a], self.gpu)
         assert isinstance(offer, Offer)
         return self.part(offer)
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from cortex_compute.expression import Code
 from cortex_compute.frozen import frozen
 from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.primitives.reduce import Reduce
@@ -33,6 +34,7 @@ from cortex_gpu.prelude import storage
 from cortex_gpu.product import Product, Way
 
 LIBRARY_WORKSPACE = 32 << 20  # bytes; NVIDIA's advice for cuBLAS on the largest GPUs
+WIDENED = Code(1, (("cast:float32", ("a", 0)),), (("t", 0),))  # the epilogue that rounds to float32 only
 LIBRARY_SIZES = 1 << 31  # which the library counts in 32 bits
 
 
@@ -136,14 +138,14 @@ def inner_sums(offer: Offer) -> Inner:
 @offers(Gemm, way="cublaslt")
 def gemm_by_library(p: Gemm, operands: Sequence[Operand], gpu: Gpu) -> Offer | Refusal:
     types, results = [x.type for x in operands], p.infer(*(x.type for x in operands))
-    bias = p.epilogue is not None
+    wide, bias = p.epilogue == WIDENED, p.epilogue not in (None, WIDENED)
     if bias and not _adds_vector(p, operands):
-        return Refusal("cuBLASLt's only epilogue here is a bias along the last axis")
+        return Refusal("cuBLASLt's epilogues here are a bias along the last axis, and float32")
     problem = library_problem(Factors.of(p, operands), operands[0].type.dtype, gpu.tf32)
     if isinstance(problem, Refusal):
         return problem
-    if bias:
-        problem = _with(problem, Epilogue.BIAS)
+    if bias or wide:
+        problem = _with(problem, Epilogue.BIAS if bias else Epilogue.NOTHING, wide)
     workspace = min(gpu.workspace, LIBRARY_WORKSPACE)
     least = (types[0].dtype.itemsize,) * 5
     with gpu.current():
@@ -200,8 +202,9 @@ def _matrix(rows: int, columns: int, down: int, right: int, step: int) -> Matrix
     return None
 
 
-def _with(problem: Problem, epilogue: Epilogue) -> Problem:
-    return Problem(problem.dtype, problem.a, problem.b, problem.d, problem.batch, epilogue, problem.tf32)
+def _with(problem: Problem, epilogue: Epilogue, wide: bool = False) -> Problem:
+    of = problem.dtype, problem.a, problem.b, problem.d, problem.batch
+    return Problem(*of, epilogue, problem.tf32, wide)
 
 
 def _adds_vector(p: Gemm, operands: Sequence[Operand]) -> bool:

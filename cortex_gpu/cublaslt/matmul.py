@@ -50,7 +50,10 @@ class Matrix:
 
 @frozen
 class Problem:
-    """``batch`` products D = A B of one data type; ``tf32``: factors may be rounded to 10 bits."""
+    """``batch`` products D = A B of one data type.
+
+    ``tf32``: factors may be rounded to 10 bits; ``wide``: D is float32 whatever A and B are.
+    """
 
     dtype: DType
     a: Matrix
@@ -59,6 +62,7 @@ class Problem:
     batch: int = 1
     epilogue: Epilogue = Epilogue.NOTHING
     tf32: bool = False
+    wide: bool = False
 
 
 class Descriptors:
@@ -76,9 +80,9 @@ class Descriptors:
         if problem.epilogue is not Epilogue.NOTHING:
             self.operation.set(VECTOR, c_void_p(vector))
             self.operation.set(VECTOR_TYPE, c_int32(data))
-        self.a, self.b, self.d = [
-            self._layout(library, data, x, problem.batch) for x in (problem.a, problem.b, problem.d)
-        ]
+        result = DATA[float32] if problem.wide else data
+        matrices = (data, problem.a), (data, problem.b), (result, problem.d)
+        self.a, self.b, self.d = [self._layout(library, kind, x, problem.batch) for kind, x in matrices]
 
     @staticmethod
     def _layout(library: Library, data: int, x: Matrix, batch: int) -> Descriptor:

@@ -264,7 +264,9 @@ class CublasLt:
         (m, k), (k2, n) = sizes[:2]
         if k != k2 or sizes[2] != (m, n) or sizes[3] != (m, n):
             raise Rejected(INVALID, f"sizes do not fit: {sizes}")
-        if len({x.type for x in layouts}) > 1 or layouts[0].type not in COMPUTE[op.made[0]]:
+        factors, results = ({x.type for x in pair} for pair in (layouts[:2], layouts[2:]))
+        narrow = factors <= {HALF, BRAIN} and results == {FLOAT} and op.attributes.get(7, NOTHING) == NOTHING
+        if len(factors | results) > 1 + narrow or layouts[0].type not in COMPUTE[op.made[0]]:
             raise Rejected(NOT_SUPPORTED, f"types {layouts} in compute type {op.made[0]}")
         if len({x.batch for x in layouts}) > 1:
             raise Rejected(INVALID, "batches of different sizes")

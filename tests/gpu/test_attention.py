@@ -1,0 +1,84 @@
+"""Attention of products and generated kernels: the kit, several blocks of queries, strides, cuBLASLt."""
+
+from __future__ import annotations
+
+import pytest
+
+from cortex_compute import verify
+from cortex_compute.primitives.attention import Attending, Attention, AttentionGrad
+from cortex_compute.primitives.base import Primitive
+from cortex_compute.protocol import Layout, Offer, Operand, Refusal
+from cortex_compute.types import TensorType
+from cortex_gpu import attention
+from cortex_gpu.backend import CupyBackend
+from tests.gpu.standin import Machine
+from tests.gpu.trials import conforms
+
+FAMILY = Attention, AttentionGrad
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("primitive", FAMILY)
+def test_the_kit(backend: CupyBackend, primitive: type[Primitive]) -> None:
+    conforms(backend, primitive)
+
+
+@pytest.mark.parametrize(
+    "case", ["no query", "one query", "fewer queries", "a mask whole", "scores up to 100"]
+)
+def test_cases_of_the_kit(backend: CupyBackend, case: str) -> None:
+    words = [f"{family.__name__}/{case}" for family in FAMILY]
+    results = [r for word in words for r in verify.run(backend, only=word)]
+    assert len(results) == 12
+    assert all(r.passed for r in results), verify.summary(results)
+
+
+@pytest.mark.parametrize("case", ["odd sizes", "grouped 4:2", "a mask of positions"])
+def test_several_blocks_of_queries(backend: CupyBackend, case: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, "SCORES", 1)
+    monkeypatch.setattr(attention, "FEWEST", 2)
+    for family in FAMILY:
+        results = verify.run(backend, only=f"{family.__name__}/{case}")
+        assert len(results) == 6  # causal or not, in three data types
+        assert all(r.passed for r in results), verify.summary(results)
+
+
+@pytest.mark.parametrize("case", ["odd sizes", "grouped 4:2"])
+def test_products_by_cublaslt(machine: Machine, case: str) -> None:
+    from tests.gpu.standin.backend import with_libraries
+
+    backend = with_libraries(workspace=1 << 16)
+    results = [r for f in FAMILY for r in verify.run(backend, only=f"{f.__name__}/{case}")]
+    assert len(results) == 12
+    assert all(r.passed for r in results), verify.summary(results)
+    lt = backend.gpu.cublaslt.c
+    assert "Matmul" in lt.calls
+    assert not lt.told
+
+
+@pytest.mark.parametrize("p", [Attention(0.5), AttentionGrad(0.5)], ids=str)
+def test_memory_grows_with_the_length_only(backend: CupyBackend, p: Attending) -> None:
+    """Not with its square, which for 16384 queries and keys would be 4 GB in float32."""
+
+    def workspace(length: int) -> int:
+        of, logs = TensorType((1, length, 4, 32)), TensorType((1, 4, length))
+        types = [of] * 3 if isinstance(p, Attention) else [of, of, of, of, logs, of]
+        offer = backend.offer(p, [Operand(t) for t in types])
+        assert isinstance(offer, Offer)
+        return offer.workspace
+
+    long = workspace(16384)
+    assert long < 1 << 28
+    assert workspace(32768) < 2.1 * long
+
+
+@pytest.mark.parametrize("p", [Attention(0.5), AttentionGrad(0.5)], ids=str)
+def test_parts_of_one_projection_are_read_where_they_lie(backend: CupyBackend, p: Attending) -> None:
+    of, logs = TensorType((2, 6, 4, 8)), TensorType((2, 4, 6))
+    part = Operand(of, Layout((6 * 96, 96, 8, 1)))
+    rest = [] if isinstance(p, Attention) else [Operand(of), Operand(logs), part]
+    assert isinstance(backend.offer(p, [part, part, part, *rest]), Offer)
+    if rest:
+        answer = backend.offer(p, [part, part, part, part, *rest[1:]])
+        assert isinstance(answer, Refusal)
+        assert "y row-major" in answer.reason
