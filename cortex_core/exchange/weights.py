@@ -5,7 +5,11 @@ bidirectional layer "forward_kernel", "backward_kernel", ...), as `network.param
 layer's id.  For PyTorch they are those of a state_dict, for Keras a list as `layer.get_weights()` gives it.
 
 `kind` is simple_rnn, lstm, gru (the inner one of a bidirectional layer) or multi_head_attention.  What the
-other side has no place for is an `ArgumentError`.
+other side has no place for is an `ArgumentError`, and so are weights of another kind.
+
+A gru that multiplies by the reset gate after the product has a recurrent_bias, and so is told from one that
+does so before it.  Without biases nothing tells them apart: PyTorch's is always the former, and of Keras both
+layers must have the same ``reset_after``.
 """
 
 from __future__ import annotations
@@ -24,17 +28,19 @@ DENSE = ("query", "key", "value", "output")
 ATTENTION = "multi_head_attention"
 
 
-def to_torch(kind: str, arrays: Mapping[str, Any], layer: int = 0) -> Arrays:
+def to_torch(kind: str, arrays: Mapping[str, Any], layer: int = 0, reset_after: bool | None = None) -> Arrays:
     """The entries of a state_dict of `nn.RNN`, `nn.LSTM`, `nn.GRU` or `nn.MultiheadAttention`.
 
     ``layer`` is that of a stack.  Where PyTorch has two biases, the sum stands in the first, and 0 in the
-    second.
+    second.  ``reset_after`` is the field of a gru; one without biases needs it here.
     """
     if _is_attention(kind):
         return _attention_to_torch(arrays)
     found: Arrays = {}
     for prefix, end in _ways(arrays, "forward_kernel").items():
-        way = {k.removeprefix(prefix): np.asarray(v) for k, v in arrays.items() if k.startswith(prefix)}
+        way = _of_way(kind, arrays, prefix)
+        if kind == "gru":
+            _expect_reset_after(way, reset_after)
         found |= {f"{name}_l{layer}{end}": x for name, x in _recurrence_to_torch(kind, way).items()}
     return found
 
@@ -45,9 +51,8 @@ def from_torch(kind: str, state: Mapping[str, Any], layer: int = 0) -> Arrays:
         return _attention_from_torch(state)
     found: Arrays = {}
     for prefix, end in _ways(state, f"weight_ih_l{layer}_reverse").items():
-        names = ("weight_ih", "weight_hh", "bias_ih", "bias_hh", "weight_hr")
-        way = {name: state[key] for name in names if (key := f"{name}_l{layer}{end}") in state}
-        found |= {prefix + name: x for name, x in _recurrence_from_torch(kind, way).items()}
+        way = _recurrence_from_torch(kind, state, f"_l{layer}{end}")
+        found |= {prefix + name: x for name, x in way.items()}
     return found
 
 
@@ -57,8 +62,7 @@ def to_keras(kind: str, arrays: Mapping[str, Any], heads: int | None = None) -> 
         return _attention_to_keras(arrays, heads)
     found = []
     for prefix in _ways(arrays, "forward_kernel"):
-        way = {k.removeprefix(prefix): np.asarray(v) for k, v in arrays.items() if k.startswith(prefix)}
-        found += _recurrence_to_keras(kind, way)
+        found += _recurrence_to_keras(kind, _of_way(kind, arrays, prefix))
     return found
 
 
@@ -93,33 +97,71 @@ def _ways(arrays: Mapping[str, Any], sign: str) -> dict[str, str]:
 def _array(arrays: Mapping[str, Any], name: str) -> np.ndarray:
     if name not in arrays:
         raise ArgumentError(f"there is no {name!r} among {', '.join(arrays) or 'no arrays'}")
-    return np.asarray(arrays[name])
+    found = arrays[name]
+    return np.asarray(found.detach() if hasattr(found, "detach") else found)
 
 
-def _recurrence_to_torch(kind: str, arrays: Mapping[str, Any]) -> Arrays:
-    kernel, state = _array(arrays, "kernel"), _array(arrays, "recurrent_kernel")
-    found = {"weight_ih": _turned(kernel), "weight_hh": _turned(state)}
+def _of_way(kind: str, arrays: Mapping[str, Any], prefix: str) -> Arrays:
+    """The arrays of one direction under the names of a layer that has but one."""
+    names = ("kernel", "recurrent_kernel", "bias", "recurrent_bias", "projection")
+    needed = [prefix + name for name in names[:2]]
+    found = {name: _array(arrays, key) for name in names if (key := prefix + name) in (*arrays, *needed)}
+    return _checked(kind, found)
+
+
+def _checked(kind: str, arrays: Arrays) -> Arrays:
+    """The same, if all shapes are those of the kind."""
+    state = arrays["recurrent_kernel"]
+    units = len(arrays.get("projection", state))
+    columns = GATES[kind] * units
+    expected: dict[str, tuple[int, ...]] = {
+        "kernel": (len(arrays["kernel"]), columns),
+        "recurrent_kernel": (len(state), columns),
+        "bias": (columns,),
+    }
+    expected |= {"recurrent_bias": (units,)} if kind == "gru" else {}
+    expected |= {"projection": (units, len(state))} if kind == "lstm" else {}
+    for name, x in arrays.items():
+        if name not in expected:
+            raise ArgumentError(f"a {kind} has no {name}; this one is of shape {x.shape}")
+        if x.shape != expected[name]:
+            raise ArgumentError(
+                f"{kind}: {name} has shape {x.shape}, recurrent_kernel {state.shape}; needs {expected[name]} "
+                f"for {units} units and {GATES[kind]} * {units} columns"
+            )
+    return arrays
+
+
+def _expect_reset_after(arrays: Arrays, told: bool | None) -> None:
+    after = "recurrent_bias" in arrays if "bias" in arrays else told
+    if after is None:
+        raise ArgumentError("a gru without biases does not show its reset_after: give it, True or False")
+    if not after or told is False:
+        raise ArgumentError("PyTorch's GRU resets after the product; this one before it")
+
+
+def _recurrence_to_torch(kind: str, arrays: Arrays) -> Arrays:
+    found = {"weight_ih": _turned(arrays["kernel"]), "weight_hh": _turned(arrays["recurrent_kernel"])}
     if "bias" in arrays:
-        bias = np.asarray(arrays["bias"])
-        second = np.zeros_like(bias)
+        second = np.zeros_like(arrays["bias"])
         if kind == "gru":
-            if "recurrent_bias" not in arrays:
-                raise ArgumentError("PyTorch's GRU resets after the product; this one has no recurrent_bias")
-            second[-state.shape[0] :] = arrays["recurrent_bias"]
-        found |= {"bias_ih": bias.copy(), "bias_hh": second}
+            inner = arrays["recurrent_bias"]
+            second[-len(inner) :] = inner
+        found |= {"bias_ih": arrays["bias"].copy(), "bias_hh": second}
     if "projection" in arrays:
         found["weight_hr"] = _turned(arrays["projection"])
     return found
 
 
-def _recurrence_from_torch(kind: str, state: Mapping[str, Any]) -> Arrays:
-    weight = _array(state, "weight_hh")
-    found = {"kernel": _turned(_array(state, "weight_ih")), "recurrent_kernel": _turned(weight)}
-    if "bias_ih" in state:
-        found |= _one_bias(kind, np.asarray(state["bias_ih"]), _array(state, "bias_hh"))
-    if "weight_hr" in state:
-        found["projection"] = _turned(state["weight_hr"])
-    return found
+def _recurrence_from_torch(kind: str, state: Mapping[str, Any], end: str) -> Arrays:
+    found = {"kernel": _turned(_array(state, f"weight_ih{end}"))}
+    found["recurrent_kernel"] = _turned(_array(state, f"weight_hh{end}"))
+    if f"weight_hr{end}" in state:
+        found["projection"] = _turned(_array(state, f"weight_hr{end}"))
+    _checked(kind, found)
+    if f"bias_ih{end}" in state:
+        found |= _one_bias(kind, _array(state, f"bias_ih{end}"), _array(state, f"bias_hh{end}"))
+    return _checked(kind, found)
 
 
 def _one_bias(kind: str, of_input: np.ndarray, of_state: np.ndarray) -> Arrays:
@@ -131,25 +173,26 @@ def _one_bias(kind: str, of_input: np.ndarray, of_state: np.ndarray) -> Arrays:
     return {"bias": bias, "recurrent_bias": of_state[gates:].copy()}
 
 
-def _recurrence_to_keras(kind: str, arrays: Mapping[str, Any]) -> list[np.ndarray]:
+def _recurrence_to_keras(kind: str, arrays: Arrays) -> list[np.ndarray]:
     if "projection" in arrays:
         raise ArgumentError("Keras's LSTM has no projection")
-    found = [_array(arrays, "kernel"), _array(arrays, "recurrent_kernel")]
+    found = [arrays["kernel"], arrays["recurrent_kernel"]]
     if "bias" in arrays:
-        bias = np.asarray(arrays["bias"])
+        bias = arrays["bias"]
         if "recurrent_bias" in arrays:
-            inner = np.asarray(arrays["recurrent_bias"])
+            inner = arrays["recurrent_bias"]
             bias = np.stack([bias, np.concatenate([np.zeros(2 * len(inner), inner.dtype), inner])])
         found.append(bias)
     return [_other_gates(kind, x) for x in found]
 
 
 def _recurrence_from_keras(kind: str, given: Sequence[np.ndarray]) -> Arrays:
+    _checked(kind, {"kernel": given[0], "recurrent_kernel": given[1]})
     kernel, state, *bias = (_other_gates(kind, x) for x in given)
     found = {"kernel": kernel, "recurrent_kernel": state}
     for b in bias:
-        found |= _one_bias(kind, *b) if b.ndim == 2 else {"bias": b}
-    return found
+        found |= _one_bias(kind, *b) if kind == "gru" and b.ndim == 2 else {"bias": b}
+    return _checked(kind, found)
 
 
 def _other_gates(kind: str, x: np.ndarray) -> np.ndarray:
@@ -183,13 +226,13 @@ def _attention_from_torch(state: Mapping[str, Any]) -> Arrays:
     if "bias_k" in state:
         raise ArgumentError("a layer of a description has no bias_k and bias_v (add_bias_kv)")
     if "in_proj_weight" in state:
-        weights = np.split(np.asarray(state["in_proj_weight"]), 3)
+        weights = np.split(_array(state, "in_proj_weight"), 3)
     else:
         weights = [_array(state, f"{name}_proj_weight") for name in "qkv"]
     weights.append(_array(state, "out_proj.weight"))
     found = {f"{name}_kernel": _turned(x) for name, x in zip(DENSE, weights)}
     if "in_proj_bias" in state:
-        biases = [*np.split(np.asarray(state["in_proj_bias"]), 3), _array(state, "out_proj.bias")]
+        biases = [*np.split(_array(state, "in_proj_bias"), 3), _array(state, "out_proj.bias")]
         found |= {f"{name}_bias": x.copy() for name, x in zip(DENSE, biases)}
     return found
 
@@ -205,7 +248,7 @@ def _attention_to_keras(arrays: Mapping[str, Any], heads: int | None) -> list[np
         last = name == "output"
         found.append(kernel.reshape((-1, size, kernel.shape[1]) if last else (kernel.shape[0], -1, size)))
         if f"{name}_bias" in arrays:
-            bias = np.asarray(arrays[f"{name}_bias"])
+            bias = _array(arrays, f"{name}_bias")
             found.append(bias if last else bias.reshape(-1, size))
     return [x.copy() for x in found]
 

@@ -198,6 +198,64 @@ def test_the_arrays_are_copies() -> None:
         assert not any(np.shares_memory(x, y) for x in found for y in arrays.values())
 
 
+def test_a_gru_without_biases_has_to_say_when_it_resets() -> None:
+    """Its arrays look the same either way, and PyTorch has only one of the two."""
+    arrays = arrays_of(module_of("gru"))
+    bare = {name: arrays[name] for name in ("kernel", "recurrent_kernel")}
+    assert set(to_torch("gru", bare, reset_after=True)) == {"weight_ih_l0", "weight_hh_l0"}
+    with pytest.raises(ArgumentError, match="does not show its reset_after: give it, True or False"):
+        to_torch("gru", bare)
+    for given in (bare, arrays):
+        with pytest.raises(ArgumentError, match="resets after the product; this one before it"):
+            to_torch("gru", given, reset_after=False)
+
+
+@pytest.mark.parametrize("kind", ["simple_rnn", "lstm", "gru"])
+@pytest.mark.parametrize("given", ["simple_rnn", "lstm", "gru"])
+def test_weights_of_another_kind_are_refused(kind: str, given: str) -> None:
+    if kind == given:
+        return
+    arrays = arrays_of(module_of(given))
+    for convert in (
+        lambda: to_torch(kind, arrays),
+        lambda: to_keras(kind, arrays),
+        lambda: from_torch(kind, to_torch(given, arrays)),
+        lambda: from_keras(kind, to_keras(given, arrays)),
+    ):
+        with pytest.raises(ArgumentError, match=rf"{kind}: kernel has shape .*; needs .* for 4 units"):
+            convert()
+
+
+def test_biases_of_another_size_are_refused() -> None:
+    arrays = arrays_of(module_of("lstm"))
+    kernel, recurrent_kernel, bias = to_keras("lstm", arrays)
+    with pytest.raises(ArgumentError, match=r"bias has shape \(2, 16\).*; needs \(16,\)"):
+        from_keras("lstm", [kernel, recurrent_kernel, np.stack([bias, bias])])
+    with pytest.raises(ArgumentError, match="a lstm has no recurrent_bias"):
+        to_keras("lstm", {**arrays, "recurrent_bias": np.zeros(4)})
+
+
+def test_names_that_are_not_there_are_told_whole() -> None:
+    state = to_torch("lstm", arrays_of(module_of("bidirectional lstm")))
+    with pytest.raises(ArgumentError, match="no 'weight_ih_l1' among weight_ih_l0, weight_hh_l0, bias"):
+        from_torch("lstm", state, layer=1)
+    with pytest.raises(ArgumentError, match=r"no 'weight_ih_l0' among rnn\.weight_ih_l0"):
+        from_torch("lstm", {f"rnn.{name}": x for name, x in state.items()})
+    del state["weight_hh_l0_reverse"]
+    with pytest.raises(ArgumentError, match="no 'weight_hh_l0_reverse' among"):
+        from_torch("lstm", state)
+
+
+@pytest.mark.peers
+def test_parameters_of_a_module_of_pytorch_will_do() -> None:
+    torch = pytest.importorskip("torch")
+    for module, kind in (
+        (torch.nn.GRU(3, 4), "gru"),
+        (torch.nn.MultiheadAttention(4, 2), "multi_head_attention"),
+    ):
+        same(from_torch(kind, dict(module.named_parameters())), from_torch(kind, module.state_dict()))
+
+
 def test_what_has_no_place_is_refused() -> None:
     arrays = {name: arrays_of(module_of(name)) for name in LAYERS}
     with pytest.raises(
@@ -206,7 +264,7 @@ def test_what_has_no_place_is_refused() -> None:
         to_torch("lsmt", {})
     with pytest.raises(ArgumentError, match="there is no 'kernel' among bias"):
         to_torch("lstm", {"bias": np.zeros(4)})
-    with pytest.raises(ArgumentError, match="there is no 'weight_hh' among no arrays"):
+    with pytest.raises(ArgumentError, match="there is no 'weight_ih_l0' among no arrays"):
         from_torch("lstm", {})
     with pytest.raises(ArgumentError, match="PyTorch's GRU resets after the product"):
         to_torch("gru", arrays["gru reset before"])
