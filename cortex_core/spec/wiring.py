@@ -46,7 +46,9 @@ class Wiring:
     def _declare_outputs(self, name: str) -> None:
         """``ID.OUTPUT`` is a name, too."""
         entry = self.entries.get(self.alias.get(name, name))
-        for output in () if entry is None else _outputs(entry):
+        if entry is None:
+            return
+        for output in _outputs(entry):
             full = f"{name}.{output}"
             if full in self.entries or full in self.inputs or full in self.alias:
                 other = self.entries.get(full, entry)
