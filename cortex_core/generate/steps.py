@@ -61,12 +61,14 @@ def trace_step(
 
     def read(name: str) -> Any:
         """A value as a step sees it."""
+        if name not in stepped and name not in whole:
+            raise NotStepwise(f"'{name}' is known behind the last position only")
         if name not in stepped and name not in crossing:
             crossing[name] = input_value(name, whole[name].type)
         return stepped[name] if name in stepped else crossing[name]
 
     for node in needed(network.description, of):
-        steps = any(name in stepped for name in node.sources)
+        steps = any(name in stepped or name not in whole for name in node.sources)
         values = {name: read(name) if steps else whole[name] for name in node.sources}
         with at(node.place):
             found, others = results_of(_run(network, node, values, memory if steps else None))

@@ -111,8 +111,9 @@ class Recurrence:
     def step(
         self, p: StepScope, x: Any, mask: Any = None, lengths: Any = None, initial: Sequence[Any] = ()
     ) -> Any:
-        """One position, from the state that the one before has left."""
-        if self.gives != "sequence" or self.reverse:
+        """One position, from the state that the one before has left.  ID.last is not known here: it is that
+        of the end."""
+        if self.gives == "last" or self.reverse:
             refuse(f"{self.kind} goes along with a sequence by 'return: sequence', and forwards alone", x)
         seen = self._seen(x, mask) if lengths is None else less(p.position, self._lengths(x, lengths))
         sizes, types = self.states(x), self._types(x)

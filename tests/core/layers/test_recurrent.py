@@ -10,6 +10,7 @@ import pytest
 from cortex_compute.errors import CortexError, DTypeError, ShapeError, SpecError
 from cortex_compute.types import TensorType, bfloat16, int64
 from cortex_core.generate import generate
+from cortex_core.generate.steps import NotStepwise, trace_step
 from cortex_core.network import Network
 from cortex_core.registry import LAYERS
 from cortex_core.spec import read
@@ -297,13 +298,14 @@ def text(*layers: Any, **inputs: Any) -> Network:
     return network(embedding, *layers, scores, **shapes)
 
 
+@pytest.mark.parametrize("gives", ["sequence", "both"])
 @pytest.mark.parametrize("kind", [
     {"simple_rnn": {"units": 8}}, {"lstm": {"units": 8}}, {"gru": {"units": 8}},
     {"lstm": {"units": 8, "projection": 3}}, {"gru": {"units": 8, "reset_after": False}},
 ])  # fmt: skip
-def test_a_step_goes_on_where_the_one_before_ended(kind: dict[str, Any]) -> None:
+def test_a_step_goes_on_where_the_one_before_ended(kind: dict[str, Any], gives: str) -> None:
     ((name, fields),) = kind.items()
-    made = text({name: fields | {"return": "sequence"}}, {name: fields | {"return": "sequence"}})
+    made = text({name: fields | {"return": gives}}, {name: fields | {"return": gives}})
     cached = generate(made, [1, 2], tokens=20, temperature=0)
     assert not cached.notes
     assert cached.tokens == generate(made, [1, 2], tokens=20, temperature=0, cache=False).tokens
@@ -312,6 +314,15 @@ def test_a_step_goes_on_where_the_one_before_ended(kind: dict[str, Any]) -> None
 def test_a_layer_that_sees_later_steps_is_not_stepped() -> None:
     made = text({"bidirectional": {"layer": {"gru": {"units": 8, "return": "sequence"}}}})
     with pytest.raises(CortexError):
+        generate(made, [1, 2], tokens=3, temperature=0)
+
+
+def test_a_state_that_is_read_is_known_at_the_end_only() -> None:
+    first = {"gru": {"units": 8, "return": "both", "id": "a"}}
+    made = text(first, {"gru": {"units": 8, "return": "sequence", "initial": "a.last"}})
+    with pytest.raises(NotStepwise, match="'a.last' is known behind the last position only"):
+        trace_step(made, {"x": TensorType((1, 5), int64)}, "x", "scores", 5)
+    with pytest.raises(CortexError, match="is not causal: the scores 'scores'"):
         generate(made, [1, 2], tokens=3, temperature=0)
 
 
