@@ -71,10 +71,10 @@ def check_numbers(network: Network, arrays: Mapping[str, np.ndarray], rows: np.n
         if bad.any():
             first = int(np.flatnonzero(bad.reshape(len(lengths), -1).any(axis=1))[0])
             worst = lengths.reshape(len(lengths), -1)[first][0]
-            most = "" if steps is None else f" to {steps}"
+            expected = "at least 1" if steps is None else f"1 to {steps}, as many steps as {node.id!r} reads"
             raise DataError(
                 f"input {name!r}: example {first if rows is None else int(rows[first])} has length {worst}; "
-                f"expected 1{most}, as many steps as {node.id!r} reads"
+                f"expected {expected}"
             )
 
 

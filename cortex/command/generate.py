@@ -61,7 +61,7 @@ def command(
     from cortex_core.generate import Continuation, LanguageModel, Sampler
 
     sampler = Sampler(temperature, top_k, top_p, seed)
-    language = LanguageModel(load_model(model), dict(map(_named, inputs)))
+    language = LanguageModel(load_model(model), _named(inputs))
     made = Continuation(language, prompt, tokens, sampler, cache, backend=backend)
     for note in made.notes:
         print(f"note: {note}", file=sys.stderr)
@@ -86,9 +86,14 @@ def command(
     )
 
 
-def _named(given: str) -> tuple[str, str]:
-    """The name and the text of NAME=TEXT."""
-    name, sign, text = given.partition("=")
-    if not sign:
-        raise click.BadParameter(f"{given}: expected NAME=TEXT", param_hint="--input")
-    return name, text
+def _named(given: tuple[str, ...]) -> dict[str, str]:
+    """The texts of several NAME=TEXT, by name."""
+    found: dict[str, str] = {}
+    for one in given:
+        name, sign, text = one.partition("=")
+        if not sign:
+            raise click.BadParameter(f"{one}: expected NAME=TEXT", param_hint="--input")
+        if name in found:
+            raise click.BadParameter(f"{one}: {name} is given twice", param_hint="--input")
+        found[name] = text
+    return found

@@ -94,8 +94,10 @@ class Continuation:
         self._engine, self._notes = model.engine(get(backend).single(), cache)
         context = self._engine.context
         if context is not None and len(self._history) > context:
-            told = f"the prompt has {len(self._history):,} tokens, the context of {model.network.name}"
-            raise DataError(f"{told} is {context:,}: give a shorter one")
+            told = f"the prompt has {len(self._history):,} tokens"
+            if model.speech.separator is not None:
+                told += ", with the separator that is put before it"
+            raise DataError(f"{told}, the context of {model.network.name} is {context:,}: give a shorter one")
         self._text: list[str] = []
         self._tokens: list[int] = []
         self._logs: list[float] = []

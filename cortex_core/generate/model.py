@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache, partial
 from typing import Any
 
@@ -15,7 +15,7 @@ from cortex_core.generate.sampling import Array, is_whole, log_softmax
 from cortex_core.generate.steps import SHORTEST, NotStepwise, Steps, needed, trace_step
 from cortex_core.generate.text import Letters, Numbers, Text
 from cortex_core.generate.window import Window
-from cortex_core.given import check_input, check_tokens
+from cortex_core.given import check_input, check_numbers, check_tokens
 from cortex_core.network import Network
 from cortex_core.trace import batch_type
 from cortex_core.training.source import find
@@ -37,6 +37,7 @@ class LanguageModel:
     ) -> None:
         self.network = network
         self.given = _given(network, inputs or {})
+        check_numbers(network, self.given)
         self.grows = _growing(network, self.given, input)
         self.of, self._probabilities = _scores(network, self.grows.name)
         self.speech = _speech(network, self.grows.name)
@@ -66,6 +67,8 @@ class LanguageModel:
         if isinstance(prompt, str):
             tokens, text = self.speech.encode(prompt), prompt
         else:
+            if not isinstance(prompt, Iterable):
+                raise DataError(f"the prompt is {prompt!r:.60}: expected text, or the numbers of tokens")
             tokens = [_token(token) for token in prompt]
             text = self.speech.decode(tokens)
         separator = self.speech.separator
@@ -76,15 +79,19 @@ class LanguageModel:
             raise DataError(
                 f"the prompt is empty, and {self.network.name} has no token to begin with: give one"
             )
-        arrays = {**self.given, self.grows.name: np.asarray([tokens])}
-        check_tokens(self.network.description, arrays)
+        check_tokens(self.network.description, {self.grows.name: np.asarray([tokens])})
         return tokens, text
 
     def token(self, stop: str | int) -> int:
-        """The one token that a text or a number is; raises `DataError` for several."""
+        """The one token that a text or a number is; raises `DataError` for several, and for one that is never
+        drawn."""
         tokens = self.speech.encode(stop) if isinstance(stop, str) else [_token(stop)]
         if len(tokens) != 1:
             raise DataError(f"stop is {stop!r:.60}, which is {len(tokens)} tokens: expected one")
+        drawn = np.flatnonzero(self.allowed)
+        if tokens[0] not in drawn:
+            most = drawn.max(initial=0)
+            raise DataError(f"stop is {stop!r:.60}, which is never drawn: expected a token of 0 to {most}")
         return tokens[0]
 
     def logs(self, scores: Array) -> Array:
@@ -132,7 +139,10 @@ def _given(network: Network, inputs: Mapping[str, Any]) -> dict[str, Array]:
             if not tokens:
                 raise DataError(f"input {name!r} is empty: expected one token at least")
             value = tokens + [0] * ((x.shape[0] or 0) - len(tokens))
-        array = np.asarray(value)[None]
+        try:
+            array = np.asarray(value)[None]
+        except ValueError as error:
+            raise DataError(f"input {name!r} is no array: {error}") from error
         check_input(x, array)
         arrays[name] = array.astype(dtype(x.dtype).storage, copy=False)
     return arrays

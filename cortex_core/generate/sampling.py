@@ -90,4 +90,7 @@ def is_whole(x: object) -> bool:
 
 
 def _number(x: object) -> bool:
-    return isinstance(x, Real) and not isinstance(x, bool) and math.isfinite(x)
+    try:
+        return isinstance(x, Real) and not isinstance(x, bool) and math.isfinite(x)
+    except OverflowError:  # a whole number beyond all floats
+        return False

@@ -10,7 +10,7 @@ import numpy as np
 
 from cortex_compute.errors import DataError
 
-NUMBERS = re.compile(r"\s*\d+(?:[\s,]+\d+)*\s*")
+NUMBERS = re.compile(r"\s*\d{1,18}(?:[\s,]+\d{1,18})*\s*")  # of 64 bits
 HALF = "\ufffd"  # what stands for bytes that are no character yet, and for what a vocabulary lacks
 
 
@@ -37,12 +37,21 @@ class Text:
         unseen = self._vocabulary.unseen(prompt)
         if unseen:
             piece = next(iter(unseen))
-            at = prompt.index(piece)
-            where = f"at character {at + 1} of {what}"
+            where = f"at character {self._place(piece, prompt) + 1} of {what}"
             raise DataError(
                 f"{piece!r}, {where}, is not among the {len(self):,} tokens that this network knows"
             )
         return [int(id_) for id_ in self._vocabulary.encode(prompt)]
+
+    def _place(self, piece: str, prompt: str) -> int:
+        """Where a token first stands as a whole."""
+        at = 0
+        for found in self._vocabulary.split(prompt):
+            at = prompt.index(found, at)
+            if found == piece:
+                break
+            at += len(found)
+        return at
 
     def decode(self, tokens: Sequence[int]) -> str:
         """The text of tokens."""
@@ -60,6 +69,11 @@ class Letters:
 
     def __len__(self) -> int:
         return len(self.tokens)
+
+    @staticmethod
+    def split(text: str) -> str:
+        """The pieces of a text that may be tokens."""
+        return text
 
     def encode(self, text: str) -> list[int]:
         """The ids of characters that there are."""

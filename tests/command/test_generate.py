@@ -125,6 +125,7 @@ def test_another_sequence_is_given_as_a_whole(cli: Cli, dates: Path) -> None:
         (("--input", "source=1 Junk"), "'k', at character 6 of 'source', is not among the 45 tokens"),
         (("--input", f"source={'1' * 29}"), "input 'source' has shape (1, 29), expected (examples, 28)"),
         (("--input", "source=1", "--input", "target_in=1"), "the one that grows"),
+        (("--input", "source=1", "--input", "source=2"), "source=2: source is given twice"),
     ],
 )
 def test_wrong_inputs(cli: Cli, dates: Path, given: tuple[str, ...], message: str) -> None:

@@ -186,6 +186,21 @@ SEVERAL = {
         {"dense": 5},
     ],
 }
+COUNTED = {
+    "cortex": 1,
+    "inputs": {
+        "a": {"shape": [4], "dtype": "int64"},
+        "n": {"shape": [], "dtype": "int64"},
+        "b": {"shape": [None], "dtype": "int64"},
+    },
+    "layers": [
+        {"embedding": {"tokens": 5, "units": 8, "from": "a"}},
+        {"gru": {"units": 8, "lengths": "n", "id": "read"}},
+        {"embedding": {"tokens": 5, "units": 8, "from": "b"}},
+        {"gru": {"units": 8, "initial": "read", "return": "sequence"}},
+        {"dense": 5},
+    ],
+}
 PICTURES = {"inputs": {"image": [8, 8, 1]}, "layers": ["flatten", {"dense": 3}]}
 LABELS = {
     "inputs": {"text": {"shape": [6], "dtype": "int64"}},
@@ -210,6 +225,8 @@ SHORTER = {
         (language(GRU), {"prompt": [-1]}, DataError, "token -1, the tokens of 'words' are 0 to 10"),
         (language(GRU), {"prompt": [1.5]}, DataError, "1.5 is no token"),
         (language(GRU), {"prompt": [True]}, DataError, "True is no token"),
+        (language(GRU), {"prompt": None}, DataError, "the prompt is None: expected text, or the numbers"),
+        (language(GRU), {"prompt": 3}, DataError, "the prompt is 3: expected text, or the numbers of tokens"),
         (language(GRU), {"prompt": [1], "tokens": 0}, SpecError, "tokens is 0: expected a whole number"),
         (language(GRU), {"prompt": [1], "tokens": 1.5}, SpecError, "tokens is 1.5"),
         (language(GRU), {"prompt": [1], "temperature": -1}, SpecError, "temperature is -1"),
@@ -217,6 +234,13 @@ SHORTER = {
         (language(GRU), {"prompt": [1], "inputs": {"text": [1]}}, DataError, "the one that grows"),
         (language(GRU), {"prompt": [1], "input": "y"}, DataError, "the one that grows, 'y'"),
         (language(GRU), {"prompt": [1], "stop": 2.5}, DataError, "2.5 is no token"),
+        (
+            language(GRU),
+            {"prompt": [1], "stop": 11},
+            DataError,
+            "stop is 11, which is never drawn: expected a token of 0 to 10",
+        ),
+        (language(GRU), {"prompt": [1], "stop": -1}, DataError, "stop is -1, which is never drawn"),
         (
             language(ATTENTION, length=4),
             {"prompt": [1] * 5},
@@ -242,6 +266,18 @@ SHORTER = {
             DataError,
             "has token 7, the tokens of 'x' are 0 to 4",
         ),
+        (
+            cortex.network(SEVERAL),
+            {"prompt": [1], "inputs": {"a": [[1, 2], [3]]}},
+            DataError,
+            "input 'a' is no array: ",
+        ),
+        (
+            cortex.network(COUNTED),
+            {"prompt": [1], "inputs": {"a": [1, 2, 3, 4], "n": 0}},
+            DataError,
+            "input 'n': example 0 has length 0; expected at least 1",
+        ),
         (cortex.network(PICTURES), {}, SpecError, "input 'image' is float32 [8, 8, 1]: expected tokens"),
         (
             cortex.network(LABELS),
@@ -258,6 +294,23 @@ def test_wrong_input(network: Any, options: dict[str, Any], kind: type[Exception
         with pytest.raises(kind) as error:
             generate(network, **{"tokens": 3, "cache": cache, **options})
         assert message in str(error.value)
+
+
+def test_the_separator_counts(tmp_path: Path) -> None:
+    """A prompt of three characters behind an end of line is four tokens."""
+    (tmp_path / "names.txt").write_text("ann\nnan\n" * 4)
+    spec = {
+        "name": "short",
+        "inputs": {"text": {"shape": [3], "dtype": "int64"}},
+        "layers": [{"embedding": {"tokens": 5, "units": 8}}, ATTENTION, {"dense": {"units": 5, "id": "d"}}],
+        "loss": {"softmax_cross_entropy": {"of": "d", "target": "next", "ignore_index": 0}},
+        "train": {"data": {"lines": {"file": str(tmp_path / "names.txt"), "length": 3}}, "batch_size": 4},
+    }
+    network = cortex.train(spec, out=tmp_path / "run").network
+    assert len(generate(network, "an", 2).tokens) == 2
+    told = "the prompt has 4 tokens, with the separator that is put before it, the context of short is 3"
+    with pytest.raises(DataError, match=told):
+        generate(network, "ann")
 
 
 def test_a_prompt_may_fill_the_context() -> None:

@@ -129,6 +129,7 @@ def test_a_network_that_diverged() -> None:
         ({"temperature": math.inf}, "temperature is inf"),
         ({"temperature": "hot"}, "temperature is 'hot'"),
         ({"temperature": True}, "temperature is True"),
+        ({"temperature": 10**400}, "temperature is 1000"),
         ({"top_k": -1}, "top_k is -1: expected a whole number, at least 0"),
         ({"top_k": 1.5}, "top_k is 1.5"),
         ({"top_p": 0}, "top_p is 0: expected a number above 0 and at most 1"),

@@ -58,6 +58,8 @@ def test_words_have_spaces_and_lines_none() -> None:
     [
         (CHARACTERS, "the Zoo", "'Z', at character 5 of the prompt, is not among the 27 tokens"),
         (WORDS, "the king sleeps", "'sleeps', at character 10 of the prompt"),
+        (WORDS, "the  end-king, kin", "'end-king', at character 6 of the prompt"),
+        (WORDS, "king kin", "'kin', at character 6 of the prompt"),
         (CHARACTERS, "a\ufffd", "at character 2 of the prompt"),
     ],
 )
@@ -84,7 +86,7 @@ def test_numbers() -> None:
     assert numbers.decode([3, 14]) == "3 14"
     assert grown(numbers, [3, 14], [15, 9]) == [" 15", " 9", ""]
     assert grown(numbers, [], [15, 9]) == ["15", " 9", ""]
-    for wrong in ("abc", "1,-2", "1.5", "1;2"):
+    for wrong in ("abc", "1,-2", "1.5", "1;2", "1" * 5000):
         with pytest.raises(DataError, match="learned no text; expected the numbers of tokens, such as 3,14"):
             numbers.encode(wrong)
 
