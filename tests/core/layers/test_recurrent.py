@@ -320,7 +320,7 @@ def test_a_layer_that_sees_later_steps_is_not_stepped() -> None:
 def test_a_state_that_is_read_is_known_at_the_end_only() -> None:
     first = {"gru": {"units": 8, "return": "both", "id": "a"}}
     made = text(first, {"gru": {"units": 8, "return": "sequence", "initial": "a.last"}})
-    with pytest.raises(NotStepwise, match="'a.last' is known behind the last position only"):
+    with pytest.raises(NotStepwise, match=r"'a\.last' is known behind the last position only"):
         trace_step(made, {"x": TensorType((1, 5), int64)}, "x", "scores", 5)
     with pytest.raises(CortexError, match="is not causal: the scores 'scores'"):
         generate(made, [1, 2], tokens=3, temperature=0)
