@@ -139,7 +139,7 @@ def declarations(layer: Any, sources: list[Any]) -> Iterator[Declaration]:
 def _problem(node: Any, sources: list[Any], error: Exception) -> Problem:
     """The shapes on both sides, by the names that the description uses."""
     shown = ", ".join(f"{name!r} is {s.shape[1:]}" for name, s in zip(node.sources, sources))
-    path = node.place.path + (".from" if len(sources) > 1 else "")
+    path = node.place.path + (".from" if len(node.positional) > 1 else "")
     needs = getattr(error, "reason", str(error))
     other = [f"{x.dtype}" for x in sources if x.dtype.kind != "float"]
     if isinstance(error, DTypeError) and needs == str(error) and other:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from cortex_core.place import Place
 from cortex_core.registry import LAYERS, UNKNOWN, nearest
-from cortex_core.spec.tree import Node, Problems
+from cortex_core.spec.tree import Mark, Node, Problems
 
 MAX_LAYERS = 100_000
 MAX_NESTING = 64
@@ -22,7 +24,8 @@ Environment = Mapping[str, Node]
 class Block:
     """A reusable piece: its parameters with defaults, and its layers, in which ``$name`` is a parameter.
 
-    A parameter whose default is null is required, unless it is ``optional``: then it may be null.
+    A parameter whose default is null is required, unless it is ``optional``: then it may be null.  A
+    ``standard`` one is not of the description.
     """
 
     name: str
@@ -30,12 +33,28 @@ class Block:
     parameters: dict[str, Node] = field(default_factory=dict)
     layers: list[Node] = field(default_factory=list)
     optional: frozenset[str] = frozenset()
+    standard: bool = False
 
     @property
     def required(self) -> list[str]:
         """The parameters that each use must give."""
         nulls = [name for name, default in self.parameters.items() if default.value is None]
         return [name for name in nulls if name not in self.optional]
+
+    def used_at(self, node: Node, place: Place) -> Block:
+        """The block as one use of it sees it: all of a standard one stands where it is used."""
+        if not self.standard:
+            return self
+        made = self.node.moved(Mark(place.file, place.line, place.column))
+        made.parent, made.key = node, self.name
+        parameters, layers = made.value["parameters"].value, made.value["layers"].value
+        return replace(self, node=made, parameters=parameters, layers=layers)
+
+    @property
+    def takes(self) -> int:
+        """How many values it is given, by the names in it: ``input.1`` is of two."""
+        found = re.findall(r"'input\.(\d{1,3})'", repr(self.node.plain()))
+        return max(map(int, found), default=0) + 1
 
     def bind(self, fields: Mapping[str, Node], scope: Any = None) -> dict[str, Node]:
         """What each parameter stands for; UNKNOWN where a required one is missing.
@@ -225,8 +244,8 @@ def _all_items(layers: list[Node], blocks: Mapping[str, Block]) -> Iterator[tupl
 
 
 def _report(endless: Endless, blocks: Mapping[str, Block], item: Node, problems: Problems) -> None:
-    if endless.names:
-        block = blocks[endless.names[0]]
+    block = blocks.get(endless.names[0]) if endless.names else None
+    if block is not None and not block.standard:
         problems.at_key(block.node.parent or block.node, block.name, str(endless))
     else:
         problems.at(item, str(endless), "expected fewer")

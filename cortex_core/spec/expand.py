@@ -251,7 +251,7 @@ class Expander:
 
     def _block(self, item: Item, outer: Scope, inherited: Inherited) -> Make:
         """A function that unfolds one use of a block under an id."""
-        block = self.blocks[item.kind]
+        block = self.blocks[item.kind].used_at(item.node, item.place)
         self.used.add(block.name)
         self._check_arguments(item, block)
         environment = block.bind(item.fields, outer)

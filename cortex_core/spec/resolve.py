@@ -128,10 +128,10 @@ class _Resolver:
     def _check_unused(self, blocks: dict[str, Block], used: set[str]) -> None:
         """A block that nobody uses is read all the same."""
         for block in blocks.values():
-            if block.name not in used:
+            if block.name not in used and not block.standard:
                 dry = Expander(blocks, self.problems)
-                unknown = (Reference("", Scope(), full=UNKNOWN_SOURCE),)
-                dry.unfold(block.layers, Scope(f"{block.name}/", unknown), block.bind({}))
+                unknown = Reference("", Scope(), full=UNKNOWN_SOURCE)
+                dry.unfold(block.layers, Scope(f"{block.name}/", (unknown,) * block.takes), block.bind({}))
                 wiring = Wiring((), dry.entries, dry.alias, self.problems)
                 for entry in dry.entries:
                     check_arity(entry, tuple(map(wiring.resolve, entry.sources)), self.problems)

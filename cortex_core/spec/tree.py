@@ -88,6 +88,15 @@ class Node:
         copy.parent, copy.key, copy.scope = self.parent, self.key, scope
         return copy
 
+    def moved(self, mark: Mark) -> Node:
+        """The same value, all of it at another spot."""
+        value: Any = self.value
+        if isinstance(value, dict):
+            value = {key: child.moved(mark) for key, child in value.items()}
+        elif isinstance(value, list):
+            value = [child.moved(mark) for child in value]
+        return Node(value, mark)
+
     def has_unknown(self) -> bool:
         """Whether something in here could not be read."""
         return self.value is UNKNOWN or any(child.has_unknown() for _, child in self.children())

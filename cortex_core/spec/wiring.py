@@ -6,6 +6,7 @@ import heapq
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
+from cortex_core.place import Place
 from cortex_core.registry import LAYERS, nearest
 from cortex_core.spec.description import UNKNOWN_SOURCE, InputNode, Named, owner
 from cortex_core.spec.expand import Entry, Reference
@@ -246,10 +247,19 @@ def report_circles(
             first = min(circle, key=position.__getitem__)
             turned = circle[circle.index(first) :] + circle[: circle.index(first)]
             names = " -> ".join([*turned, first])
-            item = entries[first].item
-            node = item.common.get("from")
-            place = entries[first].place if node is None else node.place(path=(*item.path, "from"))
+            place = _named_at(entries[first], turned[-1], sources[first], entries)
             problems.add(place, f"a circle: {names}", "expected layers that do not wait for themselves")
+
+
+def _named_at(entry: Entry, id_: str, sources: tuple[str, ...], entries: Collection[str]) -> Place:
+    """Where a layer names one that it takes; its own place where it takes what stands before it."""
+    fields = [found if isinstance(found, tuple) else (found,) for _, found in entry.keywords]
+    references = [*entry.sources, *(reference for field in fields for reference in field)]
+    index = next(i for i, source in enumerate(sources) if owner(source, entries) == id_)
+    node = references[index].node
+    if node is not None and index < len(entry.sources):
+        return node.place(path=(*entry.item.path, "from"))
+    return entry.place if node is None else node.place()
 
 
 def leaves(order: Iterable[str], sources: Sources, entries: Collection[str]) -> list[str]:

@@ -164,3 +164,10 @@ def test_neither_an_input_nor_a_repeated_layer_has_the_name_of_an_output() -> No
     assert "'g.off' is what 'g' gives already" in str(
         inspect(described(again, {"relu": {"from": "g", "id": "g.off"}}))[1][0]
     )
+
+
+def test_a_circle_is_told_at_the_field_that_closes_it() -> None:
+    first = {"gated": {"from": "x", "others": ["x", "late"], "id": "first"}}
+    _, problems = inspect(described(first, {"relu": {"from": "first", "id": "late"}}))
+    (told,) = map(str, problems)
+    assert told.startswith("layers[0].gated.others[1]: a circle: first -> late -> first")

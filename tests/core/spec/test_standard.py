@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import cortex
+from cortex_compute.errors import SpecError
 from cortex_core.layers.attention import MultiHeadAttention
 from cortex_core.spec import Description, inspect, read
 
@@ -118,3 +120,64 @@ def test_a_decoder_sees_neither_what_comes_nor_masked_memory() -> None:
     memory[:, 0] += 1
     third = network.predict({"x": x, "memory": memory, "seen": seen})
     assert np.abs(third - second).min(-1).min() > 0
+
+
+WRONG = """\
+inputs: {x: [7, 8]}
+layers:
+  - dense: 8
+  - transformer_encoder: {units: 8, heads: 2, hidden: 12, id: first}
+  - transformer_encoder:
+      units: 8
+      heads: 3
+      hidden: 12
+      id: second
+"""
+
+
+def test_a_mistake_inside_is_told_at_the_use(tmp_path: Path) -> None:
+    file = tmp_path / "net.yaml"
+    file.write_text(WRONG)
+    with pytest.raises(SpecError) as caught:
+        cortex.network(file)
+    inner = "layers[2].transformer_encoder.layers[1].multi_head_attention"
+    assert str(caught.value).startswith(f"{file}:5:5: {inner}: 'second/layer_norm' is (7, 8): ")
+    places = {str(node.place).partition(": ")[0] for node in read(file).layers}
+    assert places == {f"{file}:{line}:5" for line in (3, 4, 5)}
+
+
+def test_a_missing_memory_is_told_at_the_use() -> None:
+    decoder = {"transformer_decoder": {**SIZES, "from": "x"}}
+    _, problems = inspect({"inputs": ONE, "layers": [decoder]})
+    (told,) = map(str, problems)
+    path = "layers[0].transformer_decoder.layers[7].multi_head_attention.from[1]"
+    assert told == f"{path}: the block is given 1 value: expected input.0"
+
+
+def test_a_mask_that_does_not_fit_is_told_at_the_use() -> None:
+    inputs = {"x": [7, 8], "seen": {"shape": [5], "dtype": "bool"}}
+    with pytest.raises(SpecError) as caught:
+        cortex.network(
+            {"inputs": inputs, "layers": [{"transformer_encoder": {**SIZES, "from": "x", "mask": "seen"}}]}
+        )
+    path = "layers[0].transformer_encoder.layers[1].multi_head_attention"
+    assert str(caught.value).startswith(
+        f"{path}: 'transformer_encoder/layer_norm' is (7, 8), 'seen' is (5,): "
+    )
+
+
+def test_an_unused_block_may_take_two_values_and_use_standard_ones() -> None:
+    own = {"layers": [{"transformer_decoder": {**SIZES, "from": ["input.0", "input.1"]}}]}
+    assert ids(unfolded("relu", blocks={"mine": own})) == ["relu"]
+    wrong = {"layers": [{"multi_head_attention": {"heads": 2, "from": ["input.0", "inptu.1"]}}]}
+    data = {"inputs": ONE, "layers": ["relu"], "blocks": {"mine": wrong}}
+    assert problems_of(data).startswith(
+        "blocks.mine.layers[0].multi_head_attention.from[1]: there is no 'inptu.1'"
+    )
+
+
+def test_a_standard_block_may_be_an_argument() -> None:
+    own = {"wrap": {"parameters": {"inner": None}, "layers": ["$inner", "relu"]}}
+    found = unfolded({"wrap": {"inner": {"transformer_encoder": SIZES}}}, blocks=own)
+    assert [node.kind for node in found.layers].count("multi_head_attention") == 1
+    assert found.layers[-1].kind == "relu"
