@@ -8,11 +8,13 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 
 from cortex_compute.errors import ArgumentError, ShapeError
+from cortex_compute.types import TensorType
 from cortex_core.nn import functional as F
 from cortex_core.nn import init
 from cortex_core.nn.functional import recurrence
@@ -21,6 +23,7 @@ from cortex_core.nn.linear import empty
 from cortex_core.nn.module import Module
 from cortex_core.nn.packing import PackedSequence, padded, repacked
 from cortex_core.ops.indexing import concatenate, gather, stack
+from cortex_core.ops.recurrence import zeros
 from cortex_core.ops.views import squeeze, transpose, unsqueeze
 
 
@@ -47,7 +50,7 @@ class _Recurrent(Module):
     ) -> None:
         super().__init__()
         self.input_size, self.hidden_size, self.num_layers = input_size, hidden_size, num_layers
-        self.bias, self.batch_first, self.dropout = bias, batch_first, float(dropout)
+        self.bias, self.batch_first, self.dropout = bias, batch_first, dropout
         self.bidirectional, self.proj_size = bidirectional, proj_size
         self._check()
         width, rows = self.output_size * (1 + bidirectional), self.gates * hidden_size
@@ -66,13 +69,11 @@ class _Recurrent(Module):
     def _check(self) -> None:
         name = type(self).__name__
         for key in ("input_size", "hidden_size", "num_layers"):
-            if not isinstance(getattr(self, key), (int, np.integer)) or getattr(self, key) < 1:
-                raise ArgumentError(
-                    f"{name}: {key}={getattr(self, key)!r}; needs a whole number of 1 or more"
-                )
-        if not 0 <= self.dropout <= 1:
-            raise ArgumentError(f"{name}: dropout={self.dropout}; needs a probability, 0 to 1")
-        if not 0 <= self.proj_size < self.hidden_size:
+            check_size(name, key, getattr(self, key))
+        check_size(name, "proj_size", self.proj_size, least=0)
+        if not isinstance(self.dropout, Real) or not 0 <= self.dropout <= 1:
+            raise ArgumentError(f"{name}: dropout={self.dropout!r}; needs a probability, 0 to 1")
+        if self.proj_size >= self.hidden_size:
             raise ArgumentError(
                 f"{name}: proj_size={self.proj_size}; needs less than hidden_size={self.hidden_size}"
             )
@@ -147,7 +148,7 @@ class _Recurrent(Module):
         count, batch = self.num_layers * (1 + self.bidirectional), x.shape[0]
         sizes = (self.output_size, self.hidden_size)[: len(self.states)]
         if hx is None:
-            return [np.zeros((count, batch, size), x.dtype.storage) for size in sizes]
+            return [zeros(TensorType((count, batch, size), x.dtype), x) for size in sizes]
         several = isinstance(hx, (tuple, list))
         if several != (len(self.states) > 1) or (several and len(hx) != len(self.states)):
             raise ArgumentError(
@@ -289,6 +290,12 @@ class GRU(_Recurrent):
         self, x: Any, weights: Weights, states: tuple[Any, ...], mask: Any, reverse: bool
     ) -> tuple[Any, ...]:
         return recurrence.gru(x, weights, states, mask, reverse)
+
+
+def check_size(what: str, key: str, given: object, least: int = 1) -> None:
+    """Refuses what is no size."""
+    if not isinstance(given, (int, np.integer)) or given < least:
+        raise ArgumentError(f"{what}: {key}={given!r}; needs a whole number of {least} or more")
 
 
 def check_nonlinearity(what: str, given: str) -> str:

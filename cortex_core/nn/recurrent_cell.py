@@ -5,15 +5,15 @@ from __future__ import annotations
 import math
 from typing import Any, ClassVar
 
-import numpy as np
-
 from cortex_compute.errors import ArgumentError, ShapeError
+from cortex_compute.types import TensorType
 from cortex_core.nn import init
 from cortex_core.nn.functional import recurrence
 from cortex_core.nn.functional.recurrence import Weights
 from cortex_core.nn.linear import empty
 from cortex_core.nn.module import Module
-from cortex_core.nn.recurrent import check_nonlinearity
+from cortex_core.nn.recurrent import check_nonlinearity, check_size
+from cortex_core.ops.recurrence import zeros
 from cortex_core.ops.views import reshape
 
 
@@ -25,6 +25,8 @@ class _Cell(Module):
 
     def __init__(self, input_size: int, hidden_size: int, bias: bool, dtype: object) -> None:
         super().__init__()
+        for key, size in (("input_size", input_size), ("hidden_size", hidden_size)):
+            check_size(type(self).__name__, key, size)
         self.input_size, self.hidden_size, self.bias = input_size, hidden_size, bias
         rows = self.gates * hidden_size
         self.weight_ih = empty(rows, input_size, dtype=dtype)
@@ -35,7 +37,7 @@ class _Cell(Module):
 
     def reset_parameters(self) -> None:
         """Draws the weights anew."""
-        bound = 1 / math.sqrt(max(self.hidden_size, 1))
+        bound = 1 / math.sqrt(self.hidden_size)
         for parameter in self.parameters():
             init.uniform_(parameter, -bound, bound)
 
@@ -48,7 +50,7 @@ class _Cell(Module):
         needs = (*input.shape[:-1], self.hidden_size)
         states = [hx] if len(self.states) == 1 else hx
         if hx is None:
-            states = [np.zeros(needs, input.dtype.storage) for _ in self.states]
+            states = [zeros(TensorType(needs, input.dtype), input) for _ in self.states]
         if not isinstance(states, (tuple, list)) or len(states) != len(self.states):
             raise ArgumentError(f"{self!r}: hx is a {type(hx).__name__}; needs {' and '.join(self.states)}")
         for name, state in zip(self.states, states):

@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from cortex_compute.primitives.normalization import vector_type
+from cortex_compute.types import TensorType
 from cortex_core.ops import recurrence
 from cortex_core.ops.indexing import concatenate
 from cortex_core.ops.pointwise import cast
@@ -32,7 +31,7 @@ def rnn(
     x: Any, weights: Weights, states: tuple[Any, ...], mask: Any, reverse: bool, nonlinearity: Any
 ) -> tuple[Any, ...]:
     """h' = nonlinearity(W_ih x + b_ih + W_hh h + b_hh).   x (B, T, I), h (B, H) -> y (B, T, H), h"""
-    bias = _wide(_bias(weights), x)
+    bias = _wide(_bias(weights, x), x)
     (w, u), (h,) = _matrices(weights), states
     return recurrence.rnn(x, w, u, bias, h, mask, nonlinearity, reverse)
 
@@ -41,7 +40,7 @@ def lstm(x: Any, weights: Weights, states: tuple[Any, ...], mask: Any, reverse: 
     """c' = f c + i g,  h' = W_hr (o tanh(c')).   x (B, T, I), h (B, R), c (B, H) -> y (B, T, R), h, c"""
     (w, u), (h, c) = _matrices(weights), states
     project = None if weights.weight_hr is None else transpose(weights.weight_hr)
-    bias, cell = _wide(_bias(weights), x), _wide(c, x)
+    bias, cell = _wide(_bias(weights, x), x), _wide(c, x)
     y, h, cell = recurrence.lstm(x, w, u, bias, h, cell, project, mask, reverse)
     return y, h, cast(cell, x.dtype)
 
@@ -51,9 +50,9 @@ def gru(x: Any, weights: Weights, states: tuple[Any, ...], mask: Any, reverse: b
 
     x (B, T, I), h (B, H) -> y (B, T, H), h
     """
-    units, kind = weights.weight_hh.shape[1], weights.weight_hh.dtype.storage
+    units = weights.weight_hh.shape[1]
     if weights.bias_ih is None:
-        bias, inner = np.zeros(3 * units, kind), np.zeros(units, kind)
+        bias, inner = _zeros(3 * units, x), _zeros(units, x)
     else:
         gates = narrow(weights.bias_ih, 0, 0, 2 * units) + narrow(weights.bias_hh, 0, 0, 2 * units)
         bias = concatenate([gates, narrow(weights.bias_ih, 0, 2 * units, units)])
@@ -66,10 +65,14 @@ def _matrices(weights: Weights) -> tuple[Any, Any]:
     return transpose(weights.weight_ih), transpose(weights.weight_hh)
 
 
-def _bias(weights: Weights) -> Any:
+def _bias(weights: Weights, x: Any) -> Any:
     if weights.bias_ih is None:
-        return np.zeros(weights.weight_ih.shape[0], weights.weight_ih.dtype.storage)
+        return _zeros(weights.weight_ih.shape[0], x)
     return weights.bias_ih + weights.bias_hh
+
+
+def _zeros(size: int, x: Any) -> Any:
+    return recurrence.zeros(TensorType((size,), vector_type(x.dtype)), x)
 
 
 def _wide(vector: Any, x: Any) -> Any:

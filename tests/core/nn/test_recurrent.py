@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -200,12 +200,16 @@ def test_traced_training_is_eager_training(lengths: Any) -> None:
 
 
 def test_what_does_not_fit_is_refused() -> None:
-    x = Tensor(np.zeros((5, 2, 3), np.float32))
+    x, word = Tensor(np.zeros((5, 2, 3), np.float32)), cast(Any, "2")
     for make, told in (
         (lambda: nn.RNN(3, 4, nonlinearity="sin"), "nonlinearity='sin'; choose 'tanh' or 'relu'"),
         (lambda: nn.RNN(3, 0), "hidden_size=0; needs a whole number of 1 or more"),
         (lambda: nn.GRU(3, 4, 0), "num_layers=0"),
-        (lambda: nn.GRU(3, 4, 2, dropout=2), "dropout=2.0; needs a probability"),
+        (lambda: nn.GRU(3, 4, 2, dropout=2), "dropout=2; needs a probability"),
+        (lambda: nn.GRU(3, 4, 2, dropout=word), "dropout='2'; needs a probability"),
+        (lambda: nn.LSTM(3, 4, proj_size=word), "proj_size='2'; needs a whole number of 0 or more"),
+        (lambda: nn.GRUCell(3, 0), "GRUCell: hidden_size=0; needs a whole number of 1 or more"),
+        (lambda: nn.GRUCell(3, word), "GRUCell: hidden_size='2'; needs a whole number"),
         (lambda: nn.LSTM(3, 4, proj_size=4), "proj_size=4; needs less than hidden_size=4"),
     ):
         with pytest.raises(ArgumentError, match=told):
