@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from cortex_compute.errors import BackendError, DataError, DTypeError, OutOfMemoryError, SpecError
+from cortex_compute.errors import BackendError, DataError, DTypeError, OutOfMemoryError, ShapeError, SpecError
 from cortex_compute.protocol import Backend
 from cortex_compute.types import TensorType, dtype, float32, int64
 from cortex_core.given import check_input, check_labels, check_numbers, numbered
@@ -88,8 +88,18 @@ class Compiled:
         if self.purpose == "predict":
             graph = predict_graph(self.network, types, self.raw)
             return compile_graph(graph, backend, self.options), None
+        if self.purpose == "train":
+            self._check_carried(_batch(types))
         step = (train_step if self.purpose == "train" else evaluate_step)(self.network, types, self.kept)
         return compile_graph(step.graph, backend, self.options, self.halting), step
+
+    def _check_carried(self, batch: int) -> None:
+        """What a batch hands to the next one is there once for each of its examples."""
+        for name in self.network.carried:
+            kept = self.store.types.get(name)
+            if kept is not None and kept.shape[0] != batch:
+                told = f"'{name}' keeps a state for each of {kept.shape[0]} examples, the batch has {batch}"
+                raise ShapeError(f"{told}; train with batches of one size (train.batch_size)")
 
     def _backend_for(self, types: Mapping[str, TensorType]) -> Backend:
         """The backend; on one thread to predict one example: a busy core would make the others wait."""

@@ -54,13 +54,9 @@ class Declared:
 
 def declare(description: Any) -> tuple[dict[str, Declared], Traced]:
     """Every parameter and variable of a description, by a trace; problems are in the trace."""
-    batch = CHECK_BATCH
-    found, traced = _declare(description, batch, FREE)
-    if any(is_carried(d) for d in found.values()):  # they are as many as the examples of a training's batch
-        batch = options_of(description).batch_size
-        found, traced = _declare(description, batch, FREE)
+    found, traced = _declare(description, FREE)
     if has_free_axes(description):
-        other, _ = _declare(description, batch, OTHER)
+        other, _ = _declare(description, OTHER)
         depends = [name for name, d in found.items() if name in other and other[name].type != d.type]
         if depends:
             place = found[depends[0]].layer.place
@@ -75,23 +71,14 @@ def is_carried(declared: Declared) -> bool:
     return getattr(declared.declaration, "carried", False)
 
 
-def options_of(description: Any) -> Any:
-    """The options of training: the description's, or the defaults."""
-    if description.train is not None:
-        return description.train
-    from cortex_core.spec import TrainOptions
-
-    return TrainOptions()
-
-
-def _declare(description: Any, batch: int, free: int) -> tuple[dict[str, Declared], Traced]:
+def _declare(description: Any, free: int) -> tuple[dict[str, Declared], Traced]:
     found: dict[str, Declared] = {}
 
     def fetch(name: str, declaration: Declaration, layer: Any) -> Value:
         found[name] = Declared(name, declaration, layer)
         return state_value(name, found[name].type)
 
-    inputs = input_values(description, batch, free)
+    inputs = input_values(description, CHECK_BATCH, free)
     traced = trace(description, inputs, fetch, state_value(KEY, KEY_TYPE), training=True)
     return found, traced
 
@@ -200,7 +187,7 @@ class Network:
         self.slots, sizes = lay_out(self._ordered())
         self.store.add_parameters(self.slots, sizes)
         for name, d in self.declared.items():
-            if isinstance(d.declaration, Variable):
+            if isinstance(d.declaration, Variable) and not d.declaration.carried:
                 self.store.ensure(name, d.type)
         self.store.ensure(KEY, KEY_TYPE)
         self.step = 0
@@ -218,6 +205,8 @@ class Network:
         if isinstance(seed, bool) or not isinstance(seed, Integral) or not 0 <= seed < 2**64:
             raise SpecError(f"seed is {seed!r:.60}: expected a whole number from 0 to 2**64 - 1")
         for name, d in self.declared.items():
+            if is_carried(d):
+                continue
             if isinstance(d.declaration, Variable):
                 self.store.write(name, np.full(d.declaration.shape, d.declaration.value, np.float32))
             else:
@@ -227,14 +216,17 @@ class Network:
 
     @property
     def carried(self) -> tuple[str, ...]:
-        """The names of the variables that a batch hands to the next one: states of stateful layers."""
+        """The names of the variables that a batch hands to the next one: states of stateful layers.
+
+        A program of a training makes them, with a row for each example of its batch.
+        """
         return tuple(name for name, d in self.declared.items() if is_carried(d))
 
     def forget(self) -> None:
         """Fills what a batch hands to the next one as at the start."""
-        for name in self.carried:
-            d = self.declared[name].declaration
-            self.store.write(name, np.full(d.shape, d.value, np.float32))  # type: ignore[union-attr]
+        for name in set(self.carried) & set(self.store.types):
+            value = self.declared[name].declaration.value  # type: ignore[union-attr]
+            self.store.write(name, np.full(self.store.types[name].shape, value, np.float32))
 
     def restart(self, seed: int) -> None:
         """Training begins anew with the parameters as they are: no moments, step 0, the key of ``seed``."""
@@ -249,6 +241,8 @@ class Network:
     def fetch(self, name: str, declaration: Declaration, layer: Any) -> Value:
         """The symbolic value of a parameter (a view into its segment) or variable, for tracing."""
         slot = self.slots.get(name)
+        if is_carried(self.declared[name]):
+            return state_value(name, TensorType(declaration.shape, float32))
         if slot is None:
             return state_value(name, self.declared[name].type)
         return parameter_value(slot, self.store.types[str(slot.segment)])
@@ -256,7 +250,11 @@ class Network:
     @property
     def training(self) -> Any:
         """The options of training: the description's, or the defaults."""
-        return options_of(self.description)
+        if self.description.train is not None:
+            return self.description.train
+        from cortex_core.spec import TrainOptions
+
+        return TrainOptions()
 
     @property
     def name(self) -> str:
@@ -271,7 +269,8 @@ class Network:
     @property
     def variables(self) -> Numbers:
         """Each running statistic by name, as `parameters`."""
-        found = {n: d for n, d in self.declared.items() if isinstance(d.declaration, Variable)}
+        variables = {n: d for n, d in self.declared.items() if isinstance(d.declaration, Variable)}
+        found = {n: d for n, d in variables.items() if not is_carried(d)}
         return Numbers(self.store, found)
 
     def predict(self, x: Any, batch_size: int = 256, raw: bool = False) -> Any:

@@ -226,6 +226,13 @@ class Store:
             raise ShapeError(f"state {name} is {self.types[name]}, the program has {type}")
         return self.states[name]
 
+    def drop(self, names: Iterable[str]) -> None:
+        """Forgets states; a program that has them makes them anew."""
+        self.settle()
+        for name in set(names) & set(self.states):
+            del self.states[name], self.types[name]
+        self.states.version += 1
+
     def lend(self, name: str, array: np.ndarray) -> None:
         """Makes a row-major array the memory of a state; programs that use another one bind again."""
         self.states[name] = Borrowed(array)

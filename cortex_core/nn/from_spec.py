@@ -45,9 +45,10 @@ class SpecModule(Module):
             self._parameters[name] = Parameter(array.copy(), trainable)  # a name here may have a dot
         for name, array in network.variables.items():
             self._buffers[name] = Tensor(array.copy())
-        self._first: dict[str, Any] = {}
-        for name in network.carried:
-            self._first[name] = network.declared[name].declaration.value  # type: ignore[union-attr]
+        self._carried = {name: network.declared[name].declaration for name in network.carried}
+        for name, declared in self._carried.items():
+            rows = (network.training.batch_size, *declared.shape[1:])
+            self._buffers[name] = Tensor(np.full(rows, declared.value, np.float32))  # type: ignore[union-attr]
         self.register_buffer(KEY, Tensor(network.store.array(KEY).copy()))
 
     def forward(self, x: Any) -> Any:
@@ -61,9 +62,9 @@ class SpecModule(Module):
 
     def forget(self) -> None:
         """Fills what a batch hands to the next one, the states of stateful layers, as at the start."""
-        for name, value in self._first.items():
+        for name, declared in self._carried.items():
             kept = self._buffers[name]
-            self._buffers[name] = Tensor(np.full(kept.shape, value, kept.dtype.storage))
+            self._buffers[name] = Tensor(np.full(kept.shape, declared.value, np.float32))  # type: ignore[union-attr]
 
     def _fetch(self, name: str, declaration: Any, layer: Any) -> Any:
         return self._parameters[name] if name in self._parameters else self._buffers[name]

@@ -32,7 +32,7 @@ from cortex_compute.errors import CheckpointError, DataError, SpecError
 from cortex_compute.frozen import frozen
 from cortex_compute.types import TensorType, dtype, uint8
 from cortex_core.layers.scope import Parameter
-from cortex_core.network import KEY, Network, declare
+from cortex_core.network import KEY, Network, declare, is_carried
 from cortex_core.training.examples import Encoding, is_reader
 from cortex_core.training.files import write_atomically
 
@@ -78,6 +78,7 @@ def load(path: str | Path) -> Network:
         states = {
             _home(name, isinstance(d.declaration, Parameter)): (name, d.type)
             for name, d in declared[0].items()
+            if not is_carried(d)
         }
         arrays = _arrays(file, states)
     network = Network.blank(description, declared)

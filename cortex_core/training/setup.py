@@ -73,6 +73,27 @@ def check_data(network: Network, data: Data) -> None:
             check_source(network, source, size, what)
 
 
+def running_notes(network: Network, source: Source) -> list[str]:
+    """What a network with stateful layers takes its training examples for; raises `DataError` where they are
+    not what it needs: one sequence in order, of which a batch reads several places side by side."""
+    if not network.carried:
+        return []
+    layer = network.declared[network.carried[0]].layer.id
+    needs = f"the state of '{layer}' goes from each batch to the next: it needs examples"
+    if getattr(source, "lengths", None) is not None:
+        raise DataError(f"{needs} of one length; these have several")
+    if getattr(source, "running", None) is False:
+        raise DataError(
+            f"{needs} that follow each other, and these do not: expected one text, windows that "
+            "neither overlap nor leave gaps (stride = window), and split: last"
+        )
+    size = network.training.batch_size
+    steps, left = divmod(len(source), size)
+    told = f"{size} places of the training examples are read side by side, in order, {steps:,} steps each"
+    known = "" if hasattr(source, "running") else "; each is taken to go on where the one before ended"
+    return [f"'{layer}' is stateful: {told}{known}" + (f"; the last {left:,} are not read" if left else "")]
+
+
 def names_of(network: Network) -> list[str]:
     """The streams that a step reads: inputs, then targets."""
     inputs, targets = streams_of(network.description)

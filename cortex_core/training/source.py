@@ -42,8 +42,8 @@ class Source(Protocol):
     Where examples differ in length, the shape of a stream has None for it, and an attribute ``lengths`` holds
     the padded length of each example (few different ones): all examples of a batch have one length, which
     ``out`` has, too.  A source whose examples are the same in every epoch may say so by an attribute
-    ``fixed``: such data, where they are small, are kept on a GPU.  ``notes`` may say what was counted, one
-    line each.
+    ``fixed``: such data, where they are small, are kept on a GPU.  ``running`` may say whether each example
+    goes on where the one before it ended.  ``notes`` may say what was counted, one line each.
     """
 
     @property

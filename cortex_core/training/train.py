@@ -37,7 +37,7 @@ from cortex_core.training.run import (
     run_folder,
     write_json,
 )
-from cortex_core.training.setup import check_data, name_metrics, with_options
+from cortex_core.training.setup import check_data, name_metrics, running_notes, with_options
 from cortex_core.training.summary import summary
 from cortex_core.training.trainer import Trainer
 from cortex_core.training.units import loss_notes
@@ -183,6 +183,7 @@ def _with_data(
         check_data(network, found)
         name_metrics(network, found.streams)
         found.notes += loss_notes(network, found.streams)
+        found.notes += running_notes(network, found.plain)
         found.notes += leaks(found.plain, found.held_out(), found.names)
     except BaseException:
         network.description, network.encoding = before

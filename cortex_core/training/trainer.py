@@ -57,6 +57,7 @@ class Trainer:
         self.stopping = ""
         self._diverged = False
         self.history = History()
+        network.store.drop(network.carried)  # a training before may have had batches of another size
         self.compiled = Compiled(network, get(backend), "train", halting=True)
         names = names_of(network)
         self.kept = keep_on_device(self.compiled, data.train, names)
@@ -177,7 +178,7 @@ class Trainer:
     def _sums(self) -> list[str]:
         step = next(iter(self.entries.values())).step
         assert step is not None
-        return list(step.accumulators.states)
+        return [*step.accumulators.states, *self.network.carried]
 
     def run(self) -> None:
         """Trains until the last epoch, or until something stops it."""

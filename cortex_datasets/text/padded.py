@@ -35,6 +35,7 @@ class PaddedSource:
     """
 
     fixed = True  # every epoch sees the same examples
+    running = False  # each example stands by itself
 
     def __init__(
         self,

@@ -152,6 +152,12 @@ class WindowSource:
         self.streams, self.notes = streams, tuple(notes)
         self._windows, self._starts = sliding_window_view(tokens, width), starts
 
+    @property
+    def running(self) -> bool:
+        """Whether each window goes on where the one before it ended."""
+        window = next(iter(self.streams.values())).shape[0]
+        return bool((np.diff(self._starts) == window).all())
+
     def __len__(self) -> int:
         return len(self._starts)
 

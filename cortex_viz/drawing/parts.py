@@ -16,7 +16,7 @@ from typing import Any
 from cortex_compute.types import TensorType, float32
 from cortex_core.network import CHECK_BATCH, Network
 from cortex_core.registry import data_of
-from cortex_core.spec.wiring import owner
+from cortex_core.spec.description import owner
 from cortex_core.step import types_of
 from cortex_core.summary import LayerRow, rows
 

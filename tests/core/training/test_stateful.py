@@ -67,7 +67,7 @@ def test_the_state_is_carried_through_an_epoch_and_forgotten_after_it(tmp_path: 
     sums = np.array([1, 3, 6, 4, 9, 15, 0], np.float32)[:, None]  # 1, 1 + 2, 1 + 2 + 3; 4, 4 + 5, 4 + 5 + 6
     run = cortex.train(described(), data={"x": X, "y": sums}, out=tmp_path / "run", report=False)
     assert [row["loss"] for row in run.history] == [0.0, 0.0]
-    seen = run.network.variables["sum/seen"]
+    seen = run.network.store.array("sum/seen")
     assert seen.tolist() == [[6.0], [15.0]]
 
 
@@ -98,8 +98,53 @@ def test_an_unbroken_and_a_resumed_training_are_equal(tmp_path: Path) -> None:
 
 def test_a_batch_of_another_size_is_refused() -> None:
     network = Network(read(described(batch=4)))
-    told = "'sum' keeps a state for each of 4 examples; expected batches of as many"
-    with pytest.raises(ShapeError, match=told):
-        cortex.compile(network, backend="numpy", batch_size=2)
-    with pytest.raises(ShapeError, match=told):
-        cortex.compile(network, backend="numpy", batch_size=4).run({"x": X[:2], "y": X[:2]})
+    program = cortex.compile(network, backend="numpy", batch_size=4)
+    with pytest.raises(ShapeError, match="'sum/seen' keeps a state for each of 4 examples, the batch has 2"):
+        program.run({"x": X[:2], "y": X[:2]})
+
+
+def test_a_network_that_was_trained_is_trained_with_batches_of_another_size(tmp_path: Path) -> None:
+    data = {"x": X, "y": X}
+    run = cortex.train(described(), data=data, out=tmp_path / "first", report=False)
+    assert list(cortex.load(tmp_path / "first" / "model.cortex").variables) == []
+    again = cortex.train(run.network, data=data, batch_size=3, out=tmp_path / "second", report=False)
+    loaded = cortex.load(tmp_path / "first" / "model.cortex")
+    other = cortex.train(loaded, data=data, batch_size=3, out=tmp_path / "third", report=False)
+    assert [row["loss"] for row in again.history] == [row["loss"] for row in other.history]
+
+
+def test_what_is_left_over_is_told(tmp_path: Path) -> None:
+    run = cortex.train(described(), data={"x": X, "y": X}, out=tmp_path / "run", report=False)
+    told = (
+        "'sum' is stateful: 2 places of the training examples are read side by side, in order, 3 steps each"
+    )
+    assert any(note.startswith(told) and "the last 1 are not read" in note for note in run.summary["data"]["notes"])
+
+
+@pytest.mark.parametrize("running", [True, False])
+def test_examples_that_say_that_they_do_not_follow_each_other(running: bool, tmp_path: Path) -> None:
+    source: Any = Arrays({"x": X, "y": X})
+    source.running = running
+    if running:
+        cortex.train(described(), data=source, out=tmp_path / "run", report=False)
+        return
+    with pytest.raises(DataError, match="the state of 'sum' goes from each batch to the next: it needs"):
+        cortex.train(described(), data=source, out=tmp_path / "run", report=False)
+
+
+def test_windows_that_overlap(tmp_path: Path) -> None:
+    spec = {
+        "inputs": {"text": "auto"},
+        "layers": [
+            {"embedding": {"tokens": 6, "units": 4}},
+            {"gru": {"units": 4, "return": "sequence", "stateful": True}},
+            {"dense": {"units": 6, "id": "letter"}},
+        ],
+        "loss": {"softmax_cross_entropy": {"of": "letter", "target": "next"}},
+        "train": {"data": {"text": {"window": 8, "stride": 2}}, "batch_size": 4},
+    }
+    text = "abc " * 100
+    with pytest.raises(DataError, match="windows that neither overlap nor leave gaps"):
+        cortex.train(spec, data=[text], out=tmp_path / "run", report=False)
+    spec["train"] = {"data": {"text": {"window": 8}}, "batch_size": 4, "test": 0.2, "validation": 0.2}
+    cortex.train(spec, data=[text], out=tmp_path / "run", report=False)
