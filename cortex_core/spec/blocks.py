@@ -9,6 +9,7 @@ from typing import Any
 
 from cortex_core.place import Place
 from cortex_core.registry import LAYERS, UNKNOWN, nearest
+from cortex_core.registry.faults import shown
 from cortex_core.spec.tree import Mark, Node, Problems
 
 MAX_LAYERS = 100_000
@@ -122,12 +123,21 @@ def _read_optional(node: Node, parameters: Mapping[str, Node], problems: Problem
     if not isinstance(node.value, list):
         problems.at(node, "this is no list", "expected the names of parameters that may be null")
         return frozenset()
-    names = [name.value if isinstance(name.value, str) else "" for name in node.value]
-    for name, item in zip(names, node.value):
+    names: set[str] = set()
+    for item in node.value:
+        name = item.value
+        if not isinstance(name, str):
+            problems.at(item, shown(item.plain()), "expected the name of a parameter")
+            continue
         if name not in parameters:
             hint = nearest(name, parameters)
             expected = "" if hint else f"expected some of {', '.join(parameters) or 'the parameters'}"
             problems.at(item, f"the block has no parameter '{name}'", expected, hint)
+        elif parameters[name].value is not None:
+            problems.at(item, f"'{name}' has a default", "expected those whose default is null")
+        elif name in names:
+            problems.at(item, f"'{name}' is here already", "expected it once")
+        names.add(name)
     return frozenset(names)
 
 

@@ -181,17 +181,20 @@ class Expander:
         """References in fields, such as ``mask: words.mask``, each with the node in which it stands."""
         found: list[tuple[str, Reference | tuple[Reference, ...]]] = []
         for path, named in sources_of(layer):
-            node = self._field(item, path)
+            node = self._field(item, path, named)
             names = node.value if isinstance(node.value, list) else [node]
             references = tuple(self._reference(name, scope) for name in names)
             found.append((path[-1], references if isinstance(named, tuple) else references[0]))
         return tuple(found)
 
-    def _field(self, item: Item, path: tuple[str, ...]) -> Node:
-        """The node of a field, which may be that of a layer inside, written in any way."""
+    def _field(self, item: Item, path: tuple[str, ...], named: str | tuple[str, ...]) -> Node:
+        """The node of a field, which may be that of a layer inside, written in any way; or of a default."""
+        inner = item
         for name in path[:-1:2]:
-            item = read_item(item.fields[name], self.main_of, COMMON, self.problems)
-        return item.fields[path[-1]]
+            if name not in inner.fields:
+                return _default(item, path[-1], named)
+            inner = read_item(inner.fields[name], self.main_of, COMMON, self.problems)
+        return inner.fields.get(path[-1]) or _default(item, path[-1], named)
 
     def _reference(self, node: Node, scope: Scope) -> Reference:
         scope = node.scope or scope
@@ -323,3 +326,11 @@ class Expander:
                 item.fault(fault.under(*path), self.problems)
             return []
         return [Penalty(parameter, kind, value, node.place())]
+
+
+def _default(item: Item, name: str, named: str | tuple[str, ...]) -> Node:
+    """A node for what the class of a layer names by itself."""
+    home = item.home
+    made = Node(named if isinstance(named, str) else [Node(one, home.mark) for one in named], home.mark)
+    made.parent, made.key = home, name
+    return made

@@ -13,7 +13,7 @@ from cortex_core.initializers import Constant
 from cortex_core.layers.scope import Parameter, Scope
 from cortex_core.network import Network
 from cortex_core.ops.pointwise import cast, select
-from cortex_core.registry import Layer, Source, Sources, field, layer
+from cortex_core.registry import LAYERS, Layer, Source, Sources, field, layer
 from cortex_core.spec import inspect, read
 
 INPUTS = {"x": [3], "words": {"shape": [3], "dtype": "int64"}, "other": [3]}
@@ -171,3 +171,29 @@ def test_a_circle_is_told_at_the_field_that_closes_it() -> None:
     _, problems = inspect(described(first, {"relu": {"from": "first", "id": "late"}}))
     (told,) = map(str, problems)
     assert told.startswith("layers[0].gated.others[1]: a circle: first -> late -> first")
+
+
+def test_a_class_may_name_a_value_by_itself() -> None:
+    @layer("masked")
+    class Masked:
+        mask: Source = field(default="words", doc="where x counts")
+        inner: Layer | None = field(default=None, doc="a layer")
+
+        def forward(self, p: Scope, x: Any, mask: Any = None, others: Any = ()) -> Any:
+            return sum(others, select(cast(mask, "bool"), x, x * 0.0))
+
+    @layer("outer")
+    class Outer:
+        layer: Layer = field(default=LAYERS["gated"](others=("x", "other")), doc="a layer")
+
+        def forward(self, p: Scope, x: Any, others: Any = ()) -> Any:
+            return self.layer.forward(p, x, others=others)[0] + others[1]
+
+    made = Network(read(described({"masked": {"from": "x"}}, {"gated": {"mask": "words"}})))
+    assert made.predict(GIVEN).tolist() == [[1.0, 0.0, 3.0]]
+    made = Network(read(described({"outer": {"from": "x"}}, {"add": {"from": ["outer", "other"]}})))
+    assert made.predict(GIVEN).tolist() == [[-1.0, -2.0, -3.0]]
+    (told, *_) = map(str, inspect({"inputs": {"x": [3]}, "layers": [{"masked": {"from": "x"}}]})[1])
+    assert told.startswith("layers[0].masked.mask: there is no 'words'")
+    (told, *_) = map(str, inspect({"inputs": {"x": [3]}, "layers": ["masked"]})[1])
+    assert told.startswith("layers[0].mask: there is no 'words'")

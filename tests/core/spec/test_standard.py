@@ -105,6 +105,17 @@ def test_optional_parameters_may_be_left_out() -> None:
     assert "this is no list: expected the names" in problems_of(wrong)
 
 
+def test_optional_names_parameters_that_have_no_default() -> None:
+    block = {"parameters": {"m": 3, "n": None}, "optional": ["n", "m", "n", 4, None], "layers": ["relu"]}
+    _, problems = inspect({"inputs": ONE, "layers": ["piece"], "blocks": {"piece": block}})
+    assert list(map(str, problems)) == [
+        "blocks.piece.optional[1]: 'm' has a default: expected those whose default is null",
+        "blocks.piece.optional[2]: 'n' is here already: expected it once",
+        "blocks.piece.optional[3]: 4 is a number: expected the name of a parameter",
+        "blocks.piece.optional[4]: there is no value (null): expected the name of a parameter",
+    ]
+
+
 def test_a_decoder_sees_neither_what_comes_nor_masked_memory() -> None:
     layer = {"transformer_decoder": {**SIZES, "from": ["x", "memory"], "memory_mask": "seen", "repeat": 2}}
     network = cortex.network({"inputs": SEQUENCE, "layers": [layer]})
