@@ -77,7 +77,7 @@ def trace_step(
         home.update({f"{node.id}.{name}": value for name, value in others.items()})
     if of not in stepped:
         raise NotStepwise(f"{of!r} does not depend on {grows!r}")
-    updates = tuple(Update(state, memory.updates[name]) for name, state in memory.kept.items())
+    updates = tuple(Update(state, memory.updates.get(name, state)) for name, state in memory.kept.items())
     step = Graph((token, memory.position, *crossing.values()), {SCORES: stepped[of]}, updates)
     given = tuple(whole[n] for n in inputs if n != grows)
     before = Graph(given, {name: whole[name] for name in crossing})
@@ -114,9 +114,23 @@ def _run(network: Network, node: Any, values: Mapping[str, Any], memory: Memory 
     else:
         raise NotStepwise(f"'{node.id}' ({node.kind}) needs all positions at once")
     try:
-        return run(scope, *sources, **named)
+        found = run(scope, *sources, **named)
+        _expect_one_position(network, node, results_of(found)[0], scope)
+        return found
     except (ShapeError, DTypeError) as error:
         raise NotStepwise(f"'{node.id}' ({node.kind}): {getattr(error, 'reason', error)}") from error
+
+
+def _expect_one_position(network: Network, node: Any, found: Any, scope: StepScope) -> None:
+    """Rejects what is not one position of the forward's result, and an activation that sees all of them."""
+    expected = network.types[node.id]
+    expected = expected._replace(shape=(1, 1, *expected.shape[2:]))
+    if not isinstance(found, Value) or found.type != expected:
+        told = f"{found.dtype} {found.shape}" if isinstance(found, Value) else type(found).__name__
+        raise ShapeError(f"one position gives {told}; expected {expected.dtype} {expected.shape}")
+    step = getattr(getattr(node.layer, "activation", None), "step", None)
+    if step is not None:
+        step(scope, found)
 
 
 class Steps:

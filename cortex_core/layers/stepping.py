@@ -12,7 +12,7 @@ from typing import Any
 from cortex_compute.types import TensorType
 from cortex_compute.types import dtype as as_dtype
 from cortex_core.graph.value import Value, state_value
-from cortex_core.layers.scope import Scope
+from cortex_core.layers.scope import Inner, Scope
 
 
 class Memory:
@@ -53,5 +53,26 @@ class StepScope(Scope):
         state = state_value(f"kept/{self._path}/{name}", TensorType(tuple(shape), as_dtype(dtype)))
         return self._memory.kept.setdefault(f"{self._path}/{name}", state)
 
+    def inner(self, prefix: str) -> Scope:
+        return InnerStep(self, prefix)
+
     def _on_kept(self, name: str, value: Value) -> None:
         self._memory.updates[f"{self._path}/{name}"] = value
+
+
+class InnerStep(Inner):
+    """The world of a layer inside another one, during the trace of a step."""
+
+    @property
+    def position(self) -> Any:
+        return self._outer.position
+
+    @property
+    def context(self) -> Any:
+        return self._outer.context
+
+    def kept(self, name: str, shape: tuple[int, ...], dtype: object = "float32") -> Any:
+        return self._outer.kept(self._prefix + name, shape, dtype)
+
+    def inner(self, prefix: str) -> Scope:
+        return InnerStep(self, prefix)

@@ -14,6 +14,7 @@ from cortex_core.generate.steps import NotStepwise, trace_step
 from tests.core.generate.networks import TOKENS, expect_drawn, expect_same, language, lively, logs_by_hand
 
 CAUSAL = {"heads": 2, "causal": True}
+SHIFTED = {"filters": 8, "kernel": 2, "padding": [[1, 0]]}
 ENDLESS: dict[str, tuple[Any, ...]] = {
     "embedding alone": (),
     "conv1d": ({"conv1d": {"filters": 8, "kernel": 3, "padding": [[2, 0]], "activation": "tanh"}},),
@@ -155,6 +156,8 @@ def test_a_layer_that_needs_all_positions_at_once() -> None:
         ([{"multi_head_attention": 2}], "not causal"),
         ([{"gru": {"units": 8, "return": "sequence", "reverse": True}}], "forwards alone"),
         ([{"softmax": 1}], "sees all positions at once"),
+        ([{"dense": {"units": 8, "activation": {"softmax": 1}}}], "softmax along axis 1 sees all positions"),
+        ([{"conv1d": {**SHIFTED, "activation": {"log_softmax": -2}}}], "log_softmax along axis -2 sees all"),
     ],
 )
 def test_a_network_that_sees_what_comes_later(layers: list[Any], reason: str) -> None:
