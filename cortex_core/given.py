@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -45,11 +45,47 @@ def check_labels(
         )
 
 
+class Lookup(NamedTuple):
+    """An embedding that looks up the numbers of a stream: its id, and how many tokens it has."""
+
+    stream: str
+    id: str
+    tokens: int
+
+
+MOVES = "concatenate", "flatten", "permute", "reshape"  # layers whose result is made of their inputs' numbers
+
+
+def lookups(description: Any) -> Iterator[Lookup]:
+    """What looks up the numbers of an input: itself, or behind layers that move them."""
+    nodes = {node.id: node for node in description.layers}
+
+    def streams(source: str) -> Iterator[str]:
+        node = nodes.get(source)
+        if node is None:
+            yield source
+        elif _innermost(node.layer).kind in MOVES:
+            for moved in node.positional:
+                yield from streams(moved)
+
+    for node in description.layers:
+        layer = _innermost(node.layer)
+        if layer.kind == "embedding":
+            for stream in streams(node.sources[0]):
+                yield Lookup(stream, node.id, layer.tokens)
+
+
+def _innermost(layer: Any) -> Any:
+    """The layer that works inside others, such as time_distributed."""
+    held = getattr(layer, "layer", None)
+    return layer if held is None else _innermost(held)
+
+
 def numbered(network: Network) -> set[str]:
     """The inputs in which not every whole number is right: tokens, and lengths."""
     inputs = {x.name for x in network.description.inputs}
     layers = network.description.layers
-    tokens = {node.sources[0] for node in layers if node.kind == "embedding"}
+    tokens = {lookup.stream for lookup in lookups(network.description)}
     lengths = {ids for node in layers for name, ids in node.keywords if name == "lengths"}
     return (tokens | lengths) & inputs
 
@@ -80,16 +116,15 @@ def check_numbers(network: Network, arrays: Mapping[str, np.ndarray], rows: np.n
 
 def check_tokens(description: Any, arrays: Mapping[str, np.ndarray], rows: np.ndarray | None = None) -> None:
     """A token that an embedding does not have is a `DataError`; ``rows`` as for `check_labels`."""
-    for node in description.layers:
-        tokens = arrays.get(node.sources[0]) if node.kind == "embedding" else None
+    for name, id_, count in lookups(description):
+        tokens = arrays.get(name)
         if tokens is None or not tokens.size:
             continue
-        bad = (tokens < 0) | (tokens >= node.layer.tokens)
+        bad = (tokens < 0) | (tokens >= count)
         if bad.any():
             first = int(np.flatnonzero(bad.reshape(len(tokens), -1).any(axis=1))[0])
             worst = tokens.reshape(-1)[int(np.flatnonzero(bad.reshape(-1))[0])]
             raise DataError(
-                f"input {node.sources[0]!r}: example {first if rows is None else int(rows[first])} has "
-                f"token {worst}, "
-                f"the tokens of {node.id!r} are 0 to {node.layer.tokens - 1}"
+                f"input {name!r}: example {first if rows is None else int(rows[first])} has token {worst}, "
+                f"the tokens of {id_!r} are 0 to {count - 1}"
             )

@@ -15,7 +15,7 @@ from cortex_core.generate.sampling import Array, is_whole, log_softmax
 from cortex_core.generate.steps import SHORTEST, NotStepwise, Steps, needed, trace_step
 from cortex_core.generate.text import Letters, Numbers, Text
 from cortex_core.generate.window import Window
-from cortex_core.given import check_input, check_numbers, check_tokens
+from cortex_core.given import check_input, check_numbers, check_tokens, lookups
 from cortex_core.network import Network
 from cortex_core.trace import batch_type
 from cortex_core.training.source import find
@@ -47,8 +47,8 @@ class LanguageModel:
         """Those that the network reads, that stand for text, and that its loss does not ignore."""
         description, speech = self.network.description, self.speech
         allowed = np.ones(self.network.types[self.of].shape[-1], bool)
-        readers = [x for x in description.layers if x.kind == "embedding" and x.sources[0] == self.grows.name]
-        ends = [x.layer.tokens for x in readers] + ([len(speech)] if isinstance(speech, Text) else [])
+        ends = [x.tokens for x in lookups(description) if x.stream == self.grows.name]
+        ends += [len(speech)] if isinstance(speech, Text) else []
         allowed[min(ends, default=len(allowed)) :] = False
         allowed[[token for token in speech.hidden if token < len(allowed)]] = False
         for loss in description.losses:

@@ -13,7 +13,6 @@ from cortex_core.generate import generate
 from cortex_core.registry import Layer
 from tests.core.generate.networks import expect_drawn, expect_same, language, logs_by_hand
 
-
 pytestmark = pytest.mark.usefixtures("own_registry")
 
 
