@@ -23,7 +23,7 @@ FAMILIES = (
     "elementwise", "reduce", "matrix", "convolution", "cudnn_convolution", "pooling", "cudnn_window",
     "normalization", "softmax", "indexing",
     "scatter", "top_k", "scan", "random", "recurrence", "recurrence_grad",
-    "attention",
+    "cudnn_recurrence", "attention",
 )  # fmt: skip
 
 

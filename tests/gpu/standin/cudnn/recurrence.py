@@ -36,7 +36,8 @@ def cell(
 
 class Recurrences(Core):
     def __init__(self, **facts: Any) -> None:
-        self.reserved: dict[int, list[np.ndarray]] = {}  # by address: x, first states, weights
+        # By a number that the reserve holds in all its words, as it may be copied:
+        self.reserved: dict[int, list[np.ndarray]] = {}  # x, first states, weights
         self.losses: dict[int, list[np.ndarray]] = {}  # the gradients of y and of the last states
         super().__init__(**facts)
 
@@ -201,8 +202,9 @@ class Recurrences(Core):
                 if place:
                     tensor.write(place, value)
             if reserve:
-                self.reserved[reserve] = at
-                view(reserve, (RESERVE,), np.uint8)[...] = 1
+                number = len(self.reserved) + 1
+                self.reserved[number] = at
+                view(reserve, (RESERVE // 8,), np.int64)[...] = number
 
         memory = [(x, of_x.nbytes), (y, of_y.nbytes), (weights, size), (work, WORK)]
         self.enqueue(handle, compute, *memory)
@@ -217,11 +219,12 @@ class Recurrences(Core):
         expect(reserve_size >= RESERVE, "the reserve of the training pass")
 
         def compute() -> None:
-            expect(bool((view(reserve, (RESERVE,), np.uint8) == 1).all()), "the reserve was written over")
+            number = self._number(reserve)
+            expect(number > 0, "the reserve was used before")
             dlast = [np.zeros(of_h.dims) if p is None else of_h.read(p) for p in (dlast_h, dlast_c)]
-            gradients = [of_y.read(dy), *dlast]
-            self.losses[reserve] = gradients
-            found = self._slopes(facts, self._lengths(two), reserve, (0, 1, 2))
+            self.losses[number] = [of_y.read(dy), *dlast]
+            found = self._slopes(facts, self._lengths(two), number, (0, 1, 2))
+            view(reserve, (RESERVE // 8,), np.int64)[...] = -number
             for tensor, place, value in zip((of_x, of_h, of_h), (dx, dh, dc), found):
                 if place:
                     tensor.write(place, value)
@@ -239,22 +242,30 @@ class Recurrences(Core):
         of_w = _flat(size, facts["dtype"])
 
         def compute() -> None:
-            expect(reserve in self.losses, "the gradient of the data comes before that of the weights")
-            (found,) = self._slopes(facts, self._lengths(one), reserve, (3,))
+            number = -self._number(reserve)
+            expect(number in self.losses, "the gradient of the data comes before that of the weights")
+            (found,) = self._slopes(facts, self._lengths(one), number, (3,))
             of_w.write(dweights, of_w.read(dweights) + found)
 
         memory = (x, of_x.nbytes), (y, of_y.nbytes), (dweights, size), (work, WORK), (reserve, RESERVE)
         self.enqueue(handle, compute, *memory)
 
+    def _number(self, reserve: int) -> int:
+        """Of the training pass that left this; below 0 after a gradient, which works in it."""
+        words = view(reserve, (RESERVE // 8,), np.int64)
+        number = int(words[0])
+        expect(abs(number) in self.reserved and bool((words == number).all()), "the reserve was written over")
+        return number
+
     def _slopes(
-        self, facts: dict[str, Any], lengths: tuple[int, ...], reserve: int, wanted: tuple[int, ...]
+        self, facts: dict[str, Any], lengths: tuple[int, ...], number: int, wanted: tuple[int, ...]
     ) -> list[np.ndarray]:
         """The gradients of some of x, h, c and the weights."""
-        at = self.reserved[reserve]
+        at = self.reserved[number]
 
         def loss(k: int, value: np.ndarray) -> float:
             made = self._ran(facts, lengths, *at[:k], value, *at[k + 1 :])
-            return float(sum((a * b).sum() for a, b in zip(made, self.losses[reserve])))
+            return float(sum((a * b).sum() for a, b in zip(made, self.losses[number])))
 
         return [slopes(partial(loss, k), at[k]) for k in wanted]
 
