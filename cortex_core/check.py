@@ -23,7 +23,7 @@ from cortex_core.spec import Description, inspect, locate
 from cortex_core.step import Step, predict_graph, train_step, types_of
 from cortex_core.streams import mismatches
 from cortex_core.summary import LayerRow, rows
-from cortex_core.trace import Traced, batch_type
+from cortex_core.trace import Traced, batch_type, free_length
 from cortex_core.training.data import expect_test, open_data, pinned
 from cortex_core.training.examples import MissingFile
 
@@ -163,7 +163,11 @@ def _monitors(description: Description, source: Any, overrides: Sequence[str]) -
 
 def _notes(description: Description) -> tuple[str, ...]:
     free = [x.name for x in description.inputs if None in (x.shape or ())]
-    counted = f"{', '.join(free)}: axes of any length are counted as 8 long" if free else ""
+    counted = (
+        f"{', '.join(free)}: axes of any length are counted as {free_length(description)} long"
+        if free
+        else ""
+    )
     return (*description.notes, counted) if counted else description.notes
 
 

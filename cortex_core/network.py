@@ -20,8 +20,9 @@ from cortex_core.layers.scope import Parameter, Variable
 from cortex_core.ops.random import stream_of
 from cortex_core.ops.views import reshape, slice_
 from cortex_core.place import Problem
+from cortex_core.registry import nearest
 from cortex_core.store import Nowhere, ParameterSlot, SegmentKey, Store, lay_out
-from cortex_core.trace import FREE, OTHER, Declaration, Traced, has_free_axes, input_values, trace
+from cortex_core.trace import OTHER, Declaration, Traced, free_length, has_free_axes, input_values, trace
 
 if TYPE_CHECKING:
     from cortex_core.compiled import Compiled
@@ -54,7 +55,7 @@ class Declared:
 
 def declare(description: Any) -> tuple[dict[str, Declared], Traced]:
     """Every parameter and variable of a description, by a trace; problems are in the trace."""
-    found, traced = _declare(description, FREE)
+    found, traced = _declare(description, free_length(description))
     if has_free_axes(description):
         other, _ = _declare(description, OTHER)
         depends = [name for name, d in found.items() if name in other and other[name].type != d.type]
@@ -125,8 +126,11 @@ class Numbers(Mapping[str, np.ndarray]):
         whole, _, part = name.rpartition(".")
         found = self._declared.get(whole)
         parts = getattr(found.declaration, "parts", ()) if found else ()
-        if found is None or part not in parts:
-            raise KeyError(name)
+        if found is None:
+            raise KeyError(f"{name}: there is none. {nearest(name, self._declared)}".strip())
+        if part not in parts:
+            expected = f"its parts are {', '.join(parts)}" if parts else "it has no parts"
+            raise KeyError(f"{name}: there is no '{part}' of {whole}; {expected}")
         size = found.type.shape[-1] // len(parts)
         start = parts.index(part) * size
         return whole, (..., slice(start, start + size))

@@ -44,11 +44,12 @@ def types_of(
     network: Network, batch: int, streams: Mapping[str, TensorType] | None = None
 ) -> dict[str, TensorType]:
     """The types of all inputs and targets for a batch size; ``streams``: those that data has told."""
-    from cortex_core.trace import batch_type
+    from cortex_core.trace import batch_type, free_length
 
-    known = dict(streams or {})
+    known, free = dict(streams or {}), free_length(network.description)
     types = {
-        x.name: known.get(x.name) or batch_type(x.shape, x.dtype, batch) for x in network.description.inputs
+        x.name: known.get(x.name) or batch_type(x.shape, x.dtype, batch, free)
+        for x in network.description.inputs
     }
     for loss in network.description.losses:
         if loss.target not in types:

@@ -9,7 +9,7 @@ from typing import Any
 from cortex_core.graph.value import Value, is_leaf, state_value
 from cortex_core.network import CHECK_BATCH, Declared, Network
 from cortex_core.ops.array import Node
-from cortex_core.trace import FREE, OTHER, Declaration, Traced, has_free_axes, input_values, trace
+from cortex_core.trace import OTHER, Declaration, Traced, free_length, has_free_axes, input_values, trace
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class LayerRow:
 
 def rows(description: Any) -> list[LayerRow]:
     """A row for each layer, in the order of the description."""
-    declared, traced = _forward(description, FREE)
+    declared, traced = _forward(description, free_length(description))
     other = _forward(description, OTHER)[1] if has_free_axes(description) else traced
     counts = _flops(description, traced)
     parameters: dict[str, int] = {}

@@ -82,9 +82,8 @@ def _layer(
     for declared in declarations(node.layer, sources):
         name = f"{node.id}/{declared.name}"
         values[declared.name] = fetch(name, declared, node)
-        if training and values[declared.name].shape != declared.shape:  # what is carried from batch to batch
-            kept = f"'{node.id}' keeps a state for each of {values[declared.name].shape[0]} examples"
-            raise ShapeError(f"{kept}; expected batches of as many (train.batch_size)")
+        if training and getattr(declared, "carried", False):
+            _check_carried(node.id, values[declared.name].shape[0], declared.shape[0])
         if isinstance(declared, Parameter):
             traced.parameters[name] = values[declared.name]
             if not declared.precise:
@@ -101,6 +100,13 @@ def _layer(
     traced.values.update({f"{node.id}.{name}": value for name, value in others.items()})
     _penalties(node, traced)
     return out  # type: ignore[return-value]
+
+
+def _check_carried(id_: str, kept: int, batch: int) -> None:
+    """What a module keeps from batch to batch is there once for each example."""
+    if kept != batch:
+        told = f"'{id_}' keeps a state for each of {kept} examples"
+        raise ShapeError(f"{told}; expected batches of as many (train.batch_size)")
 
 
 def keywords_of(node: Any, values: Mapping[str, Any]) -> dict[str, Any]:
@@ -158,6 +164,12 @@ FREE, OTHER = 8, 1000
 def has_free_axes(description: Any) -> bool:
     """Whether an input has an axis of any length."""
     return any(n is None for x in description.inputs for n in x.shape or ())
+
+
+def free_length(description: Any) -> int:
+    """A length for axes of any length that every layer takes: learned positions are only so many."""
+    known: list[int | None] = [getattr(node.layer, "positions", None) for node in description.layers]
+    return min([FREE, *(n for n in known if n is not None)])
 
 
 def input_values(description: Any, batch: int, free: int = FREE) -> dict[str, Value | None]:

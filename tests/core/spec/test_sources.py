@@ -138,8 +138,11 @@ def test_parts_of_a_parameter_have_names() -> None:
     assert made.parameters["twice/a_kernel.r"].tolist() == [[5.0, 6.0], [7.0, 8.0]]
     assert made.parameters["twice/a_kernel"].tolist() == [[1.0, 1.0, 5.0, 6.0], [1.0, 1.0, 7.0, 8.0]]
     assert list(made.parameters) == ["twice/a_kernel"]
-    with pytest.raises(KeyError):
+    with pytest.raises(KeyError, match=r"there is no 'middle' of twice/a_kernel; its parts are l, r"):
         made.parameters["twice/a_kernel.middle"]
+    with pytest.raises(KeyError, match=r"twice/a_kernal: there is none\. Did you mean 'twice/a_kernel'\?"):
+        made.parameters["twice/a_kernal"]
+    assert "twice/a_kernel.middle" not in made.parameters
     with pytest.raises(Exception, match=r"has shape \(2, 2\), not \(4,\)"):
         made.parameters["twice/a_kernel.l"] = np.zeros(4)
 

@@ -1,0 +1,65 @@
+"""Tracing a description: states of another batch, parameters of another shape, axes of any length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cortex
+from cortex_compute.errors import ShapeError
+from cortex_core.check import check
+from cortex_core.initializers import zeros
+from cortex_core.layers.scope import Parameter, Scope, Variable
+from cortex_core.nn.from_spec import SpecModule
+from cortex_core.registry import layer
+
+Declared = Iterator[Parameter | Variable]
+
+
+def module(kind: str) -> SpecModule:
+    described = {"inputs": {"x": [3]}, "layers": [{kind: {"id": "l"}}], "train": {"batch_size": 4}}
+    return SpecModule(cortex.network(described))
+
+
+def test_only_what_is_carried_is_there_once_for_each_example(own_registry: None) -> None:
+    @layer("keeps")
+    class Keeps:
+        def parameters(self, x: Any) -> Declared:
+            yield Variable("state", x.shape, carried=True)
+
+        def forward(self, p: Scope, x: Any) -> Any:
+            p.update("state", x)
+            return x + p.state
+
+    @layer("learns")
+    class Learns:
+        """Its parameter has the shape of the batch that a network is declared with."""
+
+        def parameters(self, x: Any) -> Declared:
+            yield Parameter("rows", (x.shape[0], 1), zeros)
+
+        def forward(self, p: Scope, x: Any) -> Any:
+            return x + p.rows[:1]
+
+    ones = np.ones((5, 3), np.float32)
+    with pytest.raises(ShapeError, match="'l' keeps a state for each of 4 examples; expected batches of as"):
+        module("keeps")(ones)
+    np.testing.assert_array_equal(module("learns")(ones).data, ones)
+
+
+@pytest.mark.parametrize("length", [1, 5, 12])
+def test_an_axis_of_any_length_may_be_as_short_as_a_layer_wants(length: int) -> None:
+    positions = {"positional_encoding": {"kind": "learned", "length": length}}
+    network = cortex.network({"inputs": {"x": [None, 4]}, "layers": [positions]})
+    assert network.parameters["positional_encoding/table"].shape == (length, 4)
+    assert (
+        f"x: axes of any length are counted as {min(length, 8)} long"
+        in check(network.description.canonical).notes
+    )
+    assert cortex.compile(network, backend="numpy", batch_size=2, purpose="predict")
+    assert network.predict(np.zeros((2, length, 4), np.float32)).shape == (2, length, 4)
+    with pytest.raises(ShapeError, match=f"{length} positions"):
+        network.predict(np.zeros((2, length + 1, 4), np.float32))
