@@ -189,13 +189,25 @@ class Network:
         self.types = {i: v.type for i, v in traced.values.items() if v is not None}
         self.store = store
         self.slots, sizes = lay_out(self._ordered())
-        self.store.add_parameters(self.slots, sizes)
+        try:
+            self.store.add_parameters(self.slots, sizes)
+        except MemoryError:
+            raise self._too_large() from None
         for name, d in self.declared.items():
             if isinstance(d.declaration, Variable) and not d.declaration.carried:
                 self.store.ensure(name, d.type)
         self.store.ensure(KEY, KEY_TYPE)
         self.step = 0
         self._programs: dict[Any, Compiled] = {}
+
+    def _too_large(self) -> SpecError:
+        largest = max(self.slots.values(), key=lambda slot: slot.type.size)
+        total = sum(slot.type.nbytes for slot in self.slots.values())
+        alone = f"'{largest.name}' alone {largest.type.nbytes / 1e9:,.1f}"
+        place = self.declared[largest.name].layer.place
+        return SpecError(
+            f"{place}: the parameters take {total / 1e9:,.1f} GB, {alone}: expected what fits into memory"
+        )
 
     def _ordered(self) -> Iterator[tuple[str, TensorType, SegmentKey]]:
         """Parameters in order; those that would leave their followers off a cache line come last."""

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import cortex
-from cortex_compute.errors import ShapeError
+from cortex_compute.errors import ShapeError, SpecError
 from cortex_core.check import check
 from cortex_core.initializers import zeros
 from cortex_core.layers.scope import Parameter, Scope, Variable
@@ -63,3 +63,10 @@ def test_an_axis_of_any_length_may_be_as_short_as_a_layer_wants(length: int) -> 
     assert network.predict(np.zeros((2, length, 4), np.float32)).shape == (2, length, 4)
     with pytest.raises(ShapeError, match=f"{length} positions"):
         network.predict(np.zeros((2, length + 1, 4), np.float32))
+
+
+def test_parameters_that_no_memory_holds_are_told_with_their_layer() -> None:
+    layers = [{"dense": 3}, {"dense": {"units": 10**14, "id": "wide"}}]
+    told = r"^layers\[1\]\.dense: the parameters take 1,600,000\.0 GB, 'wide/kernel' alone 1,200,000\.0: "
+    with pytest.raises(SpecError, match=told):
+        cortex.network({"inputs": {"x": [2]}, "layers": layers})
