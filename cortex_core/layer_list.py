@@ -213,9 +213,11 @@ class NeuralNetwork:
         return (first.inputs,) if isinstance(first, Dense) else None
 
     def _built(self, shape: tuple[int, ...]) -> Network:
-        entries = list(self._entries(len(shape)))
         shaped = {"shape": list(shape), "dtype": "int64" if self._takes_tokens else "float32"}
+        entries = list(self._entries(len(shape)))
         data = {"inputs": {INPUT: shaped}, "layers": [entry for _, entry in entries]}
+        if any(isinstance(layer, Embedding) and layer.mask_zero for layer in self.layers):
+            data["layers"] = list(self._masked(entries, read(data).layers))
         train: dict[str, Any] = {"optimizer": self.optimizer.entry, "seed": self.seed}
         if self.loss is not None:
             last = read(data).layers[-1]
@@ -235,21 +237,43 @@ class NeuralNetwork:
     def _entries(self, rank: int) -> Iterator[tuple[int | None, Any]]:
         """The layers of the description, each with its index in the list; None where it has none there."""
         arriving: tuple[int | None, int | None] = (rank, None)
-        mask = None
+        known = True
         for i, layer in enumerate(self.layers):
             if not isinstance(layer, Listed):
+                known = False
                 yield i, layer
                 continue
+            if isinstance(layer, Recurrent) and known and arriving[0] != layer.rank:
+                raise SpecError(
+                    f"layers[{i}]: {layer} takes sequences (length, features), but what arrives has "
+                    f"{arriving[0]} axes; say input_shape=(length, features), or put "
+                    "{'reshape': [length, features]} before it"
+                )
             if layer.rank is not None:
                 if isinstance(layer, Dense) and layer.inputs == arriving[1]:
                     arriving = (2, layer.outputs)  # at each step
                 else:
-                    if layer.rank < (arriving[0] or 0):
+                    if layer.rank == 1 < (arriving[0] or 0):
                         yield None, "flatten"
-                    arriving = layer.gives
-            if isinstance(layer, Embedding) and layer.mask_zero:
-                mask = "embedding.mask"
-            yield i, layer.masked(mask) if isinstance(layer, Recurrent) else layer.entry
+                    arriving, known = layer.gives, True
+            yield i, layer.entry
+
+    def _masked(self, entries: list[tuple[int | None, Any]], nodes: Sequence[Any]) -> Iterator[Any]:
+        """The entries, in which each Recurrent skips what an Embedding calls padding.
+
+        The mask holds as long as each step is by itself.
+        """
+        mask = None
+        for n, (i, entry) in enumerate(entries):
+            layer = None if i is None else self.layers[i]
+            own = [node for node in nodes if node.place.path.startswith(f"layers[{n}]")]
+            if isinstance(layer, Embedding):
+                mask = f"{own[0].id}.mask" if layer.mask_zero else None
+            elif isinstance(layer, Recurrent):
+                entry = layer.masked(mask)
+            elif not all(node.layer.positionwise for node in own):
+                mask = None
+            yield entry
 
     def _check_widths(self, network: Network, entries: list[tuple[int | None, Any]]) -> None:
         """Each layer is given what it says that it takes."""
@@ -263,13 +287,15 @@ class NeuralNetwork:
                 raise ShapeError(f"layers[{i}]: {layer} takes {layer.width}, but {arriving} arrives")
 
     def _data(self, x: Any, y: Any) -> dict[str, np.ndarray]:
-        return {INPUT: self._examples(x), TARGET: np.asarray(y)}
+        return {INPUT: self._examples(x), TARGET: _array("y", y)}
 
     def _examples(self, x: Any) -> np.ndarray:
         """The examples in the shape of the input; the first ones decide it where nothing else does."""
-        array = np.asarray(x)
+        array = _array("x", x)
         if array.dtype.kind in "iub":
             array = array.astype(np.int64 if self._takes_tokens else np.float32)
+        elif array.dtype.kind == "f" and self._takes_tokens and _whole(array):
+            array = array.astype(np.int64)
         if self._network is None:
             self._network = self._built(self._shape_of(array))
         shape = self.network.description.inputs[0].shape
@@ -281,7 +307,10 @@ class NeuralNetwork:
     def _takes_tokens(self) -> bool:
         if self._network is not None:
             return as_dtype(self._network.description.inputs[0].dtype).kind == "int"
-        return any(isinstance(layer, Embedding) for layer in self.layers)
+        return any(
+            isinstance(layer, Embedding) or (isinstance(layer, Mapping) and "embedding" in layer)
+            for layer in self.layers
+        )
 
     def _shape_of(self, array: np.ndarray) -> tuple[int, ...]:
         shape = array.shape[1:]
@@ -294,6 +323,20 @@ class NeuralNetwork:
                 "numbers become images by input_shape=(height, width, channels)"
             )
         return shape
+
+
+def _array(name: str, given: Any) -> np.ndarray:
+    try:
+        return np.asarray(given)
+    except ValueError:
+        raise DataError(
+            f"{name}: the examples have different lengths. Pad them to one; of tokens by 0, which "
+            "Embedding(..., mask_zero=True) takes for padding"
+        ) from None
+
+
+def _whole(array: np.ndarray) -> bool:
+    return bool((np.isfinite(array) & (array == np.rint(array))).all())
 
 
 def _same_order(array: np.ndarray, shape: Sequence[int]) -> bool:

@@ -94,7 +94,9 @@ class Pooling(Listed):
 class Embedding(Listed):
     """A learnt vector of ``units`` numbers for each of ``tokens`` whole numbers.
 
-    (length,) -> (length, units).  With ``mask_zero`` 0 is padding: recurrent layers skip it.
+    (length,) -> (length, units).  With ``mask_zero`` 0 is padding: each `Recurrent` behind it skips it, up
+    to a layer that does not treat each step by itself, such as a pooling.  Layers as descriptions write them
+    name the mask: {"lstm": {"units": 8, "mask": "embedding.mask"}}.
     """
 
     tokens: int

@@ -395,6 +395,40 @@ def test_tokens_with_padding_and_a_dense_on_each_step(tmp_path: Path) -> None:
     np.testing.assert_array_equal(last.predict(np.array([[1, 2, 0, 0]])), alone)
 
 
+def masks(*layers: Any) -> list[Any]:
+    """The mask of each recurrent layer behind an embedding of padded tokens."""
+    net = NeuralNetwork([Embedding(4, 5, mask_zero=True), *layers], input_shape=(6,))
+    net.predict(np.zeros((2, 6), np.int64))
+    found = [next(iter(entry.values())) for entry in net.description["layers"]]
+    return [fields["mask"] for fields in found if "mask" in fields]
+
+
+def test_a_mask_ends_where_a_layer_mixes_steps() -> None:
+    first = Recurrent(5, 5, return_sequences=True)
+    assert masks("gelu", {"dropout": 0.5}, first, Dense(5, 5), Recurrent(5, 2)) == ["embedding.mask"] * 2
+    assert masks({"max_pool1d": 2}, Recurrent(5, 2)) == [None]
+    assert masks(first, {"conv1d": {"filters": 5, "kernel": 3}}, Recurrent(5, 2)) == ["embedding.mask", None]
+    assert masks({"lstm": 5}) == [None]
+
+
+def test_a_mask_is_that_of_the_embedding_in_the_list() -> None:
+    """Whatever its name is."""
+    taken = {"reshape": {"shape": [6], "id": "embedding"}}
+    net = NeuralNetwork([taken, Embedding(4, 5, True), Recurrent(5, 2)], input_shape=(6,))
+    assert net.description["layers"][-1]["lstm"]["mask"] == "embedding_2.mask"
+
+
+@pytest.mark.parametrize("kind", [list, np.asarray])
+def test_tokens_may_be_whole_floats(kind: Any) -> None:
+    """As pandas gives them where numbers are missing elsewhere."""
+    net = NeuralNetwork([{"embedding": {"tokens": 4, "units": 5}}, Recurrent(5, 2)])
+    x = [[1, 2, 0], [3, 0, 0]]
+    np.testing.assert_array_equal(net.predict(kind([[float(n) for n in row] for row in x])), net.predict(x))
+    for number in (1.5, np.nan, np.inf):
+        with pytest.raises(CortexError, match="'x' holds float64, expected int64"):
+            net.predict(np.array([[number, 2, 0]]))
+
+
 def test_a_dense_behind_a_whole_sequence_flattens_it() -> None:
     net = NeuralNetwork(layers=[Recurrent(3, 4, return_sequences=True), Dense(20, 2)], input_shape=(5, 3))
     assert net.predict(np.zeros((2, 5, 3), np.float32)).shape == (2, 2)
@@ -405,5 +439,20 @@ def test_recurrent_layers_that_do_not_fit() -> None:
         NeuralNetwork(layers=[Recurrent(3, 4, "lsmt")], input_shape=(5, 3))
     with pytest.raises(ShapeError, match=r"layers\[0\]: Recurrent\(inputs=3.*takes 3, but \(5, 2\) arrives"):
         NeuralNetwork(layers=[Recurrent(3, 4)], input_shape=(5, 2))
+    for layers, shape, place in (
+        ([Recurrent(8, 4)], (8, 8, 1), "0.*has 3 axes"),
+        ([Recurrent(8, 4)], (64,), "0.*has 1 axes"),
+        ([Convolutional(1, 4, 3), Recurrent(4, 4)], (8, 8, 1), "1.*has 3 axes"),
+        ([Recurrent(8, 4), ReLU(), Recurrent(4, 4)], (8, 8), "2.*has 1 axes"),
+    ):
+        with pytest.raises(SpecError, match=rf"^layers\[{place}.*input_shape=\(length, features\)"):
+            NeuralNetwork(layers=layers, input_shape=shape)
+    shaped = NeuralNetwork(
+        [Convolutional(1, 4, 3), {"reshape": [36, 4]}, Recurrent(4, 2)], input_shape=(8, 8, 1)
+    )
+    assert shaped.predict(np.zeros((3, 8, 8, 1))).shape == (3, 2)
+    ragged = [[1, 2], [1]]
+    with pytest.raises(DataError, match=r"x: the examples have different lengths\. Pad them"):
+        NeuralNetwork(layers=[Embedding(4, 5), Recurrent(5, 6)]).predict(ragged)
     with pytest.raises(CortexError, match="example 0 has token 4"):
         NeuralNetwork(layers=[Embedding(4, 5), Recurrent(5, 6)]).predict(np.array([[1, 4]]))
