@@ -14,7 +14,7 @@ from cortex_core.ops.arrange import repeat_interleave
 from cortex_core.ops.attention import attention
 from cortex_core.ops.lift import as_array
 from cortex_core.ops.linear import matmul
-from cortex_core.ops.pointwise import select
+from cortex_core.ops.pointwise import logical_and, select
 from cortex_core.ops.softmax import softmax
 from cortex_core.ops.views import broadcast_to, reshape, transpose
 
@@ -42,7 +42,7 @@ def scaled_dot_product_attention(
         raise ArgumentError("scaled_dot_product_attention: attn_mask and is_causal both say what is seen")
     seen, added = split_mask(attn_mask)
     if added is None and not dropout_p:
-        return _blockwise(q, k, v, seen, is_causal, scale)
+        return _blockwise(q, k, v, seen, is_causal, scale, enable_gqa)
     groups = q.shape[-3] // k.shape[-3] if enable_gqa else 1
     if groups > 1:
         k, v = (repeat_interleave(x, groups, len(x.shape) - 3) for x in (k, v))
@@ -60,7 +60,8 @@ def attention_weights(
     factor = 1 / math.sqrt(max(1, q.shape[-1])) if scale is None else float(scale)
     scores = matmul(q * factor, k, transpose_b=True)
     if added is not None:
-        scores = scores + added
+        scores, visible = scores + added, as_array(added) != -np.inf
+        seen = visible if seen is None else logical_and(seen, visible)
     if causal:
         before = np.tri(*scores.shape[-2:], dtype=np.bool_)
         seen = before if seen is None else select(before, seen, False)
@@ -74,13 +75,17 @@ def split_mask(mask: Any) -> tuple[Any, Any]:
     """A mask as what is seen, or as what is added to the scores."""
     if mask is None:
         return None, None
-    return (mask, None) if dtype(as_array(mask).dtype).kind == "bool" else (None, mask)
+    kind = dtype(as_array(mask).dtype).kind
+    if kind == "int":
+        raise ArgumentError(f"a mask of {as_array(mask).dtype}: needs booleans, or floats to be added")
+    return (mask, None) if kind == "bool" else (None, mask)
 
 
-def _blockwise(q: Any, k: Any, v: Any, seen: Any, causal: bool, scale: float | None) -> Any:
+def _blockwise(q: Any, k: Any, v: Any, seen: Any, causal: bool, scale: float | None, grouped: bool) -> Any:
     """By the op, whose heads are the second axis from the end."""
-    mask = None if seen is None else _four_axes(as_array(seen), len(q.shape), q.shape[:-2])
-    q4, k4, v4 = (transpose(_four_axes(x, len(x.shape), x.shape[:-2]), (0, 2, 1, 3)) for x in (q, k, v))
+    rank = 4 if grouped and len(q.shape) == 3 else len(q.shape)  # three axes with heads among them
+    mask = None if seen is None else _four_axes(as_array(seen), rank, q.shape[:-2])
+    q4, k4, v4 = (transpose(_four_axes(x, rank, x.shape[:-2]), (0, 2, 1, 3)) for x in (q, k, v))
     y = transpose(attention(q4, k4, v4, mask, causal, scale), (0, 2, 1, 3))
     return reshape(y, (*q.shape[:-1], v.shape[-1]))
 
@@ -110,6 +115,7 @@ def _fitting(q: Any, k: Any, v: Any, grouped: bool) -> tuple[Any, Any, Any]:
             q.shape[:-3] != k.shape[:-3]
             or k.shape[:-1] != v.shape[:-1]
             or not heads
+            or not heads[0]
             or q.shape[-3] % heads[0]
         ):
             raise told

@@ -12,6 +12,7 @@ from cortex_core import nn, optim
 from cortex_core.generator import manual_seed
 from cortex_core.tensor import Tensor, no_grad
 from cortex_core.traced_step import trace_step
+from cortex_core.tracing import trace
 from tests.core.nn.test_against_pytorch import equal
 
 RNG = np.random.default_rng(0)
@@ -121,6 +122,43 @@ def test_a_query_without_keys_gets_the_bias() -> None:
         np.testing.assert_allclose(y.detach().numpy()[:, 0], [[1, 2, 3, 4]] * 3)
 
 
+def test_a_query_whose_keys_are_all_at_minus_infinity_gets_nothing() -> None:
+    """As one whose keys are hidden by booleans; where a mask is traced, too."""
+    q = Tensor(np.random.default_rng(5).standard_normal((1, 2, 3, 4)))
+    mask = np.array([[-np.inf] * 3, [0.3, -np.inf, 0.1], [0.0, 0.0, 0.0]])
+    attend = nn.functional.scaled_dot_product_attention
+    y = attend(q, q, q, mask).numpy()
+    assert not y[:, :, 0].any()
+    weights = np.exp(np.einsum("bhld,bhsd->bhls", q.numpy(), q.numpy()) / 2 + mask[1:2])[:, :, 1:2]
+    expected = weights / weights.sum(-1, keepdims=True) @ q.numpy()
+    np.testing.assert_allclose(y[:, :, 1:2], expected, rtol=1e-12)
+    m = nn.MultiheadAttention(4, 2, batch_first=True).double()
+    padding = np.array([[-np.inf] * 3, [0.0, 0.0, -np.inf]])
+
+    def run(x: Any, hidden: Any) -> Any:
+        return m(x, x, x, key_padding_mask=hidden)[0]
+
+    x = Tensor(np.random.default_rng(6).standard_normal((2, 3, 4)))
+    with no_grad():
+        y = run(x, Tensor(padding)).numpy()
+    np.testing.assert_allclose(y[0], [m.out_proj.bias.numpy()] * 3, atol=1e-12)
+    np.testing.assert_allclose(trace(run, x, Tensor(padding))(x, Tensor(padding)).numpy(), y, atol=1e-12)
+
+
+def test_three_axes_with_heads_among_them() -> None:
+    """Each head by itself, the third and fourth of the query with the second of the keys."""
+    rng = np.random.default_rng(5)
+    q, k, v = (Tensor(rng.standard_normal(s)) for s in ((4, 5, 3), (2, 6, 3), (2, 6, 2)))
+    mask = rng.random((5, 6)) < 0.7
+    attend = nn.functional.scaled_dot_product_attention
+    found = attend(q, k, v, mask, enable_gqa=True).numpy()
+    for head in range(4):
+        alone = attend(q[head], k[head // 2], v[head // 2], mask).numpy()
+        np.testing.assert_allclose(found[head], alone, rtol=1e-12)
+    with pytest.raises(ShapeError, match="the heads of the query a multiple of the others'"):
+        attend(q, k[:0], v[:0], enable_gqa=True)
+
+
 def test_dropout_drops_weights_in_training_only() -> None:
     manual_seed(0)
     m = nn.MultiheadAttention(4, 1, dropout=0.5)
@@ -192,3 +230,5 @@ def test_what_does_not_fit_is_refused() -> None:
         m(x, x, x, attn_mask=np.zeros((3, 5, 5), bool))
     with pytest.raises(ArgumentError, match="attn_mask is int64; needs booleans, or numbers to be added"):
         m(x, x, x, attn_mask=np.zeros((5, 5), int))
+    with pytest.raises(ArgumentError, match="a mask of int64: needs booleans, or floats to be added"):
+        nn.functional.scaled_dot_product_attention(x, x, x, np.ones((3, 3), int))
