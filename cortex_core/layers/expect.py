@@ -27,6 +27,13 @@ def whole_numbers(layer: Any, x: Any) -> None:
         raise reasoned(DTypeError, f"the input is {x.dtype} {x.shape[1:]}", needs)
 
 
+def floating(layer: Any, x: Any) -> None:
+    """Raises a `DTypeError` for an input of another kind."""
+    if x.dtype.kind != "float":
+        needs = f"{layer.kind} needs a floating type, not {x.dtype}: put an embedding before it"
+        raise reasoned(DTypeError, f"the input is {x.dtype} {x.shape[1:]}", needs)
+
+
 def reasoned(kind: type[Exception], shown: str, needs: str) -> Exception:
     """An error with what was given and what is needed; ``reason`` is the need alone."""
     error = kind(f"{shown}: {needs}")

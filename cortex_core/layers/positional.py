@@ -11,7 +11,7 @@ import numpy as np
 from cortex_compute.primitives.normalization import vector_type
 from cortex_compute.types import TensorType, dtype
 from cortex_core.initializers import Normal
-from cortex_core.layers.expect import refuse
+from cortex_core.layers.expect import floating, refuse
 from cortex_core.layers.scope import Parameter, Scope
 from cortex_core.layers.stepping import StepScope
 from cortex_core.ops.indexing import concatenate, gather
@@ -60,6 +60,7 @@ class PositionalEncoding:
     def parameters(self, x: TensorType) -> Iterator[Parameter]:
         if x.rank != 3:
             refuse("positional_encoding needs (length, channels)", x)
+        floating(self, x)
         if self.length is not None:
             if x.shape[1] > self.length:
                 refuse(f"positional_encoding has learned {self.length} positions, not {x.shape[1]}", x)
@@ -71,17 +72,24 @@ class PositionalEncoding:
             return x + p.table[:length]
         steps = np.arange(length, dtype=np.float64)[:, None]
         of_channels, phase = self._waves(x)
-        return x + np.sin(steps * of_channels + phase).astype(dtype(x.dtype).storage)
+        return _plus(x, np.sin(steps * of_channels + phase))
 
     def step(self, p: StepScope, x: Any) -> Any:
         if self.length is not None:
             return x + gather(p.table, p.position)
-        return x + cast(_wave(p.position, *self._waves(x)), x.dtype)
+        return _plus(x, _wave(p.position, *self._waves(x)))
 
     def _waves(self, x: Any) -> tuple[np.ndarray, np.ndarray]:
         """The frequency and the phase of each channel: cos is a sine that is ahead by a quarter."""
         channels = np.arange(x.shape[-1])
         return frequencies(x.shape[-1])[channels // 2], channels % 2 * (math.pi / 2)
+
+
+def _plus(x: Any, waves: Any) -> Any:
+    """x with float64 waves, added in float32 beside 16 bits."""
+    wide = vector_type(dtype(x.dtype))
+    added = waves.astype(wide.storage) if isinstance(waves, np.ndarray) else cast(waves, wide)
+    return cast(cast(x, wide) + added, x.dtype)
 
 
 @pointwise

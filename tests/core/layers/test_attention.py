@@ -164,6 +164,12 @@ def test_learned_positions() -> None:
         Used(LAYERS["positional_encoding"](), X[0])
 
 
+def test_positions_are_not_added_to_whole_numbers() -> None:
+    described = {"inputs": {"x": {"shape": [4, 8], "dtype": "int64"}}, "layers": ["positional_encoding"]}
+    with pytest.raises(SpecError, match="positional_encoding needs a floating type, not int64"):
+        cortex.network(described)
+
+
 @pytest.mark.parametrize(
     ("fields", "words"),
     [({"kind": "learned"}, "learned positions need 'length'"), ({"length": 3}, "go on for ever")],
