@@ -7,6 +7,7 @@ from typing import Literal
 
 EAGER = ("torch", "torch_channels_last")
 PEERS = (*EAGER, "torch_compile", "jax")
+FLAT = ("mlp", "lstm", "char_gpt")
 FLAT_PEERS = ("torch", "torch_compile", "jax")  # a network without images has no layouts
 PRODUCTS = ("product_numpy", "product_torch", "product_onednn", "product_jax")
 
@@ -117,6 +118,9 @@ ON_GPU = {
     "gpu_resnet50_bf16": ("ResNet-50, 224 x 224 x 3", "resnet50", 64, "bfloat16", 1.0, 1.0),
     "gpu_lenet": ("LeNet 20-50-500-10, 28 x 28", "lenet", 64, "float32", 4.0, 1.2),
     "gpu_resnet20": (RESNET, "resnet20", 128, "float32", None, None),
+    "gpu_lstm": ("LSTM 28 x 28, 128 units", "lstm", 64, "float32", None, None),
+    "gpu_char_gpt": ("GPT 4 x 128, 64 characters", "char_gpt", 64, "float32", None, None),
+    "gpu_char_gpt_bf16": ("GPT 4 x 128, 64 characters", "char_gpt", 64, "bfloat16", None, None),
 }
 
 
@@ -143,7 +147,8 @@ def on_gpu(name: str, end: str, peers: tuple[str, ...], data: Literal["host", "d
 
 def eager_on_gpu(name: str, end: str, data: Literal["host", "device"]) -> Row:
     """Beside PyTorch eager, with images as it computes them fastest there."""
-    return on_gpu(name, end, ("torch",) if name == "gpu_mlp" else ("torch_channels_last",), data)
+    flat = ON_GPU[name][1] in FLAT
+    return on_gpu(name, end, ("torch",) if flat else ("torch_channels_last",), data)
 
 
 # In the order in which they matter: a run may end before all are measured.

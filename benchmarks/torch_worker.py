@@ -222,7 +222,7 @@ def make(task: Task) -> Step | Queued:
         return queued(task, "cuda")
     image, label = batch_of(task["description"], task["batch"])
     model, layout = model_of(task)
-    x, y = images(torch.tensor(image), layout), torch.tensor(label).flatten()
+    x, y = images(torch.tensor(image), layout), torch.tensor(label)
     if task["purpose"] == "predict":
         return predict(model, x, precision_of(task, "cpu"), task["way"])
     step = training(model, task, "cpu")
@@ -269,7 +269,7 @@ def training(model: nn.Module, task: Task, device: str) -> Callable[[Tensor, Ten
     criterion, precision = nn.CrossEntropyLoss(), precision_of(task, device)
 
     def forward(x: Tensor, y: Tensor) -> Tensor:
-        return criterion(model(x), y)
+        return criterion(model(x), y.flatten())
 
     if "compile" in task["way"]:
         forward = compiled(forward, task["way"])

@@ -13,19 +13,23 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 from benchmarks.gpu_check import children
 from benchmarks.gpu_check.report import Report
 from benchmarks.gpu_check.speed import measure
 from benchmarks.rows import COMPILED, SPEED
 from benchmarks.turns import ROOT
+from benchmarks.workloads import WORKLOADS
 
 MINUTES = 7.5
 GRACE = 15.0  # seconds after the end in which a part tidies up; then it is ended
 PROCESSES = max(1, min(8, (os.cpu_count() or 1) // 2))  # that share a suite, most of which is compilation
 POLICIES = ("auto", "never", "always")  # of cuDNN
-NETWORKS = {
+NETWORKS: dict[str, tuple[Any, int]] = {
     "lenet": (str(ROOT / "examples" / "lenet.yaml"), 64),
+    "lstm": (WORKLOADS["lstm"].description, 64),
+    "char_gpt": (WORKLOADS["char_gpt"].description, 64),
     "resnet20": (str(ROOT / "examples" / "networks" / "resnet20.yaml"), 128),
 }
 Part = Callable[[Report, Sequence[str]], None]

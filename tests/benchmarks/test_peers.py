@@ -42,6 +42,8 @@ QUEUED = (
     "gpu_resnet20_resident",
     "gpu_resnet20_bf16",
     "gpu_resnet50_bf16",
+    "gpu_lstm",
+    "gpu_char_gpt_resident",
 )
 
 
