@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from cortex_compute.errors import ShapeError
+from cortex_compute.primitives.normalization import vector_type
 from cortex_core.layers.normalization import moved
 from cortex_core.nn.functional.spatial import channels_first, channels_last
 from cortex_core.ops import normalization, reduce
+from cortex_core.ops.pointwise import cast
 from cortex_core.ops.views import reshape
 from cortex_core.tensor import no_grad
 
@@ -66,7 +68,7 @@ def layer_norm(
 ) -> Any:
     """(x - mean) / sqrt(var + eps) * weight + bias over the last axes, whose sizes are given, as weight's."""
     rows = _last_axes("layer_norm", input, normalized_shape)
-    scale, shift = (None if v is None else reshape(v, rows[-1:]) for v in (weight, bias))
+    scale, shift = (None if v is None else _wide(reshape(v, rows[-1:]), input) for v in (weight, bias))
     return reshape(normalization.layer_norm(reshape(input, rows), scale, shift, eps), input.shape)
 
 
@@ -75,7 +77,7 @@ def rms_norm(
 ) -> Any:
     """x / sqrt(mean(x²) + eps) * weight over the last axes.  ``eps``: that of the data type, unless given."""
     rows = _last_axes("rms_norm", input, normalized_shape)
-    scale = None if weight is None else reshape(weight, rows[-1:])
+    scale = None if weight is None else _wide(reshape(weight, rows[-1:]), input)
     y = normalization.rms_norm(reshape(input, rows), scale, input.dtype.eps if eps is None else eps)
     return reshape(y, input.shape)
 
@@ -130,6 +132,11 @@ def affine(x: Any, weight: Any, bias: Any) -> Any:
     if weight is not None:
         x = x * reshape(weight, shape)
     return x if bias is None else x + reshape(bias, shape)
+
+
+def _wide(vector: Any, x: Any) -> Any:
+    """float32 where it has x's 16 bits, as the ops want it."""
+    return cast(vector, vector_type(x.dtype)) if vector.dtype == x.dtype else vector
 
 
 def _last_axes(what: str, x: Any, sizes: Sequence[int]) -> tuple[int, ...]:

@@ -169,6 +169,26 @@ def test_dropout_drops_weights_in_training_only() -> None:
     np.testing.assert_allclose(w.detach().numpy().sum(-1), 1.0, rtol=1e-5)
 
 
+def test_a_layer_of_16_bits_gives_what_a_wide_one_gives() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0)
+    x = np.random.default_rng(7).standard_normal((5, 3, 8)).astype(np.float16)
+    with no_grad():
+        expected = layer(Tensor(x.astype(np.float32))).numpy()
+    half = layer.half()
+    y = half(Tensor(x))
+    np.testing.assert_allclose(y.detach().numpy().astype(np.float32), expected, atol=0.02)
+    y.sum().backward()
+    assert {str(p.grad.dtype) for p in half.parameters()} == {"float16"}
+
+
+@pytest.mark.parametrize("norm", [nn.LayerNorm, nn.RMSNorm])
+def test_norms_of_16_bits(norm: Any) -> None:
+    x = np.random.default_rng(7).standard_normal((5, 8)).astype(np.float16)
+    expected = norm(8, eps=1e-5)(Tensor(x.astype(np.float32))).detach().numpy()
+    found = norm(8, eps=1e-5, dtype="float16")(Tensor(x)).detach().numpy()
+    np.testing.assert_allclose(found.astype(np.float32), expected, rtol=2e-3, atol=1e-3)
+
+
 def test_a_stack_has_copies() -> None:
     layer = nn.TransformerEncoderLayer(4, 2, 8)
     stack = nn.TransformerEncoder(layer, 2)
