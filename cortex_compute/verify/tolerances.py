@@ -12,7 +12,10 @@ from cortex_compute.types import DType
 
 DEFAULT = 16.0
 
-FACTORS: dict[str, tuple[float, str]] = {}  # name of the primitive: factor, reason
+FACTORS: dict[str, tuple[float, str]] = {  # name of the primitive: factor, reason
+    **dict.fromkeys(("Lstm", "LstmGrad", "Gru", "GruGrad"), (1.0, "the magnitude counts all roundings")),
+    **dict.fromkeys(("Rnn", "RnnGrad"), (2.0, "the same, but sums round by their order, and it has no more")),
+}
 
 
 def factor(primitive: Primitive) -> float:

@@ -4,8 +4,9 @@ A magnitude is a running error analysis (Higham, "Accuracy and Stability of Nume
 `Estimate` is a value and the error, in units of eps, that rounding may have left in it: an operation adds
 what its operands' errors become under its derivative, and its own rounding.  The errors of h and c so go
 from step to step, and in the gradients back again.  A sum of products rounds by the sum of their absolute
-values; a sigmoid by 1, since it may be made as 0.5 + 0.5 tanh(a / 2).  The weights of cases are as small as
-layers draw them: with larger ones the errors of a long walk would grow beyond all results.
+values; a sigmoid as 0.5 + 0.5 tanh(a / 2), since it may be made so.  That bounds the error by itself
+(`tolerances`).  The weights of the state in the cases make it smaller, from step to step, even by their
+absolute values: else the errors of a long walk would grow beyond all results, and any result would pass.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cortex_compute.primitives.recurrence import Gru, GruGrad, Lstm, LstmGrad, Recurrence, Rnn, RnnGrad
-from cortex_compute.types import DType
+from cortex_compute.types import DType, bfloat16
 from cortex_compute.verify.bfloat16 import rounded
 from cortex_compute.verify.case import Case, Operands, cases
 from cortex_compute.verify.reference import magnitude, reference
@@ -71,7 +72,7 @@ def _tanh(a: Estimate) -> Estimate:
 
 def _sigmoid(a: Estimate) -> Estimate:
     s = 1 / (1 + np.exp(-a.value))
-    return Estimate(s, s * (1 - s) * a.error + 1)
+    return Estimate(s, s * (1 - s) * a.error + np.abs(s - 0.5) + s)
 
 
 def _where(condition: np.ndarray, a: Estimate, b: Estimate) -> Estimate:
@@ -121,13 +122,20 @@ class Back(NamedTuple):
 
 def _rnn(p: Rnn, n: dict[str, Estimate], x: Estimate, h: Estimate, c: Estimate) -> tuple[Any, ...]:
     a = x @ n["w"] + h @ n["u"] + n["b"]
-    new = _tanh(a) if p.activation == "tanh" else Estimate(np.maximum(a.value, 0), a.error)
-    return [new], new, c
+    if p.activation == "tanh":
+        new = _tanh(a)
+        return [new], new, c
+    return [a], Estimate(np.maximum(a.value, 0), a.error), c
 
 
 def _rnn_back(p: Rnn, n: dict[str, Estimate], s: Step, dh: Estimate, dc: Estimate) -> Back:
     (h,) = s.gates
-    a = dh * (ONE - h * h) if p.activation == "tanh" else _where(h.value > 0, dh, Estimate(0 * dh.value))
+    if p.activation == "tanh":
+        a = dh * (ONE - h * h)
+    else:  # where few bits may have another sign the gradient may be there or not
+        unsure = np.where(np.abs(h.value) <= h.error * bfloat16.eps / 2, dh.size / bfloat16.eps, 0.0)
+        a = _where(h.value > 0, dh, Estimate(0 * dh.value))
+        a = Estimate(a.value, a.error + unsure)
     return Back(a, {"u": s.h.T @ a}, a @ n["u"].T, dc)
 
 
@@ -305,11 +313,11 @@ def _operands(p: Recurrence, sizes: tuple[int, ...], mask: str, scale: float, gr
             "b": (p.gates * units,), "h0": (batch, rows), "c0": (batch, units), "n": (units,),
             "p": (units, rows), "dy": (batch, steps, rows), "dh": (batch, rows), "dc": (batch, units),
         }  # fmt: skip
-        small = units**-0.5
+        small = {"w": units**-0.5, "u": 1 / units, "b": units**-0.5, "n": units**-0.5, "p": 1 / units}
         made: dict[str, np.ndarray] = {}
         for name, shape in shapes.items():
-            weight = name in ("w", "u", "b", "n", "p")
-            a = rng.uniform(-small, small, shape) if weight else rng.standard_normal(shape)
+            s = small.get(name)
+            a = rng.standard_normal(shape) if s is None else rng.uniform(-s, s, shape)
             a = a * scale if name == "x" else a
             made[name] = (rounded(a) if gradient else a).astype(dtype.storage)
         if p.masked:
