@@ -48,6 +48,8 @@ class Unembedding:
     x (B, ..., units), table (tokens, units) -> (B, ..., tokens).  Press and Wolf, 2017.
     """
 
+    takes_whole = ("table",)  # fields that name what has no batch axis
+
     table: Source = field(doc="that of an embedding: ID.table")
 
     def forward(self, p: Scope, x: Any, table: Any) -> Any:

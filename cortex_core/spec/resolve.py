@@ -143,7 +143,7 @@ class _Resolver:
         sources, keywords = {}, {}
         for id_, entry in entries.items():
             positional = tuple(map(wiring.resolve, entry.sources))
-            keywords[id_] = {name: wiring.resolve_all(found) for name, found in entry.keywords}
+            keywords[id_] = {name: wiring.resolve_field(entry, name, found) for name, found in entry.keywords}
             if not check_arity(entry, positional, problems):
                 entry.layer = None
             sources[id_] = (*positional, *flat(keywords[id_].values()))

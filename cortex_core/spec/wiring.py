@@ -60,15 +60,18 @@ class Wiring:
     def resolve(self, reference: Reference) -> str:
         """The id, input or ID.OUTPUT that a reference means; UNKNOWN_SOURCE after a report."""
         found = self._resolve(reference)
-        id_, _, output = found.rpartition(".")
-        entry = self.entries.get(id_)
-        if entry is None or output not in getattr(entry.layer, "whole", ()):
+        if not self._is_whole(found):
             return found
         if reference.node is not None:
             what = f"'{found}' is the same for all examples"
             expected = f"expected a value of each, or '{found}' in a field that takes it"
             self.problems.at(reference.node, what, expected)
         return UNKNOWN_SOURCE
+
+    def _is_whole(self, found: str) -> bool:
+        """Whether a value has no batch axis."""
+        id_, _, output = found.rpartition(".")
+        return id_ in self.entries and output in getattr(self.entries[id_].layer, "whole", ())
 
     def _resolve(self, reference: Reference) -> str:
         if reference.full:
@@ -86,11 +89,20 @@ class Wiring:
         self._unknown(reference, names)
         return UNKNOWN_SOURCE
 
-    def resolve_all(self, references: Reference | tuple[Reference, ...]) -> Named:
+    def resolve_field(self, entry: Entry, name: str, found: Reference | tuple[Reference, ...]) -> Named:
         """The id, or ids, that a field names."""
-        if isinstance(references, tuple):
-            return tuple(map(self._resolve, references))
-        return self._resolve(references)
+        if isinstance(found, tuple):
+            return tuple(map(self._resolve, found))
+        id_ = self._resolve(found)
+        if name not in getattr(entry.layer, "takes_whole", ()) or id_ == UNKNOWN_SOURCE:
+            return id_
+        giver = self.entries.get(id_.rpartition(".")[0])
+        if self._is_whole(id_) or (giver is not None and giver.layer is None):
+            return id_
+        if found.node is not None:
+            what = f"'{id_}' differs between examples"
+            self.problems.at(found.node, what, "expected ID.table, where ID is an embedding")
+        return UNKNOWN_SOURCE
 
     def _in_scope(self, prefix: str) -> Collection[str]:
         if not prefix:

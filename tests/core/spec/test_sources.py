@@ -200,3 +200,19 @@ def test_a_class_may_name_a_value_by_itself() -> None:
     assert told.startswith("layers[0].masked.mask: there is no 'words'")
     (told, *_) = map(str, inspect({"inputs": {"x": [3]}, "layers": ["masked"]})[1])
     assert told.startswith("layers[0].mask: there is no 'words'")
+
+
+@pytest.mark.parametrize("table", ["x", "words", "words.mask", "other"])
+def test_the_table_of_an_unembedding_is_the_same_for_all_examples(table: str) -> None:
+    inputs = {"text": {"shape": [3], "dtype": "int64"}, "x": [4]}
+    words = {"embedding": {"tokens": 7, "units": 4, "mask_zero": True, "id": "words", "from": "text"}}
+    other = {"dense": {"units": 4, "from": "words", "id": "other"}}
+    scores = {"unembedding": {"table": table, "from": "other"}}
+    _, problems = inspect(
+        {"inputs": inputs, "layers": [words, other, scores, {"dense": {"units": 1, "from": "x"}}]}
+    )
+    told = (
+        f"layers[2].unembedding.table: '{table}' differs between examples: expected ID.table, where ID is an"
+    )
+    (found,) = map(str, problems)
+    assert found.startswith(told)
