@@ -28,7 +28,8 @@ class MultiHeadAttention:
     from: x (B, T, C), or [query, key and value], or [query, key, value]: query (B, Tq, C), the others
     (B, Tk, ...) -> (B, Tq, units).  q = query query_kernel + query_bias, likewise k and v; heads lie side by
     side.  Neighbouring heads of q share one of k and v where ``key_heads`` are fewer.  A query that may see
-    nothing gets the output's bias.  Vaswani et al., 2017; Ainslie et al., 2023.
+    nothing gets the output's bias; keys and values that nobody sees must be finite all the same.
+    Vaswani et al., 2017; Ainslie et al., 2023.
     """
 
     heads: int = field(doc="how many heads of queries", minimum=1)
@@ -117,10 +118,11 @@ class MultiHeadAttention:
     def _projected(self, p: Scope, *x: Any) -> list[Any]:
         """q (B, Tq, N, D), k and v (B, Tk, M, D)."""
         named = zip(("query", "key", "value"), self._three(x), self._heads())
-        return [reshape(_affine(p, name, a), (*a.shape[:2], heads, -1)) for name, a, heads in named]
+        wide = [(_affine(p, name, a), heads) for name, a, heads in named]
+        return [reshape(a, (*a.shape[:2], heads, a.shape[2] // heads)) for a, heads in wide]
 
     def _output(self, p: Scope, y: Any) -> Any:
-        return _affine(p, "output", reshape(y, (*y.shape[:2], -1)))
+        return _affine(p, "output", reshape(y, (*y.shape[:2], y.shape[2] * y.shape[3])))
 
 
 def _affine(p: Scope, name: str, x: Any) -> Any:
@@ -137,7 +139,7 @@ def _seen(mask: Any, queries: int, keys: int) -> Any:
         needs = f"multi_head_attention needs ({keys},) for its keys or ({queries}, {keys})"
         raise reasoned(ShapeError, f"the mask is {mask.shape[1:]}", needs)
     seen = mask if dtype(mask.dtype).kind == "bool" else mask != 0
-    return reshape(seen, (seen.shape[0], 1, -1, keys))
+    return reshape(seen, (seen.shape[0], 1, *((1, keys) if len(seen.shape) == 2 else seen.shape[1:])))
 
 
 def _kept(p: StepScope, name: str, new: Any, here: Any) -> Any:

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cortex_compute.errors import ArgumentError
 from cortex_compute.primitives.attention import Attending, Attention, AttentionGrad
 from cortex_core.ops import reduce
 from cortex_core.ops.apply import apply
@@ -29,7 +30,9 @@ def attention(
     With p = softmax(scale q k^T) and s = p (g v^T - sum(g y)):
     dq = scale s k;  dk = scale s^T q;  dv = p^T g
     """
-    scale = 1 / math.sqrt(max(1, q.shape[-1])) if scale is None else float(scale)
+    scale = 1 / math.sqrt(max((1, *q.shape[-1:]))) if scale is None else float(scale)
+    if not math.isfinite(scale):
+        raise ArgumentError(f"attention: scale is {scale}, expected a finite number")
     seen = () if mask is None else (mask,)
     return apply(Attention(scale, causal, mask is not None), q, k, v, *seen)[0]
 

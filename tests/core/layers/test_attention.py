@@ -120,6 +120,12 @@ def test_what_comes_later_changes_nothing(rotary: bool) -> None:
     ("make", "error", "words"),
     [
         (lambda: used(X[0], heads=2), ShapeError, r"needs \(length, channels\)"),
+        (lambda: used(X[:, :0], heads=2), ShapeError, "there is nothing to attend to"),
+        (
+            lambda: used(X, MEMORY[:, :0], heads=2, mask=np.ones((2, 0), bool)),
+            ShapeError,
+            "nothing to attend to",
+        ),
         (lambda: used(X, heads=3), ShapeError, "needs channels for 3 equal heads, or a size"),
         (lambda: used(X, heads=8, rotary=True), ShapeError, "heads of 1 channels, which do not turn"),
         (lambda: used(X, MEMORY, VALUES[:, :2], heads=2), ShapeError, "as many values as keys"),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortex_compute.errors import DTypeError, ShapeError
+from cortex_compute.errors import ArgumentError, DTypeError, ShapeError
 from cortex_compute.primitives.attention import Attention
 from cortex_core.ops.apply import apply
 from cortex_core.ops.attention import attention
@@ -108,6 +108,11 @@ def test_the_decomposition_is_the_primitive(name: str) -> None:
 
 def test_what_does_not_fit_is_refused() -> None:
     q, k, v = map(Tensor, heads(2, 3, 4, 4, 2, 2, 2))
+    for scale in (math.nan, math.inf):
+        with pytest.raises(ArgumentError, match=f"scale is {scale}, expected a finite number"):
+            attention(q, k, v, scale=scale)
+    with pytest.raises(ShapeError, match=r"q has shape \(\)"):
+        attention(Tensor(np.array(1.0)), k, v)
     with pytest.raises(ShapeError, match="N a multiple of M"):
         attention(k, q, v)
     with pytest.raises(ShapeError, match="N a multiple of M"):
