@@ -29,7 +29,7 @@ from cortex_compute.primitives.attention import Attending, Attention, AttentionG
 from cortex_compute.protocol import Kernel, Launch, Offer, Operand, Refusal
 from cortex_compute.types import contiguous_strides, float32
 
-SCORES = 1 << 18  # in a block: it fills the second caches of two cores
+SCORES = 1 << 18  # in a block: 1 MiB, and as much again in the gradient
 FEWEST = 128  # queries of a head in a block
 PASSES = 6  # over the scores, beside the products
 
@@ -196,7 +196,6 @@ class Running:
         q, k, _, *mask = inputs[: 3 + work.p.masked]
         self.q, self.k = work.cut.grouped(q), of_keys(k)
         self.hide = Hiding(work.p, work.cut, mask, pieces["hidden"].view(np.bool_))
-
         self.span = work.span
 
     def scores(self, b: slice, m: slice, rows: slice, keys: int) -> tuple[dict[str, Bound], Sizes]:
