@@ -11,7 +11,7 @@ from cortex_compute.types import dtype as as_dtype
 from cortex_core.nn import functional as F
 from cortex_core.nn import init
 from cortex_core.nn.functional.attention import attention_weights, split_mask
-from cortex_core.nn.linear import Linear, empty
+from cortex_core.nn.linear import Linear, check_size, empty
 from cortex_core.nn.module import Module
 from cortex_core.ops import reduce
 from cortex_core.ops.attention import attention
@@ -49,14 +49,19 @@ class MultiheadAttention(Module):
         dtype: object = None,
     ) -> None:
         super().__init__()
-        if embed_dim < 1 or num_heads < 1 or embed_dim % num_heads:
+        kdim, vdim = (embed_dim if size is None else size for size in (kdim, vdim))
+        sizes = {"embed_dim": embed_dim, "num_heads": num_heads, "kdim": kdim, "vdim": vdim}
+        for key, size in sizes.items():
+            check_size("MultiheadAttention", key, size)
+        if not 0 <= dropout <= 1:
+            raise ArgumentError(f"MultiheadAttention: dropout={dropout}; needs a probability, 0 to 1")
+        if embed_dim % num_heads:
             raise ArgumentError(
                 f"MultiheadAttention: embed_dim={embed_dim} does not split into num_heads={num_heads}"
             )
         self.embed_dim, self.num_heads, self.head_dim = embed_dim, num_heads, embed_dim // num_heads
         self.dropout, self.batch_first, self.add_zero_attn = dropout, batch_first, add_zero_attn
-        self.kdim = embed_dim if kdim is None else kdim
-        self.vdim = embed_dim if vdim is None else vdim
+        self.kdim, self.vdim = kdim, vdim
         if self.kdim == self.vdim == embed_dim:
             self.in_proj_weight = empty(3 * embed_dim, embed_dim, dtype=dtype)
         else:

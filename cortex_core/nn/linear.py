@@ -16,6 +16,12 @@ from cortex_core.nn.module import Module, Parameter
 from cortex_core.ops.views import reshape
 
 
+def check_size(what: str, key: str, given: object, least: int = 1) -> None:
+    """Refuses what is no size."""
+    if not isinstance(given, (int, np.integer)) or given < least:
+        raise ArgumentError(f"{what}: {key}={given!r}; needs a whole number of {least} or more")
+
+
 def empty(*shape: int, dtype: object = None) -> Parameter:
     """A parameter whose numbers are still to be written."""
     if not all(isinstance(n, (int, np.integer)) and n >= 0 for n in shape):

@@ -11,15 +11,13 @@ from collections.abc import Sequence
 from numbers import Real
 from typing import Any, ClassVar
 
-import numpy as np
-
 from cortex_compute.errors import ArgumentError, ShapeError
 from cortex_compute.types import TensorType
 from cortex_core.nn import functional as F
 from cortex_core.nn import init
 from cortex_core.nn.functional import recurrence
 from cortex_core.nn.functional.recurrence import Weights
-from cortex_core.nn.linear import empty
+from cortex_core.nn.linear import check_size, empty
 from cortex_core.nn.module import Module
 from cortex_core.nn.packing import PackedSequence, padded, repacked
 from cortex_core.ops.indexing import concatenate, gather, stack
@@ -290,12 +288,6 @@ class GRU(_Recurrent):
         self, x: Any, weights: Weights, states: tuple[Any, ...], mask: Any, reverse: bool
     ) -> tuple[Any, ...]:
         return recurrence.gru(x, weights, states, mask, reverse)
-
-
-def check_size(what: str, key: str, given: object, least: int = 1) -> None:
-    """Refuses what is no size."""
-    if not isinstance(given, (int, np.integer)) or given < least:
-        raise ArgumentError(f"{what}: {key}={given!r}; needs a whole number of {least} or more")
 
 
 def check_nonlinearity(what: str, given: str) -> str:

@@ -10,9 +10,9 @@ from cortex_compute.types import TensorType
 from cortex_core.nn import init
 from cortex_core.nn.functional import recurrence
 from cortex_core.nn.functional.recurrence import Weights
-from cortex_core.nn.linear import empty
+from cortex_core.nn.linear import check_size, empty
 from cortex_core.nn.module import Module
-from cortex_core.nn.recurrent import check_nonlinearity, check_size
+from cortex_core.nn.recurrent import check_nonlinearity
 from cortex_core.ops.recurrence import zeros
 from cortex_core.ops.views import reshape
 

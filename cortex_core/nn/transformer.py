@@ -19,7 +19,7 @@ from cortex_core.nn import init
 from cortex_core.nn.attention import MultiheadAttention
 from cortex_core.nn.container import ModuleList
 from cortex_core.nn.dropout import Dropout
-from cortex_core.nn.linear import Linear
+from cortex_core.nn.linear import Linear, check_size
 from cortex_core.nn.module import Module
 from cortex_core.nn.normalization import LayerNorm
 from cortex_core.tensor import Tensor
@@ -235,11 +235,17 @@ class Transformer(Module):
     @staticmethod
     def generate_square_subsequent_mask(sz: int, dtype: object = None) -> Tensor:
         """What a query must not see of later keys: -inf there, else 0.   (sz, sz)"""
-        hidden = np.triu(np.full((sz, sz), -np.inf), 1)
-        return Tensor(hidden.astype(as_dtype(dtype or "float32").storage))
+        check_size("generate_square_subsequent_mask", "sz", sz, least=0)
+        kind = as_dtype(dtype or "float32")
+        if kind.kind != "float":
+            raise ArgumentError(f"generate_square_subsequent_mask: dtype={kind} has no -inf; choose a float")
+        return Tensor(np.triu(np.full((sz, sz), -np.inf), 1)).to(kind)
 
 
 def _copies(layer: Module, count: int) -> ModuleList:
+    if not isinstance(layer, Module):
+        raise ArgumentError(f"a stack of a {type(layer).__name__}; needs a layer, which it copies")
+    check_size("a stack", "num_layers", count, least=0)
     return ModuleList(copy.deepcopy(layer) for _ in range(count))
 
 

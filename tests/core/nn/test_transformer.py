@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortex_compute.errors import ArgumentError, ShapeError
+from cortex_compute.errors import ArgumentError, DTypeError, ShapeError
 from cortex_core import nn, optim
 from cortex_core.generator import manual_seed
 from cortex_core.tensor import Tensor, no_grad
@@ -239,6 +239,24 @@ def test_what_does_not_fit_is_refused() -> None:
         nn.MultiheadAttention(6, 4)
     with pytest.raises(ArgumentError, match="activation='sin': choose 'relu', 'gelu' or a function"):
         nn.TransformerEncoderLayer(6, 2, activation="sin")
+    wrong: Any = 1.5
+    nothing: Any = None
+    layer, mask = nn.TransformerEncoderLayer(4, 2, 8), nn.Transformer.generate_square_subsequent_mask
+    for make, told in (
+        (lambda: nn.MultiheadAttention(6, wrong), "num_heads=1.5; needs a whole number of 1 or more"),
+        (lambda: nn.MultiheadAttention(6, 2, kdim=0), "kdim=0; needs a whole number of 1"),
+        (lambda: nn.MultiheadAttention(6, 2, wrong), "dropout=1.5; needs a probability"),
+        (lambda: nn.TransformerEncoder(layer, wrong), "num_layers=1.5; needs a whole number of 0"),
+        (lambda: nn.TransformerDecoder(layer, -1), "num_layers=-1; needs a whole number of 0"),
+        (lambda: nn.TransformerEncoder(nothing, 2), "a stack of a NoneType; needs a layer"),
+        (lambda: mask(-1), "sz=-1; needs a whole number of 0"),
+        (lambda: mask(3, "int64"), "dtype=int64 has no -inf; choose a float"),
+    ):
+        with pytest.raises(ArgumentError, match=told):
+            make()
+    with pytest.raises(DTypeError, match="tensors have no bfloat16"):
+        mask(2, "bfloat16")
+    assert mask(2, "float16").tolist() == [[0, -np.inf], [0, 0]]
     m, x = nn.MultiheadAttention(6, 2), Tensor(np.zeros((5, 3, 6), np.float32))
     with pytest.raises(ShapeError, match=r"shapes \(5, 3, 4\), .*needs \(L, N, 6\), \(S, N, 6\)"):
         m(x[:, :, :4], x, x)
