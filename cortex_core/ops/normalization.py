@@ -65,7 +65,7 @@ def rms_norm(x: Any, scale: Any | None = None, epsilon: float = 1e-6) -> Any:
     x (..., C), scale (C,) or None for 1 -> (..., C).  Zhang and Sennrich, 2019.
     With k = g scale:  dx = r (k - x r^2 mean(k x));  dscale = sum(g x r).
     """
-    wide = _wide("rms_norm", x)
+    wide = _wide("rms_norm", x, scale=scale)
     r = _inverse_root(reduce.mean(wide * wide, -1, keepdims=True), epsilon)
     return _as(wide * r if scale is None else _product(wide, r, scale), x)
 
@@ -81,7 +81,8 @@ def group_norm(
     if len(x.shape) < 2 or groups < 1 or x.shape[-1] % groups:
         raise ShapeError(f"group_norm: the channels of shape {x.shape} do not split into {groups} groups")
     each = x.shape[-1] // groups
-    parts = reshape(_wide("group_norm", x), (x.shape[0], math.prod(x.shape[1:-1]), groups, each))
+    wide = _wide("group_norm", x, scale=scale, shift=shift)
+    parts = reshape(wide, (x.shape[0], math.prod(x.shape[1:-1]), groups, each))
     mean = reduce.mean(parts, (1, 3), keepdims=True)
     rest = parts - mean
     variance = reduce.mean(rest * rest, (1, 3), keepdims=True)
@@ -90,10 +91,15 @@ def group_norm(
     return _as(reshape(y, x.shape), x)
 
 
-def _wide(what: str, x: Any) -> Any:
-    """x in the type that sums over it are taken in."""
+def _wide(what: str, x: Any, **vectors: Any | None) -> Any:
+    """x in the type that sums over it are taken in.  Rejects ``vectors`` that are not (C,)."""
     if dtype(x.dtype).kind != "float":
         raise DTypeError(f"{what}: x is {x.dtype}; needs a floating type")
+    if not x.shape:
+        raise ShapeError(f"{what}: x has shape (); needs (..., channels)")
+    for name, v in vectors.items():
+        if v is not None and tuple(v.shape) != tuple(x.shape[-1:]):
+            raise ShapeError(f"{what}: {name} has shape {v.shape}, x {x.shape} needs {x.shape[-1:]}")
     return cast(x, vector_type(x.dtype))
 
 

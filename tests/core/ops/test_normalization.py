@@ -166,6 +166,15 @@ def test_values_and_first_and_second_derivatives_are_pytorchs() -> None:
         (lambda x: batch_norm(x, SCALE.astype("f"), None), DTypeError, "x is float64, scale is float32"),
         (lambda x: group_norm(x, 3), ShapeError, r"\(3, 2, 2, 4\) do not split into 3 groups"),
         (lambda x: group_norm(x[0, 0, 0], 1), ShapeError, r"shape \(4,\)"),
+        (lambda x: rms_norm(x[0, 0, 0, 0]), ShapeError, r"rms_norm: x has shape \(\)"),
+        (
+            lambda x: rms_norm(x, X),
+            ShapeError,
+            r"rms_norm: scale has shape \(3, 2, 2, 4\), .*needs \(4,\)",
+        ),
+        (lambda x: rms_norm(x, np.ones(())), ShapeError, r"rms_norm: scale has shape \(\)"),
+        (lambda x: group_norm(x, 2, np.ones((2, 2))), ShapeError, r"group_norm: scale has shape \(2, 2\)"),
+        (lambda x: group_norm(x, 2, None, SHIFT[:3]), ShapeError, r"group_norm: shift has shape \(3,\)"),
         (lambda x: rms_norm(x > 0), DTypeError, "rms_norm: x is bool; needs a floating type"),
         (lambda x: batch_norm(x, None, None, -1.0), ShapeError, "epsilon is -1.0"),
         (
