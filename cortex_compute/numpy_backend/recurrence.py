@@ -84,11 +84,9 @@ class Plan:
         return a.reshape(*a.shape[:-1], self.s.gates, self.s.units).swapaxes(0, -2)
 
     def load(self, given: Mapping[str, Any], memory: Memory) -> list[Call]:
-        """Fills ``weights``: w, with b below it if that is given, and u."""
-        calls: list[Call] = [partial(np.copyto, memory[0][:, :-1], self.gates_first(given["w"]))]
-        if given["b"] is not None:
-            calls.append(partial(np.copyto, memory[0][:, -1], self.gates_first(given["b"])))
-        return [*calls, partial(np.copyto, memory[1], self.gates_first(given["u"]))]
+        """Fills ``weights``: w with b below it, and u."""
+        places = {"w": memory[0][:, :-1], "b": memory[0][:, -1], "u": memory[1]}
+        return _copies((a, self.gates_first(given[k])) for k, a in places.items())
 
 
 Parts = Mapping[str, Sequence[TensorType]]
@@ -179,9 +177,9 @@ def gradient(p: Gradient, operands: Sequence[Operand]) -> Offer:
     s, cell = plan.s, plan.cell
     flowing = [s.step(s.rows), s.step(s.units)][: 1 + p.cells]
     parts = {
-        "sequence": plan.sequence, "weights": plan.weights, "sums": plan.weights,
+        "sequence": plan.sequence, "u": plan.weights[1:], "sums": plan.weights,
         "p": [t for k, t in plan.others.items() if k == "p"], "flows": flowing, "held": flowing * p.masked,
-        "all": [s.all(s.rows), s.all(s.gates, s.units)], "x": [s.step(s.gates, s.features)],
+        "all": [s.all(s.rows), s.all(s.gates, s.units)], "x": [s.type(s.batch, s.steps, s.gates, s.units)],
         "c": [s.step(s.units)], "scratch": cell.gradient_scratch(),
     }  # fmt: skip
 
@@ -189,9 +187,9 @@ def gradient(p: Gradient, operands: Sequence[Operand]) -> Offer:
         given, memory = dict(zip(p.given, inputs)), _carved(workspace, parts)
         wanted = {name: out for name, out in zip(p.weights, outputs) if out is not None}
         _, has, skipped = memory["sequence"] if p.masked else (None, None, None)
-        (wb, u), (before, das), flows, spare = (memory[k] for k in ("weights", "all", "flows", "scratch"))
+        (before, das), flows, spare = (memory[k] for k in ("all", "flows", "scratch"))
         kept, flow = carve(given["residual"], plan.kept), dict(zip("hc", flows))
-        w = dict(zip("up", (u, *memory["p"])))
+        w = dict(zip("up", memory["u"] + memory["p"]))
         calls = _begin_back(plan, given, memory, skipped)
         for k in reversed(range(s.steps)):
             t = s.order[k]
@@ -202,8 +200,8 @@ def gradient(p: Gradient, operands: Sequence[Operand]) -> Offer:
             calls += cell.backward(w, spare, t, now, last, before[t], {"a": da, **flow})
             calls += _unless(skipped, t, zip(flows, memory["held"]))
             calls += _unless(skipped, t, [(a, 0.0) for a in (da, *cell.summed(spare, t))])
-            if "x" in wanted:
-                calls += cell.back(wb[:, :-1], da, memory["x"][0], wanted["x"][:, t])
+        if "x" in wanted:
+            calls += _back_to_x(das, memory["x"][0], given["w"], wanted["x"])
         return sequence(calls + _results(plan, memory, wanted))
 
     reads = frozenset(k for k, name in enumerate(p.given) if name not in ("b", "n"))
@@ -218,7 +216,8 @@ def _begin_back(
     That is also the state before each step, in the first of ``all``: y does not show it where a sequence had
     no step.
     """
-    calls = plan.turn(given, memory["sequence"]) + plan.load({**given, "b": None}, memory["weights"])
+    calls = plan.turn(given, memory["sequence"])
+    calls.append(partial(np.copyto, memory["u"][0], plan.gates_first(given["u"])))
     calls += _copies((a, given["p"]) for a in memory["p"])
     calls += _copies(zip(memory["flows"], (given["dh"], given.get("dc"))))
     calls += _copies([(memory["c"][0], given["c0"])] if plan.p.cells else [])
@@ -228,6 +227,14 @@ def _begin_back(
         calls.append(partial(np.copyto, before[t], given["y"][:, last]))
         calls += _unless(skipped, last, [(before[t], before[last])])
     return calls
+
+
+def _back_to_x(das: np.ndarray, rows: np.ndarray, w: np.ndarray, dx: np.ndarray) -> list[Call]:
+    """dx = da w^T, of all steps at once: da (G, T, B, H) comes into ``rows`` (B, T, G, H)."""
+    count = rows.shape[0] * rows.shape[1]
+    flat_rows, flat_dx = rows.reshape(count, w.shape[1]), dx.reshape(count, w.shape[0])
+    turn = partial(np.copyto, rows, das.transpose(2, 1, 0, 3))
+    return [turn, partial(np.matmul, flat_rows, w.T, flat_dx)]
 
 
 def _results(plan: Plan, memory: Memories, wanted: Arrays) -> list[Call]:
