@@ -71,7 +71,9 @@ class Wiring:
     def _is_whole(self, found: str) -> bool:
         """Whether a value has no batch axis."""
         id_, _, output = found.rpartition(".")
-        return id_ in self.entries and output in getattr(self.entries[id_].layer, "whole", ())
+        if found in self.entries or id_ not in self.entries:
+            return False
+        return output in getattr(self.entries[id_].layer, "whole", ())
 
     def _resolve(self, reference: Reference) -> str:
         if reference.full:

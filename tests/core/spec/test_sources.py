@@ -157,6 +157,17 @@ def test_no_id_is_that_of_an_output(last: bool) -> None:
     assert list(map(str, problems)) == [told]
 
 
+def test_nothing_follows_from_a_layer_with_the_name_of_a_table() -> None:
+    words = {"embedding": {"tokens": 7, "units": 4, "id": "words", "from": "words_"}}
+    layers = [
+        words,
+        {"dense": {"units": 4, "id": "words.table"}},
+        {"dense": {"units": 3, "from": "words.table"}},
+    ]
+    _, problems = inspect({"inputs": {"words_": {"shape": [3], "dtype": "int64"}}, "layers": layers})
+    assert [problem.found for problem in problems] == ["'words.table' is what 'words' gives already"]
+
+
 def test_neither_an_input_nor_a_repeated_layer_has_the_name_of_an_output() -> None:
     gated = {"gated": {"from": "x", "id": "g"}}
     data = {"inputs": {"x": [3], "g.off": [3]}, "layers": [gated, {"add": {"from": ["g", "g.off"]}}]}
