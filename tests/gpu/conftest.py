@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from cortex_compute import backends
 from cortex_gpu.backend import CupyBackend
 from tests.gpu.standin import Machine, installed
 
@@ -26,3 +28,12 @@ def backend(machine: Machine) -> CupyBackend:
     from tests.gpu.standin.backend import cupy_backend
 
     return cupy_backend()
+
+
+@pytest.fixture
+def everywhere(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """The backend with stand-ins for all libraries, as the one that networks get by its name."""
+    monkeypatch.setitem(backends.BUILT_IN, "cupy", "tests.gpu.standin.backend:with_libraries")
+    backends._create.cache_clear()
+    yield backends.get("cupy")
+    backends._create.cache_clear()

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pytest
 
-from cortex_compute import verify
+from cortex_compute import backends, verify
 from cortex_compute.primitives.attention import Attending, Attention, AttentionGrad
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.protocol import Layout, Offer, Operand, Refusal
 from cortex_compute.types import TensorType
+from cortex_core.compiled import Compiled
+from cortex_core.network import network
 from cortex_gpu import attention
 from cortex_gpu.backend import CupyBackend
 from tests.gpu.standin import Machine
@@ -82,3 +87,26 @@ def test_parts_of_one_projection_are_read_where_they_lie(backend: CupyBackend, p
         answer = backend.offer(p, [part, part, part, part, *rest[1:]])
         assert isinstance(answer, Refusal)
         assert "y row-major" in answer.reason
+
+
+GPT: dict[str, Any] = {
+    "inputs": {"text": {"shape": [5], "dtype": "int64"}},
+    "layers": [
+        {"embedding": {"tokens": 7, "units": 8, "id": "tokens"}},
+        {"positional_encoding": {"kind": "learned", "length": 5}},
+        {"transformer_encoder": {"units": 8, "heads": 2, "hidden": 16, "causal": True, "repeat": 2}},
+        {"unembedding": {"table": "tokens.table", "id": "next"}},
+    ],
+    "loss": {"softmax_cross_entropy": {"of": "next", "target": "label"}},
+    "train": {"optimizer": {"adam": {"learning_rate": 0.01}}},
+}
+
+
+def test_a_gpt_trains_as_on_the_cpu(everywhere: Any) -> None:
+    rng = np.random.default_rng(0)
+    here, there = (Compiled(network(GPT), b) for b in (everywhere, backends.get("numpy")))
+    for _ in range(3):  # the first by single launches, the others as a captured graph
+        text = rng.integers(0, 7, (3, 6))
+        batch = {"text": text[:, :-1], "label": text[:, 1:]}
+        np.testing.assert_allclose(here.run(batch)["loss"], there.run(batch)["loss"], rtol=1e-4)
+    assert {name for name, _ in everywhere.taken} >= {"Attention", "AttentionGrad"}

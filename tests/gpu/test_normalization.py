@@ -9,7 +9,6 @@ import pytest
 
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.normalization import (
-    LIKE_X,
     BatchNorm,
     BatchNormGrad,
     BatchNormRelu,
@@ -51,7 +50,7 @@ def _operands(p: Normalization, shape: tuple[int, ...], d: DType) -> list[np.nda
         made = [rng.standard_normal(shapes.get(name, channels)) for name in p.operands]
     for k, name in enumerate(p.operands):
         if name != "residual":
-            narrow = name in LIKE_X or d.itemsize > 2
+            narrow = name not in p.wide or d.itemsize > 2
             value = np.abs(made[k]) + 0.5 if name == "variance" else made[k]
             made[k] = value.astype(d.storage if narrow else np.float32)
     return made

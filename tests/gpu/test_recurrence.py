@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -149,28 +148,22 @@ def test_16_bits_and_equal_runs_are_not_cudnns(machine: Machine) -> None:
         assert offer.implementation == "cupy"
 
 
-@pytest.fixture
-def cupy(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.setitem(backends.BUILT_IN, "cupy", "tests.gpu.standin.backend:with_libraries")
-    backends._create.cache_clear()
-    yield backends.get("cupy")
-    backends._create.cache_clear()
-
-
 @pytest.mark.parametrize("masked", [True, False])
-def test_a_network_trains_as_on_the_cpu(cupy: Any, masked: bool) -> None:
+def test_a_network_trains_as_on_the_cpu(everywhere: Any, masked: bool) -> None:
     """One direction of the unmasked network is cuDNN's."""
     spec, rng = copy.deepcopy(SPEC), np.random.default_rng(0)
     if not masked:
         del spec["layers"][1]["lstm"]["mask"]
         del spec["layers"][2]["bidirectional"]["layer"]["gru"]["mask"]
-    here, there = (Compiled(network(spec), b) for b in (cupy, backends.get("numpy")))
+    here, there = (Compiled(network(spec), b) for b in (everywhere, backends.get("numpy")))
     for _ in range(3):  # the first by single launches, the others as a captured graph
         text = rng.integers(1, 9, (4, 6)) * (np.arange(6) < rng.integers(1, 7, (4, 1)))
         batch = {"text": text, "label": rng.integers(0, 2, 4)}
         np.testing.assert_allclose(here.run(batch)["loss"], there.run(batch)["loss"], rtol=1e-4)
-    assert {way for name, way in cupy.taken if name.startswith("Lstm")} == {"cupy" if masked else "cudnn"}
-    assert not cupy.gpu.cudnn.c.errors
+    assert {way for name, way in everywhere.taken if name.startswith("Lstm")} == {
+        "cupy" if masked else "cudnn"
+    }
+    assert not everywhere.gpu.cudnn.c.errors
 
 
 def test_what_no_step_sees_may_be_nan(backend: CupyBackend) -> None:
