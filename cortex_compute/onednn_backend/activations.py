@@ -1,8 +1,8 @@
 """Activations that oneDNN has as a whole, with their gradients: GELU, its tanh form, and SiLU.
 
 They are found by their code: the very formulas of `cortex_core.layers.activations`, and what the table of
-derivatives makes of them.  Of infinity oneDNN's GELU is NaN, and
-gradients of GELU that are nearly 0 are off by up to 2e-6.
+derivatives makes of them.  Of infinity oneDNN's GELU is NaN, and gradients of GELU that are
+nearly 0 are off by up to 2e-6.
 """
 
 from __future__ import annotations

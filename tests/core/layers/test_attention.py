@@ -10,8 +10,10 @@ import pytest
 
 import cortex
 from cortex_compute.errors import DTypeError, ShapeError, SpecError
+from cortex_core.layers.positional import rotate
 from cortex_core.registry import LAYERS
 from cortex_core.spec import inspect
+from cortex_core.tensor import Tensor
 from tests.core.layers.use import Used
 
 RNG = np.random.default_rng(21)
@@ -103,6 +105,19 @@ def test_rotary_positions_turn_queries_and_keys() -> None:
     close(layer.y, by_hand(layer, 2, 1, turn=turned(10000.0)))
     layer = used(X, heads=2, rotary=50)
     close(layer.y, by_hand(layer, 2, 2, turn=turned(50.0)))
+
+
+def test_rotation_is_roformers_with_the_channels_in_another_order() -> None:
+    """Su et al., 2021: channels 2 i and 2 i + 1 at position t are turned by the angle t 10000^(-2 i / D)."""
+    x, order = RNG.standard_normal((2, 5, 3, 8)), [0, 2, 4, 6, 1, 3, 5, 7]
+    wanted = np.zeros_like(x)
+    for t in range(5):
+        for i in range(4):
+            c, s = (f(t * 10000 ** (-2 * i / 8)) for f in (math.cos, math.sin))
+            wanted[:, t, :, 2 * i : 2 * i + 2] = x[:, t, :, 2 * i : 2 * i + 2] @ np.array([[c, s], [-s, c]])
+    close(np.asarray(rotate(Tensor(x[..., order]), 10000.0)), wanted[..., order])
+    one = rotate(Tensor(x[:, 3:4, :, order]), 10000.0, Tensor(np.array(3)))
+    close(np.asarray(one), wanted[:, 3:4, :, order])
 
 
 @pytest.mark.parametrize("rotary", [False, True])
