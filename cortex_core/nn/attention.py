@@ -30,7 +30,8 @@ class MultiheadAttention(Module):
     Masks of booleans say by *true* what is NOT seen, as PyTorch has it; numbers are added to the scores:
     key_padding_mask (N, S), attn_mask (L, S) or (N * heads, L, S).  ``is_causal``: query i sees the keys up
     to i, beside what the masks say.  A query that sees no key gets 0 from each head (PyTorch gives NaN).
-    With ``need_weights=False`` and without dropout the scores are not stored.
+    With ``need_weights=False`` and without dropout the scores are not stored, unless a mask adds numbers.
+    One of 0 and -inf hides, as booleans do; one that a traced step is given has no numbers yet, and adds.
     Parameters: in_proj_weight (3E, E) and in_proj_bias, or where kdim or vdim differ q_proj_weight,
     k_proj_weight and v_proj_weight; out_proj; bias_k and bias_v with ``add_bias_kv``: one more key and value.
     """
