@@ -30,6 +30,7 @@ from cortex.command.common import backend_option, json_option, load_model, peopl
 @click.option(
     "--top-p", type=float, metavar="P", help="Draws from the fewest tokens that hold the probability P."
 )
+@click.option("--stop", metavar="TEXT", help="The one token at which to end; no part of the text.")
 @click.option("--seed", default=0, metavar="N", help="The same seed gives the same text (0).")
 @click.option("--cache/--no-cache", default=True, help="Whether layers keep what they know of the text.")
 @backend_option
@@ -42,6 +43,7 @@ def command(
     temperature: float,
     top_k: int | None,
     top_p: float | None,
+    stop: str | None,
     seed: int,
     cache: bool,
     backend: str,
@@ -62,7 +64,7 @@ def command(
 
     sampler = Sampler(temperature, top_k, top_p, seed)
     language = LanguageModel(load_model(model), _named(inputs))
-    made = Continuation(language, prompt, tokens, sampler, cache, backend=backend)
+    made = Continuation(language, prompt, tokens, sampler, cache, stop, backend)
     for note in made.notes:
         print(f"note: {note}", file=sys.stderr)
     file = people(json_file)

@@ -85,7 +85,9 @@ class LanguageModel:
     def token(self, stop: str | int) -> int:
         """The one token that a text or a number is; raises `DataError` for several, and for one that is never
         drawn."""
-        tokens = self.speech.encode(stop) if isinstance(stop, str) else [_token(stop)]
+        if not isinstance(stop, str) and not is_whole(stop):
+            raise DataError(f"stop is {stop!r:.60}: expected one token, its text or its number")
+        tokens = self.speech.encode(stop, "stop") if isinstance(stop, str) else [int(stop)]
         if len(tokens) != 1:
             raise DataError(f"stop is {stop!r:.60}, which is {len(tokens)} tokens: expected one")
         drawn = np.flatnonzero(self.allowed)
@@ -156,6 +158,7 @@ def _growing(network: Network, given: Mapping[str, Array], name: str | None) -> 
         raise DataError(
             f"{network.name} has the inputs {names}: give one example of each but the one that grows"
             + ("" if name is None else f", {name!r}")
+            + " (inputs={NAME: ...}; on the command line --input NAME=TEXT)"
         )
     x = left[0]
     if len(x.shape) != 1 or dtype(x.dtype).kind != "int":

@@ -98,6 +98,19 @@ def test_a_line_begins_by_itself(cli: Cli, run: Path) -> None:
     assert len(said.out) == 41
 
 
+def test_stop_ends_it(cli: Cli, run: Path, numbers: Path) -> None:
+    whole = cli("generate", run, "--prompt", "mar", "--tokens", 200).out
+    said = cli("generate", run, "--prompt", "mar", "--tokens", 200, "--stop", "\n")
+    assert said == (0, whole.split("\n")[0] + "\n", "")
+    assert len(said.out) < len(whole)
+    options = ("--prompt", "3,1", "--tokens", 9, "--temperature", 0)
+    first = cli("generate", numbers, *options).out.split()[1]
+    assert cli("generate", numbers, *options, "--stop", first).out == "3,1\n"
+    said = cli("generate", run, "--stop", "mar")
+    assert (said.code, said.out) == (2, "")
+    assert "stop is 'mar', which is 3 tokens: expected one" in said.err
+
+
 def test_numbers(cli: Cli, numbers: Path) -> None:
     said = cli("generate", numbers, "--prompt", "3,1", "--tokens", 9, "--temperature", 0)
     made = cortex.generate(cortex.load(numbers), [3, 1], 9, 0)
@@ -119,6 +132,7 @@ def test_another_sequence_is_given_as_a_whole(cli: Cli, dates: Path) -> None:
     ("given", "message"),
     [
         ((), "net has the inputs source, target_in: give one example of each but the one that grows"),
+        ((), "on the command line --input NAME=TEXT"),
         (("--input", "source"), "source: expected NAME=TEXT"),
         (("--input", "sauce=1"), "net has no input 'sauce'; its inputs are source, target_in"),
         (("--input", "source="), "input 'source' is empty: expected one token at least"),

@@ -104,6 +104,8 @@ def test_it_ends_at_a_token(names: Network) -> None:
     ended = generate(names, "an", 50, seed=2, stop="\n")
     assert ended.text == whole.text[: whole.text.index("\n")]
     assert ended == generate(names, "an", 50, seed=2, stop=vocabulary(names).index("\n"))
+    with pytest.raises(DataError, match="'M', at character 1 of stop, is not among the 9 tokens"):
+        generate(names, "an", stop="M")
     with pytest.raises(DataError, match="stop is 'an', which is 2 tokens: expected one"):
         generate(names, "an", stop="an")
 
@@ -233,7 +235,9 @@ SHORTER = {
         (language(GRU), {"prompt": [1], "inputs": {"x": 1}}, DataError, "no input 'x'; its inputs are text"),
         (language(GRU), {"prompt": [1], "inputs": {"text": [1]}}, DataError, "the one that grows"),
         (language(GRU), {"prompt": [1], "input": "y"}, DataError, "the one that grows, 'y'"),
-        (language(GRU), {"prompt": [1], "stop": 2.5}, DataError, "2.5 is no token"),
+        (language(GRU), {"prompt": [1], "stop": 2.5}, DataError, "stop is 2.5: expected one token, its"),
+        (language(GRU), {"prompt": [1], "stop": [1, 2]}, DataError, "stop is [1, 2]: expected one token"),
+        (language(GRU), {"prompt": [1], "stop": "x"}, DataError, "stop is 'x', and this network learned no"),
         (
             language(GRU),
             {"prompt": [1], "stop": 11},
