@@ -55,9 +55,9 @@ def test_cases_of_the_kit(machine: Machine, case: str, library: bool) -> None:
 SPEC: dict[str, Any] = {
     "inputs": {"text": {"shape": [6], "dtype": "int64"}},
     "layers": [
-        {"embedding": {"tokens": 9, "units": 3, "mask_zero": True, "id": "words"}},
-        {"lstm": {"units": 5, "mask": "words.mask", "return": "sequence"}},
-        {"bidirectional": {"layer": {"gru": {"units": 4, "mask": "words.mask"}}}},
+        {"embedding": {"tokens": 9, "units": 2, "mask_zero": True, "id": "words"}},
+        {"lstm": {"units": 3, "mask": "words.mask", "return": "sequence"}},
+        {"bidirectional": {"layer": {"gru": {"units": 2, "mask": "words.mask"}}}},
         {"dense": {"units": 2, "id": "score"}},
     ],
     "loss": {"softmax_cross_entropy": {"of": "score", "target": "label"}},
