@@ -11,6 +11,7 @@ import numpy as np
 from cortex_compute.errors import DataError
 
 NUMBERS = re.compile(r"\s*\d{1,18}(?:[\s,]+\d{1,18})*\s*")  # of 64 bits
+SHOWN = 100  # so many characters are listed where one is not among them
 HALF = "\ufffd"  # what stands for bytes that are no character yet, and for what a vocabulary lacks
 
 
@@ -40,8 +41,17 @@ class Text:
             where = f"at character {self._place(piece, prompt) + 1} of {what}"
             raise DataError(
                 f"{piece!r}, {where}, is not among the {len(self):,} tokens that this network knows"
+                + self._known(piece)
             )
         return [int(id_) for id_ in self._vocabulary.encode(prompt)]
+
+    def _known(self, piece: str) -> str:
+        """What the vocabulary has instead: all of it, if it is a few characters, or the small letters."""
+        shown = [token for i, token in enumerate(self._vocabulary.tokens) if i not in self.hidden]
+        if len(shown) <= SHOWN and max(map(len, shown), default=0) == 1:
+            return f": {''.join(sorted(shown))!r}"
+        small = piece.lower()
+        return f", but {small!r} is" if small in shown else ""
 
     def _place(self, piece: str, prompt: str) -> int:
         """Where a token first stands as a whole."""

@@ -69,6 +69,17 @@ def test_what_a_vocabulary_lacks(vocabulary: Vocabulary, prompt: str, message: s
     assert message in str(error.value)
 
 
+def test_what_a_vocabulary_has_is_said() -> None:
+    for vocabulary, prompt, message in (
+        (Letters(("", "a", "b")), "c", "is not among the 3 tokens that this network knows: 'ab'"),
+        (Characters.learn(["cab\n"]), "B", "6 tokens that this network knows: '\\nabc'"),
+        (WORDS, "the King", "tokens that this network knows, but 'king' is"),
+    ):
+        with pytest.raises(DataError) as error:
+            Text(vocabulary, None).encode(prompt)
+        assert str(error.value).endswith(message)
+
+
 def test_byte_pairs_know_every_text() -> None:
     text = Text(PAIRS, None)
     assert text.decode(text.encode("Ünseen 🙂")) == "Ünseen 🙂"
