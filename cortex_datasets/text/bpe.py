@@ -7,6 +7,7 @@ can be encoded, and decoding gives it back exactly.
 
 from __future__ import annotations
 
+import codecs
 import itertools
 import re
 from collections import Counter, defaultdict
@@ -24,6 +25,8 @@ Pair = tuple[int, int]
 
 FIRST_BYTE = 1  # id 0 is padding
 FIRST_MERGE = FIRST_BYTE + 256
+
+LENIENT = "cortex.lenient"  # how bytes become text: each piece in the same way, whatever stands beside it
 
 LONGEST_TOKEN = 65 * 4  # bytes of the longest piece
 
@@ -87,11 +90,7 @@ class BytePair(Vocabulary):
     def decode(self, ids: Array) -> str:
         """The text of ids; bytes that are no UTF-8, such as half a character, become U+FFFD."""
         self.check(ids)
-        found = b"".join([self._bytes[id_] for id_ in ids.tolist()])
-        try:
-            return found.decode("utf-8", "surrogatepass")
-        except UnicodeDecodeError:
-            return found.decode("utf-8", "replace")
+        return b"".join([self._bytes[id_] for id_ in ids.tolist()]).decode("utf-8", LENIENT)
 
     def unseen(self, text: str) -> Counter[str]:
         return Counter()
@@ -162,6 +161,17 @@ def join(word: Sequence[int], pair: Pair, token: int) -> list[int]:
             joined.append(word[index])
             index += 1
     return joined
+
+
+def _lenient(error: UnicodeError) -> tuple[str | bytes, int]:
+    """A lone surrogate, as `_bytes` writes it, is itself; other bytes that are no UTF-8 become U+FFFD."""
+    try:
+        return codecs.lookup_error("surrogatepass")(error)
+    except UnicodeDecodeError:
+        return codecs.lookup_error("replace")(error)
+
+
+codecs.register_error(LENIENT, _lenient)
 
 
 def _bytes(text: str) -> bytes:

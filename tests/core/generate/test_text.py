@@ -46,6 +46,12 @@ def test_a_character_appears_as_a_whole() -> None:
     assert grown(text, [], ids[:2]) == ["", "", "\ufffd"]
 
 
+def test_a_broken_byte_changes_nothing_elsewhere() -> None:
+    text = Text(PAIRS, None)
+    ids = [byte + 1 for byte in b"\x80 \xed\xa0\x80"]
+    assert text.decode(ids) == "".join(grown(text, [], ids)) == "\ufffd \ud800"
+
+
 def test_words_have_spaces_and_lines_none() -> None:
     text = Text(WORDS, None)
     pieces = grown(text, text.encode("the"), text.encode("king,\nthe end"))
