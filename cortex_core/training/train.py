@@ -230,7 +230,7 @@ def finish(trainer: Trainer) -> Run:
             run.confusion = found[CONFUSION]
             target = next(x.target for x in network.description.losses if x.kind == "softmax_cross_entropy")
             names, count = source.streams[target].classes or (), len(found[CONFUSION])
-            run.classes = names if len(names) == count else tuple(map(str, range(count)))
+            run.classes = (*names[:count], *map(str, range(len(names), count)))
     run.summary = summary(trainer, run, best)
     write_json(trainer.path / SUMMARY, run.summary)
     return run

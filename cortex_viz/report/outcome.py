@@ -194,7 +194,7 @@ def _classes(node: Any, x: Array, target: Array, shown: Shown) -> Classes | None
     ignored = getattr(node.loss, "ignore_index", None)
     rows = np.arange(len(x)) if ignored is None else np.flatnonzero(labels != ignored)
     known, count = shown.source.streams[node.target].classes or (), probabilities.shape[1]
-    names = tuple(known) if len(known) == count else tuple(map(str, range(count)))
+    names = (*known[:count], *map(str, range(len(known), count)))
     weighted = getattr(node.loss, "class_weights", None) is not None
     return Classes(rows, labels[rows], predicted[rows], probabilities[rows], names, weighted)
 

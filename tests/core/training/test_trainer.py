@@ -191,6 +191,17 @@ def test_a_named_set_is_measured_on_its_test_part_once_at_the_end(tmp_path: Path
     assert np.trace(run.confusion) / 30 == pytest.approx(run.metrics["test"]["accuracy"])
 
 
+def test_outputs_beyond_the_classes_of_the_data_are_numbered(tmp_path: Path) -> None:
+    spec = {
+        "inputs": {"features": [4]},
+        "layers": [{"dense": {"units": 5, "id": "kind"}}],
+        "loss": {"softmax_cross_entropy": {"of": "kind", "target": "label"}},
+        "train": {"data": "iris", "epochs": 1},
+    }
+    run = train(spec, out=tmp_path, progress=False, report=False)
+    assert run.classes == ("setosa", "versicolor", "virginica", "3", "4")
+
+
 def test_a_run_of_the_same_folder_is_moved_aside(tmp_path: Path) -> None:
     first = quiet(description(epochs=1), blobs(), tmp_path / "run")
     kept = (first.path / "model.cortex").read_bytes()

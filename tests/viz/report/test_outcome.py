@@ -13,7 +13,7 @@ from cortex_compute.errors import DataError
 from cortex_core.network import Network, network
 from cortex_core.training.data import open_data
 from cortex_core.training.evaluate import evaluate
-from cortex_core.training.source import Arrays
+from cortex_core.training.source import Arrays, find
 from cortex_core.training.train import train
 from cortex_viz.report import outcome as outcomes
 from cortex_viz.report.collect import shown_of
@@ -51,6 +51,14 @@ def test_classes_by_softmax() -> None:
     assert found.losses.mean() == pytest.approx(evaluate(model, source)["loss"], rel=1e-5)
     assert found.classes.names == ("0", "1", "2")
     assert (found.part, found.whole, len(found)) == ("test", 30, 30)
+
+
+def test_outputs_beyond_the_classes_of_the_data_are_numbered() -> None:
+    layers = [{"dense": {"units": 5, "id": "y"}}]
+    model = made(layers, {"softmax_cross_entropy": {"of": "y", "target": "label"}}, features=[4])
+    found = outcome_of(model, find("iris").load("test"), "test").classes
+    assert found is not None
+    assert found.names == ("setosa", "versicolor", "virginica", "3", "4")
 
 
 def test_classes_given_as_probabilities() -> None:
