@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from numbers import Integral
+from os.path import isdir
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -356,12 +357,12 @@ def with_train(description: Any, overrides: Sequence[str] = (), **changes: Any) 
 
 
 def network(x: Any, overrides: Sequence[str] = (), seed: int | None = None) -> Network:
-    """A network from a dict, a YAML file, or a .cortex file (with its parameters).
+    """A network from a dict, a YAML file, or, with its parameters, a .cortex file or the folder of a run.
 
     Where a description leaves a shape to its data (``auto``), these are opened.
     ``overrides`` and ``seed`` are for descriptions: a network that has parameters refuses them.
     """
-    stored = isinstance(x, (str, Path)) and str(x).endswith(".cortex")
+    stored = _is_stored(x)
     if (isinstance(x, Network) or stored) and (overrides or seed is not None):
         given = "overrides" if overrides else "a seed"
         raise SpecError(f"{given} cannot change a network that has parameters; give its description instead")
@@ -376,9 +377,13 @@ def network(x: Any, overrides: Sequence[str] = (), seed: int | None = None) -> N
 
 def outline(x: Any, overrides: Sequence[str] = ()) -> Network:
     """The network of a description without numbers: see `Network.outline`.  ``x`` as for `network`."""
-    if isinstance(x, Network) or (isinstance(x, (str, Path)) and str(x).endswith(".cortex")):
+    if isinstance(x, Network) or _is_stored(x):
         return network(x, overrides)
     return Network.outline(_readable(x, overrides))
+
+
+def _is_stored(x: Any) -> bool:
+    return isinstance(x, (str, Path)) and (str(x).endswith(".cortex") or isdir(x))
 
 
 def _readable(x: Any, overrides: Sequence[str]) -> Any:

@@ -68,10 +68,11 @@ def save_state(path: str | Path, network: Network, run: Mapping[str, Any], sums:
 
 
 def load(path: str | Path) -> Network:
-    """The network of a .cortex file.  Raises `CheckpointError` where the file is damaged or not of this
-    version."""
-    with _opened(Path(path)) as file:
-        header = _header(file, Path(path))
+    """The network of a .cortex file, or of the folder of a run (its model.cortex).  Raises `CheckpointError`
+    where the file is damaged or not of this version."""
+    path = Path(path) / "model.cortex" if Path(path).is_dir() else Path(path)
+    with _opened(path) as file:
+        header = _header(file, path)
         description = describe(header)
         encoding = encoding_of(header, description)
         declared = declare(description)
@@ -257,6 +258,8 @@ def _opened(path: Path) -> Iterator[Any]:
 
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file")
+    if path.suffix.lower() in (".yaml", ".yml"):
+        raise CheckpointError(f"{path}: this is a description; train it first, and give its run")
     try:
         with h5py.File(path, "r") as file:
             yield file

@@ -45,6 +45,21 @@ def test_the_last_checkpoint_is_a_model_too(run: Any) -> None:
     assert network(str(run.path / "last.cortex")).name == "blobs"
 
 
+def test_the_folder_of_a_run_is_its_model(run: Any, tmp_path: Path) -> None:
+    expected = checkpoint.load(run.path / "model.cortex").predict(blobs()["x"]).tobytes()
+    for loaded in (checkpoint.load(run.path), network(str(run.path)), network(run.path)):
+        assert loaded.predict(blobs()["x"]).tobytes() == expected
+    for loads in (checkpoint.load, network):
+        with pytest.raises(CheckpointError, match=r"model\.cortex: no such file"):
+            loads(tmp_path)
+
+
+def test_a_description_is_no_model(tmp_path: Path) -> None:
+    (tmp_path / "net.yaml").write_text("cortex: 1")
+    with pytest.raises(CheckpointError, match=r"net\.yaml: this is a description; train it first"):
+        checkpoint.load(tmp_path / "net.yaml")
+
+
 def test_the_file_is_plain_hdf5_by_name(run: Any) -> None:
     with h5py.File(run.path / "last.cortex", "r") as file:
         assert dict(file.attrs) == {"format": "cortex", "version": 1, "kind": "run"}
