@@ -64,13 +64,13 @@ def lookups(description: Any) -> Iterator[Lookup]:
         node = nodes.get(source)
         if node is None:
             yield source
-        elif _innermost(node.layer).kind in MOVES:
+        elif getattr(_innermost(node.layer), "kind", "") in MOVES:
             for moved in node.positional:
                 yield from streams(moved)
 
     for node in description.layers:
         layer = _innermost(node.layer)
-        if layer.kind == "embedding":
+        if getattr(layer, "kind", "") == "embedding":  # (None after a mistake)
             for stream in streams(node.sources[0]):
                 yield Lookup(stream, node.id, layer.tokens)
 

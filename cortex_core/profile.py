@@ -95,10 +95,12 @@ def _product(backend: Backend, n: int) -> float:
 
 
 def fill(program: Program, types: Mapping[str, TensorType]) -> None:
-    """Puts made-up examples into the program's inputs: floats in 0..1, zeros for class indices and tokens."""
+    """Puts made-up examples into the program's inputs: floats in 0..1, zeros for class indices and tokens,
+    true for masks."""
     generator = np.random.default_rng(0)
     for name, type in types.items():
         if type.dtype.kind == "float":
             program.write(name, generator.random(type.shape))
         else:
-            program.write(name, np.zeros(type.shape, np.int64))
+            one = type.dtype.kind == "bool"
+            program.write(name, np.full(type.shape, one, type.dtype.storage))

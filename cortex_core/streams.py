@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cortex_compute.types import TensorType, dtype
+from cortex_core.given import lookups
 from cortex_core.place import Problem
 from cortex_core.registry import nearest
 from cortex_core.spec.description import AUTO
@@ -41,6 +42,13 @@ def mismatches(
             yield Problem(
                 x.place.path, f"this input is {x.dtype}", f"in {what} it is {found.dtype}", "", x.place
             )
+    places = {node.id: node.place for node in description.layers}
+    for found in lookups(description):
+        classes = getattr(streams.get(found.stream), "classes", None) or ()
+        if len(classes) > found.tokens:
+            told = f"'{found.id}' has {found.tokens} tokens"
+            place = places[found.id]
+            yield Problem(place.path, told, f"'{found.stream}' of {what} has {len(classes)}", "", place)
     for node in (*description.losses, *(description.train.metrics if description.train is not None else ())):
         if node.target in inputs:
             continue

@@ -258,8 +258,15 @@ class Expander:
         self.used.add(block.name)
         self._check_arguments(item, block)
         environment = block.bind(item.fields, outer)
+        takes = block.takes
 
         def make(id_: str, sources: tuple[Reference, ...]) -> str:
+            if takes > 1 and len(sources) != takes:
+                given = f"{block.name} is given {len(sources)} value{'s' if len(sources) != 1 else ''}"
+                example = ", ".join("abcdefgh"[:takes])
+                self.problems.add(item.place, given, f"expected {takes}: from: [{example}]")
+                self.alias[id_] = UNKNOWN_SOURCE
+                return UNKNOWN_SOURCE
             scope = Scope(f"{id_}/", sources)
             last = self.unfold(block.layers, scope, environment, inherited)
             self.alias[id_] = last or UNKNOWN_SOURCE

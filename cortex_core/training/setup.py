@@ -82,7 +82,9 @@ def running_notes(network: Network, source: Source) -> list[str]:
     needs = f"the state of '{layer}' goes from each batch to the next: it needs examples"
     if getattr(source, "lengths", None) is not None:
         raise DataError(f"{needs} of one length; these have several")
-    if getattr(source, "running", None) is False:
+    split = network.training.split
+    mixed = split is not None and split.kind != "last"
+    if mixed or getattr(source, "running", None) is False:
         raise DataError(
             f"{needs} that follow each other, and these do not: expected one text, windows that "
             "neither overlap nor leave gaps (stride = window), and split: last"

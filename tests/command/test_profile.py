@@ -183,3 +183,13 @@ def test_implementations() -> None:
 )
 def test_short_names(primitive: str, expected: str) -> None:
     assert short(primitive) == expected
+
+
+def test_a_mask_is_made_up_as_true(cli: Cli, tmp_path: Path) -> None:
+    spec = tmp_path / "masked.yaml"
+    spec.write_text(
+        "inputs: {x: [6, 3], m: {shape: [6], dtype: bool}}\n"
+        "layers: [{gru: {units: 4, mask: m, from: x}}, {dense: {units: 1, id: y}}]\n"
+        "loss: {mse: {of: y, target: t}}\n"
+    )
+    assert "Gru 2x6x3" in cli("profile", str(spec), "--batch-size", "2", "--backend", "numpy").out

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -218,3 +219,22 @@ def test_a_layer_that_returns_nothing_is_named(own_registry: None) -> None:
     (problem,) = check({"inputs": {"x": [4]}, "layers": ["forgetful"]}).problems
     assert str(problem).startswith("layers[0].forgetful: ")
     assert "the forward of forgetful gives nothing: it does not return" in str(problem)
+
+
+def test_an_embedding_with_fewer_tokens_than_the_vocabulary(tmp_path: Path) -> None:
+    (tmp_path / "abc.txt").write_text("abcdefgh ijkl. " * 40)
+    spec = tmp_path / "net.yaml"
+    spec.write_text(
+        "inputs: {text: auto}\n"
+        "layers:\n"
+        "  - embedding: {tokens: 5, units: 4, id: letters}\n"
+        "  - dense: {units: 20, id: next_one}\n"
+        "loss: {softmax_cross_entropy: {of: next_one, target: next}}\n"
+        "train: {data: {text: {file: abc.txt, window: 8}}}\n"
+    )
+    (problem,) = check(spec).problems
+    assert problem.place.line == 3
+    assert problem.found == "'letters' has 5 tokens"
+    assert re.fullmatch(
+        r"'text' of the data has 1[4-9]", problem.expected
+    )  # and what is special

@@ -162,7 +162,7 @@ WRONG = {
         "only. Hand it in with 'from'",
     ],
     UNIT.replace("- relu", "- add: {from: [main, input.1]}") + "  - unit: {filters: 3}": [
-        "7:28: blocks.unit.layers[1].add.from[1]: the block is given 1 value: expected input.0"
+        "9:5: layers[0].unit: unit is given 1 value: expected 2: from: [a, b]"
     ],
     UNIT.replace("- relu", "- unit: {filters: 3}") + "  - unit: {filters: 3}": [
         "3:3: blocks.unit: the block contains itself: unit -> unit"

@@ -157,14 +157,6 @@ def test_a_mistake_inside_is_told_at_the_use(tmp_path: Path) -> None:
     assert places == {f"{file}:{line}:5" for line in (3, 4, 5)}
 
 
-def test_a_missing_memory_is_told_at_the_use() -> None:
-    decoder = {"transformer_decoder": {**SIZES, "from": "x"}}
-    _, problems = inspect({"inputs": ONE, "layers": [decoder]})
-    (told,) = map(str, problems)
-    path = "layers[0].transformer_decoder.layers[7].multi_head_attention.from[1]"
-    assert told == f"{path}: the block is given 1 value: expected input.0"
-
-
 def test_a_mask_that_does_not_fit_is_told_at_the_use() -> None:
     inputs = {"x": [7, 8], "seen": {"shape": [5], "dtype": "bool"}}
     with pytest.raises(SpecError) as caught:
@@ -192,3 +184,12 @@ def test_a_standard_block_may_be_an_argument() -> None:
     found = unfolded({"wrap": {"inner": {"transformer_encoder": SIZES}}}, blocks=own)
     assert [node.kind for node in found.layers].count("multi_head_attention") == 1
     assert found.layers[-1].kind == "relu"
+
+
+@pytest.mark.parametrize("given", [["x"], ["x", "y", "x"]])
+def test_a_block_of_two_values_takes_no_other_number(given: list[str]) -> None:
+    decoder = {"units": 4, "heads": 2, "hidden": 8, "from": given}
+    layers = [{"relu": {"from": "y"}}, {"transformer_decoder": decoder}]
+    _, problems = inspect({"inputs": {"x": [5, 4], "y": [3, 4]}, "layers": layers, "outputs": ["relu"]})
+    told = f"transformer_decoder is given {len(given)} value{'s' if len(given) > 1 else ''}"
+    assert (problems[0].found, problems[0].expected) == (told, "expected 2: from: [a, b]")

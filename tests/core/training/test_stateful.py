@@ -149,3 +149,10 @@ def test_windows_that_overlap(tmp_path: Path) -> None:
         cortex.train(spec, data=[text], out=tmp_path / "run", report=False)
     spec["train"] = {"data": {"text": {"window": 8}}, "batch_size": 4, "test": 0.2, "validation": 0.2}
     cortex.train(spec, data=[text], out=tmp_path / "run", report=False)
+
+
+def test_examples_in_random_parts_do_not_follow_each_other(tmp_path: Path) -> None:
+    spec = described()
+    spec["train"] |= {"split": "random", "validation": 0.3}
+    with pytest.raises(DataError, match="split: last"):
+        cortex.train(spec, data={"x": X, "y": X}, out=tmp_path / "run", report=False)
