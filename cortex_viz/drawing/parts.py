@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
 from textwrap import wrap
 from typing import Any
 
 from cortex_compute.types import TensorType, float32
 from cortex_core.network import CHECK_BATCH, Network
-from cortex_core.registry import data_of
+from cortex_core.registry import data_of, fields_of
 from cortex_core.spec.description import owner
 from cortex_core.step import types_of
 from cortex_core.summary import LayerRow, rows
@@ -106,11 +106,18 @@ def _follows(id: str, kind: str) -> bool:
 
 
 def _given(layer: Any) -> Iterator[str]:
-    """The fields of a layer that are not at their default, as text; initialisers are left out."""
+    """The fields of a layer that are not at their default, as text; initialisers are left out.
+
+    Of a layer that works inside this one they are its kind and its own fields.
+    """
     values = data_of(layer)
-    for field in fields(layer):
-        value = values.get(field.name)
-        if value is None or field.name.endswith("_initializer"):
+    for field in fields_of(type(layer)).values():
+        value, own = values[field.name], getattr(layer, field.attribute)
+        if value is None or field.name.endswith("initializer"):
+            continue
+        if field.name == "layer":
+            yield own.kind
+            yield from _given(own)
             continue
         flat = value if isinstance(value, list) else [value]
         if value == field.default or all(isinstance(x, int) and x == field.default for x in flat):
@@ -248,7 +255,9 @@ def _joined(run: list[Part]) -> list[Part]:
         return run
     what = last.block or ("block" if last.inside else str(last.like[0]))  # type: ignore[index]
     layers, count = sum(p.layers for p in run), sum(p.parameters for p in run)
-    span = f"{first.name.partition(':')[0]} to {last.name.partition(':')[0]}"
+    begin, end = (part.name.partition(":")[0] for part in (first, last))
+    same = begin.rpartition(".")[0]
+    span = f"{begin} to {end.removeprefix(same) if same else end}"
     rows = (span, *(_counts(layers, count) if last.inside else last.rows))
     about = f"{len(run)} alike, each: {first.about}"
     return [

@@ -126,10 +126,28 @@ def test_blocks_in_a_row_that_are_alike_are_one_box() -> None:
 def test_layers_in_a_row_that_are_alike_are_one_box() -> None:
     description = {"cortex": 1, "name": "deep", "inputs": {"x": [10]}}
     svg = network_svg({**description, "layers": [{"dense": {"units": 10, "repeat": 200}}]})
-    assert boxes(svg, "layer") == [["dense × 200", "dense.0 to dense.199", "units 10"]]
+    assert boxes(svg, "layer") == [["dense × 200", "dense.0 to .199", "units 10"]]
     assert labels(svg) == ["10", "10 · 22,000"]
     two = network_svg({**description, "layers": [{"dense": 10}, {"dense": 10}]})
     assert [rows[0] for rows in boxes(two, "layer")] == ["dense", "dense_2"]
+
+
+def test_fields_are_called_as_descriptions_call_them() -> None:
+    svg = network_svg(
+        {
+            "inputs": {"x": [9, 4]},
+            "layers": [
+                {"positional_encoding": {"kind": "learned", "length": 9}},
+                {"lstm": {"units": 8, "return": "sequence"}},
+                {"bidirectional": {"layer": {"gru": {"units": 5}}, "merge": "sum"}},
+            ],
+        }
+    )
+    assert boxes(svg, "layer") == [
+        ["positional_encoding", "kind learned, length 9"],
+        ["lstm", "units 8, return sequence"],
+        ["bidirectional", "gru, units 5, merge sum"],
+    ]
 
 
 def test_what_another_takes_too_is_not_folded_away() -> None:
