@@ -123,7 +123,7 @@ def test_sequences_of_numbers() -> None:
 def test_a_vocabulary_that_is_larger_than_the_network() -> None:
     Path("rhyme.txt").write_text("one two three four\n" * 400)
     layers = [{"embedding": {"tokens": 5, "units": 4}}, {"dense": {"units": 20, "id": "y"}}]
-    with pytest.raises(DataError, match="the tokens of 'embedding' are 0 to 4"):
+    with pytest.raises(DataError, match="'embedding' has 5 tokens: 'text' of the data has"):
         train({"text": "auto"}, layers, {"of": "y", "target": "next"}, "rhyme.txt")
 
 
