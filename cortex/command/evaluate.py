@@ -42,7 +42,7 @@ def command(
     import numpy as np
 
     from cortex_core.training.data import part_of
-    from cortex_core.training.evaluate import measure
+    from cortex_core.training.evaluate import measure, measuring
 
     network = load_model(model)
     source, notes = part_of(network, data, "test")
@@ -51,6 +51,9 @@ def command(
     found = measure(network, source, batch_size or 256, backend)
     print(f"{'examples':<11} {len(source):,}", file=people(json_file))
     write_json(json_file, {name: np.asarray(value).tolist() for name, value in found.items()})
+    streams = {m.name: source.streams[m.target] for m in measuring(network, source).description.train.metrics}
     for name, value in found.items():
-        text = f"{value:.4f}" if np.ndim(value) == 0 else f"(rows: the true class)\n{value}"
+        classes = ", ".join(map(repr, streams[name].classes or ())) if name in streams else ""
+        order = f"; the classes are {classes}" if classes else ""
+        text = f"{value:.4f}" if np.ndim(value) == 0 else f"(rows: the true class{order})\n{value}"
         print(f"{name:<11} {text}", file=people(json_file))

@@ -36,6 +36,11 @@ def test_by_name_by_file_and_by_hand(cli: Cli, iris_run: Path, tmp_path: Path, m
         assert np.trace(found["confusion_matrix"]) == right.sum()
 
 
+def test_the_confusion_matrix_says_which_classes_it_counts(cli: Cli, iris_run: Path) -> None:
+    said = cli("evaluate", iris_run).out
+    assert "(rows: the true class; the classes are 'setosa', 'versicolor', 'virginica')\n" in said
+
+
 def test_the_models_own_data_is_the_default(cli: Cli, iris_run: Path) -> None:
     assert cli("evaluate", iris_run).out == cli("evaluate", iris_run, "--data", "iris").out
 
