@@ -20,7 +20,7 @@ class Tokenized:
     """How text becomes tokens."""
 
     tokens: Literal["characters", "words", "bytepair"] = field(
-        default="characters", doc="what a token is; bytepair: learned pieces of words, over bytes"
+        default="characters", doc="characters, words, or bytepair: learned pieces of words, over bytes"
     )
     vocabulary: int | None = field(
         default=None, doc="the most tokens to learn, padding and unknown among them", minimum=3
