@@ -235,6 +235,4 @@ def test_an_embedding_with_fewer_tokens_than_the_vocabulary(tmp_path: Path) -> N
     (problem,) = check(spec).problems
     assert problem.place.line == 3
     assert problem.found == "'letters' has 5 tokens"
-    assert re.fullmatch(
-        r"'text' of the data has 1[4-9]", problem.expected
-    )  # and what is special
+    assert re.fullmatch(r"'text' of the data has 1[4-9]", problem.expected)  # and what is special
