@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from cortex_core.registry import LAYERS
 from cortex_core.spec import read
 from cortex_core.tensor import Tensor
 from cortex_core.trace import trace
+from tests.core.keras_in_float64 import keras_in_float64
 from tests.core.layers.use import Used
 
 pytestmark = pytest.mark.peers
@@ -177,11 +177,7 @@ def test_the_decoder_is_pytorchs(torch: Any) -> None:
 
 @pytest.fixture(scope="module")
 def keras() -> Any:
-    os.environ.setdefault("KERAS_BACKEND", "jax")
-    pytest.importorskip("jax").config.update("jax_enable_x64", True)
-    module = pytest.importorskip("keras")
-    module.config.set_dtype_policy("float64")
-    return module
+    return keras_in_float64()
 
 
 @pytest.mark.parametrize("key_heads", [4, 2, 1])

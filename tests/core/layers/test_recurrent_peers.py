@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 
 from cortex_core.registry import LAYERS
+from tests.core.keras_in_float64 import keras_in_float64
 from tests.core.layers.use import Used
 
 pytestmark = pytest.mark.peers
@@ -89,15 +89,7 @@ def test_pytorch(kind: str, fields: Any, options: Any, masked: bool, bidirection
 
 @pytest.fixture(scope="module")
 def keras() -> Any:
-    os.environ.setdefault("KERAS_BACKEND", "jax")
-    jax = pytest.importorskip("jax")
-    jax.config.update("jax_enable_x64", True)
-    module = pytest.importorskip("keras")
-    module.config.set_floatx("float64")
-    module.config.set_dtype_policy("float64")
-    # on JAX its products round to float32 whatever the policy is
-    pytest.importorskip("keras.src.backend.common.dtypes").BIT64_TO_BIT32_DTYPE.pop("float64", None)
-    return module
+    return keras_in_float64()
 
 
 def keras_gates(a: np.ndarray, kind: str) -> np.ndarray:
