@@ -255,6 +255,14 @@ class Lstm(Gated):
     projection: int | None = field(default=None, doc="size of the output, where it is another", minimum=1)
     forget_bias: float = field(default=1.0, doc="initial bias of the forget gate")
 
+    def check(self) -> Iterator[Fault]:
+        """Also that a forget bias that is asked for has a place."""
+        yield from super().check()
+        if not self.use_bias and self.forget_bias != 1.0:
+            yield Fault(
+                ("forget_bias",), "without biases there is none to begin with", "expected use_bias: true"
+            )
+
     def states(self, x: Any) -> dict[str, tuple[int, ...]]:
         return {"hidden": (self.projection or self.units,), "cell": (self.units,)}
 

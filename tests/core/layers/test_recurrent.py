@@ -353,3 +353,8 @@ def test_training_in_bfloat16_has_no_mixed_types(fields: dict[str, Any]) -> None
     wanted = {"simple_rnn": "RnnGrad", "gru": "GruGrad", "lstm": "LstmGrad", "bidirectional": "LstmGrad"}
     node = kinds[wanted.get(kind, "ConvKernelGrad")]
     assert node.inputs[0].dtype is bfloat16
+
+
+def test_a_forget_bias_needs_biases() -> None:
+    with pytest.raises(SpecError, match="forget_bias: without biases there is none to begin with"):
+        LAYERS["lstm"](units=2, use_bias=False, forget_bias=2.0)

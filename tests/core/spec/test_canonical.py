@@ -175,6 +175,7 @@ def read_good(data: Any) -> Description:
         "do not turn",
         "learned positions need",
         "go on for ever",
+        "without biases there is none",
     )
     try:
         return read(data)
