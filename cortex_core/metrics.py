@@ -15,10 +15,11 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from cortex_compute.types import float64, int64
-from cortex_core.losses import absolute_difference, like, refuse, squared_difference
+from cortex_core.losses import like, refuse
 from cortex_core.ops.apply import interpreter
 from cortex_core.ops.indexing import one_hot, top_k
 from cortex_core.ops.linear import matmul
+from cortex_core.ops.losses import absolute_difference, squared_difference
 from cortex_core.ops.pointwise import cast, equal, maximum, not_equal
 from cortex_core.ops.reduce import argmax, mean
 from cortex_core.ops.reduce import sum as total

@@ -225,7 +225,7 @@ def test_the_owner_of_a_name_is_named_also_where_it_is_not_loaded_yet(tmp_path: 
         text=True,
         check=False,
     )
-    owner = "cortex_core.losses.MeanSquaredError"
+    owner = "cortex_core.losses.distance.MeanSquaredError"
     assert done.stderr == f"mine.py:3: loss 'mse' is already registered, by {owner}: choose another name\n"
     assert done.returncode == 2
 

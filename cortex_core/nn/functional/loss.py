@@ -12,16 +12,16 @@ import numpy as np
 
 from cortex_compute.errors import ArgumentError, PlaceError, ShapeError
 from cortex_compute.types import dtype
-from cortex_core.losses import (
+from cortex_core.ops import reduce, softmax
+from cortex_core.ops.formulas import softplus
+from cortex_core.ops.indexing import gather, one_hot, take_along
+from cortex_core.ops.lift import known
+from cortex_core.ops.losses import (
     SMALLEST,
     absolute_difference,
     cross_entropy_of_probability,
     squared_difference,
 )
-from cortex_core.ops import reduce, softmax
-from cortex_core.ops.formulas import softplus
-from cortex_core.ops.indexing import gather, one_hot, take_along
-from cortex_core.ops.lift import known
 from cortex_core.ops.pointwise import (
     cast,
     equal,
