@@ -7,10 +7,10 @@ where ``base`` is the optimiser's.  The ``state`` is plain data; only `ReduceOnP
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Literal
 
-from cortex_core.registry import base, field, schedule
+from cortex_core.registry import Fault, base, field, schedule
 
 State = Mapping[str, Any]
 
@@ -76,6 +76,60 @@ class CosineRate(WarmUp):
 
     def at(self, epoch: float, progress: float) -> float:
         return self.floor + (1 - self.floor) * (1 + math.cos(math.pi * progress)) / 2
+
+
+def cycle_ends(steps: int, rise: float, three_phase: bool) -> list[float]:
+    """The last step of each phase of one cycle, counted from 0: up, down, and in three phases further down."""
+    turns = [rise * steps - 1, *([2 * rise * steps - 2] if three_phase else [])]
+    return [*turns, float(steps - 1)]
+
+
+def cycle_place(step: int, ends: Sequence[float]) -> tuple[int, float]:
+    """In which phase a step is, from 0, and which part of that lies behind it."""
+    i = next((i for i, end in enumerate(ends) if step <= end), len(ends) - 1)
+    begin = ends[i - 1] if i else 0.0
+    return i, (step - begin) / (ends[i] - begin) if ends[i] > begin else 1.0
+
+
+def between(first: float, last: float, part: float, straight: bool) -> float:
+    """From ``first`` to ``last`` on a straight line, or else along half a cosine."""
+    if straight:
+        return (last - first) * part + first
+    return last + (first - last) / 2.0 * (math.cos(math.pi * part) + 1)
+
+
+@schedule("one_cycle", main="rise")
+class OneCycle:
+    """Up from base / start to the optimiser's rate, base, in the first part of all steps, then down to
+    base / start / end.
+
+    Along half cosines or straight lines, step by step.  With ``three_phase`` down to base / start in as many
+    steps as up, and then on.  Momentum stays as the optimiser has it.  Smith and Topin, 2019.
+    """
+
+    rise: float = field(
+        default=0.3, doc="the part of all steps in which the rate rises", minimum=0, maximum=1
+    )
+    start: float = field(default=25.0, doc="what base is divided by at the first step", above=0)
+    end: float = field(default=1e4, doc="what the first rate is divided by at the last step", above=0)
+    anneal: Literal["cosine", "linear"] = field(default="cosine", doc="the form of each phase")
+    three_phase: bool = field(default=False, doc="down as long as up, then on to the end")
+
+    def check(self) -> Iterator[Fault]:
+        """Three phases have to fit in."""
+        if self.three_phase and self.rise >= 0.5:
+            found = f"up and down of {self.rise:g} each leave nothing for the third phase"
+            yield Fault(("rise",), found, "expected below 0.5")
+
+    def rate(
+        self, base: float, step: int, steps_per_epoch: int, total_steps: int, state: State | None = None
+    ) -> float:
+        """The learning rate of step ``step``; a step behind the last one has its rate."""
+        first = base / self.start
+        low = first / self.end
+        turns = [first, base, first, low] if self.three_phase else [first, base, low]
+        i, part = cycle_place(step, cycle_ends(total_steps, self.rise, self.three_phase))
+        return between(turns[i], turns[i + 1], min(part, 1.0), self.anneal == "linear")
 
 
 @schedule("reduce_on_plateau")

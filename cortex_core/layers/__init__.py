@@ -30,6 +30,9 @@ from cortex_core.layers import (
     merge as merge,
 )
 from cortex_core.layers import (
+    noise as noise,
+)
+from cortex_core.layers import (
     normalization as normalization,
 )
 from cortex_core.layers import (
@@ -37,6 +40,9 @@ from cortex_core.layers import (
 )
 from cortex_core.layers import (
     positional as positional,
+)
+from cortex_core.layers import (
+    prelu as prelu,
 )
 from cortex_core.layers import (
     recurrent as recurrent,

@@ -27,7 +27,12 @@ def product(*x: Any) -> Any:
 
 @layer("add", inputs="several", transparent=True, positionwise=True)
 class Add:
-    """The sum.   several x (B, ...) of equal shape -> (B, ...)"""
+    """The sum.   several x (B, ...) of equal shape -> (B, ...)
+
+    Example:
+        inputs: {a: [3, 2], b: [3, 2]}
+        layers: [add: {from: [a, b]}]
+    """
 
     def forward(self, p: Scope, *x: Any) -> Any:
         same_shapes(self, x)
@@ -36,16 +41,30 @@ class Add:
 
 @layer("multiply", inputs="several", positionwise=True)
 class Multiply:
-    """The product of elements.   several x (B, ...) of equal shape -> (B, ...)"""
+    """The product of elements.   several x (B, ...) of equal shape, or 1 along an axis -> (B, ...)
+
+    What is 1 along an axis holds for all of that axis, such as a gate (B, 1, 1, C) for an image.
+
+    Example:
+        inputs: {signal: [3, 2], gate: [3, 1]}
+        layers: [multiply: {from: [signal, gate]}]
+    """
 
     def forward(self, p: Scope, *x: Any) -> Any:
-        same_shapes(self, x)
+        sizes = [set(along) - {1} for along in zip(*(v.shape for v in x))]
+        if len({len(v.shape) for v in x}) > 1 or any(len(found) > 1 for found in sizes):
+            refuse("multiply needs equal shapes, or 1 along an axis", *x)
         return product(*x)
 
 
 @layer("concatenate", main="axis", inputs="several", transparent=True)
 class Concatenate:
-    """One behind the other.   several x (B, ..., n_i) -> (B, ..., sum n_i)"""
+    """One behind the other.   several x (B, ..., n_i) -> (B, ..., sum n_i)
+
+    Example:
+        inputs: {a: [3, 2], b: [3, 1]}
+        layers: [concatenate: {from: [a, b]}]
+    """
 
     axis: int = field(default=-1, doc="the axis that grows, counted with the batch axis as 0")
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from cortex_compute.errors import ArgumentError, CheckpointError
 from cortex_core.optim.optimizer import Optimizer
+from cortex_core.schedules import between, cycle_ends, cycle_place
 
 __all__ = [
     "ConstantLR", "CosineAnnealingLR", "CosineAnnealingWarmRestarts", "CyclicLR", "ExponentialLR",
@@ -344,24 +345,18 @@ class OneCycleLR(LRScheduler):
 
     def _phases(self, pct_start: float, three_phase: bool) -> list[tuple[float, str, str, str, str]]:
         """Each phase: its last step, the rates from and to which it goes, and the momentums."""
-        up = (pct_start * self.total_steps - 1, "initial_lr", "max_lr", "max_momentum", "base_momentum")
-        if not three_phase:
-            return [up, (self.total_steps - 1, "max_lr", "min_lr", "base_momentum", "max_momentum")]
-        down = 2 * pct_start * self.total_steps - 2
-        return [
-            up,
-            (down, "max_lr", "initial_lr", "base_momentum", "max_momentum"),
-            (self.total_steps - 1, "initial_lr", "min_lr", "max_momentum", "max_momentum"),
-        ]
+        up = ("initial_lr", "max_lr", "max_momentum", "base_momentum")
+        down = ("max_lr", "initial_lr" if three_phase else "min_lr", "base_momentum", "max_momentum")
+        further = ("initial_lr", "min_lr", "max_momentum", "max_momentum")
+        ends = cycle_ends(self.total_steps, pct_start, three_phase)
+        return [(end, *names) for end, names in zip(ends, (up, down, further))]
 
     def get_lr(self) -> list[float]:
         step = self.last_epoch
         if step > self.total_steps:
             raise ArgumentError(f"OneCycleLR: step {step} of {self.total_steps}: the cycle is over")
-        i = next((i for i, phase in enumerate(self.ends) if step <= phase[0]), len(self.ends) - 1)
-        end, lr_from, lr_to, momentum_from, momentum_to = self.ends[i]
-        begin = self.ends[i - 1][0] if i else 0.0
-        part = (step - begin) / (end - begin) if end > begin else 1.0
+        i, part = cycle_place(step, [phase[0] for phase in self.ends])
+        _, lr_from, lr_to, momentum_from, momentum_to = self.ends[i]
         groups = self.optimizer.param_groups
         if self.cycle_momentum:
             for group in groups:
@@ -369,9 +364,7 @@ class OneCycleLR(LRScheduler):
         return [self._between(group[lr_from], group[lr_to], part) for group in groups]
 
     def _between(self, a: float, b: float, part: float) -> float:
-        if self.anneal_strategy == "linear":
-            return (b - a) * part + a
-        return b + (a - b) / 2.0 * (math.cos(math.pi * part) + 1)
+        return between(a, b, part, self.anneal_strategy == "linear")
 
 
 class SequentialLR(LRScheduler):

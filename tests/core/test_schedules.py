@@ -7,7 +7,15 @@ import math
 
 import pytest
 
-from cortex_core.schedules import ConstantRate, CosineRate, ExponentialRate, ReduceOnPlateau, StepRate
+from cortex_compute.errors import SpecError
+from cortex_core.schedules import (
+    ConstantRate,
+    CosineRate,
+    ExponentialRate,
+    OneCycle,
+    ReduceOnPlateau,
+    StepRate,
+)
 
 
 def test_constant_is_the_base_at_every_step() -> None:
@@ -47,6 +55,45 @@ def test_the_warm_up_rises_by_equal_steps_and_the_cosine_begins_after_it() -> No
 
 def test_a_warm_up_longer_than_the_training_only_rises() -> None:
     assert [CosineRate(warm_up=4).rate(1.0, s, 1, 2) for s in (0, 1)] == [0.25, 0.5]
+
+
+def test_one_cycle_rises_and_falls() -> None:
+    schedule = OneCycle(rise=0.25, start=10, end=100, anneal="linear")
+    rates = [schedule.rate(1.0, s, 7, 20) for s in range(20)]
+    assert rates[:5] == pytest.approx([0.1, 0.325, 0.55, 0.775, 1.0])
+    assert rates[12] == pytest.approx(1 - 0.999 * 8 / 15)  # on the line from 1 at step 4 to 0.001 at step 19
+    assert rates[19] == pytest.approx(0.001)
+    assert schedule.rate(1.0, 30, 7, 20) == pytest.approx(0.001)
+
+
+def test_one_cycle_of_three_phases_must_fit_in() -> None:
+    with pytest.raises(SpecError, match=r"up and down of 0\.5 each leave nothing for the third phase"):
+        OneCycle(rise=0.5, three_phase=True)
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("total", [1, 2, 7, 100])
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        ({}, {}),
+        (
+            {"rise": 0.45, "start": 10, "end": 50, "anneal": "linear"},
+            {"pct_start": 0.45, "div_factor": 10, "final_div_factor": 50, "anneal_strategy": "linear"},
+        ),
+        ({"rise": 0.4, "three_phase": True}, {"pct_start": 0.4, "three_phase": True}),
+    ],
+)
+def test_one_cycle_is_pytorchs(total: int, ours: dict[str, object], theirs: dict[str, object]) -> None:
+    torch = pytest.importorskip("torch")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0, momentum=0.9)
+    scheduler = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.5, total_steps=total, **theirs)
+    for step in range(total):
+        rate = OneCycle(**ours).rate(0.5, step, 3, total)
+        assert rate == pytest.approx(scheduler.get_last_lr()[0], rel=1e-12, abs=1e-18)
+        optimizer.step()
+        if step < total - 1:
+            scheduler.step()
 
 
 def test_plateau_reduces_after_patience_and_survives_a_checkpoint() -> None:

@@ -10,6 +10,7 @@ from cortex_core.layers import activations as formulas
 from cortex_core.layers.activations import hard_sigmoid as hardsigmoid
 from cortex_core.layers.activations import hard_swish as hardswish
 from cortex_core.layers.activations import mish, relu6, selu, silu, softsign
+from cortex_core.layers.prelu import prelu as rectified
 from cortex_core.ops import softmax as softmaxes
 from cortex_core.ops.indexing import split
 from cortex_core.ops.pointwise import expm1, pointwise, relu, select, sigmoid, tanh
@@ -103,11 +104,6 @@ def log_softmax(input: Any, dim: int = -1) -> Any:
     return softmaxes.log_softmax(input, dim)
 
 
-@pointwise
-def _leaky(x: Any, slope: Any) -> Any:
-    return select(x > 0, x, slope * x)
-
-
 def prelu(input: Any, weight: Any) -> Any:
     """x where x > 0, weight x elsewhere.   input (N, C, ...), weight (1,) or (C,)"""
     if weight.shape != (1,):
@@ -117,4 +113,4 @@ def prelu(input: Any, weight: Any) -> Any:
                 f"prelu: weight has shape {weight.shape}; input {input.shape} needs (1,) or ({channels},)"
             )
         weight = reshape(weight, (channels, *(1,) * (len(input.shape) - 2)))
-    return _leaky(input, weight)
+    return rectified(input, weight)

@@ -165,6 +165,23 @@ def test_batch_norm_without_scale_and_center_and_of_one_sample() -> None:
     assert np.isfinite(used.updates["moving_variance"].numpy()).all()
 
 
+def test_batch_norm_of_each_element() -> None:
+    """The moving variance is the ancestor's and PyTorch's: corrected by n - 1, n the batch alone."""
+    x = 3 + 2 * images(5, 2, 3)
+    scale, shift = rng.normal(size=(2, 3)), rng.normal(size=(2, 3))
+    norm = layer("batch_norm", mode="elementwise", epsilon=1e-3)
+    used = Used(norm, x, values={"scale": scale, "shift": shift})
+    wanted = (x - x.mean(0)) / np.sqrt(x.var(0) + 1e-3) * scale + shift
+    np.testing.assert_allclose(used.y, wanted, rtol=1e-10, atol=1e-12)
+    np.testing.assert_allclose(used.updates["moving_mean"].numpy(), 0.1 * x.mean(0))
+    np.testing.assert_allclose(used.updates["moving_variance"].numpy(), 0.9 + 0.1 * x.var(0, ddof=1))
+    moving = {"moving_mean": scale, "moving_variance": shift**2}
+    rest = Used(norm, x, training=False, values=moving)
+    np.testing.assert_allclose(rest.y, (x - scale) / np.sqrt(shift**2 + 1e-3), rtol=1e-12)
+    flat = Used(norm, x[:, 0])
+    np.testing.assert_array_equal(flat.y, Used(layer("batch_norm", epsilon=1e-3), x[:, 0]).y)
+
+
 def test_layer_norm() -> None:
     x = images(2, 3, 8)
     used = Used(layer("layer_norm", epsilon=1e-3), x, values={"shift": np.arange(8.0)})
@@ -250,19 +267,32 @@ def test_merging() -> None:
     np.testing.assert_array_equal(joined, np.concatenate([deep, deep[:, :1]], 1))
 
 
-@pytest.mark.parametrize("name", ["add", "multiply"])
-def test_merging_names_both_shapes(name: str) -> None:
+@pytest.mark.parametrize(("name", "also"), [("add", ""), ("multiply", ", or 1 along an axis")])
+def test_merging_names_both_shapes(name: str, also: str) -> None:
     x, y = np.zeros((2, 32, 32, 16)), np.zeros((2, 16, 16, 32))
     with pytest.raises(ShapeError) as caught:
         Used(layer(name), x, y)
     shapes = "input 0 is (32, 32, 16), input 1 is (16, 16, 32)"
-    assert str(caught.value) == f"{shapes}: {name} needs equal shapes"
-    assert caught.value.reason == f"{name} needs equal shapes"
+    assert str(caught.value) == f"{shapes}: {name} needs equal shapes{also}"
+    assert caught.value.reason == f"{name} needs equal shapes{also}"
 
 
-def test_merging_does_not_broadcast() -> None:
+def test_adding_does_not_broadcast() -> None:
     with pytest.raises(ShapeError, match="add needs equal shapes"):
         Used(layer("add"), np.zeros((2, 3)), np.zeros((2, 1)))
+
+
+def test_multiplying_takes_a_factor_for_all_of_an_axis() -> None:
+    x, gate, rows = images(2, 4, 5, 3), images(2, 1, 1, 3), images(2, 4, 1, 1)
+    used = Used(layer("multiply"), x, gate, rows)
+    np.testing.assert_allclose(used.y, x * gate * rows, rtol=1e-13)
+    used.output.sum().backward()
+    wanted = (x * rows).sum((1, 2), keepdims=True)
+    np.testing.assert_allclose(used.inputs[1].grad.numpy(), wanted, rtol=1e-12)
+    with pytest.raises(ShapeError, match="multiply needs equal shapes, or 1 along an axis"):
+        Used(layer("multiply"), x, gate[:, 0])
+    with pytest.raises(ShapeError, match="multiply needs equal shapes, or 1 along an axis"):
+        Used(layer("multiply"), x, images(2, 2, 1, 3))
 
 
 def test_concatenate_says_what_is_wrong() -> None:
