@@ -18,13 +18,22 @@ from cortex_core.layers import (
     conv_lstm as conv_lstm,
 )
 from cortex_core.layers import (
+    conv_transpose as conv_transpose,
+)
+from cortex_core.layers import (
     dense as dense,
+)
+from cortex_core.layers import (
+    depthwise as depthwise,
 )
 from cortex_core.layers import (
     dropout as dropout,
 )
 from cortex_core.layers import (
     embedding as embedding,
+)
+from cortex_core.layers import (
+    local_response as local_response,
 )
 from cortex_core.layers import (
     merge as merge,
@@ -34,6 +43,9 @@ from cortex_core.layers import (
 )
 from cortex_core.layers import (
     normalization as normalization,
+)
+from cortex_core.layers import (
+    pictures as pictures,
 )
 from cortex_core.layers import (
     pool as pool,
@@ -46,6 +58,9 @@ from cortex_core.layers import (
 )
 from cortex_core.layers import (
     recurrent as recurrent,
+)
+from cortex_core.layers import (
+    sampling as sampling,
 )
 from cortex_core.layers import (
     shape as shape,

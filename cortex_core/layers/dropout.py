@@ -1,14 +1,15 @@
-"""Dropout."""
+"""Dropout, of elements and of whole channels."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from cortex_compute.primitives.random import LEVELS, bernoulli_threshold
+from cortex_core.layers.expect import spatial
 from cortex_core.layers.scope import Scope
 from cortex_core.ops.pointwise import select
-from cortex_core.registry import field, layer
+from cortex_core.registry import base, field, layer
 
 
 def drop(x: Any, rate: float, draw: Callable[[float], Any]) -> Any:
@@ -24,9 +25,52 @@ class Dropout:
     """In training each element falls to 0 with probability ``rate``; the others grow by 1 / (1 - rate).
 
     x (B, ...) -> (B, ...).  Srivastava et al., 2014.
+
+    Example:
+        inputs: {features: [4]}
+        layers: [dense: 3, dropout: 0.5]
     """
 
     rate: float = field(doc="the fraction that falls", minimum=0, below=1)
 
     def forward(self, p: Scope, x: Any) -> Any:
         return drop(x, self.rate, lambda keep: p.bernoulli(keep, x.shape)) if p.training else x
+
+
+@base
+class SpatialDropout:
+    """Dropout of whole channels: their neighbours in space would tell what an element was."""
+
+    kind: ClassVar[str]
+    rank: ClassVar[int]
+
+    rate: float = field(doc="the fraction of the channels that falls", minimum=0, below=1)
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        spatial(self, x)
+        channels = (x.shape[0], *(1,) * self.rank, x.shape[-1])
+        return drop(x, self.rate, lambda keep: p.bernoulli(keep, channels)) if p.training else x
+
+
+@layer("spatial_dropout1d", main="rate", rank=1, transparent=True, positionwise=True)
+class SpatialDropout1D(SpatialDropout):
+    """In training each channel of an example falls to 0 with probability ``rate``, over all its length.
+
+    The others grow by 1 / (1 - rate).   x (B, L, C) -> (B, L, C).  Tompson et al., 2015.
+
+    Example:
+        inputs: {signal: [4, 2]}
+        layers: [conv1d: {filters: 3, kernel: 2}, spatial_dropout1d: 0.5]
+    """
+
+
+@layer("spatial_dropout2d", main="rate", rank=2, transparent=True, positionwise=True)
+class SpatialDropout2D(SpatialDropout):
+    """In training each channel of an example falls to 0 with probability ``rate``, all over the image.
+
+    The others grow by 1 / (1 - rate).   x (B, H, W, C) -> (B, H, W, C).  Tompson et al., 2015.
+
+    Example:
+        inputs: {image: [3, 3, 2]}
+        layers: [conv2d: {filters: 3, kernel: 2}, spatial_dropout2d: 0.5]
+    """

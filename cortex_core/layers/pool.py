@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from cortex_core.layers.expect import spatial
+from cortex_core.layers.expect import floating, spatial
 from cortex_core.layers.scope import Scope
 from cortex_core.layers.windows import Pairs, paddings
-from cortex_core.ops.pooling import avg_pool, max_pool
+from cortex_core.ops.pooling import adaptive_avg_pool, avg_pool, max_pool
 from cortex_core.ops.reduce import max as largest
 from cortex_core.ops.views import reshape
 from cortex_core.registry import Padding, Size, base, field, layer
@@ -54,22 +54,42 @@ def inner(layer: Any, x: Any) -> tuple[int, ...]:
 
 @layer("max_pool1d", main="size", rank=1, transparent=True)
 class MaxPool1D(MaxPooling):
-    """The largest of each window.   x (B, L, C) -> (B, L', C)"""
+    """The largest of each window.   x (B, L, C) -> (B, L', C)
+
+    Example:
+        inputs: {signal: [6, 2]}
+        layers: [max_pool1d: 2]
+    """
 
 
 @layer("max_pool2d", main="size", rank=2, transparent=True)
 class MaxPool2D(MaxPooling):
-    """The largest of each window.   x (B, H, W, C) -> (B, H', W', C)"""
+    """The largest of each window.   x (B, H, W, C) -> (B, H', W', C)
+
+    Example:
+        inputs: {image: [4, 4, 2]}
+        layers: [max_pool2d: 2]
+    """
 
 
 @layer("avg_pool1d", main="size", rank=1, transparent=True)
 class AvgPool1D(AvgPooling):
-    """The mean of each window; padding does not count.   x (B, L, C) -> (B, L', C)"""
+    """The mean of each window; padding does not count.   x (B, L, C) -> (B, L', C)
+
+    Example:
+        inputs: {signal: [6, 2]}
+        layers: [avg_pool1d: {size: 3, stride: 2, padding: same}]
+    """
 
 
 @layer("avg_pool2d", main="size", rank=2, transparent=True)
 class AvgPool2D(AvgPooling):
-    """The mean of each window; padding does not count.   x (B, H, W, C) -> (B, H', W', C)"""
+    """The mean of each window; padding does not count.   x (B, H, W, C) -> (B, H', W', C)
+
+    Example:
+        inputs: {image: [4, 4, 2]}
+        layers: [avg_pool2d: 2]
+    """
 
 
 def whole_mean(layer: Any, x: Any) -> Any:
@@ -80,7 +100,12 @@ def whole_mean(layer: Any, x: Any) -> Any:
 
 @layer("global_avg_pool1d", rank=1, transparent=True)
 class GlobalAvgPool1D:
-    """The mean over the length.   x (B, L, C) -> (B, C)"""
+    """The mean over the length.   x (B, L, C) -> (B, C)
+
+    Example:
+        inputs: {signal: [5, 2]}
+        layers: [global_avg_pool1d]
+    """
 
     def forward(self, p: Scope, x: Any) -> Any:
         return whole_mean(self, x)
@@ -88,7 +113,12 @@ class GlobalAvgPool1D:
 
 @layer("global_avg_pool2d", rank=2, transparent=True)
 class GlobalAvgPool2D:
-    """The mean over the image.   x (B, H, W, C) -> (B, C)"""
+    """The mean over the image.   x (B, H, W, C) -> (B, C)
+
+    Example:
+        inputs: {image: [3, 4, 2]}
+        layers: [global_avg_pool2d]
+    """
 
     def forward(self, p: Scope, x: Any) -> Any:
         return whole_mean(self, x)
@@ -96,7 +126,12 @@ class GlobalAvgPool2D:
 
 @layer("global_max_pool1d", rank=1, transparent=True)
 class GlobalMaxPool1D:
-    """The largest over the length.   x (B, L, C) -> (B, C)"""
+    """The largest over the length.   x (B, L, C) -> (B, C)
+
+    Example:
+        inputs: {signal: [5, 2]}
+        layers: [global_max_pool1d]
+    """
 
     def forward(self, p: Scope, x: Any) -> Any:
         return largest(x, inner(self, x))
@@ -104,7 +139,32 @@ class GlobalMaxPool1D:
 
 @layer("global_max_pool2d", rank=2, transparent=True)
 class GlobalMaxPool2D:
-    """The largest over the image.   x (B, H, W, C) -> (B, C)"""
+    """The largest over the image.   x (B, H, W, C) -> (B, C)
+
+    Example:
+        inputs: {image: [3, 4, 2]}
+        layers: [global_max_pool2d]
+    """
 
     def forward(self, p: Scope, x: Any) -> Any:
         return largest(x, inner(self, x))
+
+
+@layer("adaptive_avg_pool2d", main="size", rank=2, transparent=True)
+class AdaptiveAvgPool2D:
+    """The means of windows that cut the image into `size` parts, whatever its size is.
+
+    Window i of m is from floor(i n / m) to ceil((i + 1) n / m): windows overlap where m does not divide n.
+    x (B, H, W, C) -> (B, *size, C).  He et al., 2014: one level of spatial pyramid pooling.
+
+    Example:
+        inputs: {image: [5, 4, 2]}
+        layers: [adaptive_avg_pool2d: [3, 2]]
+    """
+
+    size: Size = field(doc="height and width of the output")
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        spatial(self, x)
+        floating(self, x)
+        return adaptive_avg_pool(x, self.size)

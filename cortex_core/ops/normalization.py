@@ -1,4 +1,4 @@
-"""Batch norm, layer norm, RMS norm and group norm."""
+"""Batch norm, layer norm, RMS norm, group norm and local response normalisation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from cortex_core.ops import reduce
 from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import decomposition_of, gradient_of
-from cortex_core.ops.pointwise import cast, pointwise, rsqrt
+from cortex_core.ops.pointwise import cast, exp, log, pointwise, rsqrt
+from cortex_core.ops.pooling import avg_pool
 from cortex_core.ops.views import reshape
 
 Norm = BatchNorm | LayerNorm | BatchNormGrad | LayerNormGrad
@@ -91,6 +92,21 @@ def group_norm(
     return _as(reshape(y, x.shape), x)
 
 
+def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
+    """y = x / d^beta with d = k + alpha s, s the sum of x^2 over ``size`` neighbouring channels.
+
+    Channel c sees c - size // 2 to c + (size - 1) // 2, as far as there are any; ``k`` is above 0.
+    x (..., C) -> (..., C).  Krizhevsky et al., 2012, section 3.3.
+    dx = g d^-beta - 2 alpha beta x t, t the sum of g x d^(-beta - 1) over the windows that see x
+    """
+    wide = _wide("local_response_norm", x)
+    if size < 1:
+        raise ShapeError(f"local_response_norm: size is {size}; needs one channel at least")
+    lines = reshape(wide * wide, (math.prod(x.shape[:-1]), x.shape[-1], 1))
+    means = avg_pool(lines, size, 1, ((size // 2, (size - 1) // 2),), count_padding=True)
+    return _as(_damped(wide, reshape(means, x.shape), alpha=alpha * size, beta=beta, k=k), x)
+
+
 def _wide(what: str, x: Any, **vectors: Any | None) -> Any:
     """x in the type that sums over it are taken in.  Rejects ``vectors`` that are not (C,)."""
     if dtype(x.dtype).kind != "float":
@@ -106,6 +122,11 @@ def _wide(what: str, x: Any, **vectors: Any | None) -> Any:
 @pointwise
 def _inverse_root(mean: Any, epsilon: float) -> Any:
     return rsqrt(mean + epsilon)
+
+
+@pointwise
+def _damped(x: Any, mean: Any, alpha: float, beta: float, k: float) -> Any:
+    return x * exp(-beta * log(k + alpha * mean))  # a power takes NumPy twice as long
 
 
 @pointwise

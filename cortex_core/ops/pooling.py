@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+from cortex_compute.errors import ShapeError
 from cortex_compute.primitives.pooling import (
     Averaging,
     AvgPool,
@@ -18,6 +20,10 @@ from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Node
 from cortex_core.ops.convolution import Margins, Sizes, margins, per_axis
 from cortex_core.ops.differentiate import gradient_of
+from cortex_core.ops.indexing import concatenate
+from cortex_core.ops.reduce import max as largest
+from cortex_core.ops.resize import averaging, mix
+from cortex_core.ops.views import narrow
 
 
 def max_pool(
@@ -46,6 +52,44 @@ def avg_pool(
     dx = g / divisor, at every element of each window
     """
     return apply(AvgPool(*_windows("avg_pool", x, size, stride, padding), ceil, count_padding), x)
+
+
+def adaptive_avg_pool(x: Any, sizes: Sequence[int]) -> Any:
+    """Means of windows that cut each spatial axis into so many parts.   (N, *S, C) -> (N, *sizes, C)
+
+    Window i of m is from floor(i n / m) to ceil((i + 1) n / m): where m does not divide n they overlap.
+    dx = the sum of g / elements over the windows that x lies in
+    """
+    window = _equal_windows(x, sizes)
+    if window is not None:
+        return avg_pool(x, window)
+    for axis, m in enumerate(sizes, 1):
+        x = mix(x, averaging(x.shape[axis], m).astype(x.dtype.storage), axis)
+    return x
+
+
+def adaptive_max_pool(x: Any, sizes: Sequence[int]) -> Any:
+    """The largest of each window; windows as of `adaptive_avg_pool`.   (N, *S, C) -> (N, *sizes, C)
+
+    dx = g at the winners; where windows overlap, equal largest elements share it
+    """
+    window = _equal_windows(x, sizes)
+    if window is not None and 0 not in window:
+        return max_pool(x, window)
+    for axis, m in enumerate(sizes, 1):
+        n = x.shape[axis]
+        if not (m and n):
+            raise ShapeError(f"adaptive_max_pool: x has shape {x.shape}, the output {sizes}; one is empty")
+        bounds = [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
+        x = concatenate([largest(narrow(x, axis, a, b - a), axis, keepdims=True) for a, b in bounds], axis)
+    return x
+
+
+def _equal_windows(x: Any, sizes: Sequence[int]) -> tuple[int, ...] | None:
+    """The one size of all windows, if they do not overlap."""
+    if not all(m and n % m == 0 for n, m in zip(x.shape[1:-1], sizes)):
+        return None
+    return tuple(n // m for n, m in zip(x.shape[1:-1], sizes))
 
 
 def _windows(

@@ -338,39 +338,55 @@ class SizeKind(Kind):
 
 
 @frozen
-class PaddingKind(Kind):
-    """``valid``, ``same``, one number for all sides, or [before, after] for each spatial axis."""
+class MarginKind(Kind):
+    """One number for all sides, or [before, after] for each spatial axis."""
 
     rank: int
 
     @property
     def words(self) -> str:
         pairs = ", ".join(["[before, after]"] * self.rank)
-        return f"valid, same, a whole number of at least 0, or [{pairs}]"
+        return f"a whole number of at least 0, or [{pairs}]"
+
+    def read(self, value: Any) -> Any:
+        side = Whole(Limits(minimum=0))
+        if not isinstance(value, (list, tuple)):
+            return ((read_as(self, side, value),) * 2,) * self.rank
+        flat = len(value) == self.rank and not any(isinstance(pair, (list, tuple)) for pair in value)
+        if flat or len(value) != self.rank:
+            hint = f"Write [{', '.join(f'[{v}, {v}]' for v in value)}]" if flat else ""
+            raise self.refuse(value, hint)
+        return read_items(Many(side, 2), value)
+
+    def data(self, value: Any) -> Any:
+        return [list(pair) for pair in value]
+
+    def schema(self) -> Schema:
+        side = Whole(Limits(minimum=0))
+        return {"anyOf": [side.schema(), Many(Many(side, 2), self.rank).schema()]}
+
+
+@frozen
+class PaddingKind(MarginKind):
+    """``valid``, ``same``, or a margin."""
+
+    @property
+    def words(self) -> str:
+        return f"valid, same, {super().words}"
 
     def read(self, value: Any) -> str | tuple[tuple[int, int], ...]:
         if isinstance(value, str):
             if value not in ("valid", "same"):
                 raise self.refuse(value, nearest(value, ("valid", "same")))
             return value
-        side = Whole(Limits(minimum=0))
-        if isinstance(value, (list, tuple)):
-            flat = len(value) == self.rank and not any(isinstance(pair, (list, tuple)) for pair in value)
-            if flat or len(value) != self.rank:
-                hint = f"Write [{', '.join(f'[{v}, {v}]' for v in value)}]" if flat else ""
-                raise self.refuse(value, hint)
-            pairs = read_items(Many(side, 2), value)
-        else:
-            pairs = ((read_as(self, side, value),) * 2,) * self.rank
+        pairs: tuple[tuple[int, int], ...] = super().read(value)
         return pairs if any(map(any, pairs)) else "valid"
 
     def data(self, value: Any) -> Any:
-        return value if isinstance(value, str) else [list(pair) for pair in value]
+        return value if isinstance(value, str) else super().data(value)
 
     def schema(self) -> Schema:
-        side = Whole(Limits(minimum=0))
-        pairs = Many(Many(side, 2), self.rank)
-        return {"anyOf": [{"enum": ["valid", "same"]}, side.schema(), pairs.schema()]}
+        return {"anyOf": [{"enum": ["valid", "same"]}, *super().schema()["anyOf"]]}
 
 
 @frozen
@@ -435,6 +451,9 @@ Size = Annotated[tuple[int, ...], FromClass(lambda limits, rank: SizeKind(rank, 
 
 Padding = Annotated[Any, FromClass(lambda limits, rank: PaddingKind(rank))]
 """``"valid"``, ``"same"`` or ``((before, after), ...)``."""
+
+Margin = Annotated[tuple[tuple[int, int], ...], FromClass(lambda limits, rank: MarginKind(rank))]
+"""(before, after) for each spatial axis: written as one number for all sides, or as pairs."""
 
 Shape = Annotated[tuple[int, ...], FromClass(lambda limits, rank: ShapeKind(limits or Limits(minimum=1)))]
 """A list of whole numbers, held as a tuple."""

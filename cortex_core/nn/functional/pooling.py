@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from cortex_compute.errors import ShapeError
 from cortex_core.nn.functional.spatial import over_images
-from cortex_core.ops import pooling, reduce
+from cortex_core.ops import pooling
 from cortex_core.ops.convolution import Sizes, per_axis
-from cortex_core.ops.indexing import concatenate
-from cortex_core.ops.linear import matmul
-from cortex_core.ops.views import narrow
 
 
 def max_pool1d(
@@ -66,7 +61,7 @@ def avg_pool2d(
 def adaptive_avg_pool1d(input: Any, output_size: int | None) -> Any:
     """Means of windows that cut the axis into ``output_size`` parts.   (N, C, L) -> (N, C, output_size)"""
     sizes = _wanted("adaptive_avg_pool1d", 1, input, (output_size,))
-    return _adaptive_avg("adaptive_avg_pool1d", input, sizes)
+    return over_images("adaptive_avg_pool1d", 1, input, lambda x: pooling.adaptive_avg_pool(x, sizes))
 
 
 def adaptive_avg_pool2d(input: Any, output_size: int | tuple[int | None, int | None] | None) -> Any:
@@ -75,13 +70,13 @@ def adaptive_avg_pool2d(input: Any, output_size: int | tuple[int | None, int | N
     (N, C, H, W) -> (N, C, *output_size).  Window i of m is from floor(i n / m) to ceil((i + 1) n / m).
     """
     sizes = _wanted("adaptive_avg_pool2d", 2, input, _pair(output_size))
-    return _adaptive_avg("adaptive_avg_pool2d", input, sizes)
+    return over_images("adaptive_avg_pool2d", 2, input, lambda x: pooling.adaptive_avg_pool(x, sizes))
 
 
 def adaptive_max_pool1d(input: Any, output_size: int | None) -> Any:
     """The largest of each window; windows as of `adaptive_avg_pool1d`.   (N, C, L) -> (N, C, output_size)"""
     sizes = _wanted("adaptive_max_pool1d", 1, input, (output_size,))
-    return _adaptive_max("adaptive_max_pool1d", input, sizes)
+    return over_images("adaptive_max_pool1d", 1, input, lambda x: pooling.adaptive_max_pool(x, sizes))
 
 
 def adaptive_max_pool2d(input: Any, output_size: int | tuple[int | None, int | None] | None) -> Any:
@@ -90,7 +85,7 @@ def adaptive_max_pool2d(input: Any, output_size: int | tuple[int | None, int | N
     Where windows overlap, equal largest elements share the gradient.
     """
     sizes = _wanted("adaptive_max_pool2d", 2, input, _pair(output_size))
-    return _adaptive_max("adaptive_max_pool2d", input, sizes)
+    return over_images("adaptive_max_pool2d", 2, input, lambda x: pooling.adaptive_max_pool(x, sizes))
 
 
 def _max_pool(spatial: int, x: Any, size: Sizes, stride: Sizes | None, padding: Sizes, ceil: bool) -> Any:
@@ -127,42 +122,3 @@ def _wanted(what: str, spatial: int, x: Any, given: tuple[int | None, ...]) -> t
     if len(given) != spatial or len(x.shape) not in (spatial + 1, spatial + 2):
         raise ShapeError(f"{what}: an output of {given} does not fit an input of shape {x.shape}")
     return tuple(n if m is None else m for n, m in zip(x.shape[-spatial:], given))
-
-
-def _window(x: Any, wanted: tuple[int, ...]) -> tuple[int, ...] | None:
-    """The one size of all windows, if they do not overlap."""
-    sizes = x.shape[-len(wanted) :]
-    if not all(m and n % m == 0 for n, m in zip(sizes, wanted)):
-        return None
-    return tuple(n // m for n, m in zip(sizes, wanted))
-
-
-def _adaptive_avg(what: str, x: Any, wanted: tuple[int, ...]) -> Any:
-    window, spatial = _window(x, wanted), len(wanted)
-    if window is not None:
-        return over_images(what, spatial, x, lambda image: pooling.avg_pool(image, window))
-    sizes = x.shape[-spatial:]
-    right = _averaging(sizes[-1], wanted[-1], x.dtype)
-    x = matmul(x, right, transpose_b=True)
-    return x if spatial == 1 else matmul(_averaging(sizes[0], wanted[0], x.dtype), x)
-
-
-def _adaptive_max(what: str, x: Any, wanted: tuple[int, ...]) -> Any:
-    window, spatial = _window(x, wanted), len(wanted)
-    if window is not None and 0 not in window:
-        return over_images(what, spatial, x, lambda image: pooling.max_pool(image, window))
-    for axis, m in zip(range(-spatial, 0), wanted):
-        n = x.shape[axis]
-        if not (m and n):
-            raise ShapeError(f"{what}: the input has shape {x.shape}, the output {wanted}; one is empty")
-        bounds = [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
-        x = concatenate([reduce.max(narrow(x, axis, a, b - a), axis, keepdims=True) for a, b in bounds], axis)
-    return x
-
-
-def _averaging(n: int, m: int, dtype: Any) -> np.ndarray:
-    """The matrix (m, n) whose row i takes the mean of window i."""
-    places, i = np.arange(n), np.arange(m)[:, None]
-    inside = (places >= i * n // max(m, 1)) & (places < -(-(i + 1) * n // max(m, 1)))
-    rows: np.ndarray = inside / inside.sum(1, keepdims=True)
-    return rows.astype(dtype.storage)

@@ -6,12 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from cortex_compute.errors import ArgumentError, ShapeError
-from cortex_core.ops.indexing import gather
-from cortex_core.ops.linear import matmul
-from cortex_core.ops.views import reshape, swapaxes, transpose
+from cortex_core.nn.functional.spatial import channels_first, channels_last
+from cortex_core.ops.resize import resize
+from cortex_core.ops.views import reshape, transpose
 
 LINEAR = ("linear", "bilinear", "trilinear")  # of one, two and three axes
 
@@ -40,15 +38,8 @@ def interpolate(
     if mode == "nearest" and align_corners is not None:
         raise ArgumentError("interpolate: align_corners is of the linear modes: leave it out")
     sizes, factors = _sizes(input.shape[2:], size, scale_factor)
-    for axis, (m, factor) in enumerate(zip(sizes, factors), 2):
-        n = input.shape[axis]
-        if mode == "nearest":
-            places = np.floor(np.arange(m) / factor).astype(np.int64)
-            input = input if m == n else gather(input, np.minimum(places, n - 1), axis)
-        else:
-            weights = _weights(n, m, factor, bool(align_corners)).astype(input.dtype.storage)
-            input = swapaxes(matmul(swapaxes(input, axis, -1), weights, transpose_b=True), axis, -1)
-    return input
+    linear, corners = mode != "nearest", bool(align_corners)
+    return channels_first(resize(channels_last(input), sizes, factors, linear, corners))
 
 
 def _sizes(old: Sequence[int], size: Any, factor: Any) -> tuple[list[int], list[float]]:
@@ -61,15 +52,6 @@ def _sizes(old: Sequence[int], size: Any, factor: Any) -> tuple[list[int], list[
     if min(*sizes, *old) < 1:
         raise ShapeError(f"interpolate: {tuple(old)} cannot become {tuple(sizes)}; needs sizes above 0")
     return sizes, [float(f) for f in each] if size is None else [m / n for n, m in zip(old, sizes)]
-
-
-def _weights(n: int, m: int, factor: float, align_corners: bool) -> np.ndarray:
-    """The matrix (m, n) whose row i mixes the two neighbours of new element i."""
-    i = np.arange(m)
-    at = i * ((n - 1) / max(m - 1, 1)) if align_corners else (i + 0.5) / factor - 0.5
-    at = np.clip(at, 0, n - 1)
-    weights: np.ndarray = np.maximum(0.0, 1.0 - np.abs(at[:, None] - np.arange(n)))
-    return weights
 
 
 def pixel_shuffle(input: Any, upscale_factor: int) -> Any:
