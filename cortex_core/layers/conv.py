@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any, ClassVar
 
 from cortex_compute.types import TensorType
-from cortex_core.initializers import auto, zeros
+from cortex_core.initializers import auto, fans, zeros
 from cortex_core.layers.activations import activate
 from cortex_core.layers.expect import refuse, spatial
 from cortex_core.layers.scope import Parameter, Scope
@@ -20,7 +20,11 @@ from cortex_core.registry import Activation, Fault, Initializer, Padding, Size, 
 
 @base
 class Convolution:
-    """What all convolutions share."""
+    """What all convolutions share.
+
+    Each group is a convolution by itself, and its kernel is drawn as one: fan_out counts the filters of one
+    group.  (Keras and PyTorch count those of all groups, so that their `glorot_uniform` shrinks signals.)
+    """
 
     kind: ClassVar[str]
     rank: ClassVar[int]
@@ -44,13 +48,18 @@ class Convolution:
 
     def parameters(self, x: TensorType) -> Iterator[Parameter]:
         spatial(self, x)
-        channels = x.shape[-1]
-        if channels % self.groups:
-            refuse(f"{self.kind} cannot split {channels} channels into {self.groups} groups", x)
-        shape = (*self.kernel, channels // self.groups, self.filters)
-        yield Parameter("kernel", shape, self.kernel_initializer)
+        inner, outer = self.split(x), self.filters // self.groups
+        fan = fans((*self.kernel, inner, outer))
+        yield Parameter("kernel", (*self.kernel, inner, self.filters), self.kernel_initializer, fan=fan)
         if self.use_bias:
             yield Parameter("bias", (self.filters,), self.bias_initializer)
+
+    def split(self, x: Any) -> int:
+        """How many channels of x each group takes."""
+        channels: int = x.shape[-1]
+        if channels % self.groups:
+            refuse(f"{self.kind} cannot split {channels} channels into {self.groups} groups", x)
+        return channels // self.groups
 
     def forward(self, p: Scope, x: Any) -> Any:
         padding = paddings(self, x, self.kernel, self.stride, self.padding, self.dilation)
@@ -64,7 +73,14 @@ class Convolution:
 
 @layer("conv1d", main="filters", rank=1)
 class Conv1D(Convolution):
-    """Convolution along one axis.   x (B, L, in), kernel (K, in / groups, out) -> (B, L', out)"""
+    """Convolution along one axis.   x (B, L, in), kernel (K, in / groups, out) -> (B, L', out)
+
+    Waibel et al., 1989.
+
+    Example:
+        inputs: {signal: [9, 2]}
+        layers: [conv1d: {filters: 3, kernel: 4}]
+    """
 
     def step(self, p: StepScope, x: Any) -> Any:
         """Of a convolution that sees nothing later: it keeps the inputs that its window reaches back to."""
@@ -80,4 +96,24 @@ class Conv1D(Convolution):
 
 @layer("conv2d", main="filters", rank=2)
 class Conv2D(Convolution):
-    """Convolution of images.   x (B, H, W, in), kernel (KH, KW, in / groups, out) -> (B, H', W', out)"""
+    """Convolution of images.   x (B, H, W, in), kernel (KH, KW, in / groups, out) -> (B, H', W', out)
+
+    Fukushima, 1980; LeCun et al., 1989.
+
+    Example:
+        inputs: {image: [6, 5, 2]}
+        layers: [conv2d: {filters: 3, kernel: 3}]
+    """
+
+
+@layer("conv3d", main="filters", rank=3)
+class Conv3D(Convolution):
+    """Convolution of volumes, such as the pictures of a film one behind the other.
+
+    x (B, D, H, W, in), kernel (KD, KH, KW, in / groups, out) -> (B, D', H', W', out).  Ji et al., "3D
+    convolutional neural networks for human action recognition", 2010.
+
+    Example:
+        inputs: {film: [3, 4, 4, 2]}
+        layers: [conv3d: {filters: 2, kernel: 2}]
+    """

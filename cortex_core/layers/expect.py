@@ -41,7 +41,12 @@ def reasoned(kind: type[Exception], shown: str, needs: str) -> Exception:
     return error
 
 
-AXES = {0: "(channels)", 1: "(length, channels)", 2: "(height, width, channels)"}
+AXES = {
+    0: "(channels)",
+    1: "(length, channels)",
+    2: "(height, width, channels)",
+    3: "(depth, height, width, channels)",
+}
 
 
 def spatial(layer: Any, x: Any) -> None:

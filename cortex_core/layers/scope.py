@@ -21,7 +21,8 @@ class Parameter:
 
     Where a network trains in less than float32, the layer sees it rounded, unless it is ``precise``.
     ``parts`` names equal parts along the last axis, such as the gates of an LSTM: each is drawn by itself,
-    by an initialiser of its own where there is a tuple of them.
+    by an initialiser of its own where there is a tuple of them.  ``fan`` is what initialisers take for
+    (fan_in, fan_out) where the shape does not tell: see `cortex_core.initializers.fans`.
     """
 
     name: str
@@ -29,6 +30,7 @@ class Parameter:
     initializer: Any
     precise: bool = False
     parts: tuple[str, ...] = ()
+    fan: tuple[int, int] | None = None
 
 
 @frozen

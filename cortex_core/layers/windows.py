@@ -14,20 +14,25 @@ Pairs = tuple[tuple[int, int], ...]
 def paddings(
     layer: Any, x: Any, window: Sequence[int], stride: Sequence[int], padding: Any, dilation: Sequence[int]
 ) -> Pairs:
-    """(before, after) for each spatial axis of x; a window that does not fit in is refused.
-
-    `same`: ceil(n / stride) windows, what must be added halved, and of an odd number the larger half behind.
-    """
+    """(before, after) for each spatial axis of x; a window that does not fit in is refused."""
     sizes = x.shape[1:-1]
     reach = [(k - 1) * d + 1 for k, d in zip(window, dilation)]
     if padding == "valid":
         pairs: Pairs = ((0, 0),) * len(sizes)
     elif padding == "same":
-        needs = [max(0, (-(-n // s) - 1) * s + r - n) for n, s, r in zip(sizes, stride, reach)]
-        pairs = tuple((n // 2, n - n // 2) for n in needs)
+        pairs = same_padding(sizes, reach, stride)
     else:
         pairs = padding
     counts = map(window_count, sizes, window, stride, pairs, dilation)
     if min(counts) < 1:
         refuse(f"{layer.kind} has a window of {tuple(reach)}, which does not fit into it", x)
     return pairs
+
+
+def same_padding(sizes: Sequence[int], reach: Sequence[int], stride: Sequence[int]) -> Pairs:
+    """(before, after) of `same` for each axis: ceil(n / stride) windows, each reaching over ``reach``.
+
+    What must be added is halved, and of an odd number the larger half goes behind.
+    """
+    needs = [max(0, (-(-n // s) - 1) * s + r - n) for n, r, s in zip(sizes, reach, stride)]
+    return tuple((n // 2, n - n // 2) for n in needs)

@@ -41,7 +41,7 @@ def conv_transpose(
     """The adjoint of `conv` with the same arguments: it spreads each element of x over a window of y.
 
     x (N, *S, C), w (*K, O/groups, C) -> (N, *S', O) with S' = (S - 1) stride + (K - 1) dilation + 1 - before
-    - after + output_padding, by which the sizes are told apart that `conv` with a stride makes equal.
+    - after + output_padding, which is below the stride: it tells apart the sizes S' that `conv` makes S.
     dx = conv(g, w);  dw is that of conv(g, w) whose gradient is x
     """
     spatial = len(x.shape) - 2
@@ -49,10 +49,27 @@ def conv_transpose(
     extra = per_axis("conv_transpose: output_padding", spatial, output_padding)
     if len(w.shape) != spatial + 2:
         raise ShapeError(f"conv_transpose: w has shape {w.shape}; needs {spatial + 2} axes, as x {x.shape}")
-    axes = zip(x.shape[1:-1], w.shape, strides, pairs, steps, extra)
-    sizes = ((n - 1) * s - sum(pair) + (k - 1) * d + 1 + more for n, k, s, pair, d, more in axes)
+    if not all(0 <= more < s for more, s in zip(extra, strides)):
+        told = f"conv_transpose: output_padding {extra} with stride {strides}"
+        raise ShapeError(f"{told}; it must be at least 0 and below the stride")
+    sizes = transposed_sizes(x.shape[1:-1], w.shape[:-2], strides, pairs, steps, extra)
+    if min(sizes) < 1:
+        raise ShapeError(f"conv_transpose: padding {pairs} leaves nothing of x {x.shape} under w {w.shape}")
     shape = (x.shape[0], *sizes, w.shape[-2] * groups)
     return apply(ConvInputGrad(strides, pairs, steps, groups, shape), x, w)
+
+
+def transposed_sizes(
+    sizes: Sequence[int],
+    kernel: Sequence[int],
+    stride: Sequence[int],
+    padding: Padding,
+    dilation: Sequence[int],
+    output_padding: Sequence[int],
+) -> tuple[int, ...]:
+    """S' of `conv_transpose`; below 1 where padding leaves nothing."""
+    axes = zip(sizes, kernel, stride, padding, dilation, output_padding)
+    return tuple((n - 1) * s + (k - 1) * d + 1 - sum(pair) + extra for n, k, s, pair, d, extra in axes)
 
 
 def geometry(

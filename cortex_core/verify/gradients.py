@@ -20,6 +20,7 @@ import cortex_core.layers
 import cortex_core.losses
 import cortex_core.verify.attention_cases  # (registers the cases, as the next two)
 import cortex_core.verify.cases
+import cortex_core.verify.convolution_cases
 import cortex_core.verify.recurrent_cases  # noqa: F401
 from cortex_compute.expression import ARITY
 from cortex_compute.protocol import Backend

@@ -18,7 +18,7 @@ def drawn(d: Parameter, rng: np.random.Generator) -> np.ndarray:
     count = max(1, len(d.parts))
     shape = (*d.shape[:-1], d.shape[-1] // count)
     by = d.initializer if isinstance(d.initializer, tuple) else (d.initializer,) * count
-    return np.concatenate([one.draw(shape, rng, fans(shape)) for one in by], -1)
+    return np.concatenate([one.draw(shape, rng, d.fan or fans(shape)) for one in by], -1)
 
 
 class Used:
