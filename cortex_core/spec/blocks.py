@@ -8,15 +8,16 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cortex_core.place import Place
-from cortex_core.registry import LAYERS, UNKNOWN, nearest
+from cortex_core.registry import LAYERS, UNKNOWN, Invalid, nearest
 from cortex_core.registry.faults import shown
+from cortex_core.spec.arithmetic import EXPECTED, FORMULA, compute, number
 from cortex_core.spec.tree import Mark, Node, Problems
 
 MAX_LAYERS = 100_000
 MAX_NESTING = 64
 MAX_USES = 20_000  # of blocks with different arguments: each is counted by itself
 FIELDS = ("parameters", "optional", "layers")
-COMMON = ("id", "from", "trainable", "learning_rate", "penalty", "loss", "repeat")
+COMMON = ("id", "from", "trainable", "learning_rate", "penalty", "constraint", "share", "loss", "repeat")
 
 Environment = Mapping[str, Node]
 
@@ -142,9 +143,15 @@ def _read_optional(node: Node, parameters: Mapping[str, Node], problems: Problem
 
 
 def substitute(node: Node, environment: Environment | None, problems: Problems | None) -> Node:
-    """The node with parameters in place of ``$name``; what is put in keeps its own place in the file."""
+    """The node with parameters in place of ``$name``; what is put in keeps its own place in the file.
+
+    What is computed of them, as in ``$name * 2``, stands where the formula stands.
+    """
     if isinstance(node.value, str) and node.value.startswith("$") and len(node.value) > 1:
-        return _parameter(node, environment, problems)
+        formula = FORMULA.fullmatch(node.value)
+        if formula is not None and node.value[1:] not in (environment or ()):
+            return _computed(node, formula, environment, problems)
+        return _parameter(node, node.value[1:], environment, problems)
     changed = {key: substitute(child, environment, problems) for key, child in node.children()}
     if all(changed[key] is child for key, child in node.children()):
         return node
@@ -154,19 +161,45 @@ def substitute(node: Node, environment: Environment | None, problems: Problems |
     return copy
 
 
-def _parameter(node: Node, environment: Environment | None, problems: Problems | None) -> Node:
-    name = node.value[1:]
+def _parameter(node: Node, name: str, environment: Environment | None, problems: Problems | None) -> Node:
     if environment is not None and name in environment:
         return environment[name]
     if problems is not None and environment is None:
         problems.at(node, f"'${name}' stands outside a block", "expected a value")
+    elif problems is not None and len(name.split()) > 1:
+        problems.at(node, f"'${name}' is neither a parameter nor a formula", EXPECTED)
     elif problems is not None:
         hint = nearest(name, environment or ())
         expected = "" if hint else f"expected one of {', '.join(environment or ()) or 'the parameters'}"
         problems.at(node, f"the block has no parameter '{name}'", expected, hint)
-    unknown = Node(UNKNOWN, node.mark)
-    unknown.parent, unknown.key = node.parent, node.key
-    return unknown
+    return _instead(node, UNKNOWN)
+
+
+def _computed(
+    node: Node, formula: re.Match[str], environment: Environment | None, problems: Problems | None
+) -> Node:
+    """The number that a formula gives; UNKNOWN where something in it is."""
+    left, right = _parameter(node, formula["left"], environment, problems).value, formula["right"]
+    if left is UNKNOWN:
+        return _instead(node, UNKNOWN)
+    try:
+        if right.startswith("$"):
+            other = _parameter(node, right[1:], environment, problems).value
+        else:
+            other = number(right)
+        value = UNKNOWN if other is UNKNOWN else compute(node.value, left, formula["sign"], other)
+    except Invalid as invalid:
+        value = UNKNOWN
+        for fault in invalid.faults if problems is not None else ():
+            problems.at(node, fault.found, fault.expected)
+    return _instead(node, value)
+
+
+def _instead(node: Node, value: Any) -> Node:
+    """Another value at the same place."""
+    made = Node(value, node.mark)
+    made.parent, made.key = node.parent, node.key
+    return made
 
 
 class Endless(Exception):

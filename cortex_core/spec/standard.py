@@ -10,7 +10,7 @@ from cortex_core.spec.blocks import Block, read_blocks
 from cortex_core.spec.read import parse
 from cortex_core.spec.tree import Node, Problems
 
-NAMES = ("transformer_encoder", "transformer_decoder")
+NAMES = ("transformer_encoder", "transformer_decoder", "squeeze_excite")
 FILE = Path(__file__).with_name("standard.yaml")
 
 

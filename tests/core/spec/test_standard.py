@@ -193,3 +193,29 @@ def test_a_block_of_two_values_takes_no_other_number(given: list[str]) -> None:
     _, problems = inspect({"inputs": {"x": [5, 4], "y": [3, 4]}, "layers": layers, "outputs": ["relu"]})
     told = f"transformer_decoder is given {len(given)} value{'s' if len(given) > 1 else ''}"
     assert (problems[0].found, problems[0].expected) == (told, "expected 2: from: [a, b]")
+
+
+def test_squeeze_and_excitation_is_what_hu_et_al_wrote() -> None:
+    """Section 3 of the paper: s = sigmoid(W2 relu(W1 z)), z the mean of each channel; x_c becomes s_c x_c."""
+    layer = {"squeeze_excite": {"units": 6, "ratio": 3, "id": "se"}}
+    network = cortex.network({"inputs": {"image": [4, 5, 6]}, "layers": [layer]})
+    x = np.random.default_rng(3).normal(size=(2, 4, 5, 6)).astype(np.float32)
+    p = {name.removeprefix("se/"): np.asarray(v, np.float64) for name, v in network.parameters.items()}
+    assert {name: v.shape for name, v in p.items()} == {
+        "hidden/kernel": (6, 2), "hidden/bias": (2,), "weight/kernel": (2, 6), "weight/bias": (6,),
+    }  # fmt: skip
+    z = x.astype(np.float64).mean((1, 2))
+    hidden = np.maximum(z @ p["hidden/kernel"] + p["hidden/bias"], 0)
+    s = 1 / (1 + np.exp(-(hidden @ p["weight/kernel"] + p["weight/bias"])))
+    np.testing.assert_allclose(network.predict(x), x * s[:, None, None], rtol=1e-5, atol=1e-6)
+
+
+def test_squeeze_and_excitation_needs_a_ratio_that_divides() -> None:
+    data = {"inputs": {"image": [4, 4, 30]}, "layers": [{"squeeze_excite": {"units": 30}}]}
+    assert problems_of(data) == (
+        "layers[0].squeeze_excite.layers[1].dense.units: '$units / $ratio' is 30 / 16, which leaves a rest "
+        "of 14: expected none"
+    )
+    data = {"inputs": {"image": [4, 4, 30]}, "layers": [{"squeeze_excite": {"units": 32}}]}
+    with pytest.raises(SpecError, match="multiply needs equal shapes, or 1 along an axis"):
+        cortex.network(data)
