@@ -63,6 +63,16 @@ def test_arguments_that_do_not_fit_the_axes_are_refused() -> None:
         conv(x, w, 1, ((1, 1, 1), (0, 0)))
     with pytest.raises(ShapeError, match="conv_transpose: w has shape"):
         conv_transpose(x, Tensor(np.zeros((2, 1, 1))))
+    with pytest.raises(
+        ShapeError, match=r"output_padding \(1, 2\) with stride \(2, 2\); it must be at least 0"
+    ):
+        conv_transpose(x, w, 2, output_padding=(1, 2))
+    with pytest.raises(ShapeError, match=r"output_padding \(-1, 0\)"):
+        conv_transpose(x, w, 2, output_padding=(-1, 0))
+    with pytest.raises(
+        ShapeError, match=r"padding \(\(3, 3\), \(0, 0\)\) leaves nothing of x \(1, 4, 4, 1\)"
+    ):
+        conv_transpose(x, w, 1, ((3, 3), (0, 0)))
 
 
 def first(a: Any) -> Any:
