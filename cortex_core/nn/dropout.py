@@ -44,3 +44,10 @@ class Dropout2d(_Dropout):
 
     def forward(self, input: Any) -> Any:
         return F.dropout2d(input, self.p, self.training)
+
+
+class Dropout3d(_Dropout):
+    """Dropout of whole channels.   x (N, C, D, H, W).  Tompson et al., 2015"""
+
+    def forward(self, input: Any) -> Any:
+        return F.dropout3d(input, self.p, self.training)

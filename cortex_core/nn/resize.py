@@ -1,9 +1,9 @@
-"""Images made larger or smaller, as modules, and padding around them.   x (N, C, H, W)"""
+"""Images made larger or smaller, as modules.   x (N, C, H, W)"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 from cortex_core.nn import functional as F
 from cortex_core.nn.module import Module
@@ -56,37 +56,3 @@ class PixelUnshuffle(Module):
 
     def extra_repr(self) -> str:
         return f"downscale_factor={self.downscale_factor}"
-
-
-class _Pad2d(Module):
-    """``padding``: one number, or (left, right, top, bottom)."""
-
-    mode: ClassVar[str]
-
-    def __init__(self, padding: int | tuple[int, int, int, int]) -> None:
-        super().__init__()
-        self.padding = (padding,) * 4 if isinstance(padding, int) else tuple(padding)
-
-    def forward(self, input: Any) -> Any:
-        return F.pad(input, self.padding, self.mode)
-
-    def extra_repr(self) -> str:
-        return str(self.padding)
-
-
-class ZeroPad2d(_Pad2d):
-    """Zeros around the image, as many as ``padding``: a number, or (left, right, top, bottom)"""
-
-    mode = "constant"
-
-
-class ReflectionPad2d(_Pad2d):
-    """The image reflected at its border, which is not repeated; ``padding`` as of `ZeroPad2d`"""
-
-    mode = "reflect"
-
-
-class ReplicationPad2d(_Pad2d):
-    """The border of the image repeated; ``padding`` as of `ZeroPad2d`"""
-
-    mode = "replicate"

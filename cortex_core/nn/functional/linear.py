@@ -68,6 +68,11 @@ def dropout2d(input: Any, p: float = 0.5, training: bool = True) -> Any:
     return _dropped("dropout2d", input, p, training, (*input.shape[:-2], 1, 1))
 
 
+def dropout3d(input: Any, p: float = 0.5, training: bool = True) -> Any:
+    """As `dropout`, for whole channels.   x (N, C, D, H, W)"""
+    return _dropped("dropout3d", input, p, training, (*input.shape[:-3], 1, 1, 1))
+
+
 def _dropped(what: str, x: Any, p: float, training: bool, shape: tuple[int, ...]) -> Any:
     if not 0 <= p <= 1:
         raise ArgumentError(f"{what}: p={p}; needs a probability, 0 to 1")

@@ -126,6 +126,19 @@ def instance_statistics(x: Any) -> tuple[Any, Any]:
     return reduce.mean(rows, (0, 2)), reduce.mean(variance, 0)
 
 
+def local_response_norm(
+    input: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0
+) -> Any:
+    """x / (k + alpha mean(x²))^beta, the mean over ``size`` neighbouring channels, 0 beyond the last ones.
+
+    x (N, C, ...).  Krizhevsky et al., 2012, who have the sum instead of the mean.
+    """
+    if len(input.shape) < 3:
+        raise ShapeError(f"local_response_norm: the input has shape {input.shape}; needs (N, C, ...)")
+    y = normalization.local_response_norm(channels_last(input), size, alpha / size, beta, k)
+    return channels_first(y)
+
+
 def affine(x: Any, weight: Any, bias: Any) -> Any:
     """x weight + bias per channel.   x (N, C, ...)"""
     shape = (-1, *(1,) * (len(x.shape) - 2))
