@@ -6,8 +6,8 @@ from typing import Any
 
 from cortex_compute.errors import ArgumentError, ShapeError
 from cortex_core.nn.functional.loss import reduced, same_shape
-from cortex_core.ops import reduce
-from cortex_core.ops.pointwise import equal, maximum, minimum, pointwise, relu, select, sqrt
+from cortex_core.ops import distance, reduce
+from cortex_core.ops.pointwise import equal, maximum, pointwise, relu, select, sqrt
 
 
 def normalize(input: Any, p: float = 2.0, dim: int = 1, eps: float = 1e-12) -> Any:
@@ -23,7 +23,7 @@ def cosine_similarity(x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Any:
 
 def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Any:
     """‖x1 - x2 + eps‖, the p-norm over the last axis.   (..., D), (..., D) -> (...)"""
-    return reduce.norm(x1 - x2 + eps, p, -1, keepdims=keepdim)
+    return distance.pairwise_distance(x1, x2, p, eps, keepdim)
 
 
 def triplet_margin_loss(
@@ -42,10 +42,7 @@ def triplet_margin_loss(
     """
     if margin <= 0:
         raise ArgumentError(f"triplet_margin_loss: margin={margin}; needs a number above 0")
-    far = pairwise_distance(anchor, negative, p, eps)
-    if swap:
-        far = minimum(far, pairwise_distance(positive, negative, p, eps))
-    values = relu(margin + pairwise_distance(anchor, positive, p, eps) - far)
+    values = distance.triplet_margin(anchor, positive, negative, margin, p, eps, swap)
     return reduced("triplet_margin_loss", values, reduction)
 
 

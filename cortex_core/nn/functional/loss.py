@@ -20,6 +20,10 @@ from cortex_core.ops.losses import (
     SMALLEST,
     absolute_difference,
     cross_entropy_of_probability,
+    divergence,
+    divergence_of_logarithm,
+    hinge,
+    huber,
     squared_difference,
 )
 from cortex_core.ops.pointwise import (
@@ -77,18 +81,12 @@ def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     return reduced("l1_loss", absolute_difference(input, target), reduction)
 
 
-@pointwise
-def _huber(x: Any, t: Any, delta: float) -> Any:
-    d = abs(x - t)
-    return select(d < delta, 0.5 * d * d, delta * (d - 0.5 * delta))
-
-
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
     """(x - t)² / 2 where |x - t| < delta, delta (|x - t| - delta / 2) elsewhere.  Huber, 1964"""
     same_shape("huber_loss", input, target)
     if delta <= 0:
         raise ArgumentError(f"huber_loss: delta={delta}; needs a number above 0")
-    return reduced("huber_loss", _huber(input, target, delta=float(delta)), reduction)
+    return reduced("huber_loss", huber(input, target, delta=float(delta)), reduction)
 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
@@ -98,7 +96,7 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
         raise ArgumentError(f"smooth_l1_loss: beta={beta}; needs a number from 0 on")
     if beta == 0:
         return l1_loss(input, target, reduction)
-    return reduced("smooth_l1_loss", _huber(input, target, delta=float(beta)) / float(beta), reduction)
+    return reduced("smooth_l1_loss", huber(input, target, delta=float(beta)) / float(beta), reduction)
 
 
 def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
@@ -130,17 +128,6 @@ def binary_cross_entropy_with_logits(
     return reduced("binary_cross_entropy_with_logits", values, reduction)
 
 
-@pointwise
-def _kl(x: Any, t: Any) -> Any:
-    nothing = equal(t, 0.0)
-    return select(nothing, 0.0, t * (log(select(nothing, 1.0, t)) - x))
-
-
-@pointwise
-def _kl_of_log(x: Any, t: Any) -> Any:
-    return exp(t) * (t - x)
-
-
 def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
     """t (log t - x) of log-probabilities x; with ``log_target`` the target is log t as well.
 
@@ -148,7 +135,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
     """
     same_shape("kl_div", input, target)
     checked("kl_div", reduction, (*REDUCTIONS, "batchmean"))
-    values = (_kl_of_log if log_target else _kl)(input, target)
+    values = (divergence_of_logarithm if log_target else divergence)(input, target)
     if reduction == "batchmean":
         return reduce.sum(values) / float(input.shape[0])
     return reduced("kl_div", values, reduction)
@@ -212,15 +199,10 @@ def poisson_nll_loss(
     return reduced("poisson_nll_loss", values, reduction)
 
 
-@pointwise
-def _hinge(x: Any, t: Any) -> Any:
-    return relu(1.0 - t * x)
-
-
 def hinge_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """max(0, 1 - t x) for targets t of -1 and 1."""
     same_shape("hinge_loss", input, target)
-    return reduced("hinge_loss", _hinge(input, target), reduction)
+    return reduced("hinge_loss", hinge(input, target), reduction)
 
 
 @pointwise
