@@ -15,6 +15,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from cortex_compute.types import float64, int64
+from cortex_core.detection import DetectionF1 as DetectionF1
 from cortex_core.losses import like, refuse
 from cortex_core.ops.apply import interpreter
 from cortex_core.ops.indexing import one_hot, top_k
