@@ -101,8 +101,8 @@ class Conv2D(Convolution):
     Fukushima, 1980; LeCun et al., 1989.
 
     Example:
-        inputs: {image: [6, 5, 2]}
-        layers: [conv2d: {filters: 3, kernel: 3}]
+        inputs: {image: [4, 3, 2]}
+        layers: [conv2d: {filters: 3, kernel: 2}]
     """
 
 
@@ -114,6 +114,6 @@ class Conv3D(Convolution):
     convolutional neural networks for human action recognition", 2010.
 
     Example:
-        inputs: {film: [3, 4, 4, 2]}
+        inputs: {film: [2, 3, 4, 1]}
         layers: [conv3d: {filters: 2, kernel: 2}]
     """

@@ -93,6 +93,6 @@ class ConvTranspose2D(TransposedConvolution):
     "Deconvolutional networks", 2010; Dumoulin and Visin, 2016.
 
     Example:
-        inputs: {image: [3, 4, 2]}
-        layers: [conv_transpose2d: {filters: 3, kernel: 3, stride: 2, padding: same}]
+        inputs: {image: [2, 3, 2]}
+        layers: [conv_transpose2d: {filters: 2, kernel: 3, stride: 2, padding: same}]
     """

@@ -51,8 +51,8 @@ class DepthwiseConv2D(Windows):
     "MobileNets", 2017.
 
     Example:
-        inputs: {image: [5, 4, 3]}
-        layers: [depthwise_conv2d: {kernel: 3, multiplier: 2}]
+        inputs: {image: [3, 4, 2]}
+        layers: [depthwise_conv2d: {kernel: 2, multiplier: 2}]
     """
 
     kernel_initializer: Initializer = field(default=auto, doc="initial kernel")
@@ -84,8 +84,8 @@ class SeparableConv2D(Windows, Filters):
     2017.
 
     Example:
-        inputs: {image: [5, 4, 2]}
-        layers: [separable_conv2d: {filters: 3, kernel: 3}]
+        inputs: {image: [3, 4, 2]}
+        layers: [separable_conv2d: {filters: 3, kernel: 2}]
     """
 
     depthwise_initializer: Initializer = field(default=GlorotUniform(), doc="initial depthwise_kernel")
