@@ -96,7 +96,12 @@ def mish(x: Any) -> Any:
 
 @layer("linear", activation=True, transparent=True)
 class Linear:
-    """x."""
+    """x.  The identity.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, linear]
+    """
 
     def forward(self, p: Scope | None, x: Any) -> Any:
         return x
@@ -104,7 +109,12 @@ class Linear:
 
 @layer("relu", activation=True, suits="he_normal")
 class Relu:
-    """max(x, 0)."""
+    """max(x, 0).  Fukushima, 1969; Nair and Hinton, 2010.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, relu]
+    """
 
     def forward(self, p: Scope | None, x: Any) -> Any:
         return ops.relu(x)
@@ -112,7 +122,12 @@ class Relu:
 
 @layer("relu6", activation=True, suits="he_normal")
 class Relu6:
-    """min(max(x, 0), 6)."""
+    """min(max(x, 0), 6).  Krizhevsky, 2010.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, relu6]
+    """
 
     def forward(self, p: Scope | None, x: Any) -> Any:
         return relu6(x)
@@ -120,7 +135,12 @@ class Relu6:
 
 @layer("leaky_relu", main="slope", activation=True, suits="he_normal")
 class LeakyRelu:
-    """x where x > 0, slope x elsewhere."""
+    """x where x > 0, slope x elsewhere.  Maas et al., 2013.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, leaky_relu: 0.1]
+    """
 
     slope: float = field(default=0.01, doc="slope below 0")
 
@@ -130,7 +150,12 @@ class LeakyRelu:
 
 @layer("elu", main="alpha", activation=True, suits="he_normal")
 class Elu:
-    """x where x > 0, alpha (exp(x) - 1) elsewhere.  Clevert et al., 2016."""
+    """x where x > 0, alpha (exp(x) - 1) elsewhere.  Clevert et al., 2016.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, elu]
+    """
 
     alpha: float = field(default=1.0, doc="minus the limit at -infinity", minimum=0)
 
@@ -140,7 +165,12 @@ class Elu:
 
 @layer("selu", activation=True, suits="lecun_normal")
 class Selu:
-    """1.0507 elu(x) with alpha 1.67326.  Klambauer et al., 2017."""
+    """1.0507 elu(x) with alpha 1.67326.  Klambauer et al., 2017.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, selu]
+    """
 
     def forward(self, p: Scope | None, x: Any) -> Any:
         return selu(x)
@@ -148,7 +178,12 @@ class Selu:
 
 @layer("gelu", activation=True, suits="he_normal")
 class Gelu:
-    """x Phi(x), Phi the normal distribution function.  Hendrycks and Gimpel, 2016."""
+    """x Phi(x), Phi the normal distribution function.  Hendrycks and Gimpel, 2016.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, gelu]
+    """
 
     def forward(self, p: Scope | None, x: Any) -> Any:
         return gelu(x)
@@ -156,7 +191,12 @@ class Gelu:
 
 @layer("gelu_tanh", activation=True, suits="he_normal")
 class GeluTanh:
-    """gelu by 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x³)))."""
+    """gelu by 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x³))).  Hendrycks and Gimpel, 2016.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, gelu_tanh]
+    """
 
     def forward(self, p: Scope | None, x: Any) -> Any:
         return gelu_tanh(x)
@@ -164,7 +204,12 @@ class GeluTanh:
 
 @layer("silu", activation=True, suits="he_normal")
 class Silu:
-    """x sigmoid(x), also called swish."""
+    """x sigmoid(x), also called swish.  Elfwing et al., 2018; Ramachandran et al., 2017.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, silu]
+    """
 
     def forward(self, p: Scope | None, x: Any) -> Any:
         return silu(x)
@@ -172,7 +217,12 @@ class Silu:
 
 @layer("sigmoid", activation=True)
 class Sigmoid:
-    """1 / (1 + exp(-x))."""
+    """1 / (1 + exp(-x)).  Verhulst, 1845; Rumelhart et al., 1986.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, sigmoid]
+    """
 
     def forward(self, p: Scope | None, x: Any) -> Any:
         return ops.sigmoid(x)
@@ -180,7 +230,12 @@ class Sigmoid:
 
 @layer("tanh", activation=True)
 class Tanh:
-    """tanh(x)."""
+    """tanh(x).  LeCun et al., 1998.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, tanh]
+    """
 
     def forward(self, p: Scope | None, x: Any) -> Any:
         return ops.tanh(x)
@@ -188,7 +243,12 @@ class Tanh:
 
 @layer("softplus", activation=True)
 class Softplus:
-    """log(1 + exp(x))."""
+    """log(1 + exp(x)).  Dugas et al., 2001.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, softplus]
+    """
 
     def forward(self, p: Scope | None, x: Any) -> Any:
         return softplus(x)
@@ -196,7 +256,12 @@ class Softplus:
 
 @layer("softsign", activation=True)
 class Softsign:
-    """x / (1 + |x|)."""
+    """x / (1 + |x|).  Bergstra et al., 2009.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, softsign]
+    """
 
     def forward(self, p: Scope | None, x: Any) -> Any:
         return softsign(x)
@@ -204,7 +269,12 @@ class Softsign:
 
 @layer("softmax", main="axis", activation=True)
 class Softmax:
-    """exp(x) / sum exp(x) along one axis."""
+    """exp(x) / sum exp(x) along one axis.  Bridle, 1990.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, softmax]
+    """
 
     axis: int = field(default=-1, doc="the axis along which the result sums to 1")
 
@@ -218,7 +288,12 @@ class Softmax:
 
 @layer("log_softmax", main="axis", activation=True)
 class LogSoftmax:
-    """x - log sum exp(x) along one axis."""
+    """x - log sum exp(x) along one axis.  Bridle, 1990.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, log_softmax]
+    """
 
     axis: int = field(default=-1, doc="the axis along which exp of the result sums to 1")
 
@@ -232,7 +307,12 @@ class LogSoftmax:
 
 @layer("hard_sigmoid", activation=True)
 class HardSigmoid:
-    """min(max(x / 6 + 1 / 2, 0), 1)."""
+    """min(max(x / 6 + 1 / 2, 0), 1).  Courbariaux et al., 2015, with the slope of Howard et al., 2019.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, hard_sigmoid]
+    """
 
     def forward(self, p: Scope | None, x: Any) -> Any:
         return hard_sigmoid(x)
@@ -240,7 +320,12 @@ class HardSigmoid:
 
 @layer("hard_swish", activation=True, suits="he_normal")
 class HardSwish:
-    """x hard_sigmoid(x).  Howard et al., 2019."""
+    """x hard_sigmoid(x).  Howard et al., 2019.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, hard_swish]
+    """
 
     def forward(self, p: Scope | None, x: Any) -> Any:
         return hard_swish(x)
@@ -248,7 +333,12 @@ class HardSwish:
 
 @layer("mish", activation=True, suits="he_normal")
 class Mish:
-    """x tanh(softplus(x)).  Misra, 2019."""
+    """x tanh(softplus(x)).  Misra, 2019.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, mish]
+    """
 
     def forward(self, p: Scope | None, x: Any) -> Any:
         return mish(x)
@@ -256,7 +346,12 @@ class Mish:
 
 @layer("exponential", activation=True)
 class Exponential:
-    """exp(x)."""
+    """exp(x).  The mean of a Poisson regression: Nelder and Wedderburn, 1972.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, exponential]
+    """
 
     def forward(self, p: Scope | None, x: Any) -> Any:
         return ops.exp(x)

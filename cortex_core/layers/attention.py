@@ -30,6 +30,10 @@ class MultiHeadAttention:
     side.  Neighbouring heads of q share one of k and v where ``key_heads`` are fewer.  A query that may see
     nothing gets the output's bias; keys and values that nobody sees must be finite all the same.
     Vaswani et al., 2017; Ainslie et al., 2023.
+
+    Example:
+        inputs: {sequence: [3, 4]}
+        layers: [multi_head_attention: {heads: 2, causal: true}]
     """
 
     heads: int = field(doc="how many heads of queries", minimum=1)

@@ -23,6 +23,10 @@ class Bidirectional:
     x (B, T, ...) -> what the layer gives, by ``concat`` with both side by side on the last axis.  Its
     parameters are those of the layer, twice: forward_kernel, backward_kernel, ...  Where the layer names its
     initial states there are twice as many: those of the way back come second.  Schuster and Paliwal, 1997.
+
+    Example:
+        inputs: {sequence: [3, 2]}
+        layers: [bidirectional: {layer: {lstm: 2}}]
     """
 
     layer: Layer = field(doc="a recurrent layer, such as {lstm: {units: 8}}")

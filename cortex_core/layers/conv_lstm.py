@@ -35,6 +35,10 @@ class ConvLstm2D(Recurrence, Windows):
 
     x (B, T, H, W, in), kernel (KH, KW, in, 4 filters), recurrent_kernel (KH, KW, filters, 4 filters), bias
     (4 filters,) -> (B, H', W', filters), or (B, T, H', W', filters).  Shi et al., 2015, without peepholes.
+
+    Example:
+        inputs: {film: [2, 3, 2, 1]}
+        layers: [conv_lstm2d: {filters: 1, kernel: 2}]
     """
 
     axes = "(length, height, width, channels)"

@@ -18,7 +18,11 @@ from cortex_core.registry import Activation, Initializer, field, layer
 class Dense:
     """Fully connected: y = x W + b over the last axis.
 
-    x (..., in), W (in, units), b (units,) -> (..., units)
+    x (..., in), W (in, units), b (units,) -> (..., units).  Rosenblatt, 1958; Rumelhart et al., 1986.
+
+    Example:
+        inputs: {features: [4]}
+        layers: [dense: {units: 3, activation: tanh}]
     """
 
     units: int = field(doc="size of the last axis of the output", minimum=1)

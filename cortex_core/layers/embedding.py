@@ -19,6 +19,11 @@ class Embedding:
     """Rows of a table.   x (B, ...) of whole numbers below tokens, table (tokens, units) -> (B, ..., units)
 
     ``ID.table`` is the table, for `unembedding`.  With ``mask_zero``, ``ID.mask`` is false where x is 0.
+    Bengio et al., 2003.
+
+    Example:
+        inputs: {words: {shape: [3], dtype: int64}}
+        layers: [embedding: {tokens: 5, units: 2}]
     """
 
     whole = ("table",)  # outputs without a batch axis, which only fields may name
@@ -46,6 +51,10 @@ class Unembedding:
     """Scores of the tokens by the table of their embedding: y = x table^T.
 
     x (B, ..., units), table (tokens, units) -> (B, ..., tokens).  Press and Wolf, 2017.
+
+    Example:
+        inputs: {words: {shape: [3], dtype: int64}}
+        layers: [embedding: {tokens: 5, units: 2, id: words_in}, unembedding: words_in.table]
     """
 
     takes_whole = ("table",)  # fields that name what has no batch axis

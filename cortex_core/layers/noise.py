@@ -48,9 +48,7 @@ class GaussianDropout:
         layers: [dense: 3, gaussian_dropout: 0.2]
     """
 
-    rate: float = field(
-        doc="that of a dropout of equal variance", minimum=0, below=1
-    )
+    rate: float = field(doc="that of a dropout of equal variance", minimum=0, below=1)
 
     def forward(self, p: Scope, x: Any) -> Any:
         floating(self, x)

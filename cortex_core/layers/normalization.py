@@ -84,8 +84,9 @@ class BatchNorm:
     def _of_elements(self, x: Any, *vectors: Any | None) -> Iterator[Any]:
         """The elements of an example as so many channels."""
         elements = x.shape[1:]
-        flat = [None if v is None else reshape(v, (v.size,)) for v in vectors]
-        y, *moments = batch_norm(reshape(x, (x.shape[0], math.prod(elements))), *flat, self.epsilon)
+        scale, shift = (None if v is None else reshape(v, (v.size,)) for v in vectors)
+        flat = reshape(x, (x.shape[0], math.prod(elements)))
+        y, *moments = batch_norm(flat, scale, shift, self.epsilon)
         yield reshape(y, x.shape)
         yield from (reshape(m, elements) for m in moments)
 
@@ -101,6 +102,10 @@ class LayerNorm:
     """(x - mean) / sqrt(var + epsilon) * gamma + beta over the last axis.   x (B, ..., C)
 
     Ba et al., 2016.
+
+    Example:
+        inputs: {features: [3, 4]}
+        layers: [layer_norm]
     """
 
     epsilon: float = field(default=1e-5, doc="added to the variance", above=0)
@@ -119,6 +124,10 @@ class RmsNorm:
     """x / sqrt(mean(x^2) + epsilon) * gamma, the mean over the last axis.   x (B, ..., C)
 
     Zhang and Sennrich, 2019.
+
+    Example:
+        inputs: {features: [3, 4]}
+        layers: [rms_norm]
     """
 
     epsilon: float = field(default=1e-6, doc="added to the mean square", above=0)
@@ -137,6 +146,10 @@ class GroupNorm:
 
     x (B, ..., C), C a multiple of groups; mean and var are over the group's channels and all of space.
     Wu and He, 2018.
+
+    Example:
+        inputs: {image: [2, 3, 4]}
+        layers: [group_norm: 2]
     """
 
     groups: int = field(doc="into how many groups the channels are divided", minimum=1)

@@ -37,6 +37,10 @@ class PositionalEncoding:
 
     sinusoidal: sin(t f) in the even channels and cos(t f) in the odd ones, where pair i of channels has
     f = 10000^(-2 i / C).  learned: row t of a table (length, C).  Vaswani et al., 2017.
+
+    Example:
+        inputs: {sequence: [3, 4]}
+        layers: [positional_encoding: {kind: learned, length: 3}]
     """
 
     form: Literal["sinusoidal", "learned"] = field(

@@ -225,6 +225,10 @@ class SimpleRnn(Gated):
     """h' = f(x kernel + h recurrent_kernel + bias).   x (B, T, in) -> (B, units), or (B, T, units)
 
     kernel (in, units), recurrent_kernel (units, units), bias (units,).  Elman, 1990.
+
+    Example:
+        inputs: {sequence: [3, 2]}
+        layers: [simple_rnn: 3]
     """
 
     activation: Activation = field(default="tanh", doc="f: tanh or relu")
@@ -249,6 +253,10 @@ class Lstm(Gated):
     i, f, g and o lie side by side in x kernel + h recurrent_kernel + bias; g goes through tanh, the others
     through the sigmoid.  kernel (in, 4 units), recurrent_kernel (units, 4 units), bias (4 units,); with a
     projection h' = o tanh(c') projection, (units, projection).  Hochreiter and Schmidhuber, 1997.
+
+    Example:
+        inputs: {sequence: [3, 2]}
+        layers: [lstm: {units: 3, return: sequence}]
     """
 
     gates = GATES
@@ -289,6 +297,10 @@ class Gru(Gated):
     bias + r (h recurrent_kernel + recurrent_bias)), else m = tanh(x kernel + bias + (r h) recurrent_kernel).
     kernel (in, 3 units), recurrent_kernel (units, 3 units), bias (3 units,), recurrent_bias (units,).
     Cho et al., 2014.
+
+    Example:
+        inputs: {sequence: [3, 2]}
+        layers: [gru: 3]
     """
 
     gates = ("reset", "update", "candidate")

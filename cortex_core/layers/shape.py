@@ -14,7 +14,12 @@ from cortex_core.registry import Fault, Shape, field, layer
 
 @layer("flatten", transparent=True)
 class Flatten:
-    """All axes but the batch become one.   x (B, ...) -> (B, n)"""
+    """All axes but the batch become one.   x (B, ...) -> (B, n).  As numpy.ravel.
+
+    Example:
+        inputs: {image: [2, 2, 3]}
+        layers: [flatten, dense: 2]
+    """
 
     def forward(self, p: Scope, x: Any) -> Any:
         return reshape(x, (x.shape[0], math.prod(x.shape[1:])))
@@ -22,7 +27,12 @@ class Flatten:
 
 @layer("reshape", main="shape", transparent=True)
 class Reshape:
-    """The same elements in another shape.   x (B, ...) -> (B, *shape)"""
+    """The same elements in another shape.   x (B, ...) -> (B, *shape).  As numpy.reshape.
+
+    Example:
+        inputs: {signal: [6]}
+        layers: [reshape: [3, -1], dense: 2]
+    """
 
     shape: Shape = field(doc="the new shape without the batch axis; one -1 is what is left", minimum=-1)
 
@@ -42,7 +52,12 @@ class Reshape:
 
 @layer("permute", main="axes", transparent=True)
 class Permute:
-    """Axes in another order.   ``[2, 1]``: x (B, m, n) -> (B, n, m)"""
+    """Axes in another order.   ``[2, 1]``: x (B, m, n) -> (B, n, m).  As numpy.transpose.
+
+    Example:
+        inputs: {sequence: [3, 2]}
+        layers: [permute: [2, 1], dense: 2]
+    """
 
     axes: Shape = field(doc="for each output axis the input's, from 1 (0 is the batch)", minimum=1)
 

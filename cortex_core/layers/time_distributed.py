@@ -19,6 +19,11 @@ class TimeDistributed:
 
     Batch and time are one axis while it works, so that batch_norm counts each step as an example, and lstm
     walks along the words of each of T sentences (B, T, words, features).
+    As the layer of this name in Keras (Chollet et al., 2015).
+
+    Example:
+        inputs: {frames: [2, 3, 3, 1]}
+        layers: [time_distributed: {layer: {conv2d: {filters: 2, kernel: 2}}}]
     """
 
     layer: Layer = field(doc="a layer that works on one input, such as {conv2d: 8}")

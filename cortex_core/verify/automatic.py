@@ -1,4 +1,4 @@
-"""Gradient cases of a layer or loss that somebody else has registered and written none for.
+"""Which cases the gradient suite has of something registered; made ones, where somebody else wrote none.
 
 Fields without a default get the first value that they accept, and the inputs are numbers of a shape that the
 class accepts.  What has kinks other than 0, or needs special numbers, brings cases of its own.
@@ -16,7 +16,8 @@ from cortex_compute.types import TensorType, float64
 from cortex_core.registry import LAYERS, LOSSES, Invalid, fields_of
 from cortex_core.registry.classes import Field
 from cortex_core.tensor import Tensor, no_grad
-from cortex_core.verify.case import Case, away, of_layer, of_loss, rng_of
+from cortex_core.verify import minimal
+from cortex_core.verify.case import Case, away, cases_of, of_layer, of_loss, rng_of
 
 SHAPES = ((3, 4), (2, 5, 4), (2, 5, 4, 3), (2, 3, 4, 3, 2))
 VALUES = (2, 1, 0.5, "relu", "auto")
@@ -33,14 +34,25 @@ def probable(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return rng.uniform(0.2, 0.8, shape)
 
 
-def automatic(kind: str, name: str) -> list[Case]:
-    """The cases of a layer or loss that has none of its own.
+def every(kind: str, name: str) -> list[Case]:
+    """All cases of something registered: those that somebody wrote, and that of the example in its docstring.
 
-    Raises `SpecError` with the reason where none can be made, and for all that belongs to this package.
+    Where somebody else's layer or loss has neither, cases are made.  Raises `SpecError` with the reason where
+    there are none, and for a layer or loss of this package without an example.
     """
+    found = cases_of(kind, name)
     cls = (LAYERS if kind == "layer" else LOSSES).get(name) if kind in ("layer", "loss") else None
-    if cls is None or cls.__module__.startswith("cortex_core."):
-        raise SpecError("no case in cortex_core.verify.cases")
+    if cls is None:
+        if not found:
+            raise SpecError("no case in cortex_core.verify.cases")
+        return found
+    if minimal.has_example(cls) or cls.__module__.startswith("cortex_core."):
+        return [*found, minimal.case(kind, name, cls)]
+    return found or automatic(kind, name, cls)
+
+
+def automatic(kind: str, name: str, cls: type[Any]) -> list[Case]:
+    """The cases of a layer or loss that has none of its own; `SpecError` where none can be made."""
     reason: object = ""
     for shape in SHAPES:
         for draw in (real, probable):

@@ -100,14 +100,36 @@ def _sign(rng: np.random.Generator, declared: Any) -> Any:
     return rng.choice([-1.0, 1.0], declared.shape) if isinstance(declared, Parameter) else 1.0
 
 
-def of_loss(variant: str, loss: Any, x: np.ndarray, target: np.ndarray) -> Case:
-    """A loss: per-sample values times their weights, differentiated by the node and by a floating target."""
+def of_loss(
+    variant: str,
+    loss: Any,
+    x: np.ndarray,
+    target: np.ndarray | None = None,
+    *,
+    rng: np.random.Generator | None = None,
+    **named: np.ndarray,
+) -> Case:
+    """A loss: per-sample values times their weights, differentiated by the node, by a floating target, and by
+    the variables, which are drawn from ``rng``.
 
-    def function(x: Any, target: Any) -> Any:
-        values, weights = of_each_sample(loss, x, target)
+    ``named`` are the values that its fields name.
+    """
+    declared = (
+        list(loss.parameters(TensorType(x.shape, dtype(x.dtype)))) if hasattr(loss, "parameters") else []
+    )
+    drawn = [] if rng is None else [rng.uniform(0.5, 1.5, d.shape) for d in declared]
+    targets = () if target is None else (target,)
+
+    def function(x: Any, *values: Any) -> Any:
+        given = iter(values)
+        t = list(islice(given, len(targets)))
+        keywords = dict(zip(named, islice(given, len(named))))
+        if declared:
+            keywords["p"] = Scope(dict(zip((d.name for d in declared), given)), True, loss.kind)
+        values, weights = of_each_sample(loss, x, *t, **keywords)
         return values if weights is None else select(weights > 0, values * weights, 0.0)
 
-    return Case(variant, function, (x, target))
+    return Case(variant, function, (x, *targets, *named.values(), *drawn))
 
 
 def rng_of(kind: str, name: str) -> np.random.Generator:

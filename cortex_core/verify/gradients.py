@@ -3,7 +3,8 @@
 Each case is checked four times.  ``eager``: Tensor.backward.  ``symbolic``: differentiated as a graph,
 compiled and run on the backend under test.  ``forward``: the derivative along a direction, as the vjp of a
 vjp, which holds a gradient rule to its law (linear in g, differentiable in g).  ``second``: the derivative
-of the gradient along a direction.  A registered thing without a case fails; for what somebody else has
+of the gradient along a direction.  Layers and losses are checked by the examples in their docstrings too
+(`cortex_core.verify.minimal`).  A registered thing without a case fails; for what somebody else has
 registered one is made where that is possible.  Nothing is skipped.
 """
 
@@ -18,10 +19,13 @@ import numpy as np
 
 import cortex_core.layers
 import cortex_core.losses
-import cortex_core.verify.attention_cases  # (registers the cases, as the next two)
+import cortex_core.verify.attention_cases  # (registers the cases, as those below)
 import cortex_core.verify.cases
 import cortex_core.verify.convolution_cases
-import cortex_core.verify.recurrent_cases  # noqa: F401
+import cortex_core.verify.loss_cases
+import cortex_core.verify.picture_cases
+import cortex_core.verify.recurrent_cases
+import cortex_core.verify.target_cases  # noqa: F401
 from cortex_compute.expression import ARITY
 from cortex_compute.protocol import Backend
 from cortex_compute.types import TensorType, dtype
@@ -35,8 +39,8 @@ from cortex_core.registry import LAYERS, LOSSES
 from cortex_core.registry.named import load_plugins
 from cortex_core.store import Store
 from cortex_core.tensor import Tensor, no_grad
-from cortex_core.verify.automatic import automatic
-from cortex_core.verify.case import Case, cases_of
+from cortex_core.verify.automatic import every
+from cortex_core.verify.case import Case
 
 ALLOWED = 1e-8  # times the largest element of what is compared, or 1
 STEP = 3e-4
@@ -67,7 +71,7 @@ def jobs(only: str | None = None) -> Iterator[Job]:
 def _jobs() -> Iterator[Job]:
     for kind, name in registered():
         try:
-            found = cases_of(kind, name) or automatic(kind, name)
+            found = every(kind, name)
         except Exception as error:  # of somebody else's generator, too
             wrong = Result(f"{kind}/{name}", WRONG, 0.0, 0, str(error))
             yield wrong.name, partial(_given, wrong)

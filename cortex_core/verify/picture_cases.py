@@ -1,4 +1,4 @@
-"""The cases of the gradient suite for pictures: margins, sizes, windows, and channels that fall or are damped."""
+"""The cases of the gradient suite for pictures: margins, sizes, windows, channels that fall or are damped."""
 
 from __future__ import annotations
 
