@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from cortex_compute.errors import ShapeError
+import numpy as np
+
+from cortex_compute.errors import DTypeError, ShapeError
 from cortex_core.layers.expect import reasoned
 from cortex_core.ops.pointwise import cast, select
 from cortex_core.ops.reduce import mean
@@ -12,21 +14,27 @@ from cortex_core.ops.reduce import sum as total
 from cortex_core.ops.views import reshape
 
 
-def refuse(loss: Any, needs: str, x: Any, target: Any) -> NoReturn:
-    """Raises a `ShapeError`: what a loss or a metric needs, and both shapes without the batch axis."""
-    shapes = f"the node is {x.shape[1:]}, the target is {target.shape[1:]}"
+def refuse(loss: Any, needs: str, x: Any, target: Any = None) -> NoReturn:
+    """Raises a `ShapeError`: what a loss or a metric needs, and the shapes without the batch axis."""
+    shapes = f"the node is {x.shape[1:]}"
+    if target is not None:
+        shapes += f", the target is {target.shape[1:]}"
     raise reasoned(ShapeError, shapes, f"{loss.kind} needs {needs}")
 
 
-def of_each_sample(loss: Any, x: Any, target: Any) -> tuple[Any, Any | None]:
-    """What ``per_sample`` gives; `ShapeError` where that is not a value, and a weight or None, per sample."""
-    found = loss.per_sample(x, target)
+def of_each_sample(loss: Any, x: Any, *target: Any, **given: Any) -> tuple[Any, Any | None]:
+    """What ``per_sample`` gives; `ShapeError` where that is not a value, and a weight or None, per sample.
+
+    ``target``: none or one; ``given``: what fields of the loss name, and its scope ``p``.
+    """
+    found = loss.per_sample(x, *target, **given)
     pair = found if isinstance(found, tuple) else (found,)
     shapes = [None if part is None else part.shape for part in pair]
     if len(pair) != 2 or shapes[0] != x.shape[:1] or shapes[1] not in (None, x.shape[:1]):
-        given = ", ".join("None" if shape is None else str(shape) for shape in shapes)
+        gave = ", ".join("None" if shape is None else str(shape) for shape in shapes)
         each = f"one of each for {x.shape[0]} samples"
-        refuse(loss, f"its per_sample to give (values, weights or None), {each}; it gave {given}", x, target)
+        needs = f"its per_sample to give (values, weights or None), {each}; it gave {gave}"
+        refuse(loss, needs, x, *target)
     return pair
 
 
@@ -52,3 +60,55 @@ def weighted_mean_of_sample(values: Any, weights: Any) -> tuple[Any, Any]:
     whole = total(weights, axes)
     part = total(select(weights > 0, values * weights, 0.0), axes)
     return part / select(whole > 0, whole, 1.0), mean(weights, axes)
+
+
+def vector(loss: Any, x: Any, *others: Any) -> None:
+    """Refuses nodes that are no vectors (B, n), all of one length."""
+    given = (x, *others)
+    if len(x.shape) != 2 or any(other.shape != x.shape for other in others):
+        shapes = " and ".join(str(one.shape[1:]) for one in given)
+        needs = "vectors (n), of equal length" if others else "a vector (n)"
+        raise reasoned(ShapeError, f"given {shapes}", f"{loss.kind} needs {needs}")
+
+
+def one_of_each(loss: Any, x: Any, target: Any) -> Any:
+    """A target of one number for each sample, as (B,); (B, 1) will do."""
+    if target.shape not in ((x.shape[0],), (x.shape[0], 1)):
+        refuse(loss, "one number for each sample", x, target)
+    return reshape(target, x.shape[:1])
+
+
+def whole(loss: Any, target: Any) -> Any:
+    """A target of class indices."""
+    if target.dtype.kind != "int":
+        raise DTypeError(f"{loss.kind} needs whole class indices, the target is {target.dtype}")
+    return target
+
+
+Wrong = tuple[int, str] | None
+"""The first example of a target whose numbers a loss cannot take, and what is wrong with it."""
+
+
+def first_wrong(bad: np.ndarray, target: np.ndarray, what: str, expected: str) -> Wrong:
+    """The first example in which ``bad`` holds, and the first such number in it."""
+    if not bad.any():
+        return None
+    example = int(np.flatnonzero(bad.reshape(len(bad), -1).any(axis=1))[0])
+    worst = target[example].reshape(-1)[int(np.flatnonzero(bad[example].reshape(-1))[0])]
+    return example, f"has {what} {worst}, {expected}"
+
+
+def wrong_class(labels: np.ndarray, classes: int, ignored: int | None = None) -> Wrong:
+    """A class index that there is not; the ignored one is none, and probabilities hold none."""
+    if labels.dtype.kind not in "iu":
+        return None
+    bad = (labels < 0) | (labels >= classes)
+    if ignored is not None:
+        bad &= labels != ignored
+    return first_wrong(bad, labels, "label", f"the classes are 0 to {classes - 1}")
+
+
+def wrong_truth(target: np.ndarray, allowed: tuple[int, ...] = (0, 1)) -> Wrong:
+    """A number that is no yes or no."""
+    words = f"expected {', '.join(map(str, allowed[:-1]))} or {allowed[-1]}"
+    return first_wrong(~np.isin(target, allowed), target, "target", words)

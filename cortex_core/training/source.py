@@ -6,7 +6,7 @@ Core knows data sets only by their shape.  `find` asks the entry points of the g
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -88,16 +88,19 @@ class Arrays:
     """A `Source` over arrays in memory: {name: array (examples, ...)}, all of one length.
 
     Floats are served as float32, integers and booleans as int64; the numbers are not scaled.  Raises
-    `DataError` for other dtypes, unequal lengths, and numbers that are not finite.  An array that needs no
-    conversion is shared.
+    `DataError` for other dtypes, unequal lengths, and numbers that are not finite, but for NaN in the streams
+    ``gaps``, where it says that a number is missing.  An array that needs no conversion is shared.
     """
 
     fixed = True
 
-    def __init__(self, arrays: Mapping[str, Any]) -> None:
+    def __init__(self, arrays: Mapping[str, Any], gaps: Iterable[str] = ()) -> None:
         if not arrays:
             raise DataError("the data holds no arrays; expected a dict such as {'image': x, 'label': y}")
-        self.arrays = {str(name): _converted(str(name), value) for name, value in arrays.items()}
+        gaps = set(gaps)
+        self.arrays = {
+            str(name): _converted(str(name), value, name in gaps) for name, value in arrays.items()
+        }
         self.streams: Mapping[str, ArrayStream] = {n: ArrayStream(a) for n, a in self.arrays.items()}
         lengths = {name: len(array) for name, array in self.arrays.items()}
         if len(set(lengths.values())) > 1:
@@ -130,7 +133,7 @@ class Arrays:
         return source_html(self)
 
 
-def _converted(name: str, value: Any) -> Array:
+def _converted(name: str, value: Any, gaps: bool) -> Array:
     try:
         array = np.asarray(value)
     except ValueError as error:
@@ -144,7 +147,7 @@ def _converted(name: str, value: Any) -> Array:
         made = np.ascontiguousarray(array, np.float32 if array.dtype.kind == "f" else np.int64)
     # The sum tells without a mask of the whole array; only where it is not finite (or overflows) is one made.
     if made.dtype == np.float32 and not np.isfinite(made.sum(dtype=np.float64)):
-        bad = np.flatnonzero(~np.isfinite(made))
+        bad = np.flatnonzero(np.isinf(made) | (np.isnan(made) & (not gaps)))
         if len(bad):
             first = int(bad[0])
             raise DataError(
@@ -199,10 +202,10 @@ def is_present(dataset: DataSet) -> bool:
     return bool(getattr(dataset, "present", lambda: True)())
 
 
-def as_source(data: Any) -> Source:
-    """A dict of arrays as a source; a source as it is."""
+def as_source(data: Any, gaps: Iterable[str] = ()) -> Source:
+    """A dict of arrays as a source, with NaN where ``gaps`` allows it; a source as it is."""
     if isinstance(data, Mapping):
-        return Arrays(data)
+        return Arrays(data, gaps)
     if all(hasattr(data, part) for part in ("streams", "gather", "select", "__len__")):
         return cast(Source, data)
     raise DataError(
