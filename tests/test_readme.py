@@ -30,6 +30,7 @@ PAGES = [
             "generate",
             "pictures",
             "sequences",
+            "surgery",
             "verification",
         )
     ),

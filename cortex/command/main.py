@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "Measure a trained network on data.",
     "predict": "Run a trained network on arrays, tables or images.",
     "generate": "Let a trained network continue a text.",
+    "surgery": "Change a trained network, and keep the weights that fit.",
     "verify": "Run a verification suite.",
     "backends": "List the compute backends and what each can do.",
     "profile": "Time each instruction of a step, beside the peak of the machine.",

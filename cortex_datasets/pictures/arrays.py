@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -267,6 +267,18 @@ class ArrayEncoding:
                 served[name] = expected.dtype
         classes = {name: self.known[name].classes for name in arrays if self.known[name].classes}
         return ArraySource(arrays, classes, served=served)
+
+    def without(self, names: Sequence[str]) -> ArrayEncoding:
+        """The same but for the streams ``names``, of which nothing is known then."""
+        return ArrayEncoding({name: x for name, x in self.known.items() if name not in names}, self.notes)
+
+    def completed(self, learned: ArrayEncoding, names: Sequence[str]) -> ArrayEncoding:
+        """The same, and the streams ``names`` as another one learned them."""
+        return ArrayEncoding({**self.known, **{name: learned.known[name] for name in names}}, self.notes)
+
+    def resized(self, name: str, shape: tuple[int, ...]) -> ArrayEncoding:
+        """The same, with examples of another shape in one stream."""
+        return ArrayEncoding({**self.known, name: replace(self.known[name], shape=shape)}, self.notes)
 
     def decode(self, name: str, values: Array) -> Array:
         """Classes by name, where they have names; other numbers are what they were."""

@@ -73,6 +73,24 @@ class PictureEncoding:
         served = {IMAGE: "float32"} if examples.pixels.dtype.kind == "f" and IMAGE in names else {}
         return ArraySource(arrays, self.classes, served=served).select(files)
 
+    def without(self, names: Sequence[str]) -> PictureEncoding:
+        """The same but for the columns ``names``, of which nothing is known then."""
+        classes = {name: known for name, known in self.classes.items() if name not in names}
+        numbers = [name for name in self.numbers if name not in names]
+        return PictureEncoding(self.shape, classes, numbers, self.notes)
+
+    def completed(self, learned: PictureEncoding, names: Sequence[str]) -> PictureEncoding:
+        """The same, and the columns ``names`` as another one learned them."""
+        classes = {name: known for name, known in learned.classes.items() if name in names}
+        numbers = [name for name in learned.numbers if name in names]
+        return PictureEncoding(
+            self.shape, {**self.classes, **classes}, [*self.numbers, *numbers], self.notes
+        )
+
+    def resized(self, name: str, shape: tuple[int, ...]) -> PictureEncoding:
+        """The same of pictures of another size."""
+        return PictureEncoding(shape, self.classes, self.numbers, self.notes)
+
     def _numbers(self, name: str, texts: Array, examples: Any, files: Array) -> Array:
         """The cells of a column as classes or as numbers."""
         if name in self.classes:

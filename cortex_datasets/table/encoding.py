@@ -90,6 +90,19 @@ class TableEncoding:
             )
         return self.columns[name].decode(values)
 
+    def without(self, names: Sequence[str]) -> TableEncoding:
+        """The same but for the columns ``names``, of which nothing is known then."""
+        return self._of([name for name in self.alone if name not in names], self.columns)
+
+    def completed(self, learned: TableEncoding, names: Sequence[str]) -> TableEncoding:
+        """The same, and the columns ``names`` as another one learned them."""
+        return self._of([*self.alone, *names], {**self.columns, **{n: learned.columns[n] for n in names}})
+
+    def _of(self, alone: Sequence[str], columns: Mapping[str, Learned]) -> TableEncoding:
+        used = {name: columns[name] for name in columns if name in alone or name in self.features}
+        header = [*self.header, *(name for name in alone if name not in self.header)]
+        return TableEncoding(header, used, self.features, alone, self.notes)
+
     def _named(self, examples: TableExamples, needed: set[str], notes: list[str]) -> TableExamples:
         """Names for lines without a header that are not as long as ``header``: targets may be absent."""
         width, alone = len(examples.columns), set(self.alone) - needed

@@ -168,7 +168,7 @@ class LineEncoding:
         shape = (edges[0] if len(edges) == 1 else None,)
         text = Stream(shape, "int64", vocabulary.tokens)
         other = {"next": text} if classes is None else {"label": Stream((), "int64", tuple(classes))}
-        self.streams = {"text": text, **other}
+        self.streams = {"text": text, **(other if classes != [] else {})}
         padded = f"texts are padded to {' or '.join(map(str, edges))} tokens"
         self.notes = [vocabulary_note(vocabulary), padded]
 
@@ -211,6 +211,15 @@ class LineEncoding:
         if name == "label":
             return np.array(self.classes)[values]
         return decode_each(self.vocabulary, values)
+
+    def without(self, names: Sequence[str]) -> LineEncoding:
+        """The same without the classes, if these are among ``names``: the vocabulary stays."""
+        forgets = "label" in names and self.classes is not None
+        return LineEncoding(self.vocabulary, self.edges, [] if forgets else self.classes)
+
+    def completed(self, learned: LineEncoding, names: Sequence[str]) -> LineEncoding:
+        """The same, with the classes that another one learned."""
+        return LineEncoding(self.vocabulary, self.edges, learned.classes)
 
     def _numbers(self, examples: LineExamples, rows: Array) -> Array:
         """The class of each row, (rows,) int64.  Raises DataError for lines of none, or of an unknown one."""

@@ -130,6 +130,10 @@ class TextEncoding:
             notes.append(f"{len(tokens) - read:,} of {len(tokens):,} tokens are in no window")
         return WindowSource({name: self.streams[name] for name in names}, tokens, starts, width, notes)
 
+    def without(self, names: Sequence[str]) -> TextEncoding:
+        """The same: what is predicted are tokens of the vocabulary that is read."""
+        return self
+
     def decode(self, name: str, values: Array) -> Array:
         """Texts of ids, (..., tokens) -> (...)."""
         expect_streams([name], STREAMS, "running text")

@@ -136,6 +136,15 @@ class SequenceEncoding:
         streams = {name: self.streams[name] for name in names}
         return PaddedSource(streams, ragged, arrays, cut, self.edges, notes)
 
+    def without(self, names: Sequence[str]) -> SequenceEncoding:
+        """The same but for the arrays ``names``, of which nothing is known then."""
+        streams = {name: stream for name, stream in self.streams.items() if name not in names}
+        return SequenceEncoding(streams, self.edges)
+
+    def completed(self, learned: SequenceEncoding, names: Sequence[str]) -> SequenceEncoding:
+        """The same, and the arrays ``names`` as another one learned them."""
+        return SequenceEncoding({**self.streams, **{n: learned.streams[n] for n in names}}, self.edges)
+
     def decode(self, name: str, values: Array) -> Array:
         """The numbers as they are."""
         return values

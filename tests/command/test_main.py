@@ -21,7 +21,7 @@ from cortex_core.training import source
 from tests.conftest import Cli
 
 COMMANDS = ["check", "train", "evaluate", "predict", "generate", "verify", "backends", "profile", "data"]
-COMMANDS += ["visualize", "compare", "descend", "schema"]
+COMMANDS += ["visualize", "compare", "descend", "schema", "surgery"]
 INNER = {
     "data": ["list", "fetch", "show", "describe"],
     "verify": ["backend", "gradients", "mnist", "examples", "same"],
