@@ -30,11 +30,11 @@ def resize(
         n, m, factor = x.shape[axis], sizes[axis - 1], factors[axis - 1]
         if linear:
             x = mix(x, linear_weights(n, m, factor, align_corners).astype(x.dtype.storage), axis)
-        elif m == n * factor:
-            x = repeat_interleave(x, m // n, axis) if m > n else x
-        else:
-            places = np.minimum(np.floor(np.arange(m) / factor).astype(np.int64), n - 1)
-            x = x if m == n else gather(x, places, axis)
+        elif m > n and m % n == 0 and factor == m / n:
+            x = repeat_interleave(x, m // n, axis)
+        elif m != n:
+            places = np.floor(np.arange(m) / factor).astype(np.int64)
+            x = gather(x, np.minimum(places, n - 1), axis)
     return x
 
 
