@@ -12,6 +12,8 @@ from cortex_datasets.fetched import FileSet
 from cortex_datasets.idx import IdxFile
 from cortex_datasets.idx_sets import IdxSet, QmnistSet
 from cortex_datasets.made import ISO, SYMBOLS, WRITTEN, MadeSet, remembered, written_dates
+from cortex_datasets.made_boxes import boxed_shapes
+from cortex_datasets.made_shapes import CLASSES, shapes_on_noise
 from cortex_datasets.pairs import PairSet
 from cortex_datasets.published import File
 from cortex_datasets.scikit import ScikitSet, grey_8x8, standardize
@@ -107,6 +109,23 @@ dates = MadeSet(
     },
     lengths={"train": 20_000, "test": 2_000},
     make=written_dates,
+)
+
+boxes = MadeSet(
+    name="boxes",
+    doc="48 x 48 pictures of one to three rectangles, ellipses and triangles (classes 0, 1, 2), and the boxes"
+    " around them: class, x, y, width, height; class -1 is no box.",
+    streams={"image": Stream((48, 48, 3), "float32"), "boxes": Stream((3, 5), "float32")},
+    lengths={"train": 6_000, "test": 1_000},
+    make=boxed_shapes,
+)
+
+shapes = MadeSet(
+    name="shapes",
+    doc="48 x 48 grey pictures of three discs and squares under noise, and the class of every pixel.",
+    streams={"image": Stream((48, 48, 1), "float32"), "mask": Stream((48, 48), "int64", CLASSES)},
+    lengths={"train": 2_000, "test": 500},
+    make=shapes_on_noise,
 )
 
 mnist = IdxSet(

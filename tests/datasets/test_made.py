@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from datetime import datetime
 from functools import cache
 
@@ -10,6 +11,7 @@ import pytest
 
 from cortex_datasets import named
 from cortex_datasets.made import MadeSet
+from cortex_datasets.made_boxes import SHAPES, SIDE, boxed_shapes
 
 
 @cache
@@ -72,3 +74,37 @@ def _reads(text: str, pattern: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def test_boxes_are_around_what_is_painted() -> None:
+    """The bright pixels of a picture with one shape begin and end where its box does."""
+    found = boxed_shapes(200)
+    alone = np.flatnonzero((found["boxes"][:, :, 0] >= 0).sum(1) == 1)
+    assert len(alone) > 40
+    for i in alone:
+        ((kind, *box),) = found["boxes"][i][found["boxes"][i][:, 0] >= 0]
+        bright = found["image"][i].max(-1) > 60
+        rows, columns = np.flatnonzero(bright.any(1)), np.flatnonzero(bright.any(0))
+        x, y, width, height = np.array(box) * SIDE
+        edges = [x - width / 2, y - height / 2, x + width / 2, y + height / 2]
+        inner = [columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]
+        tolerance = 0.01 if SHAPES[int(kind)] == "rectangle" else 3  # the tip of a triangle is thin
+        np.testing.assert_allclose(inner, edges, atol=tolerance)
+        share = bright.sum() / (width * height)
+        assert share == pytest.approx(
+            {"rectangle": 1, "ellipse": np.pi / 4, "triangle": 0.5}[SHAPES[int(kind)]], abs=0.06
+        )
+
+
+def test_shapes_keep_apart_and_do_not_change() -> None:
+    boxes = named.boxes.make(300)["boxes"]
+    assert np.array_equal(boxes, named.boxes.make(400)["boxes"][:300])
+    assert set(np.unique(boxes[..., 0])) == {-1, 0, 1, 2}
+    for picture in boxes:
+        real = picture[picture[:, 0] >= 0, 1:] * SIDE
+        for a, b in itertools.combinations(real, 2):
+            gaps = np.abs(a[:2] - b[:2]) - (a[2:] + b[2:]) / 2
+            assert gaps.max() >= 2 - 1e-3
+    source = named.boxes.load("test")
+    assert source.streams == named.boxes.streams
+    assert len(source) == 1_000

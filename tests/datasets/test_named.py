@@ -20,7 +20,7 @@ from cortex_datasets.scikit import split_rows
 from cortex_datasets.source import ArraySource, DataSet
 
 SMALL = [named.digits, named.breast_cancer, named.iris, named.wine]
-MADE = [named.copy, named.dates, named.mnist_pairs]
+MADE = [named.copy, named.dates, named.boxes, named.shapes, named.mnist_pairs]
 LARGE = [named.mnist, named.fashion_mnist, named.qmnist, named.cifar10, named.cifar100]
 FILES = [
     *(named.titanic, named.adult, named.penguins),
