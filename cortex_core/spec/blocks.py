@@ -190,8 +190,9 @@ def _computed(
         value = UNKNOWN if other is UNKNOWN else compute(node.value, left, formula["sign"], other)
     except Invalid as invalid:
         value = UNKNOWN
-        for fault in invalid.faults if problems is not None else ():
-            problems.at(node, fault.found, fault.expected)
+        if problems is not None:
+            for fault in invalid.faults:
+                problems.at(node, fault.found, fault.expected)
     return _instead(node, value)
 
 
