@@ -83,9 +83,7 @@ class PictureEncoding:
         """The same, and the columns ``names`` as another one learned them."""
         classes = {name: known for name, known in learned.classes.items() if name in names}
         numbers = [name for name in learned.numbers if name in names]
-        return PictureEncoding(
-            self.shape, {**self.classes, **classes}, [*self.numbers, *numbers], self.notes
-        )
+        return PictureEncoding(self.shape, {**self.classes, **classes}, [*self.numbers, *numbers], self.notes)
 
     def resized(self, name: str, shape: tuple[int, ...]) -> PictureEncoding:
         """The same of pictures of another size."""
