@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from cortex_compute.backends import get
 from cortex_compute.errors import DataError, DTypeError, ShapeError
 from cortex_compute.types import TensorType, dtype
+from cortex_core.declared import CHECK_BATCH, KEY, declare
 from cortex_core.graph.value import Value, input_value
-from cortex_core.losses import of_each_sample
-from cortex_core.network import KEY, Network, declare
+from cortex_core.network import Network
 from cortex_core.ops.apply import at
 from cortex_core.place import Place, Problem
 from cortex_core.program import compile_graph
@@ -23,7 +23,8 @@ from cortex_core.spec import Description, inspect, locate
 from cortex_core.step import Step, predict_graph, train_step, types_of
 from cortex_core.streams import mismatches
 from cortex_core.summary import LayerRow, rows
-from cortex_core.trace import Traced, batch_type, free_length
+from cortex_core.terms import samples_of, types_of_streams
+from cortex_core.trace import Traced, batch_type, free_length, lacking
 from cortex_core.training.data import expect_test, open_data, pinned
 from cortex_core.training.examples import MissingFile
 
@@ -242,19 +243,38 @@ def _losses(
 
     A metric that measures what a wrong loss has for node and target is not reported beside it.
     """
-    by_node = {node.of: node for node in reversed(description.losses)}
-    targets = {node.target: node for node in reversed(description.losses)}
-    wrong = set()
+    by_node = {node.of: node for node in reversed(description.compared)}
+    targets = {node.target: node for node in reversed(description.compared)}
+    wrong, given = set(), _given(description, traced, streams)
     for node in description.losses:
         skip = node.place in reported
-        problems = [] if skip else list(_try(node, traced, streams, node, partial(of_each_sample, node.loss)))
+        problems = [] if skip else list(_of_loss(node, traced, given))
         yield from problems
         if problems or skip:
             wrong.add((node.of, node.target))
     for node in description.train.metrics if description.train is not None else ():
         if node.place not in reported and (node.of, node.target) not in wrong:
             sums = partial(_sums, node.metric, by_node.get(node.of))
-            yield from _try(node, traced, streams, targets.get(node.target), sums)
+            yield from _try(node, traced, given, targets.get(node.target), sums)
+
+
+def _of_loss(node: Any, traced: Traced, given: Mapping[str, Value]) -> Iterator[Problem]:
+    """What is wrong with a loss, if what it reads is known."""
+    if any(traced.values.get(id_) is None for id_ in node.sources):
+        return
+    if node.parameter and traced.names[node.of].get(node.parameter) not in traced.parameters:
+        yield lacking(node.of, node.parameter, "NAME", node.place, traced)
+        return
+    of = traced.values[node.of]
+    assert of is not None
+    read = {}
+    for name, type in types_of_streams(node, of.type):
+        read[name] = given[name] if name in given else input_value(name, type)
+    try:
+        with at(node.place):
+            samples_of(node, traced, read)
+    except (ShapeError, DTypeError) as error:
+        yield _mismatch(node, of, read.get(node.target), error)
 
 
 def _sums(metric: Any, loss: Any, x: Value, target: Value) -> Any:
@@ -262,11 +282,11 @@ def _sums(metric: Any, loss: Any, x: Value, target: Value) -> Any:
 
 
 def _try(
-    node: Any, traced: Traced, streams: Mapping[str, Any], loss: Any, compute: Callable[[Value, Value], Any]
+    node: Any, traced: Traced, given: Mapping[str, Value], loss: Any, compute: Callable[[Value, Value], Any]
 ) -> Iterator[Problem]:
-    """What is wrong with a loss or a metric, if its node and its target are known."""
+    """What is wrong with a metric, if its node and its target are known."""
     x = traced.values.get(node.of)
-    target = None if x is None else _target(node.target, traced, streams, loss)
+    target = None if x is None else _target(node.target, traced, given, loss)
     if x is None or target is None:
         return
     try:
@@ -276,20 +296,28 @@ def _try(
         yield _mismatch(node, x, target, error)
 
 
-def _target(name: str, traced: Traced, streams: Mapping[str, Any], loss: Any) -> Value | None:
+def _target(name: str, traced: Traced, given: Mapping[str, Value], loss: Any) -> Value | None:
     """A target: an input, a stream of the data, or what the loss that reads it expects."""
-    given, stream = traced.values.get(name), streams.get(name)
-    if given is not None:
-        return given
-    if stream is not None:
-        batch = next(x.shape[0] for x in traced.values.values() if x is not None)  # an input's
-        return input_value(name, batch_type(stream.shape, stream.dtype, batch))
+    if name in given:
+        return given[name]
     of = None if loss is None else traced.values.get(loss.of)
     return None if of is None else input_value(name, loss.loss.target_type(of.type))
 
 
-def _mismatch(node: Any, x: Value, target: Value, error: Exception) -> Problem:
-    found = f"'{node.of}' is {x.shape[1:]}, '{node.target}' is {target.shape[1:]} {target.dtype}"
+def _given(description: Description, traced: Traced, streams: Mapping[str, Any]) -> dict[str, Value]:
+    """The inputs, and the streams of the data, as far as they are known."""
+    inputs = {x.name: traced.values.get(x.name) for x in description.inputs}
+    found = {
+        name: input_value(name, batch_type(stream.shape, stream.dtype, CHECK_BATCH))
+        for name, stream in streams.items()
+    }
+    return found | {name: value for name, value in inputs.items() if value is not None}
+
+
+def _mismatch(node: Any, x: Value, target: Value | None, error: Exception) -> Problem:
+    found = f"'{node.of}' is {x.shape[1:]}"
+    if target is not None:
+        found += f", '{node.target}' is {target.shape[1:]} {target.dtype}"
     return Problem(node.place.path, found, getattr(error, "reason", str(error)), "", node.place)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from cortex_compute.errors import BackendError, DataError, DTypeError, OutOfMemoryError, ShapeError, SpecError
 from cortex_compute.protocol import Backend
 from cortex_compute.types import TensorType, dtype, float32, int64
-from cortex_core.given import check_input, check_labels, check_numbers, numbered
+from cortex_core.given import check_input, check_numbers, check_target, numbered
 from cortex_core.graph.guard import SKIPPED
 from cortex_core.graph.plan import Plan
 from cortex_core.network import Network, check_batch_size, network
@@ -178,7 +178,7 @@ class Compiled:
         if self._numbered:
             check_numbers(self.network, arrays)
         if self.purpose != "predict":
-            self._check_labels(arrays)
+            self._check_targets(arrays)
         with entry.program.alone:
             self.set_scalars(entry, learning_rate)
             results = self.launch(entry, arrays)
@@ -285,7 +285,7 @@ class Compiled:
     def _types_of(self, arrays: Mapping[str, np.ndarray]) -> dict[str, TensorType]:
         names = [x.name for x in self.network.description.inputs]
         if self.purpose != "predict":
-            names += [x.target for x in self.network.description.losses]
+            names += self.network.description.loss_streams
         missing, unknown = set(names) - set(arrays), set(arrays) - set(names)
         if missing or (unknown and self.purpose != "predict"):
             wrong = f"missing {sorted(missing)}" if missing else f"unknown {sorted(unknown)}"
@@ -304,11 +304,9 @@ class Compiled:
             raise DTypeError(f"target {name!r} holds {array.dtype}, expected numbers")
         return TensorType(array.shape, int64 if array.dtype.kind in "iub" else float32)
 
-    def _check_labels(self, arrays: Mapping[str, np.ndarray]) -> None:
+    def _check_targets(self, arrays: Mapping[str, np.ndarray]) -> None:
         for node in self.network.description.losses:
-            labels = arrays[node.target]
-            if labels.dtype.kind in "iu" and labels.size:
-                check_labels(labels, self.network.types[node.of].shape[-1], node, node.target)
+            check_target(self.network, node, arrays)
 
 
 def _batch(types: Mapping[str, TensorType]) -> int:

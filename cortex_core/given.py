@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from cortex_compute.errors import DataError, DTypeError
-from cortex_compute.types import dtype
+from cortex_compute.types import TensorType, dtype
 from cortex_core.network import Network
+from cortex_core.registry import streams_of
 from cortex_core.trace import has_free_axes
 
 
@@ -23,26 +24,30 @@ def check_input(x: Any, array: np.ndarray) -> None:
         raise DTypeError(f"input {x.name!r} holds {array.dtype}, expected {x.dtype}")
 
 
-def check_labels(
-    labels: np.ndarray, classes: int, node: Any, name: str, rows: np.ndarray | None = None
+MANY = 2**31  # the length of an axis of any length
+
+
+def check_target(
+    network: Network, node: Any, arrays: Mapping[str, np.ndarray], rows: np.ndarray | None = None
 ) -> None:
-    """A class index that does not exist is a `DataError`; the loss's ignored index is none.
+    """A target that the loss ``node`` cannot take is a `DataError`.
 
     ``rows``: which examples these are, where they are not the first ones.
     """
-    if node.kind != "softmax_cross_entropy":
+    if not node.target or node.derive is not None or not hasattr(node.loss, "wrong"):
         return
-    bad = (labels < 0) | (labels >= classes)
-    ignored = getattr(node.loss, "ignore_index", None)
-    if ignored is not None:
-        bad &= labels != ignored
-    if bad.any():
-        first = int(np.flatnonzero(bad.reshape(len(labels), -1).any(axis=1))[0])
-        worst = labels.reshape(-1)[int(np.flatnonzero(bad.reshape(-1))[0])]
-        raise DataError(
-            f"stream {name!r}: example {first if rows is None else int(rows[first])} has label {worst}, "
-            f"the classes of {node.of!r} are 0 to {classes - 1}"
-        )
+    if not arrays[node.target].size:
+        return
+    x = network.types[node.of]
+    if x.rank > 2 and has_free_axes(network.description):
+        x = TensorType((*x.shape[:1], MANY, *x.shape[2:]), x.dtype)
+    used = streams_of(node.loss)
+    given = {field: arrays[stream] for field, stream in used.items() if isinstance(stream, str)}
+    found = node.loss.wrong(x, arrays[node.target], **given)
+    if found is not None:
+        index, told = found
+        index = index if rows is None else int(rows[index])
+        raise DataError(f"stream {node.target!r}: example {index} {told}")
 
 
 class Lookup(NamedTuple):
@@ -92,7 +97,7 @@ def numbered(network: Network) -> set[str]:
 
 def check_numbers(network: Network, arrays: Mapping[str, np.ndarray], rows: np.ndarray | None = None) -> None:
     """A token that an embedding does not have, or a length of no step or of too many, is a `DataError`;
-    ``rows`` as for `check_labels`."""
+    ``rows`` as for `check_target`."""
     check_tokens(network.description, arrays, rows)
     free = has_free_axes(network.description)
     for node in network.description.layers:
@@ -115,7 +120,7 @@ def check_numbers(network: Network, arrays: Mapping[str, np.ndarray], rows: np.n
 
 
 def check_tokens(description: Any, arrays: Mapping[str, np.ndarray], rows: np.ndarray | None = None) -> None:
-    """A token that an embedding does not have is a `DataError`; ``rows`` as for `check_labels`."""
+    """A token that an embedding does not have is a `DataError`; ``rows`` as for `check_target`."""
     for name, id_, count in lookups(description):
         tokens = arrays.get(name)
         if tokens is None or not tokens.size:

@@ -12,87 +12,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from cortex_compute.errors import ShapeError, SpecError
-from cortex_compute.frozen import frozen
-from cortex_compute.types import TensorType, float32, uint64
+from cortex_compute.types import TensorType, float32
+from cortex_core.declared import KEY, KEY_TYPE, Declared, declare, drawn, is_carried
 from cortex_core.graph.guard import SKIPPED
 from cortex_core.graph.value import Value, state_value
-from cortex_core.initializers import fans
 from cortex_core.layers.scope import Parameter, Variable
 from cortex_core.ops.random import stream_of
 from cortex_core.ops.views import reshape, slice_
-from cortex_core.place import Problem
 from cortex_core.registry import nearest
 from cortex_core.store import Nowhere, ParameterSlot, SegmentKey, Store, lay_out
-from cortex_core.trace import OTHER, Declaration, Traced, free_length, has_free_axes, input_values, trace
+from cortex_core.trace import Declaration, Traced
 
 if TYPE_CHECKING:
     from cortex_core.compiled import Compiled
     from cortex_core.training.examples import Encoding
-
-KEY = "random_key"
-KEY_TYPE = TensorType((2,), uint64)
-CHECK_BATCH = 2
-
-
-@frozen
-class Declared:
-    """A parameter or variable of a network: where it belongs and how it starts."""
-
-    name: str
-    declaration: Declaration
-    layer: Any
-
-    @property
-    def type(self) -> TensorType:
-        return TensorType(self.declaration.shape, float32)
-
-    @property
-    def segment(self) -> SegmentKey:
-        """Parameters with equal learning rate and trainability are updated together."""
-        if not self.layer.trainable:
-            return SegmentKey(trainable=False)
-        return SegmentKey(True, float(self.layer.learning_rate))
-
-
-def declare(description: Any) -> tuple[dict[str, Declared], Traced]:
-    """Every parameter and variable of a description, by a trace; problems are in the trace."""
-    found, traced = _declare(description, free_length(description))
-    if has_free_axes(description):
-        other, _ = _declare(description, OTHER)
-        depends = [name for name, d in found.items() if name in other and other[name].type != d.type]
-        if depends:
-            place = found[depends[0]].layer.place
-            told = f"the shape of '{depends[0]}' depends on an axis of any length"
-            hint = "expected a fixed size in inputs, or a layer before it that takes the axis away"
-            traced.problems.append(Problem(place.path, told, hint, "", place))
-    return found, traced
-
-
-def is_carried(declared: Declared) -> bool:
-    """Whether a variable holds what each example of a batch leaves for the next batch."""
-    return getattr(declared.declaration, "carried", False)
-
-
-def _declare(description: Any, free: int) -> tuple[dict[str, Declared], Traced]:
-    found: dict[str, Declared] = {}
-
-    def fetch(name: str, declaration: Declaration, layer: Any) -> Value:
-        found[name] = Declared(name, declaration, layer)
-        return state_value(name, found[name].type)
-
-    inputs = input_values(description, CHECK_BATCH, free)
-    traced = trace(description, inputs, fetch, state_value(KEY, KEY_TYPE), training=True)
-    return found, traced
-
-
-def drawn(parameter: Parameter, generator: np.random.Generator) -> np.ndarray:
-    """Initial numbers; each part of a parameter is drawn by itself.  float32"""
-    count = len(parameter.parts) or 1
-    shape = (*parameter.shape[:-1], parameter.shape[-1] // count) if parameter.parts else parameter.shape
-    chosen = parameter.initializer
-    each = chosen if isinstance(chosen, tuple) else (chosen,) * count
-    made = [np.asarray(one.draw(shape, generator, fans(shape)), np.float32) for one in each]
-    return np.concatenate(made, -1) if parameter.parts else made[0]
 
 
 class Numbers(Mapping[str, np.ndarray]):

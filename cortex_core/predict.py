@@ -116,7 +116,7 @@ def in_units(network: Network, found: Arrays) -> Arrays:
     if network.encoding is None:
         return found
     streams = network.encoding.streams
-    targets = {node.of: node.target for node in network.description.losses if node.kind in SCALED}
+    targets = {node.of: node.target for node in network.description.compared if node.kind in SCALED}
     scaled = {of: t for of, t in targets.items() if t in streams and streams[t].dtype == "float32"}
     return {
         name: network.encoding.decode(scaled[name], values) if name in scaled else values

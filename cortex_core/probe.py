@@ -17,8 +17,9 @@ import numpy as np
 from cortex_compute.errors import DataError, ShapeError, SpecError
 from cortex_compute.types import dtype
 from cortex_core.autograd import grad
+from cortex_core.declared import KEY
 from cortex_core.layers.scope import Parameter
-from cortex_core.network import KEY, Network, check_batch_size
+from cortex_core.network import Network, check_batch_size
 from cortex_core.predict import Arrays, as_inputs, predict, predict_source
 from cortex_core.registry import nearest
 from cortex_core.spec.description import owner

@@ -8,14 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from cortex_compute.errors import ShapeError
 from cortex_compute.expression import E, build
 from cortex_compute.frozen import frozen
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.types import DType, TensorType, dtype, float32, float64, int64
+from cortex_core.declared import KEY, KEY_TYPE
 from cortex_core.graph.value import Graph, Update, Value, constant, input_value, state_value
-from cortex_core.losses import of_each_sample
-from cortex_core.network import KEY, KEY_TYPE, Network
+from cortex_core.network import Network
 from cortex_core.ops.apply import apply, at
 from cortex_core.ops.differentiate import differentiate
 from cortex_core.ops.indexing import concatenate, gather
@@ -23,6 +22,7 @@ from cortex_core.ops.pointwise import cast, divide, isfinite, maximum, minimum, 
 from cortex_core.ops.reduce import sum as total_of
 from cortex_core.ops.views import broadcast_to, reshape
 from cortex_core.store import SegmentKey
+from cortex_core.terms import known, samples_of, types_of_streams
 from cortex_core.trace import Traced, trace
 
 ROWS = "rows of the data"
@@ -38,6 +38,7 @@ class LossValue:
     total: Value
     count: Value
     weight: float
+    weights: Value | None = None
 
 
 def types_of(
@@ -46,16 +47,15 @@ def types_of(
     """The types of all inputs and targets for a batch size; ``streams``: those that data has told."""
     from cortex_core.trace import batch_type, free_length
 
-    known, free = dict(streams or {}), free_length(network.description)
+    told, free = dict(streams or {}), free_length(network.description)
     types = {
-        x.name: known.get(x.name) or batch_type(x.shape, x.dtype, batch, free)
+        x.name: told.get(x.name) or batch_type(x.shape, x.dtype, batch, free)
         for x in network.description.inputs
     }
     for loss in network.description.losses:
-        if loss.target not in types:
-            of = network.types[loss.of]
-            default = loss.loss.target_type(TensorType((batch, *of.shape[1:]), of.dtype))
-            types[loss.target] = known.get(loss.target) or default
+        of = network.types[loss.of]
+        for name, default in types_of_streams(loss, TensorType((batch, *of.shape[1:]), of.dtype)):
+            types.setdefault(name, told.get(name) or default)
     return types
 
 
@@ -73,22 +73,10 @@ def predict_graph(network: Network, types: Mapping[str, TensorType], raw: bool =
 def predictions(network: Network, name: str, value: Value) -> Value:
     """What predict shows of a node: the prediction of the first loss on it, else the node itself."""
     for loss in network.description.losses:
-        if loss.of == name:
+        if loss.of == name and loss.target:
             shown: Value = loss.loss.prediction(value)
             return shown
     return value
-
-
-def known(traced: Traced, name: str) -> Value:
-    """A traced value; losses, metrics and outputs are computed from it, and in no less than float32.
-
-    Raises `ShapeError` where a layer does not suit the shapes that are really given.
-    """
-    value: Any = traced.values[name]
-    if value is None:
-        raise ShapeError("\n".join(map(str, traced.problems)))
-    narrow = value.dtype.kind == "float" and value.dtype.itemsize < 4
-    return cast(value, float32) if narrow else value  # type: ignore[no-any-return]
 
 
 def loss_values(network: Network, traced: Traced, targets: Mapping[str, Value]) -> list[LossValue]:
@@ -96,8 +84,7 @@ def loss_values(network: Network, traced: Traced, targets: Mapping[str, Value]) 
     found = []
     for node in network.description.losses:
         with at(node.place):
-            x = known(traced, node.of)
-            values, weights = of_each_sample(node.loss, x, targets[node.target])
+            values, weights = samples_of(node, traced, targets)
             if weights is None:
                 count = constant(np.asarray(values.size, np.float32))
                 total = total_of(values)
@@ -105,7 +92,7 @@ def loss_values(network: Network, traced: Traced, targets: Mapping[str, Value]) 
             else:
                 count, total = total_of(weights), total_of(select(weights > 0, values * weights, 0.0))
                 mean = select(count > 0, divide(total, select(count > 0, count, 1.0)), 0.0)
-        found.append(LossValue(node.name, mean, total, count, node.weight))
+        found.append(LossValue(node.name, mean, total, count, node.weight, weights))
     return found
 
 
@@ -160,9 +147,9 @@ def accumulate(
             sums.add(x.name, [x.total, x.count], mean)
     for metric in network.training.metrics:
         pair = (metric.of, metric.target)
-        node = next((n for n in network.description.losses if (n.of, n.target) == pair), None)
+        nodes = {(n.of, n.target): x for n, x in zip(network.description.losses[::-1], losses[::-1])}
         value, target = known(traced, metric.of), targets[metric.target]
-        weights = None if node is None else of_each_sample(node.loss, value, target)[1]
+        weights = nodes[pair].weights if pair in nodes else None
         with at(metric.place):
             summands = metric.metric.sums(predictions(network, metric.of, value), target, weights)
         sums.add(metric.name, summands, metric.metric.result)
@@ -305,8 +292,18 @@ def segment_update(
     operands = [p, g, *moments, *scalars, *([] if scale is None else [scale])]
     built = build(formula, len(operands))
     new = apply(Elementwise(built.code, built.literals), *operands)
-    results = new if isinstance(new, tuple) else (new,)
+    results = list(new) if isinstance(new, tuple) else [new]
+    if segment.alone:
+        declared = network.declared[segment.alone]
+        results[0] = reshape(_held(declared.rules, reshape(results[0], declared.type.shape)), type.shape)
     return [Update(s, v) for s, v in zip([p, *moments], results)], scalars
+
+
+def _held(rules: Sequence[Any], p: Value) -> Value:
+    """A parameter for which the rules hold."""
+    for rule in rules:
+        p = rule.apply(p)
+    return p
 
 
 def scalar_name(segment: SegmentKey, name: str) -> str:

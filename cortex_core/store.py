@@ -23,14 +23,16 @@ from cortex_compute.types import TensorType, dtype
 
 @frozen
 class SegmentKey:
-    """What the parameters of one segment have in common: how they are updated."""
+    """What the parameters of one segment have in common: how they are updated.  ``alone``: the only one."""
 
     trainable: bool = True
     multiplier: float = 1.0
+    alone: str = ""
 
     def __str__(self) -> str:
         parts = [] if self.trainable else ["frozen"]
         parts += [] if self.multiplier == 1.0 else [f"x{self.multiplier:g}"]
+        parts += [self.alone.replace("/", ":")] if self.alone else []  # behind / stands a moment
         return "segment(" + ", ".join(parts or ["plain"]) + ")"
 
 

@@ -11,7 +11,7 @@ from cortex_core.place import Problem
 from cortex_core.registry import nearest
 from cortex_core.spec.description import AUTO
 
-SCALED = ("mse", "mae", "huber")  # losses that measure distances to their target
+SCALED = ("mse", "mae", "huber", "censor_loss")  # losses that measure distances to their target
 
 
 def mismatches(
@@ -49,7 +49,12 @@ def mismatches(
             told = f"'{found.id}' has {found.tokens} tokens"
             place = places[found.id]
             yield Problem(place.path, told, f"'{found.stream}' of {what} has {len(classes)}", "", place)
-    for node in (*description.losses, *(description.train.metrics if description.train is not None else ())):
+    for loss in description.losses:
+        for name in loss.streams:
+            if name not in streams and name not in inputs and (name != loss.target or loss.derive):
+                yield _absent(loss.place, name, streams, what, has)
+    metrics = description.train.metrics if description.train is not None else ()
+    for node in (*description.compared, *metrics):
         if node.target in inputs:
             continue
         if node.target not in streams:

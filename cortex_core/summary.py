@@ -6,10 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cortex_core.graph.value import Value, is_leaf, state_value
-from cortex_core.network import CHECK_BATCH, Declared, Network
+from cortex_core.declared import CHECK_BATCH, traced_declarations
+from cortex_core.graph.value import Value, is_leaf
+from cortex_core.network import Network
 from cortex_core.ops.array import Node
-from cortex_core.trace import OTHER, Declaration, Traced, free_length, has_free_axes, input_values, trace
+from cortex_core.trace import OTHER, Traced, free_length, has_free_axes
 
 
 @dataclass(frozen=True)
@@ -42,8 +43,9 @@ class LayerRow:
 
 def rows(description: Any) -> list[LayerRow]:
     """A row for each layer, in the order of the description."""
-    declared, traced = _forward(description, free_length(description))
-    other = _forward(description, OTHER)[1] if has_free_axes(description) else traced
+    declared, traced = traced_declarations(description, free_length(description), training=False)
+    free = has_free_axes(description)
+    other = traced_declarations(description, OTHER, training=False)[1] if free else traced
     counts = _flops(description, traced)
     parameters: dict[str, int] = {}
     for name, d in declared.items():
@@ -61,18 +63,6 @@ def rows(description: Any) -> list[LayerRow]:
         )
         for node in description.layers
     ]
-
-
-def _forward(description: Any, free: int) -> tuple[dict[str, Declared], Traced]:
-    """The trace of a prediction, in which an axis of any length is ``free`` long."""
-    declared: dict[str, Declared] = {}
-
-    def fetch(name: str, declaration: Declaration, layer: Any) -> Value:
-        declared[name] = Declared(name, declaration, layer)
-        return state_value(name, declared[name].type)
-
-    inputs = input_values(description, CHECK_BATCH, free)
-    return declared, trace(description, inputs, fetch, None, training=False)
 
 
 def _output(value: Value | None, other: Value | None) -> tuple[int | None, ...] | None:

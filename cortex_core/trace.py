@@ -6,7 +6,7 @@ value stays unknown, and what merely follows from it is not reported.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,10 +27,19 @@ Fetch = Callable[[str, Declaration, Any], Value]
 
 @dataclass
 class Traced:
-    """What a trace gives: the value of each id (None: unknown), what variables become, what went wrong."""
+    """What a trace gives: the value of each id (None: unknown), what variables become, what went wrong.
+
+    ``names`` says for each layer what its parameters and variables are called in the network; ``kept`` holds
+    those of each loss, by its name.
+    """
 
     values: dict[str, Value | None] = field(default_factory=dict)
     parameters: dict[str, Value] = field(default_factory=dict)
+    variables: dict[str, Value] = field(default_factory=dict)
+    names: dict[str, dict[str, str]] = field(default_factory=dict)
+    kept: dict[str, dict[str, Value]] = field(default_factory=dict)
+    training: bool = False
+    key: Value | None = None
     updates: dict[str, Value] = field(default_factory=dict)
     penalties: list[Value] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
@@ -50,18 +59,36 @@ def trace(
     layer)`` gives the value of a parameter or variable ("conv2d/kernel"); ``key`` is the random key.
     The layers compute in ``precision``: they see the inputs and all but the precise parameters cast to it.
     """
-    traced = Traced(values={n: None if x is None else in_precision(x, precision) for n, x in inputs.items()})
+    given = {n: None if x is None else in_precision(x, precision) for n, x in inputs.items()}
+    traced = Traced(values=dict(given), training=training, key=key)
     for node in description.layers:
         if node.layer is None or any(traced.values.get(s) is None for s in node.sources):
             traced.values[node.id] = None
             continue
         try:
             with at(node.place):
-                traced.values[node.id] = _layer(node, fetch, key, training, traced, precision)
+                traced.values[node.id] = _layer(node, fetch, traced, precision)
         except (ShapeError, DTypeError) as error:
             traced.values[node.id] = None
             traced.problems.append(_problem(node, [traced.values[s] for s in node.sources], error))
+    for node in description.losses:
+        of = traced.values.get(node.of)
+        if of is not None and not node.parameter and hasattr(node.loss, "parameters"):
+            kept = fetched(node, node.loss.parameters(of.type), fetch, traced)
+            traced.kept[node.name] = {d.name: value for d, value in kept}
     return traced
+
+
+def fetched(
+    node: Any, declared: Iterable[Declaration], fetch: Fetch, traced: Traced
+) -> Iterator[tuple[Declaration, Value]]:
+    """The value of each parameter and variable of a layer or a loss; what several share is fetched once."""
+    for d in declared:
+        name = node.name_of(d.name)
+        held = traced.parameters if isinstance(d, Parameter) else traced.variables
+        value = fetch(name, d, node)  # (which checks that those who share it agree)
+        value = held.setdefault(name, value)
+        yield d, traced.updates.get(name, value)
 
 
 def in_precision(x: Value, precision: DType) -> Value:
@@ -69,36 +96,32 @@ def in_precision(x: Value, precision: DType) -> Value:
     return cast(x, precision) if x.dtype is float32 and precision is not float32 else x
 
 
-def _layer(
-    node: Any,
-    fetch: Fetch,
-    key: Value | None,
-    training: bool,
-    traced: Traced,
-    precision: DType,
-) -> Value:
+def _layer(node: Any, fetch: Fetch, traced: Traced, precision: DType) -> Value:
     values: dict[str, Any] = {}
     sources = [traced.values[s] for s in node.positional]
-    for declared in declarations(node.layer, sources):
-        name = f"{node.id}/{declared.name}"
-        values[declared.name] = fetch(name, declared, node)
-        if training and getattr(declared, "carried", False):
-            _check_carried(node.id, values[declared.name].shape[0], declared.shape[0])
-        if isinstance(declared, Parameter):
-            traced.parameters[name] = values[declared.name]
-            if not declared.precise:
-                values[declared.name] = in_precision(values[declared.name], precision)
+    names = traced.names[node.id] = {}
+    for declared, value in fetched(node, declarations(node.layer, sources), fetch, traced):
+        names[declared.name] = node.name_of(declared.name)
+        if traced.training and getattr(declared, "carried", False):
+            _check_carried(node.id, value.shape[0], declared.shape[0])
+        narrow = isinstance(declared, Parameter) and not declared.precise
+        values[declared.name] = in_precision(value, precision) if narrow else value
 
     def on_update(name: str, value: Value) -> None:
-        traced.updates[f"{node.id}/{name}"] = value
+        traced.updates[node.name_of(name)] = value
 
-    scope = Scope(dict(values), training, node.id, key, on_update)
+    scope = Scope(dict(values), traced.training, node.id, traced.key, on_update)
     out, others = results_of(node.layer.forward(scope, *sources, **keywords_of(node, traced.values)))
     if not isinstance(out, Array):
         told = "nothing: it does not return" if out is None else f"a {type(out).__name__}"
         raise ShapeError(f"the forward of {node.kind} gives {told}; expected the layer's output")
     traced.values.update({f"{node.id}.{name}": value for name, value in others.items()})
     _penalties(node, traced)
+    for constraint in node.constraints:
+        if node.name_of(constraint.parameter) not in traced.parameters:
+            form = f"{{NAME: {constraint.rule.kind}}}"
+            problem = lacking(node.id, constraint.parameter, form, constraint.place, traced)
+            traced.problems.append(problem)
     return out  # type: ignore[return-value]
 
 
@@ -125,15 +148,20 @@ def results_of(found: Any) -> tuple[Any, dict[str, Any]]:
 def _penalties(node: Any, traced: Traced) -> None:
     """Adds the penalties of a layer, and a problem for each that names no parameter of it."""
     for penalty in node.penalties:
-        p: Any = traced.parameters.get(f"{node.id}/{penalty.parameter}")
+        p: Any = traced.parameters.get(node.name_of(penalty.parameter))
         if p is None:
-            names = [name.rpartition("/")[2] for name in traced.parameters if name.startswith(f"{node.id}/")]
-            found = f"'{node.id}' has no parameter '{penalty.parameter}'"
-            hint = nearest(penalty.parameter, names)
-            expected = "" if hint else f"expected {{{' or '.join(names)}: {{{penalty.kind}: ...}}}}"
-            traced.problems.append(Problem(penalty.place.path, found, expected, hint, penalty.place))
+            form = f"{{NAME: {{{penalty.kind}: ...}}}}"
+            traced.problems.append(lacking(node.id, penalty.parameter, form, penalty.place, traced))
         elif penalty.value:
             traced.penalties.append(penalty.value * total_of(abs(p) if penalty.kind == "l1" else p * p))
+
+
+def lacking(id_: str, parameter: str, form: str, place: Any, traced: Traced) -> Problem:
+    """That a layer has no parameter of that name; ``form`` shows how one is written, as NAME."""
+    names = [n for n, name in traced.names.get(id_, {}).items() if name in traced.parameters]
+    hint = nearest(parameter, names)
+    expected = "" if hint else f"expected {form.replace('NAME', ' or '.join(names))}"
+    return Problem(place.path, f"'{id_}' has no parameter '{parameter}'", expected, hint, place)
 
 
 def declarations(layer: Any, sources: list[Any]) -> Iterator[Declaration]:

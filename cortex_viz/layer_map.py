@@ -246,7 +246,7 @@ def _expect_room(layer: str, width: int, count: int) -> None:
 
 def _losses(network: Network, shown: Shown) -> Sequence[Any]:
     """The losses, or none of them where the examples have no answers."""
-    nodes: Sequence[Any] = network.description.losses
+    nodes: Sequence[Any] = network.description.compared
     return nodes if all(node.target in shown.source.streams for node in nodes) else ()
 
 

@@ -128,7 +128,7 @@ def _named(network: Network, output: str, values: Any) -> Sequence[str]:
 
 def _classes(network: Network, output: str, values: Any) -> Sequence[str]:
     """What the table calls the classes of an output: names, else numbers; none where it gives no classes."""
-    loss = next((x for x in network.description.losses if x.of == output), None)
+    loss = next((x for x in network.description.compared if x.of == output), None)
     if loss is None or loss.kind != "softmax_cross_entropy" or values.ndim != 2:
         return ()
     names = _names(network, output)
@@ -141,7 +141,7 @@ def _names(network: Network, output: str) -> Sequence[str]:
     from cortex_core.training.source import find
 
     description = network.description
-    loss = next((x for x in description.losses if x.of == output), None)
+    loss = next((x for x in description.compared if x.of == output), None)
     if loss is None or loss.kind != "softmax_cross_entropy":
         return ()
     data = description.train.data if description.train is not None else None

@@ -19,7 +19,7 @@ from cortex_core.network import Network
 from cortex_core.ops.apply import at
 from cortex_core.program import Program, compile_graph
 from cortex_core.spec.description import owner
-from cortex_core.trace import keywords_of, results_of
+from cortex_core.trace import declarations, keywords_of, results_of
 
 Array = np.ndarray[Any, Any]
 POSITION = "index of the position"
@@ -97,12 +97,9 @@ def needed(description: Any, of: str) -> list[Any]:
 
 def _run(network: Network, node: Any, values: Mapping[str, Any], memory: Memory | None) -> Any:
     """A layer's result: of one position, or where there is no memory of what does not grow."""
-    layer, start = node.layer, len(node.id) + 1
-    own = {
-        name[start:]: network.fetch(name, declared.declaration, node)
-        for name, declared in network.declared.items()
-        if declared.layer.id == node.id
-    }
+    layer = node.layer
+    declared = declarations(layer, [values[name] for name in node.positional])
+    own = {d.name: network.fetch(node.name_of(d.name), d, node) for d in declared}
     sources, named = [values[name] for name in node.positional], keywords_of(node, values)
     if memory is None:
         return layer.forward(Scope(own, False, node.id), *sources, **named)

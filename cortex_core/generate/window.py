@@ -18,7 +18,7 @@ from cortex_core.generate.steps import SCORES, SHORTEST
 from cortex_core.graph.value import Graph, input_value
 from cortex_core.network import Network
 from cortex_core.program import Program, compile_graph
-from cortex_core.step import known
+from cortex_core.terms import known
 from cortex_core.trace import trace
 
 Array = np.ndarray[Any, Any]

@@ -15,9 +15,6 @@ examples have none, where NaN says so; both look at the numbers of the data befo
 from __future__ import annotations
 
 from cortex_core.losses import (
-    centers as centers,
-)
-from cortex_core.losses import (
     cross_entropy as cross_entropy,
 )
 from cortex_core.losses import (
@@ -30,10 +27,10 @@ from cortex_core.losses import (
     distance as distance,
 )
 from cortex_core.losses import (
-    focal as focal,
+    embeddings as embeddings,
 )
 from cortex_core.losses import (
-    pairs as pairs,
+    focal as focal,
 )
 from cortex_core.losses import (
     penalties as penalties,

@@ -62,13 +62,18 @@ def weighted_mean_of_sample(values: Any, weights: Any) -> tuple[Any, Any]:
     return part / select(whole > 0, whole, 1.0), mean(weights, axes)
 
 
-def vector(loss: Any, x: Any, *others: Any) -> None:
-    """Refuses nodes that are no vectors (B, n), all of one length."""
-    given = (x, *others)
-    if len(x.shape) != 2 or any(other.shape != x.shape for other in others):
-        shapes = " and ".join(str(one.shape[1:]) for one in given)
-        needs = "vectors (n), of equal length" if others else "a vector (n)"
-        raise reasoned(ShapeError, f"given {shapes}", f"{loss.kind} needs {needs}")
+def vector(loss: Any, x: Any, **others: Any) -> None:
+    """Refuses a node that is no vector (B, n), and others, by field, that are not as long."""
+    if len(x.shape) != 2:
+        refuse(loss, "a vector (n)", x)
+    alike(loss, x, **others)
+
+
+def alike(loss: Any, x: Any, **others: Any) -> None:
+    """Refuses nodes, by the fields that name them, whose shape is not that of x."""
+    for name, other in others.items():
+        if other.shape != x.shape:
+            refuse(loss, f"{name} to be {x.shape[1:]} too, and it is {other.shape[1:]}", x)
 
 
 def one_of_each(loss: Any, x: Any, target: Any) -> Any:

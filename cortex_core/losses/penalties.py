@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from cortex_compute.errors import ShapeError
-from cortex_core.layers.expect import reasoned
+from cortex_core.losses.common import alike
 from cortex_core.ops.pointwise import exp, pointwise
 from cortex_core.ops.reduce import sum as total
 from cortex_core.registry import Source, field, loss
@@ -18,7 +17,7 @@ def sum_of_sample(values: Any) -> Any:
 
 @loss("l1", target=False)
 class L1:
-    """sum |x| over all but the batch axis; of a parameter, ``of: dense/kernel``, over all of it.
+    """sum |x| over all but the batch axis, or over all of a parameter.
 
     The field ``penalty`` of a layer has the same formula.  Tibshirani, 1996.
 
@@ -34,7 +33,7 @@ class L1:
 
 @loss("l2", target=False)
 class L2:
-    """sum x² over all but the batch axis; of a parameter, ``of: dense/kernel``, over all of it.
+    """sum x² over all but the batch axis, or over all of a parameter.
 
     The field ``penalty`` of a layer has the same formula.  Hoerl and Kennard, 1970.
 
@@ -70,7 +69,5 @@ class GaussianKL:
     log_variance: Source = field(doc="the node that gives log v, of the shape of x")
 
     def per_sample(self, x: Any, log_variance: Any) -> tuple[Any, Any | None]:
-        if log_variance.shape != x.shape:
-            shapes = f"the mean is {x.shape[1:]}, log_variance {log_variance.shape[1:]}"
-            raise reasoned(ShapeError, shapes, "gaussian_kl needs equal shapes")
+        alike(self, x, log_variance=log_variance)
         return sum_of_sample(gaussian_divergence(x, log_variance)), None

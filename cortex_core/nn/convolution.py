@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 from cortex_compute.errors import ArgumentError, ShapeError
 from cortex_core.nn import functional as F
 from cortex_core.nn.functional.convolution import margins_of
-from cortex_core.nn.functional.padding import MODES
 from cortex_core.nn.linear import empty, reset
 from cortex_core.nn.module import Module
 from cortex_core.ops.convolution import Sizes, per_axis
+from cortex_core.ops.padding import MODES
 
 
 class _Convolution(Module):

@@ -9,12 +9,13 @@ import numpy as np
 
 from cortex_compute.errors import DataError
 from cortex_compute.types import dtype
+from cortex_core.declared import KEY
 from cortex_core.given import check_input
-from cortex_core.network import KEY, Network, network
+from cortex_core.network import Network, network
 from cortex_core.nn.module import Module, Parameter
 from cortex_core.ops.array import Array
-from cortex_core.step import known
 from cortex_core.tensor import Tensor
+from cortex_core.terms import known
 from cortex_core.trace import trace
 
 

@@ -39,7 +39,11 @@ def attention(
 
 @gradient_of(Attention)
 def _attention(node: Node, g: Any, g_l: Any) -> Any:
-    """Of y alone; a gradient of the logarithms is left to the decomposition."""
+    """With p = softmax(scale q k^T) and s = p (g v^T - sum(g y)):
+    dq = scale s k,  dk = scale s^T q,  dv = p^T g
+
+    Of y alone; a gradient of the logarithms is left to the decomposition.
+    """
     if g_l is not None:
         return NotImplemented
     p = node.primitive

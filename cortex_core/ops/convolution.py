@@ -114,7 +114,9 @@ def _kernel_gradient(p: Convolution, w: Any, x: Any, g: Any) -> Any:
 
 @gradient_of(Conv)
 def _conv(node: Node, g: Any) -> Any:
-    """y = x * w:  dx = ConvInputGrad(g, w),  dw = ConvKernelGrad(x, g)"""
+    """y = x * w:  dx[i stride + k dilation - before, c] = sum of g[i, o] w[k, c, o],
+    dw[k, c, o] = sum of x[i stride + k dilation - before, c] g[i, o]
+    """
     p, (x, w) = node.primitive, node.inputs
     assert isinstance(p, Conv)
     assert p.epilogue is None, "epilogues are fused after differentiation"
@@ -123,7 +125,9 @@ def _conv(node: Node, g: Any) -> Any:
 
 @gradient_of(ConvInputGrad)
 def _conv_input_grad(node: Node, d: Any) -> Any:
-    """<d, dx(g, w)> = <d * w, g>:  the gradient of g is d * w,  of w ConvKernelGrad(d, g)"""
+    """The adjoint of x * w, <d, dx(g, w)> = <d * w, g>:  where d is the gradient of the result, that of g is
+    d * w, and that of w is that of the kernel of d * w
+    """
     p, (g, w) = node.primitive, node.inputs
     assert isinstance(p, ConvInputGrad)
     return lambda: apply(Conv(*_shared(p)), d, w), lambda: _kernel_gradient(p, w, d, g)

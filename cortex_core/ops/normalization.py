@@ -153,7 +153,11 @@ def _vectors(x: Any, scale: Any | None, shift: Any | None) -> tuple[Any, Any]:
 
 @gradient_of(BatchNorm, LayerNorm)
 def _norm(node: Node, g: Any, g_mean: Any, g_variance: Any) -> Any:
-    """Of y alone; gradients of the statistics are left to the decomposition."""
+    """With r = 1 / sqrt(variance + epsilon), h = (x - mean) r, k = g scale, and means over what mean is over:
+    dx = r (k - mean(k) - h mean(k h)),  dscale = sum(g h),  dshift = sum(g)
+
+    Of y alone; gradients of the statistics are left to the decomposition.
+    """
     if g_mean is not None or g_variance is not None:
         return NotImplemented
     p, (x, scale, _), (_, mean, variance) = node.primitive, node.inputs, node.outputs

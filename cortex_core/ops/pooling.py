@@ -64,7 +64,7 @@ def adaptive_avg_pool(x: Any, sizes: Sequence[int]) -> Any:
     if window is not None:
         return avg_pool(x, window)
     for axis, m in enumerate(sizes, 1):
-        x = mix(x, averaging(x.shape[axis], m).astype(x.dtype.storage), axis)
+        x = mix(x, averaging(x.shape[axis], m), axis)
     return x
 
 
@@ -107,7 +107,7 @@ def _shared(p: Pooling) -> tuple[tuple[int, ...], tuple[int, ...], Padding, bool
 
 @gradient_of(MaxPool)
 def _max_pool(node: Node, g: Any, _: Any) -> Any:
-    """dx = MaxPoolGrad(g)"""
+    """dx = g at the winner of each window, the first one of equals; else 0"""
     p, (x,), (y, residual) = node.primitive, node.inputs, node.outputs
     assert isinstance(p, MaxPool)
     return (lambda: apply(MaxPoolGrad(*_shared(p)), x, y, residual, g),)
@@ -135,7 +135,7 @@ def _counted(p: Averaging) -> tuple[tuple[int, ...], tuple[int, ...], Padding, b
 
 @gradient_of(AvgPool)
 def _avg_pool(node: Node, g: Any) -> Any:
-    """dx = AvgPoolGrad(g)"""
+    """dx = g / divisor, at every element of each window"""
     p, (x,) = node.primitive, node.inputs
     assert isinstance(p, AvgPool)
     return (lambda: apply(AvgPoolGrad(*_counted(p), x.shape), g),)

@@ -8,9 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from cortex_compute.primitives.normalization import vector_type
 from cortex_core.ops.arrange import repeat_interleave
 from cortex_core.ops.indexing import gather
+from cortex_core.ops.lift import as_array
 from cortex_core.ops.linear import matmul
+from cortex_core.ops.pointwise import cast
 from cortex_core.ops.views import reshape
 
 
@@ -29,7 +32,7 @@ def resize(
     for axis in range(len(sizes), 0, -1):
         n, m, factor = x.shape[axis], sizes[axis - 1], factors[axis - 1]
         if linear:
-            x = mix(x, linear_weights(n, m, factor, align_corners).astype(x.dtype.storage), axis)
+            x = mix(x, linear_weights(n, m, factor, align_corners), axis)
         elif m > n and m % n == 0 and factor == m / n:
             x = repeat_interleave(x, m // n, axis)
         elif m != n:
@@ -44,7 +47,9 @@ def mix(x: Any, weights: np.ndarray, axis: int) -> Any:
     x (A..., n, B...), weights (m, n) -> (A..., m, B...).   dx = weightsᵀ g
     """
     before, n, behind = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
-    y = matmul(weights, reshape(x, (math.prod(before), n, math.prod(behind))))
+    wide = as_array(weights.astype(vector_type(x.dtype).storage))
+    factor = cast(wide, x.dtype)  # (bfloat16 is none of NumPy's types)
+    y = matmul(factor, reshape(x, (math.prod(before), n, math.prod(behind))))
     return reshape(y, (*before, len(weights), *behind))
 
 

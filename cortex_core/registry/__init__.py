@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from cortex_core.registry.classes import (
     AUGMENTATIONS,
+    CONSTRAINTS,
     INITIALIZERS,
     LAYERS,
     LOSSES,
@@ -23,6 +24,7 @@ from cortex_core.registry.classes import (
     READERS,
     SCHEDULES,
     SPLITS,
+    STREAMS,
     Field,
     Registry,
     build,
@@ -41,6 +43,7 @@ from cortex_core.registry.declare import (
     Split,
     augmentation,
     base,
+    constraint,
     initializer,
     layer,
     loss,
@@ -50,15 +53,26 @@ from cortex_core.registry.declare import (
     record,
     schedule,
     split,
+    stream,
 )
 from cortex_core.registry.faults import UNKNOWN, Fault, Invalid, Unknown
 from cortex_core.registry.kinds import Fraction, Padding, Plain, Shape, Size
 from cortex_core.registry.named import Named, Written, unfold
 from cortex_core.registry.nearest import nearest
-from cortex_core.registry.sources import Layer, Source, Sources, sources_of, with_sources
+from cortex_core.registry.sources import (
+    Layer,
+    Source,
+    Sources,
+    Stream,
+    name_of_stream,
+    sources_of,
+    streams_of,
+    with_sources,
+)
 
 __all__ = [
     "AUGMENTATIONS",
+    "CONSTRAINTS",
     "INITIALIZERS",
     "LAYERS",
     "LOSSES",
@@ -67,6 +81,7 @@ __all__ = [
     "READERS",
     "SCHEDULES",
     "SPLITS",
+    "STREAMS",
     "UNKNOWN",
     "Activation",
     "Augmentation",
@@ -87,11 +102,13 @@ __all__ = [
     "Source",
     "Sources",
     "Split",
+    "Stream",
     "Unknown",
     "Written",
     "augmentation",
     "base",
     "build",
+    "constraint",
     "data_of",
     "field",
     "fields_of",
@@ -100,6 +117,7 @@ __all__ = [
     "layer",
     "loss",
     "metric",
+    "name_of_stream",
     "named_data",
     "nearest",
     "optimizer",
@@ -108,6 +126,8 @@ __all__ = [
     "schedule",
     "sources_of",
     "split",
+    "stream",
+    "streams_of",
     "unfold",
     "with_sources",
 ]

@@ -56,6 +56,8 @@ OPTIMIZERS = Registry("optimizer", "cortex_core.optimizers")
 SCHEDULES = Registry("schedule", "cortex_core.schedules")
 INITIALIZERS = Registry("initializer", "cortex_core.initializers")
 SPLITS = Registry("split", "cortex_core.splits")
+STREAMS = Registry("stream", "cortex_core.derived")
+CONSTRAINTS = Registry("constraint", "cortex_core.constraints")
 READERS = Registry("reader", group="cortex.readers")
 AUGMENTATIONS = Registry("augmentation", group="cortex.augmentations")
 

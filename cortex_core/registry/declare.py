@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 from cortex_compute.errors import SpecError
 from cortex_core.registry.classes import (
     AUGMENTATIONS,
+    CONSTRAINTS,
     INITIALIZERS,
     LAYERS,
     LOSSES,
@@ -16,6 +17,7 @@ from cortex_core.registry.classes import (
     READERS,
     SCHEDULES,
     SPLITS,
+    STREAMS,
     Registry,
     declare,
     field,
@@ -91,7 +93,7 @@ def layer(
     rank: int = 1,
     transparent: bool = False,
     activation: bool = False,
-    suits: str = "glorot_uniform",
+    suits: str | None = None,
     outputs: tuple[str, ...] = (),
     positionwise: bool = False,
 ) -> Callable[[type[T]], type[T]]:
@@ -101,7 +103,8 @@ def layer(
     ``"several"`` for two or more.
     ``rank`` counts the spatial axes of Size and Padding fields.  ``transparent`` layers are looked through
     when an ``auto`` initialiser searches the activation that follows.  An ``activation`` may stand in
-    Activation fields, and ``suits`` is the initialiser for what comes before it.  ``outputs`` names what a
+    Activation fields.  ``suits`` is the initialiser for what comes before it, of an activation
+    glorot_uniform where it says none.  ``outputs`` names what a
     layer gives beside its value, such as ``mask`` (read as ``ID.mask``): then ``forward`` may return
     ``(value, {name: value})``, and ``lacks()`` says what field would give one that it does not return.
     ``positionwise``: the forward treats each position of axis 1 by itself, as all activations do; a layer
@@ -116,20 +119,27 @@ def layer(
         rank=rank,
         transparent=transparent,
         is_activation=activation,
-        suits=suits,
+        suits=suits or ("glorot_uniform" if activation else None),
         outputs=outputs,
         positionwise=positionwise or activation,
     )
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
-def loss(kind: str) -> Callable[[type[T]], type[T]]:
-    """Registers a loss; its main field is the target.
+def loss(kind: str, *, target: bool = True, logits: bool = False) -> Callable[[type[T]], type[T]]:
+    """Registers a loss; its main field is the target.  One without (``target=False``) may stand on any node,
+    or on a parameter.
 
     The target has the type of the node, and the node is what people want to see, unless the class says
-    otherwise by ``target_type(x)`` and ``prediction(x)``.
+    otherwise by ``target_type(x)`` and ``prediction(x)``.  A loss with ``logits`` takes a softmax of its
+    node: of one that ends in softmax it gets what goes into that.  What fields name (`Source`, `Stream`)
+    comes as keywords.  With ``parameters(x)`` a loss has parameters and variables, and gets a `Scope` as
+    ``p``.  Of numbers that come as targets it may say by ``wrong(x, target, **streams)`` which is the first
+    example that it cannot take, and why, and by ``absent(target)`` which examples have no label.
     """
-    register = _register(LOSSES, kind, "per_sample(self, x, target)", main="target")
+    needs = "per_sample(self, x, target)" if target else "per_sample(self, x)"
+    main = "target" if target else "weight"
+    register = _register(LOSSES, kind, needs, main=main, has_target=target, logits=logits)
 
     def decorate(cls: type[T]) -> type[T]:
         for name in ("target_type", "prediction"):
@@ -173,6 +183,18 @@ def split(kind: str, *, main: str | None = None) -> Callable[[type[T]], type[T]]
     """Registers a way to divide examples into parts and folds; see `cortex_core.splits`."""
     needs = "divide(self, rows, fractions, column)", "folds(self, rows, k, column)"
     return _register(SPLITS, kind, *needs, main=main)
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def stream(kind: str) -> Callable[[type[T]], type[T]]:
+    """Registers a stream that is made of another one of the data, ``of``; see `cortex_core.derived`."""
+    return _register(STREAMS, kind, "derive(self, x)", "given(self, wanted, x)", main="of")
+
+
+@dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))
+def constraint(kind: str, *, main: str | None = None) -> Callable[[type[T]], type[T]]:
+    """Registers what holds for a parameter after each update; see `cortex_core.constraints`."""
+    return _register(CONSTRAINTS, kind, "apply(self, p)", main=main)
 
 
 @dataclass_transform(kw_only_default=True, frozen_default=True, field_specifiers=(field,))

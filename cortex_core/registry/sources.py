@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Annotated, Any
 
 from cortex_compute.frozen import frozen
-from cortex_core.registry.classes import LAYERS, Field, fields_of
+from cortex_core.registry.classes import LAYERS, STREAMS, Field, fields_of
 from cortex_core.registry.kinds import FromClass, Kind, Optional_, Schema, read_items
 from cortex_core.registry.named import Named
 
@@ -49,6 +49,46 @@ Source = Annotated[str, FromClass(lambda limits, rank: SourceKind())]
 
 Sources = Annotated[tuple[str, ...], FromClass(lambda limits, rank: SourceKind(True))]
 """One or several of them; ``forward`` gets a tuple."""
+
+
+@frozen
+class StreamKind(Kind):
+    """The name of a stream of the data, or what is made of one: ``{index: label}``."""
+
+    words = "a stream of the data, such as label"
+
+    def read(self, value: Any) -> Any:
+        if isinstance(value, str) and value:
+            return value
+        if isinstance(value, (str, bool, int, float)) or value is None:
+            raise self.refuse(value)
+        return Named(STREAMS, "stream").read(value)
+
+    def data(self, value: Any) -> Any:
+        return value if isinstance(value, str) else Named(STREAMS, "stream").data(value)
+
+    def schema(self) -> Schema:
+        return {"anyOf": [{"type": "string", "minLength": 1}, Named(STREAMS, "stream").schema()]}
+
+
+Stream = Annotated[Any, FromClass(lambda limits, rank: StreamKind())]
+"""A stream of the data, of which a loss gets each batch as a keyword."""
+
+
+def name_of_stream(used: Any) -> str:
+    """The stream of the data behind what a `Stream` field holds."""
+    return used if isinstance(used, str) else str(used.of)
+
+
+def streams_of(loss: Any) -> dict[str, Any]:
+    """What the `Stream` fields of a loss hold, by field."""
+    fields = {f.name: getattr(loss, f.attribute) for f in fields_of(type(loss)).values() if _is_stream(f)}
+    return {name: used for name, used in fields.items() if used is not None}
+
+
+def _is_stream(field: Field) -> bool:
+    return isinstance(_kind(field), StreamKind)
+
 
 Layer = Annotated[Any, FromClass(lambda limits, rank: Named(LAYERS, "layer"))]
 """A layer inside another, such as ``{lstm: {units: 8}}``."""

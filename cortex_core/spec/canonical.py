@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from cortex_core.registry import data_of
-from cortex_core.spec.description import AUTO, Description, InputNode, LayerNode, LossNode, MetricNode
+from cortex_core.registry import data_of, named_data
+from cortex_core.spec.description import ALL, AUTO, Description, InputNode, LayerNode, LossNode, MetricNode
 
 
 def canonical(description: Description) -> dict[str, Any]:
@@ -46,11 +46,24 @@ def _layer(node: LayerNode) -> dict[str, Any]:
         fields["learning_rate"] = node.learning_rate
     for penalty in node.penalties:
         fields.setdefault("penalty", {}).setdefault(penalty.parameter, {})[penalty.kind] = penalty.value
+    for constraint in node.constraints:
+        fields.setdefault("constraint", {})[constraint.parameter] = named_data(constraint.rule)
+    if node.shared:
+        shared = dict(node.shared)
+        fields["share"] = shared.get(ALL) or shared
     return {node.kind: fields}
 
 
 def _loss(node: LossNode) -> dict[str, Any]:
-    common = {"of": node.of, "target": node.target, "weight": node.weight, "name": node.name}
+    of = f"{node.of}/{node.parameter}" if node.parameter else node.of
+    common = {"of": of, "target": node.target, "weight": node.weight, "name": node.name}
+    if node.derive is not None:
+        common["target"] = named_data(node.derive)
+    if not node.target:
+        del common["target"]
+    if node.sample_weight is not None:
+        weight = node.sample_weight
+        common["sample_weight"] = weight if isinstance(weight, str) else named_data(weight)
     return {node.kind: {**common, **data_of(node.loss)}}
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import Any, Union
+from typing import Any, ClassVar, Union
 
 from cortex_compute.frozen import frozen
 from cortex_core.place import Place
+from cortex_core.registry import name_of_stream, streams_of
 
 AUTO = "auto"
 """The shape, or the data type, of an input that leaves it to the data."""
@@ -55,12 +56,26 @@ class Penalty:
 
 
 @frozen
+class Constraint:
+    """What holds for a parameter after each update: ``rule`` is the instance of the registered class."""
+
+    parameter: str
+    rule: Any
+    place: Place
+
+
+ALL = ""
+"""Among what a layer shares: all of its parameters."""
+
+
+@frozen
 class LayerNode:
     """One layer.  ``sources`` are ids, names of inputs, or ``ID.OUTPUT`` such as ``words.mask``: first those
     of ``from``, then those that fields name, which ``keywords`` lists with their fields.
 
     ``layer`` is the instance of the registered class; None where its fields are wrong.
-    ``learning_rate`` is a multiplier.
+    ``learning_rate`` is a multiplier.  ``shared`` maps parameters to those of other layers that they are
+    (``ID/kernel``), and `ALL` to the id of the layer whose parameters it has.
     """
 
     id: str
@@ -72,6 +87,15 @@ class LayerNode:
     penalties: tuple[Penalty, ...]
     place: Place
     keywords: tuple[tuple[str, Named], ...] = ()
+    shared: tuple[tuple[str, str], ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+
+    def name_of(self, parameter: str) -> str:
+        """What a parameter is called in the network: "dense/kernel"."""
+        if not self.shared:
+            return f"{self.id}/{parameter}"
+        found = dict(self.shared)
+        return found.get(parameter) or f"{found.get(ALL, self.id)}/{parameter}"
 
     @property
     def positional(self) -> tuple[str, ...]:
@@ -81,7 +105,13 @@ class LayerNode:
 
 @frozen
 class LossNode:
-    """One term of the loss: ``weight * loss(of, target)``; ``target`` is a stream of the data or an input."""
+    """One term of the loss: ``weight * loss(of, target)``.
+
+    ``of`` is a layer, or a parameter where ``parameter`` says so.  ``target`` is a stream of the data or an
+    input, empty where the loss has none; ``derive`` is what makes the target of it, if anything.
+    ``sample_weight``: the stream that weighs the examples, or what is made of one.  ``keywords``: the values
+    that its fields name.
+    """
 
     name: str
     kind: str
@@ -90,6 +120,35 @@ class LossNode:
     target: str
     weight: float
     place: Place
+    derive: Any = None
+    sample_weight: Any = None
+    keywords: tuple[tuple[str, Named], ...] = ()
+    parameter: str = ""
+    shared: ClassVar[tuple[tuple[str, str], ...]] = ()
+    trainable: ClassVar[bool] = True  # what the loss itself learns
+    learning_rate: ClassVar[float] = 1.0
+    constraints: ClassVar[tuple[Constraint, ...]] = ()
+
+    @property
+    def id(self) -> str:
+        """What stands before the names of its own parameters and variables."""
+        return self.name
+
+    def name_of(self, parameter: str) -> str:
+        """What a parameter or variable of the loss is called in the network: "center_loss/centers"."""
+        return f"{self.name}/{parameter}"
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The layers and inputs that it reads."""
+        return (self.of, *flat(named for _, named in self.keywords))
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams of the data that it reads."""
+        weighs = () if self.sample_weight is None else (name_of_stream(self.sample_weight),)
+        others = tuple(name_of_stream(used) for used in streams_of(self.loss).values())
+        return tuple(dict.fromkeys(((self.target,) if self.target else ()) + weighs + others))
 
 
 @frozen
@@ -124,3 +183,13 @@ class Description:
     hash: str
     notes: tuple[str, ...] = ()
     home: str = "."
+
+    @property
+    def compared(self) -> tuple[LossNode, ...]:
+        """The losses that compare a layer with a stream as it is in the data."""
+        return tuple(node for node in self.losses if node.target and node.derive is None)
+
+    @property
+    def loss_streams(self) -> tuple[str, ...]:
+        """The streams that losses read, each once."""
+        return tuple(dict.fromkeys(name for node in self.losses for name in node.streams))

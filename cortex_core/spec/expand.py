@@ -4,20 +4,31 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Union
 
 from cortex_compute.frozen import frozen
 from cortex_core.place import Place
-from cortex_core.registry import LAYERS, UNKNOWN, Fault, Invalid, Named, fields_of, nearest, sources_of
+from cortex_core.registry import (
+    CONSTRAINTS,
+    LAYERS,
+    UNKNOWN,
+    Fault,
+    Invalid,
+    Named,
+    fields_of,
+    nearest,
+    sources_of,
+)
 from cortex_core.registry.faults import shown
 from cortex_core.registry.kinds import Flag, Kind, Limits, Real, Schema, Whole
 from cortex_core.spec.blocks import COMMON, Block, Environment, glimpse, substitute
-from cortex_core.spec.description import UNKNOWN_SOURCE, Penalty
+from cortex_core.spec.description import ALL, UNKNOWN_SOURCE, Constraint, Penalty
 from cortex_core.spec.item import Item, read_item
 from cortex_core.spec.standard import NAMES
 from cortex_core.spec.tree import Node, Problems
 
+_SHARE = "expected the id of a layer, or {kernel: ID/kernel}"
 _ID = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_./\-]{0,199}")
 
 
@@ -76,16 +87,36 @@ class Entry:
     trainable: bool
     learning_rate: float
     penalties: tuple[Penalty, ...]
+    constraints: tuple[Constraint, ...] = ()
+    shared: tuple[Shared, ...] = ()
     loss: Node | None = None
     place: Place = field(default_factory=Place)
 
 
 @dataclass(frozen=True)
+class Shared:
+    """``id``, a layer or a block, gives its parameters to ``taker``, and to what lies in there; both are full
+    ids.  With names, ``taker``'s ``parameter`` is the one that is called ``given``.
+    """
+
+    id: str
+    taker: str
+    node: Node
+    parameter: str = ALL
+    given: str = ALL
+
+    def inside(self, id_: str) -> Shared:
+        """The same for a layer under the taker."""
+        return replace(self, id=self.id + id_[len(self.taker) :], taker=id_)
+
+
+@dataclass(frozen=True)
 class Inherited:
-    """What a block hands to the layers inside."""
+    """What a block hands to the layers inside; ``shared``: the block whose parameters they have."""
 
     trainable: bool = True
     learning_rate: float = 1.0
+    shared: Shared | None = None
 
 
 class Expander:
@@ -210,7 +241,7 @@ class Expander:
         self, item: Item, id_: str, sources: tuple[Reference, ...], scope: Scope, inherited: Inherited
     ) -> str:
         times = item.common_value("repeat", Whole(Limits(minimum=1)), None, self.problems)
-        inherited = self._inherit(item, inherited)
+        inherited = self._inherit(item, id_, scope, inherited)
         maker = self._block if item.kind in self.blocks else self._layer
         make = maker(item, scope, inherited)
         if not isinstance(times, int):
@@ -222,21 +253,53 @@ class Expander:
         self.alias[id_] = last
         return last
 
-    def _inherit(self, item: Item, outer: Inherited) -> Inherited:
+    def _inherit(self, item: Item, id_: str, scope: Scope, outer: Inherited) -> Inherited:
         trainable = item.common_value("trainable", Flag(), True, self.problems)
         rate = item.common_value("learning_rate", Real(Limits(minimum=0)), 1.0, self.problems)
         rate = 1.0 if rate is UNKNOWN else rate
-        return Inherited(outer.trainable and trainable is not False, outer.learning_rate * rate)
+        shared = self._shared(item, id_, scope) or outer.shared
+        return Inherited(outer.trainable and trainable is not False, outer.learning_rate * rate, shared)
+
+    def _shared(self, item: Item, id_: str, scope: Scope) -> Shared | None:
+        """``share: ID``, of a layer or a block; what these parameters are like is said where they belong."""
+        node = item.common.get("share")
+        if node is None or node.has_unknown() or isinstance(node.value, dict):
+            return None
+        if not isinstance(node.value, (str, int)) or isinstance(node.value, bool) or node.value == "":
+            self.problems.at(node, shown(node.plain()), _SHARE)
+            return None
+        for name in ("trainable", "learning_rate", "penalty", "constraint"):
+            if name in item.common:
+                expected = f"expected it on '{node.value}', whose parameters these are"
+                item.fault(Fault((name,), f"{name} beside share", expected, "", True), self.problems)
+        return Shared((node.scope or scope).prefix + str(node.value), id_, node)
+
+    def _shared_by_name(self, item: Item, scope: Scope) -> list[tuple[str, str, str, Node]]:
+        """``share: {kernel: other/kernel}``."""
+        node = item.common.get("share")
+        if node is None or node.has_unknown() or not isinstance(node.value, dict):
+            return []
+        found = []
+        for parameter, inner in node.value.items():
+            id_, _, given = str(inner.value).rpartition("/")
+            if isinstance(inner.value, str) and id_ and given:
+                found.append((parameter, (inner.scope or scope).prefix + id_, given, inner))
+            else:
+                self.problems.at(inner, shown(inner.plain()), "expected a layer and its parameter: ID/kernel")
+        if not node.value:
+            self.problems.at(node, "this is an empty mapping", _SHARE)
+        return found
 
     def _layer(self, item: Item, scope: Scope, inherited: Inherited) -> Make:
         """A function that adds one layer under an id."""
         cls = LAYERS.get(item.kind)
         layer = None if cls is None else item.build(cls, COMMON, self.problems)
         keywords = () if layer is None else self._keywords(item, layer, scope)
-        penalties = self._penalties(item)
+        penalties, constraints = self._penalties(item), self._constraints(item)
+        by_name = self._shared_by_name(item, scope)
         if cls is not None and not hasattr(cls, "parameters"):
-            inherited, penalties = Inherited(), ()
-            for name in ("trainable", "learning_rate", "penalty"):
+            inherited, penalties, constraints = Inherited(), (), ()
+            for name in ("trainable", "learning_rate", "penalty", "constraint", "share"):
                 if name in item.common:
                     fault = Fault(
                         (name,), f"{item.kind} has no parameters", "nothing is learned here", "", True
@@ -245,7 +308,10 @@ class Expander:
 
         def make(id_: str, sources: tuple[Reference, ...]) -> str:
             learned = inherited.trainable, inherited.learning_rate, penalties
-            entry = Entry(id_, item, layer, sources, keywords, *learned)
+            entry = Entry(id_, item, layer, sources, keywords, *learned, constraints)
+            entry.shared = tuple(Shared(of, id_, node, own, given) for own, of, given, node in by_name)
+            if inherited.shared is not None:  # (then a twin of this layer shares by name, too)
+                entry.shared = (inherited.shared.inside(id_),)
             entry.loss, entry.place = item.common.get("loss"), item.place
             self.entries.append(entry)
             return id_
@@ -282,10 +348,13 @@ class Expander:
                 hints += hint
                 expected = "" if hint else f"expected {', '.join(block.parameters) or 'no parameters'}"
                 item.fault(Fault((name,), "unknown parameter", expected, hint, at_key=True), self.problems)
-        for name in ("penalty", "loss"):
+        for name in ("penalty", "constraint", "loss"):
             if name in item.common:
                 fault = Fault((name,), f"a block has no {name}", "expected it on a layer inside", "", True)
                 item.fault(fault, self.problems)
+        if "share" in item.common and isinstance(item.common["share"].value, dict):
+            found = "a block shares all of its parameters"
+            item.fault(Fault(("share",), found, "expected the id of such a block"), self.problems)
         for name in block.required:
             if name not in item.fields and f"'{name}'" not in hints:
                 item.fault(Fault((), f"'{name}' is missing", "the block requires it"), self.problems)
@@ -319,6 +388,26 @@ class Expander:
             expected = "expected it once: l1 and l2 without a parameter are on the kernel"
             item.fault(Fault(("penalty",), "the kernel has the same penalty twice", expected), self.problems)
         return tuple(once[key] for key in sorted(once))
+
+    def _constraints(self, item: Item) -> tuple[Constraint, ...]:
+        """``constraint: {kernel: {max_norm: 2}}``."""
+        node = item.common.get("constraint")
+        if node is None or node.has_unknown():
+            return ()
+        if not isinstance(node.value, dict) or not node.value:
+            expected = "expected parameters and what holds for them: {kernel: {max_norm: 2}}"
+            item.fault(Fault(("constraint",), "this is no mapping of parameters", expected), self.problems)
+            return ()
+        found = []
+        for name, inner in node.value.items():
+            try:
+                rule = Named(CONSTRAINTS, "constraint").read(inner.plain())
+            except Invalid as invalid:
+                for fault in invalid.faults:
+                    item.fault(fault.under("constraint", name), self.problems)
+            else:
+                found.append(Constraint(name, rule, inner.place()))
+        return tuple(sorted(found, key=lambda c: c.parameter))
 
     def _penalty(
         self, item: Item, parameter: str, kind: str, node: Node, path: tuple[str, ...]

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import cortex_core.constraints
+import cortex_core.derived
 import cortex_core.layers
 import cortex_core.losses
 import cortex_core.metrics
@@ -25,6 +27,7 @@ from cortex_core.spec.expand import Entry, Expander, Reference, Scope
 from cortex_core.spec.overrides import apply_overrides
 from cortex_core.spec.read import MAX_BYTES, parse
 from cortex_core.spec.rewrite import check_probabilities, choose_initializers, use_logits
+from cortex_core.spec.sharing import Sharing
 from cortex_core.spec.standard import with_standard
 from cortex_core.spec.tree import Node, Problems, from_python
 from cortex_core.spec.wiring import Wiring, ancestors, check_arity, in_order, leaves, report_circles
@@ -151,7 +154,7 @@ class _Resolver:
         if not wiring.ambiguous:
             report_circles(set(entries) - set(order), entries, sources, problems)
         ends = leaves(entries, sources, entries)
-        terms = sections.Terms(wiring.resolve, ends, problems)
+        terms = sections.Terms(wiring.resolve, entries, ends, problems)
         on_layers = [(id_, entry.loss) for id_, entry in entries.items() if entry.loss is not None]
         losses = terms.losses(top.get("loss"), on_layers)
         metrics = top.get("train", Node({})).at(("metrics",))
@@ -160,9 +163,11 @@ class _Resolver:
         if len(order) < len(entries):
             return None
         if not problems:
-            wanted = [*outputs, *(loss.of for loss in losses), *(metric.of for metric in measured)]
-            self._check_reach(inputs, entries, sources, wanted, {loss.target for loss in losses})
-        layers = [_node(entries[id_], sources[id_], keywords[id_]) for id_ in order]
+            wanted = [*outputs, *(s for loss in losses for s in loss.sources), *(m.of for m in measured)]
+            streams = {stream for loss in losses for stream in loss.streams}
+            self._check_reach(inputs, entries, sources, wanted, streams)
+        sharing = Sharing(entries, wiring.alias, problems)
+        layers = [_node(entries[id_], sources[id_], keywords[id_], sharing) for id_ in order]
         if train is not None:
             train = dataclasses.replace(train, metrics=measured)
         layers, losses, notes = use_logits(choose_initializers(layers), losses)
@@ -194,7 +199,9 @@ class _Resolver:
                     self.problems.add(node.place, f"no layer takes '{node.name}'", "expected one that does")
 
 
-def _node(entry: Entry, sources: tuple[str, ...], keywords: Mapping[str, Named]) -> LayerNode:
+def _node(
+    entry: Entry, sources: tuple[str, ...], keywords: Mapping[str, Named], sharing: Sharing
+) -> LayerNode:
     return LayerNode(
         entry.id,
         entry.item.kind,
@@ -205,4 +212,6 @@ def _node(entry: Entry, sources: tuple[str, ...], keywords: Mapping[str, Named])
         entry.penalties,
         entry.place,
         tuple(keywords.items()),
+        sharing.of(entry),
+        entry.constraints,
     )

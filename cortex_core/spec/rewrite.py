@@ -51,7 +51,7 @@ def _seen_from_before(node: LayerNode, suits: Mapping[str, str | None]) -> str |
         return None
     if getattr(cls, "transparent", False):
         return suits[node.id]
-    return str(getattr(cls, "suits", "")) if getattr(cls, "is_activation", False) else None
+    return getattr(cls, "suits", None)
 
 
 def _best(found: Any) -> str | None:
@@ -76,7 +76,7 @@ def _chosen(layer: Any, name: str) -> Any:
 def use_logits(
     layers: list[LayerNode], losses: tuple[LossNode, ...]
 ) -> tuple[list[LayerNode], tuple[LossNode, ...], list[str]]:
-    """Softmax cross entropy takes logits: on a node that ends in softmax it takes what goes into it.
+    """Losses of logits, as softmax cross entropy, take of a node that ends in softmax what goes into it.
 
     A softmax in an ``activation`` field becomes a layer of its own: the layer without it is ID/logits, so
     that ID stays what it was.  The notes say what was done.
@@ -85,7 +85,7 @@ def use_logits(
     moved: dict[str, str] = {}
     for loss in losses:
         index = next((i for i, node in enumerate(layers) if node.id == loss.of), None)
-        if loss.kind != "softmax_cross_entropy" or index is None or loss.of in moved:
+        if not loss.loss.logits or index is None or loss.of in moved:
             continue
         node = layers[index]
         if _is_softmax(node.layer):
@@ -97,9 +97,7 @@ def use_logits(
             continue
         notes.append(f"{node.place}: '{node.id}' ends in softmax: {loss.kind} takes its logits")
     losses = tuple(
-        dataclasses.replace(loss, of=moved.get(loss.of, loss.of))
-        if loss.kind == "softmax_cross_entropy"
-        else loss
+        dataclasses.replace(loss, of=moved.get(loss.of, loss.of)) if loss.loss.logits else loss
         for loss in losses
     )
     return layers, losses, notes
@@ -113,7 +111,7 @@ def check_probabilities(layers: list[LayerNode], losses: tuple[LossNode, ...], p
     by_id = {node.id: node for node in layers}
     for loss in losses:
         node = by_id.get(loss.of)
-        if loss.kind != "binary_cross_entropy" or node is None:
+        if not hasattr(loss.loss, "from_logits") or loss.loss.logits or node is None:
             continue
         last = node.layer if getattr(node.layer, "is_activation", False) else None
         last = getattr(node.layer, "activation", last)

@@ -9,6 +9,8 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import cortex_core.constraints
+import cortex_core.derived
 import cortex_core.layers
 import cortex_core.losses
 import cortex_core.metrics
@@ -18,6 +20,7 @@ import cortex_core.splits  # noqa: F401 (these fill the registries)
 from cortex_compute.types import DTYPES
 from cortex_core.registry import (
     AUGMENTATIONS,
+    CONSTRAINTS,
     INITIALIZERS,
     LAYERS,
     LOSSES,
@@ -26,14 +29,17 @@ from cortex_core.registry import (
     READERS,
     SCHEDULES,
     SPLITS,
+    STREAMS,
+    Named,
     Registry,
     fields_of,
     fields_schema,
 )
 from cortex_core.registry.named import load_plugins
+from cortex_core.registry.sources import StreamKind
 from cortex_core.spec.blocks import COMMON
 from cortex_core.spec.expand import Identifier
-from cortex_core.spec.sections import VERSION, InputShape, NameKind
+from cortex_core.spec.sections import LOSS_FIELDS, VERSION, InputShape, NameKind
 from cortex_core.spec.train import TrainOptions
 
 Schema = dict[str, Any]
@@ -116,16 +122,21 @@ def _definitions() -> Schema:
         "trainable": {"type": "boolean"},
         "learning_rate": {**_REAL, "description": "multiplier of the learning rate"},
         "penalty": {"anyOf": [_PENALTY, {"type": "object", "additionalProperties": _PENALTY}]},
+        "constraint": {"type": "object", "additionalProperties": Named(CONSTRAINTS, "constraint").schema()},
+        "share": {"anyOf": [_ID, {"type": "object", "additionalProperties": text}]},
         "repeat": {"type": "integer", "minimum": 1},
         "loss": _several("loss"),
         "of": _ID,
-        "target": text,
+        "target": StreamKind().schema(),
+        "sample_weight": StreamKind().schema(),
+        "metric_target": text,
         "weight": _REAL,
         "name": text,
     }
     refer = {name: {"$ref": f"#/$defs/common/{name}"} for name in common}
     of_layer = {name: refer[name] for name in COMMON}
-    of_metric = {name: refer[name] for name in ("of", "target", "name")}
+    of_metric = {"of": refer["of"], "target": refer["metric_target"], "name": refer["name"]}
+    of_loss = {name: refer[name] for name in LOSS_FIELDS}
     activations = [kind for kind, cls in LAYERS.items() if cls.is_activation]
     layer = _named(LAYERS, of_layer, list(LAYERS), others=of_layer)
     return {
@@ -133,7 +144,9 @@ def _definitions() -> Schema:
         "layer": layer,
         "block_layer": {"anyOf": [_PARAMETER, _with_parameters(layer)]},
         "is_activation": _named(LAYERS, {}, activations),
-        "loss": _named(LOSSES, {**of_metric, "weight": refer["weight"]}, list(LOSSES)),
+        "loss": _named(LOSSES, of_loss, list(LOSSES)),
+        "stream": _named(STREAMS, {}, list(STREAMS)),
+        "constraint": _named(CONSTRAINTS, {}, list(CONSTRAINTS)),
         "metric": _named(METRICS, of_metric, list(METRICS)),
         "metrics": _several("metric"),
         "optimizer": _named(OPTIMIZERS, {}, list(OPTIMIZERS)),

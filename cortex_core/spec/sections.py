@@ -5,14 +5,37 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 from pathlib import PurePath
 from typing import Any
 
 from cortex_compute.frozen import frozen
 from cortex_compute.types import DTYPES
-from cortex_core.registry import LOSSES, METRICS, UNKNOWN, Fault, Invalid, Named, build, fields_of, nearest
+from cortex_core.registry import (
+    LOSSES,
+    METRICS,
+    UNKNOWN,
+    Fault,
+    Invalid,
+    build,
+    fields_of,
+    name_of_stream,
+    nearest,
+    sources_of,
+    with_sources,
+)
+from cortex_core.registry import Named as NamedKind
 from cortex_core.registry.kinds import Choice, Kind, Limits, Optional_, Real, Text, Whole, read_items
-from cortex_core.spec.description import AUTO, UNKNOWN_SOURCE, InputNode, LossNode, MetricNode
+from cortex_core.registry.sources import StreamKind
+from cortex_core.spec.description import (
+    AUTO,
+    UNKNOWN_SOURCE,
+    InputNode,
+    LossNode,
+    MetricNode,
+    Named,
+    flat,
+)
 from cortex_core.spec.expand import Identifier, Reference, Scope
 from cortex_core.spec.item import Item, read_item
 from cortex_core.spec.train import TrainOptions
@@ -182,15 +205,16 @@ def _single(node: Node, name: str) -> Node:
 TOTAL = "loss"  # what the history calls the sum of all losses
 
 
-LOSS_FIELDS = ("of", "target", "weight", "name")
+LOSS_FIELDS = ("of", "target", "weight", "name", "sample_weight")
 METRIC_FIELDS = ("of", "target", "name")
 
 
 class Terms:
     """Reads losses and metrics: what they are of, their target, their names."""
 
-    def __init__(self, resolve: Resolve, leaves: list[str], problems: Problems) -> None:
+    def __init__(self, resolve: Resolve, ids: Collection[str], leaves: list[str], problems: Problems) -> None:
         self.resolve = resolve
+        self.ids = ids
         self.leaves = leaves
         self.problems = problems
 
@@ -203,20 +227,65 @@ class Terms:
         return tuple(loss for loss in losses if loss is not None)
 
     def _loss(self, node: Node, on: str | None, names: _UniqueNames) -> LossNode | None:
-        item = read_item(node, Named(LOSSES, "loss").main_of, LOSS_FIELDS, self.problems)
+        item = read_item(node, NamedKind(LOSSES, "loss").main_of, LOSS_FIELDS, self.problems)
         if not item.kind:
             return None
         item.adopt(fields_of(LOSSES[item.kind]), LOSS_FIELDS)
         loss = item.build(LOSSES[item.kind], LOSS_FIELDS, self.problems)
-        of = self._of(item, on)
-        target = item.common_value("target", Text(), None, self.problems)
-        if target is None:
-            self._missing(item, "target", "expected a stream of the data, such as label")
+        of, parameter = self._of_loss(item, on)
+        target = self._target(item)
         weight = item.common_value("weight", Real(Limits(minimum=0)), 1.0, self.problems)
+        sample_weight = item.common_value("sample_weight", StreamKind(), None, self.problems)
         name = names.name(item, self.problems)
-        if loss is None or of == UNKNOWN_SOURCE or not isinstance(target, str) or weight is UNKNOWN:
+        keywords = None if loss is None else self._keywords(item, loss)
+        wrong = UNKNOWN_SOURCE in (of, *flat(named for _, named in keywords or ()))
+        if keywords is None or wrong or any(x is UNKNOWN for x in (target, weight, sample_weight)):
             return None
-        return LossNode(name, item.kind, loss, of, target, weight, item.place)
+        stream = target if isinstance(target, str) else name_of_stream(target)
+        derive = None if isinstance(target, str) else target
+        made = LossNode(
+            name, item.kind, loss, of, stream, weight, item.place, derive, sample_weight, keywords, parameter
+        )
+        return replace(made, loss=with_sources(loss, dict(keywords))) if keywords else made
+
+    def _target(self, item: Item) -> Any:
+        """The stream that is the target, or what makes it of one; "" where the loss has none."""
+        wanted = getattr(LOSSES[item.kind], "has_target", True)
+        target = item.common_value("target", StreamKind(), None, self.problems)
+        if target is None and wanted:
+            self._missing(item, "target", "expected a stream of the data, such as label")
+            return UNKNOWN
+        if target is not None and not wanted:
+            fault = Fault(("target",), f"{item.kind} compares with nothing", "expected no target", "", True)
+            item.fault(fault, self.problems)
+            return UNKNOWN
+        return target or ""
+
+    def _keywords(self, item: Item, loss: Any) -> tuple[tuple[str, Named], ...]:
+        """The values that the fields of a loss name."""
+        found = []
+        for path, named in sources_of(loss):
+            node = item.fields.get(path[-1]) or item.home
+            nodes = node.value if isinstance(node.value, list) else [node]
+            names = named if isinstance(named, tuple) else (named,)
+            ids = tuple(self.resolve(Reference(n, Scope(), at)) for n, at in zip(names, nodes))
+            found.append((path[-1], ids if isinstance(named, tuple) else ids[0]))
+        return tuple(found)
+
+    def _of_loss(self, item: Item, on: str | None) -> tuple[str, str]:
+        """The layer that a loss is of; and its parameter, where it is of that one: ``of: dense/kernel``."""
+        node = item.common.get("of")
+        text = node.value if node is not None and on is None else None
+        if isinstance(text, str) and text not in self.ids:
+            id_, _, parameter = text.rpartition("/")
+            if id_ in self.ids:
+                if not getattr(LOSSES[item.kind], "has_target", True):
+                    return id_, parameter
+                place = item.common["of"].place(path=(*item.path, "of"))
+                told = f"{item.kind} compares a layer with a target, '{text}' is a parameter"
+                self.problems.add(place, told, "expected the id of a layer")
+                return UNKNOWN_SOURCE, ""
+        return self._of(item, on), ""
 
     def _missing(self, item: Item, name: str, expected: str) -> None:
         self.problems.add(item.place, f"'{name}' is missing", expected)
@@ -247,13 +316,14 @@ class Terms:
         return tuple(metric for metric in metrics if metric is not None)
 
     def _metric(self, node: Node, losses: tuple[LossNode, ...], names: _UniqueNames) -> MetricNode | None:
-        item = read_item(node, Named(METRICS, "metric").main_of, METRIC_FIELDS, self.problems)
+        item = read_item(node, NamedKind(METRICS, "metric").main_of, METRIC_FIELDS, self.problems)
         if not item.kind:
             return None
         item.adopt(fields_of(METRICS[item.kind]), METRIC_FIELDS)
         metric = item.build(METRICS[item.kind], METRIC_FIELDS, self.problems)
         of = self._of(item, None) if "of" in item.common else ""
         target = item.common_value("target", Text(), None, self.problems)
+        losses = tuple(loss for loss in losses if loss.target)
         fitting = [loss for loss in losses if of in ("", loss.of) and target in (None, loss.target)]
         if not of and len(losses) == 1:
             fitting = list(losses)

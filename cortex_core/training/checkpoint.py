@@ -31,8 +31,9 @@ import numpy as np
 from cortex_compute.errors import CheckpointError, DataError, SpecError
 from cortex_compute.frozen import frozen
 from cortex_compute.types import TensorType, dtype, uint8
+from cortex_core.declared import KEY, declare, is_carried
 from cortex_core.layers.scope import Parameter
-from cortex_core.network import KEY, Network, declare, is_carried
+from cortex_core.network import Network
 from cortex_core.training.examples import Encoding, is_reader
 from cortex_core.training.files import write_atomically
 

@@ -135,34 +135,47 @@ def open_data(
             "no data: give data= (a name, a file, a dict of arrays, a table, or a source), or write "
             f"train.data; known are {', '.join(known())}"
         )
-    examples, reader = examples_of(named, None if isinstance(data, str) else data, finder_beside(description))
+    given, gaps = None if isinstance(data, str) else data, gaps_of(description)
+    examples, reader = examples_of(named, given, finder_beside(description), gaps)
     if validation is None:
         validation = options.validation
     own = validation is None or isinstance(validation, (int, float))
     own = own or (isinstance(validation, str) and validation in examples.parts)
     rows = _divide(description, examples, validation if own else 0)
     inputs, targets = streams_of(description)
-    if encoding is None:
-        encoding = examples.learn(rows["train"], inputs, targets)
-    labels = [node.target for node in description.losses if node.kind == "softmax_cross_entropy"]
+    encoding = _learned(encoding, examples, rows["train"], inputs, targets)
+    labels = [node.target for node in description.compared if node.kind == "softmax_cross_entropy"]
     found = Data(examples, rows, encoding, inputs, targets, labels, options, reader)
     found.notes += [*examples.notes, *encoding.notes]
     if options.fold is not None and (options.test or "test" in examples.parts):
         fold = f"fold {options.fold.number} of {options.fold.of}"
         found.notes.append(f"{fold} takes the place of the test part")
     if not own:
-        found.put("validation", *_other(validation, found, finder_beside(description)))
+        found.put("validation", *_other(validation, found, finder_beside(description), gaps))
     return found
 
 
-def _other(validation: Any, data: Data, finder: Find) -> tuple[Source, Sequence[str]]:
+def _learned(
+    known: Encoding | None, examples: Examples, rows: np.ndarray, inputs: list[str], targets: list[str]
+) -> Encoding:
+    """What is known already; and what the training part teaches of targets of which nothing is known, as
+    after a network was given another head."""
+    absent = [] if known is None else [name for name in targets if name not in known.streams]
+    completed = getattr(known, "completed", None)
+    if known is not None and (not absent or completed is None):
+        return known
+    learned = examples.learn(rows, inputs, targets)
+    return learned if completed is None else cast(Encoding, completed(learned, absent))
+
+
+def _other(validation: Any, data: Data, finder: Find, gaps: set[str]) -> tuple[Source, Sequence[str]]:
     """Other data to validate on, and what was counted while they were read."""
     if data.reader is not None and not is_name(validation) and is_raw(data.reader, validation, data.names):
         examples = data.reader.read(validation, finder)
         source = data.learned.encode(examples, np.arange(len(examples)), data.names)
         return source, examples.notes
     if not isinstance(validation, str):
-        return as_source(validation), ()
+        return as_source(validation, gaps), ()
     try:
         return find(validation).load("train"), ()
     except DataError as error:
@@ -206,7 +219,7 @@ def part_of(network: Network, data: Any, *parts: str) -> tuple[Source, Sequence[
     elif encoding is not None and is_raw(reader, data, names):
         examples = reader.read(data, finder)
     else:
-        return as_source(data), ()
+        return as_source(data, gaps_of(description)), ()
     source = encoding.encode(examples, np.arange(len(examples)), names)
     return source, (*examples.notes, *getattr(source, "notes", ()))
 
@@ -241,7 +254,7 @@ def column_of(description: Any, examples: Examples) -> Callable[[str | None], np
     """One value for each row, by the name of a column; None asks for the only target of the losses."""
 
     def column(name: str | None) -> np.ndarray:
-        targets = list(dict.fromkeys(node.target for node in description.losses))
+        targets = list(dict.fromkeys(node.target for node in description.compared))
         if name is None and len(targets) != 1:
             raise DataError(f"train.split: by which column? The losses have the targets {', '.join(targets)}")
         return examples.column(targets[0] if name is None else name)
@@ -280,10 +293,18 @@ def _pinned(x: Any, stream: Any) -> Any:
 
 
 def streams_of(description: Any) -> tuple[list[str], list[str]]:
-    """The names of the streams that a step reads: the inputs, and the targets that are no inputs."""
+    """The names of the streams that a step reads: the inputs, and what losses read that is no input."""
     inputs = [x.name for x in description.inputs]
-    targets = dict.fromkeys(node.target for node in description.losses)
-    return inputs, [name for name in targets if name not in inputs]
+    return inputs, [name for name in description.loss_streams if name not in inputs]
+
+
+def gaps_of(description: Any) -> set[str]:
+    """The streams that may hold NaN: targets that only losses read to which such a label is missing."""
+    metrics = description.train.metrics if description.train is not None else ()
+    strict = {x.name for x in description.inputs} | {metric.target for metric in metrics}
+    for node in description.losses:
+        strict |= {name for name in node.streams if name != node.target or not hasattr(node.loss, "absent")}
+    return {node.target for node in description.compared if hasattr(node.loss, "absent")} - strict
 
 
 def inputs_of(description: Any) -> dict[str, Any]:

@@ -93,7 +93,7 @@ def measuring(network: Network, source: Source) -> Network:
     train = view.description.train
     if any(m.name == CONFUSION for m in train.metrics):
         return view
-    node = next((x for x in view.description.losses if x.kind == "softmax_cross_entropy"), None)
+    node = next((x for x in view.description.compared if x.kind == "softmax_cross_entropy"), None)
     few = node is not None and network.types[node.of].shape[-1] <= SHOWN_CLASSES
     if node is not None and few and dtype(source.streams[node.target].dtype).kind == "int":
         metric = METRICS[CONFUSION](**ignored(node))

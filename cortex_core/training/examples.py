@@ -9,7 +9,7 @@ when the model predicts.  Core knows readers and encodings only by these protoco
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -35,6 +35,10 @@ class Encoding(Protocol):
 
     ``streams`` says what they look like, ``notes`` what was decided while learning and is worth saying.  One
     of text has its ``vocabulary``, and may have a ``separator``: the token that begins and ends a sequence.
+
+    For surgery one may have ``without(names)``, itself without the targets ``names``; ``completed(learned,
+    names)``, itself with these as another one learned them; ``resized(name, shape)``, itself for examples of
+    another shape.
     """
 
     @property
@@ -175,8 +179,13 @@ def is_reader(data: Any) -> bool:
     return READERS.get(getattr(data, "kind", "")) is type(data)
 
 
-def examples_of(data: Any, given: Any, finder: Find) -> tuple[Examples, Reader | None]:
-    """The examples that a description's ``data`` means, or that are ``given`` in its place; their reader."""
+def examples_of(
+    data: Any, given: Any, finder: Find, gaps: Iterable[str] = ()
+) -> tuple[Examples, Reader | None]:
+    """The examples that a description's ``data`` means, or that are ``given`` in its place; their reader.
+
+    Of arrays the streams ``gaps`` may hold NaN.
+    """
     if given is None and is_reader(data):
         return data.open(finder), data
     if given is None or isinstance(given, str):
@@ -186,7 +195,7 @@ def examples_of(data: Any, given: Any, finder: Find) -> tuple[Examples, Reader |
     reader = reader_of(given, data)
     if reader is not None:
         return reader.read(given, finder), reader
-    return cast(Examples, AsTheyAre(as_source(given))), None
+    return cast(Examples, AsTheyAre(as_source(given, gaps))), None
 
 
 def is_name(data: Any) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cortex_compute.errors import DataError, SpecError
 from cortex_compute.types import TensorType, dtype
-from cortex_core.given import check_labels, check_numbers, numbered
+from cortex_core.given import check_numbers, check_target, numbered
 from cortex_core.network import Network, with_train
 from cortex_core.registry import Invalid, data_of, named_data
 from cortex_core.spec.train import DataKind
@@ -118,13 +118,15 @@ def check_source(network: Network, source: Source, batch_size: int, what: str) -
     for name in sorted(numbered(network)):
         for rows, arrays in pieces(source, [name]):
             check_numbers(network, arrays, rows)
-    for node in network.description.losses:
-        stream = source.streams[node.target]
-        named = stream.classes is not None
-        if node.kind == "softmax_cross_entropy" and not named and dtype(stream.dtype).kind == "int":
-            classes = network.types[node.of].shape[-1]
-            for rows, arrays in pieces(source, [node.target]):
-                check_labels(arrays[node.target], classes, node, node.target, rows)
+    for node in network.description.compared:
+        named = source.streams[node.target].classes is not None
+        if hasattr(node.loss, "wrong") and not named:
+            for rows, arrays in pieces(source, node.streams):
+                check_target(network, node, arrays, rows)
+        if hasattr(node.loss, "absent"):
+            found = (node.loss.absent(arrays[node.target]) for _, arrays in pieces(source, [node.target]))
+            if all(absent.all() for absent in found):
+                raise DataError(f"{node.place}: no example of {what} has a {node.target!r}: all are missing")
 
 
 def stream_types(
@@ -145,7 +147,7 @@ def name_metrics(network: Network, streams: Mapping[str, Any]) -> None:
         return
     metrics = [
         {"accuracy": {"of": node.of, "target": node.target, **ignored(node)}}
-        for node in network.description.losses
+        for node in network.description.compared
         if node.kind in CROSS_ENTROPIES and dtype(streams[node.target].dtype).kind != "float"
     ]
     if metrics:

@@ -228,7 +228,7 @@ def finish(trainer: Trainer) -> Run:
             metrics["test"] = numbers(found)
         if CONFUSION in found:
             run.confusion = found[CONFUSION]
-            target = next(x.target for x in network.description.losses if x.kind == "softmax_cross_entropy")
+            target = next(x.target for x in network.description.compared if x.kind == "softmax_cross_entropy")
             names, count = source.streams[target].classes or (), len(found[CONFUSION])
             run.classes = (*names[:count], *map(str, range(len(names), count)))
     run.summary = summary(trainer, run, best)

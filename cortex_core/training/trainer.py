@@ -16,7 +16,8 @@ import numpy as np
 from cortex_compute.backends import get
 from cortex_compute.errors import CheckpointError, CortexError
 from cortex_core.compiled import Compiled, Entry
-from cortex_core.network import KEY, Network
+from cortex_core.declared import KEY
+from cortex_core.network import Network
 from cortex_core.step import ROWS
 from cortex_core.training import checkpoint
 from cortex_core.training.callbacks import Callback, Plateau

@@ -37,7 +37,7 @@ def in_units(network: Network, totals: Mapping[str, Any]) -> dict[str, Any]:
 
 def loss_notes(network: Network, streams: Mapping[str, Any]) -> Iterator[str]:
     """A line for each loss that is not in the unit of its target, or has outputs that no class uses."""
-    for node in network.description.losses:
+    for node in network.description.compared:
         classes, outputs = streams[node.target].classes, network.types[node.of].shape[-1:]
         if node.kind == "softmax_cross_entropy" and classes and outputs and outputs[0] > len(classes):
             yield f"{node.of!r} has {outputs[0]} outputs for the {len(classes)} classes of {node.target!r}"

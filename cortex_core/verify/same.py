@@ -23,8 +23,9 @@ from cortex_compute.errors import DataError
 from cortex_compute.protocol import Backend
 from cortex_compute.types import TensorType, dtype, float32
 from cortex_compute.verify.result import Result
+from cortex_core.declared import KEY, KEY_TYPE
 from cortex_core.graph.value import Graph, Value, constant, input_value, state_value
-from cortex_core.network import KEY, KEY_TYPE, Network, network, with_train
+from cortex_core.network import Network, network, with_train
 from cortex_core.ops.differentiate import differentiate
 from cortex_core.ops.pointwise import cast
 from cortex_core.program import Program, compile_graph
@@ -248,7 +249,7 @@ def _batches(made: Network, steps: int) -> tuple[list[Arrays], str]:
 def made_up(made: Network, batch: int) -> Arrays:
     """A batch of random inputs and targets: floats in 0..1, class indices that exist, tokens 0 and 1."""
     generator = np.random.default_rng(0)
-    classes = {x.target: made.types[x.of].shape[-1] for x in made.description.losses}
+    classes = {x.target: made.types[x.of].shape[-1] for x in made.description.compared}
     return {
         name: _random(generator, type, classes.get(name, 2)) for name, type in types_of(made, batch).items()
     }

@@ -14,7 +14,8 @@ from textwrap import wrap
 from typing import Any
 
 from cortex_compute.types import TensorType, float32
-from cortex_core.network import CHECK_BATCH, Network
+from cortex_core.declared import CHECK_BATCH
+from cortex_core.network import Network
 from cortex_core.registry import data_of, fields_of
 from cortex_core.spec.description import owner
 from cortex_core.step import types_of
@@ -146,18 +147,19 @@ def _masks(layer: Part, ids: set[str]) -> Iterator[Part]:
 def _ends(network: Network, homes: Mapping[Key, Key], types: Mapping[str, TensorType]) -> list[Part]:
     """Targets, losses and outputs."""
     description = network.description
-    given = {x.name for x in description.inputs}
-    targets = {loss.target: None for loss in description.losses if loss.target not in given}
+    given, ids = {x.name for x in description.inputs}, {node.id for node in description.layers}
+    targets = {name: None for name in description.loss_streams if name not in given}
     ends = [
         Part(("target", name), "input", name, ("target",), shape=_shape(types[name].shape[1:], types[name]))
         for name in targets
     ]
     for i, loss in enumerate(description.losses):
         weight = (f"weight {loss.weight:g}",) if loss.weight != 1 else ()
-        target = loss.target if loss.target in given else ("target", loss.target)
+        streams = [name if name in given else ("target", name) for name in loss.streams]
+        sources = dict.fromkeys(homes[owner(id_, ids)] for id_ in loss.sources)
         name = loss.kind if loss.name in (loss.kind, "loss") else f"{loss.name}: {loss.kind}"
-        about = f"loss of {loss.of} and {loss.target} | {loss.place}"
-        ends.append(Part(("loss", i), "loss", name, ("loss", *weight), (homes[loss.of], target), about=about))
+        about = f"loss of {' and '.join((*loss.sources, *loss.streams))} | {loss.place}"
+        ends.append(Part(("loss", i), "loss", name, ("loss", *weight), (*sources, *streams), about=about))
     for id in description.outputs:
         ends.append(Part(("output", id), "output", "output", (id,), (homes[id],)))
     return ends

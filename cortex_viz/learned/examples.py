@@ -57,7 +57,7 @@ def examples_of(network: Network, source: Source, rows: Sequence[int] | Array) -
 
 def _loss(network: Network) -> Any:
     """The loss of the scores, or None."""
-    return next((x for x in network.description.losses if x.of == scored(network)), None)
+    return next((x for x in network.description.compared if x.of == scored(network)), None)
 
 
 def is_single(network: Network) -> bool:

@@ -105,7 +105,7 @@ def outcome_of(
     these rows, where that is known.  Compiles programs of its own, and changes nothing of the
     network.  Raises `DataError` where examples differ in the length of what is predicted.
     """
-    nodes = network.description.losses
+    nodes = [node for node in network.description.compared if _alone(node)]
     shown = shown or Shown(network, source)
     whole = len(source)
     chosen = _evenly(whole, _most(network)) if rows is None else np.asarray(rows)
@@ -114,7 +114,10 @@ def outcome_of(
     if raw is None:
         raw = activations(network, source, [node.of for node in nodes], backend=backend)
     targets = gathered(source, list(dict.fromkeys(node.target for node in nodes)))
-    each = np.stack([node.weight * _losses(node, raw[node.of], targets[node.target]) for node in nodes])
+    unknown = np.full(len(chosen), np.nan)
+    each = np.stack(
+        [unknown, *(node.weight * _losses(node, raw[node.of], targets[node.target]) for node in nodes)]
+    )
     losses = np.where(np.isnan(each).all(axis=0), np.nan, np.nansum(each, axis=0))
     made = Outcome(part, whole, shown, losses)
     return _with_answers(made, network, raw, targets)
@@ -125,8 +128,13 @@ def _evenly(count: int, most: int) -> Array:
 
 
 def _most(network: Network) -> int:
-    each = sum(4 * prod(network.types[node.of].shape[1:]) for node in network.description.losses)
+    each = sum(4 * prod(network.types[node.of].shape[1:]) for node in network.description.compared)
     return max(1, min(MOST, BYTES // max(1, each)))
+
+
+def _alone(node: Any) -> bool:
+    """Whether a loss needs nothing but a node and its target."""
+    return node.streams == (node.target,) and not node.keywords and not hasattr(node.loss, "parameters")
 
 
 def _losses(node: Any, x: Array, target: Array) -> Array:
@@ -149,7 +157,9 @@ def _with_answers(
     classes: Classes | None = None
     numbers: Numbers | None = None
     told = dict[str, str]()
-    for node in sorted(network.description.losses, key=lambda node: node.kind != "softmax_cross_entropy"):
+    for node in sorted(
+        filter(_alone, network.description.compared), key=lambda node: node.kind != "softmax_cross_entropy"
+    ):
         x, target = raw[node.of], targets[node.target]
         if node.target in inputs:
             why = f"{node.of!r} is compared with the input {node.target!r}"

@@ -14,7 +14,8 @@ from cortex_compute import backends
 from cortex_compute.errors import BackendError, SpecError
 from cortex_core.compiled import LOOK, Compiled
 from cortex_core.machine import using
-from cortex_core.network import KEY, Network, network
+from cortex_core.declared import KEY
+from cortex_core.network import Network, network
 from cortex_core.tensor import Tensor
 from cortex_core.tracing import trace
 from cortex_core.training.callbacks import Callback

@@ -1,0 +1,99 @@
+"""What a description declares: the parameters and variables of a network, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import ShapeError
+from cortex_compute.frozen import frozen
+from cortex_compute.types import TensorType, float32, uint64
+from cortex_core.graph.value import Value, state_value
+from cortex_core.initializers import fans
+from cortex_core.layers.scope import Parameter
+from cortex_core.place import Problem
+from cortex_core.store import SegmentKey
+from cortex_core.trace import OTHER, Declaration, Traced, free_length, has_free_axes, input_values, trace
+
+KEY = "random_key"
+KEY_TYPE = TensorType((2,), uint64)
+CHECK_BATCH = 2
+
+
+@frozen
+class Declared:
+    """A parameter or variable of a network: where it belongs and how it starts."""
+
+    name: str
+    declaration: Declaration
+    layer: Any
+
+    @property
+    def type(self) -> TensorType:
+        return TensorType(self.declaration.shape, float32)
+
+    @property
+    def segment(self) -> SegmentKey:
+        """Parameters with equal learning rate and trainability are updated together; one with a constraint
+        alone."""
+        if not self.layer.trainable:
+            return SegmentKey(trainable=False)
+        alone = self.name if self.rules else ""
+        return SegmentKey(True, float(self.layer.learning_rate), alone)
+
+    @property
+    def rules(self) -> tuple[Any, ...]:
+        """What holds for the parameter after each update."""
+        own = self.name.rpartition("/")[2]
+        return tuple(c.rule for c in self.layer.constraints if c.parameter == own)
+
+
+def declare(description: Any) -> tuple[dict[str, Declared], Traced]:
+    """Every parameter and variable of a description, by a trace; problems are in the trace."""
+    found, traced = traced_declarations(description, free_length(description))
+    if has_free_axes(description):
+        other, _ = traced_declarations(description, OTHER)
+        depends = [name for name, d in found.items() if name in other and other[name].type != d.type]
+        if depends:
+            place = found[depends[0]].layer.place
+            told = f"the shape of '{depends[0]}' depends on an axis of any length"
+            hint = "expected a fixed size in inputs, or a layer before it that takes the axis away"
+            traced.problems.append(Problem(place.path, told, hint, "", place))
+    return found, traced
+
+
+def is_carried(declared: Declared) -> bool:
+    """Whether a variable holds what each example of a batch leaves for the next batch."""
+    return getattr(declared.declaration, "carried", False)
+
+
+def traced_declarations(
+    description: Any, free: int, training: bool = True
+) -> tuple[dict[str, Declared], Traced]:
+    """As `declare`, where an axis of any length is ``free`` long."""
+    found: dict[str, Declared] = {}
+
+    def fetch(name: str, declaration: Declaration, layer: Any) -> Value:
+        first = found.get(name)
+        made = Declared(name, declaration, layer)
+        if first is not None and first.type != made.type:
+            both = f"{first.type.shape} for '{first.layer.id}', {made.type.shape} for '{layer.id}'"
+            raise ShapeError(f"{name} is {both}: layers that share it need one shape")
+        if first is None or layer.name_of(declaration.name) == f"{layer.id}/{declaration.name}":
+            found[name] = made  # as its owner declares it
+        return state_value(name, made.type)
+
+    inputs = input_values(description, CHECK_BATCH, free)
+    return found, trace(description, inputs, fetch, state_value(KEY, KEY_TYPE), training)
+
+
+def drawn(parameter: Parameter, generator: np.random.Generator) -> np.ndarray:
+    """Initial numbers; each part of a parameter is drawn by itself.  float32"""
+    count = len(parameter.parts) or 1
+    shape = (*parameter.shape[:-1], parameter.shape[-1] // count) if parameter.parts else parameter.shape
+    chosen = parameter.initializer
+    each = chosen if isinstance(chosen, tuple) else (chosen,) * count
+    fan = parameter.fan or fans(shape)
+    made = [np.asarray(one.draw(shape, generator, fan), np.float32) for one in each]
+    return np.concatenate(made, -1) if parameter.parts else made[0]
