@@ -2,7 +2,9 @@
 
 They are found by their code: the very formulas of `cortex_core.layers.activations`, and what the table of
 derivatives makes of them.  Of infinity oneDNN's GELU is NaN, and gradients of GELU that are
-nearly 0 are off by up to 2e-6.
+nearly 0 are off by up to 2e-6.  Of ReLU6 only the gradient is taken, for oneDNN's clip makes 0 of NaN; at 6,
+where there is no derivative, it is 0 as PyTorch's, not a half, and where ReLU6 is flat, an infinite gradient,
+and NaN, give NaN instead of 0.
 """
 
 from __future__ import annotations
@@ -32,29 +34,36 @@ def silu(x: E) -> E:
     return x * x.builder.make("sigmoid", x)
 
 
+def relu6(x: E) -> E:
+    return x.builder.make("min", x.builder.make("relu", x), 6.0)
+
+
 @frozen
 class Activation:
     """An algorithm; ``x`` is the operand that it is taken of, ``g`` that of y's gradient, if it is one."""
 
     algorithm: int
     alpha: float
+    beta: float
     x: int
     g: int | None
 
 
 def _known() -> dict[tuple[Code, tuple[Literal, ...]], Activation]:
     found = {}
-    rows: tuple[tuple[Callable[[E], E], int, float], ...] = (
-        (gelu, c.GELU_ERF, 0.0),
-        (gelu_tanh, c.GELU_TANH, 0.0),
-        (silu, c.SWISH, 1.0),
+    rows: tuple[tuple[Callable[[E], E], int, float, float], ...] = (
+        (gelu, c.GELU_ERF, 0.0, 0.0),
+        (gelu_tanh, c.GELU_TANH, 0.0, 0.0),
+        (silu, c.SWISH, 1.0, 0.0),
+        (relu6, c.CLIP_V2, 0.0, 6.0),
     )
-    for formula, algorithm, alpha in rows:
+    for formula, algorithm, alpha, beta in rows:
         forward = build(formula, 1)
         backward = Gradient(forward.code, forward.literals, [float32]).of(0)
         assert backward is not None
         for built, g in ((forward, None), (backward, backward.used.index(2))):
-            found[_key(built)] = Activation(algorithm, alpha, built.used.index(0), g)
+            if built is backward or formula is not relu6:
+                found[_key(built)] = Activation(algorithm, alpha, beta, built.used.index(0), g)
     return found
 
 
@@ -72,12 +81,12 @@ def activation(p: Elementwise, types: list[TensorType]) -> Recipe | None:
         return None
     flat = strided((1, types[0].size), (types[0].size, 1), types[0].dtype)
     what = found.algorithm, flat, flat
-    forward = PrimitiveDesc("eltwise_forward", c.FORWARD_TRAINING, *what, found.alpha, 0.0)
+    forward = PrimitiveDesc("eltwise_forward", c.FORWARD_TRAINING, *what, found.alpha, found.beta)
     recipe = Recipe()
     arguments: Arguments = {c.SRC: (In(found.x), flat)}
     if found.g is None:
         recipe.call(forward, arguments | {c.DST: (Out(0), flat)})
         return recipe
-    backward = PrimitiveDesc("eltwise_backward", *what, flat, found.alpha, 0.0, forward)
+    backward = PrimitiveDesc("eltwise_backward", *what, flat, found.alpha, found.beta, forward)
     recipe.call(backward, arguments | {c.DIFF_DST: (In(found.g), flat), c.DIFF_SRC: (Out(0), flat)})
     return recipe
