@@ -25,6 +25,7 @@ PAGES = [
             "data",
             "descent",
             "description",
+            "detection",
             "eager",
             "extending",
             "generate",
