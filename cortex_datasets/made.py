@@ -38,7 +38,10 @@ LONGEST = len("Wednesday, 30 September 1999")
 
 @dataclass(frozen=True, repr=False)
 class MadeSet(DataSet):
-    """``make(count)`` gives all examples, none of them twice; the first are the training part."""
+    """``make(count)`` gives all examples, none of them twice; the first are the training part.
+
+    Whole numbers may come in any dtype: they are served as the streams say.
+    """
 
     make: Callable[[int], dict[str, Array]]
 
@@ -47,7 +50,9 @@ class MadeSet(DataSet):
         train, test = self.lengths["train"], self.lengths["test"]
         rows = {"train": slice(0, train), "test": slice(train, train + test)}[split]
         arrays = {name: array[rows] for name, array in self.make(train + test).items()}
-        return ArraySource(arrays, {name: s.classes for name, s in self.streams.items() if s.classes})
+        classes = {name: s.classes for name, s in self.streams.items() if s.classes}
+        whole = {name: s.dtype for name, s in self.streams.items() if s.dtype == "int64"}
+        return ArraySource(arrays, classes, served=whole)
 
 
 def remembered(count: int) -> dict[str, Array]:
