@@ -12,6 +12,8 @@ from cortex_core.registry import nearest
 from cortex_core.spec.description import AUTO
 
 SCALED = ("mse", "mae", "huber", "censor_loss")  # losses that measure distances to their target
+TRUTHS = ("binary_cross_entropy", "binary_focal", "hinge")  # losses whose target is yes or no
+CHOICES = ("softmax_cross_entropy", "focal")  # losses whose target is a class, of as many as the node has
 
 
 def mismatches(
@@ -74,13 +76,15 @@ def _target(node: Any, stream: Any, of: tuple[int, ...] | None, what: str) -> tu
         told = f"{what} has classes, which {loss} would take for quantities"
         expected = "expected softmax_cross_entropy, or a number"
         return told, f"{expected}: {{columns: {{{node.target}: number}}}}"
-    if loss == "binary_cross_entropy" and classes and len(classes) > 2:
+    if loss in TRUTHS and classes and len(classes) > 2:
         told = f"{what} has {len(classes)} classes"
         return told, f"expected softmax_cross_entropy with {len(classes)} outputs, or two classes"
-    if node.kind != "softmax_cross_entropy" or of is None:
+    if loss == "center_loss" and classes and len(classes) > node.loss.classes:
+        return f"'classes' is {node.loss.classes}", f"{what} has {len(classes)} classes"
+    if node.kind not in CHOICES or of is None:
         return None
     if dtype(stream.dtype).kind == "float" and tuple(stream.shape) in ((), (1,)):
-        told = f"{what} is a number, which softmax_cross_entropy would need to be a class"
+        told = f"{what} is a number, which {node.kind} would need to be a class"
         return told, f"expected mse or mae, or a label: {{columns: {{{node.target}: label}}}}"
     if classes and _fits(stream.shape, of[:-1]) and len(classes) > of[-1]:
         told = f"'{node.of}' has {of[-1]} output{'s' if of[-1] != 1 else ''}"

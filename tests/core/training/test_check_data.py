@@ -87,6 +87,18 @@ def test_other_mistakes_are_found_without_the_data(here: Path) -> None:
         ({"{softmax_cross_entropy: ": "{mse: ", "units: 2": "units: 1"}, "'colour' of the data has classes"),
         ({"target: colour": "target: color"}, "Did you mean 'colour'?"),
         ({"units: 2": "units: 1"}, "'out' has 1 output: 'colour' of the data has 2 classes"),
+        (
+            {"softmax_cross_entropy": "focal", "units: 2": "units: 1"},
+            "'out' has 1 output: 'colour' of the data has 2 classes",
+        ),
+        (
+            {"softmax_cross_entropy": "hinge", "units: 2": "units: 1", "target: colour": "target: size"},
+            "'size' of the data has 4 classes: expected softmax_cross_entropy with 4 outputs, or two classes",
+        ),
+        (
+            {"{softmax_cross_entropy: {": "{center_loss: {classes: 1, "},
+            "'classes' is 1: 'colour' of the data has 2 classes",
+        ),
         ({"features: auto": "sise: auto"}, "no column 'sise'. Did you mean 'size'?"),
         ({"features: auto": "features: [3]"}, "this input is [3]: in the data 'features' is [5]"),
         (
