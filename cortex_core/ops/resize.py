@@ -11,7 +11,6 @@ import numpy as np
 from cortex_compute.primitives.normalization import vector_type
 from cortex_core.ops.arrange import repeat_interleave
 from cortex_core.ops.indexing import gather
-from cortex_core.ops.lift import as_array
 from cortex_core.ops.linear import matmul
 from cortex_core.ops.pointwise import cast
 from cortex_core.ops.views import reshape
@@ -47,10 +46,10 @@ def mix(x: Any, weights: np.ndarray, axis: int) -> Any:
     x (A..., n, B...), weights (m, n) -> (A..., m, B...).   dx = weightsᵀ g
     """
     before, n, behind = x.shape[:axis], x.shape[axis], x.shape[axis + 1 :]
-    wide = as_array(weights.astype(vector_type(x.dtype).storage))
-    factor = cast(wide, x.dtype)  # (bfloat16 is none of NumPy's types)
-    y = matmul(factor, reshape(x, (math.prod(before), n, math.prod(behind))))
-    return reshape(y, (*before, len(weights), *behind))
+    wide = cast(x, vector_type(x.dtype))  # weights in 16 bits would not add up to 1
+    rows = reshape(wide, (math.prod(before), n, math.prod(behind)))
+    y = matmul(weights.astype(wide.dtype.storage), rows)
+    return cast(reshape(y, (*before, len(weights), *behind)), x.dtype)
 
 
 def linear_weights(n: int, m: int, factor: float, align_corners: bool = False) -> np.ndarray:

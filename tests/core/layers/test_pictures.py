@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 
 import cortex
+from cortex_compute import backends
 from cortex_compute.errors import DTypeError, ShapeError
+from cortex_compute.types import TensorType
+from cortex_core.graph.value import Graph, input_value
+from cortex_core.layers.scope import Scope
+from cortex_core.ops.pointwise import cast
+from cortex_core.program import Program, compile_graph
 from cortex_core.registry import LAYERS, Invalid, build
 from cortex_core.spec import inspect
+from cortex_core.store import Store
+from cortex_core.tensor import Tensor
 from tests.core.layers.use import Used
 
 
@@ -198,6 +206,34 @@ def test_a_network_of_them_computes_what_its_layers_do() -> None:
         cls = LAYERS[name]
         x = used(name, x, **(fields if isinstance(fields, dict) else {cls.main: fields}))
     np.testing.assert_allclose(found, x, rtol=2e-6, atol=1e-6)
+
+
+SIXTEEN = [
+    layer("padding2d", padding=1, mode="reflect"),
+    layer("upsampling2d", size=2),
+    layer("upsampling2d", size=2, mode="bilinear"),
+    layer("adaptive_avg_pool2d", size=[3, 2]),
+    layer("local_response_normalization", alpha=0.5),
+    layer("spatial_dropout2d", rate=0.5),
+]
+
+
+@pytest.mark.parametrize("made", SIXTEEN, ids=lambda made: str(made.kind))
+@pytest.mark.parametrize(("name", "eps"), [("bfloat16", 2.0**-8), ("float16", 2.0**-11)])
+def test_sixteen_bits_are_those_of_more_rounded(made: Any, name: str, eps: float) -> None:
+    x = images(2, 4, 5, 7).astype(np.float32)
+
+    def forward(x: Any) -> Any:
+        scope = Scope({}, True, "it", np.array([1, 0], np.uint64))
+        return cast(made.forward(scope, cast(x, name)), "float32")
+
+    exact = made.forward(Scope({}, True, "it", Tensor(np.array([1, 0], np.uint64))), Tensor(x)).numpy()
+    given = input_value("x", TensorType(x.shape))
+    backend = backends.get("numpy")
+    plan = compile_graph(Graph((given,), {"y": forward(given)}), backend)
+    compiled = Program(plan, backend, Store(backend.devices()[0])).run({"x": x})["y"].numpy()
+    for found in (forward(Tensor(x)).numpy(), compiled):
+        assert np.abs(found - exact).max() <= 2 * eps * np.abs(exact).max()
 
 
 # Keras's own of the same meaning: its class and arguments, ours.
