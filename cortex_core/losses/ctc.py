@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -61,32 +62,39 @@ class Ctc:
         frames: np.ndarray | None = None,
         labels: np.ndarray | None = None,
     ) -> tuple[int, str] | None:
-        """The first example whose lengths, labels or number of frames cannot be, and why."""
-        if target.ndim != 2 or target.dtype.kind not in "iu" or len(x.shape) != 3:
+        """The first example whose labels, or whose numbers of labels or frames, cannot be, and why."""
+        given = [one for one in (frames, labels) if one is not None]
+        integers = target.ndim == 2 and target.dtype.kind in "iu"
+        if not integers or len(x.shape) != 3 or any(one.size != len(target) for one in given):
             return None  # which per_sample refuses
-        size, (_, most, classes) = target.shape[1], x.shape
-        counted = labels is not None
         ended = np.cumsum((target < 0) | (target == self.blank), 1) > 0
-        count = np.reshape(labels, len(target)) if counted else size - ended.sum(1)
-        steps = np.full(len(target), most) if frames is None else np.reshape(frames, len(target))
-        real = np.arange(size) < count[:, None]
-        unknown = real & ((target < 0) | (target >= classes) | (target == self.blank))
-        behind = ~real & (target >= 0) & (target != self.blank) & (not counted)
-        needed = count + (real[:, 1:] & (target[:, 1:] == target[:, :-1])).sum(1)
-        faults = (
-            ((count < 0) | (count > size), "has {count} labels; expected 0 to {size}, what the target holds"),
-            ((steps < 1) | (steps > most), "has {steps} frames; expected 1 to {most}, what the node has"),
-            (unknown.any(1), "has a label that is none of 0 to {last} without the blank, {blank}: {target}"),
-            (behind.any(1), "has a label behind its end, the first blank or negative: {target}"),
-            (
-                (needed > steps) & (not self.zero_infinity),
-                "has {steps} frames; its labels need {needed}: {target}",
-            ),
+        count = (~ended).sum(1) if labels is None else labels.reshape(-1)
+        steps = np.full(len(target), x.shape[1]) if frames is None else frames.reshape(-1)
+        for bad, told in self._faults(x, target, count, steps, labels is None):
+            if bad.any():
+                i = int(np.argmax(bad))
+                return i, f"{told.format(count=count[i], steps=steps[i])}: {target[i].tolist()}"
+        return None
+
+    def _faults(
+        self, x: TensorType, target: np.ndarray, count: np.ndarray, steps: np.ndarray, padded: bool
+    ) -> Iterator[tuple[np.ndarray, str]]:
+        """Which examples have a fault, and what to say of it."""
+        (size,), (_, most, classes) = target.shape[1:], x.shape
+        yield (
+            (count < 0) | (count > size),
+            f"has {{count}} labels; expected 0 to {size}, what the target holds",
         )
-        bad = np.any([fault for fault, _ in faults], 0)
-        if not bad.any():
-            return None
-        i = int(np.argmax(bad))
-        told = next(words for fault, words in faults if fault[i])
-        each = {"count": count[i], "steps": steps[i], "needed": needed[i], "target": target[i].tolist()}
-        return i, told.format(**each, size=size, most=most, last=classes - 1, blank=self.blank)
+        yield (steps < 1) | (steps > most), f"has {{steps}} frames; expected 1 to {most}, what the node has"
+        real, blank = np.arange(size) < count[:, None], target == self.blank
+        unknown = (real & ((target < 0) | (target >= classes) | blank)).any(1)
+        yield unknown, f"has a label that is none of 0 to {classes - 1} without the blank, {self.blank}"
+        if padded:
+            behind = (~real & (target >= 0) & ~blank).any(1)
+            yield behind, "has a label behind its end, the first blank or negative"
+        needed = count + (real[:, 1:] & (target[:, 1:] == target[:, :-1])).sum(1)
+        if not self.zero_infinity:
+            yield (
+                needed > steps,
+                "has {steps} frames, too few for its {count} labels, with a blank between equal ones",
+            )

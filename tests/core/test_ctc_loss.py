@@ -35,9 +35,14 @@ def loss(**fields: Any) -> Any:
             [1, 2, 3],
             [5, 3],
         ),
-        ("has 4 labels; expected 0 to 3, what the target holds", {}, [1, 2, 3], [5, 4]),
-        ("has 6 frames; expected 1 to 5, what the node has", {}, [1, 2, 3], [6, 3]),
-        ("has 4 frames; its labels need 5: [1, 1, 1]", {}, [1, 1, 1], [4, 3]),
+        ("has 4 labels; expected 0 to 3, what the target holds: [1, 2, 3]", {}, [1, 2, 3], [5, 4]),
+        ("has 6 frames; expected 1 to 5, what the node has: [1, 2, 3]", {}, [1, 2, 3], [6, 3]),
+        (
+            "has 4 frames, too few for its 3 labels, with a blank between equal ones: [1, 1, 1]",
+            {},
+            [1, 1, 1],
+            [4, 3],
+        ),
     ],
 )
 def test_a_wrong_target_is_told(told: str, fields: dict[str, Any], target: list[int], given: Any) -> None:
