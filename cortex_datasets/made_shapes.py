@@ -19,7 +19,8 @@ TURNS = np.array(
 
 
 def shapes_on_noise(count: int) -> dict[str, Array]:
-    """``image`` uint8 (count, 48, 48, 1), grey shapes on another grey under noise; ``mask`` uint8 (count, 48, 48).
+    """``image`` uint8 (count, 48, 48, 1), bright and dark shapes on grey under noise; ``mask`` uint8
+    (count, 48, 48), the class of every pixel.
 
     All of it comes from raw words of Philox, which NumPy keeps the same in all versions.
     """
@@ -28,10 +29,12 @@ def shapes_on_noise(count: int) -> dict[str, Array]:
     words = np.random.Philox(key=0).random_raw((1 + SHAPES) * count).reshape(count, 1 + SHAPES)
     level[...] = 64 + _below(words[:, 0], 64)[0]
     for shape in range(1, 1 + SHAPES):
-        square, size, y, x, turn, bright, grey = _below(words[:, shape], 2, SIZES, SIDE, SIDE, len(TURNS), 2, 48)
-        inside = _inside(square, SMALLEST + size, y, x, turn)
-        np.copyto(mask, (1 + square).astype(np.uint8), where=inside)
-        np.copyto(level, np.where(bright, 160 + grey, grey // 2).astype(np.int16), where=inside)
+        square, size, y, x, turn, bright, grey = _below(
+            words[:, shape], 2, SIZES, SIDE, SIDE, len(TURNS), 2, 48
+        )
+        covered = inside(square, SMALLEST + size, y, x, turn)
+        np.copyto(mask, (1 + square).astype(np.uint8), where=covered)
+        np.copyto(level, np.where(bright, 160 + grey, grey // 2).astype(np.int16), where=covered)
     noise = np.random.Philox(key=1).random_raw(mask.size // 8).view(np.uint8).reshape(mask.shape)
     image = np.clip(level + (noise % 64).astype(np.int16) - 32, 0, 255).astype(np.uint8)
     return {"image": image[..., None], "mask": mask}
@@ -46,8 +49,11 @@ def _below(words: Array, *sizes: int) -> list[Array]:
     return found
 
 
-def _inside(square: Array, half: Array, y: Array, x: Array, turn: Array) -> Array:
-    """Which pixels (count, 48, 48) are in each disc of radius ``half`` or square of twice that side."""
+def inside(square: Array, half: Array, y: Array, x: Array, turn: Array) -> Array:
+    """Which pixels (count, 48, 48) are in each disc of radius ``half``, or square of twice that side.
+
+    All arguments are (count, 1, 1); ``turn`` is an index into `TURNS`.
+    """
     place = np.arange(SIDE, dtype=np.int32)
     dy, dx = place[:, None] - y, place - x
     a, b, c = np.moveaxis(TURNS[turn], -1, 0)
