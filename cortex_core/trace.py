@@ -110,7 +110,8 @@ def _layer(node: Any, fetch: Fetch, traced: Traced, precision: DType) -> Value:
     def on_update(name: str, value: Value) -> None:
         traced.updates[node.name_of(name)] = value
 
-    scope = Scope(dict(values), traced.training, node.id, traced.key, on_update)
+    frozen = not node.trainable
+    scope = Scope(dict(values), traced.training, node.id, traced.key, on_update, frozen=frozen)
     out, others = results_of(node.layer.forward(scope, *sources, **keywords_of(node, traced.values)))
     if not isinstance(out, Array):
         told = "nothing: it does not return" if out is None else f"a {type(out).__name__}"

@@ -44,8 +44,9 @@ def affine(layer: Any, x: TensorType, axes: slice = CHANNELS) -> Iterator[Parame
 class BatchNorm:
     """(x - mean) / sqrt(var + epsilon) * gamma + beta per channel, over batch and space.   x (B, ..., C)
 
-    Training uses the batch's mean and variance, prediction the running ones.  With ``mode: elementwise`` each
-    element of an example has statistics, gamma and beta of its own, over the batch alone.
+    Training uses the batch's mean and variance, prediction the running ones; so does training where the
+    layer is ``trainable: false``, and leaves them as they are.  With ``mode: elementwise`` each element of an
+    example has statistics, gamma and beta of its own, over the batch alone.
     Ioffe and Szegedy, 2015.
 
     Example:
@@ -69,7 +70,7 @@ class BatchNorm:
 
     def forward(self, p: Scope, x: Any) -> Any:
         scale, shift = p.get("scale"), p.get("shift")
-        if not p.training:
+        if not p.training or p.frozen:
             return normalize(x, p.moving_mean, p.moving_variance, scale, shift, self.epsilon)
         if self.mode == "elementwise":
             y, mean, variance = self._of_elements(x, scale, shift)

@@ -52,7 +52,7 @@ class Scope:
     ``values`` holds the parameters and variables by name; ``on_update(name, value)`` records what a
     variable becomes, and a later read in the same step sees it.  ``key`` is the random key, ``path``
     the layer's id, from which the number streams are derived, so that a change elsewhere does not
-    change the masks here.
+    change the masks here.  ``frozen``: the layer is ``trainable: false``.
     """
 
     def __init__(
@@ -63,8 +63,10 @@ class Scope:
         key: Any = None,
         on_update: Callable[[str, Any], None] | None = None,
         occurrence: int = 0,
+        frozen: bool = False,
     ) -> None:
         self.training = training
+        self.frozen = frozen
         self._values = values
         self._path = path
         self._key = key
@@ -112,7 +114,7 @@ class Inner(Scope):
     """The names of another scope that begin with a prefix, without it."""
 
     def __init__(self, outer: Scope, prefix: str) -> None:
-        self.training = outer.training
+        self.training, self.frozen = outer.training, outer.frozen
         self._outer, self._prefix = outer, prefix
 
     def __getattr__(self, name: str) -> Any:

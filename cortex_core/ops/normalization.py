@@ -52,12 +52,14 @@ def normalize(
 ) -> Any:
     """(x - mean) / sqrt(variance + epsilon) * scale + shift with given statistics, as batch norm predicts.
 
-    The gradient comes from the scalar table; it flows to the statistics too.
+    The statistics may be wider than x, as they are for a layer in bfloat16.  The gradient comes from the
+    scalar table; it flows to the statistics too.
     """
     factor = rsqrt(variance + epsilon)
     if scale is not None:
         factor = factor * scale
-    return _scaled(x, mean, factor) if shift is None else _affine(x, mean, factor, shift)
+    wide = _as(x, mean)
+    return _as(_scaled(wide, mean, factor) if shift is None else _affine(wide, mean, factor, shift), x)
 
 
 def rms_norm(x: Any, scale: Any | None = None, epsilon: float = 1e-6) -> Any:

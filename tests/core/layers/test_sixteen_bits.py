@@ -54,6 +54,7 @@ def test_sinusoidal_positions_in_bfloat16_are_sines() -> None:
         {"multi_head_attention": {"heads": 2, "mask": "seen", "from": "x"}},
         "rms_norm",
         {"group_norm": 2},
+        {"batch_norm": {"trainable": False}},
     ],
     ids=str,
 )
