@@ -55,6 +55,23 @@ class StepRate(WarmUp):
         return float(self.factor ** (epoch // self.every))
 
 
+@schedule("steps", main="at")
+class StepsRate(WarmUp):
+    """The factor is multiplied by ``factor`` at each of the epochs ``at``, as in He et al., 2016."""
+
+    at_epochs: tuple[float, ...] = field(name="at", doc="epochs, rising; a fraction is inside one", above=0)
+    factor: float = field(default=0.1, doc="what each step multiplies by", above=0, maximum=1)
+
+    def check(self) -> Iterator[Fault]:
+        """One after the other."""
+        if not self.at_epochs or list(self.at_epochs) != sorted(set(self.at_epochs)):
+            found = f"{[float(f'{epoch:g}') for epoch in self.at_epochs]} do not rise"
+            yield Fault(("at",), found, "expected epochs, each above the one before")
+
+    def at(self, epoch: float, progress: float) -> float:
+        return float(self.factor ** sum(epoch >= turn for turn in self.at_epochs))
+
+
 @schedule("exponential", main="factor")
 class ExponentialRate(WarmUp):
     """factor ** epoch, continuously."""
@@ -79,7 +96,7 @@ class CosineRate(WarmUp):
 
 
 def cycle_ends(steps: int, rise: float, three_phase: bool) -> list[float]:
-    """The last step of each phase of one cycle, counted from 0: up, down, and in three phases further down."""
+    """The last step of each phase of one cycle, from 0: up, down, and where there are three further down."""
     turns = [rise * steps - 1, *([2 * rise * steps - 2] if three_phase else [])]
     return [*turns, float(steps - 1)]
 

@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+import cortex_core.constraints
+import cortex_core.derived
 import cortex_core.layers
 import cortex_core.losses
 import cortex_core.metrics
@@ -19,15 +21,16 @@ from cortex_compute.types import TensorType
 from cortex_core import registry
 from cortex_core.explain import explanation
 from cortex_core.ops.table import OPS
-from cortex_core.registry import fields_of, named_data
+from cortex_core.reference import default, section
+from cortex_core.registry import fields_of
 from cortex_core.registry.named import load_plugins
 from cortex_core.spec import TrainOptions
-from cortex_core.spec.write import to_yaml
 from cortex_datasets.table.declare import KINDS
 from cortex_gpu.backend import CupyBackend, Gpu
 from cortex_gpu.prelude import PRELUDE
 
-PAGES = [Path(__file__).with_name(name) for name in ("data.md", "description.md", "gpu.md", "ops.md")]
+NAMES = ("data.md", "description.md", "gpu.md", "layers.md", "losses.md", "ops.md")
+PAGES = [Path(__file__).with_name(name) for name in NAMES]
 MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 REGISTRIES = {
     "losses": registry.LOSSES,
@@ -38,6 +41,8 @@ REGISTRIES = {
     "readers": registry.READERS,
     "augmentations": registry.AUGMENTATIONS,
     "splits": registry.SPLITS,
+    "streams": registry.STREAMS,
+    "constraints": registry.CONSTRAINTS,
     "columns": KINDS,
 }
 SORTED = {"readers", "augmentations", "columns"}  # of several modules, which may be imported in any order
@@ -60,6 +65,8 @@ def table(name: str) -> str:
         return kernel()
     if name.startswith("ops_"):
         return ops(name.removeprefix("ops_"))
+    if name.startswith("reference_"):
+        return reference(name.removeprefix("reference_"))
     if name == "activations":
         kinds = {k: c for k, c in registry.LAYERS.items() if c.is_activation}
     elif name == "layers":
@@ -74,7 +81,7 @@ def table(name: str) -> str:
 
 def options(cls: type[Any]) -> str:
     """The fields of one class, a line for each."""
-    rows = [f"| `{f.name}` | {_default(f)} | {f.doc} |" for f in fields_of(cls).values()]
+    rows = [f"| `{f.name}` | {default(f)} | {f.doc} |" for f in fields_of(cls).values()]
     return "\n".join(["| option | default | meaning |", "|---|---|---|", *rows])
 
 
@@ -86,6 +93,14 @@ def kernel() -> str:
     assert isinstance(offer, Offer)
     (source,) = offer.build().sources  # type: ignore[attr-defined]
     return f"```cuda\n{source.text.removeprefix(PRELUDE).strip()}\n```"
+
+
+def reference(name: str) -> str:
+    """A section for each layer or loss of this package, by the alphabet, and before them links to all."""
+    classes = registry.LAYERS if name == "layers" else registry.LOSSES
+    own = {k: c for k, c in sorted(classes.items()) if c.__module__.startswith("cortex_core.")}
+    links = " · ".join(f"[{kind}](#{kind})" for kind in own)
+    return "\n\n".join([links, *(section(kind, cls) for kind, cls in own.items())])
 
 
 def ops(module: str) -> str:
@@ -112,18 +127,9 @@ def _fields(cls: type[Any]) -> str:
     shown = []
     for field in fields_of(cls).values():
         name = f"**{field.name}**" if field.name == getattr(cls, "main", None) else field.name
-        default = _default(field)
-        shown.append(f"{name} {default}" if default else name)
+        value = default(field)
+        shown.append(f"{name} {value}" if value else name)
     return ", ".join(shown)
-
-
-def _default(field: Any) -> str:
-    if field.required:
-        return ""
-    if field.like:
-        return f"= {field.like}"
-    value = named_data(field.default) if hasattr(field.default, "kind") else field.default
-    return "none" if value in (None, (), "") else f"`{to_yaml({'x': value})[3:].strip()}`"
 
 
 def _doc(cls: type[Any]) -> str:

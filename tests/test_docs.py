@@ -5,7 +5,12 @@ from __future__ import annotations
 import runpy
 from pathlib import Path
 
+import pytest
+
+import cortex_core.layers
+import cortex_core.losses  # noqa: F401 (fill the registries)
 from cortex_core.ops.table import OPS
+from cortex_core.registry import LAYERS, LOSSES, Registry
 
 DOCS = Path(__file__).parents[1] / "docs"
 
@@ -21,6 +26,14 @@ def test_every_op_is_there() -> None:
     page = (DOCS / "ops.md").read_text(encoding="utf-8")
     for row in OPS.values():
         assert f"| `{row.name}(" in page
+
+
+@pytest.mark.parametrize(("page", "registry"), [("layers.md", LAYERS), ("losses.md", LOSSES)])
+def test_everything_that_a_description_names_has_a_section(page: str, registry: Registry) -> None:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    own = [name for name, cls in registry.items() if cls.__module__.startswith("cortex_core.")]
+    assert len(own) > 15
+    assert [name for name in own if f"\n## {name}\n" not in text or f"[{name}](#{name})" not in text] == []
 
 
 def test_every_layer_is_there() -> None:

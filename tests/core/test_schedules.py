@@ -15,6 +15,7 @@ from cortex_core.schedules import (
     OneCycle,
     ReduceOnPlateau,
     StepRate,
+    StepsRate,
 )
 
 
@@ -27,6 +28,21 @@ def test_step_falls_after_each_two_epochs() -> None:
     rates = [schedule.rate(1.0, epoch * 10 + 9, 10, 60) for epoch in range(6)]
     assert rates == [1.0, 1.0, 0.5, 0.5, 0.25, 0.25]
     assert schedule.rate(1.0, 20, 10, 60) == 0.5  # the first step of the third epoch
+
+
+def test_steps_falls_at_the_epochs_that_are_told() -> None:
+    schedule = StepsRate(at_epochs=[2, 3.5], factor=0.1)
+    rates = [schedule.rate(1.0, step, 10, 60) for step in (0, 19, 20, 34, 35, 59)]
+    assert rates == pytest.approx([1, 1, 0.1, 0.1, 0.01, 0.01])
+    assert StepsRate(at_epochs=[1], warm_up=2).rate(1.0, 9, 10, 60) == pytest.approx(0.5)
+
+
+def test_steps_are_in_order() -> None:
+    for at in ([], [3, 2], [2, 2]):
+        with pytest.raises(SpecError, match=r"do not rise: expected epochs, each above the one before"):
+            StepsRate(at_epochs=at)
+    with pytest.raises(SpecError, match="0 is too small"):
+        StepsRate(at_epochs=[0, 2])
 
 
 def test_exponential_falls_at_every_step() -> None:
@@ -121,6 +137,7 @@ def test_cosine_and_exponential_are_pytorchs() -> None:
         (CosineRate(floor=0.1), lambda o: torch.optim.lr_scheduler.CosineAnnealingLR(o, 20, eta_min=0.05)),
         (ExponentialRate(factor=0.9), lambda o: torch.optim.lr_scheduler.ExponentialLR(o, 0.9)),
         (StepRate(every=3, factor=0.1), lambda o: torch.optim.lr_scheduler.StepLR(o, 3, 0.1)),
+        (StepsRate(at_epochs=[4, 9]), lambda o: torch.optim.lr_scheduler.MultiStepLR(o, [4, 9], 0.1)),
     ):
         optimizer = torch.optim.SGD([parameter], lr=0.5)
         scheduler = theirs(optimizer)
