@@ -192,11 +192,27 @@ def _arguments(cls: type[Any], common: Schema) -> Schema:
 
 
 def _with_parameters(layer: Schema) -> Schema:
-    """The schema of a layer in a block, where any value may be ``$name``."""
+    """The schema of a layer in a block, where any value may be ``$name``, or what is computed of such."""
     made = copy.deepcopy(layer)
-    for arguments in made["anyOf"][1]["properties"].values():
-        ways = arguments["anyOf"]
-        for name, inner in ways[0]["properties"].items():
-            ways[0]["properties"][name] = {"anyOf": [_PARAMETER, inner]}
-        ways.append(_PARAMETER)
+    mapping = made["anyOf"][1]
+    for arguments in mapping["properties"].values():
+        fields, *others = arguments["anyOf"]
+        fields["properties"] = {name: _open(inner) for name, inner in fields["properties"].items()}
+        arguments["anyOf"] = [fields, *map(_inside, others), _PARAMETER]
+    block = mapping["additionalProperties"]
+    block["properties"] = {name: _open(inner) for name, inner in block["properties"].items()}
+    return made
+
+
+def _open(value: Schema) -> Schema:
+    """The schema of a value that may be ``$name``, as may each item where it is a list."""
+    return {"anyOf": [_PARAMETER, _inside(value)]}
+
+
+def _inside(value: Schema) -> Schema:
+    made = dict(value)
+    if "items" in made:
+        made["items"] = _open(made["items"])
+    if "anyOf" in made:
+        made["anyOf"] = [_inside(way) for way in made["anyOf"]]
     return made

@@ -62,3 +62,24 @@ WRONG: list[dict[str, Any]] = [
 def test_mistakes_are_not_valid(data: dict[str, Any]) -> None:
     VALIDATOR.validate(GOOD)
     assert not VALIDATOR.is_valid(data)
+
+
+IN_BLOCKS: list[Any] = [
+    {"dense": {"units": "$n * 4"}},
+    {"dense": "$n / 2"},
+    {"reshape": [1, "$n", "$n + 1"]},
+    {"reshape": {"shape": [1, "$n"]}},
+    {"padding2d": [["$n", 0], [0, "$n - 1"]]},
+    {"conv2d": {"filters": 3, "kernel": ["$n", 1], "repeat": "$n - 1"}},
+    {"other": {"size": "$n", "repeat": "$n - 1"}},
+]
+
+
+@pytest.mark.parametrize("layer", IN_BLOCKS, ids=str)
+def test_values_in_blocks_may_be_computed(layer: Any) -> None:
+    def within(layer: Any) -> dict[str, Any]:
+        return {**GOOD, "blocks": {"piece": {"parameters": {"n": 4}, "layers": [layer]}}}
+
+    VALIDATOR.validate(within(layer))
+    assert not VALIDATOR.is_valid({**GOOD, "layers": [layer]})
+    assert not VALIDATOR.is_valid(within({"dense": {"units": "n * 4"}}))
