@@ -24,7 +24,7 @@ from cortex_core.step import Step, predict_graph, train_step, types_of
 from cortex_core.streams import mismatches
 from cortex_core.summary import LayerRow, rows
 from cortex_core.terms import samples_of, types_of_streams
-from cortex_core.trace import Traced, batch_type, free_length, lacking
+from cortex_core.trace import Traced, batch_type, free_length
 from cortex_core.training.data import expect_test, open_data, pinned
 from cortex_core.training.examples import MissingFile
 
@@ -263,8 +263,7 @@ def _of_loss(node: Any, traced: Traced, given: Mapping[str, Value]) -> Iterator[
     if any(traced.values.get(id_) is None for id_ in node.sources):
         return
     if node.parameter and traced.names[node.of].get(node.parameter) not in traced.parameters:
-        yield lacking(node.of, node.parameter, "NAME", node.place, traced)
-        return
+        return  # (which `declare` reports)
     of = traced.values[node.of]
     assert of is not None
     read = {}

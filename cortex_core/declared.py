@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +15,18 @@ from cortex_core.graph.value import Value, state_value
 from cortex_core.initializers import fans
 from cortex_core.layers.scope import Parameter
 from cortex_core.place import Problem
+from cortex_core.spec.description import ALL
 from cortex_core.store import SegmentKey
-from cortex_core.trace import OTHER, Declaration, Traced, free_length, has_free_axes, input_values, trace
+from cortex_core.trace import (
+    OTHER,
+    Declaration,
+    Traced,
+    free_length,
+    has_free_axes,
+    input_values,
+    lacking,
+    trace,
+)
 
 KEY = "random_key"
 KEY_TYPE = TensorType((2,), uint64)
@@ -52,6 +64,7 @@ class Declared:
 def declare(description: Any) -> tuple[dict[str, Declared], Traced]:
     """Every parameter and variable of a description, by a trace; problems are in the trace."""
     found, traced = traced_declarations(description, free_length(description))
+    traced.problems += [*_ill_shared(description, traced), *_losses_of_nothing(description, traced)]
     if has_free_axes(description):
         other, _ = traced_declarations(description, OTHER)
         depends = [name for name, d in found.items() if name in other and other[name].type != d.type]
@@ -61,6 +74,35 @@ def declare(description: Any) -> tuple[dict[str, Declared], Traced]:
             hint = "expected a fixed size in inputs, or a layer before it that takes the axis away"
             traced.problems.append(Problem(place.path, told, hint, "", place))
     return found, traced
+
+
+def _ill_shared(description: Any, traced: Traced) -> Iterator[Problem]:
+    """Each name under ``share`` that its layer does not have, or the layer that it is shared with."""
+    for node in description.layers:
+        names = traced.names.get(node.id, {})
+        place = replace(node.place, path=f"{node.place.path}.share")
+        shared = dict(node.shared) if traced.values.get(node.id) is not None else {}
+        for parameter, name in shared.items() if ALL not in shared else ():
+            if parameter not in names:
+                yield lacking(node.id, parameter, f"{{NAME: {name}}}", place, traced)
+        for own, name in names.items() if shared else ():
+            owner, _, given = name.rpartition("/")
+            if traced.values.get(owner) is None or name in traced.names.get(owner, {}).values():
+                continue
+            if ALL not in shared:
+                yield lacking(owner, given, "NAME", place, traced)
+            else:
+                told = f"'{node.id}' has a {own}, '{owner}' has none"
+                yield Problem(place.path, told, "expected layers with the same parameters", "", place)
+
+
+def _losses_of_nothing(description: Any, traced: Traced) -> Iterator[Problem]:
+    """Each loss on a parameter that its layer does not have."""
+    for node in description.losses:
+        names = traced.names.get(node.of, {})
+        if node.parameter and traced.values.get(node.of) is not None:
+            if names.get(node.parameter) not in traced.parameters:
+                yield lacking(node.of, node.parameter, f"of: {node.of}/NAME", node.place, traced)
 
 
 def is_carried(declared: Declared) -> bool:

@@ -17,6 +17,7 @@ class Sharing:
         self.entries, self.alias, self.problems = entries, alias, problems
         self._told: set[int] = set()  # of a block it is told once
         self._asking: list[str] = []  # layers that wait for an answer
+        self._round: set[str] = set()  # layers in a circle: what follows from it is not reported
 
     def of(self, entry: Entry) -> tuple[tuple[str, str], ...]:
         """The parameters of a layer that are those of another one; see `LayerNode.shared`."""
@@ -33,7 +34,7 @@ class Sharing:
                 inner = dict(self.of(owner))
                 found[shared.parameter] = inner.get(shared.given, f"{owner.id}/{shared.given}")
         self._asking.pop()
-        return tuple(sorted(found.items()))
+        return () if entry.id in self._round else tuple(sorted(found.items()))
 
     def _owner(self, shared: Shared, entry: Entry) -> Entry | None:
         """The layer that a layer shares with, or the one that this one shares all with, and so on."""
@@ -55,8 +56,9 @@ class Sharing:
 
     def _refuse(self, shared: Shared, entry: Entry, owner: Entry | None) -> None:
         if owner is not None:
-            told = f"'{entry.id}' shares the parameters of '{owner.id}', which are its own"
+            told = f"what '{entry.id}' shares comes round to '{owner.id}' again"
             self._tell(shared.node, told, "expected one layer of them without share")
+            self._round |= {*self._asking, entry.id, owner.id}
         elif shared.id in self.alias:
             told = f"'{shared.id}' is a block or a repeated layer, which ends with '{self.alias[shared.id]}'"
             self._tell(shared.node, told, "expected one layer")

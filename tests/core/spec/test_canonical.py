@@ -13,8 +13,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from cortex_compute.errors import SpecError
-from cortex_core.registry import INITIALIZERS, LAYERS, OPTIMIZERS, SCHEDULES, fields_of
+from cortex_core.registry import (
+    CONSTRAINTS,
+    INITIALIZERS,
+    LAYERS,
+    LOSSES,
+    OPTIMIZERS,
+    SCHEDULES,
+    fields_of,
+)
 from cortex_core.registry.kinds import Kind, Limits, Optional_
+from cortex_core.registry.sources import StreamKind
 from cortex_core.spec import Description, read
 from cortex_core.spec.read import parse
 from cortex_core.spec.tree import Problems
@@ -64,6 +73,12 @@ def values(kind: Kind) -> st.SearchStrategy[Any]:
             side = st.integers(0, 5)
             pairs = st.lists(st.lists(side, min_size=2, max_size=2), min_size=rank, max_size=rank)
             return st.sampled_from(["valid", "same"]) | side | pairs
+        case "MarginKind":
+            rank = kind.rank  # type: ignore[attr-defined]
+            side = st.integers(0, 5)
+            return side | st.lists(st.lists(side, min_size=2, max_size=2), min_size=rank, max_size=rank)
+        case "StreamKind":
+            return st.sampled_from(["label", {"index": "label"}, {"one_hot": {"of": "label", "classes": 3}}])
         case "ShapeKind":
             return st.lists(whole, min_size=1, max_size=4)
         case "Either":
@@ -124,9 +139,16 @@ def descriptions(draw: st.DrawFn) -> dict[str, Any]:
             common["trainable"] = draw(st.booleans())
             common["learning_rate"] = draw(reals(Limits(minimum=0)))
             common["penalty"] = {draw(st.sampled_from(["l1", "l2"])): draw(reals(Limits(minimum=0)))}
+            if common["trainable"]:
+                common["constraint"] = {"kernel": draw(named(CONSTRAINTS["max_norm"], "max_norm"))}
         layers.append(draw(named(cls, kind, common)))
+        if "id" in common and hasattr(cls, "parameters") and draw(st.booleans()):
+            twin = draw(named(cls, kind, {"share": common["id"], "from": ids[0]}))
+            layers.append(twin)
     data: dict[str, Any] = {"inputs": {"x": draw(st.lists(st.integers(1, 9) | st.none(), max_size=3))}}
     data["layers"] = layers
+    if len(ids) > 1 and draw(st.booleans()):
+        data["loss"] = [draw(loss(ids[1:])) for _ in range(draw(st.integers(1, 2)))]
     if draw(st.booleans()):
         optimizer = draw(st.sampled_from(sorted(OPTIMIZERS)))
         schedule = draw(st.sampled_from(sorted(SCHEDULES)))
@@ -138,6 +160,17 @@ def descriptions(draw: st.DrawFn) -> dict[str, Any]:
             "data": draw(st.none() | st.text(UNDOTTED, min_size=1)),
         }
     return data
+
+
+@st.composite
+def loss(draw: st.DrawFn, ids: list[str]) -> Any:
+    kind = draw(st.sampled_from(sorted(LOSSES)))
+    common: dict[str, Any] = {"of": draw(st.sampled_from(ids))}
+    if LOSSES[kind].has_target:
+        common["target"] = draw(values(StreamKind()))
+    if draw(st.booleans()):
+        common["sample_weight"] = draw(values(StreamKind()))
+    return draw(named(LOSSES[kind], kind, common))
 
 
 UNDOTTED = st.characters(exclude_categories=["Cs"], exclude_characters="./")  # a name, not a file
@@ -176,6 +209,11 @@ def read_good(data: Any) -> Description:
         "learned positions need",
         "go on for ever",
         "without biases there is none",
+        "an anchor of",
+        "there are no anchors",
+        "channels have no middle",
+        "is not below the stride",
+        "gives no probabilities",
     )
     try:
         return read(data)
