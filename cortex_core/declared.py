@@ -100,9 +100,9 @@ def _losses_of_nothing(description: Any, traced: Traced) -> Iterator[Problem]:
     """Each loss on a parameter that its layer does not have."""
     for node in description.losses:
         names = traced.names.get(node.of, {})
-        if node.parameter and traced.values.get(node.of) is not None:
-            if names.get(node.parameter) not in traced.parameters:
-                yield lacking(node.of, node.parameter, f"of: {node.of}/NAME", node.place, traced)
+        known = traced.values.get(node.of) is not None
+        if node.parameter and known and names.get(node.parameter) not in traced.parameters:
+            yield lacking(node.of, node.parameter, f"of: {node.of}/NAME", node.place, traced)
 
 
 def is_carried(declared: Declared) -> bool:
