@@ -6,11 +6,12 @@ import copy
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cortex_compute.errors import DataError
-from cortex_datasets.source import Array, ArraySource, DataSet, Stream
+from cortex_datasets.source import Array, DataSet, Stream
 
 SAME = ("different", "same")
 KEYS = {"train": 0, "test": 1}
@@ -56,10 +57,9 @@ class Pairs:
 
     fixed = True
 
-    def __init__(
-        self, source: ArraySource, streams: Mapping[str, Stream], partner: Array, same: Array
-    ) -> None:
-        self.source, self.streams, self.notes = source, streams, source.notes
+    def __init__(self, source: Any, streams: Mapping[str, Stream], partner: Array, same: Array) -> None:
+        self.source, self.streams = source, streams
+        self.notes = getattr(source, "notes", ())
         self._partner, self._same = partner, same
         self._rows = np.arange(len(source))
 

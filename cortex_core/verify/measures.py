@@ -19,7 +19,7 @@ from cortex_core.training.source import Source
 
 Array = np.ndarray[Any, Any]
 Measure = Callable[[Network, str, str], float]
-ROWS = 500  # examples whose distances to all others are computed together
+ROWS = 100  # examples whose distances to all others are computed together
 
 
 def nearest_neighbour(network: Network, part: str, backend: str = "auto") -> float:
@@ -39,9 +39,10 @@ def nearest_neighbour(network: Network, part: str, backend: str = "auto") -> flo
 
 def nearest(queries: Array, points: Array) -> Array:
     """The index of the point that is nearest to each query.   (n, d), (m, d) -> (n,)"""
-    half = (points.astype(np.float64) ** 2).sum(1) / 2
+    queries, columns = queries.astype(np.float64), np.ascontiguousarray(points.T, np.float64)
+    half = (columns**2).sum(0) / 2
     rows = [queries[i : i + ROWS] for i in range(0, len(queries), ROWS)]
-    return np.concatenate([(half - part.astype(np.float64) @ points.T).argmin(1) for part in rows])
+    return np.concatenate([(half - part @ columns).argmin(1) for part in rows])
 
 
 def denoised_mse(network: Network, part: str, backend: str = "auto") -> float:

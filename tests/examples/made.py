@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from cortex_core.training.source import Arrays
+from cortex_datasets.pairs import PairSet
 
 Draw = np.random.Generator
 
@@ -73,10 +75,10 @@ def write_texts(folder: Path) -> None:
 class Mnist:
     """Pictures of 28 x 28 pixels whose label is the stripe that is bright, as the data set mnist."""
 
-    name = "mnist"
     lengths = {"train": 1500, "test": 100}
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "mnist") -> None:
+        self.name = name
         self.streams = self.load("test").streams
 
     def load(self, split: str) -> Arrays:
@@ -86,6 +88,12 @@ class Mnist:
         for i, digit in enumerate(label):
             image[i, 2 * digit + 4 : 2 * digit + 6] += 0.7
         return Arrays({"image": image, "label": label})
+
+
+def pictures() -> dict[str, Any]:
+    """Data sets in place of those that have the digits and the clothes."""
+    sets = (Mnist(), Mnist("fashion_mnist"), PairSet(name="mnist_pairs", doc="", of=Mnist()))
+    return {data.name: data for data in sets}
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:

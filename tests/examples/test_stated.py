@@ -11,6 +11,7 @@ from cortex_compute.errors import SpecError
 from cortex_core.verify.stated import FORMS, Stated, stated
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
+ERRORS = {"loss": "nats per ", "mse": "per pixel", "denoised_mse": "per pixel"}  # and how their units begin
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
@@ -20,8 +21,8 @@ def test_every_example_states_what_it_reaches(path: Path) -> None:
     assert found.seed == train.get("seed", 0)
     assert 0 < found.minutes <= 15
     assert found.backend == "onednn"
-    assert found.unit.startswith("nats per " if found.metric == "loss" else "%")
-    assert found.better == ("lower" if found.metric == "loss" else "higher")
+    assert found.unit.startswith(ERRORS.get(found.metric, "%"))
+    assert found.better == ("lower" if found.metric in ERRORS else "higher")
     assert (
         found.part == "test" or "test" not in train
     )  # what nothing was chosen on counts, where there is some

@@ -45,7 +45,8 @@ def test_learns_in_twenty_steps(
     path: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CORTEX_DATA", str(folder))
-    monkeypatch.setitem(source._registered, "mnist", made.Mnist())
+    for name, data in made.pictures().items():
+        monkeypatch.setitem(source._registered, name, data)
     losses = Losses()
     with pytest.raises(Enough):
         cortex.train(
