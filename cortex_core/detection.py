@@ -15,10 +15,10 @@ from cortex_compute.errors import ShapeError
 from cortex_compute.types import float64
 from cortex_core.ops import boxes as ops
 from cortex_core.ops import reduce
-from cortex_core.ops.indexing import one_hot
+from cortex_core.ops.indexing import one_hot, take_along, top_k
 from cortex_core.ops.lift import as_array
-from cortex_core.ops.pointwise import cast, equal, logical_and, select
-from cortex_core.ops.views import narrow, reshape
+from cortex_core.ops.pointwise import cast, equal, logical_and, logical_not, select
+from cortex_core.ops.views import broadcast_to, narrow, reshape
 from cortex_core.registry import field, metric
 
 Array = np.ndarray[Any, Any]
@@ -118,34 +118,54 @@ def average_precision(
     return areas
 
 
+CONSIDERED = 64
+
+
 @metric("detection_f1")
 class DetectionF1:
-    """Harmonic mean of precision and recall of boxes of at least ``confidence``, all of which count.
+    """Harmonic mean of precision and recall of boxes, of the 64 surest of each picture.
 
-    A true box is found where a box of its class overlaps it by at least ``overlap`` (IoU), and none of that
-    class more.  Nothing is suppressed: of two boxes around one thing one is wrong.  Redmon et al., 2016, for
-    the confidence; Everingham et al., 2010, for what is right.
+    A box is told where its confidence (that of the box times that of its class) is at least ``confidence``,
+    and no surer one of its class overlaps it by more than ``suppress``; `found` is greedy instead: there a
+    box that is hidden hides no other.  It is right where the true box of its class that it overlaps most is
+    overlapped by at least ``overlap``; of several around one true box one is right.
+
+    Redmon et al., 2016, equation 1; Bolya et al., 2019, section 3.3, for what is hidden; Everingham et al.,
+    2010, section 4.2, for what is right.
     """
 
     confidence: float = field(default=0.5, doc="the least that counts, box times class", minimum=0, maximum=1)
     overlap: float = field(default=0.5, doc="the least IoU of a box that is right", above=0, maximum=1)
+    suppress: float = field(
+        default=0.5, doc="IoU above which a surer box hides one; 1: none", minimum=0, maximum=1
+    )
 
     better: ClassVar[str] = "higher"
 
     def sums(self, x: Any, target: Any, weight: Any | None) -> tuple[Any, ...]:
         """How many true boxes are found, how many boxes are told, and how many are true."""
-        classes = narrow(x, 2, 5, x.shape[2] - 5)
-        told = reduce.max(classes, 2) * _column(x, 4) >= self.confidence
+        boxes, kinds, told = self._told(x)
         kind = _column(target, 0)
         there = kind > -0.5
-        shared = ops.iou(_pairs(narrow(x, 2, 0, 4), 2), _pairs(narrow(target, 2, 1, 4), 1))
-        alike = equal(_pairs(reduce.argmax(classes, 2), 2), _pairs(cast(kind, "int64"), 1))
-        shared = select(logical_and(alike, _pairs(there, 1)), shared, 0.0)
+        alike = logical_and(equal(_pairs(kinds, 2), _pairs(cast(kind, "int64"), 1)), _pairs(there, 1))
+        shared = select(alike, ops.iou(_pairs(boxes, 2), _pairs(narrow(target, 2, 1, 4), 1)), 0.0)
         nearest = one_hot(reduce.argmax(shared, 2), kind.shape[1], "bool")
         hits = logical_and(logical_and(nearest, shared >= self.overlap), _pairs(told, 2))
         counts = (reduce.any(hits, 1), told, there)
         each = (reduce.sum(cast(count, float64), 1) for count in counts)
         return tuple(reduce.sum(n if weight is None else n * cast(weight, float64)) for n in each)
+
+    def _told(self, x: Any) -> tuple[Any, Any, Any]:
+        """The surest boxes, surest first, their classes, and which of them are told."""
+        classes = narrow(x, 2, 5, x.shape[2] - 5)
+        scores, places = top_k(reduce.max(classes, 2) * _column(x, 4), min(CONSIDERED, x.shape[1]))
+        kinds = take_along(reduce.argmax(classes, 2), places, 1)
+        boxes = take_along(narrow(x, 2, 0, 4), broadcast_to(_pairs(places, 2), (*places.shape, 4)), 1)
+        alike = equal(_pairs(kinds, 2), _pairs(kinds, 1))
+        surer = np.tri(places.shape[1], k=-1, dtype=bool)  # those before it
+        over = ops.iou(_pairs(boxes, 2), _pairs(boxes, 1)) > self.suppress
+        hidden = reduce.any(logical_and(logical_and(alike, over), surer), 2)
+        return boxes, kinds, logical_and(scores >= self.confidence, logical_not(hidden))
 
     def result(self, right: Array, told: Array, true: Array) -> float:
         both = float(told) + float(true)

@@ -204,17 +204,46 @@ def test_average_precision_is_the_area_under_the_envelope() -> None:
     assert detection.average_precision(FOUND, TRUE) == {0: pytest.approx(0.5 + 0.5 * 2 / 3), 1: 0.0}
 
 
+def counted(x: np.ndarray, true: np.ndarray, **fields: float) -> list[float]:
+    """The sums of the metric: found, told, true."""
+    metric = METRICS["detection_f1"](**fields)
+    return [float(s.numpy()) for s in metric.sums(Tensor(x), Tensor(true), None)]
+
+
 def test_the_metric_counts_as_by_hand() -> None:
     """What is found of the first picture, given as a prediction of four boxes and two classes."""
     x = np.zeros((2, 4, 7))
     x[0, :, :4], x[0, :, 4] = FOUND[0][:, 1:5], FOUND[0][:, 5]
     x[0, range(4), 5 + FOUND[0][:, 0].astype(int)] = 1
-    metric = METRICS["detection_f1"]()
-    sums = [s.numpy() for s in metric.sums(Tensor(x), Tensor(np.stack(TRUE)), None)]
-    assert sums == [2, 4, 3]
-    assert metric.result(*sums) == pytest.approx(4 / 7)
-    strict = METRICS["detection_f1"](confidence=0.75)
-    assert [s.numpy() for s in strict.sums(Tensor(x), Tensor(np.stack(TRUE)), None)] == [1, 2, 3]
-    assert math.isnan(metric.result(*np.zeros(3)))
+    true = np.stack(TRUE)
+    assert counted(x, true, suppress=1) == [2, 4, 3]
+    assert counted(x, true) == [2, 3, 3]  # without the second, which is the first once more
+    assert counted(x, true, confidence=0.75) == [1, 1, 3]
+    assert counted(x[:, 1:], true) == [2, 3, 3]
+    assert counted(x[:, 1:], true, overlap=0.92) == [1, 3, 3]  # its IoU is 0.905
+    assert METRICS["detection_f1"]().result(*map(np.array, (2, 3, 3))) == pytest.approx(2 / 3)
+    assert math.isnan(METRICS["detection_f1"]().result(*np.zeros(3)))
+
+
+@pytest.mark.parametrize("suppress", [1.0, 0.5])
+def test_the_metric_counts_as_what_is_found(suppress: float) -> None:
+    """Many boxes near true ones; where none is hidden twice over, one after the other gives the same."""
+    rng = np.random.default_rng(6)
+    true = np.concatenate(
+        [rng.integers(0, 3, (40, 4, 1)), rng.uniform(0.2, 0.8, (40, 4, 2)), np.full((40, 4, 2), 0.2)], 2
+    )
+    x = np.zeros((40, 8, 8))
+    x[..., :4] = np.repeat(true[..., 1:], 2, 1) + 0.03 * rng.normal(size=(40, 8, 4))
+    x[..., 4], x[..., 5:] = rng.uniform(size=(40, 8)), rng.dirichlet([0.3] * 3, (40, 8))
+    found = detection.found(x, confidence=0.3, overlap=suppress)
+    wanted = detection.scores(found, list(true))
+    right, told, there = counted(x, true, confidence=0.3, suppress=suppress)
+    assert right > 20
+    assert {"precision": right / told, "recall": right / there} == pytest.approx(
+        {name: wanted[name] for name in ("precision", "recall")}
+    )
+
+
+def test_predictions_of_another_shape_are_refused() -> None:
     with pytest.raises(ShapeError, match="expected"):
         detection.found(np.zeros((3, 7)))
