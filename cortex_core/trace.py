@@ -61,13 +61,14 @@ def trace(
     """
     given = {n: None if x is None else in_precision(x, precision) for n, x in inputs.items()}
     traced = Traced(values=dict(given), training=training, key=key)
+    frozen = {node.id for node in description.layers if not node.trainable}
     for node in description.layers:
         if node.layer is None or any(traced.values.get(s) is None for s in node.sources):
             traced.values[node.id] = None
             continue
         try:
             with at(node.place):
-                traced.values[node.id] = _layer(node, fetch, traced, precision)
+                traced.values[node.id] = _layer(node, node.holder in frozen, fetch, traced, precision)
         except (ShapeError, DTypeError) as error:
             traced.values[node.id] = None
             traced.problems.append(_problem(node, [traced.values[s] for s in node.sources], error))
@@ -96,7 +97,7 @@ def in_precision(x: Value, precision: DType) -> Value:
     return cast(x, precision) if x.dtype is float32 and precision is not float32 else x
 
 
-def _layer(node: Any, fetch: Fetch, traced: Traced, precision: DType) -> Value:
+def _layer(node: Any, frozen: bool, fetch: Fetch, traced: Traced, precision: DType) -> Value:
     values: dict[str, Any] = {}
     sources = [traced.values[s] for s in node.positional]
     names = traced.names[node.id] = {}
@@ -110,7 +111,6 @@ def _layer(node: Any, fetch: Fetch, traced: Traced, precision: DType) -> Value:
     def on_update(name: str, value: Value) -> None:
         traced.updates[node.name_of(name)] = value
 
-    frozen = not node.trainable
     scope = Scope(dict(values), traced.training, node.id, traced.key, on_update, frozen=frozen)
     out, others = results_of(node.layer.forward(scope, *sources, **keywords_of(node, traced.values)))
     if not isinstance(out, Array):

@@ -98,6 +98,11 @@ class LayerNode:
         return found.get(parameter) or f"{found.get(ALL, self.id)}/{parameter}"
 
     @property
+    def holder(self) -> str:
+        """The layer whose parameters it has: itself, unless it shares all of another one's."""
+        return dict(self.shared).get(ALL, self.id)
+
+    @property
     def positional(self) -> tuple[str, ...]:
         """The sources of ``from``."""
         return self.sources[: len(self.sources) - len(flat(named for _, named in self.keywords))]

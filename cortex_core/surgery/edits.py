@@ -89,7 +89,7 @@ def removed(data: Data, name: str, instead: str | None = None) -> Edit:
     elif _end("remove", old, instead) in gone:
         raise SpecError(f"remove: '{instead}' is removed itself, and nobody can take it instead of '{name}'")
     _expect_unused(old, gone, last)
-    learns = any(hasattr(nodes[i].layer, "parameters") for i in gone)
+    learns = any(_learns(nodes[i]) for i in gone)
     stays = {*nodes} - {*gone} | (set() if learns else {last})
     losses = tuple(x for x in old.losses if x.of in stays and not (x.of == last and x.parameter))
     train = old.train
@@ -138,7 +138,7 @@ def frozen_until(data: Data, until: str) -> Edit:
     """With all layers frozen that lead to ``until``, and this one too: their parameters are not trained."""
     old = read(data)
     chosen = _leading("freeze", old, until)
-    learning = [x.id for x in old.layers if hasattr(x.layer, "parameters") and x.trainable]
+    learning = [x.holder for x in old.layers if _learns(x) and x.trainable]
     if learning and chosen.issuperset(learning):
         told = f"nothing would be left to train behind '{until}'"
         raise SpecError(f"freeze: {told}; expected a layer before the last that has parameters")
@@ -163,6 +163,10 @@ def resized(data: Data, shape: Sequence[int | None], name: str | None = None) ->
     dtype = {} if inputs[name].dtype == AUTO else {"dtype": inputs[name].dtype}
     changed = {**data["inputs"], name: {"shape": list(shape), **dtype}}
     return Edit({**data, "inputs": changed}, streams=(name,))
+
+
+def _learns(node: LayerNode) -> bool:
+    return hasattr(node.layer, "parameters")
 
 
 def _members(what: str, description: Description, name: str) -> tuple[str, ...]:
@@ -207,16 +211,18 @@ def _only(what: str, names: Iterable[str], words: str, argument: str) -> str:
 
 
 def _leading(what: str, description: Description, until: str) -> set[str]:
-    """The layers that lead to one, and this one."""
-    ids = {node.id for node in description.layers}
+    """The layers that lead to one, this one, and those whose parameters they share."""
+    nodes = {node.id: node for node in description.layers}
     sources = {node.id: node.sources for node in description.layers}
-    return ancestors(_members(what, description, until), sources, ids) & ids
+    found = ancestors(_members(what, description, until), sources, nodes) & nodes.keys()
+    names = [name for id_ in found for name in dict(nodes[id_].shared).values()]
+    return found | {name if name in nodes else name.rpartition("/")[0] for name in names}
 
 
 def _with_trainable(description: Description, ids: Container[str], trainable: bool) -> Data:
-    """Only layers with parameters say whether these are trained."""
+    """Only layers with parameters of their own say whether these are trained."""
     layers = tuple(
-        replace(x, trainable=trainable) if x.id in ids and hasattr(x.layer, "parameters") else x
+        replace(x, trainable=trainable) if x.id in ids and _learns(x) and x.holder == x.id else x
         for x in description.layers
     )
     return canonical(replace(description, layers=layers))
@@ -271,7 +277,7 @@ def _expect_unused(description: Description, gone: Sequence[str], last: str) -> 
 def _before(nodes: Mapping[str, LayerNode], name: str) -> str:
     """The last layer with parameters that leads to a value, along layers that take one."""
     here = owner(name, nodes)
-    while here in nodes and not hasattr(nodes[here].layer, "parameters"):
+    while here in nodes and not _learns(nodes[here]):
         if len(nodes[here].positional) != 1:
             told = f"'{here}' takes {len(nodes[here].positional)} values, and no head comes before '{name}'"
             raise SpecError(f"replace_head: {told}; expected a dense layer behind it")
@@ -289,6 +295,9 @@ def _with_units(nodes: Mapping[str, LayerNode], head: str, units: int) -> tuple[
     if layer.kind != "dense" and not pixels:
         told = f"the last layer with parameters is {layer.kind} '{head}', which is no head"
         raise SpecError(f"replace_head: {told}; expected dense, or a convolution with kernel 1")
+    if nodes[head].shared:
+        told = f"'{head}' shares parameters with others"
+        raise SpecError(f"replace_head: {told}; remove it, and add another head by `add`")
     size = "filters" if pixels else "units"
     try:
         made = replace(layer, **{size: units})

@@ -212,6 +212,21 @@ def test_freezing_goes_back_along_all_branches() -> None:
     assert fields_of(half, "u.1/main")["trainable"] is False
 
 
+def test_shared_parameters_are_frozen_where_they_belong() -> None:
+    tied = {
+        "inputs": {"x": [3]},
+        "layers": [
+            {"dense": {"units": 3, "id": "a", "share": "b"}},
+            {"dense": {"units": 3, "id": "b"}},
+            {"dense": {"units": 3, "id": "c", "share": {"kernel": "a/kernel"}}},
+        ],
+    }
+    network = surgery.freeze(cortex.network(tied), "a")
+    assert network.summary().endswith("15 parameters, 12 of them frozen")
+    with pytest.raises(SpecError, match="replace_head: 'c' shares parameters with others"):
+        surgery.replace_head(tied, 3)
+
+
 def trained_on(low: int, high: int) -> dict[str, np.ndarray]:
     """scikit-learn's digits from ``low`` up to ``high``, counted from 0."""
     from sklearn.datasets import load_digits

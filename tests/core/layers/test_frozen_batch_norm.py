@@ -77,6 +77,14 @@ def test_it_keeps_its_bits(inside: bool) -> None:
     assert changes["first/kernel"].any()
 
 
+def test_who_shares_it_is_frozen_with_it() -> None:
+    again = {"batch_norm": {"id": "again", "share": "norm"}}
+    network = net([*LAYERS[:2], "relu", again, LAYERS[2]])
+    before = kept(network)
+    stepped(network)
+    assert kept(network) == before
+
+
 def test_training_without_it_would_move_it() -> None:
     trained = [LAYERS[0], {"batch_norm": {"id": "norm"}}, LAYERS[2]]
     network = net(trained)
