@@ -17,6 +17,11 @@ def normal(p: Scope, x: Any) -> Any:
     return p.normal(x.shape, vector_type(x.dtype))
 
 
+def wide(x: Any) -> Any:
+    """x in the type of its noise."""
+    return cast(x, vector_type(x.dtype))
+
+
 @layer("gaussian_noise", main="deviation", transparent=True, positionwise=True)
 class GaussianNoise:
     """In training x + deviation n, with n from N(0, 1) for each element; x in prediction.
@@ -32,7 +37,9 @@ class GaussianNoise:
 
     def forward(self, p: Scope, x: Any) -> Any:
         floating(self, x)
-        return cast(x + self.deviation * normal(p, x), x.dtype) if p.training and self.deviation else x
+        if not (p.training and self.deviation):
+            return x
+        return cast(wide(x) + self.deviation * normal(p, x), x.dtype)
 
 
 @layer("gaussian_dropout", main="rate", transparent=True, positionwise=True)
@@ -53,4 +60,6 @@ class GaussianDropout:
     def forward(self, p: Scope, x: Any) -> Any:
         floating(self, x)
         deviation = math.sqrt(self.rate / (1 - self.rate))
-        return cast(x * (1.0 + deviation * normal(p, x)), x.dtype) if p.training and deviation else x
+        if not (p.training and deviation):
+            return x
+        return cast(wide(x) * (1.0 + deviation * normal(p, x)), x.dtype)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cortex_core.layers.expect import floating, refuse
-from cortex_core.layers.noise import normal
+from cortex_core.layers.noise import normal, wide
 from cortex_core.layers.scope import Scope
 from cortex_core.ops.pointwise import cast, exp
 from cortex_core.registry import Source, field, layer
@@ -30,5 +30,7 @@ class Sampling:
         floating(self, x)
         if log_variance.shape != x.shape:
             told = f"a log_variance of the mean's shape; it is {log_variance.shape[1:]}"
-            refuse(f"{self.kind} needs {told}", x)
-        return cast(x + exp(0.5 * log_variance) * normal(p, x), x.dtype) if p.training else x
+            refuse(f"sampling needs {told}", x)
+        if not p.training:
+            return x
+        return cast(wide(x) + exp(0.5 * wide(log_variance)) * normal(p, x), x.dtype)

@@ -101,6 +101,9 @@ def batch_norm(rng: Rng) -> Made:
     )
     yield of_layer("prediction", layer("batch_norm"), x, rng=rng, training=False)
     yield of_layer("prediction, plain", layer("batch_norm", scale=False), x[:, 0], rng=rng, training=False)
+    elementwise = layer("batch_norm", mode="elementwise")
+    yield of_layer("elementwise", elementwise, x[:, 0], rng=rng)
+    yield of_layer("elementwise, prediction", elementwise, x[:, 0], rng=rng, training=False)
 
 
 @cases("layer", "layer_norm")
@@ -131,6 +134,27 @@ def dropout(rng: Rng) -> Made:
     yield of_layer("prediction", layer("dropout", rate=0.4), x, rng=rng, training=False)
 
 
+@cases("layer", "gaussian_noise")
+def gaussian_noise(rng: Rng) -> Made:
+    x = rng.normal(size=(4, 3))
+    yield of_layer("training", layer("gaussian_noise", deviation=0.4), x, rng=rng)
+    yield of_layer("prediction", layer("gaussian_noise", deviation=0.4), x, rng=rng, training=False)
+
+
+@cases("layer", "gaussian_dropout")
+def gaussian_dropout(rng: Rng) -> Made:
+    x = rng.normal(size=(4, 3))
+    yield of_layer("training", layer("gaussian_dropout", rate=0.4), x, rng=rng)
+    yield of_layer("prediction", layer("gaussian_dropout", rate=0.4), x, rng=rng, training=False)
+
+
+@cases("layer", "prelu")
+def prelu(rng: Rng) -> Made:
+    x = away(rng, (3, 2, 4), 0)
+    yield of_layer("channel", layer("prelu"), x, rng=rng)
+    yield of_layer("element", layer("prelu", per="element"), x, rng=rng)
+
+
 @cases("layer", "embedding")
 def embedding(rng: Rng) -> Made:
     yield of_layer(
@@ -146,6 +170,8 @@ def add(rng: Rng) -> Made:
 @cases("layer", "multiply")
 def multiply(rng: Rng) -> Made:
     yield of_layer("three", layer("multiply"), *rng.normal(size=(3, 2, 4)), rng=rng)
+    image, gate = rng.normal(size=(2, 3, 2, 2)), rng.normal(size=(2, 1, 1, 2))
+    yield of_layer("along an axis", layer("multiply"), image, gate, rng=rng)
 
 
 @cases("layer", "concatenate")

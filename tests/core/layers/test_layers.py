@@ -358,6 +358,24 @@ def test_batch_norm_over_three_steps_is_pytorchs() -> None:
 
 
 @pytest.mark.peers
+def test_batch_norm_of_each_element_is_pytorchs() -> None:
+    torch = pytest.importorskip("torch")
+    peer = torch.nn.BatchNorm1d(6, momentum=0.1, dtype=torch.float64)
+    x = images(4, 2, 3) + 3
+    used = Used(layer("batch_norm", mode="elementwise"), x)
+    (used.output**3).sum().backward()
+    first = torch.tensor(x, requires_grad=True)
+    theirs = peer(first.flatten(1))
+    (theirs**3).sum().backward()
+    np.testing.assert_allclose(used.y.reshape(4, 6), theirs.detach().numpy(), rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(used.inputs[0].grad.numpy(), first.grad.numpy(), rtol=1e-8, atol=1e-12)
+    slopes = used.parameters["scale"].grad.numpy().reshape(6)
+    np.testing.assert_allclose(slopes, peer.weight.grad.numpy(), rtol=1e-9)
+    for name, kept in (("moving_mean", peer.running_mean), ("moving_variance", peer.running_var)):
+        np.testing.assert_allclose(used.updates[name].numpy().reshape(6), kept.numpy(), rtol=1e-12)
+
+
+@pytest.mark.peers
 @pytest.mark.parametrize(
     ("stride", "padding", "dilation", "groups"), [(1, 0, 1, 1), (2, 1, 1, 2), (1, 2, 2, 1)]
 )

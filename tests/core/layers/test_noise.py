@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from cortex_compute.errors import DTypeError
+from cortex_core.layers.scope import Scope
+from cortex_core.ops.pointwise import cast
 from cortex_core.registry import LAYERS
+from cortex_core.tensor import Tensor
 from tests.core.layers.use import Used
 
 X = np.random.default_rng(1).uniform(1, 2, size=(200, 300))
@@ -52,6 +55,17 @@ def test_prediction_and_nothing_to_draw_give_x(name: str) -> None:
     np.testing.assert_array_equal(Used(layer(name, 0.5), X, training=False).y, X)
     np.testing.assert_array_equal(Used(layer(name, 0), X).y, X)
     assert (Used(layer(name, 0.5), X).y != Used(layer(name, 0.5), X, key=(0, 1)).y).all()
+
+
+@pytest.mark.parametrize("name", ["gaussian_noise", "gaussian_dropout"])
+@pytest.mark.parametrize("of", ["float16", "bfloat16"])
+def test_sixteen_bits_stay_and_are_those_of_more_bits_rounded(name: str, of: str) -> None:
+    key = Tensor(np.array([3, 1], np.uint64))
+    x = Tensor(X[:4].astype(np.float32))
+    narrow, wide = (layer(name, 0.2).forward(Scope({}, True, "it", key), v) for v in (cast(x, of), x))
+    assert narrow.dtype.name == of
+    given = np.asarray(cast(narrow, "float32"))
+    np.testing.assert_allclose(given, np.asarray(wide), rtol=2.0**-7, atol=2.0**-7)
 
 
 @pytest.mark.parametrize("name", ["gaussian_noise", "gaussian_dropout"])

@@ -55,6 +55,11 @@ def test_sinusoidal_positions_in_bfloat16_are_sines() -> None:
         "rms_norm",
         {"group_norm": 2},
         {"batch_norm": {"trainable": False}},
+        {"batch_norm": {"mode": "elementwise"}},
+        {"prelu": "element"},
+        {"gaussian_noise": 0.1},
+        {"gaussian_dropout": 0.1},
+        {"sampling": {"log_variance": "x"}},
     ],
     ids=str,
 )
@@ -81,6 +86,7 @@ def test_gradients_in_bfloat16_are_those_of_float32(layer: Any) -> None:
         ("multi_head_attention", {"heads": 2, "key_heads": 1, "rotary": True}),
         ("rms_norm", {}),
         ("group_norm", {"groups": 2}),
+        ("prelu", {}),
     ],
 )
 def test_values_in_float16_are_those_of_float64(kind: str, fields: dict[str, Any]) -> None:
