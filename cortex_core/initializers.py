@@ -22,7 +22,8 @@ TRUNCATED = 0.8796256610342398  # the standard deviation of a standard normal cu
 def fans(shape: Shape) -> Fan:
     """(fan_in, fan_out) of a kernel (*K, in, out): in and out, each times the size prod(K) of the window.
 
-    A vector of n has (n, n).
+    A vector of n has (n, n).  Layers whose kernels see less than their shape tells, such as convolutions in
+    groups, give `Parameter` a ``fan`` of their own.
     """
     if len(shape) < 2:
         return (math.prod(shape),) * 2
