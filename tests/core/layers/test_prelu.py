@@ -42,6 +42,12 @@ def test_slopes_begin_at_a_quarter_or_as_somebody_says() -> None:
     assert set(Used(prelu(initializer={"constant": 0.1}), X).parameters["slope"].numpy()) == {np.float32(0.1)}
 
 
+def test_what_comes_before_it_begins_as_before_a_relu() -> None:
+    made = cortex.network({"inputs": {"x": [4]}, "layers": [{"dense": 3}, "prelu", {"dense": 2}]})
+    kernels = [node.layer.kernel_initializer.kind for node in made.description.layers if node.kind == "dense"]
+    assert kernels == ["he_normal", "glorot_uniform"]
+
+
 def test_it_needs_an_axis() -> None:
     with pytest.raises(ShapeError, match=r"the input is \(\): prelu needs at least one axis"):
         Used(prelu(), np.zeros(4))
