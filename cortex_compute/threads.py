@@ -48,8 +48,15 @@ class Threads:
                 self._set_blas(1 if self.openmp and not self._running else self.count)
 
     def _set_blas(self, n: int) -> None:
+        """Under the lock.  From version 3.8 on threadpoolctl heeds the first thread that sets OpenBLAS, and
+        no other one; here any thread may run a program."""
         for library in self._blas:
+            let_go = getattr(library, "clear_controlling_thread", None)
+            if let_go is not None:
+                let_go(force=True)
             library.set_num_threads(n)
+            if let_go is not None:
+                let_go()
 
     @contextmanager
     def blas(self) -> Iterator[None]:

@@ -73,6 +73,27 @@ def test_without_openmp_blas_has_them_all(monkeypatch: pytest.MonkeyPatch) -> No
             assert blas() == {n}
 
 
+def test_a_program_in_any_thread_has_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """BLAS rests at one thread, as the main thread has set it, and has two for a program of another one."""
+    monkeypatch.setattr(THREADS, "openmp", False)
+    set_threads(2)
+    threads.rest_blas()
+    counts = []
+
+    def run() -> None:
+        counts.append(blas())
+        with get("numpy").devices()[0].stream().active():
+            counts.append(blas())
+        counts.append(blas())
+
+    worker = threading.Thread(target=run)
+    worker.start()
+    worker.join()
+    assert counts == [{1}, {2}, {1}]
+    run()
+    assert counts[3:] == counts[:3]
+
+
 def test_beside_openmp_blas_has_them_only_while_a_program_of_numpy_runs(onednn: Any) -> None:
     THREADS.openmp = False
     set_threads(2)

@@ -12,9 +12,10 @@ import pytest
 
 from cortex_compute import backends
 from cortex_compute.errors import BackendError, SpecError
+from cortex_compute.types import bfloat16
 from cortex_core.compiled import LOOK, Compiled
-from cortex_core.machine import using
 from cortex_core.declared import KEY
+from cortex_core.machine import using
 from cortex_core.network import Network, network
 from cortex_core.tensor import Tensor
 from cortex_core.tracing import trace
@@ -276,6 +277,12 @@ def test_a_checkpoint_of_one_device_goes_on_on_the_other(cupy: str, tmp_path: Pa
     expect_close(made.network, whole.network)
 
 
+present = "onednn" in {row.name for row in backends.available() if row.present}
+
+
+@pytest.mark.skipif(
+    not present or bool(backends.get("onednn").precision(bfloat16)), reason="oneDNN has no bfloat16 here"
+)
 def test_bfloat16(cupy: str) -> None:
     options = {"precision": "bfloat16"}
     made, other, arrays = network(description(**options)), network(description(**options)), data()
