@@ -12,14 +12,16 @@ import numpy as np
 
 from cortex_compute.errors import SpecError
 from cortex_core.network import Network
-from cortex_core.probe import activations
+from cortex_core.probe import activations, recorded
+from cortex_core.step import loss_values, total_loss
 from cortex_core.training.data import part_of
 from cortex_core.training.pieces import pieces
+from cortex_core.training.setup import names_of
 from cortex_core.training.source import Source
 
 Array = np.ndarray[Any, Any]
 Measure = Callable[[Network, str, str], float]
-ROWS = 100  # examples whose distances to all others are computed together
+ROWS = 100  # examples that are looked at together
 
 
 def nearest_neighbour(network: Network, part: str, backend: str = "auto") -> float:
@@ -64,6 +66,24 @@ def denoised_mse(network: Network, part: str, backend: str = "auto") -> float:
     return float(((found - clean).astype(np.float64) ** 2).mean())
 
 
+def sampled_loss(network: Network, part: str, backend: str = "auto") -> float:
+    """The loss of a part with the draws of training: of a variational autoencoder its bound, not that of the
+    mean code.
+
+    Computed eagerly, each batch with the numbers that the next step of a training would draw.
+    """
+    source, total, count = part_of(network, None, part)[0], 0.0, 0
+    for piece in pieces(source, names_of(network)):
+        for start in range(0, len(piece.rows), ROWS):
+            arrays = {name: array[start : start + ROWS] for name, array in piece.arrays.items()}
+            batch = recorded(network, arrays, training=True)
+            losses = loss_values(network, batch.traced, batch.streams)
+            size = len(piece.rows[start : start + ROWS])
+            total += float(total_loss(losses, batch.traced.penalties)) * size
+            count += size
+    return total / count
+
+
 def _stream(source: Source, name: str) -> Array:
     """All of one stream."""
     parts = [(piece.rows, piece.arrays[name]) for piece in pieces(source, [name])]
@@ -71,5 +91,5 @@ def _stream(source: Source, name: str) -> Array:
     return np.concatenate([array for _, array in parts])[order]
 
 
-MEASURES: dict[str, Measure] = {f.__name__: f for f in (nearest_neighbour, denoised_mse)}
+MEASURES: dict[str, Measure] = {f.__name__: f for f in (nearest_neighbour, denoised_mse, sampled_loss)}
 """By the name that the second line of an example has for it."""

@@ -11,7 +11,7 @@ import cortex
 from cortex_compute.errors import SpecError
 from cortex_core.network import Network
 from cortex_core.training import source
-from cortex_core.verify.measures import ROWS, denoised_mse, nearest, nearest_neighbour
+from cortex_core.verify.measures import ROWS, denoised_mse, nearest, nearest_neighbour, sampled_loss
 from tests.examples.made import Mnist
 
 PICTURE: dict[str, Any] = {"inputs": {"image": [28, 28, 1]}, "train": {"data": "mnist"}}
@@ -66,3 +66,15 @@ def test_what_takes_no_noise() -> None:
     )
     with pytest.raises(SpecError, match="has no gaussian_noise; state its mse"):
         denoised_mse(network, "test")
+
+
+def test_the_sampled_loss_of_a_draw() -> None:
+    """The squared distance of N(x, v) from x is v; the mean itself, as evaluation takes it, has none."""
+    constant = {"kernel_initializer": "zeros", "bias_initializer": {"constant": -1.0}}
+    layers = [
+        {"dense": {"units": 1, "id": "spread"} | constant},
+        {"sampling": {"log_variance": "spread", "from": "image", "id": "linear"}},
+    ]
+    network = copying(*layers)
+    assert cortex.evaluate(network)["loss"] == 0
+    assert sampled_loss(network, "test") == pytest.approx(np.exp(-1), rel=0.02)
