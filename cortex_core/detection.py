@@ -13,6 +13,7 @@ import numpy as np
 
 from cortex_compute.errors import ShapeError
 from cortex_compute.types import float64
+from cortex_core.losses.common import refuse
 from cortex_core.ops import boxes as ops
 from cortex_core.ops import reduce
 from cortex_core.ops.indexing import one_hot, take_along, top_k
@@ -144,6 +145,8 @@ class DetectionF1:
 
     def sums(self, x: Any, target: Any, weight: Any | None) -> tuple[Any, ...]:
         """How many true boxes are found, how many boxes are told, and how many are true."""
+        if len(x.shape) != 3 or x.shape[2] < 6 or len(target.shape) != 3 or target.shape[2] != 5:
+            refuse(self, "the boxes of a yolo2 (boxes, 5 + classes) and a target (boxes, 5)", x, target)
         boxes, kinds, told = self._told(x)
         kind = _column(target, 0)
         there = kind > -0.5

@@ -247,3 +247,5 @@ def test_the_metric_counts_as_what_is_found(suppress: float) -> None:
 def test_predictions_of_another_shape_are_refused() -> None:
     with pytest.raises(ShapeError, match="expected"):
         detection.found(np.zeros((3, 7)))
+    with pytest.raises(ShapeError, match="detection_f1 needs the boxes of a yolo2"):
+        counted(np.zeros((2, 3)), np.stack(TRUE))

@@ -25,6 +25,15 @@ CHANCES = rng.uniform(size=(N, 1)).astype(np.float32)
 TRUTH = rng.integers(0, 2, N)
 OUTPUTS, TARGETS = rng.normal(size=(N, 3)), rng.normal(3, 1, size=(N, 3))
 WEIGHTS = rng.uniform(size=N)
+TRUE_BOXES = np.concatenate([rng.integers(-1, 2, (N, 2, 1)), rng.uniform(0.2, 0.8, (N, 2, 4))], 2)
+BOXES = np.concatenate(
+    [
+        np.repeat(TRUE_BOXES[..., 1:], 2, 1) + rng.normal(0, 0.02, (N, 4, 4)),
+        rng.uniform(size=(N, 4, 1)),
+        rng.dirichlet([0.1, 0.1], (N, 4)),
+    ],
+    2,
+)
 
 
 def measured(metric: Any, x: np.ndarray, target: np.ndarray, weight: np.ndarray | None = None) -> Any:
@@ -172,6 +181,7 @@ def test_what_does_not_fit() -> None:
 def test_the_same_sums_in_a_program(name: str, weighted: bool) -> None:
     regression = name in ("mse", "mae", "r2")
     arrays = [OUTPUTS, TARGETS] if regression else [SCORES, LABELS]
+    arrays = [BOXES, TRUE_BOXES] if name == "detection_f1" else arrays
     arrays += [WEIGHTS] if weighted else []
     made = metric(name, k=2) if name == "top_k" else metric(name)
     values = [input_value(f"x{i}", TensorType(a.shape, dtype(a.dtype))) for i, a in enumerate(arrays)]
