@@ -27,7 +27,9 @@ def product(*x: Any) -> Any:
 
 @layer("add", inputs="several", transparent=True, positionwise=True)
 class Add:
-    """The sum.   several x (B, ...) of equal shape -> (B, ...)
+    """The sum.   several x (B, ...) of equal shape -> (B, ...).
+
+    As numpy.add; around blocks: He et al., 2016.
 
     Example:
         inputs: {a: [3, 2], b: [3, 2]}
@@ -45,6 +47,8 @@ class Multiply:
 
     What is 1 along an axis holds for all of that axis, such as a gate (B, 1, 1, C) for an image.
 
+    Hu et al., 2018.
+
     Example:
         inputs: {signal: [3, 2], gate: [3, 1]}
         layers: [multiply: {from: [signal, gate]}]
@@ -59,7 +63,9 @@ class Multiply:
 
 @layer("concatenate", main="axis", inputs="several", transparent=True)
 class Concatenate:
-    """One behind the other.   several x (B, ..., n_i) -> (B, ..., sum n_i)
+    """One behind the other.   several x (B, ..., n_i) -> (B, ..., sum n_i).
+
+    As numpy.concatenate; in dense blocks: Huang et al., 2017.
 
     Example:
         inputs: {a: [3, 2], b: [3, 1]}

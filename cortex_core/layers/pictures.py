@@ -19,7 +19,9 @@ class Padding2D:
     """The picture with a margin around it: of zeros, or of what it holds itself.
 
     `reflect` mirrors it at its border, which is not repeated; `replicate` repeats the border.
-    x (B, H, W, C) -> (B, top + H + bottom, left + W + right, C)
+    x (B, H, W, C) -> (B, top + H + bottom, left + W + right, C).
+
+    As numpy.pad's modes constant, reflect and edge.
 
     Example:
         inputs: {image: [3, 4, 2]}
@@ -41,7 +43,9 @@ class Padding2D:
 
 @layer("cropping2d", main="cropping", rank=2, transparent=True)
 class Cropping2D:
-    """The picture without its margin.   x (B, H, W, C) -> (B, H - top - bottom, W - left - right, C)
+    """The picture without its margin.   x (B, H, W, C) -> (B, H - top - bottom, W - left - right, C).
+
+    As a slice.
 
     Example:
         inputs: {image: [4, 5, 2]}
@@ -65,6 +69,8 @@ class Upsampling2D:
 
     `nearest` repeats each element; `bilinear` weighs the two nearest along each axis by their distance,
     where elements are squares: half of a border's square lies beyond its middle, and is as the border.
+
+    As PyTorch's interpolate with align_corners=False.
 
     Example:
         inputs: {image: [2, 3, 2]}

@@ -54,7 +54,7 @@ def inner(layer: Any, x: Any) -> tuple[int, ...]:
 
 @layer("max_pool1d", main="size", rank=1, transparent=True)
 class MaxPool1D(MaxPooling):
-    """The largest of each window.   x (B, L, C) -> (B, L', C)
+    """The largest of each window.   x (B, L, C) -> (B, L', C).  Riesenhuber and Poggio, 1999.
 
     Example:
         inputs: {signal: [6, 2]}
@@ -64,7 +64,7 @@ class MaxPool1D(MaxPooling):
 
 @layer("max_pool2d", main="size", rank=2, transparent=True)
 class MaxPool2D(MaxPooling):
-    """The largest of each window.   x (B, H, W, C) -> (B, H', W', C)
+    """The largest of each window.   x (B, H, W, C) -> (B, H', W', C).  Riesenhuber and Poggio, 1999.
 
     Example:
         inputs: {image: [4, 4, 2]}
@@ -74,7 +74,7 @@ class MaxPool2D(MaxPooling):
 
 @layer("avg_pool1d", main="size", rank=1, transparent=True)
 class AvgPool1D(AvgPooling):
-    """The mean of each window; padding does not count.   x (B, L, C) -> (B, L', C)
+    """The mean of each window; padding does not count.   x (B, L, C) -> (B, L', C).  LeCun et al., 1998.
 
     Example:
         inputs: {signal: [6, 2]}
@@ -84,7 +84,9 @@ class AvgPool1D(AvgPooling):
 
 @layer("avg_pool2d", main="size", rank=2, transparent=True)
 class AvgPool2D(AvgPooling):
-    """The mean of each window; padding does not count.   x (B, H, W, C) -> (B, H', W', C)
+    """The mean of each window; padding does not count.   x (B, H, W, C) -> (B, H', W', C).
+
+    LeCun et al., 1998.
 
     Example:
         inputs: {image: [4, 4, 2]}
@@ -100,7 +102,7 @@ def whole_mean(layer: Any, x: Any) -> Any:
 
 @layer("global_avg_pool1d", rank=1, transparent=True)
 class GlobalAvgPool1D:
-    """The mean over the length.   x (B, L, C) -> (B, C)
+    """The mean over the length.   x (B, L, C) -> (B, C).  Lin et al., 2014.
 
     Example:
         inputs: {signal: [5, 2]}
@@ -113,7 +115,7 @@ class GlobalAvgPool1D:
 
 @layer("global_avg_pool2d", rank=2, transparent=True)
 class GlobalAvgPool2D:
-    """The mean over the image.   x (B, H, W, C) -> (B, C)
+    """The mean over the image.   x (B, H, W, C) -> (B, C).  Lin et al., 2014.
 
     Example:
         inputs: {image: [3, 4, 2]}
@@ -126,7 +128,7 @@ class GlobalAvgPool2D:
 
 @layer("global_max_pool1d", rank=1, transparent=True)
 class GlobalMaxPool1D:
-    """The largest over the length.   x (B, L, C) -> (B, C)
+    """The largest over the length.   x (B, L, C) -> (B, C).  Oquab et al., 2015.
 
     Example:
         inputs: {signal: [5, 2]}
@@ -139,7 +141,7 @@ class GlobalMaxPool1D:
 
 @layer("global_max_pool2d", rank=2, transparent=True)
 class GlobalMaxPool2D:
-    """The largest over the image.   x (B, H, W, C) -> (B, C)
+    """The largest over the image.   x (B, H, W, C) -> (B, C).  Oquab et al., 2015.
 
     Example:
         inputs: {image: [3, 4, 2]}

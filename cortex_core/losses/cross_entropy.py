@@ -38,6 +38,8 @@ class SoftmaxCrossEntropy:
     Where x has more axes, such as time, a sample's value is the mean over them.  A class weight is the
     weight of each sample, or of each place in it, whose target is that class.
 
+    Bridle, 1990; label smoothing: Szegedy et al., 2016.
+
     Example:
         inputs: {features: [4]}
         layers: [dense: {units: 3, id: kind}]
@@ -92,7 +94,7 @@ class SoftmaxCrossEntropy:
 
 @loss("binary_cross_entropy")
 class BinaryCrossEntropy:
-    """-(w t log p + (1 - t) log(1 - p)), mean over all but the batch axis.   x, target (...)
+    """-(w t log p + (1 - t) log(1 - p)), mean over all but the batch axis.   x, target (...).  Cox, 1958.
 
     Example:
         inputs: {features: [4]}

@@ -21,7 +21,7 @@ from cortex_core.registry import field, loss
 
 @loss("mse")
 class MeanSquaredError:
-    """(x - t)², mean over all but the batch axis.
+    """(x - t)², mean over all but the batch axis.  Legendre, 1805.
 
     Example:
         inputs: {features: [4]}
@@ -35,7 +35,7 @@ class MeanSquaredError:
 
 @loss("mae")
 class MeanAbsoluteError:
-    """|x - t|, mean over all but the batch axis.
+    """|x - t|, mean over all but the batch axis.  Boscovich, 1757.
 
     Example:
         inputs: {features: [4]}
@@ -93,6 +93,8 @@ class CensorLoss:
     """(x - t)² where t is no NaN, the mean over the labels that are there.   x, target (...)
 
     A sample weighs as much as the part of its labels that is there; without any it does not count.
+
+    The loss of this name in Cortex for Clojure, 2017.
 
     Example:
         inputs: {features: [4]}

@@ -113,14 +113,19 @@ def _rnn(node: Node, *gs: Any) -> Any:
 
 @gradient_of(Lstm)
 def _lstm(node: Node, *gs: Any) -> Any:
-    """The gates' gradients side by side are a;  dx = a w^T, dw = x^T a, du = h^T a, db = sum(a)"""
+    """With dk = dc' + o (1 - tanh(c')^2) dh':  di = g dk, df = c dk, dg = i dk, do = tanh(c') dh', dc = f dk.
+    The first four, each times the derivative of its gate, are a:
+    dx = a w^T, dw = x^T a, du = h^T a, db = sum(a)
+    """
     p = node.primitive
     return _gradients(LstmGrad(p.reverse, p.masked, p.projected), node, gs)
 
 
 @gradient_of(Gru)
 def _gru(node: Node, *gs: Any) -> Any:
-    """As of `Lstm`, but what the reset gate multiplies has a gradient apart"""
+    """dz = (h - m) dh',  dm = (1 - z) dh',  dr = (h u + n) da with a the argument of tanh; z dh' goes
+    straight to the step before.  Through their gates these are a; the rest as of `Lstm`
+    """
     p = node.primitive
     return _gradients(GruGrad(p.reverse, p.masked, p.reset_after), node, gs)
 
