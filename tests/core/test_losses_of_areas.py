@@ -53,6 +53,14 @@ def test_without_gamma_they_are_cross_entropies() -> None:
         np.testing.assert_allclose(found, plain, rtol=1e-12)
 
 
+@pytest.mark.parametrize("logits", [False, True])
+def test_each_yes_or_no_of_binary_focal(logits: bool) -> None:
+    p = sigmoid(LOGITS)
+    wanted = np.where(YES, -0.3 * (1 - p) ** 1.7 * np.log(p), -0.7 * p**1.7 * np.log(1 - p))
+    found = values("binary_focal", LOGITS if logits else p, YES, from_logits=logits, gamma=1.7, alpha=0.3)
+    np.testing.assert_allclose(found, wanted.mean(1), rtol=1e-10)
+
+
 def test_focal_of_indices_and_of_probabilities() -> None:
     p = softmax(LOGITS)[range(6), LABELS]
     alpha = np.array([1, 0.5, 3])

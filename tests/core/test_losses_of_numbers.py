@@ -141,6 +141,26 @@ def test_training_goes_on_over_a_batch_without_labels() -> None:
         )
 
 
+@pytest.mark.parametrize("also", ["input", "loss", "metric"])
+def test_only_a_target_of_censor_loss_may_hold_nan(also: str) -> None:
+    spec = labelled()
+    x, t = np.ones((16, 3)), np.ones((16, 2))
+    (x if also == "input" else t)[5] = np.nan
+    if also == "loss":
+        spec["loss"] = [spec["loss"], {"mse": {"of": "y", "target": "t"}}]
+    if also == "metric":
+        spec["train"]["metrics"] = [{"mae": {"of": "y", "target": "t"}}]
+    with pytest.raises(DataError, match="example 5 holds nan, which is not finite"):
+        cortex.train(spec, data={"x": x, "t": t}, backend="numpy", progress=False)
+
+
+def test_infinity_is_no_missing_label() -> None:
+    t = np.ones((16, 2))
+    t[3] = np.inf
+    with pytest.raises(DataError, match="example 3 holds inf, which is not finite"):
+        cortex.train(labelled(), data={"x": np.ones((16, 3)), "t": t}, backend="numpy", progress=False)
+
+
 def test_penalties_of_a_node() -> None:
     x = np.array([[[1.0, -2.0]], [[0.0, 3.0]]])
     np.testing.assert_allclose(values("l1", x), [3, 3])
