@@ -98,13 +98,14 @@ def lines_with(text: str, *words: str) -> set[int]:
 
 
 def gone(text: str, pair: Pair) -> set[int]:
-    """The lines that use a name which the pair gives: an input, a block, an id, what a loss is of."""
+    """The lines that use a name which the pair gives: an input, a block, an id, what a loss is of; or that
+    give what it takes, which then nobody may take."""
     names = ids_in(pair.value)
     if pair.inside in (("inputs",), ("blocks",)) or pair.inside[-1:] == ("parameters",):
         names += [pair.key.value, "$" + pair.key.value]
     if pair.key.value in ("inputs", "blocks", "parameters") and isinstance(pair.value, yaml.MappingNode):
         names += [prefix + key.value for key, _ in pair.value.value for prefix in ("", "$")]
-    if pair.key.value == "id":
+    if pair.key.value in ("id", "from") and isinstance(pair.value, yaml.ScalarNode):
         names.append(pair.value.value)
     if pair.inside[:1] == ("loss",) or pair.key.value == "loss":
         names.append("metrics")
