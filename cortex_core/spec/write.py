@@ -40,26 +40,30 @@ def _item(item: Any) -> Iterator[str]:
         yield from _wrapped("  - ", item)
 
 
-def _wrapped(head: str, value: Any, deeper: int = 6) -> Iterator[str]:
-    """``head`` and the value in flow style; a mapping or list that is too long goes on in the next lines."""
+def _wrapped(head: str, value: Any, deeper: int = 6, closed: int = 0) -> Iterator[str]:
+    """``head`` and the value in flow style; a mapping or list that is too long goes on in the next lines.
+
+    ``closed``: how many characters the caller puts behind the last line.
+    """
     line = head + flow(value)
-    if len(line) <= WIDTH or not isinstance(value, (Mapping, list, tuple)) or not value:
+    if len(line) + closed <= WIDTH or not isinstance(value, (Mapping, list, tuple)) or not value:
         yield line
         return
     brackets = "{}" if isinstance(value, Mapping) else "[]"
     line, indent = head + brackets[0], " " * (len(head) - len(head.lstrip()) + deeper)
     parts = list(_parts(value))
     for index, (label, inner) in enumerate(parts):
-        end = brackets[1] if index == len(parts) - 1 else ","
+        end, behind = (brackets[1], closed) if index == len(parts) - 1 else (",", 0)
         part = label + flow(inner) + end
-        if line.strip() and len(line) + len(part) + 1 > WIDTH and line != head + brackets[0]:
+        if line.strip() and len(line) + len(part) + 1 + behind > WIDTH and line != head + brackets[0]:
             yield line.rstrip()
             line = indent
         gap = "" if line.endswith((brackets[0], indent)) else " "
-        if len(line) + len(part) > WIDTH:
-            *lines, last = _wrapped(f"{line}{gap}{label}", inner, 4 if line == indent else deeper + 2)
+        if len(line) + len(part) + behind > WIDTH:
+            start, step = f"{line}{gap}{label}", 4 if line == indent else deeper + 2
+            *lines, part = _wrapped(start, inner, step, len(end) + behind)
             yield from lines
-            part, line, gap = last + end, "", ""
+            part, line, gap = part + end, "", ""
         line += gap + part
     yield line
 
