@@ -13,7 +13,7 @@ import numpy as np
 from cortex_compute.errors import BackendError, DataError, DTypeError, OutOfMemoryError, ShapeError, SpecError
 from cortex_compute.protocol import Backend
 from cortex_compute.types import TensorType, dtype, float32, int64
-from cortex_core.given import check_input, check_numbers, check_target, numbered
+from cortex_core.given import WholeNumbers, check_input, check_target
 from cortex_core.graph.guard import SKIPPED
 from cortex_core.graph.plan import Plan
 from cortex_core.network import Network, check_batch_size, network
@@ -79,7 +79,7 @@ class Compiled:
             self.store.write(SKIPPED, np.zeros((), np.int64))
         self._entries: OrderedDict[Types, Entry] = OrderedDict()
         self._checked: dict[Any, Types] = {}  # shapes and dtypes of batches that were found good
-        self._numbered = bool(numbered(network))
+        self._numbers = WholeNumbers(network)
         self._lock = threading.Lock()
 
     def plan(self, types: Mapping[str, TensorType]) -> tuple[Plan, Step | None]:
@@ -175,8 +175,8 @@ class Compiled:
                 self._checked.clear()
             types = self._checked[signature] = tuple(sorted(self._types_of(arrays).items()))
         entry = self._entry(types)
-        if self._numbered:
-            check_numbers(self.network, arrays)
+        if self._numbers.streams:
+            self._numbers.check(arrays)
         if self.purpose != "predict":
             self._check_targets(arrays)
         with entry.program.alone:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -86,42 +86,49 @@ def _innermost(layer: Any) -> Any:
     return layer if held is None else _innermost(held)
 
 
-def numbered(network: Network) -> set[str]:
-    """The inputs in which not every whole number is right: tokens, and lengths."""
-    inputs = {x.name for x in network.description.inputs}
-    layers = network.description.layers
-    tokens = {lookup.stream for lookup in lookups(network.description)}
-    lengths = {ids for node in layers for name, ids in node.keywords if name == "lengths"}
-    return (tokens | lengths) & inputs
+class WholeNumbers:
+    """The inputs of a network in which not every whole number is right: tokens, and lengths.
+
+    What there is to check is found once, for it is asked at each step.
+    """
+
+    def __init__(self, network: Network) -> None:
+        description, types = network.description, network.types
+        self._tokens = tuple(lookups(description))
+        self._lengths: list[tuple[str, Any, int | None]] = []  # stream, layer, how many steps it reads
+        free = has_free_axes(description)
+        for node in description.layers:
+            name = dict(node.keywords).get("lengths")
+            if isinstance(name, str):
+                self._lengths.append((name, node, None if free else types[node.sources[0]].shape[1]))
+        named = {lookup.stream for lookup in self._tokens} | {name for name, *_ in self._lengths}
+        self.streams = named & {x.name for x in description.inputs}
+
+    def check(self, arrays: Mapping[str, np.ndarray], rows: np.ndarray | None = None) -> None:
+        """A token that an embedding does not have, or a length of no step or of too many, is a `DataError`;
+        ``rows`` as for `check_target`."""
+        check_tokens(self._tokens, arrays, rows)
+        for name, node, steps in self._lengths:
+            lengths, sequence = arrays.get(name), arrays.get(node.sources[0])
+            if lengths is None or not lengths.size:
+                continue
+            steps = steps if sequence is None else sequence.shape[1]
+            bad = (lengths < 1) | (False if steps is None else lengths > steps)
+            if bad.any():
+                first = int(np.flatnonzero(bad.reshape(len(lengths), -1).any(axis=1))[0])
+                worst = lengths.reshape(len(lengths), -1)[first][0]
+                most = f"1 to {steps}, as many steps as {node.id!r} reads"
+                expected = "at least 1" if steps is None else most
+                index = first if rows is None else int(rows[first])
+                told = f"input {name!r}: example {index} has length {worst}"
+                raise DataError(f"{told}; expected {expected}")
 
 
-def check_numbers(network: Network, arrays: Mapping[str, np.ndarray], rows: np.ndarray | None = None) -> None:
-    """A token that an embedding does not have, or a length of no step or of too many, is a `DataError`;
-    ``rows`` as for `check_target`."""
-    check_tokens(network.description, arrays, rows)
-    free = has_free_axes(network.description)
-    for node in network.description.layers:
-        name = dict(node.keywords).get("lengths")
-        lengths = arrays.get(name) if isinstance(name, str) else None
-        if lengths is None or not lengths.size:
-            continue
-        sequence = arrays.get(node.sources[0])
-        steps = None if free else network.types[node.sources[0]].shape[1]
-        steps = steps if sequence is None else sequence.shape[1]
-        bad = (lengths < 1) | (False if steps is None else lengths > steps)
-        if bad.any():
-            first = int(np.flatnonzero(bad.reshape(len(lengths), -1).any(axis=1))[0])
-            worst = lengths.reshape(len(lengths), -1)[first][0]
-            expected = "at least 1" if steps is None else f"1 to {steps}, as many steps as {node.id!r} reads"
-            raise DataError(
-                f"input {name!r}: example {first if rows is None else int(rows[first])} has length {worst}; "
-                f"expected {expected}"
-            )
-
-
-def check_tokens(description: Any, arrays: Mapping[str, np.ndarray], rows: np.ndarray | None = None) -> None:
+def check_tokens(
+    found: Iterable[Lookup], arrays: Mapping[str, np.ndarray], rows: np.ndarray | None = None
+) -> None:
     """A token that an embedding does not have is a `DataError`; ``rows`` as for `check_target`."""
-    for name, id_, count in lookups(description):
+    for name, id_, count in found:
         tokens = arrays.get(name)
         if tokens is None or not tokens.size:
             continue

@@ -15,7 +15,7 @@ from cortex_core.generate.sampling import Array, is_whole, log_softmax
 from cortex_core.generate.steps import SHORTEST, NotStepwise, Steps, needed, trace_step
 from cortex_core.generate.text import Letters, Numbers, Text
 from cortex_core.generate.window import Window
-from cortex_core.given import check_input, check_numbers, check_tokens, lookups
+from cortex_core.given import WholeNumbers, check_input, check_tokens, lookups
 from cortex_core.network import Network
 from cortex_core.trace import batch_type
 from cortex_core.training.source import find
@@ -37,7 +37,7 @@ class LanguageModel:
     ) -> None:
         self.network = network
         self.given = _given(network, inputs or {})
-        check_numbers(network, self.given)
+        WholeNumbers(network).check(self.given)
         self.grows = _growing(network, self.given, input)
         self.of, self._probabilities = _scores(network, self.grows.name)
         self.speech = _speech(network, self.grows.name)
@@ -79,7 +79,7 @@ class LanguageModel:
             raise DataError(
                 f"the prompt is empty, and {self.network.name} has no token to begin with: give one"
             )
-        check_tokens(self.network.description, {self.grows.name: np.asarray([tokens])})
+        check_tokens(lookups(self.network.description), {self.grows.name: np.asarray([tokens])})
         return tokens, text
 
     def token(self, stop: str | int) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 from cortex_compute.errors import DataError, SpecError
 from cortex_compute.types import TensorType, dtype
-from cortex_core.given import check_numbers, check_target, numbered
+from cortex_core.given import WholeNumbers, check_target
 from cortex_core.network import Network, with_train
 from cortex_core.registry import Invalid, data_of, named_data
 from cortex_core.spec.train import DataKind
@@ -115,9 +115,10 @@ def check_source(network: Network, source: Source, batch_size: int, what: str) -
     A source that names its classes has checked its labels; of others every label is looked at.
     """
     check_sizes(source, batch_size, what)
-    for name in sorted(numbered(network)):
+    numbers = WholeNumbers(network)
+    for name in sorted(numbers.streams):
         for rows, arrays in pieces(source, [name]):
-            check_numbers(network, arrays, rows)
+            numbers.check(arrays, rows)
     for node in network.description.compared:
         named = source.streams[node.target].classes is not None
         if hasattr(node.loss, "wrong") and not named:
