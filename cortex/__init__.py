@@ -33,7 +33,9 @@ if TYPE_CHECKING:
     from cortex_core.registry import Layer as Layer
     from cortex_core.registry import Source as Source
     from cortex_core.registry import Sources as Sources
+    from cortex_core.registry import Stream as Stream
     from cortex_core.registry import augmentation as augmentation
+    from cortex_core.registry import constraint as constraint
     from cortex_core.registry import field as field
     from cortex_core.registry import initializer as initializer
     from cortex_core.registry import layer as layer
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from cortex_core.registry import optimizer as optimizer
     from cortex_core.registry import reader as reader
     from cortex_core.registry import schedule as schedule
+    from cortex_core.registry import stream as stream
     from cortex_core.tensor import Tensor as Tensor
     from cortex_core.training.checkpoint import load as load
     from cortex_core.training.evaluate import evaluate as evaluate
@@ -90,18 +93,9 @@ _HOMES = {
     ),
     "cortex_core.network": ("Network", "network"),
     "cortex_core.registry": (
-        *("Layer", "Source", "Sources"),
-        *(
-            "augmentation",
-            "field",
-            "initializer",
-            "layer",
-            "loss",
-            "metric",
-            "optimizer",
-            "reader",
-            "schedule",
-        ),
+        *("Layer", "Source", "Sources", "Stream"),
+        *("augmentation", "constraint", "field", "initializer", "layer", "loss", "metric", "optimizer"),
+        *("reader", "schedule", "stream"),
     ),
     "cortex_core.tensor": ("Tensor",),
     "cortex_core.traced_step": ("trace_step",),

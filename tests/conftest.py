@@ -12,7 +12,7 @@ import pytest
 import cortex_core.verify.cases  # noqa: F401 (fills what the fixture below copies)
 from cortex.command.main import run
 from cortex_core.descent import FUNCTIONS
-from cortex_core.registry import AUGMENTATIONS, LAYERS, LOSSES, METRICS, READERS
+from cortex_core.registry import AUGMENTATIONS, CONSTRAINTS, LAYERS, LOSSES, METRICS, READERS, STREAMS
 from cortex_core.registry.named import load_plugins
 from cortex_core.training.run import pictures
 from cortex_core.verify import case
@@ -68,11 +68,11 @@ def reports() -> Iterator[None]:
 
 @pytest.fixture
 def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """What a test registers is gone after it: layers, losses, metrics, readers, augmentations, gradient
-    cases, test functions."""
+    """What a test registers is gone after it: layers, losses, metrics, streams, constraints, readers,
+    augmentations, gradient cases, test functions."""
     for registry in (READERS, AUGMENTATIONS):
         load_plugins(registry.group)
-    for registry in (LAYERS, LOSSES, METRICS, READERS, AUGMENTATIONS):
+    for registry in (LAYERS, LOSSES, METRICS, STREAMS, CONSTRAINTS, READERS, AUGMENTATIONS):
         monkeypatch.setattr(registry, "_classes", dict(registry._classes))
     monkeypatch.setattr(case, "CASES", dict(case.CASES))
     functions = dict(FUNCTIONS)
