@@ -7,6 +7,7 @@ stand in a row and are alike may be shown as one.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from graphlib import CycleError, TopologicalSorter
@@ -177,6 +178,8 @@ def _homes(parts: Iterable[Part]) -> dict[Key, Key]:
 def nest(parts: Sequence[Part], prefix: str = "") -> list[Part]:
     """The parts, those of a block as one.  A block through which a way leads twice is left in pieces."""
     homes = {part.key: _block_of(part, prefix) for part in parts}
+    sizes = Counter(homes.values())
+    homes = {key: home if sizes[home] > 1 else key for key, home in homes.items()}  # one alone is no block
     while True:
         members: dict[Key, list[Part]] = {}
         for part in parts:

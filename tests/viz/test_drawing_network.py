@@ -247,6 +247,18 @@ def test_a_mask_is_a_box_of_its_own() -> None:
     assert boxes(network_svg(source), "output").count(["words.mask"]) == 1  # for both that take it
 
 
+def test_a_softmax_that_was_written_in_a_dense_layer() -> None:
+    """Its logits are a layer of their own, digit/logits, which is no block."""
+    source = {
+        "inputs": {"x": [4]},
+        "layers": [{"dense": {"units": 3, "activation": "softmax", "id": "digit"}}],
+        "loss": {"softmax_cross_entropy": {"of": "digit", "target": "label"}},
+    }
+    svg = network_svg(source)
+    assert [rows[0] for rows in boxes(svg, "layer")] == ["digit/logits: dense", "digit: softmax"]
+    assert labels(svg)[:3] == ["4", "3 · 15", "3"]
+
+
 def test_a_shape_that_is_left_to_the_data(tmp_path: Path) -> None:
     rows = "\n".join(f"{i},{i * 7 % 11}.5,{'yes' if i % 2 else 'no'}" for i in range(40))
     (tmp_path / "table.csv").write_text(f"a,b,c\n{rows}\n", encoding="utf-8")
