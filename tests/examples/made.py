@@ -73,26 +73,27 @@ def write_texts(folder: Path) -> None:
 
 
 class Mnist:
-    """Pictures of 28 x 28 pixels whose label is the stripe that is bright, as the data set mnist."""
+    """Pictures whose label is the stripe that is bright, as the data set mnist, or one of another shape."""
 
     lengths = {"train": 1500, "test": 100}
 
-    def __init__(self, name: str = "mnist") -> None:
-        self.name = name
+    def __init__(self, name: str = "mnist", shape: tuple[int, ...] = (28, 28, 1)) -> None:
+        self.name, self.shape = name, shape
         self.streams = self.load("test").streams
 
     def load(self, split: str) -> Arrays:
         draw = np.random.default_rng(len(split))
         label = np.arange(self.lengths[split]) % 10
-        image = draw.uniform(0, 0.3, (len(label), 28, 28, 1)).astype(np.float32)
+        image = draw.uniform(0, 0.3, (len(label), *self.shape)).astype(np.float32)
         for i, digit in enumerate(label):
             image[i, 2 * digit + 4 : 2 * digit + 6] += 0.7
         return Arrays({"image": image, "label": label})
 
 
 def pictures() -> dict[str, Any]:
-    """Data sets in place of those that have the digits and the clothes."""
-    sets = (Mnist(), Mnist("fashion_mnist"), PairSet(name="mnist_pairs", doc="", of=Mnist()))
+    """Data sets in place of those that are files of pictures."""
+    pairs = PairSet(name="mnist_pairs", doc="", of=Mnist())
+    sets = (Mnist(), Mnist("fashion_mnist"), Mnist("cifar10", (32, 32, 3)), pairs)
     return {data.name: data for data in sets}
 
 

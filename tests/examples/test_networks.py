@@ -28,7 +28,7 @@ def unet_by_hand() -> int:
 
 
 def densenet_by_hand() -> int:
-    """Huang et al., 2017, with L = 40 and k = 12: a norm and a kernel to each of 36 units and 2 transitions."""
+    """Huang et al., 2017, L = 40 and k = 12: a norm and a kernel to each of 36 units and 2 transitions."""
     total, channels = 27 * 16, 16
     for stage in range(3):
         for _ in range(12):
@@ -38,9 +38,9 @@ def densenet_by_hand() -> int:
     return total + (channels + 1) * 10
 
 
-# ResNet-20: 269,722 where shortcuts have no weights (He et al., 2016: 0.27 M); two projections add 16 x 32 and
-# 32 x 64.  ResNet-50, MobileNetV2: what torchvision's have, for 1000 and for 10 kinds (Sandler et al.: 3.4 M).
-# DenseNet-40: 1.0 M in the paper.
+# ResNet-20: 269,722 where shortcuts have no weights (He et al., 2016: 0.27 M); two projections add 16 x 32
+# and 32 x 64.  ResNet-50 and MobileNetV2: what torchvision's have (Sandler et al.: 3.4 M).  DenseNet-40:
+# 1.0 M in the paper.
 PARAMETERS = {
     "resnet20": 269_722 + 16 * 32 + 32 * 64,
     "resnet50": 25_557_032,
