@@ -74,7 +74,7 @@ def _gradients(backend: str, only: str | None) -> Iterable[Result]:
 @only_option
 @json_option
 def _mnist(backend: str, precision: str | None, only: str | None, json_file: str | None) -> None:
-    """Five networks on the 10,000 test images of MNIST; up to 12 minutes on two cores.
+    """Eight networks on the 10,000 test images of MNIST; up to 20 minutes on two cores.
 
     \b
     Example:

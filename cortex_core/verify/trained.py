@@ -30,7 +30,7 @@ def examples_folder() -> Path:
 
 
 def mnist(backend: str = "auto", only: str | None = None, precision: str | None = None) -> Iterator[Result]:
-    """The MNIST suite: each network trains for at most 6 epochs, and reads the test images once, at the end.
+    """The MNIST suite: each network trains for at most 5 epochs, and reads the test images once, at the end.
 
     Everything that can be chosen, the best epoch included, is chosen on the last 5,000 training images.
     """

@@ -11,7 +11,8 @@ from cortex_compute.errors import SpecError
 from cortex_core.verify.stated import FORMS, Stated, stated
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
-ERRORS = {"loss": "nats per ", "mse": "per pixel", "denoised_mse": "per pixel"}  # and how their units begin
+NATS, PIXEL = "nats per ", "per pixel"
+ERRORS = {"loss": NATS, "sampled_loss": NATS, "mse": PIXEL, "denoised_mse": PIXEL}  # how their units begin
 
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
