@@ -13,7 +13,7 @@ from cortex_compute.frozen import frozen
 from cortex_compute.types import TensorType, float32, uint64
 from cortex_core.graph.value import Value, state_value
 from cortex_core.initializers import fans
-from cortex_core.layers.scope import Parameter
+from cortex_core.layers.scope import Parameter, Variable
 from cortex_core.place import Problem
 from cortex_core.spec.description import ALL
 from cortex_core.store import SegmentKey
@@ -122,6 +122,10 @@ def traced_declarations(
         if first is not None and first.type != made.type:
             both = f"{first.type.shape} for '{first.layer.id}', {made.type.shape} for '{layer.id}'"
             raise ShapeError(f"{name} is {both}: layers that share it need one shape")
+        if first is not None and type(first.declaration) is not type(declaration):
+            learned, kept = sorted((first, made), key=lambda d: isinstance(d.declaration, Variable))
+            told = f"'{learned.layer.id}' learns {name}, '{kept.layer.id}' keeps a statistic in it"
+            raise ShapeError(f"{told}: expected parameters to be shared with parameters")
         if first is None or layer.name_of(declaration.name) == f"{layer.id}/{declaration.name}":
             found[name] = made  # as its owner declares it
         return state_value(name, made.type)

@@ -74,9 +74,16 @@ def trace(
             traced.problems.append(_problem(node, [traced.values[s] for s in node.sources], error))
     for node in description.losses:
         of = traced.values.get(node.of)
-        if of is not None and not node.parameter and hasattr(node.loss, "parameters"):
-            kept = fetched(node, node.loss.parameters(of.type), fetch, traced)
-            traced.kept[node.name] = {d.name: value for d, value in kept}
+        if of is None or node.parameter or not hasattr(node.loss, "parameters"):
+            continue
+        try:
+            with at(node.place):
+                kept = fetched(node, node.loss.parameters(of.type), fetch, traced)
+                traced.kept[node.name] = {d.name: value for d, value in kept}
+        except (ShapeError, DTypeError) as error:
+            needs = getattr(error, "reason", str(error))
+            told = f"'{node.of}' is {of.shape[1:]}"
+            traced.problems.append(Problem(node.place.path, told, needs, "", node.place))
     return traced
 
 
@@ -161,7 +168,8 @@ def lacking(id_: str, parameter: str, form: str, place: Any, traced: Traced) -> 
     """That a layer has no parameter of that name; ``form`` shows how one is written, as NAME."""
     names = [n for n, name in traced.names.get(id_, {}).items() if name in traced.parameters]
     hint = nearest(parameter, names)
-    expected = "" if hint else f"expected {form.replace('NAME', ' or '.join(names))}"
+    some = f"expected {form.replace('NAME', ' or '.join(names))}" if names else "it has none"
+    expected = "" if hint else some
     return Problem(place.path, f"'{id_}' has no parameter '{parameter}'", expected, hint, place)
 
 

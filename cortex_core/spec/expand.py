@@ -297,6 +297,7 @@ class Expander:
         keywords = () if layer is None else self._keywords(item, layer, scope)
         penalties, constraints = self._penalties(item), self._constraints(item)
         by_name = self._shared_by_name(item, scope)
+        self._expect_own(item, constraints, {own: of for own, of, *_ in by_name})
         if cls is not None and not hasattr(cls, "parameters"):
             inherited, penalties, constraints = Inherited(), (), ()
             for name in ("trainable", "learning_rate", "penalty", "constraint", "share"):
@@ -312,7 +313,8 @@ class Expander:
             entry.shared = tuple(Shared(of, id_, node, own, given) for own, of, given, node in by_name)
             if inherited.shared is not None:  # (then a twin of this layer shares by name, too)
                 entry.shared = (inherited.shared.inside(id_),)
-            entry.loss, entry.place = item.common.get("loss"), item.place
+            loss = item.common.get("loss")
+            entry.loss, entry.place = None if loss is None else loss.seen_from(scope), item.place
             self.entries.append(entry)
             return id_
 
@@ -408,6 +410,15 @@ class Expander:
             else:
                 found.append(Constraint(name, rule, inner.place()))
         return tuple(sorted(found, key=lambda c: c.parameter))
+
+    def _expect_own(self, item: Item, constraints: tuple[Constraint, ...], owners: Mapping[str, str]) -> None:
+        """A parameter is constrained where it belongs: ``owners`` are other layers that have it."""
+        for constraint in constraints:
+            if constraint.parameter in owners:
+                owner = owners[constraint.parameter]
+                found = f"the {constraint.parameter} belongs to '{owner}'"
+                fault = Fault(("constraint", constraint.parameter), found, f"expected it on '{owner}'")
+                item.fault(fault, self.problems)
 
     def _penalty(
         self, item: Item, parameter: str, kind: str, node: Node, path: tuple[str, ...]

@@ -9,7 +9,7 @@ from typing import Any
 from cortex_core.initializers import Auto
 from cortex_core.layers.activations import Softmax
 from cortex_core.registry import INITIALIZERS, LAYERS
-from cortex_core.spec.description import LayerNode, LossNode, owner
+from cortex_core.spec.description import ALL, LayerNode, LossNode, owner
 from cortex_core.spec.tree import Problems
 
 _PREFERENCE = ("he_normal", "lecun_normal", "glorot_uniform")
@@ -79,10 +79,12 @@ def use_logits(
     """Losses of logits, as softmax cross entropy, take of a node that ends in softmax what goes into it.
 
     A softmax in an ``activation`` field becomes a layer of its own: the layer without it is ID/logits, so
-    that ID stays what it was.  The notes say what was done.
+    that ID stays what it was; who named its parameters names those of ID/logits.  The notes say what was
+    done.
     """
     notes = []
     moved: dict[str, str] = {}
+    split: dict[str, str] = {}
     for loss in losses:
         index = next((i for i, node in enumerate(layers) if node.id == loss.of), None)
         if not loss.loss.logits or index is None or loss.of in moved:
@@ -92,15 +94,26 @@ def use_logits(
             moved[node.id] = node.sources[0]
         elif _is_softmax(getattr(node.layer, "activation", None)):
             layers[index : index + 1] = _split(node, {other.id for other in layers})
-            moved[node.id] = layers[index].id
+            moved[node.id] = split[node.id] = layers[index].id
         else:
             continue
         notes.append(f"{node.place}: '{node.id}' ends in softmax: {loss.kind} takes its logits")
-    losses = tuple(
-        dataclasses.replace(loss, of=moved.get(loss.of, loss.of)) if loss.loss.logits else loss
-        for loss in losses
-    )
-    return layers, losses, notes
+    return [_sharing_with(node, split) for node in layers], tuple(_of(x, moved, split) for x in losses), notes
+
+
+def _of(loss: LossNode, moved: Mapping[str, str], split: Mapping[str, str]) -> LossNode:
+    """The loss; of logits it takes what goes into the softmax, of a parameter it knows who has it now."""
+    names = split if loss.parameter else moved if loss.loss.logits else {}
+    return dataclasses.replace(loss, of=names[loss.of]) if loss.of in names else loss
+
+
+def _sharing_with(node: LayerNode, names: Mapping[str, str]) -> LayerNode:
+    """The layer; it shares with those that have other ``names`` now by these."""
+    shared = []
+    for parameter, other in node.shared:
+        id_, slash, given = (other, "", "") if parameter == ALL else other.rpartition("/")
+        shared.append((parameter, f"{names.get(id_, id_)}{slash}{given}"))
+    return dataclasses.replace(node, shared=tuple(shared))
 
 
 _PROBABILITIES = ("sigmoid", "hard_sigmoid", "softmax")

@@ -268,7 +268,7 @@ class Terms:
             node = item.fields.get(path[-1]) or item.home
             nodes = node.value if isinstance(node.value, list) else [node]
             names = named if isinstance(named, tuple) else (named,)
-            ids = tuple(self.resolve(Reference(n, Scope(), at)) for n, at in zip(names, nodes))
+            ids = tuple(self.resolve(Reference(n, at.scope or Scope(), at)) for n, at in zip(names, nodes))
             found.append((path[-1], ids if isinstance(named, tuple) else ids[0]))
         return tuple(found)
 

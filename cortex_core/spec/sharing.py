@@ -62,6 +62,11 @@ class Sharing:
         elif shared.id in self.alias:
             told = f"'{shared.id}' is a block or a repeated layer, which ends with '{self.alias[shared.id]}'"
             self._tell(shared.node, told, "expected one layer")
+        elif (one := shared.id.rpartition(".")[0]) in self.entries and entry.id.rpartition(".")[
+            0
+        ] in self.alias:
+            told = f"'{one}' is one layer, '{entry.id.rpartition('.')[0]}' is repeated"
+            self._tell(shared.node, told, "expected a layer that is repeated as often")
         else:
             prefix = entry.id.rpartition("/")[0]
             names = [n.removeprefix(f"{prefix}/") if prefix else n for n in self.entries]

@@ -181,13 +181,34 @@ def test_all_labels_missing_is_told_before_training(tmp_path: Any) -> None:
         ({"mse": {"target": ["y"]}}, "unknown stream 'y'"),
         ({"mse": {"target": {"one_hot": "y"}}}, "'classes' is missing"),
         ({"triplet": {"positive": "dense", "negative": "dens"}}, "there is no 'dens'. Did you mean 'dense'?"),
+        ({"l2": {"of": "relu/kernel"}}, "'relu' has no parameter 'kernel': it has none"),
+        (
+            {"center_loss": {"of": "x", "target": "y", "classes": 2}},
+            r"'x' is \(4, 2\): center_loss needs a v",
+        ),
     ],
 )
 def test_what_a_loss_cannot_be(loss: Any, told: str) -> None:
     from cortex_core.check import check
 
-    described = {"inputs": {"x": [4]}, "layers": [{"dense": 3}], "loss": [loss]}
+    described = {"inputs": {"x": [4, 2]}, "layers": ["relu", {"dense": 3}], "loss": [loss]}
     (found,) = check(described).problems
     assert re.search(told, str(found))
     with pytest.raises(SpecError):
         cortex.network(described)
+
+
+def test_a_loss_in_a_block_names_its_neighbours() -> None:
+    contrastive = {"contrastive": {"target": "same", "other": "one"}}
+    inner = [
+        {"dense": {"units": 2, "id": "one", "from": "input"}},
+        {"dense": {"units": 2, "id": "two", "from": "input", "loss": contrastive}},
+        {"add": {"from": ["one", "two"]}},
+    ]
+    described = {
+        "inputs": {"x": [4]},
+        "blocks": {"pair": {"layers": inner}},
+        "layers": [{"pair": {"id": "p"}}],
+    }
+    net = cortex.network({**described, "loss": {"mse": {"of": "p", "target": "y"}}})
+    assert net.description.losses[1].sources == ("p/two", "p/one")

@@ -100,6 +100,11 @@ def b(**fields: Any) -> dict[str, Any]:
         (b(share="a", trainable=False), "dense.trainable: trainable beside share: expected it on 'a'"),
         (b(share="a", penalty={"l2": 1}), "layers[1].dense.penalty: penalty beside share"),
         (b(share="a", units=3), "a/kernel is (3, 2) for 'a', (3, 3) for 'b'"),
+        (
+            b(share={"kernel": "a/kernel"}, constraint={"kernel": "unit_norm"}),
+            "layers[1].dense.constraint.kernel: the kernel belongs to 'a': expected it on 'a'",
+        ),
+        (b(share="a", repeat=2), "dense.share: 'a' is one layer, 'b' is repeated: expected a layer that is"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_shared(layer: Any, told: str) -> None:
@@ -130,3 +135,29 @@ def test_a_circle_is_told_once_for_each_that_says_it(share: str) -> None:
 def test_what_has_no_parameters_shares_none() -> None:
     (found,) = problems(A, {"relu": {"from": "right", "id": "b", "share": "a"}}, ADD, right=2)
     assert "relu has no parameters" in found
+
+
+def test_a_parameter_is_no_statistic() -> None:
+    norms: list[Any] = [
+        {"batch_norm": {"id": "a", "from": "left"}},
+        {"batch_norm": {"id": "b", "from": "right", "share": {"scale": "a/moving_mean"}}},
+    ]
+    told = "'b' learns a/moving_mean, 'a' keeps a statistic in it"
+    for one, other in (norms, norms[::-1]):
+        (found,) = problems(one, other, ADD)
+        assert told in found
+
+
+def test_who_shares_with_a_layer_whose_softmax_moves_still_shares() -> None:
+    """The logits of `a` are what has its parameters then, whoever of the two is written first."""
+    a = {"dense": {"units": 2, "id": "a", "from": "left", "activation": "softmax"}}
+    loss = [{"softmax_cross_entropy": {"of": id_, "target": "label"}} for id_ in ("a", "b")]
+    loss.append({"l2": {"of": "a/kernel"}})
+    for layers in ([a, b(share="a", activation="softmax")], [b(share={"kernel": "a/kernel"}), a]):
+        described = {"inputs": {"left": 3, "right": 3}, "layers": layers, "loss": loss}
+        made = read(described)
+        names = {node.id: dict(node.shared) for node in made.layers if node.shared}
+        assert names in ({"b/logits": {"": "a/logits"}}, {"b": {"kernel": "a/logits/kernel"}})
+        assert made.losses[-1].of == "a/logits"
+        assert read(made.canonical).hash == made.hash
+        assert not check(described).problems
