@@ -214,6 +214,8 @@ def read_good(data: Any) -> Description:
         "channels have no middle",
         "is not below the stride",
         "gives no probabilities",
+        "leave nothing for the third phase",
+        "do not rise",
     )
     try:
         return read(data)
