@@ -13,7 +13,7 @@ import numpy as np
 from cortex_compute.errors import BackendError, DataError, DTypeError, OutOfMemoryError, ShapeError, SpecError
 from cortex_compute.protocol import Backend
 from cortex_compute.types import TensorType, dtype, float32, int64
-from cortex_core.given import WholeNumbers, check_input, check_target
+from cortex_core.given import WholeNumbers, check_input, check_numbers
 from cortex_core.graph.guard import SKIPPED
 from cortex_core.graph.plan import Plan
 from cortex_core.network import Network, check_batch_size, network
@@ -178,7 +178,7 @@ class Compiled:
         if self._numbers.streams:
             self._numbers.check(arrays)
         if self.purpose != "predict":
-            self._check_targets(arrays)
+            self._check_numbers(arrays)
         with entry.program.alone:
             self.set_scalars(entry, learning_rate)
             results = self.launch(entry, arrays)
@@ -304,9 +304,9 @@ class Compiled:
             raise DTypeError(f"target {name!r} holds {array.dtype}, expected numbers")
         return TensorType(array.shape, int64 if array.dtype.kind in "iub" else float32)
 
-    def _check_targets(self, arrays: Mapping[str, np.ndarray]) -> None:
+    def _check_numbers(self, arrays: Mapping[str, np.ndarray]) -> None:
         for node in self.network.description.losses:
-            check_target(self.network, node, arrays)
+            check_numbers(self.network, node, arrays)
 
 
 def _batch(types: Mapping[str, TensorType]) -> int:

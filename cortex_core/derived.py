@@ -2,13 +2,17 @@
 
 ``derive(x)`` makes the stream of a batch ``x`` of the one that ``of`` names.  ``given(wanted, x)`` is the
 type of that one where no data tells it, for a stream of the type ``wanted`` beside a node of type ``x``.
+``wrong(x)``, if there is one, is the first example of the data of which it cannot be made, and why.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from cortex_compute.types import TensorType, float32, int64
+from cortex_core.losses.common import Wrong, wrong_class
 from cortex_core.ops.indexing import one_hot
 from cortex_core.ops.pointwise import cast, divide, equal
 from cortex_core.ops.reduce import argmax
@@ -39,6 +43,9 @@ class OneHot:
 
     def derive(self, x: Any) -> Any:
         return one_hot(x, self.classes)
+
+    def wrong(self, x: np.ndarray) -> Wrong:
+        return wrong_class(x, self.classes)
 
     def given(self, wanted: TensorType, x: TensorType) -> TensorType:
         return TensorType(wanted.shape[:-1], int64)

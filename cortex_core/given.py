@@ -9,8 +9,10 @@ import numpy as np
 
 from cortex_compute.errors import DataError, DTypeError
 from cortex_compute.types import TensorType, dtype
+from cortex_core.losses.common import first_wrong
 from cortex_core.network import Network
-from cortex_core.registry import streams_of
+from cortex_core.ops.lift import as_array
+from cortex_core.registry import name_of_stream, streams_of
 from cortex_core.trace import has_free_axes
 
 
@@ -27,27 +29,53 @@ def check_input(x: Any, array: np.ndarray) -> None:
 MANY = 2**31  # the length of an axis of any length
 
 
-def check_target(
+CHUNK = 256  # examples of which a stream is made at once
+
+
+def check_numbers(
     network: Network, node: Any, arrays: Mapping[str, np.ndarray], rows: np.ndarray | None = None
 ) -> None:
-    """A target that the loss ``node`` cannot take is a `DataError`.
+    """Numbers that the loss ``node`` cannot take, as target or as weights, are a `DataError`.
 
     ``rows``: which examples these are, where they are not the first ones.
     """
-    if not node.target or node.derive is not None or not hasattr(node.loss, "wrong"):
+    looks = hasattr(node.loss, "wrong") or hasattr(node.derive, "wrong")
+    if node.sample_weight is None and not (node.target and looks and arrays[node.target].size):
         return
-    if not arrays[node.target].size:
-        return
-    x = network.types[node.of]
-    if x.rank > 2 and has_free_axes(network.description):
-        x = TensorType((*x.shape[:1], MANY, *x.shape[2:]), x.dtype)
     used = streams_of(node.loss)
-    given = {field: arrays[stream] for field, stream in used.items() if isinstance(stream, str)}
-    found = node.loss.wrong(x, arrays[node.target], **given)
-    if found is not None:
-        index, told = found
-        index = index if rows is None else int(rows[index])
-        raise DataError(f"stream {node.target!r}: example {index} {told}")
+    made = any(not isinstance(x, str) for x in (node.derive or "", node.sample_weight or "", *used.values()))
+    count = len(arrays[node.streams[0]])
+    size = CHUNK if made else count
+    for start in range(0, count, max(1, size)):
+        part = {name: arrays[name][start : start + size] for name in node.streams}
+        for name, found in _wrong(network, node, used, part):
+            if found is not None:
+                index = start + found[0] if rows is None else int(rows[start + found[0]])
+                raise DataError(f"stream {name!r}: example {index} {found[1]}")
+
+
+def _wrong(
+    network: Network, node: Any, used: Mapping[str, Any], arrays: Mapping[str, np.ndarray]
+) -> Iterator[tuple[str, tuple[int, str] | None]]:
+    """The streams of a loss that may have wrong numbers, each with the first such example, or None."""
+    weights = None if node.sample_weight is None else _read(node.sample_weight, arrays)
+    if weights is not None:
+        what = "expected a number from 0 on"
+        yield name_of_stream(node.sample_weight), first_wrong(weights < 0, weights, "the weight", what)
+    if hasattr(node.derive, "wrong"):
+        yield node.target, node.derive.wrong(arrays[node.target])
+    if node.target and hasattr(node.loss, "wrong"):
+        x = network.types[node.of]
+        if x.rank > 2 and has_free_axes(network.description):
+            x = TensorType((*x.shape[:1], MANY, *x.shape[2:]), x.dtype)
+        given = {field: _read(stream, arrays) for field, stream in used.items()}
+        yield node.target, node.loss.wrong(x, _read(node.derive or node.target, arrays), **given)
+
+
+def _read(used: Any, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """A stream, or what is made of it."""
+    array = arrays[name_of_stream(used)]
+    return array if isinstance(used, str) else np.asarray(used.derive(as_array(array)))
 
 
 class Lookup(NamedTuple):
@@ -106,7 +134,7 @@ class WholeNumbers:
 
     def check(self, arrays: Mapping[str, np.ndarray], rows: np.ndarray | None = None) -> None:
         """A token that an embedding does not have, or a length of no step or of too many, is a `DataError`;
-        ``rows`` as for `check_target`."""
+        ``rows`` as for `check_numbers`."""
         check_tokens(self._tokens, arrays, rows)
         for name, node, steps in self._lengths:
             lengths, sequence = arrays.get(name), arrays.get(node.sources[0])
@@ -127,7 +155,7 @@ class WholeNumbers:
 def check_tokens(
     found: Iterable[Lookup], arrays: Mapping[str, np.ndarray], rows: np.ndarray | None = None
 ) -> None:
-    """A token that an embedding does not have is a `DataError`; ``rows`` as for `check_target`."""
+    """A token that an embedding does not have is a `DataError`; ``rows`` as for `check_numbers`."""
     for name, id_, count in found:
         tokens = arrays.get(name)
         if tokens is None or not tokens.size:

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from cortex_compute.errors import DTypeError, ShapeError
+from cortex_compute.types import TensorType
 from cortex_core.layers.expect import reasoned
 from cortex_core.ops.pointwise import cast, select
 from cortex_core.ops.reduce import mean
@@ -111,6 +112,19 @@ def wrong_class(labels: np.ndarray, classes: int, ignored: int | None = None) ->
     if ignored is not None:
         bad &= labels != ignored
     return first_wrong(bad, labels, "label", f"the classes are 0 to {classes - 1}")
+
+
+def wrong_choice(x: TensorType, target: np.ndarray, ignored: int | None = None) -> Wrong:
+    """A class index that there is not, or a number beside other classes' that is no probability."""
+    if target.ndim == x.rank:
+        return first_wrong(target < 0, target, "the number", "which is no probability")
+    return wrong_class(target, x.shape[-1], ignored)
+
+
+def wrong_share(target: np.ndarray) -> Wrong:
+    """A number that is neither a yes (1), a no (0), nor a probability; rounding may have left the range."""
+    bad = (target < -1e-3) | (target > 1 + 1e-3)
+    return first_wrong(bad, target, "target", "expected 0, 1, or a probability between them")
 
 
 def wrong_truth(target: np.ndarray, allowed: tuple[int, ...] = (0, 1)) -> Wrong:

@@ -16,7 +16,8 @@ from cortex_core.losses.common import (
     refuse,
     weighted_mean_of_sample,
     whole,
-    wrong_class,
+    wrong_choice,
+    wrong_share,
 )
 from cortex_core.ops.indexing import gather
 from cortex_core.ops.losses import cross_entropy_of_probability, divergence
@@ -57,7 +58,7 @@ class SoftmaxCrossEntropy:
         return softmax(x)
 
     def wrong(self, x: TensorType, target: np.ndarray) -> Wrong:
-        return wrong_class(target, x.shape[-1], self.ignore_index)
+        return wrong_choice(x, target, self.ignore_index)
 
     def per_sample(self, x: Any, target: Any) -> tuple[Any, Any | None]:
         if len(x.shape) < 2 or x.shape[-1] < 2:
@@ -111,6 +112,9 @@ class BinaryCrossEntropy:
 
     def prediction(self, x: Any) -> Any:
         return sigmoid(x) if self.from_logits else x
+
+    def wrong(self, x: TensorType, target: np.ndarray) -> Wrong:
+        return wrong_share(target)
 
     def per_sample(self, x: Any, target: Any) -> tuple[Any, Any | None]:
         t = like(self, x, target)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.types import TensorType, int64
-from cortex_core.losses.common import Wrong, like, refuse, whole, wrong_class
+from cortex_core.losses.common import Wrong, like, refuse, whole, wrong_class, wrong_share
 from cortex_core.ops.indexing import one_hot
 from cortex_core.ops.pointwise import sigmoid
 from cortex_core.ops.reduce import mean
@@ -45,7 +45,8 @@ class Dice:
         return sigmoid(x) if x.shape[-1] == 1 else softmax(x)
 
     def wrong(self, x: TensorType, target: np.ndarray) -> Wrong:
-        return wrong_class(target, max(2, x.shape[-1]))
+        of_classes = x.shape[-1] > 1 and target.ndim < x.rank
+        return wrong_class(target, x.shape[-1]) if of_classes else wrong_share(target)
 
     def per_sample(self, x: Any, target: Any) -> tuple[Any, Any | None]:
         if len(x.shape) < 3:

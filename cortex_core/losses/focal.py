@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.types import TensorType, int64
-from cortex_core.losses.common import Wrong, like, mean_of_sample, refuse, whole, wrong_class
+from cortex_core.losses.common import Wrong, like, mean_of_sample, refuse, whole, wrong_choice, wrong_share
 from cortex_core.ops.indexing import gather, one_hot
 from cortex_core.ops.losses import focal_of_logarithm, focal_of_probability, focal_with_logits
 from cortex_core.ops.pointwise import cast, equal, select, sigmoid
@@ -40,7 +40,7 @@ class Focal:
         return softmax(x)
 
     def wrong(self, x: TensorType, target: np.ndarray) -> Wrong:
-        return wrong_class(target, x.shape[-1])
+        return wrong_choice(x, target)
 
     def per_sample(self, x: Any, target: Any) -> tuple[Any, Any | None]:
         if len(x.shape) < 2 or x.shape[-1] < 2:
@@ -84,6 +84,9 @@ class BinaryFocal:
 
     def prediction(self, x: Any) -> Any:
         return sigmoid(x) if self.from_logits else x
+
+    def wrong(self, x: TensorType, target: np.ndarray) -> Wrong:
+        return wrong_share(target)
 
     def per_sample(self, x: Any, target: Any) -> tuple[Any, Any | None]:
         t = like(self, x, target)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -58,6 +59,11 @@ class Yolo2:
             if len(anchor) != 2:
                 found = f"an anchor of {len(anchor)} numbers"
                 yield Fault(("anchors", index), found, "expected 2: its width and height in cells")
+
+    def with_channels(self, channels: int) -> Yolo2:
+        """The same loss of a node with so many channels: of as many classes as these leave room for."""
+        each, rest = divmod(channels, len(self.anchors))
+        return self if rest or each < 6 else replace(self, classes=each - 5)
 
     def target_type(self, x: TensorType) -> TensorType:
         return TensorType((x.shape[0], 1, 5), dtype("float32"))

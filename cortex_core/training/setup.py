@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from cortex_compute.errors import DataError, SpecError
-from cortex_compute.types import TensorType, dtype
-from cortex_core.given import WholeNumbers, check_target
+from cortex_compute.types import TensorType, dtype, int64
+from cortex_core.given import WholeNumbers, check_numbers
 from cortex_core.network import Network, with_train
 from cortex_core.registry import Invalid, data_of, named_data
 from cortex_core.spec.train import DataKind
@@ -110,7 +110,7 @@ def check_streams(network: Network, streams: Mapping[str, Any], what: str) -> No
 
 
 def check_source(network: Network, source: Source, batch_size: int, what: str) -> None:
-    """Raises `DataError` for too few examples, or a label that is out of range.
+    """Raises `DataError` for too few examples, or numbers that a loss cannot take, such as a wrong class.
 
     A source that names its classes has checked its labels; of others every label is looked at.
     """
@@ -119,15 +119,26 @@ def check_source(network: Network, source: Source, batch_size: int, what: str) -
     for name in sorted(numbers.streams):
         for rows, arrays in pieces(source, [name]):
             numbers.check(arrays, rows)
-    for node in network.description.compared:
-        named = source.streams[node.target].classes is not None
-        if hasattr(node.loss, "wrong") and not named:
+    for node in network.description.losses:
+        if _looks_at_numbers(network, node, source):
             for rows, arrays in pieces(source, node.streams):
-                check_target(network, node, arrays, rows)
-        if hasattr(node.loss, "absent"):
+                check_numbers(network, node, arrays, rows)
+        if hasattr(node.loss, "absent") and node.derive is None:
             found = (node.loss.absent(arrays[node.target]) for _, arrays in pieces(source, [node.target]))
             if all(absent.all() for absent in found):
                 raise DataError(f"{node.place}: no example of {what} has a {node.target!r}: all are missing")
+
+
+def _looks_at_numbers(network: Network, node: Any, source: Source) -> bool:
+    """Whether a loss may find wrong numbers: in weights, in what is made of a stream, in its target unless
+    that is a class of each place and the source has named its classes."""
+    if node.sample_weight is not None or node.derive is not None:
+        return True
+    if not node.target or not hasattr(node.loss, "wrong"):
+        return False
+    x = network.types[node.of]
+    is_class = node.loss.target_type(x) == TensorType(x.shape[:-1], int64)
+    return not (is_class and source.streams[node.target].classes is not None)
 
 
 def stream_types(

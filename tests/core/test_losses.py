@@ -202,6 +202,24 @@ def test_target_types_and_predictions() -> None:
     np.testing.assert_allclose(shown, 1 / (1 + np.exp(-LOGITS)), rtol=1e-12)
 
 
+@pytest.mark.parametrize("name", ["binary_cross_entropy", "binary_focal"])
+def test_what_is_no_yes_or_no(name: str) -> None:
+    x, told = TensorType((3, 1), float32), "expected 0, 1, or a probability between them"
+    for bad in (-1, 255, 1.5):
+        assert loss(name).wrong(x, np.array([0, 1, bad])) == (2, f"has target {bad}, {told}")
+    assert loss(name).wrong(x, np.array([0, 1, 1])) is None
+    assert loss(name).wrong(x, np.array([[0.0], [0.3], [1 + 1e-6]])) is None
+
+
+@pytest.mark.parametrize("name", ["softmax_cross_entropy", "focal"])
+def test_a_probability_below_nothing(name: str) -> None:
+    x = TensorType((2, 3), float32)
+    bad = np.array([[0.2, 0.3, 0.5], [2.0, -1.0, 0.0]])
+    assert loss(name).wrong(x, bad) == (1, "has the number -1.0, which is no probability")
+    assert loss(name).wrong(x, abs(bad)) is None
+    assert loss(name).wrong(x, np.eye(3, dtype=int)[:2]) is None
+
+
 @pytest.mark.peers
 def test_cross_entropies_are_pytorchs() -> None:
     torch = pytest.importorskip("torch")

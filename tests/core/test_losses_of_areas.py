@@ -128,10 +128,9 @@ def test_predictions_and_target_types() -> None:
         wrong = LOSSES[name]().wrong(image, np.full((2, 4, 4), 3))
         assert wrong == (0, "has label 3, the classes are 0 to 2")
     assert LOSSES["dice"]().wrong(mask, np.ones((2, 4, 4), int)) is None
-    assert LOSSES["dice"]().wrong(mask, np.full((2, 4, 4), 255)) == (
-        0,
-        "has label 255, the classes are 0 to 1",
-    )
+    told = "has target 255, expected 0, 1, or a probability between them"
+    assert LOSSES["dice"]().wrong(mask, np.full((2, 4, 4), 255)) == (0, told)
+    assert LOSSES["dice"]().wrong(image, np.full((2, 4, 4, 3), 255)) == (0, told)
 
 
 def test_what_does_not_fit() -> None:
