@@ -27,6 +27,7 @@ PAGES = [
             "description",
             "detection",
             "eager",
+            "examples",
             "extending",
             "generate",
             "pictures",
