@@ -136,18 +136,24 @@ def _untold(description: Description) -> Iterator[Problem]:
             yield Problem(x.place.path, told, expected, "", x.place)
 
 
-def _monitors(description: Description, source: Any, overrides: Sequence[str]) -> Iterator[Problem]:
-    """Each option that watches a number which this training will not measure."""
+def measured(description: Description) -> list[str]:
+    """What a training of a description measures in each epoch."""
     from cortex_core.training.setup import CROSS_ENTROPIES
 
+    metrics = () if description.train is None else description.train.metrics
+    names = ["loss", *(n.name for n in description.losses if len(description.losses) > 1)]
+    names += [m.name for m in metrics if m.kind != "confusion_matrix"]
+    if not metrics and any(n.kind in CROSS_ENTROPIES for n in description.compared):
+        names.append("accuracy")  # which a training on class labels measures by itself
+    return [*names, *(f"validation_{name}" for name in names)]
+
+
+def _monitors(description: Description, source: Any, overrides: Sequence[str]) -> Iterator[Problem]:
+    """Each option that watches a number which this training will not measure."""
     train = description.train
     if train is None:
         return
-    measured = ["loss", *(n.name for n in description.losses if len(description.losses) > 1)]
-    measured += [m.name for m in train.metrics if m.kind != "confusion_matrix"]
-    if not train.metrics and any(n.kind in CROSS_ENTROPIES for n in description.losses):
-        measured.append("accuracy")  # which a training on class labels measures by itself
-    known = [*measured, *(f"validation_{name}" for name in measured)]
+    known = measured(description)
     for option in ("early_stopping", "schedule"):
         monitor = getattr(getattr(train, option), "monitor", None)
         if monitor is not None and monitor not in known:

@@ -13,11 +13,12 @@ from typing import Any
 
 from cortex_compute.errors import SpecError
 from cortex_compute.frozen import frozen
+from cortex_core.check import measured
 from cortex_core.layers.conv import Convolution
 from cortex_core.registry import nearest, with_sources
 from cortex_core.spec import Description, LayerNode, LossNode, read
 from cortex_core.spec.canonical import canonical
-from cortex_core.spec.description import AUTO, Named, owner
+from cortex_core.spec.description import ALL, AUTO, Named, owner
 from cortex_core.spec.wiring import ancestors
 
 Data = dict[str, Any]
@@ -46,11 +47,11 @@ def added(data: Data, layers: Sequence[Any], after: str | None = None) -> Edit:
     last of the new ones.  Losses and metrics stay where they are.
     """
     old = read(data)
-    if isinstance(layers, (str, Mapping)) or not layers:
+    if not isinstance(layers, Sequence) or isinstance(layers, str) or not layers:
         raise SpecError(
             f"add: {layers!r:.80} is no list of layers; expected such as ['relu', {{'dense': 10}}]"
         )
-    at = _end("add", old, _only("add", old.outputs, "outputs", "after") if after is None else after)
+    at = _end("add", old, _only("add", old.outputs, "outputs", "'after'") if after is None else after)
     ids = [node.id for node in old.layers]
     place = ids.index(at) + 1 if at in ids else 0
 
@@ -77,28 +78,75 @@ def removed(data: Data, name: str, instead: str | None = None) -> Edit:
     """Without a layer, or without a block.  Who took its value takes ``instead``: by default what it took
     itself.
 
-    A loss or metric on a layer that has no parameters moves along; on one that has, it goes with it.
+    A loss or metric on a layer that has no parameters moves along; what stands on one that has, or compares
+    something with it, goes with it.  So do inputs that nobody takes any more.
     """
     old = read(data)
     gone = _members("remove", old, name)
     nodes = {node.id: node for node in old.layers}
+    if len(gone) == len(nodes):
+        raise SpecError(f"remove: no layer would be left without '{name}'")
     last = _last("remove", old, gone, f"'{name}'")
     before = dict.fromkeys(s for i in gone for s in nodes[i].positional if owner(s, nodes) not in gone)
     if instead is None:
-        instead = _only("remove", before, f"values that '{name}' takes", "instead")
+        instead = _only("remove", before, f"values that '{name}' takes", "'instead' (in Python)")
     elif _end("remove", old, instead) in gone:
         raise SpecError(f"remove: '{instead}' is removed itself, and nobody can take it instead of '{name}'")
-    _expect_unused(old, gone, last)
     learns = any(_learns(nodes[i]) for i in gone)
-    stays = {*nodes} - {*gone} | (set() if learns else {last})
-    losses = tuple(x for x in old.losses if x.of in stays and not (x.of == last and x.parameter))
+    fallen = {*gone} - (set() if learns else {last})
+    terms = _terms_without(old, fallen, last)
+    _expect_unused(terms, gone, last)
+    kept = replace(terms, layers=tuple(x for x in old.layers if x.id not in gone))
+    made = _renamed(kept, {last: instead}, terms=True)
+    made, lost = _taken_inputs(made, {owner(s, nodes) for i in gone for s in nodes[i].sources})
+    notes = [f"the loss {x.name} is removed with '{name}'" for x in old.losses if x not in terms.losses]
+    if old.train is not None:
+        metrics = [x.name for x in old.train.metrics if x not in terms.train.metrics]
+        notes += [f"the metric {x} is removed with '{name}'" for x in metrics]
+    notes += [f"the input {x} is removed with '{name}': nobody else takes it" for x in lost]
+    made, moved = _with_monitors(made) if notes else (made, ())
+    return Edit(canonical(made), notes=(*notes, *moved))
+
+
+def _terms_without(old: Description, fallen: Container[str], last: str) -> Description:
+    """Without the losses and metrics on layers that fall away, or that compare something with these."""
+    ids = {node.id for node in old.layers}
+
+    def stays(loss: LossNode) -> bool:
+        on_lost = loss.parameter and loss.of == last
+        return not on_lost and not any(owner(source, ids) in fallen for source in loss.sources)
+
     train = old.train
     if train is not None:
-        train = replace(train, metrics=tuple(x for x in train.metrics if x.of in stays))
-    kept = replace(old, layers=tuple(x for x in old.layers if x.id not in gone), losses=losses, train=train)
-    lost = [x.name for x in old.losses if x not in losses]
-    notes = (f"the loss {', '.join(lost)} is removed with '{name}'",) if lost else ()
-    return Edit(canonical(_renamed(kept, {last: instead}, terms=True)), notes=notes)
+        train = replace(train, metrics=tuple(x for x in train.metrics if x.of not in fallen))
+    return replace(old, losses=tuple(filter(stays, old.losses)), train=train)
+
+
+def _taken_inputs(description: Description, taken: Container[str]) -> tuple[Description, list[str]]:
+    """Without those of the inputs ``taken`` by removed layers that nothing takes any more, and their names.
+
+    An input is no output.
+    """
+    inputs = {x.name for x in description.inputs}
+    ids = {x.id for x in description.layers}
+    outputs = tuple(name for name in description.outputs if name not in inputs)
+    sources = [s for x in (*description.layers, *description.losses) for s in x.sources]
+    used = {owner(s, ids) for s in sources}
+    lost = [x.name for x in description.inputs if x.name in taken and x.name not in used]
+    kept = tuple(x for x in description.inputs if x.name not in lost)
+    return replace(description, inputs=kept, outputs=outputs), lost
+
+
+def _with_monitors(description: Description) -> tuple[Description, tuple[str, ...]]:
+    """Where training watches what is not measured any more, it watches the validation loss."""
+    train, notes = description.train, []
+    for option in ("early_stopping", "schedule") if train is not None else ():
+        monitor = getattr(getattr(train, option), "monitor", None)
+        if monitor is not None and monitor not in measured(description):
+            changed = replace(getattr(train, option), monitor="validation_loss")
+            train = replace(train, **{option: changed})
+            notes.append(f"train.{option} watches validation_loss: {monitor} is not measured any more")
+    return replace(description, train=train), tuple(notes)
 
 
 def headed(data: Data, units: int, of: str | None = None) -> Edit:
@@ -106,7 +154,8 @@ def headed(data: Data, units: int, of: str | None = None) -> Edit:
     outputs.
 
     ``of`` names the head, or what comes behind it, where there are several.  Losses, metrics and targets
-    stay; what they say of classes is adapted.
+    stay; what they say of classes is adapted.  Layers that share all parameters with the head are changed
+    alike.
     """
     old = read(data)
     nodes = {node.id: node for node in old.layers}
@@ -116,21 +165,24 @@ def headed(data: Data, units: int, of: str | None = None) -> Edit:
         sources = {node.id: node.sources for node in old.layers}
         behind = {end: ancestors([end], sources, nodes) - {end} for end in ends}
         last = [end for end in behind if not any(end in found for found in behind.values())]
-        head = _only("replace_head", last, "heads", "of")
+        own = {nodes[end].holder: end for end in last}
+        head = _only("replace_head", own.values(), "heads", "'of' (--head)")
     else:
         head = _before(nodes, _end("replace_head", old, of))
-    count, layer = _with_units(nodes, head, units)
+    holder = nodes[head].holder
+    heads = {x.id: _with_units(nodes, x.id, units) for x in old.layers if x.holder == holder}
+    count = heads[head][0]
     inputs = {x.name for x in old.inputs}
-    targets = {x.target for x in old.losses if compared.get(x.name) == head} - inputs
+    targets = {x.target for x in old.losses if compared.get(x.name) in heads} - inputs
     related = [x for x in old.losses if x.target in targets]
     losses = {x.name: _with_classes(x, count, units) for x in related}
     notes = tuple(note for x in related for note in _said(x, losses[x.name]))
     made = replace(
         old,
-        layers=tuple(replace(x, layer=layer) if x.id == head else x for x in old.layers),
+        layers=tuple(replace(x, layer=heads[x.id][1]) if x.id in heads else x for x in old.layers),
         losses=tuple(losses.get(x.name, x) for x in old.losses),
     )
-    fresh = (head, *(x.name for x in related))
+    fresh = (holder, *(x.name for x in related))
     return Edit(canonical(made), fresh, tuple(sorted(targets)), notes)
 
 
@@ -157,7 +209,9 @@ def resized(data: Data, shape: Sequence[int | None], name: str | None = None) ->
     old = read(data)
     inputs = {x.name: x for x in old.inputs}
     if name is None:
-        name = _only("resize_input", inputs, "inputs", "name")
+        name = _only("resize_input", inputs, "inputs", "'name' (--input)")
+    if not isinstance(shape, Sequence) or isinstance(shape, str):
+        raise SpecError(f"resize_input: {shape!r:.80} is no shape; expected such as (64, 64, 3)")
     if name not in inputs:
         raise SpecError(f"resize_input: there is no input '{name}'. {nearest(name, inputs)}".rstrip())
     dtype = {} if inputs[name].dtype == AUTO else {"dtype": inputs[name].dtype}
@@ -205,7 +259,7 @@ def _only(what: str, names: Iterable[str], words: str, argument: str) -> str:
     found = list(names)
     if len(found) != 1:
         raise SpecError(
-            f"{what}: there are {len(found)} {words}: {', '.join(found)}; say by '{argument}' which"
+            f"{what}: there are {len(found)} {words}: {', '.join(found)}; say by {argument} which"
         )
     return found[0]
 
@@ -215,8 +269,12 @@ def _leading(what: str, description: Description, until: str) -> set[str]:
     nodes = {node.id: node for node in description.layers}
     sources = {node.id: node.sources for node in description.layers}
     found = ancestors(_members(what, description, until), sources, nodes) & nodes.keys()
-    names = [name for id_ in found for name in dict(nodes[id_].shared).values()]
-    return found | {name if name in nodes else name.rpartition("/")[0] for name in names}
+    return found.union(*(_shares(nodes[id_], nodes) for id_ in found))
+
+
+def _shares(node: LayerNode, ids: Container[str]) -> set[str]:
+    """The layers whose parameters a layer has."""
+    return {name if name in ids else name.rpartition("/")[0] for _, name in node.shared}
 
 
 def _with_trainable(description: Description, ids: Container[str], trainable: bool) -> Data:
@@ -262,7 +320,7 @@ def _renamed(description: Description, names: Names, terms: bool = False) -> Des
 
 
 def _expect_unused(description: Description, gone: Sequence[str], last: str) -> None:
-    """Nobody takes of removed layers what has no place any more: values inside a block, masks."""
+    """Nobody takes of removed layers what has no place any more: values inside a block, masks, parameters."""
     ids = {node.id for node in description.layers}
     takers = [(x.id, x.sources) for x in description.layers if x.id not in gone]
     takers += [(f"loss {x.name}", x.sources[1:]) for x in description.losses]
@@ -272,6 +330,11 @@ def _expect_unused(description: Description, gone: Sequence[str], last: str) -> 
                 raise SpecError(
                     f"remove: '{taker}' takes '{source}', which would be gone; remove '{taker}' first"
                 )
+    for node in description.layers:
+        lost = _shares(node, ids) & {*gone}
+        if lost and node.id not in gone:
+            told = f"'{node.id}' has the parameters of '{min(lost)}', which would be gone"
+            raise SpecError(f"remove: {told}; remove '{node.id}' first, or in its place")
 
 
 def _before(nodes: Mapping[str, LayerNode], name: str) -> str:
@@ -295,7 +358,7 @@ def _with_units(nodes: Mapping[str, LayerNode], head: str, units: int) -> tuple[
     if layer.kind != "dense" and not pixels:
         told = f"the last layer with parameters is {layer.kind} '{head}', which is no head"
         raise SpecError(f"replace_head: {told}; expected dense, or a convolution with kernel 1")
-    if nodes[head].shared:
+    if {name for name, _ in nodes[head].shared} - {ALL}:
         told = f"'{head}' shares parameters with others"
         raise SpecError(f"replace_head: {told}; remove it, and add another head by `add`")
     size = "filters" if pixels else "units"
@@ -308,10 +371,10 @@ def _with_units(nodes: Mapping[str, LayerNode], head: str, units: int) -> tuple[
 
 def _with_classes(node: LossNode, old: int, new: int) -> LossNode:
     """A loss of as many classes as the new head has; weights of the old classes mean nothing any more."""
-    loss = node.loss
-    if getattr(loss, "class_weights", None) is not None:
-        loss = replace(loss, class_weights=None)
-    if getattr(loss, "classes", None) == old:
+    loss = replace(node.loss, **dict.fromkeys(_by_class(node.loss)))
+    if hasattr(loss, "with_channels"):
+        loss = loss.with_channels(new)
+    elif getattr(loss, "classes", None) == old:
         loss = replace(loss, classes=new)
     derive = node.derive
     if getattr(derive, "classes", None) == old:
@@ -319,6 +382,14 @@ def _with_classes(node: LossNode, old: int, new: int) -> LossNode:
     return replace(node, loss=loss, derive=derive)
 
 
+def _by_class(loss: Any) -> list[str]:
+    """The fields of a loss that hold a number for each class: class_weights, the alpha of focal."""
+    return [name for name in ("class_weights", "alpha") if isinstance(getattr(loss, name, None), tuple)]
+
+
 def _said(before: LossNode, after: LossNode) -> Iterable[str]:
-    if getattr(before.loss, "class_weights", None) != getattr(after.loss, "class_weights", None):
-        yield f"the class_weights of the loss {before.name} were those of the old classes, and are left out"
+    for name in _by_class(before.loss):
+        yield f"the {name} of the loss {before.name} were those of the old classes, and are left out"
+    old, new = getattr(before.loss, "classes", None), getattr(after.loss, "classes", None)
+    if old != new:
+        yield f"the loss {before.name} is one of {new} classes, not {old}"

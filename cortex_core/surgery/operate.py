@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cortex_compute.errors import SpecError
-from cortex_core.check import check
+from cortex_core.check import misfits
 from cortex_core.network import Network
 from cortex_core.network import network as make_network
 from cortex_core.spec import Description, read
@@ -98,10 +98,11 @@ def _operated(x: Any, what: str, edit: Make, drop_unfitting: bool = False, seed:
 def _changed(old: Description, what: str, edit: Make) -> tuple[Description, Edit]:
     """The edited description, in which all fits together, and the edit."""
     made = edit(old.canonical)
-    description = read(made.data)
-    train = {key: value for key, value in made.data.get("train", {}).items() if key != "data"}
-    problems = check({**made.data, "train": train}).problems  # its data may be others from now on
-    if problems:
+    try:
+        description = read(made.data)
+    except SpecError as error:
+        raise SpecError("\n".join(f"{what}: {line}" for line in str(error).splitlines())) from None
+    if problems := misfits(description):
         raise SpecError("\n".join(f"{what}: {problem}" for problem in problems))
     return replace(description, notes=(*old.notes, *made.notes), home=old.home), made
 

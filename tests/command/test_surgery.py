@@ -59,7 +59,10 @@ def test_json(cli: Cli, iris_run: Path, tmp_path: Path) -> None:
         "removed": {"kind/kernel": [8, 3], "kind/bias": [3]},
         "frozen": {},
         "layers": {"kept": ["dense"], "new": [], "removed": ["kind"], "frozen": []},
-        "notes": ["the loss softmax_cross_entropy is removed with 'kind'"],
+        "notes": [
+            "the loss softmax_cross_entropy is removed with 'kind'",
+            "the metric accuracy is removed with 'kind'",
+        ],
     }
     assert said.err.startswith("note: the loss softmax_cross_entropy is removed with 'kind'\n")
 

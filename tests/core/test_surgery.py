@@ -46,6 +46,25 @@ RESIDUAL: dict[str, Any] = {
     ],
     "loss": {"softmax_cross_entropy": {"of": "kind", "target": "label"}},
 }
+TOWERS: dict[str, Any] = {
+    "inputs": {"a": [4], "b": [4]},
+    "blocks": {
+        "tower": {
+            "layers": [{"dense": {"units": 5, "activation": "relu"}}, {"dense": {"units": 2, "id": "code"}}]
+        }
+    },
+    "layers": [
+        {"tower": {"from": "a", "id": "left"}},
+        {"tower": {"from": "b", "share": "left", "id": "right"}},
+    ],
+    "loss": {"contrastive": {"of": "left", "other": "right", "target": "same"}},
+}
+
+
+def pairs() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(0)
+    numbers = {name: rng.normal(size=(64, 4)).astype(np.float32) for name in "ab"}
+    return {**numbers, "same": rng.integers(0, 2, 64)}
 
 
 def canonical(source: dict[str, Any]) -> dict[str, Any]:
@@ -376,6 +395,12 @@ def test_descriptions_become_descriptions(tmp_path: Path) -> None:
             "add: there is no layer 'flaten'. Did you mean 'flatten'?",
         ),
         (lambda n: surgery.add(n, "relu"), "add: 'relu' is no list of layers"),
+        (lambda n: surgery.add(n, 5), "add: 5 is no list of layers"),
+        (
+            lambda n: surgery.add(n, [{"dense": {"units": 3, "id": "digit"}}]),
+            "add: layers[0].dense.id: 'digit' is the id",
+        ),
+        (lambda n: surgery.resize_input(n, 8), "resize_input: 8 is no shape"),
         (lambda n: surgery.add(n, ["relu", "reluu"], "dense"), "add: layers[1]: unknown layer 'reluu'"),
         (
             lambda n: surgery.add(n, [{"dense": 9}], "flatten"),
@@ -394,7 +419,7 @@ def test_descriptions_become_descriptions(tmp_path: Path) -> None:
             lambda n: surgery.resize_input(n, (8, 8, 1), "picture"),
             "resize_input: there is no input 'picture'",
         ),
-        (lambda n: surgery.resize_input(n, (8, 0, 1)), "inputs.image"),
+        (lambda n: surgery.resize_input(n, (8, 0, 1)), "resize_input: inputs.image"),
         (lambda n: surgery.resize_input(n, (2, 8, 1)), "resize_input: 'dense/kernel' is"),
     ],
 )
@@ -422,7 +447,9 @@ def test_no_head() -> None:
         "inputs": {"x": [3]},
         "layers": [{"dense": {"units": 2, "id": "a"}}, {"dense": {"units": 2, "id": "b", "from": "x"}}],
     }
-    with pytest.raises(SpecError, match="replace_head: there are 2 heads: a, b; say by 'of' which"):
+    with pytest.raises(
+        SpecError, match="replace_head: there are 2 heads: a, b; say by 'of' \\(--head\\) which"
+    ):
         surgery.replace_head(two, 2)
     assert fields_of(surgery.replace_head(two, 9, of="b"), "b")["units"] == 9
 
@@ -437,3 +464,88 @@ def test_what_others_take_is_not_removed() -> None:
     }
     with pytest.raises(SpecError, match=r"remove: 'gru' takes 'words_in.mask', which would be gone"):
         surgery.remove(masked, "words_in")
+    only = {"inputs": {"x": [3]}, "layers": ["relu"]}
+    with pytest.raises(SpecError, match="remove: no layer would be left without 'relu'"):
+        surgery.remove(only, "relu")
+
+
+def test_one_tower_of_two(tmp_path: Path) -> None:
+    """The tower that has the parameters stays, without what compares it with the other, and its input."""
+    network = cortex.train(TOWERS, data=pairs(), out=tmp_path / "run", progress=False).network
+    tower = surgery.remove(network, "right")
+    assert [x.name for x in tower.description.inputs] == ["a"]
+    assert tower.description.outputs == ("left/code",)
+    assert tower.description.notes[-2:] == (
+        "the loss contrastive is removed with 'right'",
+        "the input b is removed with 'right': nobody else takes it",
+    )
+    x = pairs()["a"]
+    expected = network.predict({"a": x, "b": x})
+    np.testing.assert_array_equal(tower.predict(x), expected["left/code"])
+    tower.save(tmp_path / "tower.cortex")
+    np.testing.assert_array_equal(cortex.load(tmp_path / "tower.cortex").predict(x), expected["right/code"])
+    told = "remove: 'right/dense' has the parameters of 'left/dense', which would be gone"
+    with pytest.raises(SpecError, match=told):
+        surgery.remove(network, "left")
+
+
+def test_a_head_that_towers_share_is_replaced_in_both() -> None:
+    network = cortex.network(TOWERS)
+    for of in (None, "left", "right"):
+        other = surgery.replace_head(network, 3, of)
+        assert other.parameters["left/code/kernel"].shape == (5, 3)
+        assert other.types["left/code"].shape == other.types["right/code"].shape == (2, 3)
+        assert surgery.report(network, other).layers["new"] == ("left/code",)
+
+
+def test_a_detector_of_other_classes() -> None:
+    """The head of a yolo2 has filters for boxes and classes: the loss follows it."""
+    detector = {
+        "inputs": {"image": [4, 4, 3]},
+        "layers": [{"conv2d": {"filters": 16, "kernel": 1, "id": "cells"}}],
+        "loss": {"yolo2": {"target": "boxes", "classes": 3, "anchors": [[1, 1], [1, 2]]}},
+    }
+    edit = edits.headed(canonical(detector), 14)
+    assert edit.data["loss"][0]["yolo2"]["classes"] == 2
+    assert edit.notes == ("the loss yolo2 is one of 2 classes, not 3",)
+    with pytest.raises(SpecError, match="2 anchors x \\(5 \\+ 3 classes\\) = 16"):
+        surgery.replace_head(detector, 15)
+
+
+def test_weights_of_the_old_classes_in_focal() -> None:
+    net = {**DIGITS, "loss": {"focal": {"of": "digit", "target": "label", "alpha": [1, 2, 3, 4, 5]}}}
+    edit = edits.headed(canonical(net), 4)
+    assert edit.data["loss"][0]["focal"]["alpha"] is None
+    assert edit.notes == ("the alpha of the loss focal were those of the old classes, and are left out",)
+
+
+def test_what_watched_a_removed_metric_watches_the_loss() -> None:
+    two = {
+        "inputs": {"x": [4]},
+        "layers": [
+            {"dense": {"units": 5, "activation": "relu", "id": "body"}},
+            {"dense": {"units": 3, "id": "kind"}},
+            {"dense": {"units": 1, "id": "size", "from": "body"}},
+        ],
+        "loss": [
+            {"softmax_cross_entropy": {"of": "kind", "target": "label"}},
+            {"mse": {"of": "size", "target": "length"}},
+            {"l2": {"of": "kind/kernel", "weight": 0.1}},
+        ],
+        "train": {
+            "early_stopping": {"monitor": "validation_accuracy", "patience": 7},
+            "schedule": {"reduce_on_plateau": {"monitor": "mse"}},
+            "metrics": [{"accuracy": {"of": "kind", "target": "label"}}],
+        },
+    }
+    made = surgery.remove(cortex.network(two), "kind").description
+    assert [x.name for x in made.losses] == ["mse"]
+    assert (made.train.early_stopping.monitor, made.train.early_stopping.patience) == ("validation_loss", 7)
+    assert made.train.schedule.monitor == "validation_loss"  # of one loss there is no column mse
+    assert "the metric accuracy is removed with 'kind'" in made.notes
+    assert made.notes[-2:] == (
+        "train.early_stopping watches validation_loss: validation_accuracy is not measured any more",
+        "train.schedule watches validation_loss: mse is not measured any more",
+    )
+    kept = surgery.remove(cortex.network({**two, "loss": two["loss"][:2]}), "size").description
+    assert kept.train.early_stopping.monitor == "validation_accuracy"
