@@ -13,6 +13,7 @@ from typing import Any
 from cortex_compute.errors import DTypeError, ShapeError
 from cortex_compute.types import DType, TensorType, float32
 from cortex_core.graph.value import Value, input_value
+from cortex_core.layers.expect import FLOATING
 from cortex_core.layers.scope import Parameter, Scope, Variable
 from cortex_core.ops.apply import at
 from cortex_core.ops.array import Array
@@ -185,8 +186,9 @@ def _problem(node: Any, sources: list[Any], error: Exception) -> Problem:
     path = node.place.path + (".from" if len(node.positional) > 1 else "")
     needs = getattr(error, "reason", str(error))
     other = [f"{x.dtype}" for x in sources if x.dtype.kind != "float"]
-    if isinstance(error, DTypeError) and needs == str(error) and other:
-        needs = f"{node.kind} needs floating point, not {other[0]}; an input says so by 'dtype: float32'"
+    of_an_op = needs == str(error) or hasattr(error, "place")  # which knows no layers, and would have a cast
+    if isinstance(error, DTypeError) and of_an_op and other:
+        needs = f"{node.kind} needs a floating type, not {other[0]}; {FLOATING}"
     return Problem(path, shown, needs, "", _at(node.place, path))
 
 

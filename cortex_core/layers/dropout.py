@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, ClassVar
 
 from cortex_compute.primitives.random import LEVELS, bernoulli_threshold
-from cortex_core.layers.expect import spatial
+from cortex_core.layers.expect import floating, spatial
 from cortex_core.layers.scope import Scope
 from cortex_core.ops.pointwise import select
 from cortex_core.registry import base, field, layer
@@ -34,6 +34,7 @@ class Dropout:
     rate: float = field(doc="the fraction that falls", minimum=0, below=1)
 
     def forward(self, p: Scope, x: Any) -> Any:
+        floating(self, x)
         return drop(x, self.rate, lambda keep: p.bernoulli(keep, x.shape)) if p.training else x
 
 
@@ -48,6 +49,7 @@ class SpatialDropout:
 
     def forward(self, p: Scope, x: Any) -> Any:
         spatial(self, x)
+        floating(self, x)
         channels = (x.shape[0], *(1,) * self.rank, x.shape[-1])
         return drop(x, self.rate, lambda keep: p.bernoulli(keep, channels)) if p.training else x
 

@@ -20,6 +20,9 @@ def refuse(needs: str, *inputs: Any) -> NoReturn:
     raise reasoned(ShapeError, shown, needs)
 
 
+FLOATING = "an input says so by 'dtype: float32', and an embedding makes it of tokens"
+
+
 def whole_numbers(layer: Any, x: Any) -> None:
     """Raises a `DTypeError` for an input of another kind."""
     if x.dtype.kind != "int":
@@ -30,7 +33,7 @@ def whole_numbers(layer: Any, x: Any) -> None:
 def floating(layer: Any, x: Any) -> None:
     """Raises a `DTypeError` for an input of another kind."""
     if x.dtype.kind != "float":
-        needs = f"{layer.kind} needs a floating type, not {x.dtype}: put an embedding before it"
+        needs = f"{layer.kind} needs a floating type, not {x.dtype}; {FLOATING}"
         raise reasoned(DTypeError, f"the input is {x.dtype} {x.shape[1:]}", needs)
 
 

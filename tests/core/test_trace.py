@@ -70,3 +70,15 @@ def test_parameters_that_no_memory_holds_are_told_with_their_layer() -> None:
     told = r"^layers\[1\]\.dense: the parameters take 1,600,000\.0 GB, 'wide/kernel' alone 1,200,000\.0: "
     with pytest.raises(SpecError, match=told):
         cortex.network({"inputs": {"x": [2]}, "layers": layers})
+
+
+@pytest.mark.parametrize("kind", ["dense", "max_pool2d", "batch_norm", "conv2d", "rms_norm"])
+def test_whole_numbers_for_a_layer_of_floating_ones_are_told_as_a_description_can_mend_it(kind: str) -> None:
+    """Not as an op would tell it, which has a cast."""
+    fields = {"dense": 3, "max_pool2d": 2, "conv2d": {"filters": 2, "kernel": 1}}
+    inputs = {"x": {"shape": [4, 4, 1], "dtype": "int64"}}
+    told = (
+        rf"'x' is \(4, 4, 1\): {kind} needs a floating type, not int64; an input says so by 'dtype: float32'"
+    )
+    with pytest.raises(SpecError, match=told):
+        cortex.network({"inputs": inputs, "layers": [{kind: fields.get(kind, {})}]})

@@ -244,6 +244,17 @@ def test_dropout_gradient_goes_where_the_mask_was() -> None:
     np.testing.assert_array_equal(used.inputs[0].grad.numpy() != 0, used.y != 0)
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [("dropout", (2, 3)), ("spatial_dropout1d", (2, 3, 4)), ("spatial_dropout2d", (2, 3, 3, 1))],
+)
+@pytest.mark.parametrize("training", [True, False])
+def test_dropout_is_of_floating_numbers(name: str, shape: tuple[int, ...], training: bool) -> None:
+    """Whole numbers would be floating in training, and stay whole in prediction."""
+    with pytest.raises(DTypeError, match=f"{name} needs a floating type, not int64; an input says so by"):
+        Used(layer(name, rate=0.5), np.ones(shape, np.int64), training=training)
+
+
 def test_embedding_takes_rows() -> None:
     table = rng.normal(size=(5, 3))
     ids = np.array([[0, 4], [2, 2]])
