@@ -1,7 +1,8 @@
 """bfloat16, which NumPy does not have: 16-bit storage, converted to float32 and back round a float32 kernel.
 
 A bfloat16 is the upper half of a float32.  What only moves elements runs on the storage as it is.  The same
-conversion serves a float16 beside float32 operands (`Primitive.wide`), which no kernel computes in directly.
+conversion serves a float16 beside float32 operands (`Primitive.wide`), which no kernel computes in directly,
+and the means of windows, whose sums would lose digits in float16, or leave its range.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from cortex_compute.numpy_backend.pointwise import BLOCK, block_slices
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.elementwise import Copy
 from cortex_compute.primitives.indexing import Concatenate, Gather, Pad, TakeAlong
+from cortex_compute.primitives.pooling import Averaging
 from cortex_compute.protocol import Kernel, Launch, Offer, Operand, Refusal, Stream
 from cortex_compute.types import DType, TensorType, bfloat16, bool_, float16, float32, uint16, uint32
 
@@ -95,7 +97,8 @@ def half_type(primitive: Primitive, types: Sequence[TensorType]) -> DType | None
     """The type of 16 bits among operands, results and casts that no kernel computes in."""
     if any(t.dtype is bfloat16 for t in types) or in_float32(primitive) is not primitive:
         return bfloat16
-    return float16 if primitive.wide and types[0].dtype is float16 else None
+    summed = bool(primitive.wide) or isinstance(primitive, Averaging)
+    return float16 if summed and types[0].dtype is float16 else None
 
 
 def converted(

@@ -52,6 +52,15 @@ def test_the_largest_of_each_window() -> None:
     assert y.ravel().tolist() == [3, -4]
 
 
+@pytest.mark.parametrize("size", [80, 40])
+def test_a_mean_of_float16_is_summed_in_float32(size: int) -> None:
+    """The sum of the window is beyond float16, and of 6400 equal numbers it would stand still long before."""
+    (y,) = compute(
+        AvgPool((size, size), (size, size), ((0, 0),) * 2), np.full((1, 80, 80, 2), 50, np.float16)
+    )
+    np.testing.assert_array_equal(y, np.full(y.shape, 50, np.float16))
+
+
 def test_padding_never_wins() -> None:
     y, _ = pooled(MaxPool((3,), (2,), ((1, 1),)), line([-3, -1, -5, -4]))
     assert y.ravel().tolist() == [-1, -1]
