@@ -52,13 +52,15 @@ def normalize(
 ) -> Any:
     """(x - mean) / sqrt(variance + epsilon) * scale + shift with given statistics, as batch norm predicts.
 
-    The statistics may be wider than x, as they are for a layer in bfloat16.  The gradient comes from the
-    scalar table; it flows to the statistics too.
+    An x that is narrower than the statistics, as it is for a layer in bfloat16, is computed in their type.
+    The gradient comes from the scalar table; it flows to the statistics too.
     """
+    if dtype(x.dtype).kind != "float":
+        raise DTypeError(f"normalize: x is {x.dtype}; needs a floating type")
     factor = rsqrt(variance + epsilon)
     if scale is not None:
         factor = factor * scale
-    wide = _as(x, mean)
+    wide = _as(x, mean) if dtype(x.dtype).itemsize < dtype(mean.dtype).itemsize else x
     return _as(_scaled(wide, mean, factor) if shift is None else _affine(wide, mean, factor, shift), x)
 
 
@@ -105,8 +107,10 @@ def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.
     if size < 1:
         raise ShapeError(f"local_response_norm: size is {size}; needs one channel at least")
     lines = reshape(wide * wide, (math.prod(x.shape[:-1]), x.shape[-1], 1))
-    means = avg_pool(lines, size, 1, ((size // 2, (size - 1) // 2),), count_padding=True)
-    return _as(_damped(wide, reshape(means, x.shape), alpha=alpha * size, beta=beta, k=k), x)
+    before, after = (min(n, x.shape[-1]) for n in (size // 2, (size - 1) // 2))  # there are no more
+    window = before + 1 + after
+    means = avg_pool(lines, window, 1, ((before, after),), count_padding=True)
+    return _as(_damped(wide, reshape(means, x.shape), alpha=alpha * window, beta=beta, k=k), x)
 
 
 def _wide(what: str, x: Any, **vectors: Any | None) -> Any:

@@ -128,6 +128,14 @@ def test_local_response_is_the_formula_of_the_paper() -> None:
     np.testing.assert_allclose(line, wanted[:, 0, 0], rtol=1e-13)
 
 
+@pytest.mark.parametrize("size", [9, 10**9 + 1])
+def test_a_window_wider_than_all_channels_is_the_sum_over_them(size: int) -> None:
+    x = images(2, 3, 3, 5)
+    wanted = x / (2 + 0.3 * (x**2).sum(-1, keepdims=True)) ** 0.75
+    found = used("local_response_normalization", x, size=size, alpha=0.3)
+    np.testing.assert_allclose(found, wanted, rtol=1e-13)
+
+
 @pytest.mark.parametrize(
     ("name", "shape"), [("spatial_dropout1d", (40, 5, 60)), ("spatial_dropout2d", (40, 3, 4, 60))]
 )

@@ -98,6 +98,11 @@ def test_gradients_of_group_norm() -> None:
     check_gradients(lambda x, a, b: group_norm(x, 2, a, b, 1e-2), SMALL, SCALE, SHIFT)
 
 
+def ones(of: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Statistics of that type."""
+    return np.ones(4, of), np.ones(4, of)
+
+
 def test_gradients_of_normalize() -> None:
     variance = RNG.uniform(0.5, 2, 4)
     check_gradients(lambda *t: normalize(*t, 1e-2), SMALL[:2], SHIFT, variance, SCALE, SHIFT)
@@ -176,6 +181,12 @@ def test_values_and_first_and_second_derivatives_are_pytorchs() -> None:
         (lambda x: group_norm(x, 2, np.ones((2, 2))), ShapeError, r"group_norm: scale has shape \(2, 2\)"),
         (lambda x: group_norm(x, 2, None, SHIFT[:3]), ShapeError, r"group_norm: shift has shape \(3,\)"),
         (lambda x: rms_norm(x > 0), DTypeError, "rms_norm: x is bool; needs a floating type"),
+        (
+            lambda x: normalize(x > 0, SCALE, SCALE, None, None),
+            DTypeError,
+            "normalize: x is bool; needs a fl",
+        ),
+        (lambda x: normalize(x, *ones(np.float32), None, None), DTypeError, "float64 and float32 do not mix"),
         (lambda x: batch_norm(x, None, None, -1.0), ShapeError, "epsilon is -1.0"),
         (
             lambda x: apply(BatchNormGrad(), x, SCALE, SCALE, SCALE, X[0]),
