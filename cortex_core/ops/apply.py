@@ -6,6 +6,8 @@ shape error gets it once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Any
 
@@ -30,6 +32,16 @@ class at:
 
     def __exit__(self, *error: object) -> None:
         PLACE.reset(self._token)
+
+
+@contextmanager
+def told_at(place: Place | None) -> Iterator[None]:
+    """As `at`; an error of shapes or data types says where it is, also where no primitive has raised it."""
+    with at(place):
+        try:
+            yield
+        except (ShapeError, DTypeError) as error:
+            raise _placed(error, place) from None
 
 
 def apply(primitive: Primitive, *operands: Any) -> Any:
@@ -68,5 +80,5 @@ def _placed(error: CortexError, place: Place | None) -> CortexError:
         return error
     placed = type(error)(f"{place}: {error}")
     placed.place = place  # type: ignore[attr-defined]
-    placed.reason = str(error)  # type: ignore[attr-defined]
+    placed.reason = getattr(error, "reason", str(error))  # type: ignore[attr-defined]
     return placed
