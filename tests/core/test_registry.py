@@ -261,6 +261,14 @@ def test_a_name_that_is_no_python_name() -> None:
         ("BatchNormalization", "batch_norm"),
         ("swish", "silu"),
         ("drpout", "dropout"),
+        ("Conv1DTranspose", "conv_transpose1d"),
+        ("deconv2d", "conv_transpose2d"),
+        ("DepthwiseConv2D", "depthwise_conv2d"),
+        ("ZeroPad2d", "padding2d"),
+        ("pad", "padding2d"),
+        ("Dropout2d", "spatial_dropout2d"),
+        ("lrn", "local_response_normalization"),
+        ("mul", "multiply"),
     ],
 )
 def test_the_name_that_was_meant(name: str, meant: str) -> None:
