@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from cortex_core.probe import expect_layer
 from cortex_viz.figure import figure, literal
 from cortex_viz.learned.drawing import SIGNED, Array, bare, columns_of, finite, largest, sheet, size_of
 
+NO_CHANGE = ("flatten", "dropout", "gaussian_dropout", "gaussian_noise")
 MOST = 256  # filters
 MOST_OF_MANY = 32  # filters, and channels, where each channel of a filter is a picture of its own
 
@@ -34,34 +35,36 @@ def filters_of(network: Network, layer: str | None = None) -> Filters:
     if layer is not None:
         expect_layer(network, layer)
     for node in nodes:
-        kernels = _kernels(network, node.id)
+        kernels = _kernels(network, node)
         if kernels is not None and layer in (None, node.id):
             reads_input = _behind_flatten(network, node.id) in [x.name for x in network.description.inputs]
             return Filters(node.id, kernels, reads_input and kernels.shape[-1] == 3)
-    having = ", ".join(node.id for node in nodes if _kernels(network, node.id) is not None)
+    having = ", ".join(node.id for node in nodes if _kernels(network, node) is not None)
     wanted = "no layer has kernels" if layer is None else f"{layer!r} has no kernels"
     raise SpecError(f"{network.name}: {wanted} that are pictures. Layers with such: {having or 'none'}")
 
 
-def _kernels(network: Network, layer: str) -> Array | None:
-    kernel = network.parameters.get(f"{layer}/kernel")
+def _kernels(network: Network, node: Any) -> Array | None:
+    kernel = network.parameters.get(f"{node.id}/kernel")
     if kernel is None:
         return None
+    if getattr(node.layer, "layer", node.layer).kind.startswith("conv_transpose"):  # (..., out, in)
+        kernel = kernel.swapaxes(-1, -2)
     if kernel.ndim == 4:  # (height, width, in, out)
         return np.moveaxis(kernel, 3, 0)
     if kernel.ndim == 3:  # (length, in, out)
         return np.asarray(kernel.transpose(2, 1, 0)[..., None])
-    shape = network.types[_behind_flatten(network, layer)].shape[1:]
+    shape = network.types[_behind_flatten(network, node.id)].shape[1:]
     if kernel.ndim == 2 and len(shape) == 3 and np.prod(shape) == len(kernel):
         return np.asarray(kernel.T.reshape(-1, *shape))
     return None
 
 
 def _behind_flatten(network: Network, layer: str) -> str:
-    """What a layer reads, where flatten and dropout do not count."""
+    """What a layer reads, where flatten and noise do not count."""
     nodes = {node.id: node for node in network.description.layers}
     source: str = nodes[layer].sources[0]
-    while source in nodes and nodes[source].kind in ("flatten", "dropout"):
+    while source in nodes and nodes[source].kind in NO_CHANGE:
         source = nodes[source].sources[0]
     return source
 

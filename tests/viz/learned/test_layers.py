@@ -37,6 +37,15 @@ def test_the_kernels_of_a_convolution() -> None:
     assert coloured.kernels.shape == (3, 3, 3, 3)
 
 
+def test_the_kernels_of_a_transposed_convolution_lie_the_other_way_round() -> None:
+    """(height, width, out, in)"""
+    up = {"conv_transpose2d": {"filters": 5, "kernel": [2, 3], "id": "up"}}
+    made = classifier([up, "global_avg_pool2d", {"dense": {"units": 4, "id": "out"}}], (6, 6, 2))
+    _, kernels, _ = filters_of(made, "up")
+    assert kernels.shape == (5, 2, 3, 2)
+    np.testing.assert_array_equal(kernels[3], made.parameters["up/kernel"][:, :, 3])
+
+
 def test_the_units_of_a_dense_layer_over_pictures_are_kernels() -> None:
     layers = ["flatten", {"dropout": 0.5}, {"dense": {"units": 4, "id": "out"}}]
     made = classifier(layers)
