@@ -16,7 +16,7 @@ from cortex_compute.types import float64
 from cortex_core.losses.common import refuse
 from cortex_core.ops import boxes as ops
 from cortex_core.ops import reduce
-from cortex_core.ops.indexing import one_hot, take_along, top_k
+from cortex_core.ops.indexing import one_hot, pad, take_along, top_k
 from cortex_core.ops.lift import as_array
 from cortex_core.ops.pointwise import cast, equal, logical_and, logical_not, select
 from cortex_core.ops.views import broadcast_to, narrow, reshape
@@ -82,7 +82,7 @@ def matched(found: Array, true: Array, overlap: float = 0.5) -> Array:
     """
     right, taken = np.zeros(len(found), bool), np.zeros(len(true), bool)
     shared = iou(found[:, 1:5], true[:, 1:5])
-    shared[found[:, :1] != true[None, :, 0]] = 0
+    shared[found[:, :1] != true[None, :, 0]] = -1
     for k in np.argsort(-found[:, 5], kind="stable") if len(true) else ():
         best = int(shared[k].argmax())
         right[k] = shared[k, best] >= overlap and not taken[best]
@@ -148,6 +148,8 @@ class DetectionF1:
         if len(x.shape) != 3 or x.shape[2] < 6 or len(target.shape) != 3 or target.shape[2] != 5:
             refuse(self, "the boxes of a yolo2 (boxes, 5 + classes) and a target (boxes, 5)", x, target)
         boxes, kinds, told = self._told(x)
+        if not target.shape[1]:  # of which none is the nearest
+            target = pad(target, [[0, 0], [0, 1], [0, 0]], -1)
         kind = _column(target, 0)
         there = kind > -0.5
         alike = logical_and(equal(_pairs(kinds, 2), _pairs(cast(kind, "int64"), 1)), _pairs(there, 1))

@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cortex_compute.errors import DTypeError
 from cortex_compute.types import TensorType, int64
-from cortex_core.losses.common import refuse
+from cortex_core.losses.common import Wrong, refuse, whole
 from cortex_core.ops.ctc import ctc
 from cortex_core.ops.pointwise import equal, select
 from cortex_core.ops.softmax import log_softmax, softmax
@@ -50,9 +49,11 @@ class Ctc:
             refuse(self, "a node (frames, classes) and a target (labels,)", x, target)
         if self.blank >= x.shape[2]:
             refuse(self, f"a node of more classes than blank, {self.blank}", x, target)
-        if target.dtype.kind != "int":
-            raise DTypeError(f"ctc needs whole class indices, the target is {target.dtype}")
-        values = ctc(log_softmax(x, -1), target, frames, labels, self.blank)
+        for name, counts in (("frames", frames), ("labels", labels)):
+            if counts is not None and (counts.dtype.kind != "int" or counts.size != x.shape[0]):
+                told = f"they are {counts.shape[1:]} {counts.dtype}"
+                refuse(self, f"{name} to be one whole number for each sample, and {told}", x, target)
+        values = ctc(log_softmax(x, -1), whole(self, target), frames, labels, self.blank)
         return (select(equal(values, np.inf), 0.0, values) if self.zero_infinity else values), None
 
     def wrong(
@@ -61,7 +62,7 @@ class Ctc:
         target: np.ndarray,
         frames: np.ndarray | None = None,
         labels: np.ndarray | None = None,
-    ) -> tuple[int, str] | None:
+    ) -> Wrong:
         """The first example whose labels, or whose numbers of labels or frames, cannot be, and why."""
         given = [one for one in (frames, labels) if one is not None]
         integers = target.ndim == 2 and target.dtype.kind in "iu"

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.types import TensorType, dtype
-from cortex_core.losses.common import refuse
+from cortex_core.losses.common import Wrong, refuse
 from cortex_core.ops.boxes import Told, decoded, told
 from cortex_core.ops.indexing import gather, one_hot, take_along
 from cortex_core.ops.pointwise import cast, exp, floor, pointwise, select, sigmoid, sqrt
@@ -102,7 +102,7 @@ class Yolo2:
         if len(target.shape) != 3 or target.shape[2] != 5:
             refuse(self, "a target (boxes, 5): class, x, y, width, height of each", x, target)
 
-    def wrong(self, x: TensorType, target: np.ndarray) -> tuple[int, str] | None:
+    def wrong(self, x: TensorType, target: np.ndarray) -> Wrong:
         """The first example with a box that is none, and why."""
         if target.ndim != 3 or target.shape[2] != 5:
             return None  # which per_sample refuses

@@ -98,16 +98,16 @@ def told(boxes: Any, there: Any, anchors: Anchors, height: int, width: int) -> T
 
     boxes (B, M, 4), there (B, M) bool.  Shapes are compared by the IoU of two boxes around one point.
     """
-    kind, many = boxes.dtype.storage, boxes.shape[1]
+    kind, (batch, many) = boxes.dtype.storage, boxes.shape[:2]
     cells = np.array([width, height], kind)
     centre = narrow(boxes, 2, 0, 2) * cells
     corner = minimum(floor(centre), cells - 1)
     column, row = (cast(_column(corner, k), "int64") for k in (0, 1))
-    size = reshape(narrow(boxes, 2, 2, 2) * cells, (-1, many, 1, 2))
+    size = reshape(narrow(boxes, 2, 2, 2) * cells, (batch, many, 1, 2))
     anchor = reduce.argmax(iou(_centred(size), _centred(np.array(anchors, kind))), -1)
     number = select(there, (row * width + column) * len(anchors) + anchor, 0)
-    same = equal(reshape(number, (-1, many, 1)), reshape(number, (-1, 1, many)))
-    earlier = logical_and(reshape(there, (-1, 1, many)), np.tri(many, k=-1, dtype=bool))
+    same = equal(reshape(number, (batch, many, 1)), reshape(number, (batch, 1, many)))
+    earlier = logical_and(reshape(there, (batch, 1, many)), np.tri(many, k=-1, dtype=bool))
     first = logical_not(reduce.any(logical_and(same, earlier), 2))
     return Told(number, anchor, centre - corner, logical_and(there, first))
 

@@ -121,3 +121,10 @@ def test_a_wrong_label_in_the_data_is_found_before_training(tmp_path: Any) -> No
     data["word"][17, 0] = 9
     with pytest.raises(DataError, match=r"stream 'word': example \d+ has a label that is none of 0 to 3"):
         cortex.train(SPELLED, data=data, out=tmp_path / "run", progress=False, report=False, backend="numpy")
+
+
+@pytest.mark.parametrize("bad", [np.array([5.0, 3.0]), np.array([[5, 3], [5, 3]]), np.array([5])])
+@pytest.mark.parametrize("name", ["frames", "labels"])
+def test_lengths_are_one_whole_number_for_each(name: str, bad: np.ndarray) -> None:
+    with pytest.raises(ShapeError, match=f"ctc needs {name} to be one whole number for each sample"):
+        loss().per_sample(Tensor(np.zeros((2, 5, 4))), Tensor(GOOD), **{name: Tensor(bad)})

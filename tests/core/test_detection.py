@@ -82,6 +82,14 @@ def test_the_loss_is_the_papers() -> None:
     np.testing.assert_allclose(values.numpy(), wanted, rtol=1e-12)
 
 
+def test_a_target_of_no_boxes_is_one_of_padding() -> None:
+    x = np.random.default_rng(2).normal(size=(2, 3, 4, 24))
+    none, padded = (yolo2().per_sample(Tensor(x), Tensor(BOXES[[2, 2], :m]))[0].numpy() for m in (0, 1))
+    np.testing.assert_array_equal(none, padded)
+    shown = np.asarray(yolo2().prediction(Tensor(x)))
+    assert counted(shown, BOXES[[2, 2], :0]) == counted(shown, BOXES[[2, 2], :1])
+
+
 def test_each_scale_weighs_its_part() -> None:
     x = np.random.default_rng(1).normal(size=(3, 3, 4, 24))
     whole = yolo2().per_sample(Tensor(x), Tensor(BOXES))[0].numpy().sum()
@@ -194,6 +202,7 @@ FOUND = [
 
 def test_what_is_right_is_counted() -> None:
     assert detection.matched(FOUND[0], TRUE[0]).tolist() == [True, False, True, False]
+    assert not detection.matched(FOUND[0][3:], TRUE[0][:2], overlap=0).any()  # of another class
     counted = detection.scores(FOUND, TRUE)
     assert counted == {"precision": 2 / 4, "recall": 2 / 3, "f1": 4 / 7}
     assert all(math.isnan(v) for v in detection.scores([FOUND[1]], [TRUE[0][2:]]).values())
