@@ -23,7 +23,7 @@ from cortex_core.spec import Description, inspect, locate
 from cortex_core.step import Step, predict_graph, train_step, types_of
 from cortex_core.streams import mismatches
 from cortex_core.summary import LayerRow, rows
-from cortex_core.terms import samples_of, types_of_streams
+from cortex_core.terms import samples_of, stream_value, types_of_streams
 from cortex_core.trace import Traced, batch_type, free_length
 from cortex_core.training.data import expect_test, open_data, pinned
 from cortex_core.training.examples import MissingFile
@@ -120,6 +120,13 @@ def check(
     outline = Network.outline(description, (declared, traced))
     memory = count_memory(outline, backend, size, streams)
     return Report(description, (), layers, memory, size, (*_notes(description), *said), outline)
+
+
+def misfits(description: Description) -> list[Problem]:
+    """What does not fit in a description that can be read: shapes, losses, metrics; no data are asked."""
+    traced = declare(description)[1]
+    found = list(traced.problems)
+    return [*found, *_losses(description, traced, {}, {p.place for p in found})]
 
 
 def _in_order(problems: Sequence[Problem]) -> list[Problem]:
@@ -249,8 +256,9 @@ def _losses(
 
     A metric that measures what a wrong loss has for node and target is not reported beside it.
     """
-    by_node = {node.of: node for node in reversed(description.compared)}
-    targets = {node.target: node for node in reversed(description.compared)}
+    with_target = [node for node in reversed(description.losses) if node.target]
+    by_node = {node.of: node for node in with_target}
+    targets = {node.target: node for node in with_target}
     wrong, given = set(), _given(description, traced, streams)
     for node in description.losses:
         skip = node.place in reported
@@ -296,17 +304,17 @@ def _try(
         return
     try:
         with at(node.place):
-            compute(x, target)
+            compute(x, stream_value(node.derive or node.target, {node.target: target}))
     except (ShapeError, DTypeError) as error:
         yield _mismatch(node, x, target, error)
 
 
 def _target(name: str, traced: Traced, given: Mapping[str, Value], loss: Any) -> Value | None:
-    """A target: an input, a stream of the data, or what the loss that reads it expects."""
+    """A stream that is compared with: an input, of the data, or what the loss that reads it expects."""
     if name in given:
         return given[name]
     of = None if loss is None else traced.values.get(loss.of)
-    return None if of is None else input_value(name, loss.loss.target_type(of.type))
+    return None if of is None else input_value(*next(types_of_streams(loss, of.type)))
 
 
 def _given(description: Description, traced: Traced, streams: Mapping[str, Any]) -> dict[str, Value]:

@@ -109,12 +109,13 @@ def expect_layer(network: Network, name: str) -> None:
 
 
 def scored(network: Network) -> str:
-    """The id of the layer that gives the scores: what the first loss is of, else the first output.
+    """The id of the layer that gives the scores: what the first loss with a target is of, else the first
+    output.
 
     For a cross entropy these are the logits.
     """
-    losses = network.description.losses
-    return str(losses[0].of if losses else network.description.outputs[0])
+    description = network.description
+    return next((str(x.of) for x in description.losses if x.target), str(description.outputs[0]))
 
 
 def last_hidden(network: Network) -> str | None:

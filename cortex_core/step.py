@@ -15,14 +15,14 @@ from cortex_compute.types import DType, TensorType, dtype, float32, float64, int
 from cortex_core.declared import KEY, KEY_TYPE
 from cortex_core.graph.value import Graph, Update, Value, constant, input_value, state_value
 from cortex_core.network import Network
-from cortex_core.ops.apply import apply, at
+from cortex_core.ops.apply import apply, at, told_at
 from cortex_core.ops.differentiate import differentiate
 from cortex_core.ops.indexing import concatenate, gather
 from cortex_core.ops.pointwise import cast, divide, isfinite, maximum, minimum, select, sqrt
 from cortex_core.ops.reduce import sum as total_of
 from cortex_core.ops.views import broadcast_to, reshape
 from cortex_core.store import SegmentKey
-from cortex_core.terms import known, samples_of, types_of_streams
+from cortex_core.terms import known, samples_of, stream_value, types_of_streams
 from cortex_core.trace import Traced, trace
 
 ROWS = "rows of the data"
@@ -83,7 +83,7 @@ def loss_values(network: Network, traced: Traced, targets: Mapping[str, Value]) 
     """Each loss of the description."""
     found = []
     for node in network.description.losses:
-        with at(node.place):
+        with told_at(node.place):
             values, weights = samples_of(node, traced, targets)
             if weights is None:
                 count = constant(np.asarray(values.size, np.float32))
@@ -148,9 +148,9 @@ def accumulate(
     for metric in network.training.metrics:
         pair = (metric.of, metric.target)
         nodes = {(n.of, n.target): x for n, x in zip(network.description.losses[::-1], losses[::-1])}
-        value, target = known(traced, metric.of), targets[metric.target]
+        value, target = known(traced, metric.of), stream_value(metric.derive or metric.target, targets)
         weights = nodes[pair].weights if pair in nodes else None
-        with at(metric.place):
+        with told_at(metric.place):
             summands = metric.metric.sums(predictions(network, metric.of, value), target, weights)
         sums.add(metric.name, summands, metric.metric.result)
     return sums

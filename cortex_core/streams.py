@@ -62,6 +62,8 @@ def mismatches(
         if node.target not in streams:
             yield _absent(node.place, node.target, streams, what, has)
             continue
+        if node.derive is not None:
+            continue
         stream, of = streams[node.target], types.get(node.of)
         wrong = _target(node, stream, None if of is None else of.shape[1:], f"'{node.target}' of {what}")
         if wrong is not None:

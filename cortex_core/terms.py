@@ -52,7 +52,9 @@ def samples_of(node: Any, traced: Traced, streams: Mapping[str, Value]) -> tuple
     """The value of a loss for each sample, and their weights, if any.  What its variables become is added to
     the updates of the trace.
     """
-    given: dict[str, Any] = {name: _stream(used, streams) for name, used in streams_of(node.loss).items()}
+    given: dict[str, Any] = {
+        name: stream_value(used, streams) for name, used in streams_of(node.loss).items()
+    }
     given |= {
         name: known(traced, ids) if isinstance(ids, str) else tuple(known(traced, i) for i in ids)
         for name, ids in node.keywords
@@ -62,10 +64,10 @@ def samples_of(node: Any, traced: Traced, streams: Mapping[str, Value]) -> tuple
             dict(traced.kept[node.name]), traced.training, node.name, traced.key,
             lambda name, value: traced.updates.update({node.name_of(name): value}),
         )  # fmt: skip
-    targets = [_stream(node.derive or node.target, streams)] if node.target else []
+    targets = [stream_value(node.derive or node.target, streams)] if node.target else []
     values, weights = of_each_sample(node.loss, value_of(node, traced), *targets, **given)
     if node.sample_weight is not None:
-        factor = cast(_stream(node.sample_weight, streams), values.dtype)
+        factor = cast(stream_value(node.sample_weight, streams), values.dtype)
         if factor.shape != values.shape:
             found = f"'{name_of_stream(node.sample_weight)}' is {factor.shape[1:]}"
             raise ShapeError(f"{found}: expected one weight for each example")
@@ -73,7 +75,7 @@ def samples_of(node: Any, traced: Traced, streams: Mapping[str, Value]) -> tuple
     return values, weights
 
 
-def _stream(used: Any, streams: Mapping[str, Value]) -> Value:
+def stream_value(used: Any, streams: Mapping[str, Value]) -> Value:
     """A stream, or what is made of it."""
     found = streams[name_of_stream(used)]
     return found if isinstance(used, str) else used.derive(found)

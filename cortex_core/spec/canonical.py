@@ -68,7 +68,8 @@ def _loss(node: LossNode) -> dict[str, Any]:
 
 
 def _metric(node: MetricNode) -> dict[str, Any]:
-    common = {"of": node.of, "target": node.target, "name": node.name}
+    target = node.target if node.derive is None else named_data(node.derive)
+    common = {"of": node.of, "target": target, "name": node.name}
     return {node.kind: {**common, **data_of(node.metric)}}
 
 

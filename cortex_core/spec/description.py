@@ -158,7 +158,7 @@ class LossNode:
 
 @frozen
 class MetricNode:
-    """One metric of ``of`` against ``target``."""
+    """One metric of ``of`` against ``target``, or against what ``derive`` makes of it."""
 
     name: str
     kind: str
@@ -166,6 +166,7 @@ class MetricNode:
     of: str
     target: str
     place: Place
+    derive: Any = None
 
 
 @frozen

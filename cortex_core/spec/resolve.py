@@ -26,7 +26,7 @@ from cortex_core.spec.description import UNKNOWN_SOURCE, Description, InputNode,
 from cortex_core.spec.expand import Entry, Expander, Reference, Scope
 from cortex_core.spec.overrides import apply_overrides
 from cortex_core.spec.read import MAX_BYTES, parse
-from cortex_core.spec.rewrite import check_probabilities, choose_initializers, use_logits
+from cortex_core.spec.rewrite import beside, check_probabilities, choose_initializers, use_logits
 from cortex_core.spec.sharing import Sharing
 from cortex_core.spec.standard import with_standard
 from cortex_core.spec.tree import Node, Problems, from_python
@@ -168,9 +168,10 @@ class _Resolver:
             self._check_reach(inputs, entries, sources, wanted, streams)
         sharing = Sharing(entries, wiring.alias, problems)
         layers = [_node(entries[id_], sources[id_], keywords[id_], sharing) for id_ in order]
+        written = losses
+        layers, losses, notes = use_logits(choose_initializers(layers), written)
         if train is not None:
-            train = dataclasses.replace(train, metrics=measured)
-        layers, losses, notes = use_logits(choose_initializers(layers), losses)
+            train = dataclasses.replace(train, metrics=beside(measured, written, losses))
         check_probabilities(layers, losses, problems)
         home = "." if self.file == DICT else str(Path(self.file).absolute().parent)
         made = Description(name, inputs, tuple(layers), outputs, losses, train, {}, "", tuple(notes), home)

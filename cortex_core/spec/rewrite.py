@@ -9,7 +9,7 @@ from typing import Any
 from cortex_core.initializers import Auto
 from cortex_core.layers.activations import Softmax
 from cortex_core.registry import INITIALIZERS, LAYERS
-from cortex_core.spec.description import ALL, LayerNode, LossNode, owner
+from cortex_core.spec.description import ALL, LayerNode, LossNode, MetricNode, owner
 from cortex_core.spec.tree import Problems
 
 _PREFERENCE = ("he_normal", "lecun_normal", "glorot_uniform")
@@ -99,6 +99,14 @@ def use_logits(
             continue
         notes.append(f"{node.place}: '{node.id}' ends in softmax: {loss.kind} takes its logits")
     return [_sharing_with(node, split) for node in layers], tuple(_of(x, moved, split) for x in losses), notes
+
+
+def beside(
+    metrics: Sequence[MetricNode], before: Sequence[LossNode], after: Sequence[LossNode]
+) -> tuple[MetricNode, ...]:
+    """The metrics; who measures what a loss compares goes with it, so that its weights count for both."""
+    moved = {(old.of, old.target): new.of for old, new in reversed([*zip(before, after)])}
+    return tuple(dataclasses.replace(x, of=moved.get((x.of, x.target), x.of)) for x in metrics)
 
 
 def _of(loss: LossNode, moved: Mapping[str, str], split: Mapping[str, str]) -> LossNode:

@@ -39,7 +39,7 @@ from cortex_core.registry.named import load_plugins
 from cortex_core.registry.sources import StreamKind
 from cortex_core.spec.blocks import COMMON
 from cortex_core.spec.expand import Identifier
-from cortex_core.spec.sections import LOSS_FIELDS, VERSION, InputShape, NameKind
+from cortex_core.spec.sections import LOSS_FIELDS, METRIC_FIELDS, VERSION, InputShape, NameKind
 from cortex_core.spec.train import TrainOptions
 
 Schema = dict[str, Any]
@@ -129,13 +129,12 @@ def _definitions() -> Schema:
         "of": _ID,
         "target": StreamKind().schema(),
         "sample_weight": StreamKind().schema(),
-        "metric_target": text,
         "weight": _REAL,
         "name": text,
     }
     refer = {name: {"$ref": f"#/$defs/common/{name}"} for name in common}
     of_layer = {name: refer[name] for name in COMMON}
-    of_metric = {"of": refer["of"], "target": refer["metric_target"], "name": refer["name"]}
+    of_metric = {name: refer[name] for name in METRIC_FIELDS}
     of_loss = {name: refer[name] for name in LOSS_FIELDS}
     activations = [kind for kind, cls in LAYERS.items() if cls.is_activation]
     layer = _named(LAYERS, of_layer, list(LAYERS), others=of_layer)

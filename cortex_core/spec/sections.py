@@ -241,8 +241,7 @@ class Terms:
         wrong = UNKNOWN_SOURCE in (of, *flat(named for _, named in keywords or ()))
         if keywords is None or wrong or any(x is UNKNOWN for x in (target, weight, sample_weight)):
             return None
-        stream = target if isinstance(target, str) else name_of_stream(target)
-        derive = None if isinstance(target, str) else target
+        stream, derive = _made_of(target)
         made = LossNode(
             name, item.kind, loss, of, stream, weight, item.place, derive, sample_weight, keywords, parameter
         )
@@ -322,9 +321,9 @@ class Terms:
         item.adopt(fields_of(METRICS[item.kind]), METRIC_FIELDS)
         metric = item.build(METRICS[item.kind], METRIC_FIELDS, self.problems)
         of = self._of(item, None) if "of" in item.common else ""
-        target = item.common_value("target", Text(), None, self.problems)
+        target = item.common_value("target", StreamKind(), None, self.problems)
         losses = tuple(loss for loss in losses if loss.target)
-        fitting = [loss for loss in losses if of in ("", loss.of) and target in (None, loss.target)]
+        fitting = [loss for loss in losses if of in ("", loss.of) and target in (None, *_targets(loss))]
         if not of and len(losses) == 1:
             fitting = list(losses)
         if (not of or target is None) and not self.problems:
@@ -333,11 +332,22 @@ class Terms:
                     item, "target" if of else "of", "expected of and target, as no single loss tells them"
                 )
                 return None
-            of, target = of or fitting[0].of, target or fitting[0].target
+            of, target = of or fitting[0].of, target or _targets(fitting[0])[0]
         name = names.name(item, self.problems)
-        if metric is None or of in ("", UNKNOWN_SOURCE) or not isinstance(target, str):
+        if metric is None or of in ("", UNKNOWN_SOURCE) or target in (None, UNKNOWN):
             return None
-        return MetricNode(name, item.kind, metric, of, target, item.place)
+        stream, derive = _made_of(target)
+        return MetricNode(name, item.kind, metric, of, stream, item.place, derive)
+
+
+def _made_of(target: Any) -> tuple[str, Any]:
+    """The stream behind a target, and what makes the target of it, if it is not that stream."""
+    return (target, None) if isinstance(target, str) else (name_of_stream(target), target)
+
+
+def _targets(loss: LossNode) -> tuple[Any, ...]:
+    """What a loss compares with, and the stream of which that is made."""
+    return (loss.target,) if loss.derive is None else (loss.derive, loss.target)
 
 
 class _UniqueNames:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cortex_core.network import Network
-from cortex_core.streams import SCALED
+from cortex_core.streams import CHOICES, SCALED
 
 POWERS = {"mae": 1, "mse": 2}  # of the unit, by the kind of metric
 
@@ -30,7 +30,7 @@ def in_units(network: Network, totals: Mapping[str, Any]) -> dict[str, Any]:
     told = dict(totals)
     for metric in network.training.metrics:
         power = POWERS.get(metric.kind)
-        if power is not None and metric.name in told:
+        if power is not None and metric.derive is None and metric.name in told:
             told[metric.name] = told[metric.name] * unit_of(network, metric.target) ** power
     return told
 
@@ -39,7 +39,7 @@ def loss_notes(network: Network, streams: Mapping[str, Any]) -> Iterator[str]:
     """A line for each loss that is not in the unit of its target, or has outputs that no class uses."""
     for node in network.description.compared:
         classes, outputs = streams[node.target].classes, network.types[node.of].shape[-1:]
-        if node.kind == "softmax_cross_entropy" and classes and outputs and outputs[0] > len(classes):
+        if node.kind in CHOICES and classes and outputs and outputs[0] > len(classes):
             yield f"{node.of!r} has {outputs[0]} outputs for the {len(classes)} classes of {node.target!r}"
         unit = unit_of(network, node.target)
         if node.kind in SCALED and unit != 1.0:

@@ -14,7 +14,7 @@ from cortex_core.losses import of_each_sample
 from cortex_core.network import Network
 from cortex_core.predict import in_units
 from cortex_core.probe import activations
-from cortex_core.streams import SCALED
+from cortex_core.streams import CHOICES, SCALED
 from cortex_core.tensor import Tensor
 from cortex_core.training.setup import CROSS_ENTROPIES
 from cortex_core.training.source import Source
@@ -158,7 +158,7 @@ def _with_answers(
     numbers: Numbers | None = None
     told = dict[str, str]()
     for node in sorted(
-        filter(_alone, network.description.compared), key=lambda node: node.kind != "softmax_cross_entropy"
+        filter(_alone, network.description.compared), key=lambda node: node.kind not in CHOICES
     ):
         x, target = raw[node.of], targets[node.target]
         if node.target in inputs:
@@ -177,12 +177,15 @@ def _with_answers(
 
 def _note(network: Network, told: Mapping[str, str], weighted: bool) -> str:
     """Which outputs the sections are of, where not all are; and that weights of classes are left out."""
-    nodes, notes = network.description.losses, list[str]()
-    silent = [repr(of) for of in dict.fromkeys(node.of for node in nodes) if of not in told]
-    if told and silent:
-        shown = " and ".join(f"the {what} of {of!r}" for of, what in told.items())
-        others = f"{', '.join(silent)} {'is' if len(silent) == 1 else 'are'}"
-        notes.append(f"Shown are {shown}; {others} trained as well, and only in the loss here.")
+    description, notes = network.description, list[str]()
+    silent = [node.of for node in description.losses if node.of not in told and not node.parameter]
+    counted = {node.of for node in description.compared if _alone(node)}
+    parts = ["Shown are " + " and ".join(f"the {what} of {of!r}" for of, what in told.items())]
+    for where, chosen in (("only in the loss", counted), ("not shown", {*silent} - counted)):
+        names = [repr(of) for of in dict.fromkeys(silent) if of in chosen]
+        are = "is" if len(names) == 1 else "are"
+        parts += [f"{', '.join(names)} {are} trained as well, and {where} here"] if names else []
+    notes += [f"{'; '.join(parts)}."] if told and silent else []
     if weighted:
         notes.append("Each example counts once here, without the class weights of loss and metrics.")
     return " ".join(notes)
@@ -191,7 +194,7 @@ def _note(network: Network, told: Mapping[str, str], weighted: bool) -> str:
 def _classes(node: Any, x: Array, target: Array, shown: Shown) -> Classes | None:
     """What a cross entropy compared, where an example has one class."""
     single = prod(x.shape[1:]) == 1
-    if not single and (x.ndim != 2 or node.kind != "softmax_cross_entropy"):
+    if not single and (x.ndim != 2 or node.kind not in CHOICES):
         return None
     probabilities = np.asarray(node.loss.prediction(Tensor(x)).numpy(), np.float64)
     if single:

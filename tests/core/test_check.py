@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 
 import cortex
+from cortex_compute.types import TensorType
 from cortex_core.check import Report, check
 from cortex_core.compiled import compile
 from cortex_core.network import Network
 from cortex_core.registry import layer
+from cortex_core.trace import batch_type
+from cortex_core.training.data import open_data, streams_of
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SPECS = sorted(EXAMPLES.glob("*.yaml"))
@@ -34,12 +37,22 @@ def taken(network: Network, program: Any) -> int:
     return sum(b.nbytes for b in [*states.values(), *own]) + network.store.arena.nbytes
 
 
+def targets(network: Network, batch: int) -> dict[str, TensorType]:
+    """The types of a batch of targets, as the data of an example tell them."""
+    if network.training.data is None:
+        return {}
+    streams = open_data(network.description).streams
+    names = streams_of(network.description)[1]
+    return {n: batch_type(streams[n].shape, streams[n].dtype, batch) for n in names}
+
+
 @pytest.mark.parametrize("batch", [1, 32, 100])
 @pytest.mark.parametrize("spec", SPECS, ids=lambda p: p.stem)
 def test_memory_of_training_is_exact(spec: Path, batch: int) -> None:
     report = checked(spec, batch)
     compiled = compile(spec, "numpy", batch_size=batch)
-    program = compiled.entry(compiled.types(batch)).program
+    types = compiled.types(batch, targets(compiled.network, batch))
+    program = compiled.entry(types).program
     assert report.memory is not None
     assert report.memory.arena == program.plan.arena == compiled.network.store.arena.nbytes
     assert report.memory.total == taken(compiled.network, program)

@@ -213,3 +213,11 @@ def test_a_tied_table_behind_repeated_blocks_reads_the_norm() -> None:
     assert last_hidden(network({"inputs": inputs, "layers": without, "loss": loss})) == (
         "transformer_encoder.1/add"
     )
+
+
+def test_a_loss_on_a_parameter_has_no_scores() -> None:
+    losses = [{"l2": {"of": "dense/kernel"}}, {"mse": {"of": "dense_2", "target": "y"}}]
+    layers = [{"dense": 3}, {"dense": 2}]
+    net = network({"inputs": {"x": [4]}, "layers": layers, "loss": losses})
+    assert scored(net) == "dense_2"
+    assert last_hidden(net) == "dense"

@@ -212,3 +212,33 @@ def test_a_loss_in_a_block_names_its_neighbours() -> None:
     }
     net = cortex.network({**described, "loss": {"mse": {"of": "p", "target": "y"}}})
     assert net.description.losses[1].sources == ("p/two", "p/one")
+
+
+def test_a_metric_measures_the_target_that_the_loss_makes() -> None:
+    loss = {"mse": {"target": {"one_hot": {"of": "label", "classes": 3}}}}
+    net = network([{"dense": 3}], loss, metrics=["mae"])
+    found = cortex.evaluate(net, {"x": X, "label": LABELS}, backend="numpy")
+    expected = np.abs(net.predict(X, raw=True) - np.eye(3)[LABELS]).mean()
+    assert found["mae"] == pytest.approx(expected, rel=1e-6)
+    again = cortex.network(net.description.canonical)
+    assert again.description.hash == net.description.hash
+
+
+def test_a_metric_may_say_what_its_target_is_made_of() -> None:
+    metric = {"accuracy": {"of": "dense", "target": {"index": "scores"}}}
+    net = network([{"dense": 3}], {"mse": {"target": "scores"}}, metrics=[metric])
+    scores = np.eye(3, dtype=np.float32)[LABELS]
+    found = cortex.evaluate(net, {"x": X, "scores": scores}, backend="numpy")
+    assert found["accuracy"] == pytest.approx((net.predict(X).argmax(1) == LABELS).mean())
+
+
+@pytest.mark.parametrize("activation", ["linear", "softmax"])
+def test_a_metric_has_the_weights_of_its_loss(activation: str) -> None:
+    """Also where the loss takes the logits of the layer that the metric names."""
+    loss = {"softmax_cross_entropy": {"target": "label", "sample_weight": "weight"}}
+    net = network([{"dense": {"units": 3, "activation": activation}}], loss, metrics=["accuracy"])
+    weights = np.array([1, 2, 4, 8, 16, 32], np.float32)
+    found = cortex.evaluate(net, {"x": X, "label": LABELS, "weight": weights}, backend="numpy")
+    right = net.predict(X).argmax(1) == LABELS
+    assert 0 < right.sum() < BATCH
+    assert found["accuracy"] == pytest.approx((right * weights).sum() / weights.sum())

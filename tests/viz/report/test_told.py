@@ -197,7 +197,26 @@ def test_several_outputs(tmp_path: Path) -> None:
     assert np.isfinite(facts.outcome.losses).all()  # the loss of 'a' counts for each
     for section in BY_EXAMPLES:
         words = Page(page_of(facts)).sections[section].words
-        assert "Shown are the classes of 'a'; 'b' is trained as well" in words
+        assert "Shown are the classes of 'a'; 'b' is trained as well, and only in the loss here." in words
+
+
+def test_losses_that_no_picture_shows(tmp_path: Path) -> None:
+    """One on a parameter is no output; one of two layers counts in the training only."""
+    layers = [
+        {"dense": {"units": 2, "id": "a", "from": "x"}},
+        {"dense": {"units": 2, "id": "b", "from": "x"}},
+        {"dense": {"units": 2, "id": "y", "from": "b"}},
+    ]
+    loss = [
+        {"l2": {"of": "a/kernel", "weight": 0.1}},
+        {"contrastive": {"of": "a", "other": "b", "target": "t"}},
+        {"softmax_cross_entropy": {"of": "y", "target": "t"}},
+    ]
+    arrays = {"x": RNG.normal(size=(40, 5)), "t": RNG.integers(0, 2, 40)}
+    run = trained(tmp_path, layers, loss, arrays, validation=0.2)
+    facts = collect(run, open_data(run.network.description, arrays))
+    words = Page(page_of(facts)).sections["confusion"].words
+    assert "Shown are the classes of 'y'; 'a' is trained as well, and not shown here." in words
 
 
 def test_data_that_changed_are_told(tmp_path: Path) -> None:
