@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,8 +43,9 @@ class ArraySource:
     ``arrays``: name -> array (examples, ...), all of one length.  float32 and int64 are served as they are;
     uint8 is pixels, served as float32 in 0..1 (divided by 255).  ``classes``: name of a stream of labels ->
     names of its classes.  ``served``: name -> "float32" or "int64", for numbers of other dtypes, which are
-    converted as they are gathered.  ``notes``: what was counted and done on the way here.  Raises DataError
-    for other dtypes, unequal lengths, a label that is no class, and a number that is not finite.
+    converted as they are gathered.  ``gaps``: names of streams in which NaN says that a number is missing.
+    ``notes``: what was counted and done on the way here.  Raises DataError for other dtypes, unequal lengths,
+    a label that is no class, and a number that is not finite.
 
     The arrays are shared, not copied, where they are contiguous; of a mapped file only the rows that are
     asked for are read, after one look at its numbers piece by piece.  One reader at a time: ``gather``
@@ -59,6 +60,7 @@ class ArraySource:
         classes: Mapping[str, tuple[str, ...]] | None = None,
         *,
         served: Mapping[str, str] | None = None,
+        gaps: Collection[str] = (),
         notes: Sequence[str] = (),
     ) -> None:
         self._arrays = {name: np.asarray(array, order="C") for name, array in arrays.items()}
@@ -76,7 +78,7 @@ class ArraySource:
             raise DataError(f"streams of one data set need equally many examples, but {counts}")
         for name, array in self._arrays.items():
             if name not in self._pixels:
-                _check_values(name, array, self.streams[name])
+                _check_values(name, array, self.streams[name], name in gaps)
         self._rows: Array | None = None
         self._length = max(lengths.values(), default=0)
         self._scratch: dict[str, Array] = {}
@@ -210,13 +212,14 @@ def _served(name: str, array: Array, asked: str | None) -> str:
     return served
 
 
-def _check_values(name: str, array: Array, stream: Stream) -> None:
+def _check_values(name: str, array: Array, stream: Stream, gaps: bool) -> None:
     """Raises DataError for a label that is no class, and for a number that its dtype cannot hold."""
     if array.size == 0:
         return
     count = max(1, CHECK_BYTES // (array.nbytes // len(array)))
     for start in range(0, len(array), count):
-        _check_piece(name, array[start : start + count], stream, start)
+        piece = array[start : start + count]
+        _check_piece(name, np.where(np.isnan(piece), 0, piece) if gaps else piece, stream, start)
 
 
 def _check_piece(name: str, piece: Array, stream: Stream, start: int) -> None:

@@ -59,7 +59,8 @@ class Encoding(Protocol):
 class Examples(Protocol):
     """Examples before anything is learned: ``parts`` maps "train", and what else the files say, to rows.
 
-    ``notes`` say what was counted and done while reading.
+    ``notes`` say what was counted and done while reading.  A class may have ``allow(gaps)``: NaN in these
+    streams says that a number is missing.
     """
 
     @property
@@ -184,18 +185,25 @@ def examples_of(
 ) -> tuple[Examples, Reader | None]:
     """The examples that a description's ``data`` means, or that are ``given`` in its place; their reader.
 
-    Of arrays the streams ``gaps`` may hold NaN.
+    Of arrays, in memory or in files, the streams ``gaps`` may hold NaN.
     """
     if given is None and is_reader(data):
-        return data.open(finder), data
+        return _allowing(gaps, data.open(finder)), data
     if given is None or isinstance(given, str):
         return cast(Examples, AsTheyAre(find(given or data))), None
     if hasattr(given, "learn"):
         return cast(Examples, given), data if is_reader(data) else None
     reader = reader_of(given, data)
     if reader is not None:
-        return reader.read(given, finder), reader
+        return _allowing(gaps, reader.read(given, finder)), reader
     return cast(Examples, AsTheyAre(as_source(given, gaps))), None
+
+
+def _allowing(gaps: Iterable[str], examples: Examples) -> Examples:
+    """With NaN in the streams ``gaps``, where they are of a kind that may hold it."""
+    if hasattr(examples, "allow"):
+        examples.allow(gaps)
+    return examples
 
 
 def is_name(data: Any) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -77,13 +77,19 @@ class Arrays:
         """What was learned, from the plain data of a model file."""
         try:
             known = {
-                name: Known(tuple(x["shape"]), x["dtype"], x["pixels"], _names(x.get("classes") or []))
+                name: Known(
+                    tuple(x["shape"]),
+                    x["dtype"],
+                    x["pixels"],
+                    _names(x.get("classes") or []),
+                    x.get("gaps", False),
+                )
                 for name, x in state.items()
             }
             good = all(
                 all(type(n) is int and n >= 0 for n in x.shape)
                 and x.dtype in ("float32", "int64")
-                and type(x.pixels) is bool
+                and type(x.pixels) is type(x.gaps) is bool
                 and list(x.classes) == (state[name].get("classes") or [])
                 for name, x in known.items()
             )
@@ -118,12 +124,14 @@ def _read(files: Any, find: Find, notes: list[str]) -> dict[str, Array]:
 
 @dataclass(frozen=True)
 class Known:
-    """What is known of a stream: shape of an example, dtype, and whether uint8 pixels became it."""
+    """What is known of a stream: shape of an example, dtype, whether uint8 pixels became it, the names of
+    classes, and whether NaN says that a number is missing."""
 
     shape: tuple[int, ...]
     dtype: str
     pixels: bool
     classes: tuple[str, ...] = ()
+    gaps: bool = False
 
 
 def _is_pixels(array: Array, is_input: bool) -> bool:
@@ -171,6 +179,7 @@ class ArrayExamples:
         classes: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         self.arrays, self.notes, self.classes = arrays, notes, classes or {}
+        self.gaps: frozenset[str] = frozenset()
         lengths = {part: _length(part, own) for part, own in arrays.items()}
         ends = np.cumsum([0, *lengths.values()])
         self.parts = {part: np.arange(ends[i], ends[i + 1]) for i, part in enumerate(lengths)}
@@ -178,6 +187,10 @@ class ArrayExamples:
 
     def __len__(self) -> int:
         return sum(map(len, self.parts.values()))
+
+    def allow(self, gaps: Iterable[str]) -> None:
+        """NaN in the streams ``gaps`` says that a number is missing; elsewhere it is refused."""
+        self.gaps = frozenset(gaps)
 
     def column(self, name: str) -> Array:
         """The numbers of a stream with one for each example."""
@@ -201,7 +214,8 @@ class ArrayExamples:
         notes: list[str] = []
         for name in dict.fromkeys((*inputs, *targets)):
             pixels = _is_pixels(own[name], name in inputs)
-            known[name] = _known(name, own[name], pixels, self.classes.get(name, ()))
+            learned = _known(name, own[name], pixels, self.classes.get(name, ()))
+            known[name] = replace(learned, gaps=name in self.gaps)
             notes += _told(name, own[name], pixels)
         return ArrayEncoding(known, notes)
 
@@ -266,7 +280,7 @@ class ArrayEncoding:
             if not found.pixels:
                 served[name] = expected.dtype
         classes = {name: self.known[name].classes for name in arrays if self.known[name].classes}
-        return ArraySource(arrays, classes, served=served)
+        return ArraySource(arrays, classes, served=served, gaps=[n for n in arrays if self.known[n].gaps])
 
     def without(self, names: Sequence[str]) -> ArrayEncoding:
         """The same but for the streams ``names``, of which nothing is known then."""

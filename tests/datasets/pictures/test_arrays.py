@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import cortex
 from cortex_compute.errors import DataError, SpecError
 from cortex_datasets.pictures import Arrays
 from cortex_datasets.source import Stream
@@ -397,3 +398,31 @@ def test_floats_are_not_taken_for_pixels(tmp_path: Path) -> None:
     whole = reader.read({"whole": np.arange(20)}, beside(tmp_path))
     out = rows_of(encoding.encode(whole, np.arange(20), ["whole"]))["whole"]
     np.testing.assert_array_equal(out, np.arange(20, dtype=np.float32), strict=True)
+
+
+def test_missing_labels_in_files(tmp_path: Path) -> None:
+    """What is learned of a file with NaN in the target of a censor_loss is what memory teaches, in the model
+    file too; elsewhere NaN is refused, and infinity everywhere."""
+    x, t = RNG.normal(size=(32, 3)).astype(np.float32), RNG.normal(size=(32, 2)).astype(np.float32)
+    t[::3, 1], t[1] = np.nan, np.nan
+    np.savez(tmp_path / "gaps.npz", x=x, t=t)
+    spec: dict[str, Any] = {
+        "inputs": {"x": [3]},
+        "layers": [{"dense": {"units": 2, "id": "y"}}],
+        "loss": {"censor_loss": {"of": "y", "target": "t"}},
+        "train": {"batch_size": 8, "validation": 0.25},
+    }
+    plain = {"backend": "numpy", "progress": False}
+    file = {**spec, "train": {**spec["train"], "data": str(tmp_path / "gaps.npz")}}
+    run = cortex.train(file, out=tmp_path / "run", **plain)
+    expected = cortex.train(spec, data={"x": x, "t": t}, **plain)
+    assert run.metrics["train"]["loss"] == expected.metrics["train"]["loss"]
+    network = cortex.load(tmp_path / "run" / "model.cortex")
+    found = cortex.evaluate(network, tmp_path / "gaps.npz")["loss"]
+    assert found == cortex.evaluate(network, {"x": x, "t": t})["loss"]
+    np.savez(tmp_path / "gaps.npz", x=x, t=np.where(t > 1, np.inf, t))
+    with pytest.raises(DataError, match="holds inf, which is not finite"):
+        cortex.train(file, **plain)
+    np.savez(tmp_path / "gaps.npz", x=x, t=t)
+    with pytest.raises(DataError, match="'t': example 0 holds nan, which is not finite"):
+        cortex.train({**file, "loss": {"mse": {"of": "y", "target": "t"}}}, **plain)
