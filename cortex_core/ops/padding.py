@@ -28,10 +28,12 @@ def extend(x: Any, padding: Sequence[Sequence[int]], mode: str) -> Any:
 
 def _extended(x: Any, axis: int, before: int, after: int, mode: str) -> Any:
     n = x.shape[axis]
-    most = {"reflect": n - 1, "replicate": max(before, after), "circular": n}[mode]
-    if not 0 <= min(before, after) <= max(before, after) <= most or n == 0:
+    most = {"reflect": n - 1, "circular": n}.get(mode, max(before, after))
+    if n == 0 or min(before, after) < 0 or max(before, after) > most:
+        takes = "0 or more" if mode == "replicate" else f"0 to {most}"
+        takes = takes if n else "nothing of an empty axis"
         raise ShapeError(
-            f"pad: ({before}, {after}) around axis {axis} of shape {x.shape}; {mode} takes 0 to {most}"
+            f"pad: ({before}, {after}) around axis {axis} of shape {x.shape}; {mode} takes {takes}"
         )
     if mode == "reflect":
         ends = flip(narrow(x, axis, 1, before), axis), flip(narrow(x, axis, n - 1 - after, after), axis)

@@ -63,6 +63,8 @@ def adaptive_avg_pool(x: Any, sizes: Sequence[int]) -> Any:
     window = _equal_windows(x, sizes)
     if window is not None:
         return avg_pool(x, window)
+    if 0 in x.shape[1:-1]:
+        raise ShapeError(f"adaptive_avg_pool: x has shape {x.shape}: there is no mean of nothing")
     for axis, m in enumerate(sizes, 1):
         x = mix(x, averaging(x.shape[axis], m), axis)
     return x
@@ -74,7 +76,7 @@ def adaptive_max_pool(x: Any, sizes: Sequence[int]) -> Any:
     dx = g at the winners; where windows overlap, equal largest elements share it
     """
     window = _equal_windows(x, sizes)
-    if window is not None and 0 not in window:
+    if window is not None:
         return max_pool(x, window)
     for axis, m in enumerate(sizes, 1):
         n = x.shape[axis]
@@ -86,8 +88,8 @@ def adaptive_max_pool(x: Any, sizes: Sequence[int]) -> Any:
 
 
 def _equal_windows(x: Any, sizes: Sequence[int]) -> tuple[int, ...] | None:
-    """The one size of all windows, if they do not overlap."""
-    if not all(m and n % m == 0 for n, m in zip(x.shape[1:-1], sizes)):
+    """The one size of all windows, if they do not overlap and hold something."""
+    if not all(n and m and n % m == 0 for n, m in zip(x.shape[1:-1], sizes)):
         return None
     return tuple(n // m for n, m in zip(x.shape[1:-1], sizes))
 

@@ -60,17 +60,24 @@ def dropout(input: Any, p: float = 0.5, training: bool = True) -> Any:
 
 def dropout1d(input: Any, p: float = 0.5, training: bool = True) -> Any:
     """As `dropout`, for whole channels.   x (N, C, L)"""
-    return _dropped("dropout1d", input, p, training, (*input.shape[:-1], 1))
+    return _dropped("dropout1d", input, p, training, _channels("dropout1d", input, 1))
 
 
 def dropout2d(input: Any, p: float = 0.5, training: bool = True) -> Any:
     """As `dropout`, for whole channels.   x (N, C, H, W)"""
-    return _dropped("dropout2d", input, p, training, (*input.shape[:-2], 1, 1))
+    return _dropped("dropout2d", input, p, training, _channels("dropout2d", input, 2))
 
 
 def dropout3d(input: Any, p: float = 0.5, training: bool = True) -> Any:
     """As `dropout`, for whole channels.   x (N, C, D, H, W)"""
-    return _dropped("dropout3d", input, p, training, (*input.shape[:-3], 1, 1, 1))
+    return _dropped("dropout3d", input, p, training, _channels("dropout3d", input, 3))
+
+
+def _channels(what: str, x: Any, spatial: int) -> tuple[int, ...]:
+    """The shape of a mask of whole channels.   x (N, C, *S), or (C, *S)"""
+    if len(x.shape) not in (spatial + 1, spatial + 2):
+        raise ShapeError(f"{what}: the input has shape {x.shape}; needs (N, C) and {spatial} more axes")
+    return (*x.shape[:-spatial], *(1,) * spatial)
 
 
 def _dropped(what: str, x: Any, p: float, training: bool, shape: tuple[int, ...]) -> Any:

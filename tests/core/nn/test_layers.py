@@ -227,6 +227,21 @@ REFUSED: dict[str, tuple[Any, type[CortexError], str]] = {
         ShapeError,
         "half of kernel_size (3,)",
     ),
+    "adaptive mean of nothing": (
+        lambda: F.adaptive_avg_pool2d(zeros(1, 3, 0, 4), 2),
+        ShapeError,
+        "x has shape (1, 0, 4, 3): there is no mean of nothing",
+    ),
+    "channels of a vector": (
+        lambda: F.dropout3d(zeros(3, 4)),
+        ShapeError,
+        "dropout3d: the input has shape (3, 4); needs (N, C) and 3 more axes",
+    ),
+    "channels of a line": (
+        lambda: F.dropout1d(zeros(4)),
+        ShapeError,
+        "dropout1d: the input has shape (4,); needs (N, C) and 1 more axes",
+    ),
     "adaptive": (
         lambda: F.adaptive_avg_pool2d(zeros(3, 3), 1),
         ShapeError,

@@ -84,8 +84,10 @@ def test_extending_refuses() -> None:
     for mode, most in (("reflect", 2), ("circular", 3)):
         with pytest.raises(ShapeError, match=rf"\(0, {most + 1}\) around axis 1 .*{mode} takes 0 to {most}"):
             extend(x, [(0, 0), (0, most + 1)], mode)
-    with pytest.raises(ShapeError, match="replicate takes 0 to 2"):
+    with pytest.raises(ShapeError, match="replicate takes 0 or more"):
         extend(x, [(0, 0), (-1, 2)], "replicate")
+    with pytest.raises(ShapeError, match="replicate takes nothing of an empty axis"):
+        extend(x[:, :0], [(0, 0), (1, 1)], "replicate")
 
 
 @pytest.mark.parametrize("size", [(2, 5), (3, 2), (6, 7)])
