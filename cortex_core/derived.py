@@ -11,7 +11,9 @@ from typing import Any
 
 import numpy as np
 
+from cortex_compute.errors import ShapeError
 from cortex_compute.types import TensorType, float32, int64
+from cortex_core.layers.expect import reasoned
 from cortex_core.losses.common import Wrong, wrong_class
 from cortex_core.ops.indexing import one_hot
 from cortex_core.ops.pointwise import cast, divide, equal
@@ -28,6 +30,10 @@ class Index:
     of: str = field(doc="the stream")
 
     def derive(self, x: Any) -> Any:
+        if len(x.shape) < 2:
+            raise reasoned(
+                ShapeError, f"'{self.of}' is one number", "index needs scores (..., n) of each example"
+            )
         return argmax(x, -1)
 
     def given(self, wanted: TensorType, x: TensorType) -> TensorType:
@@ -61,6 +67,9 @@ class InverseCounts:
     of: str = field(doc="the stream")
 
     def derive(self, x: Any) -> Any:
+        if x.size != x.shape[0]:
+            needs = "inverse_counts needs one label for each example"
+            raise reasoned(ShapeError, f"'{self.of}' is {x.shape[1:]}", needs)
         rows, columns = reshape(x, (x.shape[0], 1)), reshape(x, (1, x.shape[0]))
         return divide(1.0, total(cast(equal(rows, columns), float32), 1))
 

@@ -236,6 +236,11 @@ class Terms:
         target = self._target(item)
         weight = item.common_value("weight", Real(Limits(minimum=0)), 1.0, self.problems)
         sample_weight = item.common_value("sample_weight", StreamKind(), None, self.problems)
+        if parameter and sample_weight is not None:
+            told = f"'{of}/{parameter}' is a parameter, which has no examples to weigh"
+            fault = Fault(("sample_weight",), told, "expected weight, a number", "", True)
+            item.fault(fault, self.problems)
+            sample_weight = UNKNOWN
         name = names.name(item, self.problems)
         keywords = None if loss is None else self._keywords(item, loss)
         wrong = UNKNOWN_SOURCE in (of, *flat(named for _, named in keywords or ()))

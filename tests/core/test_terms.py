@@ -181,6 +181,10 @@ def test_all_labels_missing_is_told_before_training(tmp_path: Any) -> None:
         ({"mse": {"target": ["y"]}}, "unknown stream 'y'"),
         ({"mse": {"target": {"one_hot": "y"}}}, "'classes' is missing"),
         ({"triplet": {"positive": "dense", "negative": "dens"}}, "there is no 'dens'. Did you mean 'dense'?"),
+        (
+            {"l2": {"of": "dense/kernel", "sample_weight": "w"}},
+            "'dense/kernel' is a parameter, which has no ex",
+        ),
         ({"l2": {"of": "relu/kernel"}}, "'relu' has no parameter 'kernel': it has none"),
         (
             {"center_loss": {"of": "x", "target": "y", "classes": 2}},
@@ -242,3 +246,21 @@ def test_a_metric_has_the_weights_of_its_loss(activation: str) -> None:
     right = net.predict(X).argmax(1) == LABELS
     assert 0 < right.sum() < BATCH
     assert found["accuracy"] == pytest.approx((right * weights).sum() / weights.sum())
+
+
+@pytest.mark.parametrize(
+    ("loss", "told"),
+    [
+        ({"target": {"index": "label"}}, "'label' is one number: index needs scores"),
+        (
+            {"target": "label", "sample_weight": {"inverse_counts": "scores"}},
+            r"'scores' is \(3,\): inverse_counts needs one label for each example",
+        ),
+    ],
+)
+def test_streams_of_which_nothing_can_be_made(loss: Any, told: str) -> None:
+    net = network([{"dense": 3}], {"softmax_cross_entropy": loss})
+    streams = {"x": X, "label": LABELS, "scores": np.eye(3, dtype=np.float32)[LABELS]}
+    named = {name: streams[name] for name in ("x", *net.description.loss_streams)}
+    with pytest.raises(ShapeError, match=told):
+        loss_of(net, **named)
