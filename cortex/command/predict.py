@@ -128,8 +128,10 @@ def _named(network: Network, output: str, values: Any) -> Sequence[str]:
 
 def _classes(network: Network, output: str, values: Any) -> Sequence[str]:
     """What the table calls the classes of an output: names, else numbers; none where it gives no classes."""
+    from cortex_core.streams import CHOICES
+
     loss = next((x for x in network.description.compared if x.of == output), None)
-    if loss is None or loss.kind != "softmax_cross_entropy" or values.ndim != 2:
+    if loss is None or loss.kind not in CHOICES or values.ndim != 2:
         return ()
     names = _names(network, output)
     return names if len(names) == values.shape[1] else [str(i) for i in range(values.shape[1])]
@@ -138,11 +140,12 @@ def _classes(network: Network, output: str, values: Any) -> Sequence[str]:
 def _names(network: Network, output: str) -> Sequence[str]:
     """The names of an output's classes: as they were learned, or of the data set where it is known here."""
     from cortex_compute.errors import DataError
+    from cortex_core.streams import CHOICES
     from cortex_core.training.source import find
 
     description = network.description
     loss = next((x for x in description.compared if x.of == output), None)
-    if loss is None or loss.kind != "softmax_cross_entropy":
+    if loss is None or loss.kind not in CHOICES:
         return ()
     data = description.train.data if description.train is not None else None
     try:

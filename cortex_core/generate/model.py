@@ -17,6 +17,7 @@ from cortex_core.generate.text import Letters, Numbers, Text
 from cortex_core.generate.window import Window
 from cortex_core.given import WholeNumbers, check_input, check_tokens, lookups
 from cortex_core.network import Network
+from cortex_core.streams import CHOICES
 from cortex_core.trace import batch_type
 from cortex_core.training.source import find
 
@@ -169,7 +170,7 @@ def _growing(network: Network, given: Mapping[str, Array], name: str | None) -> 
 def _scores(network: Network, grows: str) -> tuple[str, bool]:
     """The id of what gives the scores of the next token, and whether they are probabilities: what the cross
     entropy is of, else the output."""
-    losses = [x.of for x in network.description.losses if x.kind == "softmax_cross_entropy"]
+    losses = [x.of for x in network.description.losses if x.kind in CHOICES]
     of = str((losses or network.description.outputs)[0])
     type = network.types[of]
     length = network.types[grows].shape[1]

@@ -17,6 +17,7 @@ from cortex_core.registry.named import load_plugins
 from cortex_core.spec import TrainOptions
 from cortex_core.spec.canonical import hash_of, inputs_data
 from cortex_core.spec.description import AUTO
+from cortex_core.streams import CHOICES
 from cortex_core.training.examples import (
     Encoding,
     Examples,
@@ -144,7 +145,7 @@ def open_data(
     rows = _divide(description, examples, validation if own else 0)
     inputs, targets = streams_of(description)
     encoding = _learned(encoding, examples, rows["train"], inputs, targets)
-    labels = [node.target for node in description.compared if node.kind == "softmax_cross_entropy"]
+    labels = [node.target for node in description.compared if node.kind in CHOICES]
     found = Data(examples, rows, encoding, inputs, targets, labels, options, reader)
     found.notes += [*examples.notes, *encoding.notes]
     if options.fold is not None and (options.test or "test" in examples.parts):

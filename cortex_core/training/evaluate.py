@@ -16,6 +16,7 @@ from cortex_core.network import Network, with_train
 from cortex_core.registry import METRICS
 from cortex_core.spec import MetricNode
 from cortex_core.step import ROWS
+from cortex_core.streams import CHOICES
 from cortex_core.training.data import part_of
 from cortex_core.training.feed import Feed
 from cortex_core.training.resident import keep_on_device
@@ -65,9 +66,10 @@ def evaluate(
     """The loss and the metrics of ``network`` over ``data``: the name of a data set (its part ``split``), a
     file or a table (all of it), a dict of arrays, or a source; by default the data that it was trained on.
 
-    Where the description names no metrics, accuracy is measured for a cross entropy on class labels; there
-    ``"confusion_matrix"`` (rows: the true class) is given as well.  Raises `DataError` where data and network
-    do not fit.  What was counted while raw data were read (cells filled, categories never seen) is warned of.
+    Where the description names no metrics, accuracy is measured for a cross entropy or a focal loss on class
+    labels; there ``"confusion_matrix"`` (rows: the true class) is given as well.  Raises `DataError` where
+    data and network do not fit.  What was counted while raw data were read (cells filled, categories never
+    seen) is warned of.
     """
     source, notes = part_of(network, data, split)
     for note in notes:
@@ -93,7 +95,7 @@ def measuring(network: Network, source: Source) -> Network:
     train = view.description.train
     if any(m.name == CONFUSION for m in train.metrics):
         return view
-    node = next((x for x in view.description.compared if x.kind == "softmax_cross_entropy"), None)
+    node = next((x for x in view.description.compared if x.kind in CHOICES), None)
     few = node is not None and network.types[node.of].shape[-1] <= SHOWN_CLASSES
     if node is not None and few and dtype(source.streams[node.target].dtype).kind == "int":
         metric = METRICS[CONFUSION](**ignored(node))

@@ -11,14 +11,15 @@ from cortex_core.given import WholeNumbers, check_numbers
 from cortex_core.network import Network, with_train
 from cortex_core.registry import Invalid, data_of, named_data
 from cortex_core.spec.train import DataKind
-from cortex_core.streams import mismatches
+from cortex_core.streams import CHOICES, mismatches
 from cortex_core.training.data import Data, streams_of
 from cortex_core.training.examples import FILES, reader_of
 from cortex_core.training.feed import check_sizes
 from cortex_core.training.pieces import pieces, shapes_of
 from cortex_core.training.source import Source
 
-CROSS_ENTROPIES = ("softmax_cross_entropy", "binary_cross_entropy")
+CROSS_ENTROPIES = (*CHOICES, "binary_cross_entropy", "binary_focal")
+"""The losses of which an accuracy tells something."""
 
 
 def with_options(
@@ -154,7 +155,7 @@ def stream_types(
 
 
 def name_metrics(network: Network, streams: Mapping[str, Any]) -> None:
-    """Where no metrics are named, the accuracy of each cross entropy on class labels is measured."""
+    """Where no metrics are named, the accuracy of cross entropies and focal losses on class labels is measured."""
     if network.description.train.metrics:
         return
     metrics = [

@@ -17,6 +17,7 @@ from cortex_core.network import network as make_network
 from cortex_core.schedules import ReduceOnPlateau
 from cortex_core.spec import read
 from cortex_core.spec.write import to_yaml
+from cortex_core.streams import CHOICES
 from cortex_core.training import checkpoint
 from cortex_core.training.callbacks import Best, Callback, Checkpoint, EarlyStopping, HistoryFile, Plateau
 from cortex_core.training.command import command, resumed
@@ -228,7 +229,7 @@ def finish(trainer: Trainer) -> Run:
             metrics["test"] = numbers(found)
         if CONFUSION in found:
             run.confusion = found[CONFUSION]
-            target = next(x.target for x in network.description.compared if x.kind == "softmax_cross_entropy")
+            target = next(x.target for x in network.description.compared if x.kind in CHOICES)
             names, count = source.streams[target].classes or (), len(found[CONFUSION])
             run.classes = (*names[:count], *map(str, range(len(names), count)))
     run.summary = summary(trainer, run, best)

@@ -12,6 +12,7 @@ from cortex_core.network import Network
 from cortex_core.predict import in_units
 from cortex_core.probe import Gradients, activations, gradients, scored
 from cortex_core.registry import nearest
+from cortex_core.streams import CHOICES
 from cortex_core.tensor import Tensor
 from cortex_core.training.pieces import lengths_of, shapes_of
 from cortex_core.training.setup import CROSS_ENTROPIES
@@ -99,7 +100,7 @@ def titles_of(
     if is_single(network):
         scores = scores * [-1, 1]
     true = [""] * len(rows)
-    exclusive = is_single(network) or (node is not None and node.kind == "softmax_cross_entropy")
+    exclusive = is_single(network) or (node is not None and node.kind in CHOICES)
     if exclusive and node.target in source.streams:
         true = [f"true {name}" for name in _true(source, node.target, rows, names)]
     return [

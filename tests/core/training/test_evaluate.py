@@ -27,6 +27,23 @@ def test_loss_accuracy_and_confusion(batch_size: int) -> None:
     assert {k: v for k, v in states(made).items() if k in before} == before
 
 
+def test_a_focal_loss_compares_classes_as_a_cross_entropy_does() -> None:
+    data, found = blobs(), {}
+    for kind in ("softmax_cross_entropy", "focal"):
+        layers = [{"dense": {"units": 3, "id": "k"}}]
+        made = network({"inputs": {"x": [4]}, "layers": layers, "loss": {kind: {"target": "label"}}})
+        found[kind] = evaluate(made, {"x": np.resize(data["x"], (50, 4)), "label": data["label"]})
+    plain, focal = found.values()
+    assert focal["accuracy"] == plain["accuracy"]
+    np.testing.assert_array_equal(focal["confusion_matrix"], plain["confusion_matrix"])
+    yes = {"loss": {"binary_focal": {"target": "label", "from_logits": True}}}
+    made = network({"inputs": {"x": [4]}, "layers": [{"dense": 1}], **yes})
+    x, labels = np.resize(data["x"], (50, 4)), data["label"] > 0
+    assert evaluate(made, {"x": x, "label": labels})["accuracy"] == pytest.approx(
+        np.mean((made.predict(x)[:, 0] >= 0.5) == labels)
+    )
+
+
 @pytest.mark.parametrize("weights", [None, [1.0, 2.0, 0.5]])
 def test_places_that_the_loss_ignores_are_in_no_metric(weights: list[float] | None) -> None:
     rng = np.random.default_rng(0)
