@@ -155,7 +155,7 @@ def stream_types(
 
 
 def name_metrics(network: Network, streams: Mapping[str, Any]) -> None:
-    """Where no metrics are named, the accuracy of cross entropies and focal losses on class labels is measured."""
+    """Where no metrics are named, the accuracy of cross entropies and focal losses on labels is measured."""
     if network.description.train.metrics:
         return
     metrics = [
