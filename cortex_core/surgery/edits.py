@@ -130,8 +130,8 @@ def _taken_inputs(description: Description, taken: Container[str]) -> tuple[Desc
     inputs = {x.name for x in description.inputs}
     ids = {x.id for x in description.layers}
     outputs = tuple(name for name in description.outputs if name not in inputs)
-    sources = [s for x in (*description.layers, *description.losses) for s in x.sources]
-    used = {owner(s, ids) for s in sources}
+    sources = [x.sources for x in description.layers] + [x.sources for x in description.losses]
+    used = {owner(s, ids) for each in sources for s in each}
     lost = [x.name for x in description.inputs if x.name in taken and x.name not in used]
     kept = tuple(x for x in description.inputs if x.name not in lost)
     return replace(description, inputs=kept, outputs=outputs), lost
