@@ -51,7 +51,7 @@ def check_numbers(
         for name, found in _wrong(network, node, used, part):
             if found is not None:
                 index = start + found[0] if rows is None else int(rows[start + found[0]])
-                raise DataError(f"stream {name!r}: example {index} {found[1]}")
+                raise DataError(f"stream {name!r}: example {index} {found[1]} (for {node.of!r})")
 
 
 def _wrong(

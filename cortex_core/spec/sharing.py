@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from cortex_core.registry import nearest
+from cortex_core.registry import LAYERS, nearest
 from cortex_core.spec.description import ALL
 from cortex_core.spec.expand import Entry, Shared
 from cortex_core.spec.tree import Node, Problems
@@ -41,6 +41,8 @@ class Sharing:
         seen = {entry.id}
         while True:
             owner = self.entries.get(shared.id)
+            if self._unread(shared.id):
+                return None
             if owner is None or owner.id in (*seen, *self._asking):
                 self._refuse(shared, entry, owner)
                 return None
@@ -54,6 +56,12 @@ class Sharing:
             seen.add(owner.id)
             shared = Shared(whole.id, whole.taker, shared.node, shared.parameter, shared.given)
 
+    def _unread(self, id_: str) -> bool:
+        """Whether a layer, or a block around it, could not be read: what follows from it is not reported."""
+        parts = id_.split("/")
+        outer = ("/".join(parts[:end]) for end in range(1, len(parts) + 1))
+        return any(name in self.entries and self.entries[name].item.kind not in LAYERS for name in outer)
+
     def _refuse(self, shared: Shared, entry: Entry, owner: Entry | None) -> None:
         if owner is not None:
             told = f"what '{entry.id}' shares comes round to '{owner.id}' again"
@@ -62,10 +70,8 @@ class Sharing:
         elif shared.id in self.alias:
             told = f"'{shared.id}' is a block or a repeated layer, which ends with '{self.alias[shared.id]}'"
             self._tell(shared.node, told, "expected one layer")
-        elif (one := shared.id.rpartition(".")[0]) in self.entries and entry.id.rpartition(".")[
-            0
-        ] in self.alias:
-            told = f"'{one}' is one layer, '{entry.id.rpartition('.')[0]}' is repeated"
+        elif _before_dot(shared.id) in self.entries and _before_dot(entry.id) in self.alias:
+            told = f"'{_before_dot(shared.id)}' is one layer, '{_before_dot(entry.id)}' is repeated"
             self._tell(shared.node, told, "expected a layer that is repeated as often")
         else:
             prefix = entry.id.rpartition("/")[0]
@@ -79,3 +85,8 @@ class Sharing:
         if id(node) not in self._told:
             self._told.add(id(node))
             self.problems.at(node, found, expected, hint)
+
+
+def _before_dot(id_: str) -> str:
+    """The name of what is repeated: ``u1`` of ``u1.0``."""
+    return id_.rpartition(".")[0]

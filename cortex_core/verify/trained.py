@@ -45,7 +45,8 @@ def examples(backend: str = "auto", only: str | None = None) -> Iterator[Result]
 def _train(
     paths: Iterable[Path], backend: str, only: str | None, precision: str | None = None
 ) -> Iterator[Result]:
-    chosen = [path for path in paths if only is None or only.lower() in path.stem]
+    known, name = list(paths), (only or "").lower()
+    chosen = [path for path in known if path.stem == name] or [path for path in known if name in path.stem]
     for path, wanted in [(path, stated(path)) for path in chosen]:
         yield _case(path, wanted, backend, precision)
 

@@ -220,7 +220,7 @@ def test_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert main.check("mnist", out, minutes=2, child=STANDIN) == 1
     names = [e["name"] for e in contents(out)["entries"]]
     assert names[:2] == ["lenet against the clock, run 1", "lenet against the clock, run 2"]
-    assert names[-1] == "row_lstm in bfloat16"
+    assert names[-1] == "siamese in bfloat16"
 
 
 @needs_compiler

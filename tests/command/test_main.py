@@ -20,8 +20,8 @@ from cortex_core.registry import LAYERS
 from cortex_core.training import source
 from tests.conftest import Cli
 
-COMMANDS = ["check", "train", "evaluate", "predict", "generate", "verify", "backends", "profile", "data"]
-COMMANDS += ["visualize", "compare", "descend", "schema", "surgery"]
+COMMANDS = ["check", "train", "evaluate", "predict", "generate", "surgery", "verify", "backends"]
+COMMANDS += ["profile", "data", "visualize", "compare", "descend", "schema"]
 INNER = {
     "data": ["list", "fetch", "show", "describe"],
     "verify": ["backend", "gradients", "mnist", "examples", "same"],

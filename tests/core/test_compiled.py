@@ -143,7 +143,11 @@ def test_results_are_read_as_numbers_and_arrays() -> None:
         ({"label": None}, DataError, r"a batch needs x, label: missing \['label'\]"),
         ({"extra": np.zeros(8)}, DataError, r"unknown \['extra'\]"),
         ({"label": np.zeros(7, int)}, DataError, "differ in length"),
-        ({"label": np.full(8, 3)}, DataError, "example 0 has label 3, the classes of 'out' are 0 to 2"),
+        (
+            {"label": np.full(8, 3)},
+            DataError,
+            "example 0 has label 3, the classes are 0 to 2 \\(for 'out'\\)",
+        ),
         ({"label": np.array([0] * 7 + [-1])}, DataError, "example 7 has label -1"),
         ({"label": np.array(["a"] * 8)}, DTypeError, "'label' holds <U1"),
         ({"x": np.zeros((8, 3))}, DataError, r"\(8, 3\)"),
