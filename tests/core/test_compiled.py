@@ -146,7 +146,7 @@ def test_results_are_read_as_numbers_and_arrays() -> None:
         (
             {"label": np.full(8, 3)},
             DataError,
-            "example 0 has label 3, the classes are 0 to 2 \\(for 'out'\\)",
+            "label 3, the classes are 0 to 2 \\(for 'out'\\)",
         ),
         ({"label": np.array([0] * 7 + [-1])}, DataError, "example 7 has label -1"),
         ({"label": np.array(["a"] * 8)}, DTypeError, "'label' holds <U1"),
