@@ -13,8 +13,8 @@ UNIT := not slow and not gpu and not peers
 run: .venv/installed        ## train on handwritten digits; a few seconds
 	$(BIN)/cortex train examples/digits.yaml --out runs/digits
 
-test: .venv/installed-dev   ## two at a time
-	$(BIN)/python -m pytest -m "$(UNIT)" -n 2 --dist worksteal
+test: .venv/installed-dev   ## two at a time, of one thread each: else they wait for each other
+	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m "$(UNIT)" -n 2 --dist worksteal
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
