@@ -65,6 +65,7 @@ def declare(description: Any) -> tuple[dict[str, Declared], Traced]:
     """Every parameter and variable of a description, by a trace; problems are in the trace."""
     found, traced = traced_declarations(description, free_length(description))
     traced.problems += [*_ill_shared(description, traced), *_losses_of_nothing(description, traced)]
+    traced.problems += _names_of_layers(description, traced)
     if has_free_axes(description):
         other, _ = traced_declarations(description, OTHER)
         depends = [name for name, d in found.items() if name in other and other[name].type != d.type]
@@ -103,6 +104,14 @@ def _losses_of_nothing(description: Any, traced: Traced) -> Iterator[Problem]:
         known = traced.values.get(node.of) is not None
         if node.parameter and known and names.get(node.parameter) not in traced.parameters:
             yield lacking(node.of, node.parameter, f"of: {node.of}/NAME", node.place, traced)
+
+
+def _names_of_layers(description: Any, traced: Traced) -> Iterator[Problem]:
+    """Each loss that keeps values under the name of a layer: theirs would be the same."""
+    for node in description.losses:
+        if node.name in traced.kept and node.name in traced.names:
+            told = f"the loss '{node.name}' keeps values, and a layer has this id"
+            yield Problem(node.place.path, told, "expected another name", "", node.place)
 
 
 def is_carried(declared: Declared) -> bool:

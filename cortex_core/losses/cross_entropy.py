@@ -29,7 +29,7 @@ from cortex_core.ops.softmax import (
     softmax,
     softmax_cross_entropy,
 )
-from cortex_core.registry import field, loss
+from cortex_core.registry import base, field, loss
 
 
 @loss("softmax_cross_entropy", logits=True)
@@ -93,8 +93,21 @@ class SoftmaxCrossEntropy:
         return np.array(self.class_weights, x.dtype.storage)
 
 
+@base
+class OfChances:
+    """What losses have in common whose node gives the chance of each yes, or its logit."""
+
+    from_logits: bool = field(default=False, doc="the node gives logits, not probabilities")
+
+    def prediction(self, x: Any) -> Any:
+        return sigmoid(x) if self.from_logits else x
+
+    def wrong(self, x: TensorType, target: np.ndarray) -> Wrong:
+        return wrong_share(target)
+
+
 @loss("binary_cross_entropy")
-class BinaryCrossEntropy:
+class BinaryCrossEntropy(OfChances):
     """-(w t log p + (1 - t) log(1 - p)), mean over all but the batch axis.   x, target (...).  Cox, 1958.
 
     Example:
@@ -103,18 +116,8 @@ class BinaryCrossEntropy:
         loss: {binary_cross_entropy: {of: chance, target: happened}}
     """
 
-    from_logits: bool = field(default=False, doc="the node gives logits, not probabilities")
     positive_weight: float = field(default=1.0, doc="weight w of the positive class", above=0)
     label_smoothing: float = field(default=0.0, doc="pulls targets towards 1/2", minimum=0, below=1)
-
-    def target_type(self, x: TensorType) -> TensorType:
-        return x
-
-    def prediction(self, x: Any) -> Any:
-        return sigmoid(x) if self.from_logits else x
-
-    def wrong(self, x: TensorType, target: np.ndarray) -> Wrong:
-        return wrong_share(target)
 
     def per_sample(self, x: Any, target: Any) -> tuple[Any, Any | None]:
         t = like(self, x, target)

@@ -7,10 +7,11 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.types import TensorType, int64
-from cortex_core.losses.common import Wrong, like, mean_of_sample, refuse, whole, wrong_choice, wrong_share
+from cortex_core.losses.common import Wrong, like, mean_of_sample, refuse, whole, wrong_choice
+from cortex_core.losses.cross_entropy import OfChances
 from cortex_core.ops.indexing import gather, one_hot
 from cortex_core.ops.losses import focal_of_logarithm, focal_of_probability, focal_with_logits
-from cortex_core.ops.pointwise import cast, equal, select, sigmoid
+from cortex_core.ops.pointwise import cast, equal, select
 from cortex_core.ops.reduce import sum as total
 from cortex_core.ops.softmax import log_softmax, softmax
 from cortex_core.registry import field, loss
@@ -64,7 +65,7 @@ class Focal:
 
 
 @loss("binary_focal")
-class BinaryFocal:
+class BinaryFocal(OfChances):
     """-(alpha t (1 - p)^gamma log p + (1 - alpha) (1 - t) p^gamma log(1 - p)), mean over all but the batch.
 
     x, target (...): each number is a yes or no of its own.  With gamma 0 and without alpha it is the binary
@@ -76,17 +77,10 @@ class BinaryFocal:
         loss: {binary_focal: {of: labels, target: tags, from_logits: true}}
     """
 
-    from_logits: bool = field(default=False, doc="the node gives logits, not probabilities")
     gamma: float = field(default=2.0, doc="how little counts what is known already", minimum=0)
     alpha: float | None = field(
         default=0.25, doc="factor of the positive class; 1 - alpha of the other", minimum=0, maximum=1
     )
-
-    def prediction(self, x: Any) -> Any:
-        return sigmoid(x) if self.from_logits else x
-
-    def wrong(self, x: TensorType, target: np.ndarray) -> Wrong:
-        return wrong_share(target)
 
     def per_sample(self, x: Any, target: Any) -> tuple[Any, Any | None]:
         t = like(self, x, target)

@@ -163,6 +163,12 @@ def test_a_loss_that_keeps_values() -> None:
     np.testing.assert_allclose(net.variables["center_loss/centers"], expected, rtol=1e-5)
 
 
+def test_a_loss_that_keeps_values_has_a_name_of_its_own() -> None:
+    loss = {"center_loss": {"target": "label", "classes": 3, "name": "features"}}
+    with pytest.raises(SpecError, match="'features' keeps values, and a layer has this id: expected another"):
+        network([{"dense": {"units": 2, "id": "features"}}], loss)
+
+
 def test_all_labels_missing_is_told_before_training(tmp_path: Any) -> None:
     net = {"inputs": {"x": [4]}, "layers": [{"dense": 1}], "loss": {"censor_loss": {"target": "y"}}}
     data = {"x": X, "y": np.full((BATCH, 1), np.nan, np.float32)}
