@@ -69,7 +69,7 @@ def trace(
             continue
         try:
             with at(node.place):
-                traced.values[node.id] = _layer(node, node.holder in frozen, fetch, traced, precision)
+                traced.values[node.id] = run_layer(node, node.holder in frozen, fetch, traced, precision)
         except (ShapeError, DTypeError) as error:
             traced.values[node.id] = None
             traced.problems.append(_problem(node, [traced.values[s] for s in node.sources], error))
@@ -105,7 +105,7 @@ def in_precision(x: Value, precision: DType) -> Value:
     return cast(x, precision) if x.dtype is float32 and precision is not float32 else x
 
 
-def _layer(node: Any, frozen: bool, fetch: Fetch, traced: Traced, precision: DType) -> Value:
+def run_layer(node: Any, frozen: bool, fetch: Fetch, traced: Traced, precision: DType) -> Value:
     values: dict[str, Any] = {}
     sources = [traced.values[s] for s in node.positional]
     names = traced.names[node.id] = {}

@@ -1,0 +1,1 @@
+"""Keras models: read, translated, and proved layer by layer."""

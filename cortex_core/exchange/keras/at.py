@@ -1,0 +1,213 @@
+"""One call of a Keras layer, as its translator sees it, and the table of translators."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cortex_core.exchange.keras.build import Builder, Shape, Unfit, Value
+from cortex_core.exchange.keras.model import Layer
+
+REQUIRED: Any = object()
+UNREAD = re.compile(
+    r"name|dtype|trainable|(batch_)?(input_)?shape|input_(dtype|dim|length)|autocast|seed|\w*_initializer"
+    r"|\w*_regularizer|\w*_constraint|activity_regularizer|synchronized|implementation|unroll|time_major"
+)
+"""Fields of a configuration that say nothing of what a trained layer computes, or that the builder reads."""
+
+Inputs = Sequence[Any]
+Result = Value | Sequence[Value]
+Translator = Callable[["At"], Result]
+TRANSLATORS: dict[str, Translator] = {}
+PASSES_MASK: set[str] = set()
+
+
+def translates(*kinds: str, masks: bool = False) -> Callable[[Translator], Translator]:
+    """Registers a translator for these classes of Keras.
+
+    ``masks``: as in Keras, a mask of the (first) input holds for the result, unless the translator says
+    another.
+    """
+
+    def decorate(translator: Translator) -> Translator:
+        for kind in kinds:
+            TRANSLATORS[kind] = translator
+        PASSES_MASK.update(kinds if masks else ())
+        return translator
+
+    return decorate
+
+
+class At:
+    """One call of a layer: its configuration, inputs and weights, and how its layers are put.
+
+    ``keywords`` are those of the call.  ``notes`` collects what a user should know.
+    """
+
+    def __init__(
+        self,
+        layer: Layer,
+        inputs: Inputs,
+        keywords: Mapping[str, Any],
+        builder: Builder,
+        path: str,
+        version: tuple[int, ...],
+        owners: dict[str, str],
+        notes: list[str],
+    ) -> None:
+        self.layer, self.inputs, self.keywords = layer, inputs, keywords
+        self.path, self.version, self.notes = path, version, notes
+        self._builder, self._owners = builder, owners
+        self._read: set[str] = set()
+        self._taken = 0
+
+    # What the file says
+
+    @property
+    def kind(self) -> str:
+        return self.layer.kind
+
+    def get(self, key: str, default: Any = REQUIRED) -> Any:
+        """A field of the configuration.  What no translator asks for is refused, see `unread`."""
+        self._read.add(key)
+        found = self.layer.config.get(key, default)
+        if found is REQUIRED:
+            raise Unfit(f"its configuration has no '{key}'")
+        return found
+
+    def expect(self, key: str, *allowed: Any) -> Any:
+        """A field that must have one of these values, the first by default."""
+        found = self.get(key, allowed[0])
+        if found not in allowed:
+            raise Unfit(f"{key} is {found!r:.80}; supported: {', '.join(map(repr, allowed))}")
+        return found
+
+    def unread(self) -> Iterator[str]:
+        """Fields that nobody has asked for, and which may change what the layer computes."""
+        for key, value in self.layer.config.items():
+            if key not in self._read and not UNREAD.fullmatch(key) and value not in (None, False):
+                yield key
+
+    def arrays(self, *names: str) -> list[np.ndarray]:
+        """The next weights of the layer, in Keras's order, as many as there are names."""
+        chosen = self.layer.weights[self._taken : self._taken + len(names)]
+        if len(chosen) < len(names):
+            wanted = ", ".join(names[len(chosen) :])
+            raise Unfit(f"the file has {len(self.layer.weights)} arrays for it; lacking are {wanted}")
+        self._taken += len(names)
+        return [np.asarray(w.read(), np.float32) for w in chosen]
+
+    def left(self) -> int:
+        """How many weights nobody has taken."""
+        return len(self.layer.weights) - self._taken
+
+    # What it is called with
+
+    def any(self) -> Value:
+        """The only input, as it lies: for what works on each element by itself."""
+        found = list(flat(self.inputs))
+        if len(found) != 1:
+            raise Unfit(f"it is called with {len(found)} values; expected one")
+        return found[0]
+
+    def one(self) -> Value:
+        """The only input, with axes as Keras has them."""
+        return self.plain(self.any())
+
+    def several(self) -> list[Value]:
+        """All inputs, with axes as Keras has them."""
+        return [self.plain(x) for x in flat(self.inputs)]
+
+    def plain(self, x: Value) -> Value:
+        """A value with axes as Keras has them."""
+        if not x.moved:
+            return x
+        rank = len(x.shape)
+        return self._permuted(x, [rank, *range(1, rank)], moved=False)
+
+    def last(self, x: Value) -> Value:
+        """A value of Keras whose channels are first (axis 1), with its channels last."""
+        if x.moved:
+            return x
+        return self._permuted(x, [*range(2, len(x.shape) + 1), 1], moved=True)
+
+    def channels(self, x: Value) -> Value:
+        """The input of a layer of pictures with its channels last, whatever ``data_format`` says."""
+        first = self.expect("data_format", "channels_last", "channels_first", None) == "channels_first"
+        return self.last(x) if first else self.plain(x)
+
+    def _permuted(self, x: Value, axes: list[int], moved: bool) -> Value:
+        id_ = self._builder.put(
+            self._builder.name(f"{self.path}_axes"), "permute", {"axes": axes}, [x.source], {}
+        )
+        return Value(id_, x.shape, x.dtype, moved, x.mask)
+
+    # What becomes of it
+
+    def put(
+        self,
+        kind: str,
+        x: Value | Sequence[Value],
+        /,
+        *,
+        part: str = "",
+        weights: Mapping[str, np.ndarray] | None = None,
+        **fields: Any,
+    ) -> Value:
+        """Puts a layer of ours: ``kind`` and fields as in a description (``return_`` for ``return``).
+
+        ``part`` names one of several layers that stand for one of Keras; the most important has none.  The
+        result lies as the first of ``x`` does, and has its mask if the class of Keras hands masks on.
+        Weights of a layer that is called again are shared with those of the first call.
+        """
+        given = [x] if isinstance(x, Value) else list(x)
+        told = {name.rstrip("_"): value for name, value in fields.items() if value is not None}
+        path = f"{self.path}_{part}" if part else self.path
+        owner = self._owners.get(path, "") if weights else ""
+        id_ = self._builder.name(path)
+        common = {} if owner or not weights else self._common(weights)
+        sources = [v.source for v in given]
+        self._builder.put(id_, kind, told, sources, {} if owner else weights or {}, owner, common)
+        if weights:
+            self._owners.setdefault(path, id_)
+        moved = given[0].moved
+        shape = self._builder.shape(id_)
+        shape = (shape[-1], *shape[:-1]) if moved else shape
+        mask = given[0].mask if self.kind in PASSES_MASK else None
+        return Value(id_, shape, self._builder.dtype(id_), moved, mask)
+
+    def beside(self, x: Value, output: str) -> Value:
+        """Another result of a layer of ours, such as the state ``last`` of an lstm."""
+        source = f"{x.source}.{output}"
+        return Value(source, self._builder.shape(source), self._builder.dtype(source))
+
+    def shape_of(self, source: str) -> Shape:
+        return self._builder.shape(source)
+
+    def _common(self, weights: Iterable[str]) -> dict[str, Any]:
+        """What the configuration says of the training of these weights."""
+        found: dict[str, Any] = {} if self.layer.config.get("trainable", True) else {"trainable": False}
+        from cortex_core.exchange.keras.training import constraint, penalty
+
+        penalties = {w: p for w in weights if (p := penalty(self, w)) is not None}
+        constraints = {w: c for w in weights if (c := constraint(self, w)) is not None}
+        return (
+            found
+            | ({"penalty": penalties} if penalties else {})
+            | ({"constraint": constraints} if constraints else {})
+        )
+
+
+def flat(x: Any) -> Iterator[Value]:
+    """The values among arguments."""
+    if isinstance(x, Value):
+        yield x
+    elif isinstance(x, Mapping):
+        for inner in x.values():
+            yield from flat(inner)
+    elif isinstance(x, (list, tuple)):
+        for inner in x:
+            yield from flat(inner)

@@ -1,0 +1,192 @@
+"""A description as it is put together, layer by layer, with the shapes of its values and its weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import DTypeError, ShapeError
+from cortex_compute.frozen import frozen
+from cortex_compute.types import TensorType, float32
+from cortex_core.graph.value import input_value, state_value
+from cortex_core.layers.scope import Parameter
+from cortex_core.place import Place
+from cortex_core.registry import LAYERS, build, data_of, fields_of, sources_of
+from cortex_core.registry.faults import Fault, Invalid
+from cortex_core.spec.description import ALL, LayerNode, flat
+from cortex_core.trace import Declaration, Traced, batch_type, run_layer
+
+BATCH = 2
+SIZES = (64, 96)
+"""Two lengths of an axis of any length: what differs between them depends on it."""
+
+Shape = tuple[int | None, ...]
+Sources = str | Sequence[str]
+
+
+@frozen
+class Value:
+    """What a layer gives.
+
+    ``shape`` is as Keras has it, without the batch axis; None is an axis of any length.  ``source`` is what a
+    description calls it.  ``moved``: there the channels are last, in Keras first.  ``mask`` says which of
+    the steps count: another value of the description, or None where all do.
+    """
+
+    source: str
+    shape: Shape
+    dtype: str = "float32"
+    moved: bool = False
+    mask: str | None = None
+
+    @property
+    def there(self) -> Shape:
+        """The shape in the description."""
+        return (*self.shape[1:], self.shape[0]) if self.moved else self.shape
+
+
+class Unfit(Exception):
+    """A layer that cannot be put: its message says what is wrong, and what is needed."""
+
+
+class Builder:
+    """Collects inputs, layers and weights, and knows the shape of each value.
+
+    Layers are traced as they come, so that a mistake is that of the layer that is being put.
+    """
+
+    def __init__(self) -> None:
+        self.inputs: dict[str, Any] = {}
+        self.layers: list[dict[str, Any]] = []
+        self.weights: dict[str, np.ndarray] = {}
+        self._traced = [Traced(training=True), Traced(training=True)]
+        self._declared: dict[str, Declaration] = {}
+        self._used: set[str] = set()
+
+    def input(self, name: str, shape: Shape, dtype: str) -> str:
+        """Declares an input; gives its name here."""
+        id_ = self.name(name)
+        given = [*shape]
+        self.inputs[id_] = given if dtype == "float32" else {"shape": given, "dtype": dtype}
+        for traced, size in zip(self._traced, SIZES):
+            traced.values[id_] = input_value(id_, batch_type(shape, dtype, BATCH, size), Place())
+        return id_
+
+    def name(self, wanted: str) -> str:
+        """A name that is free, and that a description can say."""
+        base = re.sub(r"[^A-Za-z0-9_\-]+", "_", wanted).strip("_") or "layer"
+        found, number = base, 2
+        while found in self._used:
+            found, number = f"{base}_{number}", number + 1
+        self._used.add(found)
+        return found
+
+    def put(
+        self,
+        id_: str,
+        kind: str,
+        fields: Mapping[str, Any],
+        sources: Sequence[str],
+        weights: Mapping[str, np.ndarray],
+        share: str = "",
+        common: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Adds a layer of the registry, with fields as a description writes them; gives its id.
+
+        ``share`` is the id of the layer whose parameters it has; else ``weights`` are its own, by name.
+        ``common`` are the fields that any layer may have.  Raises `Unfit`.
+        """
+        layer = self._made(kind, fields)
+        keywords = tuple((path[-1], found) for path, found in sources_of(layer))
+        shared = ((ALL, share),) if share else ()
+        all_sources = (*sources, *flat(named for _, named in keywords))
+        node = LayerNode(id_, kind, layer, all_sources, True, 1.0, (), Place(), keywords, shared)
+        self._trace(node)
+        if not share:
+            self._take(id_, weights)
+        self.layers.append(_written(kind, id_, layer, fields, sources, share, common or {}))
+        return id_
+
+    def shape(self, source: str) -> Shape:
+        """The shape of a value as it is here, without the batch axis."""
+        one, other = (traced.values[source].shape[1:] for traced in self._traced)  # type: ignore[union-attr]
+        return tuple(a if a == b else None for a, b in zip(one, other))
+
+    def dtype(self, source: str) -> str:
+        return str(self._traced[0].values[source].dtype)  # type: ignore[union-attr]
+
+    def knows(self, source: str) -> bool:
+        """Whether there is such a value."""
+        return source in self._traced[0].values
+
+    def _made(self, kind: str, fields: Mapping[str, Any]) -> Any:
+        try:
+            return build(LAYERS[kind], fields)
+        except Invalid as invalid:
+            raise Unfit(f"{kind}: {'; '.join(map(_told, invalid.faults))}") from None
+
+    def _trace(self, node: LayerNode) -> None:
+        for traced in self._traced:
+            try:
+                traced.values[node.id] = run_layer(node, False, self._fetch, traced, float32)
+            except (ShapeError, DTypeError) as error:
+                shown = ", ".join(str([*self.shape(s)]) for s in node.positional)
+                raise Unfit(f"{getattr(error, 'reason', error)} (its input is {shown})") from None
+
+    def _fetch(self, name: str, declaration: Declaration, layer: Any) -> Any:
+        known = self._declared.setdefault(name, declaration)
+        if known.shape != declaration.shape:
+            raise ShapeError(
+                f"{name} is {[*known.shape]} here and {[*declaration.shape]} there: one size is needed"
+            )
+        return state_value(name, TensorType(declaration.shape, float32))
+
+    def _take(self, id_: str, weights: Mapping[str, np.ndarray]) -> None:
+        """Keeps the weights of a layer, if they are those that it declares."""
+        wanted = {name: d for name, d in self._declared.items() if name.rpartition("/")[0] == id_}
+        given = {f"{id_}/{name}": array for name, array in weights.items()}
+        lacking = [name for name, d in wanted.items() if name not in given and isinstance(d, Parameter)]
+        if lacking or given.keys() - wanted.keys():
+            told = f"has the weights {', '.join(weights) or 'none'}"
+            raise Unfit(f"{told}; expected {', '.join(n.rpartition('/')[2] for n in wanted) or 'none'}")
+        for name, array in given.items():
+            if array.shape != wanted[name].shape:
+                own = name.rpartition("/")[2]
+                raise Unfit(f"{own} has shape {[*array.shape]}; expected {[*wanted[name].shape]}")
+        self.weights |= given
+
+
+def _told(fault: Fault) -> str:
+    return ": ".join(part for part in (".".join(map(str, fault.path)), fault.found, fault.expected) if part)
+
+
+def _written(
+    kind: str,
+    id_: str,
+    layer: Any,
+    fields: Mapping[str, Any],
+    sources: Sequence[str],
+    share: str,
+    common: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The entry of a description: what differs from the defaults."""
+    data = data_of(layer)
+    known = fields_of(type(layer))
+    told = {name: data[name] for name in fields if name in data and not _is_default(known[name], data, layer)}
+    from_ = sources[0] if len(sources) == 1 else [*sources]
+    return {kind: {**told, "id": id_, "from": from_, **({"share": share} if share else {}), **common}}
+
+
+def _is_default(field: Any, data: Mapping[str, Any], layer: Any) -> bool:
+    """Whether a field says what it would say unwritten."""
+    if field.required:
+        return False
+    if field.like:
+        return bool(data[field.name] == data[field.like])
+    try:
+        return bool(getattr(layer, field.attribute) == field.kind.read(field.default))
+    except Invalid:
+        return getattr(layer, field.attribute) is field.default

@@ -1,0 +1,182 @@
+"""A model of Keras becomes a description with weights."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from cortex_compute.errors import SpecError
+from cortex_compute.frozen import frozen
+from cortex_core.exchange.keras.at import TRANSLATORS, At, Translator, flat
+from cortex_core.exchange.keras.build import Builder, Unfit, Value
+from cortex_core.exchange.keras.model import Call, File, Layer, Model, Out
+
+INPUT = "InputLayer"
+
+
+@frozen
+class Fault:
+    """A layer that cannot be imported, and why."""
+
+    layer: str
+    kind: str
+    told: str
+
+    def __str__(self) -> str:
+        return f"{self.layer} ({self.kind}): {self.told}"
+
+
+@dataclass
+class Converted:
+    """What became of a model.
+
+    ``results`` holds, by the path of a Keras layer (``outer/inner``), the values of each of its calls.
+    """
+
+    builder: Builder
+    inputs: list[Value] = field(default_factory=list)
+    outputs: list[Value] = field(default_factory=list)
+    results: dict[str, list[list[Value]]] = field(default_factory=dict)
+    faults: list[Fault] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def description(self, name: str) -> dict[str, Any]:
+        """The description as plain data."""
+        outputs = [v.source for v in self.outputs]
+        return {
+            "cortex": 1,
+            "name": name,
+            "inputs": self.builder.inputs,
+            "layers": self.builder.layers,
+            "outputs": list(dict.fromkeys(outputs)),
+        }
+
+
+def convert(file: File, maps: Mapping[str, Translator] | None = None) -> Converted:
+    """The description and weights of all that a file holds.
+
+    ``maps`` are translators of the user for custom classes.  Raises `SpecError` with every layer that cannot
+    be imported, all at once.
+    """
+    made = Converted(Builder())
+    _Walk(made, {**TRANSLATORS, **(maps or {})}, _version(file.version)).model(file.model)
+    if made.faults:
+        lines = "\n".join(f"  {fault}" for fault in made.faults)
+        raise SpecError(f"{len(made.faults)} of the model's layers cannot be imported:\n{lines}")
+    return made
+
+
+def _version(text: str) -> tuple[int, ...]:
+    """2, 1, 6 of "2.1.6-tf"; (1,) where nothing is said: Keras did not say it before 2."""
+    found = re.match(r"\d+(\.\d+)*", text)
+    return tuple(map(int, found[0].split("."))) if found else (1,)
+
+
+Table = dict[Out, Value | None]
+
+
+class _Walk:
+    """Calls each layer's translator in order; a value that depends on what is not known is None."""
+
+    def __init__(self, made: Converted, table: Mapping[str, Translator], version: tuple[int, ...]) -> None:
+        self.made, self.table, self.version = made, table, version
+        self.owners: dict[str, str] = {}
+
+    def model(self, model: Model) -> None:
+        values: Table = {}
+        for out in model.inputs:
+            layer = next(x for x in model.layers if x.name == out.layer)
+            values[out] = self._input(layer)
+            self.made.inputs.append(values[out])  # type: ignore[arg-type]
+        self._layers(model, values, "")
+        found = [values.get(out) for out in model.outputs]
+        self.made.outputs += [v for v in found if v is not None]
+
+    def _input(self, layer: Layer) -> Value:
+        shape = layer.config["batch_shape"]
+        dtype = layer.config.get("dtype") or "float32"
+        dtype = dtype if isinstance(dtype, str) else "float32"
+        known = tuple(shape[1:])
+        source = self.made.builder.input(layer.name, known, _held(dtype))
+        return Value(source, known, _held(dtype))
+
+    def _layers(self, model: Model, values: Table, prefix: str) -> None:
+        for layer in model.layers:
+            if layer.kind == INPUT and Out(layer.name) in values:
+                continue
+            path = prefix + layer.name
+            for number, call in enumerate(layer.calls):
+                results = self._called(layer, call, values, path)
+                if results is not None:
+                    self.made.results.setdefault(path, []).append(results)
+                for index, value in enumerate(results or ()):
+                    values[Out(layer.name, number, index)] = value
+
+    def _called(self, layer: Layer, call: Call, values: Table, path: str) -> list[Value] | None:
+        args, unknown = _filled(call.args, values)
+        keywords, also_unknown = _filled(dict(call.keywords), values)
+        if layer.model is not None:
+            return None if unknown else self._nested(layer.model, list(flat(args)), path)
+        translator = self.table.get(layer.kind)
+        if translator is None:
+            self._fault(path, layer, "this class is not known; --map NAME=block.yaml maps it to a block")
+            return None
+        if unknown or also_unknown:
+            return None
+        at = At(
+            layer,
+            args,
+            keywords,
+            self.made.builder,
+            path.replace("/", "_"),
+            self.version,
+            self.owners,
+            self.made.notes,
+        )
+        try:
+            found = translator(at)
+            left = list(at.unread())
+            if left:
+                raise Unfit(f"does not know {', '.join(f'{k}={layer.config[k]!r:.40}' for k in left)}")
+            if at.left():
+                raise Unfit(f"the file has {at.left()} more arrays for it than expected")
+        except Unfit as unfit:
+            self._fault(path, layer, str(unfit))
+            return None
+        return [found] if isinstance(found, Value) else list(found)
+
+    def _nested(self, model: Model, given: Sequence[Value], path: str) -> list[Value] | None:
+        if len(given) != len(model.inputs):
+            told = f"it is called with {len(given)} values; expected {len(model.inputs)}"
+            self.made.faults.append(Fault(path, "Model", told))
+            return None
+        values: Table = dict(zip(model.inputs, given))
+        self._layers(model, values, f"{path}/")
+        found = [values.get(out) for out in model.outputs]
+        return None if None in found else found  # type: ignore[return-value]
+
+    def _fault(self, path: str, layer: Layer, told: str) -> None:
+        fault = Fault(path, layer.kind, told)
+        if fault not in self.made.faults:
+            self.made.faults.append(fault)
+
+
+def _held(dtype: str) -> str:
+    """What an input holds here."""
+    return {"int32": "int64", "int64": "int64", "bool": "bool"}.get(dtype, "float32")
+
+
+def _filled(x: Any, values: Table) -> tuple[Any, bool]:
+    """Arguments with values in place of `Out`, and whether one of them is not known."""
+    if isinstance(x, Out):
+        value = values.get(x)
+        return value, value is None
+    if isinstance(x, Mapping):
+        pairs = {k: _filled(v, values) for k, v in x.items()}
+        return {k: v for k, (v, _) in pairs.items()}, any(u for _, u in pairs.values())
+    if isinstance(x, (list, tuple)):
+        items = [_filled(v, values) for v in x]
+        return [v for v, _ in items], any(u for _, u in items)
+    return x, False

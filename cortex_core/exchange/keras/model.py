@@ -1,0 +1,93 @@
+"""What a Keras file says, in one form, whatever version wrote it.
+
+Readers make this, translators read it.  Fields of a configuration have the names of Keras 3, weights the
+shapes and the order of `layer.get_weights()` there, and channels and kernels lie as the configuration's
+``data_format`` says of the values: kernels always (..., in, out), for correlation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.frozen import frozen
+
+Config = Mapping[str, Any]
+
+
+@frozen
+class Weight:
+    """An array of the file.  It is read when it is needed; shape and type are known before."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    read: Callable[[], np.ndarray]
+
+
+@frozen
+class Out:
+    """One of the values that a layer gives: of which call, and which of its results."""
+
+    layer: str
+    call: int = 0
+    index: int = 0
+
+
+@frozen
+class Call:
+    """One use of a layer: what it was called with.  ``args`` and ``keywords`` hold `Out`, numbers, text,
+    None, and lists of these."""
+
+    args: tuple[Any, ...]
+    keywords: Mapping[str, Any]
+
+
+@frozen
+class Layer:
+    """A layer of a model.  ``model`` is what a nested model holds; a wrapper's layer stands in its
+    configuration, under ``layer``, as ``{"class_name": ..., "config": ...}``."""
+
+    name: str
+    kind: str
+    config: Config
+    calls: tuple[Call, ...]
+    weights: tuple[Weight, ...] = ()
+    model: Model | None = None
+
+
+@frozen
+class Model:
+    """The layers of a model in an order in which each stands behind what it takes, its inputs (of kind
+    InputLayer, with their ``batch_shape``) among them."""
+
+    name: str
+    layers: tuple[Layer, ...]
+    inputs: tuple[Out, ...]
+    outputs: tuple[Out, ...]
+
+
+@frozen
+class Optimizer:
+    """How the model was trained last, and the optimizer's variables in their order."""
+
+    kind: str
+    config: Config
+    weights: tuple[Weight, ...] = ()
+
+
+@frozen
+class File:
+    """All that a file says.  ``training`` is what `compile` was given; None where it is not known.
+
+    ``version`` is that of Keras, such as "2.1.6", empty where the file does not say; ``backend`` what
+    it ran on.
+    """
+
+    version: str
+    backend: str
+    model: Model
+    training: Config | None = None
+    optimizer: Optimizer | None = None
