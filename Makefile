@@ -6,15 +6,23 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 # A plain path to the sources: setuptools' default for a tree of several packages adds 16 ms to each start of Python.
 EDITABLE := --config-settings editable_mode=compat
 SETTINGS := setup.cfg pyproject.toml
-UNIT := not slow and not gpu and not peers
+UNIT := not gpu and not peers
+# Two at a time, of one thread each: else they wait for each other.
+PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: run test lint format verify verify-all peers bench gpu-check clean
+.PHONY: run test test-slow test-standin lint format verify verify-all peers bench gpu-check clean
 
 run: .venv/installed        ## train on handwritten digits; a few seconds
 	$(BIN)/cortex train examples/digits.yaml --out runs/digits
 
-test: .venv/installed-dev   ## two at a time, of one thread each: else they wait for each other
-	OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -m "$(UNIT)" -n 2 --dist worksteal
+test: .venv/installed-dev   ## up to eight minutes on two cores
+	$(PYTEST) -m "$(UNIT) and not slow" --ignore tests/gpu
+
+test-slow: .venv/installed-dev ## what takes seconds each
+	$(PYTEST) -m "$(UNIT) and slow"
+
+test-standin: .venv/installed-dev ## the backend for GPUs over a stand-in that compiles each kernel for the CPU
+	$(PYTEST) -m "$(UNIT) and not slow" tests/gpu
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

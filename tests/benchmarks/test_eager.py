@@ -17,6 +17,7 @@ def options(**changes: Any) -> argparse.Namespace:
     return argparse.Namespace(**made, **changes)
 
 
+@pytest.mark.slow
 def test_a_step_beside_that_of_a_description(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -154,6 +154,7 @@ def test_a_process_that_does_not_start_is_a_failure(tmp_path: Path) -> None:
     ]
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_what_is_not_reached_is_told(tmp_path: Path) -> None:
     report = report_in(tmp_path, seconds=4)
@@ -172,6 +173,7 @@ def only(monkeypatch: pytest.MonkeyPatch, word: str) -> None:
     monkeypatch.setattr(main, "shared", lambda r, c, task, label: shared(r, c, {**task, "only": word}, label))
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_conformance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(main, "NETWORKS", {"a": (SMALL, 4), "b": (SMALL, 3)})
@@ -208,6 +210,7 @@ def test_gradients(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert names[:4] == [f"loss/mse/matrix/{check}" for check in ("eager", "symbolic", "forward", "second")]
 
 
+@pytest.mark.slow
 @needs_compiler
 def test_mnist(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A training ends at once here, with what is missing: the suite's own tests hold what it trains."""

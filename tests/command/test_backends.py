@@ -39,6 +39,7 @@ def broken(tmp_path: Path) -> str:
     return str(path)
 
 
+@pytest.mark.slow
 def test_a_broken_library_is_told_and_nothing_stands_in_for_it(broken: str) -> None:
     said = cortex("backends", "--json", "-", CORTEX_ONEDNN_LIBRARY=broken)
     rows = {row["name"]: row for row in json.loads(said.out)}

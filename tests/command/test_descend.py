@@ -82,6 +82,7 @@ def test_divergence_is_told_not_fatal(cli: Cli) -> None:
     assert "at step" in said.out.splitlines()[2]  # why it stopped
 
 
+@pytest.mark.slow
 def test_each_function_is_descended_from_its_default_start(cli: Cli) -> None:
     for name in FUNCTIONS:
         rows = json.loads(cli("descend", name, "--steps", "3", "--json", "-").out)["optimizers"]

@@ -11,6 +11,7 @@ import pytest
 from tests.conftest import Cli
 
 
+@pytest.mark.slow
 def test_a_table_with_mean_and_spread(cli: Cli, spec: Path, tmp_path: Path, reports: None) -> None:
     out = tmp_path / "run"
     options = ("--folds", 3, "train.epochs=2", "train.split=stratified")

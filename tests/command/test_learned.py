@@ -70,6 +70,7 @@ def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
 PICTURES = ("filters", "activations", "saliency", "gradcam", "maximal", "histograms")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("picture", PICTURES)
 def test_pictures_go_into_the_run(cli: Cli, digits: Path, picture: str) -> None:
     said = cli("visualize", picture, digits)
@@ -77,6 +78,7 @@ def test_pictures_go_into_the_run(cli: Cli, digits: Path, picture: str) -> None:
     assert (digits / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("picture", PICTURES[:-1])
 def test_of_a_file_they_go_into_the_current_folder(
     cli: Cli, digits: Path, picture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -72,6 +72,7 @@ def test_without_matplotlib_it_says_so_and_goes_on(
     assert "curves.png and confusion.png: matplotlib is not installed: pip install" in page
 
 
+@pytest.mark.slow
 def test_seed_and_override_reach_the_run(cli: Cli, spec: Path, tmp_path: Path) -> None:
     runs = {}
     for name, seed in (("a", 3), ("b", 3), ("c", 4)):
@@ -81,6 +82,7 @@ def test_seed_and_override_reach_the_run(cli: Cli, spec: Path, tmp_path: Path) -
     assert not np.array_equal(runs["a"], runs["c"])
 
 
+@pytest.mark.slow
 def test_resume_goes_on_with_the_same_bits(cli: Cli, spec: Path, tmp_path: Path) -> None:
     assert cli("train", spec, "--out", tmp_path / "whole", "train.epochs=4").code == 0
     assert cli("train", spec, "--out", tmp_path / "run", "train.epochs=2").code == 0

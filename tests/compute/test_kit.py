@@ -157,6 +157,7 @@ KERNELS = [p for p in primitives() if not p.view]
 by_name = pytest.mark.parametrize("primitive", KERNELS, ids=lambda p: p.__name__)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("primitive", primitives(), ids=lambda p: p.__name__)
 def test_the_kit_passes_numpy(primitive: type[Primitive]) -> None:
     found = list(results(get("numpy"), primitive))

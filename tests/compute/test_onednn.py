@@ -66,6 +66,7 @@ class Wherever(Composed):
         return first or second
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("d", TYPES, ids=str)  # all others are NumPy's
 @pytest.mark.parametrize("primitive", KERNELS, ids=lambda p: p.__name__)
 def test_the_kit_passes(primitive: type[Primitive], d: DType) -> None:

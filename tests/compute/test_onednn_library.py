@@ -242,6 +242,7 @@ class TestMemory:
         del launch
         assert counted.left() == {}
 
+    @pytest.mark.slow
     @pytest.mark.parametrize("kind", Counted.KINDS)
     def test_an_end_of_memory_in_the_middle_leaves_nothing(self, counted: Counted, kind: str) -> None:
         bind()

@@ -109,6 +109,7 @@ def test_a_gradient_reads_no_other_residual(primitive: Recurrence, name: str) ->
         assert "its own forward keeps" in answer.reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("primitive", [Rnn, RnnGrad, Lstm, LstmGrad, Gru, GruGrad])
 def test_the_kit_passes(primitive: type[Recurrence]) -> None:
     backend = get("onednn")

@@ -45,6 +45,7 @@ def passes(numpy_backend: Any, cases: list[Case], d: DType) -> list[str]:
     return [case.name for case in cases if Trial(backend, case, d, streams).run(case.name).passed]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("d", "factor"), OFF, ids=str)
 @pytest.mark.parametrize("kind", [RnnGrad, LstmGrad, GruGrad])
 def test_a_gradient_that_fades_on_its_way_fails(

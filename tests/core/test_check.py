@@ -46,6 +46,7 @@ def targets(network: Network, batch: int) -> dict[str, TensorType]:
     return {n: batch_type(streams[n].shape, streams[n].dtype, batch) for n in names}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch", [1, 32, 100])
 @pytest.mark.parametrize("spec", SPECS, ids=lambda p: p.stem)
 def test_memory_of_training_is_exact(spec: Path, batch: int) -> None:

@@ -104,6 +104,7 @@ def spoken(count: int) -> dict[str, np.ndarray]:
     return {"sound": sound, "word": word, "letters": letters, "frames": np.full(count, 8)}
 
 
+@pytest.mark.slow
 def test_it_learns_where_letters_are(tmp_path: Any) -> None:
     """Nobody says at which frames; the likeliest class of each frame, collapsed, spells the word."""
     data = spoken(200)

@@ -160,6 +160,7 @@ def test_other_things_are_refused() -> None:
         graph_of(1.0)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_chain_of_100000_operations() -> None:
     x = leaf(1.0)
     y = x

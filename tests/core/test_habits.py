@@ -108,6 +108,7 @@ def test_a_split_of_the_data_may_validate(tmp_path: Path) -> None:
     assert not check(str(path)).problems
 
 
+@pytest.mark.slow
 def test_an_absurd_batch_costs_no_memory(tmp_path: Path) -> None:
     path = tmp_path / "net.yaml"
     path.write_text(GOOD.replace("- relu", "- max_pool2d: 2"))

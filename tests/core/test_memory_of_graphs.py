@@ -134,6 +134,7 @@ def step(x: Tensor, backward: bool) -> None:
         x.grad = None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backward", [False, True], ids=["an unused forward", "a step"])
 def test_a_thousand_rounds_leak_nothing(backward: bool) -> None:
     x = leaf()
@@ -154,6 +155,7 @@ def test_a_thousand_rounds_leak_nothing(backward: bool) -> None:
     assert after - before < 1000 * 64  # a node and its array are some 500 bytes; NumPy keeps a few of its own
 
 
+@pytest.mark.slow
 def test_a_chain_of_100_000_ops() -> None:
     x = leaf([1.0])
     y = x
@@ -166,6 +168,7 @@ def test_a_chain_of_100_000_ops() -> None:
     assert first() is None
 
 
+@pytest.mark.slow
 def test_a_chain_of_20_000_changes() -> None:
     x = leaf([1.0])
     y = x * 1.0

@@ -112,6 +112,7 @@ SMALLER = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_trains(name: str) -> None:
     """Some steps on two pictures bring their loss down; what is predicted is probabilities."""

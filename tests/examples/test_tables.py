@@ -46,6 +46,7 @@ def test_a_description_is_under_25_lines(name: str) -> None:
     assert len((EXAMPLES / f"{name}.yaml").read_text(encoding="utf-8").splitlines()) < 25
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "metric", "least"),
     [
@@ -87,6 +88,7 @@ def test_a_check_without_the_file_says_how_to_get_it(
     assert "cortex data fetch titanic" in said.out + said.err
 
 
+@pytest.mark.slow
 @published
 @pytest.mark.parametrize(("name", "least"), [("titanic", 0.76), ("penguins", 0.96)])
 def test_published_tables(name: str, least: float, train: Train) -> None:

@@ -31,6 +31,7 @@ def a_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_looks_right(browser: Any, a_page: Path, width: int, dark: bool) -> None:
@@ -104,6 +105,7 @@ def test_the_keys_of_the_slider_step(browser: Any, a_page: Path) -> None:
     assert pixels(browser)["short"][2] == 2
 
 
+@pytest.mark.slow
 def test_the_slider_of_a_long_log_stands_at_states_alone(browser: Any, tmp_path: Path) -> None:
     """A step between two states that the page holds would be told with the numbers of another."""
     logs = {"long": log_of(np.linspace(START, [-1, -1], 9001)), "short": log_of([START] * 1004)}
@@ -119,6 +121,7 @@ def test_the_slider_of_a_long_log_stands_at_states_alone(browser: Any, tmp_path:
     assert "ended at step 1,003" in browser.find_element("css selector", ".states").text
 
 
+@pytest.mark.slow
 def test_play_runs_to_the_end(browser: Any, a_page: Path) -> None:
     from selenium.webdriver.support.ui import WebDriverWait
 

@@ -281,6 +281,7 @@ def test_mistakes_are_told() -> None:
     assert labels(network_svg(free)) == ["anyx3", "anyx4 · 16"]
 
 
+@pytest.mark.slow
 def test_too_many_boxes_are_refused() -> None:
     pair = [{"dense": {"units": n}} for n in (3, 4)]
     source = {"cortex": 1, "name": "long", "inputs": {"x": [4]}, "layers": pair * 1001}

@@ -108,6 +108,7 @@ def test_nothing_and_one_box() -> None:
     assert lay_out({"a": BOX}, []).centres["a"] == pytest.approx((GAP + 30, GAP + 10))
 
 
+@pytest.mark.slow
 def test_lines_are_counted_before_they_are_laid_out() -> None:
     # Each box of a chain leads to the last one as well: the box at depth d passes d - 1 others.
     for count, places in ((300, 299 * 298 // 2), (400, 399 * 398 // 2)):

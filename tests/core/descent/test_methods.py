@@ -103,6 +103,7 @@ def test_lbfgs_goes_to_the_end_of_float64() -> None:
     assert found.value < 1e-18
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*FIRST, *SECOND, *WITHOUT])
 def test_scipys_methods_move_as_by_themselves(name: str) -> None:
     """With SciPy's own function, gradient and Hessian."""

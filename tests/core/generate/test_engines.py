@@ -64,6 +64,7 @@ BOUNDED: dict[str, tuple[Any, ...]] = {
 ALL = {**ENDLESS, **BOUNDED}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["auto", "numpy"])
 @pytest.mark.parametrize("name", ALL)
 def test_any_length(name: str, backend: str) -> None:
@@ -133,6 +134,7 @@ SEQUENCES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("source", [[1, 2, 3, 4, 5], [5, 4, 3, 0, 0], [7, 7, 0, 0, 0]])
 def test_one_sequence_by_another(source: list[int]) -> None:
     network = lively(cortex.network(SEQUENCES))

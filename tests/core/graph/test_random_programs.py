@@ -118,6 +118,7 @@ def agree(case: Case, seed: int, *every: Options) -> None:
             np.testing.assert_allclose(got, want, rtol=1e-7, atol=1e-10, err_msg=str(options))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(cases, st.integers(0, 10))
 def test_eager_planned_and_poisoned_agree(case: Case, seed: int) -> None:
@@ -132,6 +133,7 @@ def test_eager_planned_and_poisoned_agree(case: Case, seed: int) -> None:
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(cases)
 def test_no_value_is_overwritten_while_it_is_needed(case: Case) -> None:

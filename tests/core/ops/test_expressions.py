@@ -109,6 +109,7 @@ def start(shapes: list[tuple[int, ...]], seed: int) -> list[np.ndarray]:
     return [np.asarray(rng.standard_normal(shape)) for shape in shapes]
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(expressions())
 def test_against_central_differences(case: Any) -> None:

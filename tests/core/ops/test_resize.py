@@ -64,6 +64,7 @@ def test_mixing_is_a_product_along_an_axis(axis: int) -> None:
     np.testing.assert_allclose(mix(Tensor(X), weights, axis).data, wanted, rtol=1e-13, atol=1e-15)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("mode", "numpys"), [("reflect", "reflect"), ("replicate", "edge"), ("circular", "wrap")]
 )
@@ -90,6 +91,7 @@ def test_extending_refuses() -> None:
         extend(x[:, :0], [(0, 0), (1, 1)], "replicate")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(2, 5), (3, 2), (6, 7)])
 def test_derivatives_of_adaptive_pooling(size: tuple[int, int]) -> None:
     check_gradients(lambda x: adaptive_avg_pool(x * x * x, size), X)

@@ -204,6 +204,7 @@ def test_blocks_nest_only_so_deep(tmp_path: Path) -> None:
     assert problems == ["net.yaml:5005:5: layers[0]: blocks nest deeper than 64 levels: expected fewer"]
 
 
+@pytest.mark.slow
 def test_blocks_that_differ_in_each_use_are_counted_within_bounds(tmp_path: Path) -> None:
     """Each level hands down one more parameter in two ways: 2 ** 40 uses of which no two are alike."""
     lines = ["inputs: {x: [3]}", "blocks:"]

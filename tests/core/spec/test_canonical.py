@@ -226,6 +226,7 @@ def read_good(data: Any) -> Description:
     raise AssertionError
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(descriptions())
 def test_canonical_data_reads_back(data: dict[str, Any]) -> None:
@@ -236,6 +237,7 @@ def test_canonical_data_reads_back(data: dict[str, Any]) -> None:
     assert again.hash == first.hash
 
 
+@pytest.mark.slow
 @settings(max_examples=150, deadline=None)
 @given(descriptions())
 def test_yaml_reads_back(tmp_path_factory: pytest.TempPathFactory, data: dict[str, Any]) -> None:

@@ -186,6 +186,7 @@ def test_the_descriptions_are_good(name: str, tmp_path: Path) -> None:
     assert inspect(file)[1] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", range(10))
 def test_each_mutation_is_named_on_the_right_line_or_still_valid(block: int, tmp_path: Path) -> None:
     for seed in range(50 * block, 50 * block + 50):
@@ -202,6 +203,7 @@ def test_each_mutation_is_named_on_the_right_line_or_still_valid(block: int, tmp
             assert inspect(description.canonical)[0] == _without_places(description), about
 
 
+@pytest.mark.slow
 def test_most_mutations_are_wrong(tmp_path: Path) -> None:
     """The test above would also pass if nothing were ever said."""
     wrong = [mutate(seed)[3] for seed in range(500)]

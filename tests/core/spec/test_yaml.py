@@ -53,6 +53,7 @@ def test_hostile_files_are_refused_in_little_memory(tmp_path: Path, case: str) -
     assert peak < 50 * 2**20
 
 
+@pytest.mark.slow
 def test_a_file_of_too_many_values_is_refused(tmp_path: Path) -> None:
     _, problems = inspected(tmp_path, "[" + "0," * (MAX_NODES + 1) + "]")
     assert problems == ["net.yaml:1:1000000: [499999]: more than 500,000 values in one file"]

@@ -21,6 +21,7 @@ def failures(only: str) -> set[str]:
     return {r.name for r in run(get("numpy"), only) if not r.passed}
 
 
+@pytest.mark.slow
 def test_every_case_passes() -> None:
     results = run(get("numpy"))
     assert [f"{r.name}: {r.value} {r.detail}" for r in results if not r.passed] == []

@@ -179,6 +179,7 @@ def test_lines_end(tmp_path: Path, content: str) -> None:
     assert found["lengths"]["max"] == max(lengths)
 
 
+@pytest.mark.slow
 def test_a_long_text_is_counted_by_pieces(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("a bc " * 2_000_000)
     tracemalloc.start()

@@ -51,6 +51,7 @@ def tables(draw: Any) -> dict[str, list[str]]:
     return columns
 
 
+@pytest.mark.slow
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(tables(), st.sampled_from(["standard", "piecewise", "minmax"]))
 def test_any_table(tmp_path: Path, columns: dict[str, list[str]], scale: str) -> None:

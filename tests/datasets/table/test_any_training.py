@@ -58,6 +58,7 @@ def fitting(file: Path, scale: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make", [telling, fitting])
 @settings(max_examples=25, deadline=None)
 @given(columns=tables(), scale=st.sampled_from(SCALES), test=st.sampled_from([None, 0.4]))

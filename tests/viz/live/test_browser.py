@@ -120,6 +120,7 @@ def from_the_top(browser: Any) -> None:
     check_looks(browser)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_moves_and_shows(browser: Any, tmp_path: Path, width: int) -> None:
     with training(tmp_path / "run") as running:

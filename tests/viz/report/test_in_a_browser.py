@@ -26,6 +26,7 @@ def digits(reports: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
     return train("examples/digits.yaml", epochs=2, out=folder, progress=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [1280, 400])
 def test_it_can_be_read(browser: Any, digits: Run, width: int) -> None:
     open_page(browser, digits.path / "report.html", width)

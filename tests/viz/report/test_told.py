@@ -234,6 +234,7 @@ def test_data_that_changed_are_told(tmp_path: Path) -> None:
     assert not any("nothing was chosen on" in s.words for s in found.sections.values())
 
 
+@pytest.mark.slow
 def test_it_is_computed_by_what_computed_the_training(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cli: Cli
 ) -> None:
