@@ -1,0 +1,105 @@
+"""What Keras does with a model: weights that matter, statistics that suit them, and every layer's values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+Results = dict[str, list[list[np.ndarray]]]
+"""By the path of a layer (``outer/inner``), for each of its calls, what it gives."""
+
+Found = dict[str, dict[tuple[int, ...], list[np.ndarray]]]
+
+
+def draw_weights(model: Any, rng: np.random.Generator) -> None:
+    """Weights at random, so that no value fades away or overflows on its way through many layers."""
+    for variable in model.variables:
+        if np.issubdtype(np.dtype(variable.dtype), np.floating):
+            variable.assign(_drawn(variable.path.rpartition("/")[2], variable.shape, rng))
+    for layer in model._flatten_layers():
+        if hasattr(layer, "finalize_state"):  # of preprocessing: what it computes from its weights
+            layer.finalize_state()
+
+
+def _drawn(name: str, shape: Sequence[int], rng: np.random.Generator) -> np.ndarray:
+    found = rng.normal(size=shape)
+    if "variance" in name:
+        return np.abs(found) + 0.5
+    if name in ("gamma", "scale"):
+        return 1 + 0.2 * found
+    if len(shape) < 2:
+        return 0.3 * found
+    return found * np.sqrt(2 / np.prod(shape[:2] if "depthwise" in name else shape[:-1]))
+
+
+def settle(model: Any, inputs: Sequence[Any]) -> None:
+    """Sets the statistics of batch norms to those of a batch, each behind those before it."""
+
+    def run(layer: Any, args: Any, keywords: Any) -> Any:
+        if type(layer).__name__ != "BatchNormalization":
+            return layer(*args, **keywords)
+        momentum, layer.momentum = layer.momentum, 0.0
+        found = layer(*args, **{**keywords, "training": True})
+        layer.momentum = momentum
+        return found
+
+    _walk(model, inputs, run, "", (), {})
+
+
+def results(model: Any, inputs: Sequence[Any]) -> tuple[list[np.ndarray], Results]:
+    """The outputs of a model in prediction, and what each of its layers gives."""
+    found: Found = {}
+    outputs = _walk(model, inputs, lambda layer, args, keywords: layer(*args, **keywords), "", (), found)
+    ordered = {path: [calls[number] for number in sorted(calls)] for path, calls in found.items()}
+    return [np.asarray(x) for x in outputs], ordered
+
+
+def _walk(
+    model: Any,
+    inputs: Sequence[Any],
+    run: Callable[..., Any],
+    prefix: str,
+    calls: tuple[int, ...],
+    found: Found,
+) -> list[Any]:
+    """Runs a model layer by layer, with those of nested models; ``calls`` count those of the models around."""
+    import keras
+
+    inner = graph(model)
+    values = dict(zip(map(id, inner.inputs), inputs))
+    for node, number in _nodes(inner):
+        layer = node.operation
+        path, numbers = prefix + layer.name, (*calls, number)
+        args, keywords = node.arguments.fill_in(values)
+        if is_model(layer):
+            given = _walk(layer, keras.tree.flatten(args), run, f"{path}/", numbers, found)
+        else:
+            given = keras.tree.flatten(run(layer, args, keywords))
+        values.update(zip(map(id, node.outputs), given))
+        found.setdefault(path, {})[numbers] = [np.asarray(x) for x in given]
+    return [values[id(x)] for x in inner.outputs]
+
+
+def graph(model: Any) -> Any:
+    """What of a model holds the calls of its layers."""
+    return getattr(model, "_functional", None) or model
+
+
+def is_model(layer: Any) -> bool:
+    return hasattr(graph(layer), "_nodes_by_depth")
+
+
+def _nodes(inner: Any) -> Iterator[tuple[Any, int]]:
+    """The calls of a model's layers, each behind those that it takes from; and which of its layer it is."""
+    nodes = ordered(inner)
+    known = set(nodes)
+    for node in nodes:
+        yield node, [x for x in node.operation._inbound_nodes if x in known].index(node)
+
+
+def ordered(inner: Any) -> list[Any]:
+    """The calls that belong to a model, each behind those that it takes from."""
+    depths = inner._nodes_by_depth
+    return [x for depth in sorted(depths, reverse=True) for x in depths[depth] if not x.is_input]
