@@ -33,7 +33,7 @@ def _layer(layer: Any, inner: Any) -> Layer:
             calls.append(Call(tuple(args), {k: v for k, v in keywords.items() if v is not None}))
     nested = _model(layer) if is_model(layer) else None
     arrays = layer.get_weights() if hasattr(layer, "get_weights") and not nested else []
-    weights = tuple(Weight(str(i), x.shape, str(x.dtype), lambda x=x: np.asarray(x)) for i, x in enumerate(arrays))
+    weights = tuple(Weight("", x.shape, str(x.dtype), lambda x=x: np.asarray(x)) for x in arrays)
     return Layer(layer.name, type(layer).__name__, config, tuple(calls), weights, nested)
 
 

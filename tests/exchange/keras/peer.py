@@ -64,7 +64,7 @@ def _walk(
     calls: tuple[int, ...],
     found: Found,
 ) -> list[Any]:
-    """Runs a model layer by layer, with those of nested models; ``calls`` count those of the models around."""
+    """Runs a model layer by layer, nested models too; ``calls`` count those of the models around."""
     import keras
 
     inner = graph(model)

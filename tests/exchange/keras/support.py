@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
+from cortex_core.declared import declare
 from cortex_core.exchange.keras.build import Value
 from cortex_core.exchange.keras.convert import Converted, convert
-from cortex_core.declared import declare
 from cortex_core.network import Network
 from cortex_core.probe import activations
 from cortex_core.spec import read
@@ -30,7 +30,7 @@ from tests.exchange.keras.peer import Results, draw_weights, results, settle
 FORMATS = ("h5", "keras")
 TOLERANCE = 1e-4
 APART = 100
-"""How many tolerances apart the outputs for two inputs must be: else it proves nothing that they are right."""
+"""How many tolerances apart the outputs for two inputs must be: else that they are right proves nothing."""
 LENGTH = 5
 """How long an axis of any length is."""
 
@@ -114,8 +114,8 @@ def drawn_inputs(model: Any, batch: int, tokens: int, rng: np.random.Generator) 
 def _assert_apart(outputs: Arrays, tolerance: float) -> None:
     for number, found in enumerate(outputs):
         assert np.isfinite(found).all(), f"output {number} of Keras is not finite: draw other weights"
-        distance = np.abs(found[0] - found[1]).max() / np.abs(found).max()
-        assert distance > APART * tolerance, f"output {number} of Keras hardly depends on the input: {distance:.1e}"
+        apart = np.abs(found[0] - found[1]).max() / np.abs(found).max()
+        assert apart > APART * tolerance, f"output {number} of Keras hardly depends on the input: {apart:.1e}"
 
 
 def _assert_same(
