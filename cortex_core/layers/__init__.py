@@ -6,6 +6,9 @@ from cortex_core.layers import (
     activations as activations,
 )
 from cortex_core.layers import (
+    adaptive_pool as adaptive_pool,
+)
+from cortex_core.layers import (
     attention as attention,
 )
 from cortex_core.layers import (
@@ -31,6 +34,9 @@ from cortex_core.layers import (
 )
 from cortex_core.layers import (
     embedding as embedding,
+)
+from cortex_core.layers import (
+    global_pool as global_pool,
 )
 from cortex_core.layers import (
     local_response as local_response,

@@ -96,3 +96,17 @@ class ConvTranspose2D(TransposedConvolution):
         inputs: {image: [2, 3, 2]}
         layers: [conv_transpose2d: {filters: 2, kernel: 3, stride: 2, padding: same}]
     """
+
+
+@layer("conv_transpose3d", main="filters", rank=3)
+class ConvTranspose3D(TransposedConvolution):
+    """The adjoint of `conv3d`: each element of x is spread over a window of the output.
+
+    x (B, D, H, W, in), kernel (KD, KH, KW, out / groups, in) -> (B, D', H', W', out), sizes as of
+    `conv_transpose2d`; the kernel lies as Keras's.  Zeiler et al., "Deconvolutional networks", 2010; Dumoulin
+    and Visin, 2016.
+
+    Example:
+        inputs: {film: [1, 2, 2, 2]}
+        layers: [conv_transpose3d: {filters: 2, kernel: 2, stride: 2}]
+    """

@@ -76,3 +76,15 @@ class SpatialDropout2D(SpatialDropout):
         inputs: {image: [3, 3, 2]}
         layers: [conv2d: {filters: 3, kernel: 2}, spatial_dropout2d: 0.5]
     """
+
+
+@layer("spatial_dropout3d", main="rate", rank=3, transparent=True, positionwise=True)
+class SpatialDropout3D(SpatialDropout):
+    """In training each channel of an example falls to 0 with probability ``rate``, all over the volume.
+
+    The others grow by 1 / (1 - rate).   x (B, D, H, W, C) -> (B, D, H, W, C).  Tompson et al., 2015.
+
+    Example:
+        inputs: {film: [2, 3, 2, 2]}
+        layers: [conv3d: {filters: 3, kernel: 2}, spatial_dropout3d: 0.5]
+    """

@@ -8,7 +8,7 @@ from typing import Any
 
 from cortex_core.layers.expect import refuse
 from cortex_core.layers.scope import Scope
-from cortex_core.ops.views import reshape, transpose
+from cortex_core.ops.views import broadcast_to, reshape, transpose
 from cortex_core.registry import Fault, Shape, field, layer
 
 
@@ -71,3 +71,19 @@ class Permute:
         if len(self.axes) != len(x.shape) - 1:
             refuse(f"permute to {list(self.axes)} needs {len(self.axes)} axes", x)
         return transpose(x, (0, *self.axes))
+
+
+@layer("repeat_vector", main="times", transparent=True)
+class RepeatVector:
+    """The same at each of so many steps.   x (B, ...) -> (B, times, ...).  As numpy.broadcast_to.
+
+    Example:
+        inputs: {features: [3]}
+        layers: [repeat_vector: 4, lstm: 2]
+    """
+
+    times: int = field(doc="how many steps", minimum=1)
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        one = reshape(x, (x.shape[0], 1, *x.shape[1:]))
+        return broadcast_to(one, (x.shape[0], self.times, *x.shape[1:]))

@@ -74,20 +74,22 @@ def pooling(name: str, spatial: tuple[int, ...]) -> None:
         yield of_layer("padded", layer(name, size=2, padding=1), x, rng=rng)
 
 
-for _name, _spatial in (("1d", (5,)), ("2d", (4, 3))):
+for _name, _spatial in (("1d", (5,)), ("2d", (4, 3)), ("3d", (2, 3, 2))):
     pooling(f"max_pool{_name}", _spatial)
     pooling(f"avg_pool{_name}", _spatial)
 
 
 def global_pooling(name: str, spatial: tuple[int, ...]) -> None:
-    """The case of a pooling layer over everything."""
+    """The cases of a pooling layer over everything."""
 
     @cases("layer", name)
     def generator(rng: Rng) -> Made:
-        yield of_layer("", layer(name), apart(rng, (2, *spatial, 3)), rng=rng)
+        x = apart(rng, (2, *spatial, 3))
+        yield of_layer("", layer(name), x, rng=rng)
+        yield of_layer("axes kept", layer(name, keepdims=True), x, rng=rng)
 
 
-for _name, _spatial in (("1d", (4,)), ("2d", (3, 2))):
+for _name, _spatial in (("1d", (4,)), ("2d", (3, 2)), ("3d", (2, 1, 3))):
     global_pooling(f"global_max_pool{_name}", _spatial)
     global_pooling(f"global_avg_pool{_name}", _spatial)
 

@@ -34,6 +34,26 @@ def conv_transpose2d(rng: Rng) -> Made:
     yield of_layer("output padding", layer("conv_transpose2d", filters=2, kernel=3, **fields), x, rng=rng)
 
 
+@cases("layer", "conv_transpose3d")
+def conv_transpose3d(rng: Rng) -> Made:
+    x = rng.normal(size=(1, 2, 1, 3, 2))
+    same = layer("conv_transpose3d", filters=2, kernel=[1, 2, 3], stride=[1, 2, 2], padding="same")
+    yield of_layer("same, strided", same, x, rng=rng)
+
+
+@cases("layer", "depthwise_conv1d")
+def depthwise_conv1d(rng: Rng) -> Made:
+    fields = {"kernel": 3, "stride": 2, "padding": "same", "multiplier": 2, "activation": "tanh"}
+    made = layer("depthwise_conv1d", **fields)
+    yield of_layer("same, stride 2, multiplied", made, rng.normal(size=(2, 5, 2)), rng=rng)
+
+
+@cases("layer", "separable_conv1d")
+def separable_conv1d(rng: Rng) -> Made:
+    made = layer("separable_conv1d", filters=3, kernel=2, dilation=2, multiplier=2)
+    yield of_layer("dilated, multiplied", made, rng.normal(size=(2, 4, 2)), rng=rng)
+
+
 @cases("layer", "depthwise_conv2d")
 def depthwise_conv2d(rng: Rng) -> Made:
     x = rng.normal(size=(2, 4, 3, 2))
