@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from cortex_compute.backends import get
 from cortex_compute.errors import DataError, DTypeError, ShapeError
 from cortex_compute.types import TensorType, dtype
-from cortex_core.declared import CHECK_BATCH, KEY, declare
+from cortex_core.declared import CHECK_BATCH, KEY, declare, free_length
 from cortex_core.graph.value import Value, input_value
 from cortex_core.network import Network
 from cortex_core.ops.apply import at
@@ -24,7 +24,7 @@ from cortex_core.step import Step, predict_graph, train_step, types_of
 from cortex_core.streams import mismatches
 from cortex_core.summary import LayerRow, rows
 from cortex_core.terms import samples_of, stream_value, types_of_streams
-from cortex_core.trace import Traced, batch_type, free_length
+from cortex_core.trace import Traced, batch_type
 from cortex_core.training.data import expect_test, open_data, pinned
 from cortex_core.training.examples import MissingFile
 

@@ -17,17 +17,11 @@ from cortex_core.layers.scope import Parameter, Variable
 from cortex_core.place import Problem
 from cortex_core.spec.description import ALL
 from cortex_core.store import SegmentKey
-from cortex_core.trace import (
-    OTHER,
-    Declaration,
-    Traced,
-    free_length,
-    has_free_axes,
-    input_values,
-    lacking,
-    trace,
-)
+from cortex_core.trace import FREE, Declaration, Traced, has_free_axes, input_values, lacking, trace
 
+LENGTHS, OTHER = (FREE, 64, 512), 1000
+"""Lengths of an axis of any length: the shortest that all layers take is counted with, and what differs from
+one to the other depends on it."""
 KEY = "random_key"
 KEY_TYPE = TensorType((2,), uint64)
 CHECK_BATCH = 2
@@ -75,6 +69,19 @@ def declare(description: Any) -> tuple[dict[str, Declared], Traced]:
             hint = "expected a fixed size in inputs, or a layer before it that takes the axis away"
             traced.problems.append(Problem(place.path, told, hint, "", place))
     return found, traced
+
+
+def free_length(description: Any) -> int:
+    """A length for axes of any length that every layer takes.
+
+    Learned positions are only so many; pictures that are halved many times, or cropped, need to be larger.
+    """
+    known: list[int | None] = [getattr(node.layer, "positions", None) for node in description.layers]
+    longest = min((n for n in known if n is not None), default=LENGTHS[-1])
+    lengths = [min(n, longest) for n in LENGTHS]
+    tried = lengths if has_free_axes(description) else ()
+    fits = (n for n in tried if not traced_declarations(description, n)[1].problems)
+    return next(fits, lengths[0])
 
 
 def _ill_shared(description: Any, traced: Traced) -> Iterator[Problem]:

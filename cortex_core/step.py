@@ -12,7 +12,7 @@ from cortex_compute.expression import E, build
 from cortex_compute.frozen import frozen
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.types import DType, TensorType, dtype, float32, float64, int64
-from cortex_core.declared import KEY, KEY_TYPE
+from cortex_core.declared import KEY, KEY_TYPE, free_length
 from cortex_core.graph.value import Graph, Update, Value, constant, input_value, state_value
 from cortex_core.network import Network
 from cortex_core.ops.apply import apply, at, told_at
@@ -45,7 +45,7 @@ def types_of(
     network: Network, batch: int, streams: Mapping[str, TensorType] | None = None
 ) -> dict[str, TensorType]:
     """The types of all inputs and targets for a batch size; ``streams``: those that data has told."""
-    from cortex_core.trace import batch_type, free_length
+    from cortex_core.trace import batch_type
 
     told, free = dict(streams or {}), free_length(network.description)
     types = {

@@ -6,11 +6,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from cortex_core.declared import CHECK_BATCH, traced_declarations
+from cortex_core.declared import CHECK_BATCH, OTHER, free_length, traced_declarations
 from cortex_core.graph.value import Value, is_leaf
 from cortex_core.network import Network
 from cortex_core.ops.array import Node
-from cortex_core.trace import OTHER, Traced, free_length, has_free_axes
+from cortex_core.trace import Traced, has_free_axes
 
 
 @dataclass(frozen=True)

@@ -196,19 +196,13 @@ def _at(place: Any, path: str) -> Any:
     return type(place)(place.file, place.line, place.column, path)
 
 
-FREE, OTHER = 8, 1000
-"""Two lengths of an axis of any length: what differs between them depends on it."""
+FREE = 8
+"""A length of an axis of any length."""
 
 
 def has_free_axes(description: Any) -> bool:
     """Whether an input has an axis of any length."""
     return any(n is None for x in description.inputs for n in x.shape or ())
-
-
-def free_length(description: Any) -> int:
-    """A length for axes of any length that every layer takes: learned positions are only so many."""
-    known: list[int | None] = [getattr(node.layer, "positions", None) for node in description.layers]
-    return min([FREE, *(n for n in known if n is not None)])
 
 
 def input_values(description: Any, batch: int, free: int = FREE) -> dict[str, Value | None]:

@@ -65,6 +65,15 @@ def test_an_axis_of_any_length_may_be_as_short_as_a_layer_wants(length: int) -> 
         network.predict(np.zeros((2, length + 1, 4), np.float32))
 
 
+@pytest.mark.parametrize(("kernel", "length"), [(3, 8), (9, 64), (65, 512)])
+def test_an_axis_of_any_length_is_as_long_as_a_layer_wants(kernel: int, length: int) -> None:
+    conv = {"conv1d": {"filters": 2, "kernel": kernel}}
+    network = cortex.network({"inputs": {"x": [None, 1]}, "layers": [conv]})
+    counted = f"x: axes of any length are counted as {length} long"
+    assert counted in check(network.description.canonical).notes
+    assert network.predict(np.zeros((2, kernel + 1, 1), np.float32)).shape == (2, 2, 2)
+
+
 def test_parameters_that_no_memory_holds_are_told_with_their_layer() -> None:
     layers = [{"dense": 3}, {"dense": {"units": 10**14, "id": "wide"}}]
     told = r"^layers\[1\]\.dense: the parameters take 1,600,000\.0 GB, 'wide/kernel' alone 1,200,000\.0: "
