@@ -74,3 +74,6 @@ from cortex_core.layers import (
 from cortex_core.layers import (
     time_distributed as time_distributed,
 )
+from cortex_core.layers import (
+    scale as scale,
+)

@@ -7,6 +7,7 @@ first with `select`: a gradient that is not taken is then a finite number times 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from typing import Any
 
 from cortex_core.layers.expect import each_position
@@ -14,7 +15,7 @@ from cortex_core.layers.scope import Scope
 from cortex_core.ops import pointwise as ops
 from cortex_core.ops.pointwise import pointwise, select
 from cortex_core.ops.softmax import log_softmax, softmax
-from cortex_core.registry import field, layer
+from cortex_core.registry import Fault, field, layer
 
 
 def activate(activation: Any | None, x: Any) -> Any:
@@ -83,6 +84,12 @@ def hard_sigmoid(x: Any) -> Any:
 
 
 @pointwise
+def steep_sigmoid(x: Any, slope: float) -> Any:
+    """min(max(slope x + 1 / 2, 0), 1)"""
+    return ops.minimum(ops.relu(slope * x + 0.5), 1.0)
+
+
+@pointwise
 def hard_swish(x: Any) -> Any:
     """x hard_sigmoid(x)"""
     return x * hard_sigmoid(x)
@@ -92,6 +99,62 @@ def hard_swish(x: Any) -> Any:
 def mish(x: Any) -> Any:
     """x tanh(log(1 + exp(x)))"""
     return x * ops.tanh(softplus(x))
+
+
+@pointwise
+def clipped_relu(x: Any, maximum: float, slope: float, threshold: float) -> Any:
+    """maximum where x >= maximum, x where x >= threshold, slope (x - threshold) elsewhere"""
+    return select(x >= threshold, ops.minimum(x, maximum), slope * (x - threshold))
+
+
+@pointwise
+def celu(x: Any, alpha: float) -> Any:
+    """x where x > 0, alpha (exp(x / alpha) - 1) elsewhere"""
+    return select(x > 0, x, alpha * ops.expm1(select(x > 0, 0.0, x) / alpha))
+
+
+@pointwise
+def hard_tanh(x: Any, low: float = -1.0, high: float = 1.0) -> Any:
+    """min(max(x, low), high), without a gradient at the bounds"""
+    return select(x <= low, low, select(x >= high, high, x))
+
+
+@pointwise
+def log_sigmoid(x: Any) -> Any:
+    """log(sigmoid(x)) = -log(1 + exp(-x)), which does not overflow"""
+    return -softplus(-x)
+
+
+@pointwise
+def tanh_shrink(x: Any) -> Any:
+    """x - tanh(x)"""
+    return x - ops.tanh(x)
+
+
+@pointwise
+def soft_shrink(x: Any, threshold: float) -> Any:
+    """x nearer to 0 by the threshold, and 0 where it would pass it"""
+    return select(x > threshold, x - threshold, select(x < -threshold, x + threshold, 0.0 * x))
+
+
+@pointwise
+def hard_shrink(x: Any, threshold: float) -> Any:
+    """x where |x| > threshold, 0 elsewhere"""
+    return select(abs(x) > threshold, x, 0.0 * x)
+
+
+@pointwise
+def squareplus(x: Any, b: float) -> Any:
+    """(x + r) / 2 with r = sqrt(x^2 + b); below 0 b / 2 / (r - x), which loses no digits"""
+    root = ops.sqrt(x * x + b)
+    return select(x > 0, 0.5 * (x + root), 0.5 * b / (root - select(x > 0, 0.0, x)))
+
+
+@pointwise
+def sparse_plus(x: Any) -> Any:
+    """0 where x <= -1, x where x >= 1, (x + 1)^2 / 4 between"""
+    inner = hard_tanh(x) + 1.0
+    return select(x >= 1, x, 0.25 * inner * inner)
 
 
 @layer("linear", activation=True, transparent=True)
@@ -305,17 +368,19 @@ class LogSoftmax:
         return self.forward(p, each_position(self, x, self.axis))
 
 
-@layer("hard_sigmoid", activation=True)
+@layer("hard_sigmoid", main="slope", activation=True)
 class HardSigmoid:
-    """min(max(x / 6 + 1 / 2, 0), 1).  Courbariaux et al., 2015, with the slope of Howard et al., 2019.
+    """min(max(slope x + 1 / 2, 0), 1).  Courbariaux et al., 2015, with the slope of Howard et al., 2019.
 
     Example:
         inputs: {x: [4]}
         layers: [dense: 3, hard_sigmoid]
     """
 
+    slope: float = field(default=1 / 6, doc="slope around 0", above=0)
+
     def forward(self, p: Scope | None, x: Any) -> Any:
-        return hard_sigmoid(x)
+        return hard_sigmoid(x) if self.slope == 1 / 6 else steep_sigmoid(x, slope=self.slope)
 
 
 @layer("hard_swish", activation=True, suits="he_normal")
@@ -355,3 +420,141 @@ class Exponential:
 
     def forward(self, p: Scope | None, x: Any) -> Any:
         return ops.exp(x)
+
+
+@layer("clipped_relu", main="maximum", activation=True, suits="he_normal")
+class ClippedRelu:
+    """maximum where x >= maximum, x where x >= threshold, slope (x - threshold) elsewhere.
+
+    Hannun et al., 2014; with a threshold Konda et al., 2015.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, clipped_relu: {maximum: 20, slope: 0.1}]
+    """
+
+    maximum: float | None = field(default=None, doc="the largest value, if there is one", above=0)
+    slope: float = field(default=0.0, doc="slope below the threshold")
+    threshold: float = field(default=0.0, doc="from where on x stays as it is", minimum=0)
+
+    def check(self) -> Iterator[Fault]:
+        """What is below the threshold cannot be clipped."""
+        if self.maximum is not None and self.maximum < self.threshold:
+            found = f"{self.maximum:g} is below the threshold"
+            yield Fault(("maximum",), found, f"expected {self.threshold:g} or more")
+
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        maximum = math.inf if self.maximum is None else self.maximum
+        return clipped_relu(x, maximum=maximum, slope=self.slope, threshold=self.threshold)
+
+
+@layer("celu", main="alpha", activation=True, suits="he_normal")
+class Celu:
+    """x where x > 0, alpha (exp(x / alpha) - 1) elsewhere, smooth for every alpha.  Barron, 2017.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, celu: 0.5]
+    """
+
+    alpha: float = field(default=1.0, doc="minus the limit at -infinity", above=0)
+
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return celu(x, alpha=self.alpha)
+
+
+@layer("hard_tanh", activation=True)
+class HardTanh:
+    """min(max(x, -1), 1).  Collobert, 2004.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, hard_tanh]
+    """
+
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return hard_tanh(x)
+
+
+@layer("log_sigmoid", activation=True)
+class LogSigmoid:
+    """log(sigmoid(x)) = -log(1 + exp(-x)): the logarithm of a chance.  Verhulst, 1845.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, log_sigmoid]
+    """
+
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return log_sigmoid(x)
+
+
+@layer("tanh_shrink", activation=True)
+class TanhShrink:
+    """x - tanh(x), which is flat around 0.  As PyTorch's Tanhshrink.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, tanh_shrink]
+    """
+
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return tanh_shrink(x)
+
+
+@layer("soft_shrink", main="threshold", activation=True)
+class SoftShrink:
+    """x nearer to 0 by a threshold, 0 where it would pass that.  Donoho, 1995.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, soft_shrink: 0.1]
+    """
+
+    threshold: float = field(default=0.5, doc="how much nearer", minimum=0)
+
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return soft_shrink(x, threshold=self.threshold)
+
+
+@layer("hard_shrink", main="threshold", activation=True)
+class HardShrink:
+    """x where |x| > threshold, 0 elsewhere.  Donoho and Johnstone, 1994.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, hard_shrink: 0.1]
+    """
+
+    threshold: float = field(default=0.5, doc="the largest |x| that becomes 0", minimum=0)
+
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return hard_shrink(x, threshold=self.threshold)
+
+
+@layer("squareplus", main="b", activation=True, suits="he_normal")
+class Squareplus:
+    """(x + sqrt(x^2 + b)) / 2, near softplus for b = 4.  Barron, 2021.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, squareplus]
+    """
+
+    b: float = field(default=4.0, doc="how smooth it is around 0", above=0)
+
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return squareplus(x, b=self.b)
+
+
+@layer("sparse_plus", activation=True, suits="he_normal")
+class SparsePlus:
+    """0 where x <= -1, x where x >= 1, (x + 1)^2 / 4 between.  Martins and Astudillo, 2016.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, sparse_plus]
+    """
+
+    def forward(self, p: Scope | None, x: Any) -> Any:
+        return sparse_plus(x)

@@ -1,7 +1,8 @@
-"""Dropout, of elements and of whole channels."""
+"""Dropout, of elements, of whole channels and of whole examples."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -10,6 +11,9 @@ from cortex_core.layers.expect import floating, spatial
 from cortex_core.layers.scope import Scope
 from cortex_core.ops.pointwise import select
 from cortex_core.registry import base, field, layer
+
+END = -1.0507009873554805 * 1.6732632423543772
+"""The value of selu at -infinity."""
 
 
 def drop(x: Any, rate: float, draw: Callable[[float], Any]) -> Any:
@@ -36,6 +40,51 @@ class Dropout:
     def forward(self, p: Scope, x: Any) -> Any:
         floating(self, x)
         return drop(x, self.rate, lambda keep: p.bernoulli(keep, x.shape)) if p.training else x
+
+
+@layer("stochastic_depth", main="rate", transparent=True, positionwise=True)
+class StochasticDepth:
+    """In training all of an example falls to 0 with probability ``rate``; the others grow by 1 / (1 - rate).
+
+    Behind the layers of a residual block, which that example then does without.
+    x (B, ...) -> (B, ...).  Huang et al., 2016.
+
+    Example:
+        inputs: {features: [4]}
+        layers: [dense: 4, stochastic_depth: 0.2, add: {from: [stochastic_depth, features]}]
+    """
+
+    rate: float = field(doc="the fraction of the examples that falls", minimum=0, below=1)
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        floating(self, x)
+        examples = (x.shape[0], *(1,) * (len(x.shape) - 1))
+        return drop(x, self.rate, lambda keep: p.bernoulli(keep, examples)) if p.training else x
+
+
+@layer("alpha_dropout", main="rate", transparent=True, positionwise=True)
+class AlphaDropout:
+    """In training each element becomes -1.7581, where selu ends, with probability ``rate``.
+
+    All are then scaled and moved, so that a mean of 0 and a variance of 1 stay: a x + b with
+    a = 1 / sqrt((1 - rate) (1 + rate 1.7581^2)) and b = 1.7581 a rate.
+    x (B, ...) -> (B, ...).  Klambauer et al., 2017.
+
+    Example:
+        inputs: {features: [4]}
+        layers: [dense: {units: 3, activation: selu}, alpha_dropout: 0.1]
+    """
+
+    rate: float = field(doc="the fraction that becomes -1.7581", minimum=0, below=1)
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        floating(self, x)
+        keep = bernoulli_threshold(1 - self.rate) / LEVELS  # what the 16-bit draws really give
+        if not p.training or keep == 1:
+            return x
+        factor = 1 / math.sqrt(max(keep, 1 / LEVELS) * (1 + (1 - keep) * END**2))
+        kept = select(p.bernoulli(1 - self.rate, x.shape), x, END)
+        return kept * factor - END * factor * (1 - keep)
 
 
 @base

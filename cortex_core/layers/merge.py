@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
 from functools import reduce
-from typing import Any
+from typing import Any, ClassVar
 
-from cortex_core.layers.expect import each_position, refuse, same_shapes
+from cortex_core.layers.expect import each_position, refuse
+from cortex_core.layers.normalization import unit
 from cortex_core.layers.scope import Scope
+from cortex_core.ops import pointwise as ops
 from cortex_core.ops.indexing import concatenate
+from cortex_core.ops.linear import matmul
 from cortex_core.ops.pointwise import pointwise
-from cortex_core.registry import Fault, field, layer
+from cortex_core.ops.views import reshape, transpose
+from cortex_core.registry import Fault, base, field, layer
 
 
 @pointwise
@@ -25,9 +30,50 @@ def product(*x: Any) -> Any:
     return reduce(lambda a, b: a * b, x)
 
 
+@pointwise
+def middle(*x: Any) -> Any:
+    """(x1 + ... + xn) / n, in one kernel"""
+    return reduce(lambda a, b: a + b, x) / float(len(x))
+
+
+@pointwise
+def largest(*x: Any) -> Any:
+    """The largest of x1, x2, ..., in one kernel"""
+    return reduce(ops.maximum, x)
+
+
+@pointwise
+def smallest(*x: Any) -> Any:
+    """The smallest of x1, x2, ..., in one kernel"""
+    return reduce(ops.minimum, x)
+
+
+@base
+class Merge:
+    """The base of layers that make one element of one of each input."""
+
+    kind: ClassVar[str]
+
+    def fitting(self, x: Sequence[Any]) -> None:
+        """Rejects inputs whose shapes differ where none is 1."""
+        sizes = [set(along) - {1} for along in zip(*(v.shape for v in x))]
+        if len({len(v.shape) for v in x}) > 1 or any(len(found) > 1 for found in sizes):
+            refuse(f"{self.kind} needs equal shapes, or 1 along an axis", *x)
+
+    def forward(self, p: Scope, *x: Any) -> Any:
+        self.fitting(x)
+        return self.of(*x)
+
+    def of(self, *x: Any) -> Any:
+        """What is made of an element of each."""
+        raise NotImplementedError
+
+
 @layer("add", inputs="several", transparent=True, positionwise=True)
-class Add:
-    """The sum.   several x (B, ...) of equal shape -> (B, ...).
+class Add(Merge):
+    """The sum.   several x (B, ...) of equal shape, or 1 along an axis -> (B, ...)
+
+    What is 1 along an axis holds for all of that axis.
 
     As numpy.add; around blocks: He et al., 2016.
 
@@ -36,13 +82,27 @@ class Add:
         layers: [add: {from: [a, b]}]
     """
 
-    def forward(self, p: Scope, *x: Any) -> Any:
-        same_shapes(self, x)
+    def of(self, *x: Any) -> Any:
         return total(*x)
 
 
+@layer("subtract", inputs=2, positionwise=True)
+class Subtract(Merge):
+    """The first less the second.   two x (B, ...) of equal shape, or 1 along an axis -> (B, ...)
+
+    As numpy.subtract.
+
+    Example:
+        inputs: {a: [3, 2], b: [3, 1]}
+        layers: [subtract: {from: [a, b]}]
+    """
+
+    def of(self, *x: Any) -> Any:
+        return x[0] - x[1]
+
+
 @layer("multiply", inputs="several", positionwise=True)
-class Multiply:
+class Multiply(Merge):
     """The product of elements.   several x (B, ...) of equal shape, or 1 along an axis -> (B, ...)
 
     What is 1 along an axis holds for all of that axis, such as a gate (B, 1, 1, C) for an image.
@@ -54,11 +114,108 @@ class Multiply:
         layers: [multiply: {from: [signal, gate]}]
     """
 
-    def forward(self, p: Scope, *x: Any) -> Any:
-        sizes = [set(along) - {1} for along in zip(*(v.shape for v in x))]
-        if len({len(v.shape) for v in x}) > 1 or any(len(found) > 1 for found in sizes):
-            refuse("multiply needs equal shapes, or 1 along an axis", *x)
+    def of(self, *x: Any) -> Any:
         return product(*x)
+
+
+@layer("divide", inputs=2, positionwise=True)
+class Divide(Merge):
+    """The first by the second.   two x (B, ...) of equal shape, or 1 along an axis -> (B, ...)
+
+    As numpy.divide: what is divided by 0 becomes infinite, or no number.
+
+    Example:
+        inputs: {a: [3, 2], b: [3, 1]}
+        layers:
+          - softplus: {from: b, id: positive}
+          - divide: {from: [a, positive]}
+    """
+
+    def of(self, *x: Any) -> Any:
+        return x[0] / x[1]
+
+
+@layer("average", inputs="several", positionwise=True)
+class Average(Merge):
+    """(x1 + ... + xn) / n.   several x (B, ...) of equal shape, or 1 along an axis -> (B, ...)
+
+    Of the branches of an ensemble: Breiman, 1996.
+
+    Example:
+        inputs: {a: [3, 2], b: [3, 2]}
+        layers: [average: {from: [a, b]}]
+    """
+
+    def of(self, *x: Any) -> Any:
+        return middle(*x)
+
+
+@layer("maximum", inputs="several", positionwise=True)
+class Maximum(Merge):
+    """The largest of each element.   several x (B, ...) of equal shape, or 1 along an axis -> (B, ...)
+
+    As numpy.maximum; of parts of a layer: Goodfellow et al., 2013.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: {units: 3, id: a}, dense: {units: 3, from: x, id: b}, maximum: {from: [a, b]}]
+    """
+
+    def of(self, *x: Any) -> Any:
+        return largest(*x)
+
+
+@layer("minimum", inputs="several", positionwise=True)
+class Minimum(Merge):
+    """The smallest of each element.   several x (B, ...) of equal shape, or 1 along an axis -> (B, ...)
+
+    As numpy.minimum.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: {units: 3, id: a}, dense: {units: 3, from: x, id: b}, minimum: {from: [a, b]}]
+    """
+
+    def of(self, *x: Any) -> Any:
+        return smallest(*x)
+
+
+@layer("dot", main="axes", inputs=2)
+class Dot:
+    """Inner products along an axis of each, for each example.   x (B, ..., n, ...), y (B, ..., n, ...)
+
+    The other axes of x stand before those of y; two vectors (B, n) give (B, 1).  With `normalize` it is the
+    cosine of what is between them.  As numpy.tensordot.
+
+    Example:
+        inputs: {a: [3, 4], b: [2, 4]}
+        layers: [dot: {axes: [2, 2], normalize: true, from: [a, b]}]
+    """
+
+    axes: tuple[int, ...] = field(default=(-1, -1), doc="the axis of x and that of y, with the batch as 0")
+    normalize: bool = field(default=False, doc="divides both by their length along the axis, or 1e-12")
+
+    def check(self) -> Iterator[Fault]:
+        """An axis of each; samples stay apart."""
+        if len(self.axes) != 2 or 0 in self.axes:
+            yield Fault(("axes",), f"{list(self.axes)}", "expected two axes, neither of them 0, the batch")
+
+    def forward(self, p: Scope, x: Any, y: Any) -> Any:
+        a, b = (self._last(v, axis) for v, axis in zip((x, y), self.axes))
+        if a.shape[-1] != b.shape[-1]:
+            refuse(f"dot needs as many elements along axis {self.axes[0]} as along {self.axes[1]}", x, y)
+        rest = (*a.shape[1:-1], *b.shape[1:-1])
+        left, right = (reshape(v, (v.shape[0], math.prod(v.shape[1:-1]), v.shape[-1])) for v in (a, b))
+        return reshape(matmul(left, right, transpose_b=True), (x.shape[0], *(rest or (1,))))
+
+    def _last(self, x: Any, axis: int) -> Any:
+        """x with this axis behind all others, of length 1 along it if that is asked for."""
+        rank = len(x.shape)
+        if not 0 < axis % rank == axis + rank * (axis < 0):
+            refuse(f"dot has no axis {axis} to sum along (0 is the batch)", x)
+        order = [a for a in range(rank) if a != axis % rank]
+        turned = transpose(x, (*order, axis % rank))
+        return unit(turned, -1) if self.normalize else turned
 
 
 @layer("concatenate", main="axis", inputs="several", transparent=True)

@@ -4,25 +4,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from cortex_compute.types import TensorType
 from cortex_core.initializers import ones, zeros
-from cortex_core.layers.expect import refuse
+from cortex_core.layers.expect import each_position, floating, refuse
 from cortex_core.layers.scope import Parameter, Scope, Variable
 from cortex_core.ops.normalization import batch_norm, group_norm, layer_norm, normalize, rms_norm
-from cortex_core.ops.pointwise import pointwise
+from cortex_core.ops.pointwise import maximum, pointwise, rsqrt
+from cortex_core.ops.reduce import sum as total
 from cortex_core.ops.views import reshape
-from cortex_core.registry import field, layer
+from cortex_core.registry import base, field, layer
 
 CHANNELS, ELEMENTS = slice(-1, None), slice(1, None)
 """The axes that a normalisation has parameters for: the last, or all but the batch."""
+SHORTEST = 1e-12  # what a shorter length counts as
 
 
 @pointwise
 def moved(old: Any, new: Any, momentum: float, correction: float = 1.0) -> Any:
     """The moving mean, in which the old value has the weight ``momentum``"""
     return momentum * old + ((1 - momentum) * correction) * new
+
+
+def unit(x: Any, axes: int | tuple[int, ...]) -> Any:
+    """x divided by its Euclidean length along the axes, or by `SHORTEST` if that is more"""
+    return x * rsqrt(maximum(total(x * x, axes, keepdims=True), SHORTEST**2))
 
 
 def scaling(layer: Any, x: TensorType, axes: slice = CHANNELS) -> Iterator[Parameter]:
@@ -98,11 +105,43 @@ class BatchNorm:
         return self.forward(p, x)
 
 
+@base
+class Together:
+    """The base of normalisations over the last axes of each example."""
+
+    kind: ClassVar[str]
+
+    axes: int = field(default=1, doc="how many of the last axes are normalised together", minimum=1)
+    scale: bool = field(default=True, doc="multiplies by gamma, which is learnt")
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        if self.axes == 1:
+            return self.normalized(x, p.get("scale"), p.get("shift"))
+        of_all = math.prod(x.shape[-self.axes :])
+        vectors = (None if v is None else reshape(v, (of_all,)) for v in map(p.get, ("scale", "shift")))
+        return reshape(self.normalized(reshape(x, (*x.shape[: -self.axes], of_all)), *vectors), x.shape)
+
+    def normalized(self, x: Any, scale: Any | None, shift: Any | None) -> Any:
+        """x normalised over the last axis."""
+        raise NotImplementedError
+
+    def step(self, p: Scope, x: Any) -> Any:
+        """Of one position, where the positions are not normalised together."""
+        return self.forward(p, each_position(self, x, len(x.shape) - self.axes))
+
+    def last(self, x: TensorType) -> slice:
+        """The axes that are normalised together."""
+        if x.rank <= self.axes:
+            refuse(f"{self.kind} needs at least {'one axis' if self.axes == 1 else f'{self.axes} axes'}", x)
+        return slice(-self.axes, None)
+
+
 @layer("layer_norm", transparent=True, positionwise=True)
-class LayerNorm:
+class LayerNorm(Together):
     """(x - mean) / sqrt(var + epsilon) * gamma + beta over the last axis.   x (B, ..., C)
 
-    Ba et al., 2016.
+    With `axes` mean and variance are over so many last axes, of which each element has gamma and beta of its
+    own.  Ba et al., 2016.
 
     Example:
         inputs: {features: [3, 4]}
@@ -110,20 +149,20 @@ class LayerNorm:
     """
 
     epsilon: float = field(default=1e-5, doc="added to the variance", above=0)
-    scale: bool = field(default=True, doc="multiplies by gamma, which is learnt")
     center: bool = field(default=True, doc="adds beta, which is learnt")
 
     def parameters(self, x: TensorType) -> Iterator[Parameter]:
-        yield from affine(self, x)
+        yield from affine(self, x, self.last(x))
 
-    def forward(self, p: Scope, x: Any) -> Any:
-        return layer_norm(x, p.get("scale"), p.get("shift"), self.epsilon)
+    def normalized(self, x: Any, scale: Any | None, shift: Any | None) -> Any:
+        return layer_norm(x, scale, shift, self.epsilon)
 
 
 @layer("rms_norm", transparent=True, positionwise=True)
-class RmsNorm:
+class RmsNorm(Together):
     """x / sqrt(mean(x^2) + epsilon) * gamma, the mean over the last axis.   x (B, ..., C)
 
+    With `axes` the mean is over so many last axes, of which each element has a gamma of its own.
     Zhang and Sennrich, 2019.
 
     Example:
@@ -132,13 +171,37 @@ class RmsNorm:
     """
 
     epsilon: float = field(default=1e-6, doc="added to the mean square", above=0)
-    scale: bool = field(default=True, doc="multiplies by gamma, which is learnt")
 
     def parameters(self, x: TensorType) -> Iterator[Parameter]:
-        yield from scaling(self, x)
+        yield from scaling(self, x, self.last(x))
+
+    def normalized(self, x: Any, scale: Any | None, shift: Any | None) -> Any:
+        return rms_norm(x, scale, self.epsilon)
+
+
+@layer("unit_norm", main="axis", transparent=True, positionwise=True)
+class UnitNorm:
+    """x / max(sqrt(sum x^2), 1e-12), the sum along an axis: vectors of length 1.   x (B, ...) -> (B, ...)
+
+    Schroff et al., 2015.
+
+    Example:
+        inputs: {features: [3, 4]}
+        layers: [unit_norm]
+    """
+
+    axis: int = field(default=-1, doc="the axis along which the squares are summed, with the batch as 0")
 
     def forward(self, p: Scope, x: Any) -> Any:
-        return rms_norm(x, p.get("scale"), self.epsilon)
+        floating(self, x)
+        rank = len(x.shape)
+        if not 0 < self.axis + rank * (self.axis < 0) < rank:
+            refuse(f"unit_norm has no axis {self.axis} to sum along (0 is the batch)", x)
+        return unit(x, self.axis)
+
+    def step(self, p: Scope, x: Any) -> Any:
+        """Of one position, where the axis is not that of the positions."""
+        return self.forward(p, each_position(self, x, self.axis))
 
 
 @layer("group_norm", main="groups", transparent=True)

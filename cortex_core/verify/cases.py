@@ -113,6 +113,7 @@ def layer_norm(rng: Rng) -> Made:
     x = rng.normal(size=(2, 3, 4)) + 1
     yield of_layer("affine", layer("layer_norm"), x, rng=rng)
     yield of_layer("plain", layer("layer_norm", scale=False, center=False, epsilon=0.1), x[0], rng=rng)
+    yield of_layer("two axes", layer("layer_norm", axes=2), x, rng=rng)
 
 
 @cases("layer", "rms_norm")
@@ -136,6 +137,17 @@ def dropout(rng: Rng) -> Made:
     yield of_layer("prediction", layer("dropout", rate=0.4), x, rng=rng, training=False)
 
 
+@cases("layer", "stochastic_depth")
+def stochastic_depth(rng: Rng) -> Made:
+    x = rng.normal(size=(4, 2, 3))
+    yield of_layer("training", layer("stochastic_depth", rate=0.4), x, rng=rng)
+
+
+@cases("layer", "alpha_dropout")
+def alpha_dropout(rng: Rng) -> Made:
+    yield of_layer("training", layer("alpha_dropout", rate=0.4), rng.normal(size=(4, 6)), rng=rng)
+
+
 @cases("layer", "gaussian_noise")
 def gaussian_noise(rng: Rng) -> Made:
     x = rng.normal(size=(4, 3))
@@ -155,6 +167,7 @@ def prelu(rng: Rng) -> Made:
     x = away(rng, (3, 2, 4), 0)
     yield of_layer("channel", layer("prelu"), x, rng=rng)
     yield of_layer("element", layer("prelu", per="element"), x, rng=rng)
+    yield of_layer("shared", layer("prelu", per="element", shared=[1]), x, rng=rng)
 
 
 @cases("layer", "embedding")
@@ -219,6 +232,15 @@ ACTIVATIONS: dict[str, tuple[dict[str, Any], tuple[float, ...]]] = {
     "hard_swish": ({}, (-3, 3)),
     "mish": ({}, ()),
     "exponential": ({}, ()),
+    "clipped_relu": ({"maximum": 4.0, "slope": 0.2, "threshold": 1.0}, (1, 4)),
+    "celu": ({"alpha": 0.7}, (0,)),
+    "hard_tanh": ({}, (-1, 1)),
+    "log_sigmoid": ({}, ()),
+    "tanh_shrink": ({}, ()),
+    "soft_shrink": ({}, (-0.5, 0.5)),
+    "hard_shrink": ({}, (-0.5, 0.5)),
+    "squareplus": ({}, ()),
+    "sparse_plus": ({}, (-1, 1)),
 }
 
 

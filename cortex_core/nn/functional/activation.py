@@ -9,11 +9,12 @@ from cortex_compute.types import normalize_axis
 from cortex_core.layers import activations as formulas
 from cortex_core.layers.activations import hard_sigmoid as hardsigmoid
 from cortex_core.layers.activations import hard_swish as hardswish
+from cortex_core.layers.activations import log_sigmoid as logsigmoid
 from cortex_core.layers.activations import mish, relu6, selu, silu, softsign
 from cortex_core.layers.prelu import prelu as rectified
 from cortex_core.ops import softmax as softmaxes
 from cortex_core.ops.indexing import split
-from cortex_core.ops.pointwise import expm1, pointwise, relu, select, sigmoid, tanh
+from cortex_core.ops.pointwise import pointwise, relu, select, sigmoid, tanh
 from cortex_core.ops.views import reshape
 
 __all__ = [
@@ -33,28 +34,18 @@ def elu(input: Any, alpha: float = 1.0) -> Any:
     return formulas.elu(input, alpha=float(alpha))
 
 
-@pointwise
-def _celu(x: Any, alpha: float) -> Any:
-    return select(x > 0, x, alpha * expm1(select(x > 0, 0.0, x) / alpha))
-
-
 def celu(input: Any, alpha: float = 1.0) -> Any:
     """x where x > 0, alpha (exp(x / alpha) - 1) elsewhere."""
     if alpha == 0:
         raise ArgumentError("celu: alpha=0; needs another number, for x is divided by it")
-    return _celu(input, alpha=float(alpha))
-
-
-@pointwise
-def _hardtanh(x: Any, low: float, high: float) -> Any:
-    return select(x <= low, low, select(x >= high, high, x))
+    return formulas.celu(input, alpha=float(alpha))
 
 
 def hardtanh(input: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     """min(max(x, min_val), max_val).   No gradient at the bounds"""
     if not min_val < max_val:
         raise ArgumentError(f"hardtanh: min_val={min_val} is not below max_val={max_val}")
-    return _hardtanh(input, low=float(min_val), high=float(max_val))
+    return formulas.hard_tanh(input, low=float(min_val), high=float(max_val))
 
 
 @pointwise
@@ -65,12 +56,6 @@ def _threshold(x: Any, bound: float, value: float) -> Any:
 def threshold(input: Any, threshold: float, value: float) -> Any:
     """x where x > threshold, ``value`` elsewhere."""
     return _threshold(input, bound=float(threshold), value=float(value))
-
-
-@pointwise
-def logsigmoid(input: Any) -> Any:
-    """log(sigmoid(x)) = -log(1 + exp(-x)), which does not overflow."""
-    return -formulas.softplus(-input)
 
 
 def glu(input: Any, dim: int = -1) -> Any:

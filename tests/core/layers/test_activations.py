@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from cortex_compute.backends import available, get
+from cortex_compute.errors import SpecError
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.protocol import Offer, Operand
 from cortex_compute.types import TensorType, float32
@@ -47,6 +48,15 @@ FORMULAS: dict[str, Any] = {
     "hard_swish": lambda x: x * np.clip(x / 6 + long(0.5), 0, 1),
     "mish": lambda x: x * np.tanh(np.where(x > 200, x, np.log1p(np.exp(np.minimum(x, 200))))),
     "exponential": np.exp,
+    "clipped_relu": lambda x: np.maximum(x, 0),
+    "celu": lambda x: np.where(x > 0, x, np.expm1(np.minimum(x, 0))),
+    "hard_tanh": lambda x: np.clip(x, -1, 1),
+    "log_sigmoid": lambda x: np.where(x < -200, x, -np.log1p(np.exp(-np.maximum(x, -200)))),
+    "tanh_shrink": lambda x: x - np.tanh(x),
+    "soft_shrink": lambda x: np.sign(x) * np.maximum(np.abs(x) - long(0.5), 0),
+    "hard_shrink": lambda x: np.where(np.abs(x) > 0.5, x, 0),
+    "squareplus": lambda x: np.where(x < 0, 2 / (np.sqrt(x * x + 4) - x), (x + np.sqrt(x * x + 4)) / 2),
+    "sparse_plus": lambda x: np.where(x >= 1, x, np.maximum(x + 1, 0) ** 2 / 4),
 }
 
 
@@ -60,6 +70,18 @@ def test_formula(name: str) -> None:
     with np.errstate(over="ignore"):
         wanted = FORMULAS[name](x.astype(long)).astype(np.float64)
     np.testing.assert_allclose(values(name, x).numpy(), wanted, rtol=1e-13, atol=1e-15)
+
+
+def test_other_numbers_than_the_defaults() -> None:
+    x = Tensor(np.array([-2.0, 0.5, 1.0, 3.0, 9.0]))
+    clipped = LAYERS["clipped_relu"](maximum=4, slope=0.5, threshold=1).forward(None, x)
+    np.testing.assert_array_equal(clipped.numpy(), [-1.5, -0.25, 1, 3, 4])
+    steep = LAYERS["hard_sigmoid"](slope=0.2).forward(None, x)
+    np.testing.assert_allclose(steep.numpy(), [0.1, 0.6, 0.7, 1, 1], rtol=1e-15)
+    smooth = LAYERS["celu"](alpha=2).forward(None, x)
+    np.testing.assert_allclose(smooth.numpy(), [2 * np.expm1(-1), 0.5, 1, 3, 9], rtol=1e-15)
+    with pytest.raises(SpecError, match=r"0\.5 is below the threshold"):
+        LAYERS["clipped_relu"](maximum=0.5, threshold=1)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -138,6 +160,14 @@ def test_values_and_derivatives_are_pytorchs(name: str) -> None:
         "exponential": torch.exp,
         "sigmoid": torch.sigmoid,
         "tanh": torch.tanh,
+        "clipped_relu": f.relu,
+        "hard_tanh": f.hardtanh,
+        "log_sigmoid": f.logsigmoid,
+        "tanh_shrink": f.tanhshrink,
+        "soft_shrink": f.softshrink,
+        "hard_shrink": f.hardshrink,
+        "squareplus": lambda x: (x + torch.sqrt(x * x + 4)) / 2,
+        "sparse_plus": lambda x: torch.where(x >= 1, x, torch.clamp(x + 1, min=0) ** 2 / 4),
     }
     x = np.concatenate([NEAR, FAR / 100 if name == "exponential" else FAR])
     theirs = torch.tensor(x, requires_grad=True)

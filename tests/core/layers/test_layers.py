@@ -267,6 +267,17 @@ def test_embedding_needs_whole_numbers() -> None:
         Used(layer("embedding", tokens=5, units=3), np.zeros((2, 2)))
 
 
+MERGING: dict[str, Any] = {
+    "add": np.add,
+    "subtract": np.subtract,
+    "multiply": np.multiply,
+    "divide": np.divide,
+    "average": lambda a, b: (a + b) / 2,
+    "maximum": np.maximum,
+    "minimum": np.minimum,
+}
+
+
 def test_merging() -> None:
     a, b, c = (images(2, 3) + i for i in range(3))
     np.testing.assert_allclose(Used(layer("add"), a, b, c).y, a + b + c)
@@ -278,19 +289,31 @@ def test_merging() -> None:
     np.testing.assert_array_equal(joined, np.concatenate([deep, deep[:, :1]], 1))
 
 
-@pytest.mark.parametrize(("name", "also"), [("add", ""), ("multiply", ", or 1 along an axis")])
-def test_merging_names_both_shapes(name: str, also: str) -> None:
+@pytest.mark.parametrize("name", MERGING)
+def test_merging_names_both_shapes(name: str) -> None:
     x, y = np.zeros((2, 32, 32, 16)), np.zeros((2, 16, 16, 32))
     with pytest.raises(ShapeError) as caught:
         Used(layer(name), x, y)
     shapes = "input 0 is (32, 32, 16), input 1 is (16, 16, 32)"
-    assert str(caught.value) == f"{shapes}: {name} needs equal shapes{also}"
-    assert caught.value.reason == f"{name} needs equal shapes{also}"
+    needs = f"{name} needs equal shapes, or 1 along an axis"
+    assert str(caught.value) == f"{shapes}: {needs}"
+    assert caught.value.reason == needs
 
 
-def test_adding_does_not_broadcast() -> None:
-    with pytest.raises(ShapeError, match="add needs equal shapes"):
-        Used(layer("add"), np.zeros((2, 3)), np.zeros((2, 1)))
+def test_what_is_made_of_an_element_of_each() -> None:
+    a, b = images(2, 3, 4), images(2, 1, 4) + 2
+    for name, wanted in MERGING.items():
+        np.testing.assert_allclose(Used(layer(name), a, b).y, wanted(a, b), rtol=1e-13)
+    c = images(2, 3, 1) - 1
+    np.testing.assert_allclose(Used(layer("average"), a, b, c).y, (a + b + c) / 3, rtol=1e-13, atol=1e-15)
+    np.testing.assert_array_equal(Used(layer("minimum"), a, b, c).y, np.minimum(np.minimum(a, b), c))
+
+
+def test_adding_what_holds_for_all_of_an_axis() -> None:
+    x, row = images(2, 4, 3), images(2, 1, 3)
+    used = Used(layer("add"), x, row)
+    used.output.sum().backward()
+    np.testing.assert_array_equal(used.inputs[1].grad.numpy(), np.full((2, 1, 3), 4.0))
 
 
 def test_multiplying_takes_a_factor_for_all_of_an_axis() -> None:
@@ -304,6 +327,20 @@ def test_multiplying_takes_a_factor_for_all_of_an_axis() -> None:
         Used(layer("multiply"), x, gate[:, 0])
     with pytest.raises(ShapeError, match="multiply needs equal shapes, or 1 along an axis"):
         Used(layer("multiply"), x, images(2, 2, 1, 3))
+
+
+def test_inner_products() -> None:
+    a, b = images(2, 3, 5), images(2, 4, 5) + 1
+    found = Used(layer("dot", axes=[2, -1]), a, b).y
+    np.testing.assert_allclose(found, np.einsum("bin,bjn->bij", a, b), rtol=1e-12)
+    found = Used(layer("dot", axes=[1, 2]), images(2, 4, 3), images(2, 5, 4)).y
+    np.testing.assert_allclose(found, np.einsum("bni,bjn->bij", images(2, 4, 3), images(2, 5, 4)), rtol=1e-12)
+    cosine = Used(layer("dot", normalize=True), np.array([[3.0, 4.0]]), np.array([[4.0, 3.0]])).y
+    np.testing.assert_allclose(cosine, [[24 / 25]], rtol=1e-14)
+    with pytest.raises(ShapeError, match="dot needs as many elements along axis 1 as along 2"):
+        Used(layer("dot", axes=[1, 2]), a, b)
+    with pytest.raises(ShapeError, match="dot has no axis 3 to sum along"):
+        Used(layer("dot", axes=[3, 1]), a, b)
 
 
 def test_concatenate_says_what_is_wrong() -> None:

@@ -72,3 +72,25 @@ def test_sixteen_bits_stay_and_are_those_of_more_bits_rounded(name: str, of: str
 def test_whole_numbers_are_refused(name: str) -> None:
     with pytest.raises(DTypeError, match=f"{name} needs a floating type, not int64"):
         Used(layer(name, 0.5), np.ones((2, 3), np.int64))
+
+
+def test_stochastic_depth_drops_whole_examples() -> None:
+    used = Used(layer("stochastic_depth", 0.25), X)
+    factor = used.y / X
+    np.testing.assert_allclose(factor, np.broadcast_to(factor[:, :1], X.shape), rtol=1e-12)
+    assert {round(f, 9) for f in factor[:, 0]} == {0, round(4 / 3, 9)}
+    assert (factor[:, 0] == 0).mean() == pytest.approx(0.25, abs=4 * np.sqrt(0.25 * 0.75 / len(X)))
+    np.testing.assert_array_equal(Used(layer("stochastic_depth", 0.25), X, training=False).y, X)
+
+
+def test_alpha_dropout_keeps_mean_and_variance() -> None:
+    x = np.random.default_rng(2).normal(size=(400, 500))
+    y = Used(layer("alpha_dropout", 0.2), x).y
+    assert y.mean() == pytest.approx(0, abs=0.02)
+    assert y.var() == pytest.approx(1, abs=0.02)
+    a = ((1 - 0.2) * (1 + 0.2 * 1.7580993408473766**2)) ** -0.5
+    ends = np.isclose(y, -1.7580993408473766 * a + a * 1.7580993408473766 * 0.2, rtol=1e-4)
+    assert ends.mean() == pytest.approx(0.2, abs=0.005)
+    np.testing.assert_allclose(y[~ends], a * x[~ends] + 0.2 * 1.7580993408473766 * a, atol=1e-4)
+    np.testing.assert_array_equal(Used(layer("alpha_dropout", 0.2), x, training=False).y, x)
+    np.testing.assert_array_equal(Used(layer("alpha_dropout", 0.0), x).y, x)

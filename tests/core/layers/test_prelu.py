@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import cortex
-from cortex_compute.errors import ShapeError
+from cortex_compute.errors import ShapeError, SpecError
 from cortex_compute.types import TensorType, int64
 from cortex_core.generate.steps import NotStepwise, trace_step
 from cortex_core.registry import LAYERS
@@ -35,6 +35,17 @@ def test_a_slope_for_each_element() -> None:
     np.testing.assert_array_equal(used.y, [[[-0.5, 3.0], [-4.0, -2.0]]])
     used.output.sum().backward()
     np.testing.assert_array_equal(used.parameters["slope"].grad.numpy(), [[-2, 0], [-4, -1]])
+
+
+def test_elements_that_share_a_slope_along_an_axis() -> None:
+    used = Used(prelu(per="element", shared=[2]), X, values={"slope": SLOPES[:, :1]})
+    np.testing.assert_array_equal(used.y, [[[-0.5, 3.0], [-4.0, -1.0]]])
+    used.output.sum().backward()
+    np.testing.assert_array_equal(used.parameters["slope"].grad.numpy(), [[-2], [-5]])
+    with pytest.raises(SpecError, match="a channel has one slope along all other axes"):
+        prelu(shared=[1])
+    with pytest.raises(ShapeError, match="prelu has no axis 3 along which to share"):
+        Used(prelu(per="element", shared=[3]), X)
 
 
 def test_slopes_begin_at_a_quarter_or_as_somebody_says() -> None:

@@ -1,0 +1,141 @@
+"""Arithmetic with given numbers, a learned factor for each channel, and means and sums along axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from cortex_compute.types import TensorType
+from cortex_core.initializers import Constant
+from cortex_core.layers.expect import each_position, floating, refuse
+from cortex_core.layers.scope import Parameter, Scope
+from cortex_core.ops import reduce
+from cortex_core.ops.pointwise import pointwise
+from cortex_core.registry import Fault, Initializer, Shape, base, field, layer
+
+Numbers = float | tuple[float, ...]
+
+
+@pointwise
+def scaled(x: Any, factor: Any, offset: Any) -> Any:
+    """factor x + offset, in one kernel"""
+    return x * factor + offset
+
+
+@layer("scale", main="factor", transparent=True, positionwise=True)
+class Scale:
+    """factor x + offset, with given numbers: one for all, or one for each channel.   x (B, ..., C)
+
+    As data are prepared: [0, 255] becomes [-1, 1] by a factor of 1 / 127.5 and an offset of -1.
+
+    Example:
+        inputs: {image: [2, 2, 3]}
+        layers: [scale: {factor: 2, offset: [-1, 0, 0.5]}]
+    """
+
+    factor: Numbers = field(default=1.0, doc="what x is multiplied by: a number, or one per channel")
+    offset: Numbers = field(default=0.0, doc="what is added: a number, or one per channel")
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        floating(self, x)
+        factor, offset = (self._operand(x, name) for name in ("factor", "offset"))
+        if self.offset == 0:
+            return x * factor
+        return x + offset if self.factor == 1 else scaled(x, factor, offset)
+
+    def _operand(self, x: Any, name: str) -> Any:
+        """The number, or an array of them."""
+        given = getattr(self, name)
+        if isinstance(given, float):
+            return given
+        if len(x.shape) < 2 or x.shape[-1] != len(given):
+            refuse(f"scale needs as many channels as its {name} has numbers, {len(given)}", x)
+        return np.array(given, x.dtype.storage)
+
+
+@layer("layer_scale", transparent=True, positionwise=True)
+class LayerScale:
+    """gamma x, with a learned factor for each channel that is small at first.   x (B, ..., C), gamma (C,)
+
+    Behind the layers of a residual block: Touvron et al., 2021.
+
+    Example:
+        inputs: {features: [3, 4]}
+        layers: [layer_scale]
+    """
+
+    initializer: Initializer = field(default=Constant(value=1e-6), doc="initial gamma")
+
+    def parameters(self, x: TensorType) -> Iterator[Parameter]:
+        if x.rank < 2:
+            refuse("layer_scale needs at least one axis", x)
+        yield Parameter("scale", x.shape[-1:], self.initializer)
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        return x * p.scale
+
+
+@layer("power", main="exponent", positionwise=True)
+class Power:
+    """x to the power of a given number, for each element.   x (B, ...) -> (B, ...)
+
+    As numpy.power: where the exponent is no whole number, x must not be negative.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, power: 2]
+    """
+
+    exponent: float = field(doc="the number")
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        floating(self, x)
+        whole = self.exponent.is_integer() and abs(self.exponent) < 2**31
+        return x ** (int(self.exponent) if whole else self.exponent)
+
+
+@base
+class Reduction:
+    """The base of what is made of all elements along some axes."""
+
+    kind: ClassVar[str]
+
+    axes: Shape = field(doc="the axes, with the batch as 0", minimum=1)
+    keepdims: bool = field(default=False, doc="leaves an axis of size 1 in the place of each")
+
+    def check(self) -> Iterator[Fault]:
+        """Each axis once, and one at least."""
+        if not self.axes or len({*self.axes}) < len(self.axes):
+            yield Fault(("axes",), f"{list(self.axes)}", "expected axes, each of them once")
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        floating(self, x)
+        if max(self.axes) >= len(x.shape):
+            refuse(f"{self.kind} has no axis {max(self.axes)} to go along (0 is the batch)", x)
+        return getattr(reduce, self.kind)(x, self.axes, keepdims=self.keepdims)
+
+    def step(self, p: Scope, x: Any) -> Any:
+        """Of one position, where no axis is that of the positions."""
+        return self.forward(p, each_position(self, x, min(self.axes)))
+
+
+@layer("mean", main="axes")
+class Mean(Reduction):
+    """The mean of all elements along some axes.   x (B, ...) -> (B, ...) without them.  As numpy.mean.
+
+    Example:
+        inputs: {image: [2, 3, 4]}
+        layers: [mean: [1, 2]]
+    """
+
+
+@layer("sum", main="axes")
+class Sum(Reduction):
+    """The sum of all elements along some axes.   x (B, ...) -> (B, ...) without them.  As numpy.sum.
+
+    Example:
+        inputs: {sequence: [3, 4]}
+        layers: [sum: 1]
+    """

@@ -1,0 +1,106 @@
+"""Arithmetic with given numbers, learned factors, means along axes, lengths of 1: worked values, and what is
+told.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cortex_compute.errors import DTypeError, ShapeError, SpecError
+from cortex_core.registry import LAYERS
+from tests.core.layers.use import Used
+
+X = np.array([[[1.0, -2.0, 3.0], [0.5, 4.0, -1.0]]])
+
+
+def layer(name: str, **fields: Any) -> Any:
+    return LAYERS[name](**fields)
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({}, X),
+        ({"factor": 2}, 2 * X),
+        ({"offset": 3}, X + 3),
+        ({"factor": 1 / 127.5, "offset": -1}, X / 127.5 - 1),
+        ({"factor": [1, 2, 3]}, X * [1, 2, 3]),
+        ({"factor": [1, 2, 3], "offset": -1}, X * [1, 2, 3] - 1),
+        ({"factor": 0.5, "offset": [1, 0, -1]}, 0.5 * X + [1, 0, -1]),
+    ],
+)
+def test_scale(fields: dict[str, Any], wanted: np.ndarray) -> None:
+    np.testing.assert_allclose(Used(layer("scale", **fields), X).y, wanted, rtol=1e-14)
+
+
+def test_scale_says_what_it_cannot_take() -> None:
+    with pytest.raises(ShapeError, match="scale needs as many channels as its factor has numbers, 2"):
+        Used(layer("scale", factor=[1, 2]), X)
+    with pytest.raises(DTypeError, match="scale needs a floating type"):
+        Used(layer("scale", factor=2), np.ones((2, 3), np.int64))
+
+
+def test_layer_scale_is_learned_and_small_at_first() -> None:
+    used = Used(layer("layer_scale"), X)
+    np.testing.assert_allclose(used.y, 1e-6 * X, rtol=1e-6)
+    used = Used(layer("layer_scale"), X, values={"scale": np.array([1.0, 10.0, 100.0])})
+    np.testing.assert_array_equal(used.y, X * [1, 10, 100])
+    used.output.sum().backward()
+    np.testing.assert_array_equal(used.parameters["scale"].grad.numpy(), [1.5, 2, 2])
+
+
+@pytest.mark.parametrize("exponent", [2, 3, 0, -1, 1])
+def test_power_of_any_number(exponent: int) -> None:
+    np.testing.assert_allclose(Used(layer("power", exponent=exponent), X).y, X**exponent, rtol=1e-13)
+
+
+def test_power_that_is_no_whole_number() -> None:
+    np.testing.assert_allclose(Used(layer("power", exponent=0.5), X**2).y, abs(X), rtol=1e-13)
+
+
+def test_means_and_sums_along_axes() -> None:
+    np.testing.assert_allclose(Used(layer("mean", axes=[1]), X).y, [[0.75, 1, 1]])
+    np.testing.assert_allclose(
+        Used(layer("mean", axes=[1, 2], keepdims=True), X).y, np.full((1, 1, 1), 5.5 / 6)
+    )
+    np.testing.assert_allclose(Used(layer("sum", axes=[2]), X).y, [[2, 3.5]])
+    with pytest.raises(ShapeError, match="sum has no axis 3 to go along"):
+        Used(layer("sum", axes=[3]), X)
+    with pytest.raises(SpecError, match="expected axes, each of them once"):
+        layer("mean", axes=[1, 1])
+
+
+def test_vectors_of_length_1() -> None:
+    x = np.array([[3.0, 4.0], [0.0, 0.0]])
+    np.testing.assert_allclose(Used(layer("unit_norm"), x).y, np.array([[0.6, 0.8], [0, 0]]), rtol=1e-14)
+    along = Used(layer("unit_norm", axis=1), X).y
+    np.testing.assert_allclose(along, X / np.sqrt((X * X).sum(1, keepdims=True)), rtol=1e-14)
+    for axis in (0, 3, -3):
+        with pytest.raises(ShapeError, match=f"unit_norm has no axis {axis} to sum along"):
+            Used(layer("unit_norm", axis=axis), X)
+
+
+def test_layer_norm_and_rms_norm_of_two_axes() -> None:
+    rng = np.random.default_rng(0)
+    x, scale, shift = rng.normal(size=(4, 2, 3, 5)), rng.normal(size=(3, 5)), rng.normal(size=(3, 5))
+    mean, variance = x.mean((2, 3), keepdims=True), x.var((2, 3), keepdims=True)
+    wanted = (x - mean) / np.sqrt(variance + 0.01) * scale + shift
+    given = {"scale": scale, "shift": shift}
+    used = Used(layer("layer_norm", axes=2, epsilon=0.01), x, values=given)
+    np.testing.assert_allclose(used.y, wanted, rtol=1e-10)
+    square = (x * x).mean((2, 3), keepdims=True)
+    used = Used(layer("rms_norm", axes=2), x, values=given)
+    np.testing.assert_allclose(used.y, x / np.sqrt(square + 1e-6) * scale, rtol=1e-10)
+    with pytest.raises(ShapeError, match="layer_norm needs at least 2 axes"):
+        Used(layer("layer_norm", axes=2), x[:, 0, 0])
+
+
+@pytest.mark.peers
+def test_layer_norm_of_two_axes_is_pytorchs() -> None:
+    torch = pytest.importorskip("torch")
+    x = np.random.default_rng(1).normal(size=(4, 2, 3, 5))
+    theirs = torch.nn.functional.layer_norm(torch.tensor(x), (3, 5)).numpy()
+    np.testing.assert_allclose(Used(layer("layer_norm", axes=2), x).y, theirs, rtol=1e-10, atol=1e-12)
