@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +10,8 @@ from cortex_compute.errors import SpecError
 from cortex_compute.frozen import frozen
 from cortex_core.exchange.keras.at import TRANSLATORS, At, Translator, flat
 from cortex_core.exchange.keras.build import Builder, Unfit, Value
-from cortex_core.exchange.keras.model import Call, File, Layer, Model, Out
+from cortex_core.exchange.keras.model import Call, File, Layer, Model, Out, release
+from cortex_core.exchange.keras.order import steps
 
 INPUT = "InputLayer"
 
@@ -57,21 +57,15 @@ class Converted:
 def convert(file: File, maps: Mapping[str, Translator] | None = None) -> Converted:
     """The description and weights of all that a file holds.
 
-    ``maps`` are translators of the user for custom classes.  Raises `SpecError` with every layer that cannot
-    be imported, all at once.
+    ``maps`` are the user's translators, by the path or the name of a layer, or by its class.  Raises
+    `SpecError` with every layer that cannot be imported, all at once.
     """
     made = Converted(Builder())
-    _Walk(made, {**TRANSLATORS, **(maps or {})}, _version(file.version)).model(file.model)
+    _Walk(made, maps or {}, release(file.version)).model(file.model)
     if made.faults:
         lines = "\n".join(f"  {fault}" for fault in made.faults)
         raise SpecError(f"{len(made.faults)} of the model's layers cannot be imported:\n{lines}")
     return made
-
-
-def _version(text: str) -> tuple[int, ...]:
-    """2, 1, 6 of "2.1.6-tf"; (1,) where nothing is said: Keras did not say it before 2."""
-    found = re.match(r"\d+(\.\d+)*", text)
-    return tuple(map(int, found[0].split("."))) if found else (1,)
 
 
 Table = dict[Out, Value | None]
@@ -80,8 +74,8 @@ Table = dict[Out, Value | None]
 class _Walk:
     """Calls each layer's translator in order; a value that depends on what is not known is None."""
 
-    def __init__(self, made: Converted, table: Mapping[str, Translator], version: tuple[int, ...]) -> None:
-        self.made, self.table, self.version = made, table, version
+    def __init__(self, made: Converted, maps: Mapping[str, Translator], version: tuple[int, ...]) -> None:
+        self.made, self.maps, self.version = made, maps, version
         self.owners: dict[str, str] = {}
 
     def model(self, model: Model) -> None:
@@ -103,25 +97,25 @@ class _Walk:
         return Value(source, known, _held(dtype))
 
     def _layers(self, model: Model, values: Table, prefix: str) -> None:
-        for layer in model.layers:
+        for layer, number in steps(model):
             if layer.kind == INPUT and Out(layer.name) in values:
                 continue
             path = prefix + layer.name
-            for number, call in enumerate(layer.calls):
-                results = self._called(layer, call, values, path)
-                if results is not None:
-                    self.made.results.setdefault(path, []).append(results)
-                for index, value in enumerate(results or ()):
-                    values[Out(layer.name, number, index)] = value
+            results = self._called(layer, layer.calls[number], values, path)
+            if results is not None:
+                self.made.results.setdefault(path, []).append(results)
+            for index, value in enumerate(results or ()):
+                values[Out(layer.name, number, index)] = value
 
     def _called(self, layer: Layer, call: Call, values: Table, path: str) -> list[Value] | None:
         args, unknown = _filled(call.args, values)
         keywords, also_unknown = _filled(dict(call.keywords), values)
         if layer.model is not None:
             return None if unknown else self._nested(layer.model, list(flat(args)), path)
-        translator = self.table.get(layer.kind)
+        translator = self._translator(layer, path)
         if translator is None:
-            self._fault(path, layer, "this class is not known; --map NAME=block.yaml maps it to a block")
+            told = layer.refused or "this class is not known"
+            self._fault(path, layer, f"{told}; --map {layer.name}=block.yaml maps it to a block")
             return None
         if unknown or also_unknown:
             return None
@@ -146,6 +140,13 @@ class _Walk:
             self._fault(path, layer, str(unfit))
             return None
         return [found] if isinstance(found, Value) else list(found)
+
+    def _translator(self, layer: Layer, path: str) -> Translator | None:
+        """The user's, for the layer or for its class (without its package); else that of its class."""
+        for name in (path, layer.name, layer.kind, layer.kind.rpartition(">")[2]):
+            if name in self.maps:
+                return self.maps[name]
+        return None if layer.refused else TRANSLATORS.get(layer.kind)
 
     def _nested(self, model: Model, given: Sequence[Value], path: str) -> list[Value] | None:
         if len(given) != len(model.inputs):

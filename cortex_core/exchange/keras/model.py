@@ -7,6 +7,7 @@ shapes and the order of `layer.get_weights()` there, and channels and kernels li
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -48,7 +49,11 @@ class Call:
 @frozen
 class Layer:
     """A layer of a model.  ``model`` is what a nested model holds; a wrapper's layer stands in its
-    configuration, under ``layer``, as ``{"class_name": ..., "config": ...}``."""
+    configuration, under ``layer``, as ``{"class_name": ..., "config": ...}``.
+
+    ``refused`` says why it is not imported, unless the user maps it to a block: it holds code, or is of a
+    class that is not Keras's.
+    """
 
     name: str
     kind: str
@@ -56,12 +61,13 @@ class Layer:
     calls: tuple[Call, ...]
     weights: tuple[Weight, ...] = ()
     model: Model | None = None
+    refused: str = ""
 
 
 @frozen
 class Model:
-    """The layers of a model in an order in which each stands behind what it takes, its inputs (of kind
-    InputLayer, with their ``batch_shape``) among them."""
+    """The layers of a model as the file lists them, its inputs (of kind InputLayer, with their
+    ``batch_shape``) among them; `order.steps` gives the order in which they are called."""
 
     name: str
     layers: tuple[Layer, ...]
@@ -91,3 +97,9 @@ class File:
     model: Model
     training: Config | None = None
     optimizer: Optimizer | None = None
+
+
+def release(version: str) -> tuple[int, ...]:
+    """2, 1, 6 of "2.1.6-tf"; (1,) where nothing is said: Keras did not say it before 2."""
+    found = re.match(r"\d+(\.\d+)*", version)
+    return tuple(map(int, found[0].split("."))) if found else (1,)
