@@ -80,10 +80,12 @@ class Network:
     """A description and its parameters, which every program compiled from it shares.
 
     ``parameters`` maps names ("dense/kernel") to arrays, in the canonical layout.  ``encoding`` is what was
-    learned from the raw data that it reads; None for a network of plain arrays.
+    learned from the raw data that it reads; None for a network of plain arrays.  ``origin``: where the
+    parameters were imported, of which ``file`` they are, and whether that is proved (``proof``).
     """
 
     encoding: Encoding | None = None
+    origin: dict[str, Any] | None = None
 
     def __init__(self, description: Any, seed: int | None = None) -> None:
         from cortex_compute.backends import get

@@ -92,8 +92,15 @@ def _flops(description: Any, traced: Traced) -> dict[str, int]:
 
 
 def table(network: Network) -> str:
-    """The table of layers of a network, and its totals."""
-    return "\n".join([*lines(network.description, rows(network.description)), totals(network)])
+    """The table of layers of a network, its totals, and where it was imported."""
+    layers = lines(network.description, rows(network.description))
+    return "\n".join([*layers, totals(network), *imported(network)])
+
+
+def imported(network: Network) -> list[str]:
+    """Where the parameters of a network came from, and whether it gives what it gave there."""
+    told = network.origin
+    return [f"imported from {told.get('file')}: {told.get('proof')}"] if told else []
 
 
 def totals(network: Network) -> str:

@@ -119,7 +119,7 @@ def write_json(json_file: str | None, data: Any) -> None:
     becomes null."""
     if json_file is None:
         return
-    text = json.dumps(_finite(data), indent=2) + "\n"
+    text = json.dumps(finite(data), indent=2) + "\n"
     if json_file == "-":
         sys.stdout.write(text)
     else:
@@ -128,11 +128,12 @@ def write_json(json_file: str | None, data: Any) -> None:
         write_atomically(Path(json_file), text.encode())
 
 
-def _finite(data: Any) -> Any:
+def finite(data: Any) -> Any:
+    """The data with null for numbers that are not finite, which JSON has no words for."""
     if isinstance(data, dict):
-        return {key: _finite(value) for key, value in data.items()}
+        return {key: finite(value) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
-        return [_finite(value) for value in data]
+        return [finite(value) for value in data]
     return None if isinstance(data, float) and not math.isfinite(data) else data
 
 

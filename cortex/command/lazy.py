@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from importlib import import_module
+from keyword import iskeyword
 from typing import Any
 
 import click
@@ -12,7 +13,8 @@ import click
 class Lazy(click.Group):
     """Knows each command by name and one line; its module in ``package`` holds ``command``.
 
-    So ``--help`` loads none of them, and ``check`` not the trainer.
+    A module is called as its command, with _ for -, and with ing where that is a word of Python.  So
+    ``--help`` loads none of them, and ``check`` not the trainer.
     """
 
     def __init__(self, *args: Any, package: str, modules: Mapping[str, str], **options: Any) -> None:
@@ -25,7 +27,8 @@ class Lazy(click.Group):
     def get_command(self, context: click.Context, name: str) -> click.Command | None:
         if name not in self.modules:
             return None
-        command: click.Command = import_module(f"{self.package}.{name}").command
+        module = f"{name}ing" if iskeyword(name) else name.replace("-", "_")
+        command: click.Command = import_module(f"{self.package}.{module}").command
         return command
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:

@@ -24,6 +24,8 @@ COMMANDS = {
     "predict": "Run a trained network on arrays, tables or images.",
     "generate": "Let a trained network continue a text.",
     "surgery": "Change a trained network, and keep the weights that fit.",
+    "import": "Bring in models of other libraries: Keras.",
+    "keras-recorder": "Print a script that records what the layers of a Keras model give.",
     "verify": "Run a verification suite.",
     "backends": "List the compute backends and what each can do.",
     "profile": "Time each instruction of a step, beside the peak of the machine.",

@@ -8,6 +8,7 @@
     /parameters/LAYER/NAME  float32, as `network.parameters` shows it
     /variables/LAYER/NAME   running statistics
     /encoding               JSON: what was learned from the data; only where train.data is a reader
+    /origin                 JSON, where the parameters were imported: file and proof
     a run has besides:
     /moments/MOMENT/LAYER/NAME, /random_key (seed, runs), /sums/...
     /run                    JSON: step, epoch, batch, history, ...
@@ -48,24 +49,31 @@ Place = tuple[str, str]  # a state or parameter of the store by its name, and wh
 @frozen
 class Header:
     """What a file says of itself: the canonical description, a run's progress (None in a model file), and the
-    state of the encoding of its data, where there is one.  ``home`` is the folder of its description then."""
+    state of the encoding of its data, where there is one.  ``home`` is the folder of its description then.
+    ``origin``: see `Network`."""
 
     path: Path
     canonical: dict[str, Any]
     run: dict[str, Any] | None
     encoding: dict[str, Any] | None
     home: str
+    origin: dict[str, Any] | None
 
 
 def save(path: str | Path, network: Network) -> None:
     """Writes description, parameters and running statistics, whole or not at all."""
-    _write(Path(path), network, _model_places(network), None)
+    write_atomically(Path(path), image(network))
+
+
+def image(network: Network) -> bytes:
+    """What `save` writes."""
+    return _image(network, _model_places(network), None)
 
 
 def save_state(path: str | Path, network: Network, run: Mapping[str, Any], sums: Sequence[str]) -> None:
     """Writes everything that a run needs to go on: besides the model the moments, the sums of the epoch
     (states of these names) and ``run`` (plain data)."""
-    _write(Path(path), network, _run_places(network, sums), run)
+    write_atomically(Path(path), _image(network, _run_places(network, sums), run))
 
 
 def load(path: str | Path) -> Network:
@@ -84,7 +92,7 @@ def load(path: str | Path) -> Network:
         }
         arrays = _arrays(file, states)
     network = Network.blank(description, declared)
-    network.encoding = encoding
+    network.encoding, network.origin = encoding, header.origin
     for name, array in arrays.items():
         network.store.write(name, array)
     return network
@@ -101,6 +109,7 @@ def restore(path: str | Path, network: Network, sums: Sequence[str]) -> dict[str
     if found.run is None:
         raise CheckpointError(f"{path} is a model, which cannot go on; resume the run from its last.cortex")
     _restore(Path(path), network, _run_places(network, sums))
+    network.origin = found.origin
     return found.run
 
 
@@ -200,7 +209,7 @@ def _run_places(network: Network, sums: Sequence[str]) -> dict[str, Place]:
     return places | {f"sums/{name}": (name, "") for name in sums}
 
 
-def _write(path: Path, network: Network, places: Mapping[str, Place], run: Mapping[str, Any] | None) -> None:
+def _image(network: Network, places: Mapping[str, Place], run: Mapping[str, Any] | None) -> bytes:
     # The file is built in memory and written by us: HDF5 cannot recover from a full disk when it closes.
     import h5py
 
@@ -211,14 +220,16 @@ def _write(path: Path, network: Network, places: Mapping[str, Place], run: Mappi
         file["description"].attrs.update(sha256=description.hash, home=description.home)
         if network.encoding is not None:
             _put_json(file, "encoding", network.encoding.state())
+        if network.origin is not None:
+            _put_json(file, "origin", network.origin)
         if run is not None:
             _put_json(file, "run", run)
         with network.store.lock:
             for where, place in places.items():
                 _put(file, where, network.store.array(*place))
         file.flush()
-        image = file.id.get_file_image()
-    write_atomically(path, image)
+        content: bytes = file.id.get_file_image()
+    return content
 
 
 def _put_json(file: Any, where: str, data: Mapping[str, Any]) -> None:
@@ -285,7 +296,8 @@ def _header(file: Any, path: Path) -> Header:
     run = _json(file, "run", path) if file.attrs.get("kind") == "run" else None
     encoding = _json(file, "encoding", path) if "encoding" in file else None
     home = file["description"].attrs.get("home", ".")
-    return Header(path, canonical, run, encoding, home if isinstance(home, str) else ".")
+    origin = _json(file, "origin", path) if "origin" in file else None
+    return Header(path, canonical, run, encoding, home if isinstance(home, str) else ".", origin)
 
 
 def _json(file: Any, where: str, path: Path) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 from cortex_compute.errors import CortexError
@@ -14,28 +15,37 @@ def write_atomically(path: Path, content: bytes) -> None:
     Where that fails (a full disk, a folder that may not be written), what was there before stays, nothing is
     left beside it, and a `CortexError` says so.  What is no file (a pipe, /dev/null) is written straight.
     """
+    write_together({path: content})
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Makes several files as `write_atomically` makes one: all of them are written before one is renamed."""
+    partials: dict[Path, Path] = {}  # by the place, what is renamed to it
+    path = Path()
     try:
-        place = path.resolve()  # a link stays a link
-        if place.exists() and not (place.is_file() or place.is_dir()):
-            place.write_bytes(content)
-            return
-        place.parent.mkdir(parents=True, exist_ok=True)
-        partial = place.with_name(f".{place.name}.partial")
-        try:
-            with open(partial, "wb") as file:
+        for path, content in contents.items():
+            place = path.resolve()  # a link stays a link
+            if place.exists() and not (place.is_file() or place.is_dir()):
+                place.write_bytes(content)
+                continue
+            place.parent.mkdir(parents=True, exist_ok=True)
+            partials[place] = place.with_name(f".{place.name}.partial")
+            with open(partials[place], "wb") as file:
                 file.write(content)
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(partial, place)
-        except BaseException:
-            partial.unlink(missing_ok=True)
-            raise
-        _sync_folder(place.parent)
+        for path, partial in partials.items():
+            os.replace(partial, path)
+        for folder in {place.parent for place in partials}:
+            _sync_folder(folder)
     except OSError as error:
         raise CortexError(
             f"{path}: cannot be written ({error.strerror or error}); what was there before is untouched. "
             "Free some space, or give another folder"
         ) from error
+    finally:
+        for partial in partials.values():
+            partial.unlink(missing_ok=True)
 
 
 def append(path: Path, content: bytes) -> None:

@@ -1,0 +1,146 @@
+"""A Keras file becomes a network, with what is needed to compare it layer by layer."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from cortex_compute.errors import ArgumentError
+from cortex_compute.frozen import frozen
+from cortex_core.exchange.keras.build import Value
+from cortex_core.exchange.keras.convert import INPUT, Converted, convert
+from cortex_core.exchange.keras.model import Model
+from cortex_core.network import Network
+from cortex_core.spec.write import to_yaml
+
+if TYPE_CHECKING:
+    from cortex_core.exchange.keras.at import Translator
+
+DESCRIPTIONS = (".yaml", ".yml")
+Name = str | os.PathLike[str]
+
+
+@frozen
+class Part:
+    """A value that a layer of Keras gives, and what it is here."""
+
+    path: str
+    kind: str
+    call: int
+    index: int
+    value: Value
+
+    @property
+    def key(self) -> tuple[str, int, int]:
+        return self.path, self.call, self.index
+
+
+@dataclass
+class Imported:
+    """A network, and where the values of the Keras model are in it.
+
+    ``yaml`` is its description, for people.  ``inputs`` are named as in Keras.  ``whole``: ``parts`` are all
+    that the Keras model computes, as its file says; else they are the layers here, and those are compared
+    that have the same name there.  ``keras`` is the version that wrote the file, where it says so.
+    """
+
+    network: Network
+    yaml: str
+    inputs: dict[str, Value]
+    parts: list[Part]
+    whole: bool = True
+    keras: str = ""
+    notes: list[str] = field(default_factory=list)
+    converted: Converted | None = None
+
+
+def from_keras(path: Name, weights: Name | None = None, maps: Mapping[str, Name] | None = None) -> Network:
+    """The network of a Keras file: HDF5 or .keras, of any version; TensorFlow is not needed.
+
+    ``weights``: a file of weights for an architecture (JSON) or a description (YAML).  ``maps``: for layers
+    that are not known here, such as Lambda, by their name or class the file of a block.
+
+    Example::
+
+        network = cortex.from_keras("model.h5")
+        network.predict(x)
+
+    Raises `SpecError` with every layer that cannot be imported.  Nothing in the file is executed.
+    """
+    return load(path, weights, maps).network
+
+
+def load(path: Name, weights: Name | None = None, maps: Mapping[str, Name] | None = None) -> Imported:
+    """As `from_keras`, with what a proof needs."""
+    place = Path(path)
+    if place.suffix.lower() in DESCRIPTIONS:
+        return _assigned(place, weights, maps)
+    from cortex_core.exchange.keras.reader import read
+
+    file = read(place, weights)
+    converted = convert(file, _translators(maps))
+    data = converted.description(place.stem)
+    names = [out.layer for out in file.model.inputs]
+    return Imported(
+        _network(data, converted),
+        to_yaml(data),
+        dict(zip(names, converted.inputs)),
+        list(_parts(converted, dict(_kinds(file.model, "")))),
+        keras=file.version,
+        notes=list(dict.fromkeys(converted.notes)),
+        converted=converted,
+    )
+
+
+def _assigned(place: Path, weights: Name | None, maps: Mapping[str, Name] | None) -> Imported:
+    """A description of ours with the weights of a file."""
+    from cortex_core.exchange.keras.assign import assign
+    from cortex_core.summary import rows
+
+    if weights is None:
+        raise ArgumentError(f"{place}: this is a description; give the file of its weights (--weights)")
+    network = assign(place, Path(weights), {name: Path(path) for name, path in (maps or {}).items()})
+    text = to_yaml(network.description.canonical) if maps else place.read_text(encoding="utf-8")
+    inputs = {x.name: Value(x.name, x.shape, str(x.dtype)) for x in network.description.inputs}
+    shapes = [(row.id, row.kind, row.output) for row in rows(network.description)]
+    parts = [Part(id_, kind, 0, 0, Value(id_, shape)) for id_, kind, shape in shapes if shape is not None]
+    return Imported(network, text, inputs, parts, whole=False)
+
+
+def _translators(maps: Mapping[str, Name] | None) -> dict[str, Translator]:
+    if not maps:
+        return {}
+    from cortex_core.exchange.keras.custom import translator
+
+    return {name: translator(path) for name, path in maps.items()}
+
+
+def _network(data: Mapping[str, Any], converted: Converted) -> Network:
+    from cortex_core.declared import declare
+    from cortex_core.spec import read
+
+    description = read(data)
+    network = Network.blank(description, declare(description))
+    for name, array in converted.builder.weights.items():
+        network.store.write(name, array)
+    return network
+
+
+def _kinds(model: Model, prefix: str) -> Iterator[tuple[str, str]]:
+    """The class of each layer by its path."""
+    for layer in model.layers:
+        yield prefix + layer.name, layer.kind
+        if layer.model is not None:
+            yield from _kinds(layer.model, f"{prefix}{layer.name}/")
+
+
+def _parts(converted: Converted, kinds: Mapping[str, str]) -> Iterator[Part]:
+    for path, calls in converted.results.items():
+        if kinds.get(path) == INPUT:
+            continue
+        for call, results in enumerate(calls):
+            for index, value in enumerate(results):
+                yield Part(path, kinds.get(path, ""), call, index, value)

@@ -1,0 +1,252 @@
+"""The proof of an import: what every layer gives here, beside what it gave in Keras."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from cortex_compute.errors import DataError
+from cortex_compute.frozen import frozen
+from cortex_core.exchange.keras.build import Shape
+from cortex_core.exchange.keras.recording import Kept, Key, Recording
+from cortex_core.probe import activations
+
+if TYPE_CHECKING:
+    from cortex_core.exchange.keras.imported import Imported, Part
+
+TOLERANCE = 1e-4
+TOGETHER = 1 << 28  # bytes of outputs that are computed at once
+SHOWN = 5
+PROVED, DEPARTS, UNPROVED = "proved", "departs", "unproved"
+AGREES, LEFT_OUT = "agrees", "not recorded"
+
+Arrays = dict[str, np.ndarray]
+
+
+@frozen
+class Row:
+    """One value of a layer: the largest and mean absolute difference, and the largest one relative to the
+    largest absolute value that was recorded."""
+
+    layer: str
+    kind: str
+    call: int
+    index: int
+    shape: Shape
+    verdict: str = UNPROVED
+    largest: float | None = None
+    mean: float | None = None
+    relative: float | None = None
+
+    @property
+    def name(self) -> str:
+        """The layer, with the call and the result where it is not the first."""
+        call = f" (call {self.call + 1})" if self.call else ""
+        return self.layer + call + (f" [{self.index}]" if self.index else "")
+
+
+@frozen
+class Proof:
+    """What a comparison found.
+
+    ``about`` says what recorded the outputs; ``same`` are layers that gave the same for all examples, which
+    proves little.
+    """
+
+    rows: tuple[Row, ...]
+    tolerance: float = TOLERANCE
+    recorded: bool = True
+    examples: int = 0
+    about: str = ""
+    same: tuple[str, ...] = ()
+
+    @property
+    def first(self) -> Row | None:
+        """The first layer that departs."""
+        return next((row for row in self.rows if row.verdict == DEPARTS), None)
+
+    @property
+    def verdict(self) -> str:
+        return UNPROVED if not self.recorded else DEPARTS if self.first else PROVED
+
+    def __str__(self) -> str:
+        if not self.recorded:
+            return UNPROVED
+        if self.first is not None:
+            return f"departs from Keras, first at {self.first.name}"
+        worst = max((row.relative or 0.0 for row in self.rows), default=0.0)
+        return f"proved: every layer within {worst:.1e} of Keras, on {self.examples} examples"
+
+    def as_data(self) -> dict[str, Any]:
+        """For the report."""
+        return {
+            "verdict": self.verdict,
+            "first_departing": self.first.name if self.first else None,
+            "tolerance": self.tolerance,
+            "examples": self.examples,
+            "recorded_by": self.about,
+            "same_for_all_examples": list(self.same),
+            "layers": [{**asdict(row), "shape": list(row.shape)} for row in self.rows],
+        }
+
+
+def unproved(imported: Imported) -> Proof:
+    """The report of an import without a recording."""
+    rows = (Row(p.path, p.kind, p.call, p.index, p.value.shape) for p in imported.parts)
+    return Proof(tuple(rows), recorded=False)
+
+
+def compare(imported: Imported, recording: Recording, tolerance: float = TOLERANCE) -> Proof:
+    """Compares every value of every layer; those that are not within ``tolerance`` depart.
+
+    Raises `DataError` for a recording of another model.
+    """
+    kept = _matched(imported, recording)
+    inputs = _inputs(imported, recording)
+    rows: dict[Key, Row] = {}
+    same = []
+    for group in _groups(kept):
+        ours = activations(imported.network, inputs, [p.value.source for p in group], recording.examples)
+        for part in group:
+            theirs = recording.read(kept[part])
+            rows[part.key] = row = _row(part, _as_in_keras(part, ours), theirs, tolerance)
+            same += [row.name] if _is_same(theirs) else []
+    rows = {
+        p.key: Row(p.path, p.kind, p.call, p.index, p.value.shape, LEFT_OUT) for p in imported.parts
+    } | rows
+    rows |= _predictions(imported, recording, kept, inputs, tolerance)
+    told = " on ".join(str(recording.about[k]) for k in ("keras", "backend") if recording.about.get(k))
+    return Proof(tuple(rows.values()), tolerance, True, recording.examples, told, tuple(same))
+
+
+def _matched(imported: Imported, recording: Recording) -> dict[Part, Kept]:
+    """What is recorded of each value; all must be, and nothing else, in these shapes."""
+    if imported.whole:
+        found = {part: kept for part in imported.parts if (kept := recording.layers.get(part.key))}
+        hidden = tuple(f"{path}/" for path in recording.left_out)
+        lacking = [p.key for p in imported.parts if p not in found and not p.path.startswith(hidden)]
+        _expect_none(recording, lacking, "it lacks")
+        known = {part.key for part in found}
+        _expect_none(recording, [key for key in recording.layers if key not in known], "the model has no")
+    else:
+        named = {(_said(key[0]), *key[1:]): kept for key, kept in recording.layers.items()}
+        pairs = ((part, named.get((_said(part.path), part.call, part.index))) for part in imported.parts)
+        found = {part: kept for part, kept in pairs if kept}
+    if not found:
+        raise DataError(f"{recording.path}: none of its layers has the name of a layer of the model")
+    for part, kept in found.items():
+        _expect_shape(recording, kept, part.value.shape)
+    return found
+
+
+def _said(name: str) -> str:
+    """The name of a layer as Keras 3 can say it."""
+    return name.replace("/", "_")
+
+
+def _expect_none(recording: Recording, keys: Sequence[Key], told: str) -> None:
+    if keys:
+        names = list(dict.fromkeys(Row(k[0], "", k[1], k[2], ()).name for k in keys))
+        more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+        raise DataError(
+            f"{recording.path}: this is a recording of another model: {told} {', '.join(names[:SHOWN])}{more}"
+        )
+
+
+def _expect_shape(recording: Recording, kept: Kept, shape: Shape) -> None:
+    wanted = (recording.examples, *shape)
+    fits = len(kept.shape) == len(wanted) and all(b in (None, a) for a, b in zip(kept.shape, wanted))
+    if not fits or kept.dtype.kind == "U":
+        told = f"'{kept.key}' is {kept.dtype} {[*kept.shape]}"
+        raise DataError(f"{recording.path}: {told}; the model gives {[*wanted]}")
+
+
+def _inputs(imported: Imported, recording: Recording) -> Arrays:
+    """The recorded inputs by their names here; where names differ, the order counts."""
+    wanted = imported.inputs
+    kept = recording.inputs
+    if len(kept) != len(wanted):
+        raise DataError(
+            f"{recording.path}: it has the inputs {', '.join(kept)}; the model takes {', '.join(wanted)}"
+        )
+    pairs = [(n, kept[n]) for n in wanted] if kept.keys() == wanted.keys() else zip(wanted, kept.values())
+    found = {}
+    for name, array in pairs:
+        value = wanted[name]
+        _expect_shape(recording, array, value.shape)
+        found[value.source] = recording.read(array).astype(value.dtype)
+    return found
+
+
+def _groups(recorded: Mapping[Part, Kept]) -> Iterator[list[Part]]:
+    """Parts in order, as many at once as memory should be taken for."""
+    group: list[Part] = []
+    size = 0
+    for part, kept in recorded.items():
+        nbytes = 4 * math.prod(kept.shape)
+        if group and size + nbytes > TOGETHER:
+            yield group
+            group, size = [], 0
+        group.append(part)
+        size += nbytes
+    if group:
+        yield group
+
+
+def _predictions(
+    imported: Imported,
+    recording: Recording,
+    recorded: Mapping[Part, Kept],
+    inputs: Arrays,
+    tolerance: float,
+) -> dict[Key, Row]:
+    """The outputs once more, as `predict` gives them: there layers are fused."""
+    found = imported.network.predict(inputs, raw=True)
+    outputs = imported.network.description.outputs
+    ours = found if isinstance(found, dict) else {outputs[0]: found}
+    rows = {}
+    for part, kept in recorded.items():
+        if part.value.source in ours:
+            theirs = recording.read(kept)
+            row = _row(part, _as_in_keras(part, ours), theirs, tolerance, f"prediction {part.path}")
+            rows[row.layer, row.call, row.index] = row
+    return rows
+
+
+def _as_in_keras(part: Part, arrays: Arrays) -> np.ndarray:
+    """A value with its axes as Keras has them."""
+    found = arrays[part.value.source]
+    return np.moveaxis(found, -1, 1) if part.value.moved else found
+
+
+def _row(part: Part, ours: np.ndarray, theirs: np.ndarray, tolerance: float, name: str = "") -> Row:
+    largest, mean, relative = differences(ours, theirs)
+    verdict = AGREES if relative <= tolerance else DEPARTS
+    shape = theirs.shape[1:]
+    return Row(name or part.path, part.kind, part.call, part.index, shape, verdict, largest, mean, relative)
+
+
+def differences(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
+    """The largest and the mean absolute difference, and the largest relative to the largest of ``theirs``.
+
+    Numbers that are not finite agree where both are the same.
+    """
+    if not theirs.size:
+        return 0.0, 0.0, 0.0
+    a, b = ours.astype(np.float64), theirs.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+    apart[np.isnan(apart)] = np.inf
+    largest = float(apart.max())
+    scale = float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
+    relative = 0.0 if largest == 0 else largest / scale if scale else np.inf
+    return largest, float(apart.mean()), float(relative)
+
+
+def _is_same(array: np.ndarray) -> bool:
+    """Whether all examples gave the same."""
+    return len(array) > 1 and bool((array == array[:1]).all())

@@ -1,0 +1,232 @@
+"""What a recording proves: differences, the first layer that departs, and recordings that are none."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cortex
+from cortex_compute.errors import DataError
+from cortex_core.exchange.keras.build import Value
+from cortex_core.exchange.keras.imported import Imported, Part
+from cortex_core.exchange.keras.proof import compare, differences, unproved
+from cortex_core.exchange.keras.recording import Recording
+
+TWO = {
+    "cortex": 1,
+    "name": "two",
+    "inputs": {"x": [3]},
+    "layers": [{"dense": {"units": 4, "id": "first"}}, {"relu": {"id": "bend"}}, {"dense": {"units": 2}}],
+}
+
+
+@pytest.fixture
+def imported() -> Imported:
+    """Two dense layers; the activation of the first one stands beside it, as a reader makes it."""
+    network = cortex.network(TWO, seed=3)
+    values = {id_: Value(id_, network.types[id_].shape[1:]) for id_ in ("x", "bend", "dense")}
+    named = {"input_1": values["x"]}
+    parts = [Part("a", "Dense", 0, 0, values["bend"]), Part("b", "Dense", 0, 0, values["dense"])]
+    return Imported(network, "", named, parts)
+
+
+def recorded(imported: Imported, examples: int = 5) -> dict[str, np.ndarray]:
+    """What the layers give by NumPy."""
+    x = np.random.default_rng(0).normal(size=(examples, 3)).astype(np.float32)
+    p = imported.network.parameters
+    a = np.maximum(x @ p["first/kernel"] + p["first/bias"], 0)
+    return {
+        "input/input_1": x,
+        "layer/a/0/0": a,
+        "layer/b/0/0": a @ p["dense/kernel"] + p["dense/bias"],
+        "about": np.array('{"keras": "2.1.6", "backend": "theano", "left_out": []}'),
+    }
+
+
+def written(path: Path, arrays: dict[str, np.ndarray]) -> Recording:
+    np.savez(path, **arrays)
+    return Recording(path)
+
+
+@pytest.fixture
+def npz(tmp_path: Path) -> Path:
+    return tmp_path / "recording.npz"
+
+
+def test_what_agrees_is_proved(imported: Imported, npz: Path) -> None:
+    proof = compare(imported, written(npz, recorded(imported)))
+    assert [(row.name, row.kind, row.shape, row.verdict) for row in proof.rows] == [
+        ("a", "Dense", (4,), "agrees"),
+        ("b", "Dense", (2,), "agrees"),
+        ("prediction b", "Dense", (2,), "agrees"),
+    ]
+    assert proof.first is None
+    assert str(proof).startswith("proved: every layer within ")
+    data = proof.as_data()
+    assert (data["verdict"], data["recorded_by"], data["examples"]) == ("proved", "2.1.6 on theano", 5)
+    assert data["layers"][0]["shape"] == [4]
+
+
+def test_the_first_layer_that_departs_is_named(imported: Imported, npz: Path) -> None:
+    arrays = recorded(imported)
+    arrays["layer/a/0/0"][2, 1] += 0.25
+    arrays["layer/b/0/0"] += 1
+    proof = compare(imported, written(npz, arrays))
+    assert proof.first is not None
+    assert proof.first.name == "a"
+    assert proof.first.largest == pytest.approx(0.25, rel=1e-4)
+    assert proof.first.mean == pytest.approx(0.25 / 20, rel=1e-4)
+    assert proof.first.relative == pytest.approx(0.25 / np.abs(arrays["layer/a/0/0"]).max(), rel=1e-4)
+    assert [row.verdict for row in proof.rows] == ["departs"] * 3
+    assert str(proof) == "departs from Keras, first at a"
+
+
+def test_the_tolerance_is_relative_to_the_largest_value(imported: Imported, npz: Path) -> None:
+    arrays = recorded(imported)
+    scale = np.abs(arrays["layer/b/0/0"]).max()
+    arrays["layer/b/0/0"][0, 0] += 1e-3 * scale
+    recording = written(npz, arrays)
+    assert compare(imported, recording, 2e-3).first is None
+    departing = compare(imported, recording, 0.5e-3).first
+    assert departing is not None
+    assert departing.name == "b"
+
+
+def test_what_no_input_changes_is_told(imported: Imported, npz: Path) -> None:
+    arrays = recorded(imported)
+    alike = {key: np.repeat(a[:1], 5, axis=0) if a.ndim else a for key, a in arrays.items()}
+    assert compare(imported, written(npz, arrays)).same == ()
+    assert compare(imported, written(npz, alike)).same == ("a", "b")
+
+
+def test_channels_that_are_first_there(npz: Path) -> None:
+    image = {"cortex": 1, "name": "image", "inputs": {"x": [5, 4, 2]}, "layers": [{"relu": {"id": "r"}}]}
+    network = cortex.network(image)
+    x = np.random.default_rng(0).normal(size=(3, 2, 5, 4)).astype(np.float32)
+    value, there = Value("r", (2, 5, 4), moved=True), Value("x", (5, 4, 2))
+    imported = Imported(network, "", {"x": there}, [Part("r", "ReLU", 0, 0, value)])
+    arrays = {"input/x": np.moveaxis(x, 1, -1), "layer/r/0/0": np.maximum(x, 0)}
+    assert compare(imported, written(npz, arrays)).first is None
+
+
+def test_without_a_recording_nothing_is_proved(imported: Imported) -> None:
+    proof = unproved(imported)
+    assert str(proof) == "unproved"
+    assert {row.verdict for row in proof.rows} == {"unproved"}
+    assert proof.as_data()["verdict"] == "unproved"
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "wanted"),
+    [
+        ([1.0, 2.0], [1.0, 2.5], (0.5, 0.25, 0.2)),
+        ([0.0, 0.0], [0.0, 0.0], (0.0, 0.0, 0.0)),
+        ([1.0, 0.0], [0.0, 0.0], (1.0, 0.5, np.inf)),
+        ([np.inf, 1.0], [np.inf, 1.0], (0.0, 0.0, 0.0)),
+        ([np.nan, 4.0], [np.nan, 2.0], (2.0, 1.0, 1.0)),
+        ([np.nan, 1.0], [1.0, 1.0], (np.inf, np.inf, np.inf)),
+        ([np.inf, 1.0], [-np.inf, 1.0], (np.inf, np.inf, np.inf)),
+    ],
+)
+def test_differences(ours: list[float], theirs: list[float], wanted: tuple[float, ...]) -> None:
+    assert differences(np.array(ours), np.array(theirs)) == pytest.approx(wanted)
+
+
+def change(arrays: dict[str, np.ndarray], gone: str = "", **new: Any) -> dict[str, np.ndarray]:
+    kept = {key: array for key, array in arrays.items() if key != gone}
+    return kept | {key.replace("__", "/"): np.asarray(array) for key, array in new.items()}
+
+
+@pytest.mark.parametrize(
+    ("gone", "new", "told"),
+    [
+        ("layer/b/0/0", {}, "it lacks b"),
+        ("", {"layer__c__0__0": np.zeros((5, 2))}, "the model has no c"),
+        ("", {"layer__a__1__0": np.zeros((5, 2))}, r"the model has no a \(call 2\)"),
+        ("", {"layer__b__0__0": np.zeros((5, 3))}, r"float64 \[5, 3\]; the model gives \[5, 2\]"),
+        ("", {"layer__b__0__0": np.zeros((4, 2))}, r"float64 \[4, 2\]; the model gives \[5, 2\]"),
+        ("", {"layer__b__0__0": np.array([["a"] * 2] * 5)}, r"the model gives \[5, 2\]"),
+        ("input/input_1", {"input__x": np.zeros((5, 4))}, r"\[5, 4\]; the model gives \[5, 3\]"),
+        ("", {"input__y": np.zeros((5, 3))}, "inputs input_1, y; the model takes input_1"),
+        ("input/input_1", {}, "lacks inputs"),
+        ("", {"other": np.zeros(3)}, "'other' is no key"),
+        ("", {"layer__b": np.zeros(3)}, "'layer/b' is no layer/PATH/CALL/INDEX"),
+        ("about", {"about": np.array("{")}, "'about' is no JSON"),
+    ],
+)
+def test_a_recording_of_something_else(
+    imported: Imported, npz: Path, gone: str, new: dict[str, Any], told: str
+) -> None:
+    arrays = change(recorded(imported), gone, **new)
+    with pytest.raises(DataError, match=told):
+        compare(imported, written(npz, arrays))
+
+
+def test_an_input_of_another_name_is_known_by_its_place(imported: Imported, npz: Path) -> None:
+    arrays = recorded(imported)
+    arrays["input/dense_input"] = arrays.pop("input/input_1")
+    assert compare(imported, written(npz, arrays)).first is None
+
+
+def test_what_a_nested_model_hides_is_not_recorded(imported: Imported, npz: Path) -> None:
+    hidden = Part("outer/inner", "Dense", 0, 0, imported.parts[0].value)
+    imported.parts[:1] = [hidden]
+    arrays = recorded(imported)
+    arrays.pop("layer/a/0/0")
+    arrays["about"] = np.array('{"left_out": ["outer"]}')
+    verdicts = [row.verdict for row in compare(imported, written(npz, arrays)).rows]
+    assert verdicts == ["not recorded", "agrees", "agrees"]
+
+
+def test_layers_of_a_description_are_known_by_name(imported: Imported, npz: Path) -> None:
+    """What has no name in common is not compared."""
+    imported.whole = False
+    imported.parts[0] = Part("block/a", "relu", 0, 0, imported.parts[0].value)
+    arrays = recorded(imported)
+    arrays["layer/block_a/0/0"] = arrays.pop("layer/a/0/0")
+    arrays["layer/other/0/0"] = arrays.pop("layer/b/0/0")
+    verdicts = [row.verdict for row in compare(imported, written(npz, arrays)).rows]
+    assert verdicts == ["agrees", "not recorded"]
+    arrays["layer/x/0/0"] = arrays.pop("layer/block_a/0/0")
+    with pytest.raises(DataError, match="none of its layers has the name"):
+        compare(imported, written(npz, arrays))
+
+
+def test_a_pickle_is_refused(imported: Imported, npz: Path) -> None:
+    arrays = change(recorded(imported), layer__b__0__0=np.array([{}] * 5, object))
+    with pytest.raises(DataError, match=r"'layer/b/0/0\.npy' holds object, not numbers"):
+        written(npz, arrays)
+
+
+def test_files_that_are_no_recording(imported: Imported, npz: Path) -> None:
+    with pytest.raises(DataError, match="cannot be read: No such file"):
+        Recording(npz)
+    np.savez(npz, **recorded(imported))
+    whole = npz.read_bytes()
+    for content in (b"", b"no zip at all", whole[: len(whole) // 2], whole.replace(b"NUMPY", b"NUMPI")):
+        npz.write_bytes(content)
+        with pytest.raises(DataError, match="no recording of a Keras model"):
+            Recording(npz)
+
+
+def test_a_shape_that_the_file_cannot_hold(npz: Path, imported: Imported) -> None:
+    """No memory is taken for what a header says."""
+    np.savez(npz, **recorded(imported))
+    with zipfile.ZipFile(npz, "a") as archive:
+        header = b"{'descr': '<f4', 'fortran_order': False, 'shape': (1000000000, 1000), }"
+        text = b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + header.ljust(117) + b"\n"
+        archive.writestr("layer/c/0/0.npy", text)
+    with pytest.raises(DataError, match=r"has shape \[1000000000, 1000\], but 128 bytes"):
+        Recording(npz)
+
+
+def test_an_array_that_stands_in_it_twice(npz: Path, imported: Imported) -> None:
+    np.savez(npz, **recorded(imported))
+    with zipfile.ZipFile(npz, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("layer/b/0/0.npy", archive.read("layer/b/0/0.npy"))
+    with pytest.raises(DataError, match="stands in it twice"):
+        Recording(npz)
