@@ -1,0 +1,244 @@
+"""HDF5 files whose author nobody knows, opened so that they can do no harm.
+
+All links are walked before anything is read: what leaves the file, loops, or needs code from outside is
+refused, and so is what takes far more memory than its file has bytes.  After that, arrays and groups are
+known by their paths, with "/" between names also where Windows wrote backslashes.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NoReturn
+
+import h5py
+import numpy as np
+from h5py import h5a, h5d, h5g, h5l, h5o, h5z
+
+from cortex_compute.errors import CortexError, SpecError
+from cortex_core.exchange.keras.model import Weight
+
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+MOST_OBJECTS = 100_000
+DEEPEST = 64
+LONGEST_TEXT = 1 << 24
+"""Bytes of a text: the configuration of the largest models takes one of these sixteen megabytes."""
+EXPANSION, SPARE = 100, 1 << 24
+"""An HDF5 file may hold this many times its size in numbers, and so many bytes more: zeros compress well."""
+SLACK = 1 << 16
+"""Bytes by which what is stored of an array may exceed it: a packed chunk unpacks to whatever it likes."""
+SAFE_FILTERS = {
+    h5z.FILTER_DEFLATE: "gzip",
+    h5z.FILTER_SHUFFLE: "shuffle",
+    h5z.FILTER_FLETCHER32: "fletcher32",
+    h5z.FILTER_LZF: "lzf",
+}
+NUMBERS = "fiub"
+BFLOAT16 = np.dtype("V2")
+"""What h5py makes of bfloat16, which NumPy does not know."""
+
+Link = tuple[Any, bytes, str, str, tuple[Any, ...]]
+
+
+class Hdf5:
+    """An HDF5 file: ``arrays`` and ``groups`` by path, and the names of what is ``inner`` to each group.
+
+    The arrays are read when they are needed.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], content: bytes | None = None) -> None:
+        """``content`` is that of a file inside of another one, which ``path`` names."""
+        self.path = os.fspath(path)
+        self.arrays: dict[str, Weight] = {}
+        self.groups: dict[str, str] = {"": "/"}
+        self._odd: dict[str, str] = {}
+        self._bytes = 0
+        self._size = Path(path).stat().st_size if content is None else len(content)
+        with self._guarded(""):
+            self._file = h5py.File(path if content is None else io.BytesIO(content), "r")
+            self._walk()
+        self.inner = self._tree()
+
+    # What there is
+
+    def weight(self, path: str) -> Weight:
+        """An array of numbers."""
+        path = path.replace("\\", "/")
+        found = self.arrays.get(path)
+        if found is None:
+            self.refuse(path, self._odd.get(path) or "the file names this array, but does not have it")
+        return found
+
+    def text(self, group: str, name: str) -> str:
+        """An attribute that is a text; empty where there is none."""
+        found = self._attribute(group, name)
+        return "" if found is None else self._decoded(found, group, name)
+
+    def texts(self, group: str, name: str) -> list[str] | None:
+        """An attribute that is a list of texts, also where Keras has split it; None where there is none."""
+        if self._has(group, name):
+            return self._list(group, name)
+        found, number = None, 0
+        while self._has(group, f"{name}{number}"):
+            found = (found or []) + self._list(group, f"{name}{number}")
+            number += 1
+        return found
+
+    def refuse(self, where: str, what: str) -> NoReturn:
+        told = f"{where!r:.200}: {what}" if where else what
+        raise SpecError(f"{self.path}: {told}")
+
+    # Attributes
+
+    def _has(self, group: str, name: str) -> bool:
+        if group not in self.groups:
+            return False
+        with self._guarded(group):
+            return bool(h5a.exists(self._object(self.groups[group]), name.encode()))
+
+    def _list(self, group: str, name: str) -> list[str]:
+        found = self._attribute(group, name)
+        items = found if isinstance(found, np.ndarray) and found.ndim == 1 else None
+        if items is None or (items.dtype.kind in NUMBERS and items.size):
+            self.refuse(group, f"its '{name}' is no list of names")
+        return [self._decoded(item, group, name) for item in items]
+
+    def _attribute(self, group: str, name: str) -> Any:
+        if not self._has(group, name):
+            return None
+        with self._guarded(group):
+            attribute = h5a.open(self._object(self.groups[group]), name.encode())
+            if math.prod(attribute.shape) * attribute.dtype.itemsize > min(self._size, LONGEST_TEXT):
+                self.refuse(group, f"its '{name}' is larger than any of Keras's")
+            if attribute.dtype.kind == "O" and h5py.check_string_dtype(attribute.dtype) is None:
+                self.refuse(group, f"its '{name}' is no text")
+            return self._file[self.groups[group]].attrs[name]
+
+    def _decoded(self, found: Any, group: str, name: str) -> str:
+        try:
+            text = found.decode("utf-8") if isinstance(found, bytes) else found
+        except UnicodeDecodeError:
+            self.refuse(group, f"its '{name}' is not in UTF-8")
+        if not isinstance(text, str):
+            self.refuse(group, f"its '{name}' is no text")
+        return text
+
+    def _object(self, path: str) -> Any:
+        return h5o.open(self._file.id, path.encode())
+
+    # The walk
+
+    def _walk(self) -> None:
+        """Hard links first: a soft link can lead out only over an external one, which is refused by then."""
+        root = h5g.open(self._file.id, b"/")
+        soft: list[Link] = []
+        self._group(root, "", "", (_address(h5o.get_info(root)),), soft)
+        while soft:
+            parent, name, path, real, above = soft.pop()
+            if not h5o.exists_by_name(parent, name):
+                self.refuse(path, "a soft link that leads to nothing in this file")
+            self._object_at(parent, name, path, real, above, soft)
+
+    def _group(self, group: Any, path: str, real: str, above: tuple[Any, ...], soft: list[Link]) -> None:
+        for name in group:
+            told = name.decode("utf-8", "backslashreplace")
+            inner = f"{path}/{told}".lstrip("/").replace("\\", "/")
+            link = group.links.get_info(name).type
+            if link == h5l.TYPE_SOFT:
+                soft.append((group, name, inner, f"{real}/{told}", above))
+            elif link == h5l.TYPE_HARD:
+                self._object_at(group, name, inner, f"{real}/{told}", above, soft)
+            else:
+                self.refuse(inner, "a link out of this file; nothing but the file itself is read")
+
+    def _object_at(
+        self, parent: Any, name: bytes, path: str, real: str, above: tuple[Any, ...], soft: list[Link]
+    ) -> None:
+        info = h5o.get_info(parent, name)
+        if path in self.groups or path in self.arrays or path in self._odd:
+            self.refuse(path, "the file has this name twice")
+        if len(self.groups) + len(self.arrays) + len(self._odd) >= MOST_OBJECTS:
+            self.refuse(path, f"the file has more than {MOST_OBJECTS} objects")
+        if info.type == h5o.TYPE_DATASET:
+            self._dataset(h5o.open(parent, name), path, real)
+        elif info.type != h5o.TYPE_GROUP:
+            self._odd[path] = "it is no array"
+        elif _address(info) in above:
+            self.refuse(path, "a group that holds itself")
+        elif len(above) > DEEPEST:
+            self.refuse(path, f"groups nest deeper than {DEEPEST} levels")
+        else:
+            self.groups[path] = real
+            self._group(h5g.open(parent, name), path, real, (*above, _address(info)), soft)
+
+    def _tree(self) -> dict[str, list[str]]:
+        """The names of what lies in each group, and in what is a group only by the names of Windows."""
+        found: dict[str, dict[str, None]] = {}
+        for path in (*self.groups, *self.arrays):
+            while path:
+                path, _, name = path.rpartition("/")
+                names = found.setdefault(path, {})
+                if name in names:
+                    break
+                names[name] = None
+        return {path: [*names] for path, names in found.items()}
+
+    # Arrays
+
+    def _dataset(self, dataset: Any, path: str, real: str) -> None:
+        """Notes an array, after all has been checked that reading it would trust in."""
+        created = dataset.get_create_plist()
+        layout = created.get_layout()
+        if layout == h5d.VIRTUAL or created.get_external_count():
+            self.refuse(path, "its numbers lie in other files, which are not read")
+        for number in range(created.get_nfilters()):
+            code, _, _, name = created.get_filter(number)
+            if code not in SAFE_FILTERS:
+                told = f"'{name.decode('utf-8', 'replace')}' ({code})" if name else str(code)
+                self.refuse(path, f"is packed by the filter {told}, which may be code from outside")
+        dtype, shape = dataset.dtype, dataset.shape
+        if dtype != BFLOAT16 and (dtype.kind not in NUMBERS or dtype.itemsize > 8):
+            self._odd[path] = f"holds {dtype}; expected numbers"
+            return
+        chunk = created.get_chunk() if layout == h5d.CHUNKED else ()
+        self._count(dataset, path, shape, chunk)
+        told = "bfloat16" if dtype == BFLOAT16 else str(dtype)
+        self.arrays[path] = Weight(path, tuple(shape), told, partial(self._read, real, path))
+
+    def _count(self, dataset: Any, path: str, shape: tuple[int, ...], chunk: tuple[int, ...]) -> None:
+        """Refuses what needs memory out of all proportion to the file."""
+        itemsize = dataset.dtype.itemsize
+        self._bytes += max(math.prod(shape), math.prod(chunk) if chunk else 0) * itemsize
+        if self._bytes > EXPANSION * self._size + SPARE:
+            told = f"shape {[*shape]} in a file of {self._size} bytes"
+            self.refuse(path, f"{told}: its arrays would take more than {EXPANSION} times as much")
+        stored = dataset.get_storage_size()
+        padded = math.prod(math.ceil(n / c) * c for n, c in zip(shape, chunk)) if chunk else math.prod(shape)
+        if stored > min(self._size, 2 * padded * itemsize + SLACK):
+            self.refuse(path, f"{stored} bytes are stored for shape {[*shape]}")
+
+    def _read(self, real: str, path: str) -> np.ndarray:
+        with self._guarded(path):
+            found = np.asarray(self._file[real][()])
+            if found.dtype == BFLOAT16:  # the upper half of a float32
+                return (found.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+            return found.astype(found.dtype.newbyteorder("="), copy=False)
+
+    @contextmanager
+    def _guarded(self, where: str) -> Iterator[None]:
+        """What h5py says of a damaged file, as an error of ours."""
+        try:
+            yield
+        except (CortexError, FileNotFoundError, PermissionError):
+            raise
+        except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
+            self.refuse(where, f"the file is damaged or cut short ({error}); get it again")
+
+
+def _address(info: Any) -> tuple[int, int]:
+    return (info.fileno, info.addr)

@@ -1,0 +1,208 @@
+"""Files of Keras of any version, known by what they hold, never by what they are called."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cortex_compute.errors import SpecError
+from cortex_compute.frozen import frozen
+from cortex_core.exchange.keras import archive, hdf5
+from cortex_core.exchange.keras.archive import read_archive
+from cortex_core.exchange.keras.config import read_model, version_of
+from cortex_core.exchange.keras.hdf5 import LONGEST_TEXT, Hdf5
+from cortex_core.exchange.keras.legacy import modern_weights
+from cortex_core.exchange.keras.model import File, Model, Optimizer, Weight, release
+from cortex_core.exchange.keras.named import Given, by_name, group_of_weights, named_weights, weights_in
+from cortex_core.exchange.keras.numbered import by_number, gathered, is_numbered, numbered_weights
+
+Path_ = str | os.PathLike[str]
+
+
+@frozen
+class Weights:
+    """The arrays of a file, as they lie there, by the names of its layers.
+
+    ``version`` of Keras and ``backend`` are empty where the file does not say.
+    """
+
+    version: str
+    backend: str
+    layers: Mapping[str, tuple[Weight, ...]]
+
+
+@frozen
+class _Content:
+    """What was found in a file: ``config`` is None where it holds weights alone, ``file`` where it holds
+    none."""
+
+    config: Mapping[str, Any] | None
+    file: Hdf5 | None
+    version: str = ""
+    backend: str = ""
+    training: Mapping[str, Any] | None = None
+
+
+def read(path: Path_, weights: Path_ | None = None) -> File:
+    """The model of a file: HDF5, an archive, or the JSON of an architecture with the weights in another one.
+
+    Nothing is executed, unpacked or unpickled.  Raises `SpecError`.
+    """
+    content = _opened(path)
+    if content.config is None:
+        raise SpecError(
+            f"{path}: holds weights without an architecture; give the JSON of `model.to_json()`, or a "
+            f"description, and this file by --weights"
+        )
+    stored = content if weights is None else _opened(weights)
+    if stored.file is None:
+        raise SpecError(f"{path}: holds an architecture without weights; give a file of them by --weights")
+    version = version_of(content.config, content.version) or stored.version
+    backend = stored.backend or content.backend
+    with _of(path):
+        model = read_model(content.config, version)
+    with _of(stored.file.path):
+        model = _with_weights(model, stored, version, backend)
+    return File(version, backend, model, content.training, _optimizer(content.training, stored.file))
+
+
+def read_weights(path: Path_) -> Weights:
+    """The weights of a file, whatever model they are of."""
+    content = _opened(path)
+    if content.file is None:
+        raise SpecError(f"{path}: holds an architecture without weights")
+    group = group_of_weights(content.file)
+    if group is not None:
+        layers = named_weights(content.file, group)
+    else:
+        _expect_numbered(content.file)
+        layers = numbered_weights(content.file)
+    return Weights(content.version, content.backend, layers)
+
+
+@contextmanager
+def _of(path: Path_) -> Iterator[None]:
+    """Names the file in errors that do not."""
+    try:
+        yield
+    except SpecError as error:
+        told = str(error)
+        raise SpecError(told if told.startswith(str(path)) else f"{path}: {told}", error.problems) from None
+
+
+# Files
+
+
+def _opened(path: Path_) -> _Content:
+    if Path(path).is_dir():
+        raise SpecError(
+            f"{path}: a folder, such as TensorFlow's SavedModel, is not read; save to a .keras file"
+        )
+    with open(path, "rb") as file:
+        start = file.read(64)
+    if start.startswith(hdf5.SIGNATURE):
+        return _of_hdf5(Hdf5(path))
+    if start.startswith(archive.SIGNATURE):
+        return _of_archive(path)
+    if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+        return _of_json(path)
+    raise SpecError(
+        f"{path}: is neither HDF5, nor an archive of Keras, nor the JSON of an architecture; pickles and "
+        f"other formats are not read"
+    )
+
+
+def _of_hdf5(file: Hdf5) -> _Content:
+    config = file.text("", "model_config")
+    training = file.text("", "training_config")
+    found = [group_of_weights(file) or "", ""]
+    version, backend = (
+        next(filter(None, (file.text(g, name) for g in found)), "") for name in ("keras_version", "backend")
+    )
+    return _Content(
+        _json(config, file.path) if config else None,
+        file,
+        version,
+        backend,
+        _json(training, file.path) if training else None,
+    )
+
+
+def _of_archive(path: Path_) -> _Content:
+    found = read_archive(path)
+    config = _json(found.config, os.fspath(path))
+    metadata = _json(found.metadata, os.fspath(path)) if found.metadata else {}
+    version = metadata.get("keras_version")
+    told = version if isinstance(version, str) else ""
+    return _Content(config, Hdf5(path, found.weights), told, "", _compiled(config))
+
+
+def _of_json(path: Path_) -> _Content:
+    if Path(path).stat().st_size > LONGEST_TEXT:
+        raise SpecError(f"{path}: a JSON file of more than {LONGEST_TEXT} bytes is no architecture of Keras")
+    config = _json(Path(path).read_bytes(), os.fspath(path))
+    backend = config.get("backend")
+    return _Content(config, None, "", backend if isinstance(backend, str) else "", _compiled(config))
+
+
+def _compiled(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What `compile` was given; Keras 3 writes an empty object where it never was."""
+    found = config.get("compile_config")
+    return found if isinstance(found, Mapping) and found else None
+
+
+def _json(text: str | bytes, path: str) -> Mapping[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SpecError(f"{path}: a configuration that is no JSON: {error}") from None
+    if not isinstance(found, Mapping):
+        raise SpecError(f"{path}: a configuration is a {type(found).__name__}; expected an object")
+    return found
+
+
+# Weights
+
+
+def _with_weights(model: Model, stored: _Content, version: str, backend: str) -> Model:
+    file: Any = stored.file
+    group = group_of_weights(file)
+    if group is None:
+        _expect_numbered(file)
+        return _filled(model, by_number(file, model), version, backend)
+    wrote = stored.version  # Keras 1.0 does not say, whatever wrote the configuration
+    given = by_name(model, named_weights(file, group), release(wrote) < (2,))
+    return _filled(model, given, wrote, backend)
+
+
+def _expect_numbered(file: Hdf5) -> None:
+    if file.arrays and not is_numbered(file):
+        file.refuse("", "does not hold weights as any version of Keras from 1.0 on writes them")
+
+
+def _filled(model: Model, given: Given, version: str, backend: str) -> Model:
+    """The model with the weights of its layers, in the form of today."""
+    layers = []
+    for layer in model.layers:
+        if layer.model is not None:
+            layers.append(replace(layer, model=_filled(layer.model, given, version, backend)))
+        else:
+            weights = modern_weights(layer, given.get(id(layer), ()), version, backend)
+            layers.append(replace(layer, weights=weights))
+    return replace(model, layers=tuple(layers))
+
+
+def _optimizer(training: Mapping[str, Any] | None, file: Hdf5) -> Optimizer | None:
+    """The optimizer, as ``optimizer_config`` (HDF5) or ``optimizer`` (archives) says."""
+    told: Any = (training or {}).get("optimizer_config") or (training or {}).get("optimizer")
+    data = told if isinstance(told, Mapping) else {"class_name": told}
+    kind, config = data.get("class_name"), data.get("config")
+    if not isinstance(kind, str):
+        return None
+    weights = weights_in(file, "optimizer_weights") or gathered(file, "optimizer")
+    return Optimizer(kind.rpartition(">")[2], config if isinstance(config, Mapping) else {}, weights)
