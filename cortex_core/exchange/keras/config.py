@@ -76,17 +76,16 @@ class _Reader:
 
     def _sequential(self, config: Any, inside: Sequence[str]) -> Model:
         place = "/".join(inside)
-        entries = config if isinstance(config, list) else _list(config.get("layers"), f"{place}: layers")
-        shape = None if isinstance(config, list) else config.get("build_input_shape")
+        told = {"layers": config} if isinstance(config, list) else _mapping(config, place)
+        entries = _list(told.get("layers"), f"{place}: layers")
         if not entries:
             raise SpecError(f"{place}: the model has no layers")
         first = _mapping(entries[0], f"{place}: its first layer")
-        merges = first.get("class_name") == "Merge" and "layers" in first.get("config", {})
-        layers, inputs, last = self._branches(first, inside) if merges else _nothing()
+        layers, inputs, last = self._branches(first, inside) if _merges(first) else _nothing()
         for entry in entries:
             layer = self.layer(entry, inside)
             if not layers:
-                layers += [layer] if layer.kind == INPUT else _before(layer, shape)
+                layers += [layer] if layer.kind == INPUT else _before(layer, told.get("build_input_shape"))
                 inputs = last = [Out(x.name) for x in layers]
             if layer is layers[0]:
                 continue
@@ -178,6 +177,12 @@ class _Reader:
             return {"class_name": kind, "config": plain(data.get("config"), faults)}
         kind, config = self.config(kind, data.get("config"), faults, place)
         return {"class_name": kind, "config": config}
+
+
+def _merges(first: Data) -> bool:
+    """Whether it is a Merge of Keras 1 that holds the models before it."""
+    config = first.get("config")
+    return first.get("class_name") == "Merge" and isinstance(config, Mapping) and "layers" in config
 
 
 def _nothing() -> Chain:

@@ -61,10 +61,15 @@ def convert(file: File, maps: Mapping[str, Translator] | None = None) -> Convert
     `SpecError` with every layer that cannot be imported, all at once.
     """
     made = Converted(Builder())
-    _Walk(made, maps or {}, release(file.version)).model(file.model)
+    walk = _Walk(made, maps or {}, release(file.version))
+    walk.model(file.model)
     if made.faults:
         lines = "\n".join(f"  {fault}" for fault in made.faults)
         raise SpecError(f"{len(made.faults)} of the model's layers cannot be imported:\n{lines}")
+    if walk.unused:
+        raise SpecError(
+            f"no layer or class of the model is called {', '.join(walk.unused)}: nothing is mapped"
+        )
     return made
 
 
@@ -77,6 +82,7 @@ class _Walk:
     def __init__(self, made: Converted, maps: Mapping[str, Translator], version: tuple[int, ...]) -> None:
         self.made, self.maps, self.version = made, maps, version
         self.owners: dict[str, str] = {}
+        self.unused = dict.fromkeys(maps)
 
     def model(self, model: Model) -> None:
         values: Table = {}
@@ -145,6 +151,7 @@ class _Walk:
         """The user's, for the layer or for its class (without its package); else that of its class."""
         for name in (path, layer.name, layer.kind, layer.kind.rpartition(">")[2]):
             if name in self.maps:
+                self.unused.pop(name, None)
                 return self.maps[name]
         return None if layer.refused else TRANSLATORS.get(layer.kind)
 

@@ -1,0 +1,139 @@
+"""Layers of classes that are not Keras's, or that hold code, as blocks that the user writes.
+
+The file of a block has the ``parameters`` and ``layers`` of a block of a description, and maybe ``weights``:
+which parameters the arrays of the Keras layer are, in its order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import SpecError
+from cortex_core.exchange.keras.at import At, Translator
+from cortex_core.exchange.keras.build import Unfit, Value
+from cortex_core.registry import data_of, sources_of
+
+WEIGHTS = "weights"
+FIELDS = ("layers", "parameters", "optional", WEIGHTS)
+BLOCK, RESULT = "mapped", "result"
+
+
+def translator(path: str | Path) -> Translator:
+    """What puts the block of a YAML file in place of a layer.
+
+    A parameter of the block has the value of the layer's field of the same name (of the ``arguments`` of a
+    Lambda), else its default.  Without ``weights`` the arrays of the layer are the block's parameters as they
+    stand in it.  Raises `SpecError` for a file that holds no block.
+
+    Example: ``swish.yaml`` with the text ``layers: [silu]`` stands for ``Lambda(lambda x: x * sigmoid(x))``.
+    """
+    block = _read(Path(path))
+    wanted = block.pop(WEIGHTS, None)
+
+    def put(at: At) -> Value:
+        given = at.several()
+        description = _expanded(block, at, given, str(path))
+        names = _declared(description) if wanted is None else wanted
+        weights = dict(zip(names, at.arrays(*names)))
+        return _put(at, description, given, weights)
+
+    return put
+
+
+def _read(path: Path) -> dict[str, Any]:
+    from cortex_core.spec.read import parse
+    from cortex_core.spec.tree import Problems
+
+    try:
+        text = path.read_bytes()
+    except OSError as error:
+        raise SpecError(f"{path}: {error.strerror or error}") from None
+    problems = Problems()
+    node = parse(text, str(path), problems)
+    if problems:
+        raise SpecError("\n".join(map(str, problems.sorted())))
+    block = node.plain()
+    if not isinstance(block, dict) or "layers" not in block or block.keys() - set(FIELDS):
+        raise SpecError(f"{path}: expected 'layers', and maybe {', '.join(FIELDS[1:])}")
+    names = block.get(WEIGHTS, [])
+    if not (isinstance(names, list) and all(isinstance(name, str) and "/" in name for name in names)):
+        raise SpecError(f"{path}: {WEIGHTS}: expected a list of names such as dense/kernel")
+    return block
+
+
+def _expanded(block: Mapping[str, Any], at: At, given: Sequence[Value], file: str) -> Any:
+    """The description of the block alone, for a layer that is called with these values."""
+    from cortex_core.spec import read
+
+    inputs = {f"x{i}": {"shape": [*x.shape], "dtype": x.dtype} for i, x in enumerate(given)}
+    use = {**_arguments(at, block.get("parameters") or {}), "id": BLOCK, "from": [*inputs]}
+    layers = [{BLOCK: use}, {"linear": {"id": RESULT, "from": BLOCK}}]
+    try:
+        return read(
+            {"cortex": 1, "name": BLOCK, "inputs": inputs, "blocks": {BLOCK: block}, "layers": layers}
+        )
+    except SpecError as error:
+        raise Unfit(f"{file}: {error}") from None
+
+
+def _arguments(at: At, parameters: Mapping[str, Any]) -> dict[str, Any]:
+    """The parameters of the block that the configuration knows.  All of it counts as read: what else there
+    is matters to the block's author alone."""
+    fields = {key: at.get(key) for key in at.layer.config}
+    arguments = fields.get("arguments")
+    known = {**fields, **(arguments if isinstance(arguments, Mapping) else {})}
+    return {name: known[name] for name in parameters if known.get(name) is not None}
+
+
+def _declared(description: Any) -> list[str]:
+    """The parameters of the block, ``ID/PARAMETER``."""
+    from cortex_core.declared import declare
+
+    found, traced = declare(description)
+    if traced.problems:
+        raise Unfit("; ".join(map(str, traced.problems)))
+    return [name.removeprefix(f"{BLOCK}/") for name in found]
+
+
+def _put(at: At, description: Any, given: Sequence[Value], weights: Mapping[str, np.ndarray]) -> Value:
+    values = {f"x{i}": x for i, x in enumerate(given)}
+    result = next(node.sources[0] for node in description.layers if node.id == RESULT)
+    used: set[str] = set()
+    for node in description.layers:
+        if node.id == RESULT:
+            continue
+        if node.shared or node.penalties or node.constraints or not node.trainable:
+            raise Unfit(f"{node.id}: a mapped block shares nothing, and has no penalties or constraints")
+        inner = node.id.removeprefix(f"{BLOCK}/")
+        own = {name.rpartition("/")[2]: x for name, x in weights.items() if name.rpartition("/")[0] == inner}
+        used |= {f"{inner}/{name}" for name in own}
+        part = "" if node.id == result else inner.replace("/", "_")
+        sources = [_value(at, values, source) for source in node.positional]
+        fields = _fields(node.layer, lambda source: _value(at, values, source).source)
+        values[node.id] = at.put(node.kind, sources, part=part, weights=own, **fields)
+    if weights.keys() - used:
+        raise Unfit(f"the block has no parameters {', '.join(sorted(weights.keys() - used))}")
+    return _value(at, values, result)
+
+
+def _value(at: At, values: Mapping[str, Value], source: str) -> Value:
+    """What a source of the block is: a value, or another result of a layer, such as ``embedding.mask``."""
+    if source in values:
+        return values[source]
+    owner, _, output = source.rpartition(".")
+    return at.beside(values[owner], output)
+
+
+def _fields(layer: Any, called: Callable[[str], str]) -> dict[str, Any]:
+    """The fields of a layer, with other names for the values that they name."""
+    data: dict[str, Any] = data_of(layer)
+    for path, found in sources_of(layer):
+        holder = data
+        for key in path[:-1]:
+            holder = holder[key]
+        holder[path[-1]] = called(found) if isinstance(found, str) else [*map(called, found)]
+    return data
