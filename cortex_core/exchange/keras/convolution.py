@@ -1,0 +1,113 @@
+"""Convolutions.  Kernels lie as ours; only those of each channel have another shape, (..., in, m)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from cortex_core.exchange.keras.activations import activation
+from cortex_core.exchange.keras.at import At, translates
+from cortex_core.exchange.keras.build import Value
+
+Weights = dict[str, np.ndarray]
+
+
+def numbers(at: At, key: str, rank: int) -> list[int]:
+    """A field that has a number for each spatial axis, or one for all."""
+    found = at.get(key)
+    return list(found) if isinstance(found, (list, tuple)) else [found] * rank
+
+
+def _rank(x: Value) -> int:
+    return len(x.shape) - 1
+
+
+def _windows(at: At, x: Value) -> dict[str, Any]:
+    """The windows of a convolution, its bias and its activation, as our fields."""
+    rank = _rank(x)
+    kernel, dilation = numbers(at, "kernel_size", rank), _dilation(at, rank)
+    padding: Any = at.expect("padding", "valid", "same", "causal")
+    if padding == "causal":
+        padding = [[(k - 1) * d, 0] for k, d in zip(kernel, dilation)]
+    return {
+        "kernel": kernel,
+        "stride": numbers(at, "strides", rank),
+        "padding": padding,
+        "dilation": dilation,
+        "use_bias": at.get("use_bias", True),
+        "activation": activation(at, moved=x.moved),
+    }
+
+
+def _dilation(at: At, rank: int) -> list[int]:
+    return numbers(at, "dilation_rate", rank) if at.get("dilation_rate", None) else [1] * rank
+
+
+def _weights(at: At, *kernels: str) -> Weights:
+    names = (*kernels, "bias") if at.get("use_bias", True) else kernels
+    return dict(zip(names, at.arrays(*names)))
+
+
+@translates("Conv1D", "Conv2D", "Conv3D")
+def conv(at: At) -> Value:
+    x = at.channels(at.any())
+    fields = _windows(at, x) | {"filters": at.get("filters"), "groups": at.get("groups", 1)}
+    return at.put(f"conv{_rank(x)}d", x, weights=_weights(at, "kernel"), **fields)
+
+
+def _of_each_channel(kernel: np.ndarray) -> np.ndarray:
+    return kernel.reshape(*kernel.shape[:-2], 1, math.prod(kernel.shape[-2:]))
+
+
+@translates("DepthwiseConv1D", "DepthwiseConv2D")
+def depthwise(at: At) -> Value:
+    x = at.channels(at.any())
+    at.expect("groups", 1)
+    weights = _weights(at, "kernel")
+    weights["kernel"] = _of_each_channel(weights["kernel"])
+    fields = _windows(at, x) | {"multiplier": at.get("depth_multiplier", 1)}
+    return at.put(f"depthwise_conv{_rank(x)}d", x, weights=weights, **fields)
+
+
+@translates("SeparableConv1D", "SeparableConv2D")
+def separable(at: At) -> Value:
+    x = at.channels(at.any())
+    at.expect("groups", 1)
+    weights = _weights(at, "depthwise_kernel", "pointwise_kernel")
+    weights["depthwise_kernel"] = _of_each_channel(weights["depthwise_kernel"])
+    fields = _windows(at, x) | {
+        "filters": at.get("filters"),
+        "multiplier": at.get("depth_multiplier", 1),
+    }
+    return at.put(f"separable_conv{_rank(x)}d", x, weights=weights, **fields)
+
+
+@translates("Conv1DTranspose", "Conv2DTranspose", "Conv3DTranspose")
+def transposed(at: At) -> Value:
+    x = at.channels(at.any())
+    rank = _rank(x)
+    at.expect("padding", "valid", "same")
+    at.expect("groups", 1)
+    fields = _windows(at, x) | {"filters": at.get("filters")} | _sizes(at, rank)
+    return at.put(f"conv_transpose{rank}d", x, weights=_weights(at, "kernel"), **fields)
+
+
+def _sizes(at: At, rank: int) -> dict[str, Any]:
+    """What is cut off and added, so that the output is as large as in Keras.
+
+    Of n elements and windows that reach over r, `valid` makes (n - 1) stride + max(r, stride), `same`
+    n stride; where the file says output_padding, (n - 1) stride + it, and r, of `same` r % 2, more.
+    """
+    reach = [(k - 1) * d + 1 for k, d in zip(numbers(at, "kernel_size", rank), _dilation(at, rank))]
+    same = at.get("padding") == "same"
+    if at.get("output_padding", None) is None:
+        more = [max(0, s - r) for s, r in zip(numbers(at, "strides", rank), reach)]
+        return {} if same else {"output_padding": more}
+    extra = numbers(at, "output_padding", rank)
+    if not same:
+        return {"output_padding": extra}
+    less = [r - r % 2 - e for r, e in zip(reach, extra)]
+    pairs = [[max(0, n // 2), max(0, n - max(0, n // 2))] for n in less]
+    return {"padding": pairs, "output_padding": [max(0, -n) for n in less]}
