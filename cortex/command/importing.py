@@ -86,7 +86,7 @@ def keras(
     recording = None if outputs is None else Recording(outputs)
     found = load(model, weights, maps)
     proved = proof.unproved(found) if recording is None else proof.compare(found, recording, tolerance)
-    report = _report(model, found, proved)
+    report = {"file": found.file, **proved.as_data(), "notes": found.notes}
     _write(out, found, proved, report)
     write_json(json_file, report)
     for note in found.notes:
@@ -97,19 +97,13 @@ def keras(
         raise click.exceptions.Exit(1)
 
 
-def _report(model: str, found: Imported, proved: Proof) -> dict[str, Any]:
-    about = {"file": Path(model).name, "keras": found.keras or None}
-    return {**about, **proved.as_data(), "notes": found.notes}
-
-
 def _write(out: Path, found: Imported, proved: Proof, report: dict[str, Any]) -> None:
     """The three files, all of them or none."""
     from cortex_core.training.checkpoint import image
     from cortex_core.training.files import write_together
 
-    name = report["file"] + (f" (Keras {found.keras})" if found.keras else "")
-    found.network.origin = {"file": name, "proof": str(proved)}
-    text = f"# Imported from {name}: {proved}.\n{found.yaml}"
+    found.network.origin = {"file": found.file, "proof": str(proved)}
+    text = f"# Imported from {found.file}: {proved}.\n{found.yaml}"
     write_together(
         {
             out: image(found.network),

@@ -8,6 +8,7 @@ from typing import Any
 
 from cortex_compute.errors import SpecError
 from cortex_compute.frozen import frozen
+from cortex_core.exchange.keras import translators
 from cortex_core.exchange.keras.at import TRANSLATORS, At, Translator, flat
 from cortex_core.exchange.keras.build import Builder, Unfit, Value
 from cortex_core.exchange.keras.model import Call, File, Layer, Model, Out, release
@@ -60,6 +61,7 @@ def convert(file: File, maps: Mapping[str, Translator] | None = None) -> Convert
     ``maps`` are the user's translators, by the path or the name of a layer, or by its class.  Raises
     `SpecError` with every layer that cannot be imported, all at once.
     """
+    translators.load()
     made = Converted(Builder())
     walk = _Walk(made, maps or {}, release(file.version))
     walk.model(file.model)

@@ -42,17 +42,17 @@ class Part:
 class Imported:
     """A network, and where the values of the Keras model are in it.
 
-    ``yaml`` is its description, for people.  ``inputs`` are named as in Keras.  ``whole``: ``parts`` are all
-    that the Keras model computes, as its file says; else they are the layers here, and those are compared
-    that have the same name there.  ``keras`` is the version that wrote the file, where it says so.
+    ``file`` says what was imported, and ``yaml`` is its description, for people.  ``inputs`` are named as in
+    Keras.  ``whole``: ``parts`` are all that the Keras model computes, as its file says; else they are the
+    layers here, and those are compared that have the same name there.
     """
 
+    file: str
     network: Network
     yaml: str
     inputs: dict[str, Value]
     parts: list[Part]
     whole: bool = True
-    keras: str = ""
     notes: list[str] = field(default_factory=list)
     converted: Converted | None = None
 
@@ -76,8 +76,14 @@ def from_keras(path: Name, weights: Name | None = None, maps: Mapping[str, Name]
 def load(path: Name, weights: Name | None = None, maps: Mapping[str, Name] | None = None) -> Imported:
     """As `from_keras`, with what a proof needs."""
     place = Path(path)
-    if place.suffix.lower() in DESCRIPTIONS:
-        return _assigned(place, weights, maps)
+    described = place.suffix.lower() in DESCRIPTIONS
+    found = _assigned(place, weights, maps) if described else _read(place, weights, maps)
+    found.network.origin = {"file": found.file, "proof": "unproved"}
+    return found
+
+
+def _read(place: Path, weights: Name | None, maps: Mapping[str, Name] | None) -> Imported:
+    """A file of Keras that says what its layers are."""
     from cortex_core.exchange.keras.reader import read
 
     file = read(place, weights)
@@ -85,11 +91,11 @@ def load(path: Name, weights: Name | None = None, maps: Mapping[str, Name] | Non
     data = converted.description(place.stem)
     names = [out.layer for out in file.model.inputs]
     return Imported(
+        place.name + (f" (Keras {file.version})" if file.version else ""),
         _network(data, converted),
         to_yaml(data),
         dict(zip(names, converted.inputs)),
         list(_parts(converted, dict(_kinds(file.model, "")))),
-        keras=file.version,
         notes=list(dict.fromkeys(converted.notes)),
         converted=converted,
     )
@@ -107,7 +113,7 @@ def _assigned(place: Path, weights: Name | None, maps: Mapping[str, Name] | None
     inputs = {x.name: Value(x.name, x.shape, str(x.dtype)) for x in network.description.inputs}
     shapes = [(row.id, row.kind, row.output) for row in rows(network.description)]
     parts = [Part(id_, kind, 0, 0, Value(id_, shape)) for id_, kind, shape in shapes if shape is not None]
-    return Imported(network, text, inputs, parts, whole=False)
+    return Imported(f"{place.name}, {Path(weights).name}", network, text, inputs, parts, whole=False)
 
 
 def _translators(maps: Mapping[str, Name] | None) -> dict[str, Translator]:

@@ -31,7 +31,7 @@ def imported() -> Imported:
     values = {id_: Value(id_, network.types[id_].shape[1:]) for id_ in ("x", "bend", "dense")}
     named = {"input_1": values["x"]}
     parts = [Part("a", "Dense", 0, 0, values["bend"]), Part("b", "Dense", 0, 0, values["dense"])]
-    return Imported(network, "", named, parts)
+    return Imported("m.h5", network, "", named, parts)
 
 
 def recorded(imported: Imported, examples: int = 5) -> dict[str, np.ndarray]:
@@ -108,7 +108,7 @@ def test_channels_that_are_first_there(npz: Path) -> None:
     network = cortex.network(image)
     x = np.random.default_rng(0).normal(size=(3, 2, 5, 4)).astype(np.float32)
     value, there = Value("r", (2, 5, 4), moved=True), Value("x", (5, 4, 2))
-    imported = Imported(network, "", {"x": there}, [Part("r", "ReLU", 0, 0, value)])
+    imported = Imported("m.h5", network, "", {"x": there}, [Part("r", "ReLU", 0, 0, value)])
     arrays = {"input/x": np.moveaxis(x, 1, -1), "layer/r/0/0": np.maximum(x, 0)}
     assert compare(imported, written(npz, arrays)).first is None
 
