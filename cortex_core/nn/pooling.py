@@ -48,6 +48,13 @@ class MaxPool2d(_MaxPool):
         return F.max_pool2d(input, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode)
 
 
+class MaxPool3d(_MaxPool):
+    """The largest of each window.   (N, C, D, H, W) -> (N, C, D', H', W')"""
+
+    def forward(self, input: Any) -> Any:
+        return F.max_pool3d(input, self.kernel_size, self.stride, self.padding, ceil_mode=self.ceil_mode)
+
+
 class _AvgPool(_Pool):
     def __init__(
         self,
@@ -80,6 +87,14 @@ class AvgPool2d(_AvgPool):
         return F.avg_pool2d(input, *geometry, self.ceil_mode, self.count_include_pad)
 
 
+class AvgPool3d(_AvgPool):
+    """The mean of each window.   (N, C, D, H, W) -> (N, C, D', H', W')"""
+
+    def forward(self, input: Any) -> Any:
+        geometry = self.kernel_size, self.stride, self.padding
+        return F.avg_pool3d(input, *geometry, self.ceil_mode, self.count_include_pad)
+
+
 class _Adaptive(Module):
     def __init__(self, output_size: Any) -> None:
         super().__init__()
@@ -106,6 +121,16 @@ class AdaptiveAvgPool2d(_Adaptive):
         return F.adaptive_avg_pool2d(input, self.output_size)
 
 
+class AdaptiveAvgPool3d(_Adaptive):
+    """Means of windows that cut the volume into ``output_size`` parts: a number, or one for each axis.
+
+    (N, C, D, H, W) -> (N, C, *output_size).  None keeps the size.
+    """
+
+    def forward(self, input: Any) -> Any:
+        return F.adaptive_avg_pool3d(input, self.output_size)
+
+
 class AdaptiveMaxPool1d(_Adaptive):
     """The largest of windows that cut the axis into ``output_size`` parts.
 
@@ -124,3 +149,13 @@ class AdaptiveMaxPool2d(_Adaptive):
 
     def forward(self, input: Any) -> Any:
         return F.adaptive_max_pool2d(input, self.output_size)
+
+
+class AdaptiveMaxPool3d(_Adaptive):
+    """The largest of windows that cut the volume into ``output_size`` parts: a number, or one for each axis.
+
+    (N, C, D, H, W) -> (N, C, *output_size).  None keeps the size.
+    """
+
+    def forward(self, input: Any) -> Any:
+        return F.adaptive_max_pool3d(input, self.output_size)

@@ -34,6 +34,18 @@ def max_pool2d(
     return _max_pool(2, input, kernel_size, stride, padding, ceil_mode)
 
 
+def max_pool3d(
+    input: Any,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    *,
+    ceil_mode: bool = False,
+) -> Any:
+    """The largest of each window.   (N, C, D, H, W) -> (N, C, D', H', W')"""
+    return _max_pool(3, input, kernel_size, stride, padding, ceil_mode)
+
+
 def avg_pool1d(
     input: Any,
     kernel_size: Sizes,
@@ -58,6 +70,18 @@ def avg_pool2d(
     return _avg_pool(2, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
+def avg_pool3d(
+    input: Any,
+    kernel_size: Sizes,
+    stride: Sizes | None = None,
+    padding: Sizes = 0,
+    ceil_mode: bool = False,
+    count_include_pad: bool = True,
+) -> Any:
+    """The mean of each window; zeros of the padding count unless told.   (N, C, *S) -> (N, C, *S')"""
+    return _avg_pool(3, input, kernel_size, stride, padding, ceil_mode, count_include_pad)
+
+
 def adaptive_avg_pool1d(input: Any, output_size: int | None) -> Any:
     """Means of windows that cut the axis into ``output_size`` parts.   (N, C, L) -> (N, C, output_size)"""
     sizes = _wanted("adaptive_avg_pool1d", 1, input, (output_size,))
@@ -69,8 +93,19 @@ def adaptive_avg_pool2d(input: Any, output_size: int | tuple[int | None, int | N
 
     (N, C, H, W) -> (N, C, *output_size).  Window i of m is from floor(i n / m) to ceil((i + 1) n / m).
     """
-    sizes = _wanted("adaptive_avg_pool2d", 2, input, _pair(output_size))
+    sizes = _wanted("adaptive_avg_pool2d", 2, input, _each(output_size, 2))
     return over_images("adaptive_avg_pool2d", 2, input, lambda x: pooling.adaptive_avg_pool(x, sizes))
+
+
+def adaptive_avg_pool3d(
+    input: Any, output_size: int | tuple[int | None, int | None, int | None] | None
+) -> Any:
+    """Means of windows that cut the volume into ``output_size`` parts, as `adaptive_avg_pool2d`.
+
+    (N, C, D, H, W) -> (N, C, *output_size)
+    """
+    sizes = _wanted("adaptive_avg_pool3d", 3, input, _each(output_size, 3))
+    return over_images("adaptive_avg_pool3d", 3, input, lambda x: pooling.adaptive_avg_pool(x, sizes))
 
 
 def adaptive_max_pool1d(input: Any, output_size: int | None) -> Any:
@@ -84,8 +119,16 @@ def adaptive_max_pool2d(input: Any, output_size: int | tuple[int | None, int | N
 
     Where windows overlap, equal largest elements share the gradient.
     """
-    sizes = _wanted("adaptive_max_pool2d", 2, input, _pair(output_size))
+    sizes = _wanted("adaptive_max_pool2d", 2, input, _each(output_size, 2))
     return over_images("adaptive_max_pool2d", 2, input, lambda x: pooling.adaptive_max_pool(x, sizes))
+
+
+def adaptive_max_pool3d(
+    input: Any, output_size: int | tuple[int | None, int | None, int | None] | None
+) -> Any:
+    """The largest of each window, as of `adaptive_avg_pool3d`.   (N, C, D, H, W) -> (N, C, *output_size)"""
+    sizes = _wanted("adaptive_max_pool3d", 3, input, _each(output_size, 3))
+    return over_images("adaptive_max_pool3d", 3, input, lambda x: pooling.adaptive_max_pool(x, sizes))
 
 
 def _max_pool(spatial: int, x: Any, size: Sizes, stride: Sizes | None, padding: Sizes, ceil: bool) -> Any:
@@ -113,8 +156,8 @@ def _margins(what: str, spatial: int, size: Sizes, padding: Sizes) -> tuple[tupl
     return tuple((p, p) for p in margins)
 
 
-def _pair(size: Any) -> tuple[int | None, ...]:
-    return tuple(size) if isinstance(size, (tuple, list)) else (size,) * 2
+def _each(size: Any, spatial: int) -> tuple[int | None, ...]:
+    return tuple(size) if isinstance(size, (tuple, list)) else (size,) * spatial
 
 
 def _wanted(what: str, spatial: int, x: Any, given: tuple[int | None, ...]) -> tuple[int, ...]:

@@ -143,6 +143,8 @@ KINDS: dict[str, dict[str, Any]] = {
     "conv3d": {"filters": 6, "kernel": 3, "groups": 2},
     "conv_transpose1d": {"filters": 6, "kernel": 4, "groups": 2, "stride": 2},
     "conv_transpose2d": {"filters": 2, "kernel": [4, 3], "stride": [2, 1]},
+    "conv_transpose3d": {"filters": 2, "kernel": 2, "groups": 2},
+    "depthwise_conv1d": {"kernel": 3, "multiplier": 2},
     "depthwise_conv2d": {"kernel": 3, "multiplier": 2},
 }
 
@@ -262,6 +264,9 @@ STEPS: dict[str, tuple[list[int], dict[str, Any]]] = {
         [5, 6, 4],
         {"filters": 8, "kernel": 3, "stride": 2, "padding": 1, "output_padding": 1},
     ),
+    "conv_transpose3d": ([3, 4, 2, 4], {"filters": 4, "kernel": 3, "stride": [1, 2, 2], "padding": "same"}),
+    "depthwise_conv1d": ([9, 16], {"kernel": 3, "padding": "same", "multiplier": 2}),
+    "separable_conv1d": ([9, 16], {"filters": 8, "kernel": 3, "stride": 2}),
     "depthwise_conv2d": ([8, 8, 16], {"kernel": 3, "padding": "same", "multiplier": 2, "stride": 2}),
     "separable_conv2d": ([8, 8, 16], {"filters": 8, "kernel": 3, "padding": "same", "activation": "relu"}),
 }

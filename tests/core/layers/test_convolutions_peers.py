@@ -42,6 +42,10 @@ TORCH: dict[str, tuple[str, dict[str, Any]]] = {
     "up a line in groups": ("conv_transpose1d", {"stride": 2, "groups": 2, "dilation": 2}),
     "up": ("conv_transpose2d", {"stride": (2, 3), "padding": 1, "output_padding": (1, 2)}),
     "up in groups": ("conv_transpose2d", {"stride": 2, "groups": 2, "dilation": (2, 1)}),
+    "up a volume": (
+        "conv_transpose3d",
+        {"stride": (1, 2, 3), "padding": 1, "output_padding": (0, 1, 2)},
+    ),
     "much cut off": ("conv_transpose2d", {"stride": 2, "padding": 4}),
     "each channel": ("depthwise_conv2d", {"stride": 2, "padding": 2, "dilation": 2}),
 }
@@ -77,6 +81,9 @@ KERAS: dict[str, tuple[str, str, dict[str, Any]]] = {
     "up, gaps": ("conv_transpose2d", "Conv2DTranspose", {"strides": (4, 5), "padding": "same"}),
     "up, same, dilated": ("conv_transpose2d", "Conv2DTranspose", {"dilation_rate": 2, "padding": "same"}),
     "up, valid": ("conv_transpose2d", "Conv2DTranspose", {"strides": 2, "dilation_rate": 1}),
+    "up a volume, same": ("conv_transpose3d", "Conv3DTranspose", {"strides": (1, 2, 2), "padding": "same"}),
+    "channels of a line": ("depthwise_conv1d", "DepthwiseConv1D", {"strides": 2, "depth_multiplier": 2}),
+    "separable line": ("separable_conv1d", "SeparableConv1D", {"dilation_rate": 2, "padding": "same"}),
     "channels, same": ("depthwise_conv2d", "DepthwiseConv2D", {"strides": 2, "padding": "same"}),
     "channels, dilated": ("depthwise_conv2d", "DepthwiseConv2D", {"dilation_rate": 2, "depth_multiplier": 3}),
     "separable": ("separable_conv2d", "SeparableConv2D", {"strides": 2, "depth_multiplier": 2}),
@@ -92,7 +99,7 @@ def test_keras(name: str, kernel: int) -> None:
     kind, cls, options = KERAS[name]
     if kernel == 4 and "dilation_rate" in options and "same" not in options.values():
         options = {**options, "dilation_rate": 1}  # a wider window does not fit
-    filters = {} if kind == "depthwise_conv2d" else {"filters": 3}
+    filters = {} if kind.startswith("depthwise") else {"filters": 3}
     fields: dict[str, Any] = {NAMES.get(n, n): v for n, v in options.items()}
     if name == "up a line, valid" and kernel < fields["stride"]:
         fields["output_padding"] = fields["stride"] - kernel  # is part of Keras's valid

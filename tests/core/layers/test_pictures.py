@@ -74,6 +74,80 @@ def test_bilinear_upsampling_weighs_by_distance() -> None:
     np.testing.assert_allclose(thirds[0, :, :, 0], [row, row], rtol=1e-14, atol=1e-14)
 
 
+def test_lines_and_volumes_have_margins_and_sizes_too() -> None:
+    line, film = images(2, 5, 3), images(2, 3, 4, 2, 1)
+    wanted = np.pad(line, ((0, 0), (2, 1), (0, 0)), mode="reflect")
+    np.testing.assert_array_equal(used("padding1d", line, padding=[[2, 1]], mode="reflect"), wanted)
+    pairs = [[1, 0], [0, 2], [1, 1]]
+    wanted = np.pad(film, [(0, 0), *pairs, (0, 0)])
+    padded = used("padding3d", film, padding=pairs)
+    np.testing.assert_array_equal(padded, wanted)
+    np.testing.assert_array_equal(used("cropping3d", padded, cropping=pairs), film)
+    np.testing.assert_array_equal(used("cropping1d", line, cropping=[[1, 2]]), line[:, 1:3])
+    np.testing.assert_array_equal(used("upsampling1d", line, size=3), line.repeat(3, 1))
+    wanted = film.repeat(2, 1).repeat(3, 3)
+    np.testing.assert_array_equal(used("upsampling3d", film, size=[2, 1, 3]), wanted)
+
+
+def test_linear_upsampling_goes_axis_by_axis() -> None:
+    """A volume that is a product of lines becomes the product of the longer lines."""
+    a, b, c = (images(1, n, 1)[0, :, 0] for n in (3, 2, 4))
+    film = np.einsum("i,j,k->ijk", a, b, c)[None, ..., None]
+    longer = [
+        used("upsampling1d", one[None, :, None], size=n, mode="linear")[0, :, 0]
+        for one, n in zip((a, b, c), (2, 3, 1))
+    ]
+    y = used("upsampling3d", film, size=[2, 3, 1], mode="trilinear")
+    np.testing.assert_allclose(y[0, ..., 0], np.einsum("i,j,k->ijk", *longer), rtol=1e-12, atol=1e-14)
+    rising = used("upsampling1d", np.array([0.0, 4.0, 12.0]).reshape(1, 3, 1), size=2, mode="linear")
+    np.testing.assert_allclose(rising.ravel(), [0, 1, 3, 6, 10, 12], rtol=1e-14)
+
+
+def windows_of(x: np.ndarray, sizes: tuple[int, ...]) -> np.ndarray:
+    """x (B, *S, C) -> (B, *S', C, size) of windows beside each other, of the elements of each."""
+    found = np.lib.stride_tricks.sliding_window_view(x, sizes, axis=tuple(range(1, x.ndim - 1)))
+    for axis, size in enumerate(sizes, 1):
+        found = found.take(np.arange(0, found.shape[axis], size), axis)
+    return found.reshape(*found.shape[: x.ndim], -1)
+
+
+def test_volumes_are_pooled() -> None:
+    film = images(2, 4, 3, 6, 2)
+    windows = windows_of(film, (2, 1, 3))
+    np.testing.assert_array_equal(used("max_pool3d", film, size=[2, 1, 3]), windows.max(-1))
+    np.testing.assert_allclose(used("avg_pool3d", film, size=[2, 1, 3]), windows.mean(-1), rtol=1e-12)
+    padded = used("avg_pool3d", np.ones((1, 3, 3, 3, 1)), size=2, padding="same")
+    np.testing.assert_allclose(padded, np.ones((1, 2, 2, 2, 1)), rtol=1e-12)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_pooling_over_everything_may_keep_the_axes(rank: int) -> None:
+    x = images(2, *(3, 4, 2)[:rank], 5)
+    axes = tuple(range(1, rank + 1))
+    for kind, function in (("avg", np.mean), ("max", np.max)):
+        wanted = function(x, axis=axes, keepdims=True)
+        name = f"global_{kind}_pool{rank}d"
+        np.testing.assert_allclose(used(name, x, keepdims=True), wanted, rtol=1e-12)
+        np.testing.assert_allclose(used(name, x), wanted.reshape(2, 5), rtol=1e-12)
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+def test_the_largest_of_windows_that_overlap(rank: int) -> None:
+    x, sizes = images(2, *(5, 3, 4)[:rank], 2), (3, 2, 3)[:rank]
+    wanted = np.empty((2, *sizes, 2))
+    for place in np.ndindex(*sizes):
+        inside = [slice(i * n // m, -(-(i + 1) * n // m)) for i, n, m in zip(place, (5, 3, 4), sizes)]
+        wanted[(slice(None), *place)] = x[(slice(None), *inside)].max(tuple(range(1, rank + 1)))
+    np.testing.assert_array_equal(used(f"adaptive_max_pool{rank}d", x, size=list(sizes)), wanted)
+
+
+def test_a_vector_is_repeated() -> None:
+    x = images(2, 3)
+    np.testing.assert_array_equal(used("repeat_vector", x, times=4), x[:, None].repeat(4, 1))
+    image = images(2, 3, 4)
+    np.testing.assert_array_equal(used("repeat_vector", image, times=2), np.stack([image, image], 1))
+
+
 @pytest.mark.parametrize("size", [[1, 1], [2, 3], [3, 2], [4, 6], [5, 7], [6, 9]])
 def test_adaptive_means_are_those_of_their_windows(size: list[int]) -> None:
     x = images(2, 4, 6, 3)
@@ -137,7 +211,12 @@ def test_a_window_wider_than_all_channels_is_the_sum_over_them(size: int) -> Non
 
 
 @pytest.mark.parametrize(
-    ("name", "shape"), [("spatial_dropout1d", (40, 5, 60)), ("spatial_dropout2d", (40, 3, 4, 60))]
+    ("name", "shape"),
+    [
+        ("spatial_dropout1d", (40, 5, 60)),
+        ("spatial_dropout2d", (40, 3, 4, 60)),
+        ("spatial_dropout3d", (40, 2, 1, 3, 60)),
+    ],
 )
 def test_spatial_dropout_drops_whole_channels(name: str, shape: tuple[int, ...]) -> None:
     x = np.abs(images(*shape)) + 1
@@ -155,6 +234,8 @@ def test_spatial_dropout_drops_whole_channels(name: str, shape: tuple[int, ...])
     [
         (layer("padding2d", padding=1), "padding2d needs (height, width, channels)"),
         (layer("cropping2d", cropping=1), "cropping2d needs (height, width, channels)"),
+        (layer("cropping3d", cropping=1), "cropping3d needs (depth, height, width, channels)"),
+        (layer("max_pool3d", size=1), "max_pool3d needs (depth, height, width, channels)"),
         (layer("upsampling2d"), "upsampling2d needs (height, width, channels)"),
         (layer("adaptive_avg_pool2d", size=1), "adaptive_avg_pool2d needs (height, width, channels)"),
         (layer("spatial_dropout2d", rate=0.5), "spatial_dropout2d needs (height, width, channels)"),
@@ -254,7 +335,25 @@ KERAS = {
         {"size": (3, 2), "interpolation": "bilinear"},
         {"size": [3, 2], "mode": "bilinear"},
     ),
+    "padding1d": ("ZeroPadding1D", {"padding": (1, 2)}, {"padding": [[1, 2]]}),
+    "padding3d": (
+        "ZeroPadding3D",
+        {"padding": ((1, 0), (2, 3), (0, 1))},
+        {"padding": [[1, 0], [2, 3], [0, 1]]},
+    ),
+    "cropping1d": ("Cropping1D", {"cropping": (1, 2)}, {"cropping": [[1, 2]]}),
+    "cropping3d": (
+        "Cropping3D",
+        {"cropping": ((1, 0), (2, 1), (0, 1))},
+        {"cropping": [[1, 0], [2, 1], [0, 1]]},
+    ),
+    "upsampling1d": ("UpSampling1D", {"size": 3}, {"size": 3}),
+    "upsampling3d": ("UpSampling3D", {"size": (2, 1, 3)}, {"size": [2, 1, 3]}),
+    "repeat_vector": ("RepeatVector", {"n": 3}, {"times": 3}),
 }
+
+
+SHAPES = {"1d": (2, 6, 3), "3d": (2, 3, 4, 5, 2), "or": (2, 3)}  # by the end of a layer's name
 
 
 @pytest.mark.peers
@@ -263,7 +362,7 @@ def test_values_are_keras(name: str) -> None:
     from tests.core.keras_in_float64 import keras_in_float64
 
     theirs, arguments, ours = KERAS[name]
-    x = images(2, 4, 5, 3)
+    x = images(*SHAPES.get(name[-2:], (2, 4, 5, 3)))
     wanted = np.asarray(getattr(keras_in_float64().layers, theirs)(**arguments)(x))
     np.testing.assert_allclose(used(name.split()[0], x, **ours), wanted, rtol=1e-12, atol=1e-14)
 
@@ -272,8 +371,20 @@ def test_values_are_keras(name: str) -> None:
 TORCH = {
     "padding2d": (lambda f, x: f.pad(x, (2, 3, 1, 0), "reflect"),
                   {"padding": [[1, 0], [2, 3]], "mode": "reflect"}),
+    "upsampling1d": (lambda f, x: f.interpolate(x, scale_factor=3, mode="linear"),
+                     {"size": 3, "mode": "linear"}),
     "upsampling2d": (lambda f, x: f.interpolate(x, scale_factor=(2, 3), mode="bilinear"),
                      {"size": [2, 3], "mode": "bilinear"}),
+    "upsampling3d": (lambda f, x: f.interpolate(x, scale_factor=(2, 1, 3), mode="trilinear"),
+                     {"size": [2, 1, 3], "mode": "trilinear"}),
+    "padding3d": (lambda f, x: f.pad(x, (1, 0, 2, 1, 0, 1), "replicate"),
+                  {"padding": [[0, 1], [2, 1], [1, 0]], "mode": "replicate"}),
+    "max_pool3d": (lambda f, x: f.max_pool3d(x, (2, 1, 3), 2, (1, 0, 1)),
+                   {"size": [2, 1, 3], "stride": 2, "padding": [[1, 1], [0, 0], [1, 1]]}),
+    "avg_pool3d": (lambda f, x: f.avg_pool3d(x, 2, 1, 1, count_include_pad=False),
+                   {"size": 2, "stride": 1, "padding": 1}),
+    "adaptive_avg_pool3d": (lambda f, x: f.adaptive_avg_pool3d(x, (2, 3, 4)), {"size": [2, 3, 4]}),
+    "adaptive_max_pool2d": (lambda f, x: f.adaptive_max_pool2d(x, (3, 4)), {"size": [3, 4]}),
     "adaptive_avg_pool2d": (lambda f, x: f.adaptive_avg_pool2d(x, (3, 4)), {"size": [3, 4]}),
     "local_response_normalization": (lambda f, x: f.local_response_norm(x, 5, 1.5, 0.75, 2.0),
                                      {"alpha": 0.3}),
@@ -285,7 +396,7 @@ TORCH = {
 def test_values_and_gradients_are_pytorchs(name: str) -> None:
     torch = pytest.importorskip("torch")
     function, fields = TORCH[name]
-    x = images(2, 4, 5, 7)
+    x = images(*SHAPES.get(name[-2:], (2, 4, 5, 7)))
     made = Used(layer(name, **fields), x)
     tx = torch.tensor(x, requires_grad=True)
     z = function(torch.nn.functional, tx.movedim(-1, 1)).movedim(1, -1)

@@ -96,15 +96,19 @@ MODULES: dict[str, Row] = {
     "avg_pool2d uncounted": row(
         lambda nn, t: nn.AvgPool2d((3, 2), 2, (1, 0), count_include_pad=False), IMAGE
     ),
+    "max_pool3d": row(lambda nn, t: nn.MaxPool3d((1, 2, 3), 2, (0, 1, 1)), (2, 2, 3, 4, 5)),
+    "avg_pool3d": row(lambda nn, t: nn.AvgPool3d(2, (1, 2, 2), 1), (2, 2, 3, 4, 5)),
     "adaptive_avg_pool1d": row(lambda nn, t: nn.AdaptiveAvgPool1d(4), (2, 3, 9)),
     "adaptive_avg_pool2d whole": row(lambda nn, t: nn.AdaptiveAvgPool2d(1), IMAGE),
     "adaptive_avg_pool2d even": row(lambda nn, t: nn.AdaptiveAvgPool2d((3, None)), IMAGE),
     "adaptive_avg_pool2d uneven": row(lambda nn, t: nn.AdaptiveAvgPool2d((4, 3)), IMAGE),
     "adaptive_avg_pool2d larger": row(lambda nn, t: nn.AdaptiveAvgPool2d((7, 8)), IMAGE[1:]),
+    "adaptive_avg_pool3d": row(lambda nn, t: nn.AdaptiveAvgPool3d((2, None, 3)), (2, 2, 3, 4, 5)),
     "adaptive_max_pool1d": row(lambda nn, t: nn.AdaptiveMaxPool1d(4), (2, 3, 9)),
     "adaptive_max_pool2d even": row(lambda nn, t: nn.AdaptiveMaxPool2d((3, None)), IMAGE),
     "adaptive_max_pool2d uneven": row(lambda nn, t: nn.AdaptiveMaxPool2d((4, 3)), IMAGE),
     "adaptive_max_pool2d larger": row(lambda nn, t: nn.AdaptiveMaxPool2d((7, 8)), IMAGE[1:]),
+    "adaptive_max_pool3d": row(lambda nn, t: nn.AdaptiveMaxPool3d(2), (2, 2, 3, 4, 5)),
     # sizes
     "upsample": row(lambda nn, t: nn.Upsample(scale_factor=2), IMAGE),
     "upsample to a size": row(lambda nn, t: nn.Upsample((4, 9)), IMAGE),
