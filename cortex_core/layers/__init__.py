@@ -36,10 +36,16 @@ from cortex_core.layers import (
     embedding as embedding,
 )
 from cortex_core.layers import (
+    flip as flip,
+)
+from cortex_core.layers import (
     global_pool as global_pool,
 )
 from cortex_core.layers import (
     local_response as local_response,
+)
+from cortex_core.layers import (
+    masking as masking,
 )
 from cortex_core.layers import (
     merge as merge,
@@ -52,6 +58,9 @@ from cortex_core.layers import (
 )
 from cortex_core.layers import (
     pictures as pictures,
+)
+from cortex_core.layers import (
+    plain_attention as plain_attention,
 )
 from cortex_core.layers import (
     pool as pool,
@@ -69,11 +78,11 @@ from cortex_core.layers import (
     sampling as sampling,
 )
 from cortex_core.layers import (
+    scale as scale,
+)
+from cortex_core.layers import (
     shape as shape,
 )
 from cortex_core.layers import (
     time_distributed as time_distributed,
-)
-from cortex_core.layers import (
-    scale as scale,
 )

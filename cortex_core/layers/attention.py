@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -14,10 +14,13 @@ from cortex_core.layers.expect import reasoned, refuse
 from cortex_core.layers.positional import BASE, rotate
 from cortex_core.layers.scope import Parameter, Scope
 from cortex_core.layers.stepping import StepScope
+from cortex_core.ops.arrange import repeat_interleave
 from cortex_core.ops.attention import attention
 from cortex_core.ops.linear import matmul
 from cortex_core.ops.pointwise import equal, less_equal, logical_and, select
-from cortex_core.ops.views import reshape
+from cortex_core.ops.reduce import any as any_of
+from cortex_core.ops.reduce import mean
+from cortex_core.ops.views import broadcast_to, reshape
 from cortex_core.registry import Fault, Initializer, Source, field, layer
 
 
@@ -27,8 +30,8 @@ class MultiHeadAttention:
 
     from: x (B, T, C), or [query, key and value], or [query, key, value]: query (B, Tq, C), the others
     (B, Tk, ...) -> (B, Tq, units).  q = query query_kernel + query_bias, likewise k and v; heads lie side by
-    side.  Neighbouring heads of q share one of k and v where ``key_heads`` are fewer.  A query that may see
-    nothing gets the output's bias; keys and values that nobody sees must be finite all the same.
+    side.  Neighbouring heads of q share one of k and v where ``key_heads`` are fewer.  A query that sees no
+    key finds 0, and so gets the output's bias; keys and values that nobody sees must be finite all the same.
     Vaswani et al., 2017; Ainslie et al., 2023.
 
     Example:
@@ -39,9 +42,14 @@ class MultiHeadAttention:
     heads: int = field(doc="how many heads of queries", minimum=1)
     key_heads: int | None = field(default=None, doc="of keys and values; as many as of queries", minimum=1)
     size: int | None = field(default=None, doc="channels of a head; those of the query / heads", minimum=1)
+    value_size: int | None = field(default=None, doc="channels of a head of values; size", minimum=1)
     units: int | None = field(default=None, doc="channels of the output; those of the query", minimum=1)
     causal: bool = field(default=False, doc="position i sees the keys up to i")
     mask: Source | None = field(default=None, doc="true where a key, (keys,) or (queries, keys), is seen")
+    query_mask: Source | None = field(default=None, doc="(queries,): one that is false sees no key")
+    unseen: Literal["zero", "mean"] = field(
+        default="zero", doc="what a query finds that sees no key: 0, or the mean of all values"
+    )
     rotary: bool | float = field(
         default=False, doc="turns queries and keys by their position; the base, or true for 10000", above=1
     )
@@ -64,25 +72,34 @@ class MultiHeadAttention:
         if inputs[1].shape[1] != inputs[2].shape[1]:
             refuse("multi_head_attention needs as many values as keys", *x)
         size = self._size(x[0])
-        for name, t, heads in zip(("query", "key", "value"), inputs, self._heads()):
-            yield from self._dense(name, t.shape[-1], heads * size)
-        yield from self._dense("output", self.heads * size, self.units or x[0].shape[-1])
+        sizes = size, size, self.value_size or size
+        for name, t, heads, n in zip(("query", "key", "value"), inputs, self._heads(), sizes):
+            yield from self._dense(name, t.shape[-1], heads * n)
+        yield from self._dense("output", self.heads * sizes[-1], self.units or x[0].shape[-1])
 
-    def forward(self, p: Scope, *x: Any, mask: Any = None) -> Any:
+    def forward(self, p: Scope, *x: Any, mask: Any = None, query_mask: Any = None) -> Any:
         q, k, v = self._projected(p, *x)
         if self.rotary:
             q, k = (rotate(a, self._base()) for a in (q, k))
         seen = None if mask is None else _seen(mask, q.shape[1], k.shape[1])
-        return self._output(p, attention(q, k, v, seen, self.causal))
+        if query_mask is not None:
+            asked = reshape(_seen(query_mask, 1, q.shape[1]), (-1, 1, q.shape[1], 1))
+            seen = asked if seen is None else logical_and(seen, asked)
+        y = attention(q, k, v, seen, self.causal)
+        if seen is not None and self.unseen == "mean":
+            y = self._unblinded(y, v, seen)
+        return self._output(p, y)
 
-    def step(self, p: StepScope, *x: Any, mask: Any = None) -> Any:
+    def step(self, p: StepScope, *x: Any, mask: Any = None, query_mask: Any = None) -> Any:
         """One query.  Keys and values of its own sequence are kept; those of another are there as a whole."""
         if len(x) > 1:
             if self.causal or self.rotary or x[1].shape[1] == 1:
                 refuse("multi_head_attention keeps keys where it has one input", *x)
-            return self.forward(p, *x, mask=mask)
+            return self.forward(p, *x, mask=mask, query_mask=query_mask)
         if not self.causal:
             refuse("multi_head_attention that is not causal needs all positions", *x)
+        if query_mask is not None or self.unseen != "zero":
+            refuse("multi_head_attention with a query_mask, or with means, needs all positions", *x)
         q, k, v = self._projected(p, *x)
         if self.rotary:
             q, k = (rotate(a, self._base(), p.position) for a in (q, k))
@@ -124,6 +141,16 @@ class MultiHeadAttention:
         named = zip(("query", "key", "value"), self._three(x), self._heads())
         wide = [(_affine(p, name, a), heads) for name, a, heads in named]
         return [reshape(a, (*a.shape[:2], heads, a.shape[2] // heads)) for a, heads in wide]
+
+    def _unblinded(self, y: Any, v: Any, seen: Any) -> Any:
+        """y (B, Tq, N, E) with the mean of v (B, Tk, M, E) where a query sees no key; seen (B, 1, Tq, Tk)."""
+        keys, heads = v.shape[1], v.shape[2]
+        seen = broadcast_to(seen, (seen.shape[0], 1, y.shape[1], keys))
+        if self.causal:
+            seen = logical_and(seen, np.tri(y.shape[1], keys, dtype=bool))
+        some = reshape(any_of(seen, -1), (-1, y.shape[1], 1, 1))
+        middle = repeat_interleave(mean(v, 1, keepdims=True), self.heads // heads, 2)
+        return select(some, y, middle)
 
     def _output(self, p: Scope, y: Any) -> Any:
         return _affine(p, "output", reshape(y, (*y.shape[:2], y.shape[2] * y.shape[3])))

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from cortex_compute.types import TensorType
 from cortex_core.layers.expect import refuse
-from cortex_core.layers.recurrent import Declared, Recurrence
+from cortex_core.layers.recurrence import Declared, Recurrence
 from cortex_core.layers.scope import Scope
 from cortex_core.ops.indexing import concatenate
 from cortex_core.registry import Fault, Layer, field, layer

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any, Literal
 
 from cortex_compute.primitives.normalization import vector_type
 from cortex_compute.primitives.windows import window_count
 from cortex_compute.types import TensorType
-from cortex_core.layers.recurrent import GATES, Declared, Recurrence, forget_biased
+from cortex_core.layers.recurrence import Declared, Recurrence
+from cortex_core.layers.recurrent import GATES, Gates, forget_biased
 from cortex_core.layers.scope import Parameter, Scope
 from cortex_core.layers.windows import Pairs, paddings
+from cortex_core.ops import recurrence
 from cortex_core.ops.convolution import conv
-from cortex_core.ops.indexing import stack
-from cortex_core.ops.pointwise import cast, select
-from cortex_core.ops.recurrence import next_cell, next_hidden
-from cortex_core.ops.views import narrow, reshape
+from cortex_core.ops.pointwise import cast
+from cortex_core.ops.views import reshape
 from cortex_core.registry import Size, base, field, layer
 
 
@@ -30,7 +31,7 @@ class Windows:
 
 
 @layer("conv_lstm2d", main="filters", rank=2, outputs=("last", "cell"))
-class ConvLstm2D(Recurrence, Windows):
+class ConvLstm2D(Gates, Recurrence, Windows):
     """An lstm whose products are convolutions: the gates are x * kernel + h * recurrent_kernel + bias.
 
     x (B, T, H, W, in), kernel (KH, KW, in, 4 filters), recurrent_kernel (KH, KW, filters, 4 filters), bias
@@ -66,21 +67,14 @@ class ConvLstm2D(Recurrence, Windows):
         wide = vector_type(x.dtype)
         gates = cast(conv(images, p.kernel, self.stride, self._paddings(images)), wide)
         gates = reshape(gates + p.bias if self.use_bias else gates, (batch, steps, *gates.shape[1:]))
-        h, c = states
+        return recurrence.walked(partial(self._after, p), gates, states, seen, self.reverse)
+
+    def _after(self, p: Scope, a: Any, h: Any, c: Any) -> tuple[Any, Any]:
+        """The states after a step, of those before it and a = x * kernel + bias."""
         around = paddings(self, h, self.kernel, (1, 1), "same", (1, 1))
-        ys: dict[int, Any] = {}
-        for t in range(steps)[:: -1 if self.reverse else 1]:
-            a = reshape(narrow(gates, 1, t, 1), gates.shape[:1] + gates.shape[2:])
-            a = a + cast(conv(h, p.recurrent_kernel, 1, around), wide)
-            i, f, g, o = (narrow(a, -1, k * self.filters, self.filters) for k in range(4))
-            cell = next_cell(i, f, g, c)
-            hidden = cast(next_hidden(o, cell), x.dtype)
-            if seen is None:
-                ys[t], h, c = hidden, hidden, cell
-            else:
-                counts = reshape(narrow(seen, 1, t, 1), (batch, 1, 1, 1))
-                ys[t], h, c = select(counts, hidden, 0.0), select(counts, hidden, h), select(counts, cell, c)
-        return stack([ys[t] for t in range(steps)], 1), h, c
+        a = a + cast(conv(h, p.recurrent_kernel, 1, around), vector_type(h.dtype))
+        hidden, cell = self.next_states(recurrence.parts(a, 4), c)
+        return cast(hidden, h.dtype), cell
 
     def _paddings(self, image: Any) -> Pairs:
         return paddings(self, image, self.kernel, self.stride, self.padding, (1, 1))

@@ -7,7 +7,7 @@ from typing import Any
 
 from cortex_compute.types import TensorType
 from cortex_core.layers.expect import refuse
-from cortex_core.layers.recurrent import Declared, Recurrence
+from cortex_core.layers.recurrence import Declared, Recurrence
 from cortex_core.layers.scope import Scope
 from cortex_core.ops.views import reshape
 from cortex_core.registry import Fault, Layer, field, layer, sources_of

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -23,10 +23,10 @@ from cortex_compute.types import TensorType
 from cortex_core.ops.apply import apply
 from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import decomposition_of, differentiate, gradient_of, key
-from cortex_core.ops.indexing import stack
+from cortex_core.ops.indexing import concatenate, pad, stack, take_along
 from cortex_core.ops.linear import matmul
-from cortex_core.ops.pointwise import cast, pointwise, relu, select, sigmoid, tanh
-from cortex_core.ops.views import broadcast_to, narrow, reshape
+from cortex_core.ops.pointwise import cast, maximum, pointwise, relu, select, sigmoid, tanh
+from cortex_core.ops.views import broadcast_to, flip, narrow, reshape
 
 
 def rnn(
@@ -174,6 +174,51 @@ def _mixed(z: Any, m: Any, h: Any) -> Any:
     return (1 - sigmoid(z)) * m + sigmoid(z) * h
 
 
+def walked(
+    step: Callable[..., Sequence[Any]],
+    of_x: Any,
+    states: Sequence[Any],
+    mask: Any | None = None,
+    reverse: bool = False,
+) -> tuple[Any, ...]:
+    """Any recurrence, step by step: the outputs of all steps, and the states after the last one.
+
+    ``step(a, *states)`` makes the states after a step, the first of which is its output, of a = of_x[:, t].
+    of_x (B, T, ...), mask (B, T) bool -> y (B, T, ...) and the states; mask and ``reverse`` as in `rnn`.
+    """
+    batch, steps = of_x.shape[:2]
+    ys: dict[int, Any] = {}
+    for t in range(steps)[:: -1 if reverse else 1]:
+        new = step(reshape(narrow(of_x, 1, t, 1), (batch, *of_x.shape[2:])), *states)
+        if mask is None:
+            ys[t], states = new[0], new
+            continue
+        ones = (1,) * (len(new[0].shape) - 1)
+        seen = reshape(narrow(mask, 1, t, 1), (batch, *ones))
+        ys[t] = select(seen, new[0], 0.0)
+        states = [select(seen, a, b) for a, b in zip(new, states)]
+    return stack([ys[t] for t in range(steps)], 1), *states
+
+
+def held(y: Any, first: Any, mask: Any, reverse: bool = False) -> Any:
+    """y with, at each step that does not count, what stands at the last one before that counts.
+
+    y (B, T, ...), first (B, ...), which stands before all steps, mask (B, T) bool -> like y; ``reverse``:
+    the last step comes first.
+    """
+    if reverse:
+        return flip(held(flip(y, 1), first, flip(mask, 1)), 1)
+    batch, steps = y.shape[:2]
+    places = select(mask, np.arange(1, steps + 1), 0)
+    reach = 1
+    while reach < steps:  # the largest place so far, twice as far back each time
+        before = pad(narrow(places, 1, 0, steps - reach), ((0, 0), (reach, 0)))
+        places, reach = maximum(places, before), 2 * reach
+    whole = concatenate([reshape(first, (batch, 1, *y.shape[2:])), y], 1)
+    places = reshape(places, (batch, steps, *(1,) * (len(y.shape) - 2)))
+    return take_along(whole, broadcast_to(places, y.shape), 1)
+
+
 class _Cell:
     """One step: what x gives to the gates, and the states before it, to the states after it.
 
@@ -197,7 +242,7 @@ class _Cell:
         return (relu if self.p.activation == "relu" else tanh)(a + self._product(h, self.u))
 
     def _lstm(self, a: Any, h: Any, c: Any) -> tuple[Any, Any]:
-        i, f, g, o = _parts(a + self._product(h, self.u), 4)
+        i, f, g, o = parts(a + self._product(h, self.u), 4)
         c = next_cell(i, f, g, c)
         h = cast(next_hidden(o, c), self.x)
         return cast(matmul(h, self.named["p"]), self.x) if "p" in self.named else h, c
@@ -205,12 +250,12 @@ class _Cell:
     def _gru(self, a: Any, h: Any) -> Any:
         units = h.shape[1]
         if "n" in self.named:
-            ar, az, am = _parts(a, 3)
-            hr, hz, hm = _parts(self._product(h, self.u), 3)
+            ar, az, am = parts(a, 3)
+            hr, hz, hm = parts(self._product(h, self.u), 3)
             m = _candidate(am, ar + hr, hm + self.named["n"])
             return _mixed(az + hz, m, cast(h, self.wide))
         gates = narrow(a, 1, 0, 2 * units) + self._product(h, narrow(self.u, 1, 0, 2 * units))
-        r, z = _parts(gates, 2)
+        r, z = parts(gates, 2)
         reset = cast(_reset(r, cast(h, self.wide)), self.x)
         m = tanh(narrow(a, 1, 2 * units, units) + self._product(reset, narrow(self.u, 1, 2 * units, units)))
         return _mixed(z, m, cast(h, self.wide))
@@ -219,29 +264,19 @@ class _Cell:
         return cast(matmul(h, u), self.wide)
 
 
-def _parts(a: Any, count: int) -> list[Any]:
-    """What lies side by side."""
-    size = a.shape[1] // count
-    return [narrow(a, 1, k * size, size) for k in range(count)]
+def parts(a: Any, count: int) -> list[Any]:
+    """What lies side by side on the last axis."""
+    size = a.shape[-1] // count
+    return [narrow(a, -1, k * size, size) for k in range(count)]
 
 
 def _unrolled(p: Recurrence, operands: Sequence[Any]) -> tuple[Any, ...]:
     """y and the last states."""
     named = dict(zip(p.inputs, operands))
-    step, x = _Cell(p, named), named["x"]
-    of_x = cast(matmul(x, named["w"]), step.wide) + named["b"]
-    states = tuple(named[k] for k in ("h0", "c0") if k in named)
-    batch, steps = x.shape[:2]
-    ys: dict[int, Any] = {}
-    for t in range(steps)[:: -1 if p.reverse else 1]:
-        new = step(reshape(narrow(of_x, 1, t, 1), (batch, of_x.shape[2])), *states)
-        if p.masked:
-            seen = narrow(named["mask"], 1, t, 1)
-            ys[t] = select(seen, new[0], 0.0)
-            states = tuple(select(seen, a, b) for a, b in zip(new, states))
-        else:
-            ys[t], states = new[0], new
-    return stack([ys[t] for t in range(steps)], 1), *states
+    step = _Cell(p, named)
+    of_x = cast(matmul(named["x"], named["w"]), step.wide) + named["b"]
+    states = [named[k] for k in ("h0", "c0") if k in named]
+    return walked(step, of_x, states, named["mask"] if p.masked else None, p.reverse)
 
 
 @decomposition_of(Rnn)

@@ -25,6 +25,27 @@ def multi_head_attention(rng: Rng) -> Made:
     pairs = np.array([[[1, 0], [0, 1], [1, 1]], [[0, 0], [1, 1], [1, 0]]])
     values = rng.normal(size=(2, 2, 2))
     yield of_layer("masked pairs", attention(heads=2, mask="m"), x, memory, values, rng=rng, mask=pairs)
+    named = {"mask": "m", "query_mask": "q", "unseen": "mean", "value_size": 1}
+    keys, asked = np.array([[True, False], [False, False]]), np.array([[1, 0, 1], [1, 1, 1]])
+    means = attention(heads=2, key_heads=1, **named)
+    yield of_layer("means", means, x, memory, values, rng=rng, mask=keys, query_mask=asked)
+
+
+def plain(name: str) -> None:
+    """The cases of an attention without projections."""
+
+    @cases("layer", name)
+    def generator(rng: Rng) -> Made:
+        kind = LAYERS[name]
+        x, memory, values = (rng.normal(size=shape) for shape in ((2, 3, 2), (2, 4, 2), (2, 4, 3)))
+        yield of_layer("causal", kind(causal=True, use_scale=True), x, rng=rng)
+        seen, asked = np.arange(4) < [[2], [0]], np.arange(3) < [[3], [1]]
+        named = kind(mask="m", query_mask="q", use_scale=False)
+        yield of_layer("masks", named, x, memory, values, rng=rng, mask=seen, query_mask=asked)
+
+
+plain("attention")
+plain("additive_attention")
 
 
 @cases("layer", "positional_encoding")

@@ -49,11 +49,27 @@ def recurrent(name: str, states: int, **others: dict[str, Any]) -> None:
         yield of_layer("carried", Whole(name, units=2, stateful=True), x, rng=rng)
         for variant, fields in others.items():
             yield of_layer(variant, Whole(name, units=2, gives="both", **fields), x, rng=rng, mask=MASK)
+        holding = Whole(name, units=2, gives="both", masked="hold", reverse=True)
+        yield of_layer("held, backwards", holding, x, *initial, rng=rng, mask=MASK)
 
 
-recurrent("simple_rnn", 1, relu={"activation": "relu"})
-recurrent("lstm", 2, projection={"projection": 1}, projection_backwards={"projection": 3, "reverse": True})
-recurrent("gru", 1, reset_before={"reset_after": False})
+OTHERS = {"activation": "softplus", "recurrent_activation": "softsign"}
+recurrent("simple_rnn", 1, relu={"activation": "relu"}, other={"activation": "softplus"})
+recurrent(
+    "lstm",
+    2,
+    projection={"projection": 1},
+    projection_backwards={"projection": 3, "reverse": True},
+    others=OTHERS,
+    others_projected={"projection": 1, **OTHERS},
+)
+recurrent(
+    "gru",
+    1,
+    reset_before={"reset_after": False},
+    others=OTHERS,
+    others_before={"reset_after": False, **OTHERS},
+)
 
 
 @cases("layer", "bidirectional")
@@ -77,6 +93,13 @@ def time_distributed(rng: Rng) -> Made:
     yield of_layer("batch_norm", over("batch_norm"), rng.normal(size=(2, 3, 2)), rng=rng)
 
 
+@cases("layer", "masked_mean")
+def masked_mean(rng: Rng) -> Made:
+    layer, none = LAYERS["masked_mean"](mask="m"), MASK & [[True], [False]]
+    yield of_layer("sequence", layer, rng.normal(size=(2, 3, 2)), rng=rng, mask=MASK)
+    yield of_layer("pictures, none", layer, rng.normal(size=(2, 3, 2, 2)), rng=rng, mask=none)
+
+
 @cases("layer", "conv_lstm2d")
 def conv_lstm2d(rng: Rng) -> Made:
     x, initial = rng.normal(size=(2, 3, 3, 2, 1)), rng.normal(size=(2, 2, 2, 1, 1))
@@ -84,3 +107,4 @@ def conv_lstm2d(rng: Rng) -> Made:
     yield of_layer("valid, from a state", Whole("conv_lstm2d", **fields), x, *initial, rng=rng)
     strided = Whole("conv_lstm2d", **fields, padding="same", stride=2, reverse=True)
     yield of_layer("same, stride 2, masked, backwards", strided, x, rng=rng, mask=MASK)
+    yield of_layer("other activations", Whole("conv_lstm2d", **fields, **OTHERS), x, rng=rng)

@@ -1,0 +1,109 @@
+"""Which steps of a sequence count: layers that say so, and layers that heed it."""
+
+from __future__ import annotations
+
+from functools import reduce
+from typing import Any
+
+from cortex_compute.errors import DTypeError
+from cortex_core.layers.expect import floating, reasoned, refuse
+from cortex_core.layers.scope import Scope
+from cortex_core.ops.pointwise import cast, logical_and, logical_or, maximum, not_equal, select
+from cortex_core.ops.reduce import any as some
+from cortex_core.ops.reduce import sum as total
+from cortex_core.ops.views import reshape
+from cortex_core.registry import Source, base, field, layer
+
+
+@layer("masking", main="value", outputs=("mask",), positionwise=True)
+class Masking:
+    """Steps whose features all have one value do not count: there is 0.   x (B, ..., C) -> (B, ..., C)
+
+    ``ID.mask`` (B, ...) is true where a feature has another value.
+    As the layer of this name in Keras (Chollet et al., 2015).
+
+    Example:
+        inputs: {sequence: [3, 2]}
+        layers: [masking: {value: 0, id: padded}, gru: {units: 2, mask: padded.mask}]
+    """
+
+    value: float = field(default=0.0, doc="that of all features of a step that does not count")
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        floating(self, x)
+        seen = some(not_equal(x, self.value), -1)
+        return select(reshape(seen, (*seen.shape, 1)), x, 0.0), {"mask": seen}
+
+
+@layer("masked_mean", main="mask")
+class MaskedMean:
+    """The mean of the steps that count.   x (B, T, ...), mask (B, T) -> (B, ...), 0 where none counts
+
+    As a pooling of Keras (Chollet et al., 2015) over a sequence with a mask.
+
+    Example:
+        inputs: {sequence: [3, 2]}
+        layers: [masking: {value: 0, id: padded}, masked_mean: padded.mask, dense: 1]
+    """
+
+    mask: Source = field(doc="(length,): which steps count")
+    keepdims: bool = field(default=False, doc="gives (B, 1, ...)")
+
+    def forward(self, p: Scope, x: Any, mask: Any) -> Any:
+        floating(self, x)
+        if mask.shape != x.shape[:2]:
+            refuse(f"masked_mean needs a mask of one truth for each step, {x.shape[1:2]}", x, mask)
+        if mask.dtype.kind != "bool":
+            needs = "masked_mean needs a mask of truths: 'dtype: bool'"
+            raise reasoned(DTypeError, f"the mask is {mask.dtype} {mask.shape[1:]}", needs)
+        seen = reshape(mask, (*mask.shape, *(1,) * (len(x.shape) - 2)))
+        count = maximum(total(cast(seen, x.dtype), 1, keepdims=self.keepdims), 1.0)
+        return total(select(seen, x, 0.0), 1, keepdims=self.keepdims) / count
+
+
+@base
+class _Truths:
+    """Layers that make one truth of several."""
+
+    def truths(self, x: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The inputs, if they are truths of one shape."""
+        kind = self.kind  # type: ignore[attr-defined]
+        if any(v.shape != x[0].shape for v in x):
+            refuse(f"{kind} needs equal shapes", *x)
+        for v in x:
+            if v.dtype.kind != "bool":
+                needs = f"{kind} needs truths, such as masks, not {v.dtype}"
+                raise reasoned(DTypeError, f"the input is {v.dtype} {v.shape[1:]}", needs)
+        return x
+
+
+@layer("logical_and", inputs="several", positionwise=True)
+class LogicalAnd(_Truths):
+    """Whether all are true.   several x (B, ...) of bool -> (B, ...).  As numpy.logical_and.
+
+    Example:
+        inputs: {sequence: [3, 2], flags: {shape: [3], dtype: bool}}
+        layers:
+        - masking: {value: 0, from: sequence, id: padded}
+        - logical_and: {from: [padded.mask, flags], id: seen}
+        - gru: {units: 2, from: padded, mask: seen}
+    """
+
+    def forward(self, p: Scope, *x: Any) -> Any:
+        return reduce(logical_and, self.truths(x))
+
+
+@layer("logical_or", inputs="several", positionwise=True)
+class LogicalOr(_Truths):
+    """Whether any is true.   several x (B, ...) of bool -> (B, ...).  As numpy.logical_or.
+
+    Example:
+        inputs: {sequence: [3, 2], flags: {shape: [3], dtype: bool}}
+        layers:
+        - masking: {value: 0, from: sequence, id: padded}
+        - logical_or: {from: [padded.mask, flags], id: seen}
+        - gru: {units: 2, from: padded, mask: seen}
+    """
+
+    def forward(self, p: Scope, *x: Any) -> Any:
+        return reduce(logical_or, self.truths(x))
