@@ -103,8 +103,9 @@ def mish(x: Any) -> Any:
 
 @pointwise
 def clipped_relu(x: Any, maximum: float, slope: float, threshold: float) -> Any:
-    """maximum where x >= maximum, x where x >= threshold, slope (x - threshold) elsewhere"""
-    return select(x >= threshold, ops.minimum(x, maximum), slope * (x - threshold))
+    """min(x, maximum) where x > threshold, slope (x - threshold) elsewhere"""
+    zero = ops.minimum(ops.relu(x), 0.0)  # not 0 times x, which is no number where x is infinite
+    return select(x > threshold, ops.minimum(x, maximum), slope * (x - threshold) if slope else zero)
 
 
 @pointwise
@@ -424,7 +425,7 @@ class Exponential:
 
 @layer("clipped_relu", main="maximum", activation=True, suits="he_normal")
 class ClippedRelu:
-    """maximum where x >= maximum, x where x >= threshold, slope (x - threshold) elsewhere.
+    """min(x, maximum) where x > threshold, slope (x - threshold) elsewhere.
 
     Hannun et al., 2014; with a threshold Konda et al., 2015.
 
@@ -433,7 +434,7 @@ class ClippedRelu:
         layers: [dense: 3, clipped_relu: {maximum: 20, slope: 0.1}]
     """
 
-    maximum: float | None = field(default=None, doc="the largest value, if there is one", above=0)
+    maximum: float | None = field(default=None, doc="the largest value, if there is one", minimum=0)
     slope: float = field(default=0.0, doc="slope below the threshold")
     threshold: float = field(default=0.0, doc="from where on x stays as it is", minimum=0)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from cortex_core.initializers import Constant
 from cortex_core.layers.expect import each_position, floating, refuse
 from cortex_core.layers.scope import Parameter, Scope
 from cortex_core.ops import reduce
-from cortex_core.ops.pointwise import pointwise
+from cortex_core.ops.pointwise import maximum, minimum, pointwise
 from cortex_core.registry import Fault, Initializer, Shape, base, field, layer
 
 Numbers = float | tuple[float, ...]
@@ -22,6 +23,12 @@ Numbers = float | tuple[float, ...]
 def scaled(x: Any, factor: Any, offset: Any) -> Any:
     """factor x + offset, in one kernel"""
     return x * factor + offset
+
+
+@pointwise
+def clipped(x: Any, low: float, high: float) -> Any:
+    """min(max(x, low), high), in one kernel"""
+    return minimum(maximum(x, low), high)
 
 
 @layer("scale", main="factor", transparent=True, positionwise=True)
@@ -75,6 +82,35 @@ class LayerScale:
 
     def forward(self, p: Scope, x: Any) -> Any:
         return x * p.scale
+
+
+@layer("clip", positionwise=True)
+class Clip:
+    """min(max(x, minimum), maximum), or with one of the two.   x (B, ...) -> (B, ...)
+
+    As numpy.clip.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, clip: {minimum: -0.5, maximum: 20}]
+    """
+
+    minimum: float | None = field(default=None, doc="the smallest value, if there is one")
+    maximum: float | None = field(default=None, doc="the largest value, if there is one")
+
+    def check(self) -> Iterator[Fault]:
+        """A bound at least, and room between two."""
+        low, high = self.minimum, self.maximum
+        if low is None and high is None:
+            yield Fault((), "neither a minimum nor a maximum", "expected one of them")
+        if low is not None and high is not None and low > high:
+            yield Fault(("minimum",), f"{low:g} is above the maximum", f"expected {high:g} or less")
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        floating(self, x)
+        low = -math.inf if self.minimum is None else self.minimum
+        high = math.inf if self.maximum is None else self.maximum
+        return clipped(x, low=low, high=high)
 
 
 @layer("power", main="exponent", positionwise=True)

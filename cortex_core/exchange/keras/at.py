@@ -104,6 +104,11 @@ class At:
         """How many weights nobody has taken."""
         return len(self.layer.weights) - self._taken
 
+    def within(self, layer: Layer) -> At:
+        """The same call, of a layer that this one wraps."""
+        shared = (self._builder, self.path, self.version, self._owners, self.notes)
+        return At(layer, self.inputs, self.keywords, *shared)
+
     # What it is called with
 
     def any(self) -> Value:

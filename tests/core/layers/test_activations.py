@@ -73,9 +73,12 @@ def test_formula(name: str) -> None:
 
 
 def test_other_numbers_than_the_defaults() -> None:
+    ends = Tensor(np.array([-np.inf, np.inf, 1.0, 0.5]))
+    found = LAYERS["clipped_relu"](maximum=4, threshold=1).forward(None, ends)
+    np.testing.assert_array_equal(found.numpy(), [0, 4, 0, 0])
     x = Tensor(np.array([-2.0, 0.5, 1.0, 3.0, 9.0]))
     clipped = LAYERS["clipped_relu"](maximum=4, slope=0.5, threshold=1).forward(None, x)
-    np.testing.assert_array_equal(clipped.numpy(), [-1.5, -0.25, 1, 3, 4])
+    np.testing.assert_array_equal(clipped.numpy(), [-1.5, -0.25, 0, 3, 4])
     steep = LAYERS["hard_sigmoid"](slope=0.2).forward(None, x)
     np.testing.assert_allclose(steep.numpy(), [0.1, 0.6, 0.7, 1, 1], rtol=1e-15)
     smooth = LAYERS["celu"](alpha=2).forward(None, x)

@@ -61,6 +61,17 @@ def test_power_that_is_no_whole_number() -> None:
     np.testing.assert_allclose(Used(layer("power", exponent=0.5), X**2).y, abs(X), rtol=1e-13)
 
 
+def test_clip() -> None:
+    x = np.array([-3.0, -0.5, 0.0, 2.0, 9.0])
+    for low, high in ((-1, 4), (0, None), (None, 3)):
+        found = Used(layer("clip", minimum=low, maximum=high), x).y
+        np.testing.assert_array_equal(found, np.clip(x, low, high))
+    with pytest.raises(SpecError, match="neither a minimum nor a maximum"):
+        layer("clip")
+    with pytest.raises(SpecError, match="2 is above the maximum"):
+        layer("clip", minimum=2, maximum=1)
+
+
 def test_means_and_sums_along_axes() -> None:
     np.testing.assert_allclose(Used(layer("mean", axes=[1]), X).y, [[0.75, 1, 1]])
     np.testing.assert_allclose(

@@ -1,0 +1,235 @@
+"""Dense layers, what only training does, and arithmetic that prepares data."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from cortex_core.exchange.keras.activations import ALONG, activation, applied, written
+from cortex_core.exchange.keras.at import At, flat, translates
+from cortex_core.exchange.keras.build import Unfit, Value
+from cortex_core.exchange.keras.merging import alike
+
+EPSILON = 1e-7  # what Keras adds where it divides
+
+
+@translates("Dense", masks=True)
+def dense(at: At) -> Value:
+    x, use_bias = at.one(), at.get("use_bias", True)
+    names = ("kernel", "bias") if use_bias else ("kernel",)
+    weights = dict(zip(names, at.arrays(*names)))
+    fields = {"units": at.get("units"), "use_bias": use_bias, "activation": activation(at)}
+    return at.put("dense", x, weights=weights, **fields)
+
+
+@translates("EinsumDense", masks=True)
+def einsum_dense(at: At) -> Value:
+    """A dense layer over the last axes, several of which it may take and give as one.
+
+    ``abc,cde->abde`` takes c and gives d and e.
+    """
+    x, equation = at.one(), at.get("equation")
+    at.get("output_shape", None)
+    taken, given, order = _axes(equation, len(x.shape) + 1)
+    bias_axes = at.get("bias_axes", None)
+    kernel, *bias = at.arrays("kernel", "bias") if bias_axes else at.arrays("kernel")
+    kernel = kernel.transpose(order)
+    sizes, outer = kernel.shape[len(taken) :], x.shape[: len(x.shape) - len(taken)]
+    weights: dict[str, np.ndarray] = {"kernel": kernel.reshape(-1, math.prod(sizes))}
+    if bias:
+        if set(bias_axes) != set(given):
+            raise Unfit(f"bias_axes is {bias_axes!r:.60}; supported for {equation!r:.60}: {''.join(given)!r}")
+        weights["bias"] = bias[0].reshape(-1)
+    found = written(at.get("activation", None))
+    inner = activation(at) if len(given) == 1 or found[0] not in ALONG else None
+    if len(taken) > 1:
+        x = at.put("reshape", x, part="joined", shape=_free([*outer, len(weights["kernel"])]))
+    fields: dict[str, Any] = {"units": math.prod(sizes), "use_bias": bool(bias), "activation": inner}
+    if len(given) == 1:
+        return at.put("dense", x, weights=weights, **fields)
+    y = at.put("dense", x, part="joint", weights=weights, **fields)
+    y = at.put("reshape", y, shape=_free([*outer, *sizes]))
+    return y if inner is not None else applied(at, found, y, part="activation")
+
+
+def _axes(equation: str, rank: int) -> tuple[list[str], list[str], list[int]]:
+    """The names of the axes that are summed and of those that are new, and where the kernel has them."""
+    found = re.fullmatch(r"(\.\.\.)?([a-zA-Z]+),([a-zA-Z]+)->(\.\.\.)?([a-zA-Z]+)", equation.replace(" ", ""))
+    taken = [name for name in found[2] if name in found[3]] if found else []
+    given = [name for name in found[5] if name in found[3]] if found else []
+    if (
+        not found
+        or bool(found[1]) != bool(found[4])
+        or not taken
+        or not given
+        or sorted(found[3]) != sorted([*taken, *given])
+        or [*found[2]][-len(taken) :] != taken
+        or [*found[5]] != [*found[2]][: -len(taken)] + given
+        or (not found[1] and len(found[2]) != rank)
+        or len(found[2]) == len(taken) + (not found[1]) - 1
+    ):
+        raise Unfit(f"equation is {equation!r:.60}; supported are those of a dense layer over the last axes")
+    return taken, given, [found[3].index(name) for name in (*taken, *given)]
+
+
+def _free(shape: Sequence[int | None]) -> list[int]:
+    """A shape for our `reshape`, in which one axis may be of any length."""
+    if sum(n is None for n in shape) > 1:
+        raise Unfit(f"two axes of any length in {[*shape]} are not supported here")
+    return [-1 if n is None else n for n in shape]
+
+
+@translates("Identity", masks=True)
+def identity(at: At) -> Value:
+    return at.any()
+
+
+@translates("ActivityRegularization", masks=True)
+def activity_regularization(at: At) -> Value:
+    told = ", ".join(f"{key} {at.get(key, 0.0):g}" for key in ("l1", "l2") if at.get(key, 0.0))
+    if told:
+        at.notes.append(f"{at.path}: its penalty on what it gives ({told}) is not imported")
+    return at.any()
+
+
+# What only training does
+
+
+@translates("Dropout", masks=True)
+def dropout(at: At) -> Value:
+    """Also that of whole channels, and of whole examples, by the shape of its noise."""
+    x, rate, noise = at.any(), at.get("rate"), at.get("noise_shape", None)
+    if noise is None:
+        return at.put("dropout", x, rate=rate)
+    kind = _dropped_together(noise, len(x.shape))
+    if kind is None:
+        raise Unfit(f"noise_shape is {noise!r:.60}; supported: whole channels, or whole examples")
+    return at.put(kind, x if kind == "stochastic_depth" else at.plain(x), rate=rate)
+
+
+def _dropped_together(noise: Sequence[int | None], rank: int) -> str | None:
+    """The layer of ours that has one draw for all along the axes where the shape of the noise is 1."""
+    if len(noise) != rank + 1 or noise[0] is not None:
+        return None
+    if all(n == 1 for n in noise[1:]):
+        return "stochastic_depth"
+    channels = noise[-1] != 1 and all(n == 1 for n in noise[1:-1])
+    return f"spatial_dropout{rank - 1}d" if channels and 2 <= rank <= 4 else None
+
+
+@translates("SpatialDropout1D", "SpatialDropout2D", "SpatialDropout3D", masks=True)
+def spatial_dropout(at: At) -> Value:
+    at.get("noise_shape", None)  # tf.keras writes it, and never uses it
+    return at.put(at.kind.lower().replace("spatial", "spatial_"), at.channels(at.any()), rate=at.get("rate"))
+
+
+@translates("AlphaDropout", masks=True)
+def alpha_dropout(at: At) -> Value:
+    at.expect("noise_shape", None)
+    return at.put("alpha_dropout", at.any(), rate=at.get("rate"))
+
+
+@translates("GaussianNoise", masks=True)
+def gaussian_noise(at: At) -> Value:
+    return at.put("gaussian_noise", at.any(), deviation=at.get("stddev"))
+
+
+@translates("GaussianDropout", masks=True)
+def gaussian_dropout(at: At) -> Value:
+    return at.put("gaussian_dropout", at.any(), rate=at.get("rate"))
+
+
+@translates("StochasticDepth", masks=True)
+def stochastic_depth(at: At) -> Value:
+    """Of one value, which survivors grow for, as ConvNeXt has it; or of [trunk, branch], where they do not:
+    there predictions have the branch times the chance that it survives.
+    """
+    given = list(flat(at.inputs))
+    if len(given) == 1:
+        return at.put("stochastic_depth", given[0], rate=at.get("drop_path_rate"))
+    if len(given) != 2:
+        raise Unfit(f"it is called with {len(given)} values; expected one or two")
+    rate = at.get("rate", None)
+    survives = 1 - rate if rate is not None else at.get("survival_probability", 0.5)
+    trunk, branch = alike(at, given)
+    dropped = at.put("stochastic_depth", branch, part="dropped", rate=1 - survives)
+    expected = at.put("scale", dropped, part="expected", factor=survives)
+    return at.put("add", [trunk, expected])
+
+
+# Arithmetic that prepares data, and learned factors
+
+
+@translates("Rescaling", masks=True)
+def rescaling(at: At) -> Value:
+    return scaled(at, at.any(), at.get("scale"), at.get("offset", 0.0))
+
+
+def scaled(at: At, x: Value, factor: Any = 1.0, offset: Any = 0.0, part: str = "") -> Value:
+    """factor x + offset, of numbers, or lists of a number for each place along Keras's last axis."""
+    numbers = [_numbers(given, x) for given in (factor, offset)]
+    lies = x if all(isinstance(n, float) for n in numbers) else at.plain(x)
+    return at.put("scale", lies, part=part, factor=numbers[0], offset=numbers[1])
+
+
+def _numbers(given: Any, x: Value) -> float | list[float]:
+    """A number, or one for each place along the last axis of x.  Raises `Unfit` for others."""
+    try:
+        array = np.asarray(given, np.float64)
+    except (TypeError, ValueError):
+        raise Unfit(f"{given!r:.60} is no number, and no list of them") from None
+    if array.size == 1:
+        return float(array.reshape(()))
+    if array.ndim > len(x.shape) + 1 or array.size != array.shape[-1] or array.size != x.shape[-1]:
+        raise Unfit(f"numbers of shape {[*array.shape]} beside {[*x.shape]}: one per channel is supported")
+    return [float(n) for n in array.reshape(-1)]
+
+
+@translates("Normalization", masks=True)
+def normalization(at: At) -> Value:
+    """(x - mean) / deviation, of given numbers or of those that it was adapted to; or the inverse of that."""
+    x, axis = at.any(), at.get("axis", -1)
+    mean, variance = (at.get(key, None) for key in ("mean", "variance"))
+    if mean is None and at.left():
+        mean, variance = at.arrays("mean", "variance")
+        if at.left():
+            at.arrays("count")
+    if mean is None or variance is None:
+        raise Unfit("it was never adapted: the file has no mean and variance for it")
+    mean, variance = (np.asarray(given, np.float64).reshape(-1) for given in (mean, variance))
+    deviation = np.maximum(np.sqrt(variance), EPSILON)
+    factor, offset = (deviation, mean) if at.get("invert", False) else (1 / deviation, -mean / deviation)
+    if factor.size == offset.size == 1:
+        return scaled(at, x, factor, offset)
+    return _along(at, x, axis, np.broadcast_arrays(factor, offset))
+
+
+def _along(at: At, x: Value, axis: Any, numbers: Sequence[np.ndarray]) -> Value:
+    """factor x + offset, with numbers for each place along an axis: the last, or that of the channels."""
+    axes = [axis] if isinstance(axis, int) else [*(axis or ())]
+    rank = len(x.shape)
+    if len(axes) != 1 or axes[0] % (rank + 1) not in (1, rank):
+        raise Unfit(f"axis is {axis!r:.60}; supported with numbers for each place: the last axis, or 1")
+    x = at.plain(x) if axes[0] % (rank + 1) == rank else at.last(x)
+    factor, offset = ([float(n) for n in given] for given in numbers)
+    return at.put("scale", x, factor=factor, offset=offset)
+
+
+@translates("LayerScale", masks=True)
+def layer_scale(at: At) -> Value:
+    at.get("init_values", None), at.get("projection_dim", None)
+    return at.put("layer_scale", at.one(), weights=dict(zip(["scale"], at.arrays("gamma"))))
+
+
+@translates("CustomScaleLayer", masks=True)
+def custom_scale(at: At) -> Value:
+    """The trunk plus a part of the branch, as Inception-ResNet has it."""
+    given = list(flat(at.inputs))
+    if len(given) != 2:
+        raise Unfit(f"it is called with {len(given)} values; expected two")
+    trunk, branch = alike(at, given)
+    return at.put("add", [trunk, at.put("scale", branch, part="part", factor=float(at.get("scale")))])

@@ -1,0 +1,122 @@
+"""Normalisation with learned numbers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from cortex_core.exchange.keras.at import TRANSLATORS, At, Result, translates
+from cortex_core.exchange.keras.build import Unfit, Value
+from cortex_core.exchange.keras.model import Layer
+
+Weights = dict[str, np.ndarray]
+Fields = dict[str, Any]
+
+
+def learned(at: At, *more: str) -> Weights:
+    """gamma and beta where it has them, and further arrays, by our names."""
+    scale, center = at.get("scale", True), at.get("center", True)
+    names = [*(["scale"] if scale else []), *(["shift"] if center else []), *more]
+    return dict(zip(names, at.arrays(*names)))
+
+
+def axes_of(at: At, x: Value) -> list[int]:
+    """The axes of the configuration, from 1, in order."""
+    given, rank = at.get("axis", -1), len(x.shape) + 1
+    axes = [given] if isinstance(given, int) else [*(given or ())]
+    if not axes or any(not isinstance(a, int) or not 0 < a % rank == a + rank * (a < 0) for a in axes):
+        raise Unfit(f"axis is {given!r:.60}; supported: 1 to {rank - 1}, or from the end")
+    return sorted({a % rank for a in axes})
+
+
+def along(at: At, kind: str, x: Value, axes: list[int], weights: Weights, fields: Fields) -> Value:
+    """A layer of ours that works along the last axes, of a value whose ``axes`` these are in Keras."""
+    rank = len(x.shape)
+    if axes == [1] and rank > 1:
+        return at.put(kind, at.last(x), weights=weights, **fields)
+    x = at.plain(x)
+    order = [*(a for a in range(1, rank + 1) if a not in axes), *axes]
+    if order == sorted(order):
+        return at.put(kind, x, weights=weights, **fields)
+    turned = at.put("permute", x, part="turned", axes=order)
+    found = at.put(kind, turned, weights=weights, part="norm", **fields)
+    return at.put("permute", found, axes=[order.index(a) + 1 for a in range(1, rank + 1)])
+
+
+@translates("BatchNormalization", "SyncBatchNormalization", masks=True)
+def batch_normalization(at: At) -> Value:
+    x = at.any()
+    axes = axes_of(at, x)
+    if len(axes) > 1:
+        raise Unfit(f"axis is {axes}; one axis is supported")
+    at.expect("renorm", False)
+    at.get("renorm_momentum", None), at.get("renorm_clipping", None), at.get("fused", None)
+    at.expect("virtual_batch_size", None)
+    at.expect("mode", 0)
+    weights = learned(at, "moving_mean", "moving_variance")
+    fields = {"momentum": at.get("momentum", 0.99), "epsilon": at.get("epsilon", 0.001)}
+    return along(at, "batch_norm", x, axes, weights, fields | _has(weights))
+
+
+def _has(weights: Weights) -> Fields:
+    return {"scale": "scale" in weights, "center": "shift" in weights}
+
+
+@translates("LayerNormalization", masks=True)
+def layer_normalization(at: At) -> Value:
+    x = at.any()
+    at.expect("rms_scaling", False)
+    axes, weights = axes_of(at, x), learned(at)
+    fields = {"axes": len(axes), "epsilon": at.get("epsilon", 0.001), **_has(weights)}
+    return along(at, "layer_norm", x, axes, weights, fields)
+
+
+@translates("RMSNormalization")
+def rms_normalization(at: At) -> Value:
+    x = at.any()
+    axes, (scale,) = axes_of(at, x), at.arrays("scale")
+    fields = {"axes": len(axes), "epsilon": at.get("epsilon", 1e-6)}
+    return along(at, "rms_norm", x, axes, {"scale": scale}, fields)
+
+
+@translates("GroupNormalization", masks=True)
+def group_normalization(at: At) -> Value:
+    x = at.any()
+    (axis, *others), groups, weights = axes_of(at, x), at.get("groups", 32), learned(at)
+    if others:
+        raise Unfit(f"axis is {[axis, *others]}; one axis is supported")
+    channels = x.shape[axis - 1]
+    fields = {"groups": channels if groups == -1 else groups, "epsilon": at.get("epsilon", 0.001)}
+    return along(at, "group_norm", x, [axis], weights, fields | _has(weights))
+
+
+@translates("UnitNormalization", masks=True)
+def unit_normalization(at: At) -> Value:
+    x = at.one()
+    axis, *others = axes_of(at, x)
+    if others:
+        raise Unfit(f"axis is {[axis, *others]}; one axis is supported")
+    return at.put("unit_norm", x, axis=-1 if axis == len(x.shape) else axis)
+
+
+@translates("SpectralNormalization", masks=True)
+def spectral_normalization(at: At) -> Result:
+    """Its layer alone: the kernel in the file is the one that training normalised last."""
+    at.get("power_iterations", None)
+    told = at.get("layer")
+    kind, config = (told.get("class_name"), told.get("config")) if isinstance(told, Mapping) else (None, None)
+    if kind not in TRANSLATORS or not isinstance(config, Mapping):
+        raise Unfit(f"its layer is {kind!r:.60}, which is not known")
+    weights = at.layer.weights
+    drawn = [w for w in weights if re.search(r"\b(vector_u|sn_u)\b", w.name)] or weights[-1:]
+    inner = at.within(Layer(at.layer.name, kind, config, (), tuple(w for w in weights if w not in drawn)))
+    found = TRANSLATORS[kind](inner)
+    unread = [*inner.unread()]
+    if unread or inner.left():
+        raise Unfit(f"its layer ({kind}) has {', '.join(unread) or 'more arrays'}, which is not supported")
+    at.arrays(*(w.name for w in weights))
+    at.notes.append(f"{at.path}: training no longer normalises its kernel")
+    return found
