@@ -6,11 +6,11 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 # A plain path to the sources: setuptools' default for a tree of several packages adds 16 ms to each start of Python.
 EDITABLE := --config-settings editable_mode=compat
 SETTINGS := setup.cfg pyproject.toml
-UNIT := not gpu and not peers
+UNIT := not gpu and not peers and not keras_all
 # Two at a time, of one thread each: else they wait for each other.
 PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
-.PHONY: run test test-slow test-standin lint format verify verify-all peers bench gpu-check clean
+.PHONY: run test test-slow test-standin lint format verify verify-all verify-keras peers bench gpu-check clean
 
 run: .venv/installed        ## train on handwritten digits; a few seconds
 	$(BIN)/cortex train examples/digits.yaml --out runs/digits
@@ -44,8 +44,11 @@ verify-all: .venv/installed
 	$(BIN)/cortex verify mnist
 	$(BIN)/cortex verify examples
 
-peers: .venv-peers/installed ## compare with PyTorch
+peers: .venv-peers/installed ## compare with PyTorch and Keras
 	$(PEERS)/python -m pytest -m peers
+
+verify-keras: .venv-peers/installed ## import every model of keras.applications, and compare each layer with Keras
+	$(PEERS)/python -m pytest -m "keras_all or peers" tests/exchange/keras
 
 bench: .venv/installed .venv-peers/installed ## measure beside PyTorch and JAX; half an hour on two quiet cores
 	$(BIN)/python -m benchmarks.compare

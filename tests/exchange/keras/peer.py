@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
-Results = dict[str, list[list[np.ndarray]]]
-"""By the path of a layer (``outer/inner``), for each of its calls, what it gives."""
+Results = dict[tuple[str, int, int], np.ndarray]
+"""What layers give: by the path of the layer (``outer/inner``), which of its calls, which of its values."""
 
 Found = dict[str, dict[tuple[int, ...], list[np.ndarray]]]
+"""The same, by path and by the calls of the models around and of the layer itself."""
 
 
 def draw_weights(model: Any, rng: np.random.Generator) -> None:
@@ -35,15 +36,18 @@ def _drawn(name: str, shape: Sequence[int], rng: np.random.Generator) -> np.ndar
 
 
 def settle(model: Any, inputs: Sequence[Any]) -> None:
-    """Sets the statistics of batch norms to those of a batch, each behind those before it."""
+    """Sets the statistics of batch norms to those of a batch, as training does, each behind those before.
+
+    In prediction they then do to this batch what they would do in training.
+    """
 
     def run(layer: Any, args: Any, keywords: Any) -> Any:
-        if type(layer).__name__ != "BatchNormalization":
-            return layer(*args, **keywords)
-        momentum, layer.momentum = layer.momentum, 0.0
-        found = layer(*args, **{**keywords, "training": True})
-        layer.momentum = momentum
-        return found
+        if type(layer).__name__ == "BatchNormalization":
+            x = np.asarray(args[0], np.float64)
+            axes = tuple(i for i in range(x.ndim) if i != layer.axis % x.ndim)
+            layer.moving_mean.assign(x.mean(axes))
+            layer.moving_variance.assign(x.var(axes))
+        return layer(*args, **keywords)
 
     _walk(model, inputs, run, "", (), {})
 
@@ -52,8 +56,13 @@ def results(model: Any, inputs: Sequence[Any]) -> tuple[list[np.ndarray], Result
     """The outputs of a model in prediction, and what each of its layers gives."""
     found: Found = {}
     outputs = _walk(model, inputs, lambda layer, args, keywords: layer(*args, **keywords), "", (), found)
-    ordered = {path: [calls[number] for number in sorted(calls)] for path, calls in found.items()}
-    return [np.asarray(x) for x in outputs], ordered
+    named = {
+        (path, call, index): array
+        for path, calls in found.items()
+        for call, number in enumerate(sorted(calls))
+        for index, array in enumerate(calls[number])
+    }
+    return [np.asarray(x) for x in outputs], named
 
 
 def _walk(

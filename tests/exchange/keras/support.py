@@ -13,18 +13,14 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cortex_core.declared import declare
 from cortex_core.exchange.keras.build import Value
-from cortex_core.exchange.keras.convert import Converted, convert
-from cortex_core.network import Network
+from cortex_core.exchange.keras.imported import Imported, load
 from cortex_core.probe import activations
-from cortex_core.spec import read
 from tests.exchange.keras.peer import Results, draw_weights, results, settle
 
 FORMATS = ("h5", "keras")
@@ -63,6 +59,7 @@ def check_model(
     *,
     inputs: Arrays | None = None,
     tokens: int = 0,
+    scale: float = 1.0,
     batch: int = 3,
     formats: Sequence[str] = FORMATS,
     tolerance: float = TOLERANCE,
@@ -71,44 +68,29 @@ def check_model(
 ) -> None:
     """Asserts that a model, with weights drawn anew, is imported from files of these formats as it is.
 
-    ``inputs`` are drawn where none are given; all examples of a batch must lead to different outputs.
+    ``inputs`` are drawn where none are given, as large as ``scale``; the outputs for the first two examples
+    must differ.
     """
     rng = np.random.default_rng(seed)
     draw_weights(model, rng)
-    given = inputs or drawn_inputs(model, batch, tokens, rng)
-    settle(model, given if inputs else drawn_inputs(model, 4 * batch, tokens, rng))
+    given = inputs or drawn_inputs(model, batch, tokens, scale, rng)
+    settle(model, given)
     outputs, theirs = results(model, given)
     _assert_apart(outputs, tolerance)
     for name in formats:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"model.{name}"
             model.save(path)
-            converted, network = imported(path, maps, model)
-        _assert_same(converted, network, given, outputs, theirs, tolerance)
+            found = load(path, maps=maps)
+        _assert_same(found, given, outputs, theirs, tolerance)
 
 
-def imported(path: Path, maps: Any = None, model: Any = None) -> tuple[Converted, Network]:
-    """What a file becomes: the conversion, which knows what became of each layer, and the network."""
-    try:
-        reader = import_module("cortex_core.exchange.keras.reader")
-    except ModuleNotFoundError:  # until there is one
-        file = import_module("tests.exchange.keras.live").file_of(model)
-    else:
-        file = reader.read(path)
-    converted = convert(file, maps)
-    description = read(converted.description("imported"))
-    network = Network.blank(description, declare(description))
-    for name, array in converted.builder.weights.items():
-        network.store.write(name, array)
-    return converted, network
-
-
-def drawn_inputs(model: Any, batch: int, tokens: int, rng: np.random.Generator) -> Arrays:
+def drawn_inputs(model: Any, batch: int, tokens: int, scale: float, rng: np.random.Generator) -> Arrays:
     """Inputs of a model at random."""
     shapes = [[batch, *(size or LENGTH for size in x.shape[1:])] for x in model.inputs]
     if tokens:
         return [rng.integers(0, tokens, shape).astype(np.int32) for shape in shapes]
-    return [rng.normal(size=shape).astype(np.float32) for shape in shapes]
+    return [(scale * rng.normal(size=shape)).astype(np.float32) for shape in shapes]
 
 
 def _assert_apart(outputs: Arrays, tolerance: float) -> None:
@@ -118,33 +100,25 @@ def _assert_apart(outputs: Arrays, tolerance: float) -> None:
         assert apart > APART * tolerance, f"output {number} of Keras hardly depends on the input: {apart:.1e}"
 
 
-def _assert_same(
-    converted: Converted, network: Network, inputs: Arrays, outputs: Arrays, theirs: Results, tolerance: float
-) -> None:
-    """Every layer, in the order of the description, and the predictions."""
+def _assert_same(found: Imported, inputs: Arrays, outputs: Arrays, theirs: Results, tolerance: float) -> None:
+    """Every value of every call of a layer, in the order of the description, and the predictions."""
+    converted: Any = found.converted
     named = {value.source: array for value, array in zip(converted.inputs, inputs)}
-    flat = [value for calls in converted.results.values() for call in calls for value in call]
-    ours = activations(network, named, [value.source for value in (*flat, *converted.outputs)])
-    assert converted.results.keys() == theirs.keys()
-    for path, calls in converted.results.items():
-        assert len(calls) == len(theirs[path]), f"{path} is called {len(theirs[path])} times"
-        for number, (call, right) in enumerate(zip(calls, theirs[path])):
-            assert len(call) == len(right), f"{path} gives {len(right)} values"
-            for value, array in zip(call, right):
-                _assert_close(f"{path}, call {number}", as_in_keras(value, ours), array, tolerance)
-    predicted = network.predict(named)
-    for number, (value, array) in enumerate(zip(converted.outputs, outputs)):
-        found = predicted[value.source] if isinstance(predicted, dict) else predicted
-        _assert_close(f"output {number}", as_in_keras(value, {value.source: found}), array, tolerance)
+    sources = [part.value.source for part in found.parts]
+    ours = activations(found.network, named, [*sources, *(x.source for x in converted.outputs)])
+    assert {part.key for part in found.parts} == theirs.keys()
+    for part in found.parts:
+        what = f"{part.path} ({part.kind}), call {part.call}, value {part.index}"
+        _assert_close(what, part.value, ours, theirs[part.key], tolerance)
+    predicted = found.network.predict(named)
+    for number, (value, array) in enumerate(zip(converted.outputs, outputs, strict=True)):
+        ours = predicted if isinstance(predicted, dict) else {value.source: predicted}
+        _assert_close(f"output {number}", value, ours, array, tolerance)
 
 
-def as_in_keras(value: Value, arrays: Any) -> np.ndarray:
-    """A value with its axes as Keras has them."""
-    found: np.ndarray = arrays[value.source]
-    return np.moveaxis(found, -1, 1) if value.moved else found
-
-
-def _assert_close(what: str, ours: np.ndarray, theirs: np.ndarray, tolerance: float) -> None:
+def _assert_close(what: str, value: Value, arrays: Any, theirs: np.ndarray, tolerance: float) -> None:
+    ours = arrays[value.source]
+    ours = np.moveaxis(ours, -1, 1) if value.moved else ours
     assert ours.shape == theirs.shape, f"{what}: has shape {ours.shape}, in Keras {theirs.shape}"
     scale = max(float(np.abs(theirs).max()), 1e-30) if theirs.size else 1.0
     apart = float(np.abs(np.float64(ours) - np.float64(theirs)).max(initial=0)) / scale
