@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,9 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
     try:
         for path, content in contents.items():
             place = path.resolve()  # a link stays a link
-            if place.exists() and not (place.is_file() or place.is_dir()):
+            if place.is_dir():
+                raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+            if place.exists() and not place.is_file():
                 place.write_bytes(content)
                 continue
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -121,7 +121,7 @@ def _translators(maps: Mapping[str, Name] | None) -> dict[str, Translator]:
         return {}
     from cortex_core.exchange.keras.custom import translator
 
-    return {name: translator(path) for name, path in maps.items()}
+    return {name: translator(Path(path)) for name, path in maps.items()}
 
 
 def _network(data: Mapping[str, Any], converted: Converted) -> Network:
@@ -131,8 +131,14 @@ def _network(data: Mapping[str, Any], converted: Converted) -> Network:
     description = read(data)
     network = Network.blank(description, declare(description))
     for name, array in converted.builder.weights.items():
-        network.store.write(name, array)
+        network.store.write(_place(network, name), array)
     return network
+
+
+def _place(network: Network, name: str) -> str:
+    """What a parameter is called in the network: a loss of logits has taken the softmax off its layer."""
+    id_, _, own = name.rpartition("/")
+    return name if name in network.declared else f"{id_}/logits/{own}"
 
 
 def _kinds(model: Model, prefix: str) -> Iterator[tuple[str, str]]:

@@ -1,0 +1,190 @@
+"""``cortex import keras``: what it writes and prints, and that it writes nothing where something is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+import cortex
+from cortex_core.check import check
+from tests.conftest import Cli
+
+LAYERS = [
+    {"class_name": "InputLayer", "config": {"name": "x", "batch_input_shape": [None, 3]}},
+    {"class_name": "Dense", "config": {"name": "hidden", "units": 4, "activation": "relu"}},
+    {"class_name": "Dense", "config": {"name": "out", "units": 2, "activation": "softmax"}},
+]
+
+
+def arrays() -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(1)
+    shapes = {"hidden/kernel": (3, 4), "hidden/bias": (4,), "out/kernel": (4, 2), "out/bias": (2,)}
+    return {name: rng.normal(size=shape).astype(np.float32) for name, shape in shapes.items()}
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    """A file as tf.keras 2.9 writes it."""
+    path = tmp_path / "model.h5"
+    with h5py.File(path, "w") as file:
+        config = {"class_name": "Sequential", "config": {"name": "sequential", "layers": LAYERS}}
+        file.attrs.update(keras_version="2.9.0", backend="tensorflow", model_config=json.dumps(config))
+        group = file.create_group("model_weights")
+        group.attrs["layer_names"] = [b"hidden", b"out"]
+        for layer in ("hidden", "out"):
+            names = [f"{layer}/{name}:0" for name in ("kernel", "bias")]
+            group.create_group(layer).attrs["weight_names"] = [name.encode() for name in names]
+            for name in names:
+                group[layer][name] = arrays()[name[:-2]]
+    return path
+
+
+def forward(x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What the two layers give."""
+    w = arrays()
+    hidden = np.maximum(x @ w["hidden/kernel"] + w["hidden/bias"], 0)
+    raised = np.exp(hidden @ w["out/kernel"] + w["out/bias"])
+    return hidden, raised / raised.sum(1, keepdims=True)
+
+
+@pytest.fixture
+def recording(tmp_path: Path) -> Path:
+    x = np.random.default_rng(2).normal(size=(4, 3)).astype(np.float32)
+    hidden, out = forward(x)
+    path = tmp_path / "recording.npz"
+    np.savez(path, **{"input/x": x, "layer/hidden/0/0": hidden, "layer/out/0/0": out})
+    return path
+
+
+UNPROVED = """\
+layer   of Keras  output
+------  --------  ------  --------
+hidden  Dense     4       unproved
+out     Dense     2       unproved
+{}: unproved
+"""
+
+
+def test_without_a_recording_it_is_unproved(cli: Cli, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "new" / "net.cortex"
+    assert cli("import", "keras", model, "-o", out) == (0, UNPROVED.format(out), "")
+    assert sorted(p.name for p in out.parent.iterdir()) == ["net.cortex", "net.report.json", "net.yaml"]
+    network = cortex.load(out)
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_allclose(network.predict(x), forward(x)[1], rtol=1e-5)
+    assert network.origin == {"file": "model.h5 (Keras 2.9.0)", "proof": "unproved"}
+    assert network.summary().endswith("imported from model.h5 (Keras 2.9.0): unproved")
+    report = json.loads((out.parent / "net.report.json").read_text())
+    assert (report["verdict"], report["file"]) == ("unproved", "model.h5 (Keras 2.9.0)")
+    text = (out.parent / "net.yaml").read_text()
+    assert text.startswith("# Imported from model.h5 (Keras 2.9.0): unproved.\ncortex: 1\n")
+    assert check(out.parent / "net.yaml").problems == ()
+    assert cortex.network(out.parent / "net.yaml").description.canonical == network.description.canonical
+
+
+def test_a_recording_proves_it(cli: Cli, model: Path, recording: Path, tmp_path: Path) -> None:
+    out = tmp_path / "net.cortex"
+    said = cli("import", "keras", model, "--outputs", recording, "-o", out)
+    assert (said.code, said.err) == (0, "")
+    *rows, last = said.out.splitlines()[2:]
+    assert [(row.split()[0], row.split()[-1]) for row in rows[:2]] == [
+        ("hidden", "agrees"),
+        ("out", "agrees"),
+    ]
+    assert rows[2].startswith("prediction out")
+    assert last.startswith(f"{out}: proved: every layer within ")
+    assert cortex.load(out).origin["proof"].startswith("proved: ")
+    report = json.loads((tmp_path / "net.report.json").read_text())
+    assert (report["verdict"], report["first_departing"]) == ("proved", None)
+    assert [row["layer"] for row in report["layers"]] == ["hidden", "out", "prediction out"]
+    assert report["layers"][0]["relative"] < 1e-5
+
+
+def test_the_first_layer_that_departs_is_named(
+    cli: Cli, model: Path, recording: Path, tmp_path: Path
+) -> None:
+    arrays = dict(np.load(recording))
+    arrays["layer/out/0/0"] = arrays["layer/out/0/0"] + 0.001
+    np.savez(recording, **arrays)
+    out = tmp_path / "net.cortex"
+    said = cli("import", "keras", model, "--outputs", recording, "-o", out, "--json", "-")
+    assert said.code == 1
+    assert said.err.splitlines()[-1] == f"{out}: departs from Keras, first at out"
+    assert json.loads(said.out)["first_departing"] == "out"
+    assert cortex.load(out).origin["proof"] == "departs from Keras, first at out"
+    assert cli("import", "keras", model, "--outputs", recording, "-o", out, "--tolerance", 0.1).code == 0
+
+
+def test_the_origin_stays_when_it_is_saved_again(cli: Cli, model: Path, tmp_path: Path) -> None:
+    cortex.from_keras(model).save(tmp_path / "a.cortex")
+    cortex.load(tmp_path / "a.cortex").save(tmp_path / "b.cortex")
+    assert cortex.load(tmp_path / "b.cortex").origin["proof"] == "unproved"
+
+
+TRAINED = """\
+loss:
+  softmax_cross_entropy: {of: out, target: y}
+train:
+  data: data.npz
+  epochs: 1
+"""
+
+
+def test_what_lacks_a_loss_gets_one_in_the_description(cli: Cli, model: Path, tmp_path: Path) -> None:
+    """It takes the same weights again, and is trained."""
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(0).normal(size=(99, 3)), y=np.arange(99) % 2)
+    assert cli("import", "keras", model, "-o", tmp_path / "net.cortex").code == 0
+    spec, out = tmp_path / "net.yaml", tmp_path / "again.cortex"
+    spec.write_text(spec.read_text() + TRAINED)
+    said = cli("import", "keras", spec, "--weights", model, "-o", out)
+    assert (said.code, said.err) == (0, "")
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_allclose(cortex.load(out).predict(x), forward(x)[1], rtol=1e-5)
+    assert cli("train", out, f"train.data={tmp_path / 'data.npz'}", "--out", tmp_path / "run").code == 0
+    trained = cortex.load(tmp_path / "run").parameters["out/logits/kernel"]
+    assert 0 < np.abs(trained - arrays()["out/kernel"]).max() < 0.1
+
+
+def unwritten(folder: Path) -> bool:
+    return not list(folder.glob("*net*"))
+
+
+def test_nothing_is_written_where_something_is_wrong(
+    cli: Cli, model: Path, recording: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "net.cortex"
+    said = cli("import", "keras", tmp_path / "other.h5", "-o", out)
+    assert said.code == 2
+    assert "other.h5" in said.err
+    said = cli("import", "keras", model, "--outputs", model, "-o", out)
+    assert said.code == 2
+    assert "this is no recording of a Keras model" in said.err
+    with h5py.File(model, "r+") as file:
+        del file["model_weights/out/out/bias:0"]
+    said = cli("import", "keras", model, "--outputs", recording, "-o", out)
+    assert said.code == 2
+    assert unwritten(tmp_path)
+
+
+def test_all_three_files_or_none(cli: Cli, model: Path, tmp_path: Path) -> None:
+    out = tmp_path / "net.cortex"
+    (tmp_path / "net.report.json").mkdir()
+    (tmp_path / "net.report.json" / "in the way").touch()
+    said = cli("import", "keras", model, "-o", out)
+    assert said.code == 2
+    assert "net.report.json: cannot be written" in said.err
+    assert sorted(p.name for p in tmp_path.glob("*net*")) == ["net.report.json"]
+
+
+def test_wrong_arguments(cli: Cli, model: Path, tmp_path: Path) -> None:
+    assert "ends in .cortex" in cli("import", "keras", model, "-o", tmp_path / "net.h5").err
+    out = tmp_path / "net.cortex"
+    assert "expected NAME=block.yaml" in cli("import", "keras", model, "--map", "Lambda", "-o", out).err
+    (tmp_path / "net.yaml").write_text("cortex: 1\n")
+    said = cli("import", "keras", tmp_path / "net.yaml", "-o", out)
+    assert said.code == 2
+    assert "give the file of its weights (--weights)" in said.err

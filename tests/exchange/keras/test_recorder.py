@@ -1,0 +1,125 @@
+"""The script that records a model: it stands alone, and what it writes proves an import."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cortex_core.exchange.keras import proof
+from cortex_core.exchange.keras.imported import load
+from cortex_core.exchange.keras.recorder import script
+from cortex_core.exchange.keras.recording import Recording
+from tests.conftest import Cli
+
+
+@pytest.fixture
+def record() -> ModuleType:
+    """The script as a module."""
+    made = ModuleType("record")
+    exec(compile(script(), "record.py", "exec"), made.__dict__)
+    return made
+
+
+def test_the_command_prints_it(cli: Cli) -> None:
+    assert cli("keras-recorder") == (0, script(), "")
+
+
+def test_it_stands_alone() -> None:
+    """Keras itself is found by name when the script runs."""
+    tree = ast.parse(script())
+    nodes = list(ast.walk(tree))
+    imported = {a.name for node in nodes if isinstance(node, ast.Import) for a in node.names}
+    assert imported == {"argparse", "importlib", "json", "os", "sys", "numpy"}
+    assert {node.module for node in nodes if isinstance(node, ast.ImportFrom)} == {"__future__"}
+
+
+def test_a_python_of_the_days_of_keras_1_reads_it() -> None:
+    """No annotations and f-strings, nor other words that came later."""
+    nodes = list(ast.walk(ast.parse(script(), feature_version=(3, 4))))
+    assert not [node for node in nodes if isinstance(node, (ast.JoinedStr, ast.AnnAssign, ast.NamedExpr))]
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef)]
+    assert functions
+    assert not [f for f in functions if f.returns or any(a.annotation for a in f.args.args)]
+    assert not [f for f in functions if f.args.kwonlyargs or f.args.posonlyargs]
+
+
+def two_towers() -> Any:
+    """Two inputs, a nested model that is called twice, a shared layer, and arithmetic between layers."""
+    import keras
+    from keras import layers
+
+    inner = [keras.Input((4,)), layers.Dense(3, activation="tanh", name="d1"), layers.Dense(2, name="d2")]
+    tower = keras.Sequential(inner, name="tower")
+    shared = layers.Dense(4, name="shared")
+    tokens, numbers = keras.Input((6,), name="tokens"), keras.Input((4,), name="numbers")
+    words = layers.Embedding(9, 4, name="words")(tokens)
+    flat = layers.Flatten(name="flat")(words)
+    first, second = shared(numbers), shared(layers.Dense(4, name="narrow")(flat))
+    found = layers.Concatenate(name="all")([tower(first), tower(second + 1.0)])
+    return keras.Model([tokens, numbers], layers.Dense(2, activation="softmax", name="out")(found))
+
+
+@pytest.mark.peers
+def test_what_it_records_proves_an_import(record: ModuleType, tmp_path: Path) -> None:
+    model = two_towers()
+    made = record.write(model, str(tmp_path / "recording.npz"), examples=3)
+    assert made["input/tokens"].shape == (3, 6)
+    assert set(np.unique(made["input/tokens"])) <= set(range(9))
+    x = {name: made[f"input/{name}"] for name in ("tokens", "numbers")}
+    np.testing.assert_allclose(made["layer/out/0/0"], model.predict(x, verbose=0), atol=1e-6)
+    np.testing.assert_allclose(made["layer/tower/d2/1/0"], made["layer/tower/1/0"], atol=1e-6)
+    assert np.abs(made["layer/shared/0/0"] - made["layer/shared/1/0"]).max() > 0.01
+    recording = Recording(tmp_path / "recording.npz")
+    assert recording.about["backend"] == "jax"
+    assert recording.left_out == ()
+    for name in ("model.keras", "model.h5"):
+        model.save(tmp_path / name)
+        found = proof.compare(load(tmp_path / name), recording)
+        assert found.verdict == proof.PROVED, str(found)
+        assert len(found.rows) == len(recording.layers) + 1
+
+
+@pytest.mark.peers
+def test_it_runs_as_a_program(
+    record: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import keras
+    from keras import layers
+
+    body = [keras.Input((None, None, 2), name="x"), layers.Conv2D(3, 3, name="conv")]
+    model = keras.Sequential([*body, layers.GlobalAveragePooling2D(name="mean")])
+    model.save(tmp_path / "model.keras")
+    np.savez(tmp_path / "given.npz", x=np.ones((2, 5, 7, 2), np.float32))
+    out = tmp_path / "recording.npz"
+    for options, shape in (([], (4, 64, 64, 2)), (["--inputs", str(tmp_path / "given.npz")], (2, 5, 7, 2))):
+        monkeypatch.setattr(sys, "argv", ["record.py", str(tmp_path / "model.keras"), str(out), *options])
+        assert not record.main()
+        assert capsys.readouterr().out == f"{out}: 2 values of layers\n"
+        recording = Recording(out)
+        assert recording.inputs["x"].shape == shape
+        assert proof.compare(load(tmp_path / "model.keras"), recording).first is None
+    with pytest.raises(ValueError, match="the model takes"):
+        record.write(model, str(out), {"y": np.ones((2, 5, 7, 2))})
+
+
+@pytest.mark.peers
+def test_the_inside_of_a_model_that_is_called_with_a_mask_is_left_out(
+    record: ModuleType, tmp_path: Path
+) -> None:
+    import keras
+    from keras import layers
+
+    inner = keras.Sequential([keras.Input((None, 4)), layers.LSTM(3, name="lstm")], name="inner")
+    words = layers.Embedding(9, 4, mask_zero=True, name="words")
+    tokens = keras.Input((5,), name="tokens")
+    model = keras.Model(tokens, layers.Dense(2, name="out")(inner(words(tokens))))
+    made = record.write(model, str(tmp_path / "recording.npz"))
+    assert Recording(tmp_path / "recording.npz").left_out == ("inner",)
+    assert "layer/inner/0/0" in made
+    assert "layer/inner/lstm/0/0" not in made
