@@ -94,18 +94,16 @@ class _Found:
                 continue
             found = gathered(self.file, inner) if inner else ()
             if found:
-                self.given[id(layer)] = self._by_name[layer.kind, layer.name] = found
+                self.given[id(layer)] = found
+                self._by_name |= dict.fromkeys(_names(layer), found)
             else:
                 self._without.append(layer)
 
     def share(self) -> None:
         """Keras writes what models or wrappers share once: under the first one."""
         for layer in self._without:
-            held = layer.config.get("layer")
-            inner = held if isinstance(held, Mapping) else {}
-            name = inner.get("config", {}).get("name")
-            known = [(layer.kind, layer.name), (inner.get("class_name"), name)]
-            self.given[id(layer)] = next((self._by_name[k] for k in known if k in self._by_name), ())
+            known = (self._by_name[name] for name in _names(layer) if name in self._by_name)
+            self.given[id(layer)] = next(known, ())
 
     def check(self) -> None:
         used = {weight.name for weights in self.given.values() for weight in weights}
@@ -133,6 +131,14 @@ class _Found:
     def _told(self, group: str) -> str:
         """The name of a layer, which its group has from 3.5 on."""
         return self.file.text(f"{group}/{OWN}", "name")
+
+
+def _names(layer: Layer) -> list[tuple[Any, Any]]:
+    """Class and name of a layer, and of the one that it wraps, whose weights are its own."""
+    held = layer.config.get("layer") if layer.kind != "Bidirectional" else None
+    inner = held.get("config") if isinstance(held, Mapping) else None
+    found: list[tuple[Any, Any]] = [(layer.kind, layer.name)]
+    return [*found, (held["class_name"], inner.get("name"))] if held and isinstance(inner, Mapping) else found
 
 
 def _by_class(model: Model) -> dict[str, list[str]]:

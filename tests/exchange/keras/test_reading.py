@@ -1,0 +1,356 @@
+"""Files of every layout give each layer its weights, in their order."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from cortex_compute.errors import SpecError
+from cortex_core.exchange.keras.model import File, Model
+from cortex_core.exchange.keras.reader import read, read_weights
+from tests.exchange.keras.handmade import (
+    dense,
+    numbered_bytes,
+    numbers,
+    save_archive,
+    save_named,
+    save_numbered,
+    sequential,
+    weights_of,
+)
+
+DATA = Path(os.environ.get("CORTEX_DATA", "/nowhere")) / "keras"
+TWO = sequential(dense("a", 2), dense("b", 4))
+OF_TWO = {"a": weights_of("a", 3, 2), "b": weights_of("b", 2, 4, start=50)}
+
+
+def firsts(model: Model, prefix: str = "") -> dict[str, list[float]]:
+    """The first number of each array of each layer that has some: the arrays here all begin differently."""
+    found = {}
+    for layer in model.layers:
+        if layer.weights:
+            found[prefix + layer.name] = [float(w.read().ravel()[0]) for w in layer.weights]
+        if layer.model is not None:
+            found |= firsts(layer.model, f"{prefix}{layer.name}/")
+    return found
+
+
+def assert_two(file: File) -> None:
+    assert firsts(file.model) == {"a": [0, 100], "b": [50, 150]}
+    assert [w.shape for layer in file.model.layers for w in layer.weights] == [(3, 2), (2,), (2, 4), (4,)]
+
+
+# A group for each layer
+
+
+def test_a_full_model_of_keras_2(tmp_path: Path) -> None:
+    training = {"loss": "mse", "optimizer_config": {"class_name": "Custom>SGD", "config": {"momentum": 0.5}}}
+    file = read(save_named(tmp_path / "m.h5", OF_TWO, TWO, training_config=training))
+    assert_two(file)
+    assert (file.version, file.backend) == ("2.4.0", "tensorflow")
+    assert file.training == training
+    assert file.optimizer is not None
+    assert (file.optimizer.kind, file.optimizer.config) == ("SGD", {"momentum": 0.5})
+
+
+def test_the_suffix_says_nothing(tmp_path: Path) -> None:
+    assert_two(read(save_named(tmp_path / "hdf5.keras", OF_TWO, TWO)))
+    arrays = {"layers/dense/vars/0": numbers(3, 1), "layers/dense/vars/1": numbers(1)}
+    archive = save_numbered(tmp_path / "archive.h5", sequential(dense("a", 1)), arrays)
+    assert firsts(read(archive).model) == {"a": [0, 0]}
+
+
+def test_long_lists_of_names_stand_in_several_attributes(tmp_path: Path) -> None:
+    path = save_named(tmp_path / "m.h5", OF_TWO, TWO, split=1)
+    with h5py.File(path) as file:
+        assert "layer_names1" in file["model_weights"].attrs
+    assert_two(read(path))
+
+
+def test_names_are_text_or_bytes(tmp_path: Path) -> None:
+    path = save_named(tmp_path / "m.h5", OF_TWO, TWO)
+    with h5py.File(path, "r+") as file:
+        file.attrs["model_config"] = np.bytes_(json.dumps(TWO))
+        file["model_weights"].attrs["keras_version"] = "2.9.0"
+        file["model_weights"].attrs["layer_names"] = ["a", "b"]
+        file["model_weights/a"].attrs["weight_names"] = ["a/kernel:0", "a/bias:0"]
+    file = read(path)
+    assert_two(file)
+    assert file.version == "2.9.0"
+
+
+def test_an_architecture_and_weights_in_two_files(tmp_path: Path) -> None:
+    (tmp_path / "m.json").write_text(json.dumps({**TWO, "keras_version": "2.1.6"}))
+    weights = save_named(tmp_path / "w.h5", OF_TWO)
+    assert_two(read(tmp_path / "m.json", weights))
+    assert_two(read(tmp_path / "m.json", save_named(tmp_path / "full.h5", OF_TWO, TWO)))
+    with pytest.raises(SpecError, match=r"m\.json: holds an architecture without weights.*--weights"):
+        read(tmp_path / "m.json")
+    with pytest.raises(SpecError, match=r"w\.h5: holds weights without an architecture.*--weights"):
+        read(weights)
+
+
+def test_keras_1_says_no_version_and_puts_groups_into_groups(tmp_path: Path) -> None:
+    config = {**TWO, "config": [dense("fire/a", 2, batch_input_shape=[None, 3]), dense("fire/b", 4)]}
+    groups = {
+        "fire/a": [("uniform1", numbers(3, 2)), ("fire/a_b", numbers(2, start=9))],
+        "fire/b": OF_TWO["b"],
+    }
+    (tmp_path / "m.json").write_text(json.dumps(config))
+    file = read(tmp_path / "m.json", save_named(tmp_path / "w.h5", groups, version=""))
+    assert firsts(file.model) == {"fire/a": [0, 9], "fire/b": [50, 150]}
+    assert file.version == ""
+
+
+def test_layers_that_were_named_anew_take_weights_in_order(tmp_path: Path) -> None:
+    groups = {"b": OF_TWO["a"], "c": OF_TWO["b"], "dropout_7": []}
+    assert_two(read(save_named(tmp_path / "m.h5", groups, TWO)))
+
+
+def test_weights_of_no_layer_are_refused(tmp_path: Path) -> None:
+    path = save_named(tmp_path / "m.h5", {**OF_TWO, "extra": weights_of("extra", 1, 1)}, TWO)
+    with pytest.raises(SpecError, match=r"m\.h5: .*does not have: extra; .*weights are a, b"):
+        read(path)
+
+
+def test_what_the_file_names_must_be_there(tmp_path: Path) -> None:
+    for lost, told in (("a/a/bias:0", "names this array"), ("a", "names this layer")):
+        path = save_named(tmp_path / f"{len(lost)}.h5", OF_TWO, TWO)
+        with h5py.File(path, "r+") as file:
+            del file[f"model_weights/{lost}"]
+        with pytest.raises(SpecError, match=rf"model_weights/{lost}': the file {told}"):
+            read(path)
+
+
+# Nested models
+
+BATCH_NORM: dict[str, Any] = {"class_name": "BatchNormalization", "config": {"name": "bn", "axis": -1}}
+PARTS = [(f"bn/{name}:0", numbers(2, start=s)) for s, name in zip((1, 2, 3, 4), ("gamma", "beta", "m", "v"))]
+
+
+def nested(*inner: Any) -> dict[str, Any]:
+    return sequential(dense("first", 3), sequential(*inner, name="inner"), dense("last", 1))
+
+
+def test_a_nested_model_has_one_group_with_what_is_trained_first(tmp_path: Path) -> None:
+    arrays = [*OF_TWO["a"], *PARTS[:2], *OF_TWO["b"], *PARTS[2:]]
+    groups = {"first": weights_of("first", 3, 3, start=7), "inner": arrays, "last": weights_of("last", 4, 1)}
+    config = nested(dense("a", 2), BATCH_NORM, dense("b", 4))
+    expected = {
+        "first": [7, 107],
+        "inner/a": [0, 100],
+        "inner/bn": [1, 2, 3, 4],
+        "inner/b": [50, 150],
+        "last": [0, 100],
+    }
+    assert firsts(read(save_named(tmp_path / "m.h5", groups, config)).model) == expected
+    nameless = [(f"param_{i}", array) for i, (_, array) in enumerate(arrays)]
+    assert (
+        firsts(read(save_named(tmp_path / "n.h5", {**groups, "inner": nameless}, config)).model) == expected
+    )
+
+
+def test_a_frozen_layer_has_all_its_weights_among_the_others(tmp_path: Path) -> None:
+    frozen = {"class_name": "BatchNormalization", "config": {**BATCH_NORM["config"], "trainable": False}}
+    arrays = [(f"param_{i}", array) for i, (_, array) in enumerate([*OF_TWO["a"], *OF_TWO["b"], *PARTS])]
+    config = nested(dense("a", 2), frozen, dense("b", 4))
+    found = firsts(read(save_named(tmp_path / "m.h5", {"inner": arrays}, config)).model)
+    assert found == {"inner/a": [0, 100], "inner/bn": [1, 2, 3, 4], "inner/b": [50, 150]}
+
+
+def test_names_tell_where_the_order_is_another_one(tmp_path: Path) -> None:
+    """A model that was frozen as a whole, whose layers do not say so."""
+    arrays = [*OF_TWO["a"], *PARTS, *OF_TWO["b"]]
+    config = nested(dense("a", 2), BATCH_NORM, dense("b", 4))
+    found = firsts(read(save_named(tmp_path / "m.h5", {"inner": arrays}, config)).model)
+    assert found == {"inner/a": [0, 100], "inner/bn": [1, 2, 3, 4], "inner/b": [50, 150]}
+
+
+def test_a_nested_model_with_other_layers_is_refused(tmp_path: Path) -> None:
+    config = nested(dense("x", 2), dense("b", 4))
+    groups = {"inner": [*OF_TWO["a"], *PARTS]}
+    with pytest.raises(SpecError, match=r"inner: the file has 6 arrays.*need 4: x \(2\), b \(2\)"):
+        read(save_named(tmp_path / "m.h5", groups, config))
+
+
+# Groups numbered by class
+
+CLASSES = sequential(dense("z", 2), BATCH_NORM, dense("a", 4), sequential(dense("c", 1), name="inner"))
+BY_NUMBER = {
+    **{f"layers/dense/vars/{i}": array for i, (_, array) in enumerate(OF_TWO["a"])},
+    **{f"layers/dense_1/vars/{i}": array for i, (_, array) in enumerate(OF_TWO["b"])},
+    **{f"layers/batch_normalization/vars/{i}": array for i, (_, array) in enumerate(PARTS)},
+    "layers/sequential/layers/dense/vars/0": numbers(4, 1, start=30),
+    "layers/sequential/layers/dense/vars/1": numbers(1, start=31),
+}
+EXPECTED = {"z": [0, 100], "bn": [1, 2, 3, 4], "a": [50, 150], "inner/c": [30, 31]}
+
+
+@pytest.mark.parametrize("separator", ["/", "\\"])
+def test_groups_numbered_by_class(tmp_path: Path, separator: str) -> None:
+    path = save_numbered(tmp_path / "m.keras", CLASSES, BY_NUMBER, separator=separator, version="2.15.0")
+    file = read(path)
+    assert firsts(file.model) == EXPECTED
+    assert file.version == "2.15.0"
+
+
+def test_until_2_13_a_layer_with_weights_took_two_numbers(tmp_path: Path) -> None:
+    renamed = {path.replace("layers", "_layer_checkpoint_dependencies"): a for path, a in BY_NUMBER.items()}
+    old = {path.replace("dense_1", "dense_2"): array for path, array in renamed.items()}
+    path = save_numbered(tmp_path / "m.keras", CLASSES, old, version="2.12.0")
+    assert firsts(read(path).model) == EXPECTED
+
+
+def test_what_windows_writes_into_archives_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "m.keras"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(".\\assets\\note.txt", "")
+        archive.writestr("config.json", json.dumps(CLASSES))
+        archive.writestr("metadata.json", json.dumps({"keras_version": "2.15.0"}))
+        archive.writestr("model.weights.h5", numbered_bytes(BY_NUMBER, "\\"))
+    assert firsts(read(path).model) == EXPECTED
+
+
+def test_groups_may_say_the_name_of_their_layer(tmp_path: Path) -> None:
+    """From 3.5 on; where a class comes twice, the name counts."""
+    content = io.BytesIO(numbered_bytes(BY_NUMBER))
+    with h5py.File(content, "r+") as file:
+        file["layers/dense/vars"].attrs["name"] = "a"
+        file["layers/dense_1/vars"].attrs["name"] = "z"
+    path = save_archive(tmp_path / "m.keras", CLASSES, content.getvalue())
+    assert firsts(read(path).model) == {**EXPECTED, "a": [0, 100], "z": [50, 150]}
+
+
+def test_parts_of_a_layer_come_in_the_order_of_its_weights(tmp_path: Path) -> None:
+    cell = {"class_name": "LSTM", "config": {"name": "lstm", "units": 2}}
+    config = sequential(
+        {
+            "class_name": "Bidirectional",
+            "config": {"name": "two", "layer": cell, "batch_input_shape": [None, 5, 3]},
+        }
+    )
+    config["config"]["layers"][0]["config"]["batch_input_shape"] = [None, 5, 3]
+    arrays = {
+        f"layers/bidirectional/{way}_layer/cell/vars/{i}": numbers(8, start=start + i)
+        for way, start in (("backward", 10), ("forward", 20))
+        for i in range(3)
+    }
+    made_from = {"layers/bidirectional/layer/cell/vars/0": numbers(8, start=99)}
+    path = save_numbered(tmp_path / "m.keras", config, arrays | made_from)
+    assert firsts(read(path).model) == {"two": [20, 21, 22, 10, 11, 12]}
+
+
+def test_numbered_weights_of_no_layer_are_refused(tmp_path: Path) -> None:
+    path = save_numbered(tmp_path / "m.keras", CLASSES, {**BY_NUMBER, "layers/dense_2/vars/0": numbers(1)})
+    with pytest.raises(SpecError, match=r"layers/dense_2/vars/0': .*the model has no layer for them"):
+        read(path)
+
+
+def test_ten_variables_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    layer = {"class_name": "Foo", "config": {"name": "foo"}}
+    arrays = {f"layers/foo/vars/{i}": numbers(1, start=i) for i in range(12)}
+    path = save_numbered(tmp_path / "m.keras", sequential(layer), arrays)
+    assert firsts(read(path).model) == {"foo": [*range(12)]}
+
+
+def test_bfloat16_becomes_float32(tmp_path: Path) -> None:
+    path = save_named(tmp_path / "m.h5", OF_TWO, TWO)
+    exact = np.array([1.0, -2.5], np.float32)
+    with h5py.File(path, "r+") as file:
+        del file["model_weights/a/a/bias:0"]
+        file["model_weights/a/a/bias:0"] = (exact.view(np.uint32) >> 16).astype(np.uint16).view("V2")
+    weight = read(path).model.layers[1].weights[1]
+    assert weight.dtype == "bfloat16"
+    assert weight.read().tolist() == exact.tolist()
+
+
+def test_numbers_of_the_other_byte_order_come_in_ours(tmp_path: Path) -> None:
+    path = save_named(tmp_path / "m.h5", {**OF_TWO, "a": [(n, x.astype(">f8")) for n, x in OF_TWO["a"]]}, TWO)
+    file = read(path)
+    assert_two(file)
+    assert file.model.layers[1].weights[0].read().dtype == np.dtype("=f8")
+
+
+# Weights alone
+
+
+def test_weights_alone_by_the_names_of_the_file(tmp_path: Path) -> None:
+    found = read_weights(save_named(tmp_path / "w.h5", OF_TWO))
+    assert (found.version, found.backend) == ("2.4.0", "tensorflow")
+    assert [*found.layers] == ["a", "b"]
+    assert [w.name for w in found.layers["b"]] == ["b/kernel:0", "b/bias:0"]
+    (tmp_path / "n.weights.h5").write_bytes(numbered_bytes(BY_NUMBER))
+    numbered = read_weights(tmp_path / "n.weights.h5").layers
+    assert {name: len(weights) for name, weights in numbered.items()} == {
+        "batch_normalization": 4,
+        "dense": 2,
+        "dense_1": 2,
+        "sequential/dense": 2,
+    }
+
+
+def test_weights_of_a_model_class_by_its_attributes(tmp_path: Path) -> None:
+    arrays = {
+        "encoder/first/vars/0": numbers(2),
+        "blocks/block/mixer/cell/vars/0": numbers(2),
+        "blocks/block_1/mixer/cell/vars/0": numbers(2),
+        "seed_generator/vars/0": numbers(2),
+        "optimizer/vars/0": numbers(1),
+    }
+    (tmp_path / "w.h5").write_bytes(numbered_bytes(arrays))
+    found = [*read_weights(tmp_path / "w.h5").layers]
+    assert found == ["blocks/block/mixer", "blocks/block_1/mixer", "encoder/first"]
+
+
+# The real files
+
+REAL = pytest.mark.skipif(not DATA.is_dir(), reason="needs CORTEX_DATA")
+
+
+@REAL
+@pytest.mark.parametrize(
+    ("name", "version", "parameters"),
+    [
+        ("fer2013_mini_XCEPTION.102-0.66.hdf5", "2.0.5", 58_423),
+        ("ethnicolr_census2010_lstm_k216.h5", "2.1.6", 981 * 32 + 512 * (32 + 128 + 1) + 129 * 4),
+        ("ethnicolr_census2010_lstm_k250.h5", "2.5.0", 977 * 32 + 512 * (32 + 128 + 1) + 129 * 4),
+        ("dice_ml_adult.h5", "2.9.0", 30 * 20 + 21),
+    ],
+)
+def test_real_models(name: str, version: str, parameters: int) -> None:
+    file = read(DATA / name)
+    assert (file.version, file.backend) == (version, "tensorflow")
+    assert sum(w.read().size for layer in file.model.layers for w in layer.weights) == parameters
+    assert file.optimizer is not None
+    assert file.optimizer.kind == "Adam"
+    moments = file.optimizer.weights[1:]
+    assert file.optimizer.weights[0].shape == ()
+    assert sum(int(np.prod(w.shape)) for w in moments) >= 2 * parameters * 0.9
+
+
+@REAL
+@pytest.mark.parametrize(
+    ("name", "version", "layer", "weights"),
+    [
+        ("deepcut_cnn_weights_k202.h5", "2.0.2", "conv1d_12", ["conv1d_12/kernel:0", "conv1d_12/bias:0"]),
+        ("mhcnuggets_HLA-A31_01_BA.h5", "2.2.2", "dense_2", ["dense_2/kernel:0", "dense_2/bias:0"]),
+        ("squeezenet_weights_tf_dim_ordering_tf_kernels_notop.h5", "", "conv1", ["uniform1", "conv1_b"]),
+        ("squeezenet_weights_th_dim_ordering_th_kernels_notop.h5", "", "conv1", ["uniform1", "conv1_b"]),
+        ("textgenrnn_weights.hdf5", "2.1.5", "attention", ["attention/attention_W:0"]),
+    ],
+)
+def test_real_weights(name: str, version: str, layer: str, weights: list[str]) -> None:
+    found = read_weights(DATA / name)
+    assert found.version == version
+    assert [w.name for w in found.layers[layer]] == weights
+    assert all(w.read().shape == w.shape for ws in found.layers.values() for w in ws)
+    with pytest.raises(SpecError, match="weights without an architecture"):
+        read(DATA / name)
