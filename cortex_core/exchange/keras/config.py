@@ -12,11 +12,10 @@ from cortex_core.exchange.keras.classes import judged, text
 from cortex_core.exchange.keras.model import Call, Layer, Model, Out
 from cortex_core.exchange.keras.nodes import GRAPHS, called, from_zero, references
 from cortex_core.exchange.keras.old import modern
-from cortex_core.exchange.keras.order import check, count
+from cortex_core.exchange.keras.order import INPUT, check, count
 from cortex_core.exchange.keras.values import plain
 
 SEQUENTIAL = "Sequential"
-INPUT = "InputLayer"
 INNER = ("layer", "backward_layer", "cell")
 """Fields of wrappers that hold another layer; `cells` holds several."""
 
@@ -68,8 +67,6 @@ class _Reader:
         inside = (*outer, name)
         made = self._sequential(config, inside) if _is_list(data) else self._graph(config, inside)
         check(made, "/".join(inside))
-        if any(layer.kind != INPUT for layer in inputs_of(made)):
-            raise SpecError(f"{'/'.join(inside)}: an input of the model is no {INPUT}")
         return made
 
     # Sequential

@@ -13,6 +13,7 @@ from cortex_core.exchange.keras.at import TRANSLATORS, At, Translator, flat
 from cortex_core.exchange.keras.build import Builder, Unfit, Value
 from cortex_core.exchange.keras.model import Call, File, Layer, Model, Out, release
 from cortex_core.exchange.keras.order import steps
+from cortex_core.exchange.keras.tokens import is_tokens
 
 INPUT = "InputLayer"
 
@@ -90,19 +91,18 @@ class _Walk:
         values: Table = {}
         for out in model.inputs:
             layer = next(x for x in model.layers if x.name == out.layer)
-            values[out] = self._input(layer)
+            values[out] = self._input(layer, is_tokens(model, out))
             self.made.inputs.append(values[out])  # type: ignore[arg-type]
         self._layers(model, values, "")
         found = [values.get(out) for out in model.outputs]
         self.made.outputs += [v for v in found if v is not None]
 
-    def _input(self, layer: Layer) -> Value:
+    def _input(self, layer: Layer, tokens: bool) -> Value:
         shape = layer.config["batch_shape"]
         dtype = layer.config.get("dtype") or "float32"
         dtype = dtype if isinstance(dtype, str) else "float32"
-        known = tuple(shape[1:])
-        source = self.made.builder.input(layer.name, known, _held(dtype))
-        return Value(source, known, _held(dtype))
+        known, held = tuple(shape[1:]), "int64" if tokens else _held(dtype)
+        return Value(self.made.builder.input(layer.name, known, held), known, held)
 
     def _layers(self, model: Model, values: Table, prefix: str) -> None:
         for layer, number in steps(model):
@@ -139,11 +139,7 @@ class _Walk:
         )
         try:
             found = translator(at)
-            left = list(at.unread())
-            if left:
-                raise Unfit(f"does not know {', '.join(f'{k}={layer.config[k]!r:.40}' for k in left)}")
-            if at.left():
-                raise Unfit(f"the file has {at.left()} more arrays for it than expected")
+            at.finish()
         except Unfit as unfit:
             self._fault(path, layer, str(unfit))
             return None

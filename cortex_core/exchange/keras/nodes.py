@@ -34,11 +34,18 @@ def called(node: Any, faults: list[str]) -> Call:
 
 def references(x: Any) -> tuple[Out, ...]:
     """The values that ``input_layers`` or ``output_layers`` names, as Keras counts them."""
+    return tuple(_references(plain(x, [])))
+
+
+def _references(x: Any) -> Iterator[Out]:
     if isinstance(x, Mapping):
-        return tuple(found for _, inner in sorted(x.items()) for found in references(inner))
-    if isinstance(x, list) and x and not isinstance(x[0], str):
-        return tuple(found for inner in x for found in references(inner))
-    return (out(x),)
+        for _, inner in sorted(x.items()):
+            yield from _references(inner)
+    elif isinstance(x, list) and not (x and isinstance(x[0], str)):
+        for inner in x:
+            yield from _references(inner)
+    else:
+        yield out(x)
 
 
 def from_zero(

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from cortex_compute.errors import SpecError
+from cortex_core.exchange.keras.classes import text
 from cortex_core.exchange.keras.model import Call, Layer, Model, Out
 
+INPUT = "InputLayer"
 Step = tuple[int, int]  # the place of a layer in its model, and which of its calls
 
 
@@ -77,29 +79,34 @@ def _places(model: Model) -> dict[str, int]:
 
 
 def check(model: Model, place: str) -> None:
-    """Raises `SpecError` where names are not those of layers, or values of calls that there are."""
+    """Raises `SpecError` for a graph that cannot be: names of no layer, values of no call, circles."""
     places = _places(model)
     if len(places) < len(model.layers):
-        names = [layer.name for layer in model.layers]
-        twice = next(name for name in names if names.count(name) > 1)
+        twice = next(x.name for i, x in enumerate(model.layers) if places[x.name] != i)
         raise SpecError(f"{place}: two layers have the name '{twice}'")
-    for layer in model.layers:
-        for call in layer.calls:
-            for out in taken(call):
-                _check_out(model, places, out, f"{place}/{layer.name}")
-    for out in (*model.inputs, *model.outputs):
-        _check_out(model, places, out, place)
+    for out in model.inputs:
+        if out.layer in places and model.layers[places[out.layer]].kind != INPUT:
+            raise SpecError(f"{place}: its input '{out.layer}' is no {INPUT}")
     if not model.inputs or not model.outputs:
         raise SpecError(f"{place}: the model has no {'outputs' if model.inputs else 'inputs'}")
     if len(set(model.inputs)) < len(model.inputs):
         raise SpecError(f"{place}: an input is there twice")
+    inputs = frozenset(model.inputs)
+    for out in (*model.inputs, *model.outputs):
+        if out not in inputs or out.layer not in places:
+            _check_out(model, places, out, place)
+    for layer in model.layers:
+        for call in layer.calls:
+            for out in taken(call):
+                if out not in inputs:
+                    _check_out(model, places, out, f"{place}/{layer.name}")
     steps(model)
 
 
 def _check_out(model: Model, places: Mapping[str, int], out: Out, place: str) -> None:
     if out.layer not in places:
-        raise SpecError(f"{place}: there is no layer '{out.layer}'")
-    if out not in model.inputs and not (out.call >= 0 and _is_called(model, places, out)):
+        raise SpecError(f"{place}: there is no layer '{text(out.layer)}'")
+    if out.call < 0 or not _is_called(model, places, out):
         calls = len(model.layers[places[out.layer]].calls)
         raise SpecError(f"{place}: takes call {out.call} of '{out.layer}', which has {calls}")
 

@@ -27,7 +27,7 @@ def plain(x: Any, faults: list[str], depth: int = 0) -> Any:
     if isinstance(x.get("class_name"), str):
         return _object(x, faults, depth + 1)
     inner = {str(key): plain(value, faults, depth + 1) for key, value in x.items()}
-    return _slice(inner) if inner.keys() == set(SLICE) else inner
+    return slice(*(inner[part] for part in SLICE)) if inner.keys() == set(SLICE) else inner
 
 
 def _object(x: Mapping[str, Any], faults: list[str], depth: int) -> Any:
@@ -44,8 +44,8 @@ def _object(x: Mapping[str, Any], faults: list[str], depth: int) -> Any:
         return ...
     if kind in ("__tensor__", "__numpy__", "__bytes__"):
         return _part(config, "value", kind)
-    if kind == "__slice__":
-        return _slice(config)
+    if isinstance(config, slice):
+        return config
     if kind == "__keras_tensor__":
         return out(_part(config, "keras_history", kind))
     refused = of_value(x)
@@ -69,11 +69,6 @@ def _part(config: Any, key: str, kind: str) -> Any:
     if not isinstance(config, Mapping) or key not in config:
         raise SpecError(f"a {kind} of the configuration has no '{key}'")
     return config[key]
-
-
-def _slice(x: Any) -> slice:
-    found = x if isinstance(x, Mapping) else {}
-    return slice(*(found.get(part) for part in SLICE))
 
 
 def out(x: Any) -> Out:
