@@ -109,6 +109,7 @@ def test_it_runs_as_a_program(
 
 
 @pytest.mark.peers
+@pytest.mark.filterwarnings("ignore:Layer 'inner'.*does not support masking")
 def test_the_inside_of_a_model_that_is_called_with_a_mask_is_left_out(
     record: ModuleType, tmp_path: Path
 ) -> None:
