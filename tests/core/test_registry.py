@@ -265,6 +265,8 @@ def test_a_name_that_is_no_python_name() -> None:
         ("deconv2d", "conv_transpose2d"),
         ("DepthwiseConv2D", "depthwise_conv2d"),
         ("ZeroPad2d", "padding2d"),
+        ("ZeroPadding1D", "padding1d"),
+        ("RepeatVector", "repeat_vector"),
         ("pad", "padding2d"),
         ("Dropout2d", "spatial_dropout2d"),
         ("lrn", "local_response_normalization"),

@@ -87,9 +87,7 @@ def test_the_size_of_what_a_transposed_convolution_gives(kernel: int, way: str) 
     def call(x: Any) -> Any:
         known = [(s, extra) for s in (1, 2, 3) for extra in (None, *range(s))]
         fields = {"kernel_size": kernel, "padding": way, "filters": 1}
-        made = [
-            keras.layers.Conv1DTranspose(strides=s, output_padding=extra, **fields)(x) for s, extra in known
-        ]
+        made = [layer("Conv1DTranspose", strides=s, output_padding=extra, **fields)(x) for s, extra in known]
         return keras.layers.Concatenate(axis=1)(made)
 
     check_layers(None, (4, 2), call=call, formats=["keras"])
@@ -135,6 +133,13 @@ def test_pooling_over_everything(rank: int, order: str) -> None:
         return [layer(k, keepdims=keeps, data_format=order)(x) for k in kinds for keeps in (False, True)]
 
     check_layers(None, (3, 4, 2, 5)[: rank + 1], call=call)
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_the_mean_of_the_steps_that_count(keeps: bool) -> None:
+    embedding = layer("Embedding", input_dim=4, output_dim=3, mask_zero=True)
+    pooled = layer("GlobalAveragePooling1D", keepdims=keeps)
+    check_layers([embedding, pooled], (6,), tokens=4)
 
 
 @pytest.mark.parametrize("kind", ["Max", "Average"])
