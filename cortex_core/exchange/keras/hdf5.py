@@ -140,7 +140,7 @@ class Hdf5:
         self._group(root, "", "", (_address(h5o.get_info(root)),), soft)
         while soft:
             parent, name, path, real, above = soft.pop()
-            if not h5o.exists_by_name(parent, name):
+            if not _leads_somewhere(parent, name):
                 self.refuse(path, "a soft link that leads to nothing in this file")
             self._object_at(parent, name, path, real, above, soft)
 
@@ -238,6 +238,13 @@ class Hdf5:
             raise
         except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
             self.refuse(where, f"the file is damaged or cut short ({error}); get it again")
+
+
+def _leads_somewhere(parent: Any, name: bytes) -> bool:
+    try:
+        return bool(h5o.exists_by_name(parent, name))
+    except (OSError, RuntimeError, KeyError, ValueError):  # h5py's many ways to say no
+        return False
 
 
 def _address(info: Any) -> tuple[int, int]:

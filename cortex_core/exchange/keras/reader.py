@@ -100,9 +100,7 @@ def _of(path: Path_) -> Iterator[None]:
 
 def _opened(path: Path_) -> _Content:
     if Path(path).is_dir():
-        raise SpecError(
-            f"{path}: a folder, such as TensorFlow's SavedModel, is not read; save to a .keras file"
-        )
+        raise SpecError(f"{path}: is a folder, such as TensorFlow's SavedModel; save the model as .keras")
     with open(path, "rb") as file:
         start = file.read(64)
     if start.startswith(hdf5.SIGNATURE):
