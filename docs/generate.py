@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.protocol import Offer, Operand
 from cortex_compute.types import TensorType
 from cortex_core import registry
+from cortex_core.exchange.keras import translators
+from cortex_core.exchange.keras.at import TRANSLATORS
 from cortex_core.explain import explanation
 from cortex_core.ops.table import OPS
 from cortex_core.reference import default, section
@@ -29,7 +32,7 @@ from cortex_datasets.table.declare import KINDS
 from cortex_gpu.backend import CupyBackend, Gpu
 from cortex_gpu.prelude import PRELUDE
 
-NAMES = ("data.md", "description.md", "gpu.md", "layers.md", "losses.md", "ops.md")
+NAMES = ("data.md", "description.md", "gpu.md", "import.md", "layers.md", "losses.md", "ops.md")
 PAGES = [Path(__file__).with_name(name) for name in NAMES]
 MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 REGISTRIES = {
@@ -63,6 +66,8 @@ def table(name: str) -> str:
         return options(registry.READERS[name.removeprefix("reader_")])
     if name == "kernel":
         return kernel()
+    if name == "keras":
+        return keras()
     if name.startswith("ops_"):
         return ops(name.removeprefix("ops_"))
     if name.startswith("reference_"):
@@ -93,6 +98,18 @@ def kernel() -> str:
     assert isinstance(offer, Offer)
     (source,) = offer.build().sources  # type: ignore[attr-defined]
     return f"```cuda\n{source.text.removeprefix(PRELUDE).strip()}\n```"
+
+
+def keras() -> str:
+    """The classes of Keras that can be imported, a line for each module of translators."""
+    translators.load()
+    modules: dict[str, list[str]] = {}
+    for kind, function in TRANSLATORS.items():
+        modules.setdefault(function.__module__, []).append(kind)
+    rows = []
+    for name, kinds in modules.items():
+        rows.append(f"| {_doc(import_module(name))} | {', '.join(f'`{kind}`' for kind in sorted(kinds))} |")
+    return "\n".join(["| what | classes of Keras |", "|---|---|", *sorted(rows)])
 
 
 def reference(name: str) -> str:
@@ -132,7 +149,7 @@ def _fields(cls: type[Any]) -> str:
     return ", ".join(shown)
 
 
-def _doc(cls: type[Any]) -> str:
+def _doc(cls: Any) -> str:
     """The first paragraph of a docstring, in one line."""
     first = (cls.__doc__ or "").strip().split("\n\n")[0]
     return " ".join(line.strip() for line in first.splitlines()).replace("|", "\\|")

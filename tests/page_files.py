@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
+from tests import keras_file
+
 TITANIC = "survived,pclass,name,sex,age,sibsp,parch,ticket,fare,cabin,embarked"
 
 
@@ -25,6 +27,7 @@ def write_data(folder: Path) -> None:
     write_pictures(folder / "photos", random)
     signals = (json.dumps({"signal": [i % 2] * 12, "kind": ["walk", "run"][i % 2]}) for i in range(40))
     _write(folder / "steps.jsonl", signals)
+    write_keras(folder)
 
 
 def write_titanic(path: Path) -> None:
@@ -55,6 +58,20 @@ def write_pictures(folder: Path, random: np.random.Generator) -> None:
         for i in range(6):
             pixels = random.integers(0, 256, (20, 24, 3), np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{i}.png")
+
+
+def write_keras(folder: Path) -> None:
+    """A model of Keras, recordings of it, and one with layers that need blocks."""
+    keras_file.write_model(folder / "model.h5")
+    keras_file.write_recording(folder / "recording.npz")
+    keras_file.write_recording(folder / "retrained.npz", wrong=0.01)
+    swish = {"class_name": "Lambda", "config": {"name": "swish", "function": ["4wAAAA==", None, None]}}
+    gate = {"class_name": "Gate", "config": {"name": "gate", "units": 4}}
+    layers = [*keras_file.LAYERS[:2], swish, gate, *keras_file.LAYERS[2:]]
+    keras_file.write_model(folder / "lambda.h5", layers, gate=np.eye(4, dtype=np.float32))
+    _write(folder / "swish.yaml", ["layers: [silu]"])
+    dense = "  - dense: {units: $units, activation: sigmoid, use_bias: false}"
+    _write(folder / "gate.yaml", ["parameters: {units: null}", "layers:", dense])
 
 
 def _write(path: Path, lines: Iterable[str]) -> None:

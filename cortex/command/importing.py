@@ -114,15 +114,12 @@ def _write(out: Path, found: Imported, proved: Proof, report: dict[str, Any]) ->
 
 
 def _table(proved: Proof) -> list[str]:
+    from cortex_core.exchange.keras.proof import number
     from cortex_core.summary import align
 
     rows: list[tuple[str, ...]] = [("layer", "of Keras", "output", "largest", "mean", "relative", "")]
     for row in proved.rows:
-        numbers = (_number(x) for x in (row.largest, row.mean, row.relative))
+        numbers = ("" if x is None else number(x) for x in (row.largest, row.mean, row.relative))
         shape = " x ".join("any" if n is None else str(n) for n in row.shape)
         rows.append((row.name, row.kind, shape, *numbers, row.verdict))
     return list(align(rows, right=(3, 4, 5)))
-
-
-def _number(x: float | None) -> str:
-    return "" if x is None else f"{x:.1e}"

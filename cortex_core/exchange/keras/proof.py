@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from cortex_core.exchange.keras.imported import Imported, Part
 
 TOLERANCE = 1e-4
+NOISE = 1e-6  # what the order of additions may change
 TOGETHER = 1 << 28  # bytes of outputs that are computed at once
 SHOWN = 5
 PROVED, DEPARTS, UNPROVED = "proved", "departs", "unproved"
@@ -78,8 +79,9 @@ class Proof:
             return UNPROVED
         if self.first is not None:
             return f"departs from Keras, first at {self.first.name}"
-        worst = max((row.relative or 0.0 for row in self.rows), default=0.0)
-        return f"proved: every layer within {worst:.1e} of Keras, on {self.examples} examples"
+        worst = max(row.relative or 0.0 for row in self.rows)
+        within = f"{worst:.1e}" if worst > NOISE else "1e-6"
+        return f"proved: every layer within {within} of Keras, on {self.examples} examples"
 
     def as_data(self) -> dict[str, Any]:
         """For the report."""
@@ -245,6 +247,11 @@ def differences(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, flo
     scale = float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
     relative = 0.0 if largest == 0 else largest / scale if scale else np.inf
     return largest, float(apart.mean()), float(relative)
+
+
+def number(x: float) -> str:
+    """A difference in words; how small it is does not matter where it is only noise."""
+    return "<1e-6" if x < NOISE else f"{x:.1e}"
 
 
 def _is_same(array: np.ndarray) -> bool:
