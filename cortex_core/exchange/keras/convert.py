@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from cortex_compute.errors import SpecError
@@ -95,7 +95,14 @@ class _Walk:
             self.made.inputs.append(values[out])  # type: ignore[arg-type]
         self._layers(model, values, "")
         found = [values.get(out) for out in model.outputs]
-        self.made.outputs += [v for v in found if v is not None]
+        self.made.outputs += [self._made(v) for v in found if v is not None]
+
+    def _made(self, value: Value) -> Value:
+        """An output; an input that is one as it is goes through a layer, as a description needs."""
+        if value.source not in self.made.builder.inputs:
+            return value
+        id_ = self.made.builder.name(f"{value.source}_out")
+        return replace(value, source=self.made.builder.put(id_, "linear", {}, [value.source], {}))
 
     def _input(self, layer: Layer, tokens: bool) -> Value:
         shape = layer.config["batch_shape"]

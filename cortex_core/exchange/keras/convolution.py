@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from cortex_core.exchange.keras.activations import activation
 from cortex_core.exchange.keras.at import At, translates
-from cortex_core.exchange.keras.build import Value
+from cortex_core.exchange.keras.build import Unfit, Value
 
 Weights = dict[str, np.ndarray]
 
@@ -90,7 +91,9 @@ def transposed(at: At) -> Value:
     rank = _rank(x)
     at.expect("padding", "valid", "same")
     at.expect("groups", 1)
-    fields = _windows(at, x) | {"filters": at.get("filters")} | _sizes(at, rank)
+    told = at.get("output_shape", None)
+    sizes = _sizes(at, rank) if told is None else _told_sizes(at, x, told)
+    fields = _windows(at, x) | {"filters": at.get("filters")} | sizes
     return at.put(f"conv_transpose{rank}d", x, weights=_weights(at, "kernel"), **fields)
 
 
@@ -111,3 +114,16 @@ def _sizes(at: At, rank: int) -> dict[str, Any]:
     less = [r - r % 2 - e for r, e in zip(reach, extra)]
     pairs = [[max(0, n // 2), max(0, n - max(0, n // 2))] for n in less]
     return {"padding": pairs, "output_padding": [max(0, -n) for n in less]}
+
+
+def _told_sizes(at: At, x: Value, told: Sequence[Any]) -> dict[str, Any]:
+    """The same for Keras 1, which says how large the output is: ``told``, with its batch and channels."""
+    rank = _rank(x)
+    first = at.get("data_format", None) == "channels_first"
+    wanted, lengths = [*(told[2:] if first else told[1:-1])], x.there[:-1]
+    if len(wanted) != rank or None in (*wanted, *lengths):
+        raise Unfit(f"output_shape is {told!r:.60}, of an input of {[*lengths]}: expected whole numbers")
+    steps, kernel = numbers(at, "strides", rank), numbers(at, "kernel_size", rank)
+    more = [w - (n - 1) * s - k for w, n, s, k in zip(wanted, lengths, steps, kernel)]  # type: ignore[operator]
+    pairs = [[n // 2, n - n // 2] for n in (max(0, -m) for m in more)]
+    return {"padding": pairs, "output_padding": [max(0, m) for m in more]}
