@@ -82,10 +82,13 @@ class Network:
     ``parameters`` maps names ("dense/kernel") to arrays, in the canonical layout.  ``encoding`` is what was
     learned from the raw data that it reads; None for a network of plain arrays.  ``origin``: where the
     parameters were imported, of which ``file`` they are, and whether that is proved (``proof``).
+    ``goes_on``: the kind of the optimiser, where moments and the step were imported too: the next training
+    goes on with them.
     """
 
     encoding: Encoding | None = None
     origin: dict[str, Any] | None = None
+    goes_on: str = ""
 
     def __init__(self, description: Any, seed: int | None = None) -> None:
         from cortex_compute.backends import get
@@ -187,8 +190,12 @@ class Network:
                 self.store.write(name, np.zeros(self.store.types[name].shape, np.float32))
         if SKIPPED in self.store.types:
             self.store.write(SKIPPED, np.zeros((), np.int64))
-        self.store.write(KEY, np.array([seed, 0], np.uint64))
+        self.reseed(seed)
         self.step = 0
+
+    def reseed(self, seed: int) -> None:
+        """What is drawn from here on is that of ``seed``."""
+        self.store.write(KEY, np.array([seed, 0], np.uint64))
 
     def fetch(self, name: str, declaration: Declaration, layer: Any) -> Value:
         """The symbolic value of a parameter (a view into its segment) or variable, for tracing."""

@@ -9,6 +9,8 @@
     /variables/LAYER/NAME   running statistics
     /encoding               JSON: what was learned from the data; only where train.data is a reader
     /origin                 JSON, where the parameters were imported: file and proof
+    /goes_on                JSON, where the state of an optimiser was imported too: its kind and the step;
+                            then there are /moments, as in a run
     a run has besides:
     /moments/MOMENT/LAYER/NAME, /random_key (seed, runs), /sums/...
     /run                    JSON: step, epoch, batch, history, ...
@@ -67,7 +69,8 @@ def save(path: str | Path, network: Network) -> None:
 
 def image(network: Network) -> bytes:
     """What `save` writes."""
-    return _image(network, _model_places(network), None)
+    places = _model_places(network)
+    return _image(network, places | _moments(network) if network.goes_on else places, None)
 
 
 def save_state(path: str | Path, network: Network, run: Mapping[str, Any], sums: Sequence[str]) -> None:
@@ -91,11 +94,26 @@ def load(path: str | Path) -> Network:
             if not is_carried(d)
         }
         arrays = _arrays(file, states)
-    network = Network.blank(description, declared)
-    network.encoding, network.origin = encoding, header.origin
+        network = Network.blank(description, declared)
+        network.encoding, network.origin = encoding, header.origin
+        if "goes_on" in file:
+            _go_on(file, network, _json(file, "goes_on", path))
     for name, array in arrays.items():
         network.store.write(name, array)
     return network
+
+
+def _go_on(file: Any, network: Network, told: Mapping[str, Any]) -> None:
+    """Puts the state of an optimiser into a network; one that is not the description's is left out."""
+    kind, step = told.get("optimizer"), told.get("step")
+    if kind != network.training.optimizer.kind or not isinstance(step, int) or step < 0:
+        return
+    places = _moments(network)
+    types = {where: (where, network.slots[name].type) for where, (name, _) in places.items()}
+    for where, array in _arrays(file, types).items():
+        name, moment = places[where]
+        network.store.write(name, array, moment)
+    network.goes_on, network.step = kind, step
 
 
 def restore(path: str | Path, network: Network, sums: Sequence[str]) -> dict[str, Any]:
@@ -201,12 +219,14 @@ def _model_places(network: Network) -> dict[str, Place]:
 def _run_places(network: Network, sums: Sequence[str]) -> dict[str, Place]:
     """For each dataset of a run its name in the store: those of the model, the random key, the moments, the
     sums of the epoch."""
-    places = {**_model_places(network), KEY: (KEY, "")}
-    for moment in network.description.train.optimizer.state:
-        for name, slot in network.slots.items():
-            if slot.segment.trainable:
-                places[f"moments/{moment}/{name}"] = name, moment
+    places = {**_model_places(network), KEY: (KEY, ""), **_moments(network)}
     return places | {f"sums/{name}": (name, "") for name in sums}
+
+
+def _moments(network: Network) -> dict[str, Place]:
+    trained = [name for name, slot in network.slots.items() if slot.segment.trainable]
+    moments = network.training.optimizer.state
+    return {f"moments/{moment}/{name}": (name, moment) for moment in moments for name in trained}
 
 
 def _image(network: Network, places: Mapping[str, Place], run: Mapping[str, Any] | None) -> bytes:
@@ -222,6 +242,8 @@ def _image(network: Network, places: Mapping[str, Place], run: Mapping[str, Any]
             _put_json(file, "encoding", network.encoding.state())
         if network.origin is not None:
             _put_json(file, "origin", network.origin)
+        if run is None and network.goes_on:
+            _put_json(file, "goes_on", {"optimizer": network.goes_on, "step": network.step})
         if run is not None:
             _put_json(file, "run", run)
         with network.store.lock:

@@ -125,12 +125,17 @@ class Trainer:
         return rate
 
     def begin(self) -> None:
-        """The state before the first step: no moments, the random key of the seed.
+        """The state before the first step: no moments, but those that came with the network for the same
+        optimiser; the random key of the seed.
 
         Raises `CheckpointError` where what was learned of the data is too large for a file.
         """
         checkpoint.check_texts(self.network)
-        self.network.restart(self.options.seed)
+        goes_on, self.network.goes_on = self.network.goes_on, ""
+        if goes_on == self.options.optimizer.kind:
+            self.network.reseed(self.options.seed)
+        else:
+            self.network.restart(self.options.seed)
 
     def resume(self) -> None:
         """The state that last.cortex holds."""

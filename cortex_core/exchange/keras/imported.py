@@ -131,11 +131,11 @@ def _network(data: Mapping[str, Any], converted: Converted) -> Network:
     description = read(data)
     network = Network.blank(description, declare(description))
     for name, array in converted.builder.weights.items():
-        network.store.write(_place(network, name), array)
+        network.store.write(placed(network, name), array)
     return network
 
 
-def _place(network: Network, name: str) -> str:
+def placed(network: Network, name: str) -> str:
     """What a parameter is called in the network: a loss of logits has taken the softmax off its layer."""
     id_, _, own = name.rpartition("/")
     return name if name in network.declared else f"{id_}/logits/{own}"
