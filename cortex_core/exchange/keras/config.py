@@ -9,6 +9,7 @@ from typing import Any
 
 from cortex_compute.errors import SpecError
 from cortex_core.exchange.keras.classes import judged, text
+from cortex_core.exchange.keras.legacy import WRAPPERS
 from cortex_core.exchange.keras.model import Call, Layer, Model, Out
 from cortex_core.exchange.keras.nodes import GRAPHS, called, from_zero, references
 from cortex_core.exchange.keras.old import modern
@@ -157,7 +158,7 @@ class _Reader:
         """The class and the configuration of a layer, with those of a layer inside."""
         found = plain(_mapping(config, f"{place}: config"), faults)
         for key in INNER:
-            if isinstance(config.get(key), Mapping):
+            if isinstance(config.get(key), Mapping) or (key == "layer" and kind in WRAPPERS):
                 found[key] = self._inner(config[key], faults, f"{place}: {key}")
         if isinstance(config.get("cells"), list):
             found["cells"] = [self._inner(cell, faults, f"{place}: cells") for cell in config["cells"]]

@@ -150,6 +150,11 @@ class _Walk:
         except Unfit as unfit:
             self._fault(path, layer, str(unfit))
             return None
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # A file may hold anything where a translator expects a number, or a list of them.
+            told = f"its configuration is not as Keras writes it ({type(error).__name__}: {error})"
+            self._fault(path, layer, told)
+            return None
         return [found] if isinstance(found, Value) else list(found)
 
     def _translator(self, layer: Layer, path: str) -> Translator | None:

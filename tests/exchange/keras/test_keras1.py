@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from cortex_compute.errors import SpecError
 from cortex_core.declared import declare
 from cortex_core.exchange.keras import translators
 from cortex_core.exchange.keras.config import read_model
-from cortex_core.exchange.keras.convert import convert
+from cortex_core.exchange.keras.convert import Converted, convert
 from cortex_core.exchange.keras.legacy import modern_weights
 from cortex_core.exchange.keras.model import File, Weight
 from cortex_core.network import Network
@@ -143,17 +145,24 @@ def drawn(shapes: Sequence[Shape]) -> list[np.ndarray]:
     return [rng.uniform(0.1, 1, shape).astype(np.float32) for shape in shapes]
 
 
+def converted_of(
+    kind: str, config: Json, arrays: Sequence[np.ndarray], shape: Shape, backend: str = ""
+) -> Converted:
+    """What becomes of a model of one layer."""
+    own = {"name": "x", "trainable": True, "batch_input_shape": [None, *shape]}
+    own["input_dtype"] = "int32" if kind == "Embedding" else "float32"
+    model = read_model({"class_name": "Sequential", "config": [listed(kind, **{**own, **config})]}, "1.2.2")
+    layer = model.layers[1]
+    weights = tuple(Weight("w", array.shape, "float32", array.copy) for array in arrays)
+    layer = replace(layer, weights=modern_weights(layer, weights, "1.2.2", backend))
+    return convert(File("1.2.2", backend, replace(model, layers=(model.layers[0], layer))))
+
+
 def predicted(
     kind: str, config: Json, arrays: Sequence[np.ndarray], x: np.ndarray, backend: str = ""
 ) -> np.ndarray:
     """What a model of one layer gives, with the axes that Keras has."""
-    own = {"name": "x", "trainable": True, "batch_input_shape": [None, *x.shape[1:]], **config}
-    own["input_dtype"] = "int32" if kind == "Embedding" else "float32"
-    model = read_model({"class_name": "Sequential", "config": [listed(kind, **own)]}, "1.2.2")
-    layer = model.layers[1]
-    weights = tuple(Weight("w", array.shape, "float32", array.copy) for array in arrays)
-    layer = replace(layer, weights=modern_weights(layer, weights, "1.2.2", backend))
-    converted = convert(File("1.2.2", backend, replace(model, layers=(model.layers[0], layer))))
+    converted = converted_of(kind, config, arrays, x.shape[1:], backend)
     description = read(converted.description("m"))
     network = Network.blank(description, declare(description))
     for name, array in converted.builder.weights.items():
@@ -170,6 +179,39 @@ def test_layers_of_keras_1_are_read_whole(
 ) -> None:
     x = np.ones((2, *shape), np.int64 if kind == "Embedding" else np.float32)
     assert predicted(kind, config, drawn(weights), x).shape == (2, *expected)
+
+
+ODD: list[Any] = [
+    None,
+    -1,
+    0,
+    10**12,
+    -(10**30),
+    2.5,
+    float("nan"),
+    "x",
+    [],
+    [1],
+    [None],
+    [0, 0],
+    [[1]],
+    {},
+    True,
+    False,
+]
+
+
+def test_odd_values_of_fields_are_told_or_do_not_matter() -> None:
+    rng = random.Random(0)
+    told = 0
+    for _ in range(200):
+        kind, shape, config, weights, _ = rng.choice(LAYERS)
+        key = rng.choice([*config, "batch_input_shape", "name", "trainable"])
+        try:
+            converted_of(kind, {**config, key: rng.choice(ODD)}, drawn(weights), shape)
+        except SpecError as error:
+            told += "x" in str(error)
+    assert told > 50
 
 
 def hard(x: np.ndarray) -> np.ndarray:
