@@ -7,6 +7,7 @@ layer of the file, the layers that have arrays are taken in order, as Keras does
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 from cortex_compute.errors import ArgumentError, SpecError
 from cortex_compute.frozen import frozen
 from cortex_core.declared import is_carried
+from cortex_core.exchange.keras.custom import WEIGHTS, read_block
 from cortex_core.exchange.keras.legacy import modern_weights
 from cortex_core.exchange.keras.model import Layer, Weight
 from cortex_core.exchange.keras.reader import read_weights
@@ -61,7 +63,7 @@ def assign(
     what Keras ran on ("theano" turns kernels by 180 degrees), where the file does not say it; a file whose
     kernels are (out, in, ...) is taken for one of Theano.  Raises `SpecError` with all that does not fit.
     """
-    made = network(description)
+    made = network(description, list(_blocks(maps or {})))
     stored = read_weights(weights_path)
     owners = list(_owners(made))
     pairs, faults = _pairs({name: w for name, w in stored.layers.items() if w}, owners)
@@ -79,6 +81,16 @@ def assign(
         lines = "\n".join(f"  {fault}" for fault in faults)
         raise SpecError(f"{weights_path}: its weights do not fit the description:\n{lines}")
     return made
+
+
+def _blocks(maps: Mapping[str, str | Path]) -> Iterator[str]:
+    """What adds these blocks to a description."""
+    for name, path in maps.items():
+        block = read_block(path)
+        if WEIGHTS in block:
+            told = "in a description arrays go to the layers of a block in their order"
+            raise SpecError(f"{path}: {WEIGHTS}: {told}; expected none here")
+        yield f"blocks.{name}={json.dumps(block)}"
 
 
 def _owners(made: Network) -> Iterator[Owner]:

@@ -20,6 +20,7 @@ from cortex_core.spec.description import ALL, LayerNode, flat
 from cortex_core.trace import Declaration, Traced, batch_type, run_layer
 
 BATCH = 2
+LONGEST_NAME = 80
 SIZES = (64, 96)
 """Two lengths of an axis of any length: what differs between them depends on it."""
 
@@ -64,7 +65,7 @@ class Builder:
         self.weights: dict[str, np.ndarray] = {}
         self._traced = [Traced(training=True), Traced(training=True)]
         self._declared: dict[str, Declaration] = {}
-        self._used: set[str] = set()
+        self._used: set[str] = {"input"}  # which has a meaning of its own there
 
     def input(self, name: str, shape: Shape, dtype: str) -> str:
         """Declares an input; gives its name here."""
@@ -77,7 +78,7 @@ class Builder:
 
     def name(self, wanted: str) -> str:
         """A name that is free, and that a description can say."""
-        base = re.sub(r"[^A-Za-z0-9_\-]+", "_", wanted).strip("_") or "layer"
+        base = re.sub(r"[^A-Za-z0-9_\-]+", "_", wanted).strip("_-")[:LONGEST_NAME] or "layer"
         found, number = base, 2
         while found in self._used:
             found, number = f"{base}_{number}", number + 1

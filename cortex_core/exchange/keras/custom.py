@@ -31,7 +31,7 @@ def translator(path: str | Path) -> Translator:
 
     Example: ``swish.yaml`` with the text ``layers: [silu]`` stands for ``Lambda(lambda x: x * sigmoid(x))``.
     """
-    block = _read(Path(path))
+    block = read_block(path)
     wanted = block.pop(WEIGHTS, None)
 
     def put(at: At) -> Value:
@@ -44,12 +44,13 @@ def translator(path: str | Path) -> Translator:
     return put
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_block(path: str | Path) -> dict[str, Any]:
+    """What the file of a block says.  Raises `SpecError`."""
     from cortex_core.spec.read import parse
     from cortex_core.spec.tree import Problems
 
     try:
-        text = path.read_bytes()
+        text = Path(path).read_bytes()
     except OSError as error:
         raise SpecError(f"{path}: {error.strerror or error}") from None
     problems = Problems()

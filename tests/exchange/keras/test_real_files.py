@@ -116,6 +116,44 @@ def test_the_next_character() -> None:
     assert found[:2].max(-1).min() > 0.9
 
 
+def textgenrnn_json(lstm: str) -> dict[str, Any]:
+    """What `model.to_json()` of Keras 2.1.5 says; on a GPU its LSTMs were of the class CuDNNLSTM."""
+    gates = {"activation": "tanh", "recurrent_activation": "sigmoid"} if lstm == "LSTM" else {}
+    recurrent = {"units": 128, "return_sequences": True, **gates}
+    layers = [
+        ("InputLayer", "input", {"batch_input_shape": [None, 40], "dtype": "float32"}, []),
+        ("Embedding", "embedding", {"input_dim": 465, "output_dim": 100, "mask_zero": False}, ["input"]),
+        (lstm, "rnn_1", recurrent, ["embedding"]),
+        (lstm, "rnn_2", recurrent, ["rnn_1"]),
+        ("Concatenate", "rnn_concat", {"axis": -1}, ["embedding", "rnn_1", "rnn_2"]),
+        ("AttentionWeightedAverage", "attention", {}, ["rnn_concat"]),
+        ("Dense", "output", {"units": 465, "activation": "softmax", "use_bias": True}, ["attention"]),
+    ]
+    entries = [
+        {
+            "class_name": kind,
+            "name": name,
+            "config": {"name": name, "trainable": True, **config},
+            "inbound_nodes": [[[source, 0, 0, {}] for source in sources]] if sources else [],
+        }
+        for kind, name, config, sources in layers
+    ]
+    ends = {"input_layers": [["input", 0, 0]], "output_layers": [["output", 0, 0]]}
+    model = {"class_name": "Model", "config": {"name": "model_1", "layers": entries, **ends}}
+    return {**model, "keras_version": "2.1.5", "backend": "tensorflow"}
+
+
+@pytest.mark.parametrize("lstm", ["LSTM", "CuDNNLSTM"])
+def test_a_custom_layer_is_mapped(tmp_path: Path, lstm: str) -> None:
+    """An architecture with a layer that Keras does not have gives what the description does."""
+    model, file = tmp_path / "model.json", "textgenrnn_weights.hdf5"
+    model.write_text(json.dumps(textgenrnn_json(lstm)))
+    maps = {"AttentionWeightedAverage": DESCRIPTIONS / "blocks" / "attention_weighted_average.yaml"}
+    found = cortex.from_keras(model, FILES / file, maps)
+    (x,) = examples(file).values()
+    np.testing.assert_allclose(found.predict(x), assigned("textgenrnn", file).predict(x), atol=1e-6)
+
+
 @pytest.mark.peers
 @pytest.mark.parametrize(("name", "file"), [(name, file) for name, files in ALONE.items() for file in files])
 def test_described(name: str, file: str) -> None:

@@ -1,0 +1,185 @@
+"""Weights of files without an architecture go to descriptions: by name or in order, old forms turned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+
+from cortex_compute.errors import SpecError
+from cortex_core.exchange.keras.assign import assign
+
+RNG = np.random.default_rng(0)
+File = Mapping[str, Mapping[str, np.ndarray]]
+
+
+def drawn(*shape: int) -> np.ndarray:
+    return RNG.normal(size=shape).astype(np.float32)
+
+
+def stored(folder: Path, layers: File, version: str = "2.2.4", backend: str = "tensorflow") -> Path:
+    """A file of weights as Keras 1 and 2 write them."""
+    path = folder / "weights.h5"
+    with h5py.File(path, "w") as file:
+        file.attrs["layer_names"] = [name.encode() for name in layers]
+        file.attrs.update({k: v for k, v in (("keras_version", version), ("backend", backend)) if v})
+        for name, arrays in layers.items():
+            group = file.create_group(name)
+            group.attrs["weight_names"] = [weight.encode() for weight in arrays]
+            for weight, array in arrays.items():
+                group[weight] = array
+    return path
+
+
+def described(shape: Sequence[int], *layers: Any, **more: Any) -> dict[str, Any]:
+    return {"cortex": 1, "name": "net", "inputs": {"x": [*shape]}, "layers": [*layers], **more}
+
+
+def dense(name: str, into: int, out: int) -> dict[str, np.ndarray]:
+    return {f"{name}/kernel:0": drawn(into, out), f"{name}/bias:0": drawn(out)}
+
+
+TWO = described([3], {"dense": {"units": 3, "id": "first"}}, {"dense": {"units": 3, "id": "second"}})
+
+
+def test_by_name_whatever_the_order(tmp_path: Path) -> None:
+    second, first = dense("second", 3, 3), dense("first", 3, 3)
+    made = assign(TWO, stored(tmp_path, {"second": second, "drop": {}, "first": first}))
+    np.testing.assert_array_equal(made.parameters["first/kernel"], first["first/kernel:0"])
+    np.testing.assert_array_equal(made.parameters["second/bias"], second["second/bias:0"])
+
+
+def test_in_order_where_no_name_is_known(tmp_path: Path) -> None:
+    layers = {"dense_7": dense("dense_7", 3, 3), "flatten_1": {}, "dense_3": dense("dense_3", 3, 3)}
+    made = assign(TWO, stored(tmp_path, layers))
+    np.testing.assert_array_equal(made.parameters["first/kernel"], layers["dense_7"]["dense_7/kernel:0"])
+    np.testing.assert_array_equal(made.parameters["second/kernel"], layers["dense_3"]["dense_3/kernel:0"])
+
+
+def test_all_that_does_not_fit_is_told(tmp_path: Path) -> None:
+    path = stored(tmp_path, {"first": dense("first", 2, 3), "third": dense("third", 3, 3)})
+    with pytest.raises(SpecError) as caught:
+        assign(TWO, path)
+    for told in (
+        "weights for 'third'; the description has no layer of this id",
+        "no weights for 'second'",
+        "first: kernel has shape [2, 3] in the file; expected [3, 3]",
+    ):
+        assert told in str(caught.value)
+
+
+def test_too_many_and_too_few_layers_in_order(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"weights for 1 layers \(a\), the description 2 \(first, second\)"):
+        assign(TWO, stored(tmp_path, {"a": dense("a", 3, 3)}))
+
+
+def test_too_few_arrays(tmp_path: Path) -> None:
+    layers = {"first": dense("first", 3, 3), "second": {"second/kernel:0": drawn(3, 3)}}
+    with pytest.raises(SpecError, match="second: the file has 1 arrays for it; expected 2: kernel, bias"):
+        assign(TWO, stored(tmp_path, layers))
+
+
+BLOCK = {
+    "layers": [{"dense": {"units": 3, "id": "a"}}, {"dense": {"units": 3, "use_bias": False, "id": "b"}}]
+}
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_a_block_takes_the_arrays_of_one_layer(tmp_path: Path, mapped: bool) -> None:
+    """One after the other; the block is the description's, or that of a file."""
+    use = {"Gate": {"id": "gate"}}
+    network = described([3], use, **({} if mapped else {"blocks": {"Gate": BLOCK}}))
+    file = tmp_path / "gate.yaml"
+    file.write_text("layers:\n- dense: {units: 3, id: a}\n- dense: {units: 3, use_bias: false, id: b}\n")
+    arrays = {f"gate/W{k}:0": x for k, x in enumerate([drawn(3, 3), drawn(3), drawn(3, 3)])}
+    made = assign(network, stored(tmp_path, {"gate": arrays}), {"Gate": file} if mapped else None)
+    for name, array in zip(("a/kernel", "a/bias", "b/kernel"), arrays.values()):
+        np.testing.assert_array_equal(made.parameters[f"gate/{name}"], array)
+
+
+def test_a_model_in_a_model_keeps_what_is_not_trained_at_its_end(tmp_path: Path) -> None:
+    block = {"layers": [{"batch_norm": {"id": "norm"}}, {"dense": {"units": 3, "id": "dense"}}]}
+    network = described([3], {"Inner": {"id": "inner"}}, blocks={"Inner": block})
+    names = [f"norm/{x}:0" for x in ("gamma", "beta")] + ["dense/kernel:0", "dense/bias:0"]
+    names += ["norm/moving_mean:0", "norm/moving_variance:0"]
+    arrays = {name: drawn(3, 3) if "kernel" in name else drawn(3) for name in names}
+    made = assign(network, stored(tmp_path, {"inner": arrays}))
+    np.testing.assert_array_equal(made.variables["inner/norm/moving_mean"], arrays["norm/moving_mean:0"])
+    np.testing.assert_array_equal(made.parameters["inner/norm/shift"], arrays["norm/beta:0"])
+    np.testing.assert_array_equal(made.parameters["inner/dense/bias"], arrays["dense/bias:0"])
+
+
+def test_arrays_that_lie_otherwise(tmp_path: Path) -> None:
+    """A gru of Keras has its update gate first, and both biases in one array."""
+    network = described(
+        [4, 2], {"bidirectional": {"layer": {"gru": 1}, "id": "both"}}, {"dense": {"units": 1, "id": "end"}}
+    )
+    way = [np.arange(6.0).reshape(2, 3), np.arange(3.0).reshape(1, 3), np.array([[1.0, 2, 3], [10, 20, 30]])]
+    names = [f"{d}/{x}:0" for d in ("forward", "backward") for x in ("kernel", "recurrent_kernel", "bias")]
+    layers = {"both": dict(zip(names, [*way, *(x + 1 for x in way)])), "end": dense("end", 2, 1)}
+    made = assign(network, stored(tmp_path, layers, "2.4.0")).parameters
+    np.testing.assert_array_equal(made["both/forward_kernel"], [[1, 0, 2], [4, 3, 5]])
+    np.testing.assert_array_equal(made["both/forward_bias"], [22, 11, 3])
+    np.testing.assert_array_equal(made["both/forward_recurrent_bias"], [30])
+    np.testing.assert_array_equal(made["both/backward_recurrent_kernel"], [[2, 1, 3]])
+
+
+def test_separable_kernels_and_a_wrapped_dense(tmp_path: Path) -> None:
+    network = described(
+        [5, 5, 2],
+        {"separable_conv2d": {"filters": 4, "kernel": 3, "multiplier": 2, "id": "s"}},
+        {"time_distributed": {"layer": {"dense": 1}, "id": "t"}},
+    )
+    shapes = (3, 3, 2, 2), (1, 1, 4, 4), (4,)
+    own = {f"s/{k}:0": drawn(*shape) for k, shape in enumerate(shapes)}
+    made = assign(network, stored(tmp_path, {"s": own, "t": dense("t", 4, 1)})).parameters
+    assert made["s/depthwise_kernel"].shape == (3, 3, 1, 4)
+    np.testing.assert_array_equal(made["s/depthwise_kernel"][1, 2, 0], own["s/0:0"][1, 2].ravel())
+
+
+CONVOLUTIONS = described(
+    [8, 8, 3],
+    {"conv2d": {"filters": 3, "kernel": 3, "id": "square"}},
+    {"conv2d": {"filters": 2, "kernel": 3, "id": "other"}},
+)
+
+
+def kernels(first: bool) -> dict[str, dict[str, np.ndarray]]:
+    shapes = ((3, 3, 3, 3), (2, 3, 3, 3)) if first else ((3, 3, 3, 3), (3, 3, 3, 2))
+    return {
+        name: {f"{name}_W": drawn(*shape), f"{name}_b": drawn(2 if name == "other" else 3)}
+        for name, shape in zip(("square", "other"), shapes)
+    }
+
+
+@pytest.mark.parametrize(
+    ("first", "backend", "turned"),
+    [(True, "", True), (True, "tensorflow", False), (False, "", False), (False, "theano", True)],
+)
+def test_kernels_of_keras_1(tmp_path: Path, first: bool, backend: str, turned: bool) -> None:
+    """A kernel of 3 x 3 from 3 to 3 channels says nothing of its order; the other one of the file does."""
+    layers = kernels(first)
+    made = assign(CONVOLUTIONS, stored(tmp_path, layers, "", ""), backend=backend).parameters
+    for name, arrays in layers.items():
+        kernel = arrays[f"{name}_W"]
+        kernel = kernel.transpose(2, 3, 1, 0) if first else kernel
+        kernel = kernel[::-1, ::-1] if turned else kernel
+        np.testing.assert_array_equal(made[f"{name}/kernel"], kernel)
+
+
+def test_the_backend_of_the_file_counts(tmp_path: Path) -> None:
+    layers = kernels(first=False)
+    made = assign(CONVOLUTIONS, stored(tmp_path, layers, "2.0.0", "theano")).parameters
+    np.testing.assert_array_equal(made["other/kernel"], layers["other"]["other_W"][::-1, ::-1])
+
+
+def test_a_map_that_names_arrays(tmp_path: Path) -> None:
+    file = tmp_path / "gate.yaml"
+    file.write_text("weights: [a/kernel]\nlayers: [dense: {units: 3, id: a}]\n")
+    path = stored(tmp_path, {"gate": dense("gate", 3, 3)})
+    with pytest.raises(SpecError, match=r"gate\.yaml: weights: .*in their order"):
+        assign(described([3], {"Gate": {"id": "gate"}}), path, {"Gate": file})
