@@ -17,6 +17,8 @@ VALUES = re.compile(rf"{PACKAGES}(?:\.(?:{WITH_LAYERS}|{WITH_VALUES})(?:\.\w+)*)
 OPERATIONS = re.compile(rf"{PACKAGES}\.ops(?:\.\w+)*", re.ASCII)
 
 CODE = "Lambda"
+UNTOLD = re.compile(r"SpatialDropout[123]D")
+"""Layers whose configuration does not say whether they are trainable, as those of all others do."""
 OPERATION = "ops."
 """Stands before the class of an operation: `Add` is a layer, `ops.Add` what ``x + 3.0`` makes."""
 
@@ -62,7 +64,8 @@ def text(x: Any) -> str:
 
 
 def _is_operation(data: Mapping[str, Any]) -> bool:
-    """HDF5 files of Keras 3 name no module; but any layer says whether it is trainable."""
+    """HDF5 files of Keras 3 name no module; but a layer says whether it is trainable."""
     nodes, config = data.get("inbound_nodes"), data.get("config")
     called = isinstance(nodes, list) and bool(nodes) and isinstance(nodes[0], Mapping)
-    return called and isinstance(config, Mapping) and "trainable" not in config and "layers" not in config
+    untold = isinstance(config, Mapping) and "trainable" not in config and "layers" not in config
+    return called and untold and not UNTOLD.fullmatch(text(data.get("class_name")))
