@@ -58,7 +58,7 @@ def _check(name: str, family: Family) -> None:
 
     shape = (family.size, family.size, 3)
     model: Any = getattr(keras.applications, name)(weights=None, input_shape=shape, classes=10)
-    check_model(model, batch=2, scale=family.scale)
+    check_model(model, batch=8, scale=family.scale)
 
 
 @pytest.mark.peers
