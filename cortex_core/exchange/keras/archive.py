@@ -6,6 +6,7 @@ Members are read into memory, never unpacked to a disk, and no more than their s
 from __future__ import annotations
 
 import os
+import struct
 import zipfile
 import zlib
 from pathlib import Path
@@ -19,6 +20,11 @@ SIGNATURE = b"PK\x03\x04"
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENCRYPTED = 1
+DAMAGE = (
+    zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, OSError, OverflowError,
+    RuntimeError, ValueError,
+)  # fmt: skip
+"""All that zipfile says of archives that are none."""
 
 
 @frozen
@@ -40,9 +46,9 @@ def read_archive(path: str | os.PathLike[str]) -> Archive:
                 members.read(METADATA, LONGEST_TEXT) if METADATA in members.known else b"",
                 members.read(WEIGHTS, EXPANSION * Path(path).stat().st_size + SPARE),
             )
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError, RuntimeError) as error:
-        if isinstance(error, SpecError):
-            raise
+    except (SpecError, FileNotFoundError, PermissionError):
+        raise
+    except DAMAGE as error:
         raise SpecError(f"{path}: the archive is damaged or cut short ({error}); get it again") from None
 
 

@@ -11,7 +11,7 @@ import io
 import math
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -61,7 +61,12 @@ class Hdf5:
         self._size = Path(path).stat().st_size if content is None else len(content)
         with self._guarded(""):
             self._file = h5py.File(path if content is None else io.BytesIO(content), "r")
-            self._walk()
+        try:
+            with self._guarded(""):
+                self._walk()
+        except SpecError:
+            self._file.close()
+            raise
         self.inner = self._tree()
 
     # What there is
@@ -90,8 +95,7 @@ class Hdf5:
         return found
 
     def refuse(self, where: str, what: str) -> NoReturn:
-        told = f"{where!r:.200}: {what}" if where else what
-        raise SpecError(f"{self.path}: {told}")
+        _refuse(self.path, where, what)
 
     # Attributes
 
@@ -137,7 +141,7 @@ class Hdf5:
         """Hard links first: a soft link can lead out only over an external one, which is refused by then."""
         root = h5g.open(self._file.id, b"/")
         soft: list[Link] = []
-        self._group(root, "", "", (_address(h5o.get_info(root)),), soft)
+        self._group(root, "", "", (_address(root),), soft)
         while soft:
             parent, name, path, real, above = soft.pop()
             if not _leads_somewhere(parent, name):
@@ -159,22 +163,24 @@ class Hdf5:
     def _object_at(
         self, parent: Any, name: bytes, path: str, real: str, above: tuple[Any, ...], soft: list[Link]
     ) -> None:
-        info = h5o.get_info(parent, name)
         if path in self.groups or path in self.arrays or path in self._odd:
             self.refuse(path, "the file has this name twice")
         if len(self.groups) + len(self.arrays) + len(self._odd) >= MOST_OBJECTS:
             self.refuse(path, f"the file has more than {MOST_OBJECTS} objects")
-        if info.type == h5o.TYPE_DATASET:
-            self._dataset(h5o.open(parent, name), path, real)
-        elif info.type != h5o.TYPE_GROUP:
+        found = h5o.open(parent, name)
+        if isinstance(found, h5d.DatasetID):
+            self._dataset(found, path, real)
+            return
+        if not isinstance(found, h5g.GroupID):
             self._odd[path] = "it is no array"
-        elif _address(info) in above:
+            return
+        address = _address(found)
+        if address in above:
             self.refuse(path, "a group that holds itself")
-        elif len(above) > DEEPEST:
+        if len(above) > DEEPEST:
             self.refuse(path, f"groups nest deeper than {DEEPEST} levels")
-        else:
-            self.groups[path] = real
-            self._group(h5g.open(parent, name), path, real, (*above, _address(info)), soft)
+        self.groups[path] = real
+        self._group(found, path, real, (*above, address), soft)
 
     def _tree(self) -> dict[str, list[str]]:
         """The names of what lies in each group, and in what is a group only by the names of Windows."""
@@ -208,7 +214,7 @@ class Hdf5:
         chunk = created.get_chunk() if layout == h5d.CHUNKED else ()
         self._count(dataset, path, shape, chunk)
         told = "bfloat16" if dtype == BFLOAT16 else str(dtype)
-        self.arrays[path] = Weight(path, tuple(shape), told, partial(self._read, real, path))
+        self.arrays[path] = Weight(path, tuple(shape), told, partial(_read, self._file, real, self.path))
 
     def _count(self, dataset: Any, path: str, shape: tuple[int, ...], chunk: tuple[int, ...]) -> None:
         """Refuses what needs memory out of all proportion to the file."""
@@ -222,22 +228,33 @@ class Hdf5:
         if stored > min(self._size, 2 * padded * itemsize + SLACK):
             self.refuse(path, f"{stored} bytes are stored for shape {[*shape]}")
 
-    def _read(self, real: str, path: str) -> np.ndarray:
-        with self._guarded(path):
-            found = np.asarray(self._file[real][()])
-            if found.dtype == BFLOAT16:  # the upper half of a float32
-                return (found.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-            return found.astype(found.dtype.newbyteorder("="), copy=False)
+    def _guarded(self, where: str) -> AbstractContextManager[None]:
+        return _guarded(self.path, where)
 
-    @contextmanager
-    def _guarded(self, where: str) -> Iterator[None]:
-        """What h5py says of a damaged file, as an error of ours."""
-        try:
-            yield
-        except (CortexError, FileNotFoundError, PermissionError):
-            raise
-        except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
-            self.refuse(where, f"the file is damaged or cut short ({error}); get it again")
+
+def _read(file: Any, real: str, path: str) -> np.ndarray:
+    """No method: an `Hdf5` that arrays of its own refer to would stay open until garbage is collected."""
+    with _guarded(path, real.lstrip("/")):
+        found = np.asarray(file[real][()])
+        if found.dtype == BFLOAT16:  # the upper half of a float32
+            return (found.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
+        return found.astype(found.dtype.newbyteorder("="), copy=False)
+
+
+@contextmanager
+def _guarded(path: str, where: str) -> Iterator[None]:
+    """What h5py says of a damaged file, as an error of ours."""
+    try:
+        yield
+    except (CortexError, FileNotFoundError, PermissionError):
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, OverflowError, MemoryError) as error:
+        _refuse(path, where, f"the file is damaged or cut short ({error}); get it again")
+
+
+def _refuse(path: str, where: str, what: str) -> NoReturn:
+    told = f"{where!r:.200}: {what}" if where else what
+    raise SpecError(f"{path}: {told}") from None
 
 
 def _leads_somewhere(parent: Any, name: bytes) -> bool:
@@ -247,5 +264,6 @@ def _leads_somewhere(parent: Any, name: bytes) -> bool:
         return False
 
 
-def _address(info: Any) -> tuple[int, int]:
+def _address(group: Any) -> tuple[int, int]:
+    info = h5o.get_info(group)
     return (info.fileno, info.addr)

@@ -287,6 +287,39 @@ def test_truncated_archives(archive: Path) -> None:
             everything(archive)
 
 
+@pytest.mark.parametrize("name", ["model.h5", "model.keras"])
+def test_bytes_that_fell_over(good: Path, archive: Path, tmp_path: Path, name: str) -> None:
+    """Whatever happens to a few bytes, the file is read, or refused by an error of ours."""
+    path = tmp_path / name
+    content = path.read_bytes()
+    telling = np.flatnonzero(np.frombuffer(content, np.uint8))
+    rng = np.random.default_rng(0)
+    refusals = 0
+    for _ in range(100):
+        changed = bytearray(content)
+        for at in rng.choice(telling, rng.choice([1, 2, 4, 16])):
+            changed[at] = rng.choice([0, 1, 255, int(rng.integers(256))])
+        path.write_bytes(changed)
+        try:
+            everything(path)
+        except SpecError:
+            refusals += 1
+    assert refusals > 1
+
+
+def test_a_file_is_let_go_of(good: Path) -> None:
+    """What was read, or refused, can be written again: no handle is left in a circle of references."""
+    everything(good)
+    with h5py.File(good, "r+") as file:
+        file["loop"] = file["/"]
+    with pytest.raises(SpecError, match="holds itself") as caught:
+        read(good)
+    with h5py.File(good, "r+") as file:
+        del file["loop"]
+    assert "loop" in str(caught.value)
+    assert everything(good) == [(3, 2), (2,)]
+
+
 def test_files_of_other_kinds(tmp_path: Path) -> None:
     path = tmp_path / "model.h5"
     for content in (b"", b"\0" * 600, pickle.dumps({"weights": [1]}), b"\x93NUMPY", b"- not: json"):
