@@ -1,0 +1,62 @@
+"""Recurrent layers, attention, masks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import strategies as st
+
+from tests.exchange.keras.cases.table import BOTH, LIST, PICTURE, RATE, UNITS, among, case, inner
+
+STEPS, LONGER = (6, 4), (7, 4)
+WAYS = {"return_sequences": BOTH, "return_state": BOTH, "go_backwards": BOTH}
+CELL = {"units": UNITS, "activation": among("tanh", "relu", "linear"), "use_bias": BOTH}
+GATED = {**CELL, "recurrent_activation": among("sigmoid", "hard_sigmoid", "tanh")}
+case("SimpleRNN", STEPS, **WAYS, **CELL)
+case("LSTM", STEPS, unit_forget_bias=BOTH, **WAYS, **GATED)
+case("GRU", STEPS, reset_after=BOTH, **WAYS, **GATED)
+
+CELLS = st.one_of(
+    inner("SimpleRNNCell", **CELL), inner("LSTMCell", **GATED), inner("GRUCell", reset_after=BOTH, **GATED)
+)
+case("RNN", STEPS, cell=st.one_of(CELLS, st.lists(CELLS, min_size=2, max_size=2)), return_sequences=BOTH)
+OWN = {"units": 3, "return_sequences": BOTH}
+BOTH_WAYS = st.one_of(inner("LSTM", **OWN), inner("GRU", reset_after=BOTH, **OWN), inner("SimpleRNN", **OWN))
+case("Bidirectional", STEPS, layer=BOTH_WAYS, merge_mode=among("concat", "sum", "mul", "ave", None))
+AT_EACH = st.one_of(
+    inner("Dense", units=3),
+    inner("Conv2D", filters=2, kernel_size=3, strides=among(1, 2)),
+    inner("MaxPooling2D"),
+    inner("GlobalAveragePooling2D"),
+    inner("BatchNormalization"),
+    inner("Flatten"),
+)
+case("TimeDistributed", (3, *PICTURE), layer=AT_EACH)
+KERNEL = {"filters": among(2, 3), "kernel_size": among(1, 3), "padding": "same"}
+case("ConvLSTM2D", (3, *PICTURE), return_sequences=BOTH, use_bias=BOTH, **KERNEL)
+
+
+def _masked(layer: Any, x: Any) -> Any:
+    """Behind the layer one that takes its mask."""
+    import keras
+
+    return keras.layers.LSTM(3)(layer(x))
+
+
+def _of_zeros(layer: Any, x: Any) -> Any:
+    """Many steps are 0."""
+    import keras
+
+    return _masked(layer, keras.layers.ReLU(threshold=1.0)(x))
+
+
+case("Embedding", (6,), how={"call": _masked, "tokens": 4}, input_dim=4, output_dim=UNITS, mask_zero=BOTH)
+case("Masking", STEPS, how={"call": _of_zeros}, mask_value=among(0.0, 1.0))
+
+HEADS = {"num_heads": among(1, 2), "key_dim": among(2, 3), "value_dim": among(None, 4), "use_bias": BOTH}
+GROUPS = {"num_query_heads": 4, "num_key_value_heads": among(1, 2, 4), "head_dim": among(2, 3)}
+TWO, THREE = (STEPS, LONGER), (STEPS, LONGER, (7, 3))
+case("MultiHeadAttention", TWO, THREE, output_shape=among(None, 5), dropout=RATE, **HEADS)
+case("GroupedQueryAttention", TWO, use_bias=BOTH, **GROUPS)
+case("Attention", TWO, (STEPS, LONGER, LONGER), how=LIST, use_scale=BOTH, dropout=RATE)
+case("AdditiveAttention", TWO, how=LIST, use_scale=BOTH)
