@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import reduce
 from typing import Any
 
@@ -12,7 +13,7 @@ from cortex_core.ops.pointwise import cast, logical_and, logical_or, maximum, no
 from cortex_core.ops.reduce import any as some
 from cortex_core.ops.reduce import sum as total
 from cortex_core.ops.views import reshape
-from cortex_core.registry import Source, base, field, layer
+from cortex_core.registry import Fault, Source, base, field, layer
 
 
 @layer("masking", main="value", outputs=("mask",), positionwise=True)
@@ -61,6 +62,54 @@ class MaskedMean:
         return total(select(seen, x, 0.0), 1, keepdims=self.keepdims) / count
 
 
+@layer("not_equal", main="value", positionwise=True)
+class NotEqual:
+    """Where x has another value.   x (B, ...) -> (B, ...) of bool.  As numpy.not_equal.
+
+    Example:
+        inputs: {words: {shape: [3], dtype: int64}}
+        layers:
+        - not_equal: {value: 0, id: seen}
+        - embedding: {tokens: 5, units: 2, from: words}
+        - gru: {units: 2, mask: seen}
+    """
+
+    value: float = field(default=0.0, doc="the value that is not true")
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        return not_equal(x, int(self.value) if x.dtype.kind == "int" else self.value)
+
+
+@layer("any", main="axis")
+class Any_:
+    """Whether any along an axis is true.   x (B, ..., n) of bool -> (B, ...).  As numpy.any.
+
+    Example:
+        inputs: {sequence: [3, 2]}
+        layers:
+        - not_equal: {value: 0, id: told}
+        - any: {axis: -1, id: seen}
+        - gru: {units: 2, from: sequence, mask: seen}
+    """
+
+    axis: int = field(default=-1, doc="the axis, counted with the batch axis as 0")
+    keepdims: bool = field(default=False, doc="keeps the axis, with size 1")
+
+    def check(self) -> Iterator[Fault]:
+        """Samples stay apart."""
+        if self.axis == 0:
+            yield Fault(("axis",), "axis 0 is the batch", "expected 1, 2, ... or -1, -2, ...")
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        rank = len(x.shape)
+        if not -rank < self.axis < rank:
+            refuse(f"any has no axis {self.axis} (0 is the batch)", x)
+        if x.dtype.kind != "bool":
+            needs = f"any needs truths, not {x.dtype}; not_equal makes them"
+            raise reasoned(DTypeError, f"the input is {x.dtype} {x.shape[1:]}", needs)
+        return some(x, self.axis, keepdims=self.keepdims)
+
+
 @base
 class _Truths:
     """Layers that make one truth of several."""
@@ -68,8 +117,9 @@ class _Truths:
     def truths(self, x: tuple[Any, ...]) -> tuple[Any, ...]:
         """The inputs, if they are truths of one shape."""
         kind = self.kind  # type: ignore[attr-defined]
-        if any(v.shape != x[0].shape for v in x):
-            refuse(f"{kind} needs equal shapes", *x)
+        sizes = [set(along) - {1} for along in zip(*(v.shape for v in x))]
+        if len({len(v.shape) for v in x}) > 1 or any(len(found) > 1 for found in sizes):
+            refuse(f"{kind} needs equal shapes, or 1 along an axis", *x)
         for v in x:
             if v.dtype.kind != "bool":
                 needs = f"{kind} needs truths, such as masks, not {v.dtype}"
@@ -79,7 +129,9 @@ class _Truths:
 
 @layer("logical_and", inputs="several", positionwise=True)
 class LogicalAnd(_Truths):
-    """Whether all are true.   several x (B, ...) of bool -> (B, ...).  As numpy.logical_and.
+    """Whether all are true.   several x (B, ...) of bool, or 1 along an axis -> (B, ...)
+
+    As numpy.logical_and.
 
     Example:
         inputs: {sequence: [3, 2], flags: {shape: [3], dtype: bool}}
@@ -95,7 +147,9 @@ class LogicalAnd(_Truths):
 
 @layer("logical_or", inputs="several", positionwise=True)
 class LogicalOr(_Truths):
-    """Whether any is true.   several x (B, ...) of bool -> (B, ...).  As numpy.logical_or.
+    """Whether any is true.   several x (B, ...) of bool, or 1 along an axis -> (B, ...)
+
+    As numpy.logical_or.
 
     Example:
         inputs: {sequence: [3, 2], flags: {shape: [3], dtype: bool}}

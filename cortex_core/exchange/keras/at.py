@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from cortex_core.exchange.keras.build import Builder, Shape, Unfit, Value
-from cortex_core.exchange.keras.model import Layer
+from cortex_core.exchange.keras.model import Layer, Weight
+from cortex_core.exchange.keras.steps import Steps
 
 REQUIRED: Any = object()
 UNREAD = re.compile(
@@ -93,21 +94,38 @@ class At:
 
     def arrays(self, *names: str) -> list[np.ndarray]:
         """The next weights of the layer, in Keras's order, as many as there are names."""
-        chosen = self.layer.weights[self._taken : self._taken + len(names)]
+        chosen = self.next(len(names))
         if len(chosen) < len(names):
             wanted = ", ".join(names[len(chosen) :])
             raise Unfit(f"the file has {len(self.layer.weights)} arrays for it; lacking are {wanted}")
-        self._taken += len(names)
         return [np.asarray(w.read(), np.float32) for w in chosen]
+
+    def next(self, count: int) -> tuple[Weight, ...]:
+        """The next weights of the layer, unread; fewer where there are no more."""
+        chosen = self.layer.weights[self._taken : self._taken + count]
+        self._taken += len(chosen)
+        return chosen
 
     def left(self) -> int:
         """How many weights nobody has taken."""
         return len(self.layer.weights) - self._taken
 
+    def finish(self) -> None:
+        """Raises `Unfit` where the file says more than was asked for."""
+        left = [f"{key}={self.layer.config[key]!r:.40}" for key in self.unread()]
+        if left:
+            raise Unfit(f"does not know {', '.join(left)}")
+        if self.left():
+            raise Unfit(f"the file has {self.left()} more arrays for it than expected")
+
     def within(self, layer: Layer) -> At:
         """The same call, of a layer that this one wraps."""
         shared = (self._builder, self.path, self.version, self._owners, self.notes)
         return At(layer, self.inputs, self.keywords, *shared)
+
+    def at_each_step(self, layer: Layer, x: Value) -> At:
+        """The call of a layer that this one wraps, for each step of a sequence; x has no axis of time."""
+        return At(layer, [x], {}, Steps(self._builder), self.path, self.version, self._owners, self.notes)
 
     # What it is called with
 

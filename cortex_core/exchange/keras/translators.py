@@ -7,7 +7,17 @@ from importlib.util import find_spec
 
 PACKAGE = "cortex_core.exchange.keras"
 MODULES = (
-    *("activations", "arithmetic", "attention", "convolution", "core", "merging", "normalization", "pooling"),
+    *(
+        "activations",
+        "arithmetic",
+        "attention",
+        "convolution",
+        "core",
+        "masks",
+        "merging",
+        "normalization",
+        "pooling",
+    ),
     *("recurrent", "sequences", "shapes"),
 )
 

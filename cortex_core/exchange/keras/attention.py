@@ -1,0 +1,126 @@
+"""Attention, with projections and without."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from cortex_compute.errors import ArgumentError
+from cortex_core.exchange.keras.at import At, flat, translates
+from cortex_core.exchange.keras.build import Unfit, Value
+from cortex_core.exchange.keras.recurrent import mask_of, note_dropout
+from cortex_core.exchange.weights import ATTENTION, from_keras
+
+MASKS_SINCE = (2, 10)
+"""The version since which attention with projections sees the masks of its inputs."""
+
+
+@translates("MultiHeadAttention")
+def multi_head(at: At) -> Value:
+    size = at.get("key_dim")
+    value_size, axes = at.get("value_dim", None), at.get("attention_axes", None)
+    if axes not in (None, 1, [1]):
+        raise Unfit(f"attention_axes is {axes!r:.60}; supported: the axis of the steps")
+    return _projected(
+        at,
+        heads=at.get("num_heads"),
+        size=size,
+        value_size=None if value_size == size else value_size,
+        units=_units(at.get("output_shape", None)),
+    )
+
+
+@translates("GroupQueryAttention", "GroupedQueryAttention")
+def grouped(at: At) -> Value:
+    heads, key_heads = at.get("num_query_heads"), at.get("num_key_value_heads")
+    at.get("flash_attention", None)
+    return _projected(at, heads=heads, key_heads=key_heads, size=at.get("head_dim"))
+
+
+def _projected(at: At, **sizes: Any) -> Value:
+    query, value, key = _three(at, ("query", "value", "key"))
+    if any(len(x.shape) != 2 for x in (query, value, key)):
+        raise Unfit("attention over several axes is not supported")
+    use_bias = at.get("use_bias", True)
+    names = ("kernel", "bias")[: 1 + use_bias] * 4
+    try:
+        weights = from_keras(ATTENTION, at.arrays(*names))
+    except ArgumentError as error:
+        raise Unfit(str(error)) from None
+    note_dropout(at, "dropout")
+    fields = {**sizes, "use_bias": use_bias, **_seen(at, query, value, key), **_causal(at)}
+    sources = [query, key, value] if key != value else [query, key] if key != query else [query]
+    return replace(at.put(ATTENTION, sources, weights=weights, **fields), mask=query.mask)
+
+
+def _units(shape: Any) -> int | None:
+    """The channels of the output, of the shape that is asked for."""
+    found = [shape] if shape is None or isinstance(shape, int) else [*shape]
+    if len(found) != 1:
+        raise Unfit(f"output_shape is {shape!r:.60}; supported: one axis of channels")
+    return found[0]
+
+
+def _seen(at: At, query: Value, value: Value, key: Value) -> dict[str, Any]:
+    """The fields that say which keys each query sees."""
+    whole = at.keywords.get("attention_mask")
+    asked, keys = None, []
+    if at.version >= MASKS_SINCE:
+        asked = mask_of(at, query, "query_mask")
+        keys = [mask_of(at, value, "value_mask"), None if key == value else mask_of(at, key, "key_mask")]
+    seen = _all(at, [mask for mask in dict.fromkeys(keys) if mask])
+    if isinstance(whole, Value):
+        if seen:
+            raise Unfit("an attention_mask beside masks of its inputs is not supported")
+        seen = whole.source
+    return {"mask": seen, "query_mask": asked, "unseen": "mean" if seen or asked else None}
+
+
+def _all(at: At, masks: Sequence[str]) -> str | None:
+    if len(masks) < 2:
+        return masks[0] if masks else None
+    values = [Value(mask, at.shape_of(mask), "bool") for mask in masks]
+    return at.put("logical_and", values, part="mask").source
+
+
+@translates("Attention", "AdditiveAttention")
+def plain(at: At) -> Value:
+    query, value, key = _three(at, ("inputs",))
+    additive = at.kind == "AdditiveAttention"
+    at.expect("score_mode", "dot")
+    use_scale = at.get("use_scale", additive)
+    weights: dict[str, np.ndarray] = dict(zip(["scale"], at.arrays("scale"))) if use_scale else {}
+    note_dropout(at, "dropout")
+    asked, seen = _masks(at, query, value)
+    fields = {"use_scale": use_scale, "mask": seen, "query_mask": asked, **_causal(at)}
+    sources = [query, key] if key == value else [query, key, value]
+    kind = "additive_attention" if additive else "attention"
+    return replace(at.put(kind, sources, weights=weights, **fields), mask=query.mask)
+
+
+def _masks(at: At, query: Value, value: Value) -> tuple[str | None, str | None]:
+    """Which queries ask, and which keys they see."""
+    given = at.keywords.get("mask")
+    if not isinstance(given, (list, tuple)):
+        return query.mask, value.mask
+    asked, seen, *_ = (x.source if isinstance(x, Value) else None for x in given)
+    return asked, seen
+
+
+def _causal(at: At) -> dict[str, Any]:
+    """What the call says, or the configuration of old layers."""
+    if at.keywords.get("return_attention_scores"):
+        raise Unfit("return_attention_scores is not supported")
+    return {"causal": bool(at.get("causal", False) or at.keywords.get("use_causal_mask", False))}
+
+
+def _three(at: At, names: Sequence[str]) -> tuple[Value, Value, Value]:
+    """Query, value and key, in Keras's order."""
+    given = [at.plain(x) for x in (*flat(at.inputs), *flat([at.keywords.get(name) for name in names]))]
+    if not 2 <= len(given) <= 3:
+        raise Unfit(f"it is called with {len(given)} values; expected query and value, and perhaps a key")
+    query, value, *key = given
+    return query, value, key[0] if key else value
