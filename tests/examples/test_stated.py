@@ -14,13 +14,15 @@ EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("*.yaml"))
 NATS, PIXEL = "nats per ", "per pixel"
 ERRORS = {"loss": NATS, "sampled_loss": NATS, "mse": PIXEL, "denoised_mse": PIXEL}  # how their units begin
 
+LONG = {"resnet20_cifar10": 20}  # minutes: its twelve epochs, which others compare themselves with
+
 
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_every_example_states_what_it_reaches(path: Path) -> None:
     found = stated(path)
     train = yaml.safe_load(path.read_text(encoding="utf-8"))["train"]
     assert found.seed == train.get("seed", 0)
-    assert 0 < found.minutes <= 15
+    assert 0 < found.minutes <= LONG.get(path.stem, 15)
     assert found.backend == "onednn"
     assert found.unit.startswith(ERRORS.get(found.metric, "%"))
     assert found.better == ("lower" if found.metric in ERRORS else "higher")
