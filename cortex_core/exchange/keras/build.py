@@ -63,7 +63,7 @@ class Builder:
         self.inputs: dict[str, Any] = {}
         self.layers: list[dict[str, Any]] = []
         self.weights: dict[str, np.ndarray] = {}
-        self._traced = [Traced(training=True), Traced(training=True)]
+        self._traced = [Traced(), Traced()]
         self._declared: dict[str, Declaration] = {}
         self._used: set[str] = {"input"}  # which has a meaning of its own there
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from cortex_core.exchange.keras.at import TRANSLATORS, At, Result, translates
 from cortex_core.exchange.keras.build import Unfit, Value
-from cortex_core.exchange.keras.model import Layer
+from cortex_core.exchange.keras.model import Layer, Weight
 
 Weights = dict[str, np.ndarray]
 Fields = dict[str, Any]
@@ -110,13 +109,20 @@ def spectral_normalization(at: At) -> Result:
     kind, config = (told.get("class_name"), told.get("config")) if isinstance(told, Mapping) else (None, None)
     if kind not in TRANSLATORS or not isinstance(config, Mapping):
         raise Unfit(f"its layer is {kind!r:.60}, which is not known")
-    weights = at.layer.weights
-    drawn = [w for w in weights if re.search(r"\b(vector_u|sn_u)\b", w.name)] or weights[-1:]
-    inner = at.within(Layer(at.layer.name, kind, config, (), tuple(w for w in weights if w not in drawn)))
+    inner = at.within(Layer(at.layer.name, kind, config, (), _without_vector(at.layer.weights)))
     found = TRANSLATORS[kind](inner)
     unread = [*inner.unread()]
     if unread or inner.left():
         raise Unfit(f"its layer ({kind}) has {', '.join(unread) or 'more arrays'}, which is not supported")
-    at.arrays(*(w.name for w in weights))
+    at.arrays(*(w.name for w in at.layer.weights))
     at.notes.append(f"{at.path}: training no longer normalises its kernel")
     return found
+
+
+def _without_vector(weights: tuple[Weight, ...]) -> tuple[Weight, ...]:
+    """The weights of the layer inside.  In archives the wrapper has the kernel too, before its vector."""
+    rows = [i for i, w in enumerate(weights) if i and w.shape == (1, weights[0].shape[-1])]
+    if not rows:
+        raise Unfit("its vector_u is not in the file")
+    before, behind = weights[: rows[-1]], weights[rows[-1] + 1 :]
+    return behind if behind and behind[0].shape == weights[0].shape else before + behind

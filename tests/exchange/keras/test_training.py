@@ -1,0 +1,193 @@
+"""What a file says of training: penalties, constraints, losses, an optimiser that goes on where it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import cortex
+from cortex_core.exchange.keras.convert import Converted, convert
+from cortex_core.exchange.keras.imported import load
+from cortex_core.exchange.keras.model import File
+from cortex_core.exchange.keras.reader import read as read_file
+from cortex_core.exchange.keras.training import train_section
+from cortex_core.spec import read
+
+pytestmark = pytest.mark.peers
+keras = pytest.importorskip("keras")
+
+FORMATS = ("keras", "h5")
+"""In this order: when Keras has written an HDF5 file, it has forgotten which optimizer it was given."""
+
+
+def saved(model: Any, folder: Path, kind: str) -> tuple[File, Converted]:
+    path = folder / f"model.{kind}"
+    model.save(path)
+    file = read_file(path)
+    return file, convert(file)
+
+
+def model_of(last: int, activation: str | None) -> Any:
+    layers = keras.layers
+    return keras.Sequential(
+        [
+            keras.Input((6, 3)),
+            layers.Conv1D(4, 3, padding="same", activation="tanh"),
+            layers.LayerNormalization(),
+            layers.LSTM(5),
+            layers.Dense(4, activation="tanh"),
+            layers.Dense(last, activation=activation),
+        ]
+    )
+
+
+OPTIMIZERS: dict[str, dict[str, Any]] = {
+    "SGD": {"momentum": 0.9, "nesterov": True, "learning_rate": 0.05},
+    "Adam": {"amsgrad": True, "epsilon": 1e-7, "learning_rate": 0.01},
+    "AdamW": {"weight_decay": 0.1, "learning_rate": 0.01},
+    "Adagrad": {"learning_rate": 0.05},
+    "Adadelta": {"learning_rate": 0.5},
+    "Lion": {"learning_rate": 0.001},
+    "RMSprop": {"momentum": 0.5, "centered": True, "learning_rate": 0.002},
+}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_training_goes_on_as_in_keras(name: str, tmp_path: Path) -> None:
+    """Three steps there, the file, and two more steps in both."""
+    keras.utils.set_random_seed(1)
+    rng = np.random.default_rng(0)
+    model = model_of(1, None)
+    model.compile(getattr(keras.optimizers, name)(**OPTIMIZERS[name]), "mse")
+    x, y = rng.normal(size=(5, 8, 6, 3)).astype("float32"), rng.normal(size=(5, 8, 1)).astype("float32")
+    for step in range(3):
+        model.train_on_batch(x[step], y[step])
+    found = {}
+    for kind in FORMATS:
+        model.save(tmp_path / f"model.{kind}")
+        made = load(tmp_path / f"model.{kind}")
+        assert [note for note in made.notes if "rmsprop" not in note] == []
+        found[kind] = made.network
+        assert (made.network.step, made.network.goes_on) == (3, name.lower())
+    before = model.predict(x[0], verbose=0)
+    for step in (3, 4):
+        model.train_on_batch(x[step], y[step])
+    after = model.predict(x[0], verbose=0)
+    moved = np.abs(after - before).max()
+    for network in found.values():
+        program = cortex.compile(network, batch_size=8)
+        for step in (3, 4):
+            program.run({network.description.inputs[0].name: x[step], "target": y[step]})
+        apart = np.abs(np.asarray(network.predict(x[0])) - after).max()
+        assert apart < (0.1 if name == "RMSprop" else 0.01) * moved
+
+
+def test_without_the_state_it_would_not_be_keras_training(tmp_path: Path) -> None:
+    """The test above can fail: steps of Adam begin anew are others."""
+    keras.utils.set_random_seed(1)
+    rng = np.random.default_rng(0)
+    model = model_of(1, None)
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    x, y = rng.normal(size=(4, 8, 6, 3)).astype("float32"), rng.normal(size=(4, 8, 1)).astype("float32")
+    for step in range(3):
+        model.train_on_batch(x[step], y[step])
+    model.save(tmp_path / "model.keras")
+    network = load(tmp_path / "model.keras").network
+    network.restart(0)
+    before = model.predict(x[0], verbose=0)
+    model.train_on_batch(x[3], y[3])
+    after = model.predict(x[0], verbose=0)
+    cortex.compile(network, batch_size=8).run({network.description.inputs[0].name: x[3], "target": y[3]})
+    apart = np.abs(np.asarray(network.predict(x[0])) - after).max()
+    assert apart > 0.1 * np.abs(after - before).max()
+
+
+LOSSES: list[tuple[Any, str | None, dict[str, Any]]] = [
+    ("categorical_crossentropy", "softmax", {"softmax_cross_entropy": {}}),
+    (
+        keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        None,
+        {"softmax_cross_entropy": {}},
+    ),
+    (
+        keras.losses.CategoricalCrossentropy(label_smoothing=0.1),
+        "softmax",
+        {"softmax_cross_entropy": {"label_smoothing": 0.1}},
+    ),
+    ("binary_crossentropy", "sigmoid", {"binary_cross_entropy": {}}),
+    (
+        keras.losses.BinaryCrossentropy(from_logits=True),
+        None,
+        {"binary_cross_entropy": {"from_logits": True}},
+    ),
+    ("mae", None, {"mae": {}}),
+    (keras.losses.Huber(), None, {"huber": {"delta": 1.0}}),  # Keras does not write another
+    ("kl_divergence", "softmax", {"kl_divergence": {}}),
+    ("hinge", "tanh", {"hinge": {}}),
+]
+
+
+@pytest.mark.parametrize(("loss", "activation", "wanted"), LOSSES)
+def test_losses(loss: Any, activation: str | None, wanted: dict[str, Any], tmp_path: Path) -> None:
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2, activation=activation, name="out")])
+    model.compile("adam", loss)
+    for kind in FORMATS:
+        found = train_section(*saved(model, tmp_path, kind))
+        assert found is not None
+        ((name, fields),) = found[0][0].items()
+        assert {name: {k: v for k, v in fields.items() if k not in ("of", "target")}} == wanted
+        assert (fields["of"], fields["target"]) == ("out", "target")
+
+
+def test_losses_of_several_outputs(tmp_path: Path) -> None:
+    x = keras.Input((3,))
+    outputs = [keras.layers.Dense(2, name=name)(x) for name in ("a", "b")]
+    model = keras.Model(x, outputs)
+    model.compile("sgd", {"a": "mse", "b": "cosine_similarity"}, loss_weights={"a": 0.5, "b": 1.0})
+    file, converted = saved(model, tmp_path, "keras")
+    found = train_section(file, converted)
+    assert found is not None
+    assert found[0] == [{"mse": {"of": "a", "target": "a_target", "weight": 0.5}}]
+    assert any("cosine_similarity" in note for note in converted.notes)
+
+
+def test_penalties_and_constraints(tmp_path: Path) -> None:
+    layers, regularizers, constraints = keras.layers, keras.regularizers, keras.constraints
+    model = keras.Sequential(
+        [
+            keras.Input((6, 3)),
+            layers.Conv1D(
+                4,
+                3,
+                kernel_regularizer=regularizers.L2(0.02),
+                bias_regularizer=regularizers.L1L2(0.01, 0.03),
+                kernel_constraint=constraints.MaxNorm(1.5, axis=[0, 1]),
+                name="conv",
+            ),
+            layers.LSTM(4, recurrent_regularizer="l1", kernel_constraint=constraints.UnitNorm(), name="lstm"),
+            layers.BatchNormalization(gamma_regularizer="l2", beta_constraint="non_neg", name="norm"),
+            layers.Dense(
+                2,
+                kernel_regularizer=regularizers.OrthogonalRegularizer(),
+                kernel_constraint=constraints.MaxNorm(1.5, axis=1),
+                bias_constraint=constraints.MaxNorm(2.0),
+                name="dense",
+            ),
+        ]
+    )
+    for kind in FORMATS:
+        _, converted = saved(model, tmp_path, kind)
+        told = {f["id"]: f for entry in converted.builder.layers for f in entry.values()}
+        assert told["conv"]["penalty"] == {"kernel": {"l2": 0.02}, "bias": {"l1": 0.01, "l2": 0.03}}
+        assert told["conv"]["constraint"] == {"kernel": {"max_norm": 1.5}}
+        assert told["lstm"]["penalty"] == {"recurrent_kernel": {"l1": 0.01}}
+        assert told["lstm"]["constraint"] == {"kernel": "unit_norm"}
+        assert told["norm"]["penalty"] == {"scale": {"l2": 0.01}}
+        assert told["norm"]["constraint"] == {"shift": "non_negative"}
+        assert "penalty" not in told["dense"]
+        assert told["dense"]["constraint"] == {"bias": {"max_norm": 2.0}}
+        assert len([note for note in converted.notes if note.startswith("dense: ")]) == 2
+        read(converted.description("it"))
