@@ -61,6 +61,20 @@ def _check(name: str, family: Family) -> None:
     check_model(model, batch=8, scale=family.scale)
 
 
+@pytest.mark.keras_all
+@pytest.mark.parametrize("name", ["VGG16", "ResNet50", "MobileNetV2"])
+def test_channels_first(name: str) -> None:
+    import keras
+
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        model: Any = getattr(keras.applications, name)(weights=None, input_shape=(3, 32, 32), classes=10)
+    finally:
+        keras.config.set_image_data_format(before)
+    check_model(model, batch=8)
+
+
 @pytest.mark.peers
 def test_every_application_of_keras_is_of_a_family() -> None:
     import keras

@@ -64,21 +64,23 @@ def test_axes_of_any_length() -> None:
 
 
 def test_channels_first() -> None:
-    """Keras on a CPU has no convolutions of pictures with channels first, but the rest of such a model."""
+    """As files of Theano have them: what stands along axis 1 there is joined and normalised here too."""
     from keras import layers
 
     first = {"data_format": "channels_first"}
-    check_layers(
-        [
-            layers.ZeroPadding2D(1, **first),
-            layers.BatchNormalization(axis=1),
-            layers.Activation("relu"),
-            layers.MaxPooling2D(2, **first),
-            layers.Flatten(**first),
-            layers.Dense(3),
-        ],
-        (3, 8, 6),
-    )
+
+    def call(x: object) -> object:
+        a = layers.Conv2D(4, 3, padding="same", strides=2, activation="relu", **first)(x)
+        b = layers.AveragePooling2D(2, **first)(layers.ZeroPadding2D(((0, 1), (1, 0)), **first)(x))
+        both = layers.BatchNormalization(axis=1)(layers.Concatenate(axis=1)([a, b]))
+        flat = layers.Flatten()(layers.Activation("relu")(both))
+        return [
+            layers.Dense(3)(flat),
+            layers.GlobalAveragePooling2D(**first)(both),
+            layers.Softmax(axis=1)(both),
+        ]
+
+    check_layers(None, (3, 7, 9), call=call)
 
 
 @pytest.mark.filterwarnings("ignore:Layer 'sequential:UserWarning")

@@ -57,6 +57,6 @@ HEADS = {"num_heads": among(1, 2), "key_dim": among(2, 3), "value_dim": among(No
 GROUPS = {"num_query_heads": 4, "num_key_value_heads": among(1, 2, 4), "head_dim": among(2, 3)}
 TWO, THREE = (STEPS, LONGER), (STEPS, LONGER, (7, 3))
 case("MultiHeadAttention", TWO, THREE, output_shape=among(None, 5), dropout=RATE, **HEADS)
-case("GroupedQueryAttention", TWO, use_bias=BOTH, **GROUPS)
+case("GroupQueryAttention", TWO, use_bias=BOTH, **GROUPS)
 case("Attention", TWO, (STEPS, LONGER, LONGER), how=LIST, use_scale=BOTH, dropout=RATE)
 case("AdditiveAttention", TWO, how=LIST, use_scale=BOTH)

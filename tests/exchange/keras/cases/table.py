@@ -41,7 +41,7 @@ ELSEWHERE = {
     "TensorFlowOpLayer": "written by tf.keras alone; test_pointwise.py has such by hand",
     "ThresholdedReLU": "not in Keras 3; test_pointwise.py has it by hand",
     "SyncBatchNormalization": "written by tf.keras alone: a BatchNormalization",
-    "GroupQueryAttention": "another name of GroupedQueryAttention",
+    "GroupedQueryAttention": "another name of GroupQueryAttention, which files have",
 }
 """Classes that cannot be made with Keras 3, and what tests them."""
 
