@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from cortex_compute.errors import ArgumentError
+import numpy as np
+
+from cortex_compute.errors import ArgumentError, SpecError
 from cortex_compute.frozen import frozen
+from cortex_core.declared import declare
 from cortex_core.exchange.keras.build import Value
 from cortex_core.exchange.keras.convert import INPUT, Converted, convert
-from cortex_core.exchange.keras.model import Model
+from cortex_core.exchange.keras.model import File, Model
+from cortex_core.exchange.keras.training import train_section
 from cortex_core.network import Network
+from cortex_core.spec import Description, read
 from cortex_core.spec.write import to_yaml
 
 if TYPE_CHECKING:
@@ -44,7 +49,8 @@ class Imported:
 
     ``file`` says what was imported, and ``yaml`` is its description, for people.  ``inputs`` are named as in
     Keras.  ``whole``: ``parts`` are all that the Keras model computes, as its file says; else they are the
-    layers here, and those are compared that have the same name there.
+    layers here, and those are compared that have the same name there.  ``unused`` are layers that lead to no
+    output, which are left out here.
     """
 
     file: str
@@ -53,6 +59,7 @@ class Imported:
     inputs: dict[str, Value]
     parts: list[Part]
     whole: bool = True
+    unused: frozenset[str] = frozenset()
     notes: list[str] = field(default_factory=list)
     converted: Converted | None = None
 
@@ -84,19 +91,26 @@ def load(path: Name, weights: Name | None = None, maps: Mapping[str, Name] | Non
 
 def _read(place: Path, weights: Name | None, maps: Mapping[str, Name] | None) -> Imported:
     """A file of Keras that says what its layers are."""
-    from cortex_core.exchange.keras.reader import read
+    from cortex_core.exchange.keras import reader
 
-    file = read(place, weights)
-    converted = convert(file, _translators(maps))
-    data = converted.description(place.stem)
-    names = [out.layer for out in file.model.inputs]
+    file = reader.read(place, weights)
+    translators = _translators(maps)
+    converted = convert(file, translators)
+    data, description = _described(converted, file, place.stem)
+    network = _network(description, converted)
+    if file.optimizer is not None and file.optimizer.weights and description.train is not None:
+        from cortex_core.exchange.keras.optimizer import resume
+
+        converted.notes.append(resume(network, file, translators))
+    kinds = dict(_kinds(file.model, ""))
     return Imported(
         place.name + (f" (Keras {file.version})" if file.version else ""),
-        _network(data, converted),
+        network,
         to_yaml(data),
-        dict(zip(names, converted.inputs)),
-        list(_parts(converted, dict(_kinds(file.model, "")))),
-        notes=list(dict.fromkeys(converted.notes)),
+        dict(zip((out.layer for out in file.model.inputs), converted.inputs)),
+        list(_parts(converted, kinds)),
+        unused=frozenset(kinds.keys() - converted.results.keys()),
+        notes=[note for note in dict.fromkeys(converted.notes) if note],
         converted=converted,
     )
 
@@ -124,11 +138,32 @@ def _translators(maps: Mapping[str, Name] | None) -> dict[str, Translator]:
     return {name: translator(Path(path)) for name, path in maps.items()}
 
 
-def _network(data: Mapping[str, Any], converted: Converted) -> Network:
-    from cortex_core.declared import declare
-    from cortex_core.spec import read
+def _described(converted: Converted, file: File, name: str) -> tuple[dict[str, Any], Description]:
+    """The description, as data and as read; without the training where that is not possible here."""
+    data = _short(converted.description(name))
+    losses, train = train_section(file, converted) or ([], {})
+    whole = {**data, **_short(({"loss": losses} if losses else {}) | ({"train": train} if train else {}))}
+    try:
+        return whole, read(whole)
+    except SpecError as error:
+        if whole == data:
+            raise
+        converted.notes.append(f"how it was trained is not imported: {error}")
+        return data, read(data)
 
-    description = read(data)
+
+def _short(data: Any) -> Any:
+    """The data with 0.001 for 0.0010000000474974513, which is as it is in float32."""
+    if isinstance(data, dict):
+        return {key: _short(value) for key, value in data.items()}
+    if isinstance(data, list):
+        return [_short(value) for value in data]
+    if isinstance(data, float) and data == np.float32(data):
+        return float(str(np.float32(data)))
+    return data
+
+
+def _network(description: Description, converted: Converted) -> Network:
     network = Network.blank(description, declare(description))
     for name, array in converted.builder.weights.items():
         network.store.write(placed(network, name), array)

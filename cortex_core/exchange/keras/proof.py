@@ -133,7 +133,8 @@ def _matched(imported: Imported, recording: Recording) -> dict[Part, Kept]:
         lacking = [p.key for p in imported.parts if p not in found and not p.path.startswith(hidden)]
         _expect_none(recording, lacking, "it lacks")
         known = {part.key for part in found}
-        _expect_none(recording, [key for key in recording.layers if key not in known], "the model has no")
+        extra = [key for key in recording.layers if key not in known and key[0] not in imported.unused]
+        _expect_none(recording, extra, "the model has no")
     else:
         named = {(_said(key[0]), *key[1:]): kept for key, kept in recording.layers.items()}
         pairs = ((part, named.get((_said(part.path), part.call, part.index))) for part in imported.parts)

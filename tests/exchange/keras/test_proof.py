@@ -182,6 +182,13 @@ def test_what_a_nested_model_hides_is_not_recorded(imported: Imported, npz: Path
     assert verdicts == ["not recorded", "agrees", "agrees"]
 
 
+def test_what_leads_to_no_output_is_not_compared(imported: Imported, npz: Path) -> None:
+    """Keras 3 computes masks that nobody takes."""
+    arrays = {**recorded(imported), "layer/not_equal/0/0": np.ones((5, 3), bool)}
+    imported.unused = frozenset({"not_equal"})
+    assert len(compare(imported, written(npz, arrays)).rows) == 3
+
+
 def test_layers_of_a_description_are_known_by_name(imported: Imported, npz: Path) -> None:
     """What has no name in common is not compared."""
     imported.whole = False
