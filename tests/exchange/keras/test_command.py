@@ -90,6 +90,40 @@ def test_the_origin_stays_when_it_is_saved_again(cli: Cli, model: Path, tmp_path
     assert cortex.load(tmp_path / "b.cortex").origin["proof"] == "unproved"
 
 
+COMPILED = {
+    "loss": "sparse_categorical_crossentropy",
+    "optimizer_config": {"class_name": "Adam", "config": {"learning_rate": 0.009999999776482582}},
+}
+
+
+def test_it_is_trained_as_it_was(cli: Cli, tmp_path: Path) -> None:
+    """The file has the loss and the optimiser; numbers are as short as float32 knows them."""
+    write_model(tmp_path / "model.h5", training=COMPILED)
+    out = tmp_path / "net.cortex"
+    assert cli("import", "keras", tmp_path / "model.h5", "-o", out).code == 0
+    text = (tmp_path / "net.yaml").read_text()
+    assert "  - softmax_cross_entropy: {of: out, target: target}\n" in text
+    assert "  optimizer: {adam: {learning_rate: 0.01}}\n" in text
+    network = cortex.load(out)
+    x = np.random.default_rng(0).normal(size=(99, 3)).astype(np.float32)
+    np.testing.assert_allclose(network.predict(x), forward(x)[1], rtol=1e-4)
+    np.savez(tmp_path / "data.npz", x=x, target=np.arange(99) % 2)
+    assert cli("train", out, f"train.data={tmp_path / 'data.npz'}", "--out", tmp_path / "run").code == 0
+    trained = cortex.load(tmp_path / "run")
+    assert 0 < np.abs(trained.parameters["out/logits/kernel"] - weights()["out/kernel"]).max() < 0.1
+    assert trained.origin == {"file": "model.h5 (Keras 2.9.0)", "proof": "unproved"}
+
+
+def test_a_recording_proves_what_has_a_loss(cli: Cli, recording: Path, tmp_path: Path) -> None:
+    """The loss takes the softmax off its layer; what the layer gives is as before."""
+    write_model(tmp_path / "model.h5", training=COMPILED)
+    said = cli(
+        "import", "keras", tmp_path / "model.h5", "--outputs", recording, "-o", tmp_path / "net.cortex"
+    )
+    assert said.code == 0
+    assert said.out.splitlines()[-1].endswith("proved: every layer within 1e-6 of Keras, on 4 examples")
+
+
 TRAINED = """\
 loss:
   softmax_cross_entropy: {of: out, target: y}
