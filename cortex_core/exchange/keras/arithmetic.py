@@ -17,7 +17,7 @@ from cortex_core.exchange.keras.activations import NAMED, Written, applied, rect
 from cortex_core.exchange.keras.at import At, translates
 from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.core import scaled
-from cortex_core.exchange.keras.merging import alike, concatenated, expect_one_mask
+from cortex_core.exchange.keras.merging import alike, concatenated
 
 OPERANDS = ("x", "x1", "a", "input", "features", "values", "input_tensor", "t", "y", "x2", "b", "xs")
 """Keywords under which operands come, those of the first before those of the second."""
@@ -129,7 +129,6 @@ def _merged(found: Operation, kind: str, *given: Value) -> Value:
     """Several values, as NumPy takes them together; of one rank, so that the examples meet."""
     if len({len(x.shape) for x in given}) > 1:
         raise Unfit(f"{found.name} of values with other numbers of axes: {', '.join(map(_shown, given))}")
-    expect_one_mask(given)
     return found.at.put(kind, alike(found.at, given))
 
 

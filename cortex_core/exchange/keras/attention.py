@@ -11,6 +11,7 @@ import numpy as np
 from cortex_compute.errors import ArgumentError
 from cortex_core.exchange.keras.at import At, flat, translates
 from cortex_core.exchange.keras.build import Unfit, Value
+from cortex_core.exchange.keras.masks import joined_truths
 from cortex_core.exchange.keras.recurrent import mask_of, note_dropout
 from cortex_core.exchange.weights import ATTENTION, from_keras
 
@@ -71,19 +72,12 @@ def _seen(at: At, query: Value, value: Value, key: Value) -> dict[str, Any]:
     if at.version >= MASKS_SINCE:
         asked = mask_of(at, query, "query_mask")
         keys = [mask_of(at, value, "value_mask"), None if key == value else mask_of(at, key, "key_mask")]
-    seen = _all(at, [mask for mask in dict.fromkeys(keys) if mask])
+    seen = joined_truths(at, "logical_and", [mask for mask in dict.fromkeys(keys) if mask])
     if isinstance(whole, Value):
         if seen:
             raise Unfit("an attention_mask beside masks of its inputs is not supported")
         seen = whole.source
     return {"mask": seen, "query_mask": asked, "unseen": "mean" if seen or asked else None}
-
-
-def _all(at: At, masks: Sequence[str]) -> str | None:
-    if len(masks) < 2:
-        return masks[0] if masks else None
-    values = [Value(mask, at.shape_of(mask), "bool") for mask in masks]
-    return at.put("logical_and", values, part="mask").source
 
 
 @translates("Attention", "AdditiveAttention")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -65,6 +65,7 @@ class Builder:
         self.weights: dict[str, np.ndarray] = {}
         self._traced = [Traced(), Traced()]
         self._declared: dict[str, Declaration] = {}
+        self._takes: dict[str, tuple[str, ...]] = {}  # by the id of a layer, what it takes
         self._used: set[str] = {"input"}  # which has a meaning of its own there
 
     def input(self, name: str, shape: Shape, dtype: str) -> str:
@@ -108,8 +109,23 @@ class Builder:
         self._trace(node)
         if not share:
             self._take(id_, weights)
+        self._takes[id_] = (*all_sources, share)
         self.layers.append(_written(kind, id_, layer, fields, sources, share, common or {}))
         return id_
+
+    def keep(self, outputs: Iterable[str]) -> set[str]:
+        """Drops the layers that lead to none of these values, such as masks that nobody takes; gives the
+        names that are left.
+        """
+        kept, left = set(self.inputs), [*outputs]
+        while left:
+            id_ = left.pop().partition(".")[0]
+            if id_ not in kept:
+                kept.add(id_)
+                left += self._takes.get(id_, ())
+        self.layers = [entry for entry in self.layers if _id(entry) in kept]
+        self.weights = {name: w for name, w in self.weights.items() if name.rpartition("/")[0] in kept}
+        return kept
 
     def shape(self, source: str) -> Shape:
         """The shape of a value as it is here, without the batch axis."""
@@ -160,6 +176,12 @@ class Builder:
         self.weights |= given
 
 
+def _id(entry: Mapping[str, Any]) -> str:
+    """The id of an entry of a description."""
+    (fields,) = entry.values()
+    return str(fields["id"])
+
+
 def _told(fault: Fault) -> str:
     return ": ".join(part for part in (".".join(map(str, fault.path)), fault.found, fault.expected) if part)
 
@@ -173,10 +195,14 @@ def _written(
     share: str,
     common: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The entry of a description: what differs from the defaults."""
+    """The entry of a description: what differs from the defaults; what was given as a word stays one."""
     data = data_of(layer)
     known = fields_of(type(layer))
-    told = {name: data[name] for name in fields if name in data and not _is_default(known[name], data, layer)}
+    told = {
+        name: given if isinstance(given, str) else data[name]
+        for name, given in fields.items()
+        if name in data and not _is_default(known[name], data, layer)
+    }
     from_ = sources[0] if len(sources) == 1 else [*sources]
     return {kind: {**told, "id": id_, "from": from_, **({"share": share} if share else {}), **common}}
 

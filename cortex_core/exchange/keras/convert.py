@@ -73,7 +73,18 @@ def convert(file: File, maps: Mapping[str, Translator] | None = None) -> Convert
         raise SpecError(
             f"no layer or class of the model is called {', '.join(walk.unused)}: nothing is mapped"
         )
+    _drop_unused(made)
     return made
+
+
+def _drop_unused(made: Converted) -> None:
+    """What leads to no output is left out, such as the operations that make a mask which nobody takes."""
+    kept = made.builder.keep(v.source for v in made.outputs)
+    for path, calls in list(made.results.items()):
+        found = [call for call in calls if all(v.source.partition(".")[0] in kept for v in call)]
+        made.results[path] = found
+        if not found:
+            del made.results[path]
 
 
 Table = dict[Out, Value | None]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from cortex_core.exchange.keras.at import At, flat, translates
 from cortex_core.exchange.keras.build import Unfit, Value
+from cortex_core.exchange.keras.masks import joined_mask, merged_mask
 
 MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
 
@@ -17,20 +19,14 @@ def alike(at: At, given: Sequence[Value]) -> list[Value]:
     return [*given] if same else [at.plain(x) for x in given]
 
 
-def expect_one_mask(given: Sequence[Value]) -> None:
-    """Raises `Unfit` where steps count in one value and not in another: here a value has one mask or none."""
-    if len({x.mask for x in given}) > 1:
-        raise Unfit("its inputs have different masks, or only some of them have one; that is not supported")
-
-
-@translates(*MERGES, masks=True)
+@translates(*MERGES)
 def merge(at: At) -> Value:
     given = list(flat(at.inputs))
-    expect_one_mask(given)
     if len(given) == 1 and at.kind != "Subtract":
         return given[0]
     rank = max((len(x.shape) for x in given), default=0)
-    return at.put(at.kind.lower(), [_raised(at, x, rank, i) for i, x in enumerate(alike(at, given))])
+    raised = [_raised(at, x, rank, i) for i, x in enumerate(alike(at, given))]
+    return replace(at.put(at.kind.lower(), raised), mask=merged_mask(at, given))
 
 
 def _raised(at: At, x: Value, rank: int, number: int) -> Value:
@@ -44,7 +40,7 @@ def _raised(at: At, x: Value, rank: int, number: int) -> Value:
     return at.put("reshape", x, part=f"raised_{number}", shape=shape)
 
 
-@translates("Concatenate", masks=True)
+@translates("Concatenate")
 def concatenate(at: At) -> Value:
     return concatenated(at, list(flat(at.inputs)), at.get("axis", -1))
 
@@ -53,17 +49,16 @@ def concatenated(at: At, given: Sequence[Value], axis: int) -> Value:
     """The values one behind the other along an axis of Keras."""
     if len(given) == 1:
         return given[0]
-    expect_one_mask(given)
     lies = alike(at, given)
     rank = len(lies[0].shape) + 1
     if not isinstance(axis, int) or not -rank < axis < rank or axis == 0:
         raise Unfit(f"axis is {axis!r:.40}; supported: 1 to {rank - 1}, or from the end")
-    if lies[0].mask and axis % rank != rank - 1:
-        raise Unfit("joining masked values along other axes than the last is not supported")
     here = axis % rank
+    mask = joined_mask(at, given) if here == 1 < rank - 1 else merged_mask(at, given)
     if lies[0].moved:
         here = rank - 1 if here == 1 else here - 1
-    return at.put("concatenate", lies, axis=-1 if here == rank - 1 else here)
+    y = at.put("concatenate", lies, axis=-1 if here == rank - 1 else here)
+    return replace(y, mask=mask)
 
 
 @translates("Dot")
