@@ -16,9 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-import h5py
 import numpy as np
-from h5py import h5a, h5d, h5g, h5l, h5o, h5z
 
 from cortex_compute.errors import CortexError, SpecError
 from cortex_core.exchange.keras.model import Weight
@@ -32,12 +30,8 @@ EXPANSION, SPARE = 100, 1 << 24
 """An HDF5 file may hold this many times its size in numbers, and so many bytes more: zeros compress well."""
 SLACK = 1 << 16
 """Bytes by which what is stored of an array may exceed it: a packed chunk unpacks to whatever it likes."""
-SAFE_FILTERS = {
-    h5z.FILTER_DEFLATE: "gzip",
-    h5z.FILTER_SHUFFLE: "shuffle",
-    h5z.FILTER_FLETCHER32: "fletcher32",
-    h5z.FILTER_LZF: "lzf",
-}
+SAFE_FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
+"""By the numbers that HDF5 has for them."""
 NUMBERS = "fiub"
 BFLOAT16 = np.dtype("V2")
 """What h5py makes of bfloat16, which NumPy does not know."""
@@ -53,6 +47,8 @@ class Hdf5:
 
     def __init__(self, path: str | os.PathLike[str], content: bytes | None = None) -> None:
         """``content`` is that of a file inside of another one, which ``path`` names."""
+        import h5py
+
         self.path = os.fspath(path)
         self.arrays: dict[str, Weight] = {}
         self.groups: dict[str, str] = {"": "/"}
@@ -100,6 +96,8 @@ class Hdf5:
     # Attributes
 
     def _has(self, group: str, name: str) -> bool:
+        from h5py import h5a
+
         if group not in self.groups:
             return False
         with self._guarded(group):
@@ -113,10 +111,12 @@ class Hdf5:
         return [self._decoded(item, group, name) for item in items]
 
     def _attribute(self, group: str, name: str) -> Any:
+        import h5py
+
         if not self._has(group, name):
             return None
         with self._guarded(group):
-            attribute = h5a.open(self._object(self.groups[group]), name.encode())
+            attribute = h5py.h5a.open(self._object(self.groups[group]), name.encode())
             if math.prod(attribute.shape) * attribute.dtype.itemsize > min(self._size, LONGEST_TEXT):
                 self.refuse(group, f"its '{name}' is larger than any of Keras's")
             if attribute.dtype.kind == "O" and h5py.check_string_dtype(attribute.dtype) is None:
@@ -133,12 +133,16 @@ class Hdf5:
         return text
 
     def _object(self, path: str) -> Any:
+        from h5py import h5o
+
         return h5o.open(self._file.id, path.encode())
 
     # The walk
 
     def _walk(self) -> None:
         """Hard links first: a soft link can lead out only over an external one, which is refused by then."""
+        from h5py import h5g
+
         root = h5g.open(self._file.id, b"/")
         soft: list[Link] = []
         self._group(root, "", "", (_address(root),), soft)
@@ -149,6 +153,8 @@ class Hdf5:
             self._object_at(parent, name, path, real, above, soft)
 
     def _group(self, group: Any, path: str, real: str, above: tuple[Any, ...], soft: list[Link]) -> None:
+        from h5py import h5l
+
         for name in group:
             told = name.decode("utf-8", "backslashreplace")
             inner = f"{path}/{told}".lstrip("/").replace("\\", "/")
@@ -163,6 +169,8 @@ class Hdf5:
     def _object_at(
         self, parent: Any, name: bytes, path: str, real: str, above: tuple[Any, ...], soft: list[Link]
     ) -> None:
+        from h5py import h5d, h5g, h5o
+
         if path in self.groups or path in self.arrays or path in self._odd:
             self.refuse(path, "the file has this name twice")
         if len(self.groups) + len(self.arrays) + len(self._odd) >= MOST_OBJECTS:
@@ -198,6 +206,8 @@ class Hdf5:
 
     def _dataset(self, dataset: Any, path: str, real: str) -> None:
         """Notes an array, after all has been checked that reading it would trust in."""
+        from h5py import h5d
+
         created = dataset.get_create_plist()
         layout = created.get_layout()
         if layout == h5d.VIRTUAL or created.get_external_count():
@@ -258,6 +268,8 @@ def _refuse(path: str, where: str, what: str) -> NoReturn:
 
 
 def _leads_somewhere(parent: Any, name: bytes) -> bool:
+    from h5py import h5o
+
     try:
         return bool(h5o.exists_by_name(parent, name))
     except (OSError, RuntimeError, KeyError, ValueError):  # h5py's many ways to say no
@@ -265,5 +277,7 @@ def _leads_somewhere(parent: Any, name: bytes) -> bool:
 
 
 def _address(group: Any) -> tuple[int, int]:
+    from h5py import h5o
+
     info = h5o.get_info(group)
     return (info.fileno, info.addr)
