@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import numpy as np
@@ -210,6 +211,89 @@ def test_a_sequence_at_each_step(kind: str, fields: Any) -> None:
     values = {k: np.asarray(v) for k, v in used.parameters.items()}
     for t in range(3):
         np.testing.assert_allclose(used.y[:, t], Used(inner, x[:, t], values=values).y, rtol=1e-12)
+
+
+def held(y: np.ndarray, mask: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """y with, where a step does not count, what stands before it."""
+    found = y.copy()
+    for row in range(len(y)):
+        last = first[row]
+        for t in range(y.shape[1]):
+            found[row, t] = last = y[row, t] if mask[row, t] else last
+    return found
+
+
+@each_kind
+@pytest.mark.parametrize("reverse", [False, True])
+def test_a_sequence_holds_what_it_had(kind: str, reverse: bool) -> None:
+    mask = RNG.random((3, 6)) < 0.5
+    mask[0] = False
+    initial = states(kind)
+    fields = {"gives": "both", "reverse": reverse}
+    zero = Used(layer(kind, **fields), X, mask=mask, initial=initial)
+    hold = Used(layer(kind, masked="hold", **fields), X, mask=mask, initial=initial)
+    way = slice(None, None, -1 if reverse else 1)
+    np.testing.assert_array_equal(hold.y[:, way], held(zero.y[:, way], mask[:, way], initial[0]))
+    np.testing.assert_array_equal(hold.others["last"].data, zero.others["last"].data)
+    plain = Used(layer(kind, masked="hold", gives="sequence"), X)
+    np.testing.assert_array_equal(plain.y, Used(layer(kind, gives="sequence"), X).y)
+
+
+@each_kind
+@pytest.mark.parametrize("fields", [{}, {"reset_after": False}, {"projection": 2}])
+def test_composed_as_the_kernels(kind: str, fields: Any) -> None:
+    """The walk for any activation, of those that kernels compute."""
+    if not fields.keys() <= {f.name for f in dataclasses.fields(LAYERS[kind])}:
+        return
+    made = layer(kind, gives="both", **fields)
+    used = Used(made, X, mask=MASK)
+    object.__setattr__(made, "walk", made.composed)
+    composed = Used(made, X, mask=MASK)
+    np.testing.assert_allclose(composed.y, used.y, rtol=1e-12)
+    for name, state in used.others.items():
+        np.testing.assert_allclose(composed.others[name].data, state.data, rtol=1e-12)
+
+
+def clipped(x: np.ndarray) -> np.ndarray:
+    return np.clip(0.2 * x + 0.5, 0, 1)
+
+
+OTHERS = {"activation": "softsign", "recurrent_activation": {"hard_sigmoid": {"slope": 0.2}}}
+
+
+def described(kind: str, **fields: Any) -> Network:
+    return network({kind: {"units": 5, "return": "sequence", **fields}}, x=[6, 4])
+
+
+def test_an_lstm_of_other_activations_beside_numpy() -> None:
+    made = described("lstm", **OTHERS)
+    w, u, b = (RNG.standard_normal(p.shape).astype(np.float32) for p in made.parameters.values())
+    for name, array in zip([*made.parameters], (w, u, b)):
+        made.store.write(name, array)
+    h = c = np.zeros((3, 5))
+    found = made.predict(X.astype(np.float32))
+    for t in range(6):
+        i, f, g, o = np.split(X[:, t] @ w + h @ u + b, 4, 1)
+        c = clipped(f) * c + clipped(i) * (g / (1 + abs(g)))
+        h = clipped(o) * (c / (1 + abs(c)))
+        np.testing.assert_allclose(found[:, t], h, atol=1e-5)
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_a_gru_of_other_activations_beside_numpy(after: bool) -> None:
+    made = described("gru", reset_after=after, **OTHERS)
+    arrays = [RNG.standard_normal(p.shape).astype(np.float32) for p in made.parameters.values()]
+    for name, array in zip([*made.parameters], arrays):
+        made.store.write(name, array)
+    (w, u, b), inner = arrays[:3], arrays[3] if after else 0
+    h = np.zeros((3, 5))
+    found = made.predict(X.astype(np.float32))
+    for t in range(6):
+        a, s = X[:, t] @ w + b, h @ u
+        r, z = clipped(a[:, :5] + s[:, :5]), clipped(a[:, 5:10] + s[:, 5:10])
+        m = a[:, 10:] + (r * (s[:, 10:] + inner) if after else (r * h) @ u[:, 10:])
+        h = (1 - z) * (m / (1 + abs(m))) + z * h
+        np.testing.assert_allclose(found[:, t], h, atol=1e-5)
 
 
 def test_conv_lstm2d_of_one_pixel_is_an_lstm() -> None:
