@@ -7,8 +7,9 @@ INSTALL := -m pip install --quiet --disable-pip-version-check
 EDITABLE := --config-settings editable_mode=compat
 SETTINGS := setup.cfg pyproject.toml
 UNIT := not gpu and not peers and not keras_all
-# Two at a time, of one thread each: else they wait for each other.
-PYTEST := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+# Two at a time, of one thread each: else they wait for each other.  Many start processes, which would compile all
+# sources anew where Python is told to write no bytecode.
+PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: run test test-slow test-standin lint format verify verify-all verify-keras peers bench gpu-check clean
 
