@@ -35,6 +35,8 @@ BLOCKS: dict[str, tuple[tuple[str, ...], ...]] = {
 """Our moments in the order of Keras's variables."""
 TOGETHER = (2, 11)
 """The release since which the moments of a block stand together for each weight."""
+UNSORTED = (2, 1)
+"""The release since which weights are trained in the order of the model, not of their names."""
 UNTRAINED = {
     "BatchNormalization": 2,
     "SyncBatchNormalization": 2,
@@ -83,19 +85,18 @@ def read_state(file: File, optimizer: Any, maps: Mapping[str, Translator] | None
     if found is None or not found.weights or optimizer_name(found.kind) != optimizer.kind:
         return None
     if release(file.version) < (2,):
-        raise CheckpointError("files of Keras 1 order it by sets of Python")
+        raise CheckpointError("that of Keras 1 is for weights in another form")
     step, variables = _counted(found)
-    trained = list(_trained(file.model, True))
-    slots = _slots(optimizer, variables, trained, release(file.version) >= TOGETHER)
-    if slots is None:
+    trained, slots = _fitting(optimizer, variables, file)
+    if not slots:
         told = f"it has {len(variables)} arrays for {len(trained)} trained weights"
         raise CheckpointError(f"{told}, which do not fit each other")
     factors = {"velocity": -1 / rate(found) if optimizer.kind == "sgd" else 1 / rate(found)}
-    counts = _converted(file, maps, [np.ones(w.shape, np.float32) for w in trained])
+    counts = _converted(file, maps, trained, [np.ones(w.shape, np.float32) for w in trained])
     moments = {}
     for name in optimizer.state:
         arrays = [np.asarray(w.read(), np.float32) * np.float32(factors.get(name, 1)) for w in slots[name]]
-        turned = _converted(file, maps, arrays)
+        turned = _converted(file, maps, trained, arrays)
         moments[name] = {key: x / np.maximum(counts[key], 1) for key, x in turned.items()}
     return State(step, moments)
 
@@ -109,10 +110,24 @@ def _counted(optimizer: Optimizer) -> tuple[int, list[Weight]]:
     return int(variables[0].read()) if leading else 0, variables[leading:]
 
 
+def _fitting(
+    optimizer: Any, variables: Sequence[Weight], file: File
+) -> tuple[list[Weight], dict[str, list[Weight]]]:
+    """The trained weights in the order of the optimiser, and the variables of each moment; none where these
+    do not fit.
+    """
+    trained = list(_trained(file.model, True))
+    sorted_ = sorted(trained, key=lambda weight: weight.name)
+    orders = (sorted_, trained) if release(file.version) < UNSORTED else (trained,)
+    together = release(file.version) >= TOGETHER
+    found = ((order, _slots(optimizer, variables, order, together)) for order in orders)
+    return next(((order, slots) for order, slots in found if slots), (trained, {}))
+
+
 def _slots(
     optimizer: Any, variables: Sequence[Weight], trained: Sequence[Weight], together: bool
-) -> dict[str, list[Weight]] | None:
-    """The variables of each moment, in the order of the weights; None where their shapes do not fit."""
+) -> dict[str, list[Weight]]:
+    """The variables of each moment, in the order of the weights; none where their shapes do not fit."""
     for order in (together, not together):
         found: dict[str, list[Weight]] = {}
         rest = [*variables]
@@ -121,7 +136,7 @@ def _slots(
             found |= {name: taken[i :: len(block)] for i, name in enumerate(block)}
         if all([w.shape for w in ws] == [w.shape for w in trained] for ws in found.values()):
             return found
-    return None
+    return {}
 
 
 def _blocks(optimizer: Any, together: bool) -> Iterator[tuple[str, ...]]:
@@ -149,10 +164,13 @@ def _untrained(layer: Layer) -> int:
 
 
 def _converted(
-    file: File, maps: Mapping[str, Translator] | None, arrays: Sequence[np.ndarray]
+    file: File,
+    maps: Mapping[str, Translator] | None,
+    trained: Sequence[Weight],
+    arrays: Sequence[np.ndarray],
 ) -> dict[str, np.ndarray]:
     """Arrays in the places of the trained weights, as they become parameters here."""
-    given = dict(zip(map(id, _trained(file.model, True)), arrays))
+    given = dict(zip(map(id, trained), arrays))
 
     def swapped(weight: Weight) -> Weight:
         return replace(weight, read=_giving(given[id(weight)])) if id(weight) in given else weight

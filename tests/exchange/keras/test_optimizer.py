@@ -1,0 +1,117 @@
+"""The state of an optimiser goes to the parameters that it is of, in whatever order a file has it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from cortex_core.declared import declare
+from cortex_core.exchange.keras.convert import convert
+from cortex_core.exchange.keras.model import Call, File, Layer, Model, Optimizer, Out, Weight
+from cortex_core.exchange.keras.optimizer import read_state, resume
+from cortex_core.network import Network
+from cortex_core.registry import OPTIMIZERS
+from cortex_core.spec import read
+
+KERNELS = {"dense_2": (3, 4), "dense_10": (4, 2), "dense_1": (2, 2)}
+
+
+def weight(name: str, array: Any) -> Weight:
+    array = np.asarray(array, np.float32)
+    return Weight(name, array.shape, "float32", lambda: array)
+
+
+def model() -> Model:
+    """Three dense layers, whose names are in another order than they are; the last is frozen."""
+    before = Out("x")
+    layers = [Layer("x", "InputLayer", {"batch_shape": [None, 3]}, (Call((), {}),))]
+    for name, shape in KERNELS.items():
+        config = {"units": shape[1], "use_bias": False, "trainable": name != "dense_1"}
+        weights = (weight(f"{name}/kernel:0", np.ones(shape)),)
+        layers.append(Layer(name, "Dense", config, (Call((before,), {}),), weights))
+        before = Out(name)
+    return Model("it", tuple(layers), (Out("x"),), (before,))
+
+
+def file(version: str, kind: str, config: dict[str, Any], *arrays: Any) -> File:
+    weights = tuple(weight(f"v{i}", a) for i, a in enumerate(arrays))
+    return File(version, "tensorflow", model(), None, Optimizer(kind, config, weights))
+
+
+A, B, C, D = (np.full(KERNELS[n], i + 1.0) for i, n in enumerate(["dense_2", "dense_10"] * 2))
+
+
+@pytest.mark.parametrize(
+    ("version", "arrays"),
+    [
+        ("2.0.5", [7, B, A, D, C]),  # by name, each moment by itself
+        ("2.0.5", [7, A, B, C, D]),  # in the order of the model, where that alone fits
+        ("2.4.0", [7, A, B, C, D]),
+        ("2.11.0", [7, A, C, B, D]),  # the moments of each weight together
+        ("2.15.0", [7, 0.01, A, C, B, D]),
+        ("3.3.0", [7, 0.01, A, C, B, D]),
+        ("3.3.0", [7, A, B, C, D]),  # as the optimisers of before have it
+    ],
+)
+def test_orders(version: str, arrays: list[Any]) -> None:
+    state = read_state(file(version, "Adam", {}, *arrays), OPTIMIZERS["adam"]())
+    assert state is not None
+    assert state.step == 7
+    for moment, (first, second) in {"m": (A, B), "v": (C, D)}.items():
+        np.testing.assert_array_equal(state.moments[moment]["dense_2/kernel"], first)
+        np.testing.assert_array_equal(state.moments[moment]["dense_10/kernel"], second)
+
+
+def test_the_step_of_sgd_is_in_its_velocity() -> None:
+    """Keras: v = momentum v - rate g;  p += v.  Here: v = momentum v + g;  p -= rate v."""
+    found = file("3.0.0", "SGD", {"learning_rate": 0.5, "momentum": 0.9}, 7, 0.5, A, B)
+    state = read_state(found, OPTIMIZERS["sgd"](momentum=0.9))
+    assert state is not None
+    np.testing.assert_array_equal(state.moments["velocity"]["dense_10/kernel"], -2 * B)
+
+
+def test_two_biases_of_keras_are_one_here() -> None:
+    """Both have the same gradient, so the moment of their sum is that of either."""
+    kernel, recurrent, bias = np.ones((3, 6)), np.ones((2, 6)), np.ones((2, 6))
+    config = {"units": 2, "reset_after": True}
+    gru = Layer(
+        "gru",
+        "GRU",
+        config,
+        (Call((Out("x"),), {}),),
+        (weight("k", kernel), weight("r", recurrent), weight("b", bias)),
+    )
+    source = Layer("x", "InputLayer", {"batch_shape": [None, 4, 3]}, (Call((), {}),))
+    moments = [3 * kernel, 4 * recurrent, np.stack([np.full(6, 5.0), [5.0, 5, 5, 5, 6, 6]])]
+    weights = tuple(weight("", a) for a in [7, *moments, *moments])
+    made = File(
+        "2.4.0",
+        "",
+        Model("it", (source, gru), (Out("x"),), (Out("gru"),)),
+        None,
+        Optimizer("Adam", {}, weights),
+    )
+    state = read_state(made, OPTIMIZERS["adam"]())
+    assert state is not None
+    np.testing.assert_array_equal(state.moments["m"]["gru/bias"], np.full(6, 5.0))
+    np.testing.assert_array_equal(state.moments["m"]["gru/recurrent_bias"], [6.0, 6.0])
+
+
+@pytest.mark.parametrize(
+    ("made", "told"),
+    [
+        (file("2.4.0", "Adam", {}, 7, A, B, C), "it has 3 arrays for 2 trained weights"),
+        (file("2.4.0", "Adam", {}, 7, A, A, C, C), "which do not fit each other"),
+        (file("1.2.0", "Adam", {}, 7, A, B, C, D), "that of Keras 1 is for weights in another form"),
+        (file("3.0.0", "Adam", {}), ""),
+        (file("3.0.0", "SGD", {}, 7, 0.1), ""),
+    ],
+)
+def test_what_does_not_fit_is_told_and_left_out(made: File, told: str) -> None:
+    converted = convert(made)
+    description = read(converted.description("it") | {"train": {"optimizer": "adam"}})
+    network = Network.blank(description, declare(description))
+    assert told in resume(network, made)
+    assert (network.step, network.goes_on) == (0, "")
