@@ -18,6 +18,7 @@ Sizes = tuple[int, ...]
 
 
 REFUSALS = 2, 3  # invalid arguments, not implemented
+LONGEST = 32  # so many post-ops a primitive may have
 
 
 class Unimplemented(Exception):
@@ -129,6 +130,8 @@ class PrimitiveDesc:
         return converted
 
     def _attributes(self, post_ops: Sequence[PostOp]) -> Handle:
+        if len(post_ops) > LONGEST:
+            raise Unimplemented(f"oneDNN: {self.name} with {len(post_ops)} post-ops; {LONGEST} are possible")
         call = self.library.call
         attributes, chain = Handle(), Handle()
         call("primitive_attr_create", byref(attributes))

@@ -322,6 +322,18 @@ def test_an_epilogue_from_the_left_is_refused_by_its_order() -> None:
     assert "sub has no post-op with the chain on its right" in str(refusal)
 
 
+def test_a_chain_that_is_too_long_is_refused() -> None:
+    """Such as the sum of the gradients of fifty steps."""
+    made = get("onednn")
+    assert isinstance(made, Composed)
+    for count, fits in ((32, True), (33, False)):
+        built = build(lambda *y: sum(y[1:], y[0]), count + 1)
+        p = Gemm(epilogue=built.code, literals=built.literals)
+        offer = made.parts[0].offer(p, [Operand(TensorType((4, 4)))] * (count + 2))
+        assert isinstance(offer, Refusal) != fits
+        assert fits or "33 post-ops; 32 are possible" in str(offer)
+
+
 def test_thirteen_axes_are_left_to_numpy() -> None:
     x = numbers((2,) * 13)
     add = Elementwise(**formula(lambda x: x + 1.0, 1))
