@@ -9,6 +9,8 @@ from cortex_core.exchange.keras.at import At, flat, translates
 from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.masks import joined_mask, merged_mask
 
+ODD = ("Multiply", "Maximum", "Minimum")
+"""What these give where a step of a masked value does not count differs between the versions of Keras 3."""
 MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
 
 
@@ -25,6 +27,10 @@ def merge(at: At) -> Value:
     if len(given) == 1 and at.kind != "Subtract":
         return given[0]
     rank = max((len(x.shape) for x in given), default=0)
+    if at.kind in ODD and at.version >= (3,) and any(x.mask for x in given):
+        raise Unfit(
+            f"{at.kind} of masked values is not supported: it differs between the versions of Keras 3"
+        )
     raised = [_raised(at, x, rank, i) for i, x in enumerate(alike(at, given))]
     return replace(at.put(at.kind.lower(), raised), mask=merged_mask(at, given))
 

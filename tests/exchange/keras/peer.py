@@ -87,6 +87,8 @@ def _walk(
         else:
             given = keras.tree.flatten(run(layer, args, keywords))
         values.update(zip(map(id, node.outputs), given))
+        if isinstance(model, keras.Sequential) and not isinstance(layer, keras.Layer):
+            continue  # it makes a mask: a file has the layers of such a model alone
         found.setdefault(path, {})[numbers] = [np.asarray(x) for x in given]
     return [values[id(x)] for x in inner.outputs]
 
