@@ -42,9 +42,7 @@ def lstm(name: str, source: str, features: int = 3, **config: Any) -> Layer:
 
 def converted(*layers: Layer, version: str = "2.3.1", **inputs: Any) -> Converted:
     """The model of these layers, the last of which gives its output."""
-    taken = tuple(
-        Layer(name, "InputLayer", {"batch_shape": s, "dtype": dtype}, ()) for name, s in inputs.items()
-    )
+    taken = tuple(Layer(name, "InputLayer", {"batch_shape": s}, ()) for name, s in inputs.items())
     model = Model("m", (*taken, *layers), tuple(map(Out, inputs)), (Out(layers[-1].name),))
     return convert(File(version, "tensorflow", model))
 
