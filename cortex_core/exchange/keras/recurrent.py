@@ -193,9 +193,9 @@ def _told(at: At) -> Told:
     if at.kind not in KINDS:
         raise Unfit(f"it holds a {at.kind}; supported: {', '.join(KINDS)}, and RNN of their cells")
     kind, use_bias = KINDS[at.kind], at.get("use_bias", True)
-    fields: dict[str, Any] = {"use_bias": use_bias, "activation": activation(at) or "linear"}
+    fields: dict[str, Any] = {"use_bias": use_bias, "activation": _activation(at, "activation")}
     if kind != "simple_rnn":
-        fields["recurrent_activation"] = activation(at, "recurrent_activation") or "linear"
+        fields["recurrent_activation"] = _activation(at, "recurrent_activation")
     if kind == "gru":
         fields["reset_after"] = at.get("reset_after", False)
     fields |= _windows(at) if kind == "conv_lstm2d" else {"units": at.get("units")}
@@ -213,6 +213,12 @@ def _told(at: At) -> Told:
     stateful = at.get("stateful", False)
     at.finish()
     return replace(told, fields={**fields, **_carried(at, told)}) if stateful else told
+
+
+def _activation(at: At, key: str) -> Any:
+    """What our field says, whose default is not linear; a configuration that says nothing is refused."""
+    at.get(key)
+    return activation(at, key) or "linear"
 
 
 def _with_cell(at: At) -> At:

@@ -136,16 +136,18 @@ def test_what_training_alone_does_is_told() -> None:
     assert found["stateful"] is True
 
 
+LSTM = {"units": 2, "activation": "tanh", "recurrent_activation": "sigmoid"}
 CELL = {"class_name": "LSTMCell", "config": {"units": 2}}
 REFUSED: list[tuple[str, dict[str, Any], str]] = [
     ("RNN", {"cell": {"class_name": "Own", "config": {}}}, "its cell is 'Own'; supported"),
     ("Bidirectional", {"layer": {"class_name": "Dense", "config": {}}}, "it holds a Dense; supported"),
     ("TimeDistributed", {"layer": {"class_name": "Lambda", "config": {}}}, "it holds a Lambda"),
-    ("TimeDistributed", {"layer": {"class_name": "LSTM", "config": {"units": 2}}}, "step of a masked"),
-    ("LSTM", {"units": 2, "zero_output_for_mask": True}, "zero_output_for_mask without return_sequences"),
-    ("LSTM", {"units": 2, "quality": 3}, "does not know quality=3"),
+    ("TimeDistributed", {"layer": {"class_name": "LSTM", "config": LSTM}}, "step of a masked"),
+    ("LSTM", {**LSTM, "zero_output_for_mask": True}, "zero_output_for_mask without return_sequences"),
+    ("LSTM", {**LSTM, "quality": 3}, "does not know quality=3"),
+    ("GRU", {"units": 2, "recurrent_activation": "tanh"}, "its configuration has no 'activation'"),
     ("GRU", {"units": 2, "activation": "own"}, "its activation is 'own'; supported"),
-    ("SimpleRNN", {"units": 2}, r"kernel has shape \(3, 8\), recurrent_kernel \(2, 8\)"),
+    ("SimpleRNN", {"units": 2, "activation": "relu"}, r"kernel has shape \(3, 8\)"),
     ("RNN", {"cell": {"class_name": "StackedRNNCells", "config": {"cells": [CELL]}}, "return_state": True},
      "states of stacked cells"),
     ("MultiHeadAttention", {"key_dim": 2, "num_heads": 1, "attention_axes": [2]}, r"attention_axes is \[2\]"),
