@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import machine
+from benchmarks.memory import peak
 from benchmarks.workloads import HEADS, Description
 
 LENGTHS = 1024, 2048, 4096
 UNITS, WARM = 128, 64
-KIB = 1024  # what Linux counts the memory of a process in
 
 
 def description(length: int) -> Description:
@@ -58,17 +58,9 @@ def grown(length: int, backend: str) -> int:
         compiled(length, backend).run({"x": numbers, "wanted": numbers})
 
     step(WARM)  # loads what has to be loaded
-    before = _peak()
+    before = peak()
     step(length)
-    return _peak() - before
-
-
-def _peak() -> int:
-    """Linux's figure of this program alone: that of `resource` begins with the size of who started it."""
-    for line in Path("/proc/self/status").read_text(encoding="utf-8").splitlines():
-        if line.startswith("VmHWM:"):
-            return int(line.split()[1]) * KIB
-    raise OSError("/proc/self/status has no VmHWM")
+    return peak() - before
 
 
 def measure(length: int, backend: str) -> dict[str, int]:

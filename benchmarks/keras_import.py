@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import machine
+from benchmarks.memory import peak
 from benchmarks.turns import ROOT, Worker, environment
 
 MAKE = """
@@ -83,7 +84,7 @@ def cold(folder: Path, pythons: dict[str, str], options: Any) -> dict[str, Any]:
     found: dict[str, list[tuple[float, int]]] = {way: [] for way in COLD}
     for number in range(options.rounds + 1):
         for way, program in COLD.items():
-            measured = started([pythons[way], "-c", program], folder, options.threads)
+            measured = started(pythons[way], program, folder, options.threads)
             found[way] += [measured] if number else []  # the first one fills the caches of the disk
     return {
         "seconds": {way: spread([s for s, _ in rows]) for way, rows in found.items()},
@@ -92,20 +93,22 @@ def cold(folder: Path, pythons: dict[str, str], options: Any) -> dict[str, Any]:
     }
 
 
-def started(command: Sequence[str], folder: Path, threads: int) -> tuple[float, int]:
-    """Seconds until a process prints, and the largest number of bytes that were its own."""
-    start = time.perf_counter()
+def started(python: str, program: str, folder: Path, threads: int) -> tuple[float, int]:
+    """Seconds until a program prints a line, and the largest number of bytes that were its own."""
+    told = f"{program}\nprint(open('/proc/self/status').read())\n"
     env = {**environment(threads), "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "jax"}
-    done = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=folder, env=env)
-    assert done.stdout is not None
-    line = done.stdout.readline()
-    seconds = time.perf_counter() - start
-    done.stdout.close()
-    _, _, usage = os.wait4(done.pid, 0)
-    done.returncode = 0
-    if not line:
-        sys.exit(f"{command[0]} printed nothing")
-    return seconds, 1024 * usage.ru_maxrss
+    env["PYTHONDONTWRITEBYTECODE"] = ""  # an installed package has its bytecode
+    start = time.perf_counter()
+    with subprocess.Popen(
+        [python, "-c", told], stdout=subprocess.PIPE, text=True, cwd=folder, env=env
+    ) as done:
+        assert done.stdout is not None
+        line = done.stdout.readline()
+        seconds = time.perf_counter() - start
+        rest = done.stdout.read()
+    if done.returncode or line.startswith("Name:"):
+        sys.exit(f"{python} printed nothing")
+    return seconds, peak(rest)
 
 
 def spread(values: Sequence[float]) -> dict[str, float]:

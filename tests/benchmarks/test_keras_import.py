@@ -15,17 +15,17 @@ from tests.keras_file import forward, write_model
 
 def test_a_process_is_measured_from_its_start_to_its_first_line(tmp_path: Path) -> None:
     program = "import time; b = b'1' * 50_000_000; time.sleep(0.2); print(len(b), flush=True); time.sleep(1)"
-    seconds, size = started([sys.executable, "-c", program], tmp_path, 1)
+    seconds, size = started(sys.executable, program, tmp_path, 1)
     assert seconds > 0.2
     assert 50e6 < size < 150e6
     with pytest.raises(SystemExit, match="printed nothing"):
-        started([sys.executable, "-c", "pass"], tmp_path, 1)
+        started(sys.executable, "pass", tmp_path, 1)
 
 
 def test_the_cold_start_predicts(tmp_path: Path) -> None:
     write_model(tmp_path / "cold.h5")
     np.save(tmp_path / "cold.npy", np.ones((1, 3), np.float32))
-    seconds, size = started([sys.executable, "-c", COLD["cortex"]], tmp_path, 1)
+    seconds, size = started(sys.executable, COLD["cortex"], tmp_path, 1)
     assert seconds < 60
     assert size < 120e6
 
