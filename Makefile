@@ -9,7 +9,8 @@ SETTINGS := setup.cfg pyproject.toml
 UNIT := not gpu and not peers and not keras_all
 # Two at a time, of one thread each: else they wait for each other.  Many start processes, which would compile all
 # sources anew where Python is told to write no bytecode.
-PYTEST := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal
+ONE := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
+PYTEST := -m pytest -n 2 --dist worksteal
 
 .PHONY: run test test-slow test-standin lint format verify verify-all verify-keras peers bench gpu-check clean
 
@@ -17,13 +18,13 @@ run: .venv/installed        ## train on handwritten digits; a few seconds
 	$(BIN)/cortex train examples/digits.yaml --out runs/digits
 
 test: .venv/installed-dev   ## up to eight minutes on two cores
-	$(PYTEST) -m "$(UNIT) and not slow" --ignore tests/gpu
+	$(ONE) $(BIN)/python $(PYTEST) -m "$(UNIT) and not slow" --ignore tests/gpu
 
 test-slow: .venv/installed-dev ## what takes seconds each
-	$(PYTEST) -m "$(UNIT) and slow"
+	$(ONE) $(BIN)/python $(PYTEST) -m "$(UNIT) and slow"
 
 test-standin: .venv/installed-dev ## the backend for GPUs over a stand-in that compiles each kernel for the CPU
-	$(PYTEST) -m "$(UNIT) and not slow" tests/gpu
+	$(ONE) $(BIN)/python $(PYTEST) -m "$(UNIT) and not slow" tests/gpu
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -46,10 +47,10 @@ verify-all: .venv/installed
 	$(BIN)/cortex verify examples
 
 peers: .venv-peers/installed ## compare with PyTorch and Keras
-	$(PEERS)/python -m pytest -m peers
+	$(ONE) $(PEERS)/python $(PYTEST) -m peers
 
 verify-keras: .venv-peers/installed ## import every model of keras.applications, and compare each layer with Keras
-	$(PEERS)/python -m pytest -m "keras_all or peers" tests/exchange/keras
+	$(ONE) $(PEERS)/python $(PYTEST) -m "keras_all or peers" tests/exchange/keras
 
 bench: .venv/installed .venv-peers/installed ## measure beside PyTorch and JAX; half an hour on two quiet cores
 	$(BIN)/python -m benchmarks.compare
