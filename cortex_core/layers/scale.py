@@ -1,4 +1,4 @@
-"""Arithmetic with given numbers, a learned factor for each channel, and means and sums along axes."""
+"""Arithmetic with given numbers, a learned factor for each channel, means and sums along axes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from cortex_core.initializers import Constant
 from cortex_core.layers.expect import each_position, floating, refuse
 from cortex_core.layers.scope import Parameter, Scope
 from cortex_core.ops import reduce
-from cortex_core.ops.pointwise import maximum, minimum, pointwise
+from cortex_core.ops.pointwise import cast, maximum, minimum, pointwise
 from cortex_core.registry import Fault, Initializer, Shape, base, field, layer
 
 Numbers = float | tuple[float, ...]
@@ -111,6 +111,21 @@ class Clip:
         low = -math.inf if self.minimum is None else self.minimum
         high = math.inf if self.maximum is None else self.maximum
         return clipped(x, low=low, high=high)
+
+
+@layer("cast", positionwise=True)
+class Cast:
+    """The same as floating numbers; of truths 1 and 0.   x (B, ...) -> (B, ...) of float32
+
+    As numpy.astype.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [dense: 3, cast]
+    """
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        return x if x.dtype.kind == "float" else cast(x, "float32")
 
 
 @layer("power", main="exponent", positionwise=True)

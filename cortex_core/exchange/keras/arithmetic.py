@@ -277,11 +277,11 @@ def same(found: Operation) -> Value:
 
 @operation("cast")
 def cast(found: Operation) -> Value:
-    """Between floating types only: everything is in float32 here."""
+    """To floating numbers, which are in float32 here."""
     x, to = found.value(), found.option("dtype", "DstT")
-    if x.dtype != "float32" or to not in ("float16", "bfloat16", "float32", "float64", "DT_FLOAT", 1):
+    if to not in ("float16", "bfloat16", "float32", "float64", "DT_FLOAT", 1):
         raise Unfit(f"a cast of {x.dtype} to {to!r:.40} is not supported")
-    return x
+    return x if x.dtype == "float32" else found.at.put("cast", x)
 
 
 @operation("mean", "reducemean", "sum", "reducesum")
@@ -321,8 +321,8 @@ def _of_keras(at: At) -> Value:
 
 KERAS = (
     "Add Subtract Multiply Divide TrueDivide Power Maximum Minimum Clip Negative Square Sqrt Rsqrt Reciprocal"
-    " Absolute Abs Exp Relu Relu6 LeakyRelu Elu Selu Celu Gelu Silu Sigmoid LogSigmoid HardSigmoid HardSilu"
-    " Tanh TanhShrink HardTanh SoftShrink HardShrink Softplus Softsign Squareplus SparsePlus SparseSigmoid"
-    " Softmax LogSoftmax Identity StopGradient Cast Mean Sum Concatenate Mish Copy"
+    " Absolute Abs Exp Relu ReLU Relu6 LeakyRelu Elu Selu Celu Gelu Silu Sigmoid LogSigmoid HardSigmoid"
+    " HardSilu Tanh TanhShrink HardTanh SoftShrink HardShrink Softplus Softsign Squareplus SparsePlus"
+    " SparseSigmoid Softmax LogSoftmax StopGradient Cast Mean Sum Concatenate Copy"
 )
 translates(*(f"ops.{name}" for name in KERAS.split()))(_of_keras)

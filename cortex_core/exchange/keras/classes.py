@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import Any
 
 PACKAGES = r"(?:keras|tf_keras|keras_core|tensorflow\.keras|tensorflow\.python\.keras)(?:\.src)?"
-WITH_LAYERS = r"layers|models|engine|ops|applications|legacy"
+WITH_LAYERS = r"layers|models|engine|ops|activations|applications|legacy"
 WITH_VALUES = (
-    r"activations|constraints|dtype_policies|initializers|losses|metrics|mixed_precision|optimizers|quantizers"
+    r"constraints|dtype_policies|initializers|losses|metrics|mixed_precision|optimizers|quantizers"
     r"|random|regularizers"
 )
 LAYERS = re.compile(rf"{PACKAGES}(?:\.(?:{WITH_LAYERS})(?:\.\w+)*)?", re.ASCII)
 VALUES = re.compile(rf"{PACKAGES}(?:\.(?:{WITH_LAYERS}|{WITH_VALUES})(?:\.\w+)*)?", re.ASCII)
-OPERATIONS = re.compile(rf"{PACKAGES}\.ops(?:\.\w+)*", re.ASCII)
+OPERATIONS = re.compile(rf"{PACKAGES}\.(?:ops|activations)(?:\.\w+)*", re.ASCII)
 
 CODE = "Lambda"
 UNTOLD = re.compile(r"SpatialDropout[123]D")

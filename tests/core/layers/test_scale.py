@@ -72,6 +72,14 @@ def test_clip() -> None:
         layer("clip", minimum=2, maximum=1)
 
 
+def test_truths_and_whole_numbers_as_floating_ones() -> None:
+    found = Used(layer("cast"), np.array([[True, False]])).y
+    np.testing.assert_array_equal(found, [[1, 0]])
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(Used(layer("cast"), np.array([[7, -3]])).y, [[7, -3]])
+    assert Used(layer("cast"), X).y.dtype == np.float64
+
+
 def test_means_and_sums_along_axes() -> None:
     np.testing.assert_allclose(Used(layer("mean", axes=[1]), X).y, [[0.75, 1, 1]])
     np.testing.assert_allclose(

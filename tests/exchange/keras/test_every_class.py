@@ -49,8 +49,11 @@ def _class(module: str, name: str) -> Any:
     """A layer, or an operation of whichever module of Keras holds it."""
     if module != "keras.src.ops":
         return getattr(import_module(module), name)
-    modules = (import_module(f"{module}.{part}") for part in ("numpy", "nn", "math", "core"))
-    return next(getattr(x, name) for x in modules if hasattr(x, name))
+    names = (
+        *(f"{module}.{part}" for part in ("numpy", "nn", "math", "core")),
+        "keras.src.activations.activations",
+    )
+    return next(getattr(x, name) for x in map(import_module, names) if hasattr(x, name))
 
 
 def _made(setting: Any) -> Any:

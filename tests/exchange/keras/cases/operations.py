@@ -20,7 +20,7 @@ def _positive(op: Any, x: Any) -> Any:
 
 
 def _with_numbers(op: Any, x: Any, *others: Any) -> Any:
-    return op(op(1.5, x), *others) if others else op(op(x, 0.25), 2.0)
+    return op(op(1.5, x), *others) if others else op(op(x, 0.25), -0.5)
 
 
 def _truth(x: Any) -> Any:
@@ -50,11 +50,12 @@ def _compared(op: Any, x: Any) -> Any:
 
 
 OF_ONE = (
-    "Abs Absolute Celu Elu Exp Gelu HardShrink HardSigmoid HardSilu HardTanh Identity LeakyRelu LogSigmoid "
-    "LogSoftmax Mish Negative Relu Relu6 Selu Sigmoid Silu SoftShrink Softmax Softplus Softsign SparsePlus "
+    "Abs Absolute Celu Elu Exp Gelu HardShrink HardSigmoid HardSilu HardTanh LeakyRelu LogSigmoid "
+    "LogSoftmax Negative Relu Relu6 Selu Sigmoid Silu SoftShrink Softmax Softplus Softsign SparsePlus "
     "SparseSigmoid Square Squareplus StopGradient Tanh TanhShrink Copy"
 )
 operation(OF_ONE, LINE)
+operation("ReLU", LINE, negative_slope=among(0.0, 0.1), max_value=among(None, 6.0, 1.0))
 operation("Reciprocal Rsqrt Sqrt", LINE, call=_positive)
 operation("Add Subtract Multiply Divide TrueDivide Maximum Minimum", LINE, (LINE, LINE), call=_with_numbers)
 operation("Clip", LINE, x_min=among(-0.5, 0.0), x_max=among(0.5, 6.0))
