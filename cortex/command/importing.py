@@ -87,7 +87,7 @@ def keras(
     found = load(model, weights, maps)
     proved = proof.unproved(found) if recording is None else proof.compare(found, recording, tolerance)
     report = {"file": found.file, **proved.as_data(), "notes": found.notes}
-    _write(out, found, proved, report)
+    _write(out, Path(model), found, proved, report)
     write_json(json_file, report)
     for note in found.notes:
         say(f"note: {note}", sys.stderr)
@@ -97,20 +97,19 @@ def keras(
         raise click.exceptions.Exit(1)
 
 
-def _write(out: Path, found: Imported, proved: Proof, report: dict[str, Any]) -> None:
-    """The three files, all of them or none."""
+def _write(out: Path, model: Path, found: Imported, proved: Proof, report: dict[str, Any]) -> None:
+    """The three files, all of them or none.  A description that was imported stays as people wrote it."""
     from cortex_core.training.checkpoint import image
     from cortex_core.training.files import write_together
 
     found.network.origin = {"file": found.file, "proof": str(proved)}
     text = f"# Imported from {found.file}: {proved}.\n{found.yaml}"
-    write_together(
-        {
-            out: image(found.network),
-            out.with_suffix(".yaml"): text.encode(),
-            out.with_suffix(".report.json"): (json.dumps(finite(report), indent=2) + "\n").encode(),
-        }
-    )
+    files = {
+        out: image(found.network),
+        out.with_suffix(".yaml"): text.encode(),
+        out.with_suffix(".report.json"): (json.dumps(finite(report), indent=2) + "\n").encode(),
+    }
+    write_together({path: data for path, data in files.items() if path.resolve() != model.resolve()})
 
 
 def _table(proved: Proof) -> list[str]:

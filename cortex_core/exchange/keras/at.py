@@ -15,7 +15,7 @@ from cortex_core.exchange.keras.steps import Steps
 REQUIRED: Any = object()
 UNREAD = re.compile(
     r"name|dtype|trainable|(batch_)?(input_)?shape|input_(dtype|dim|length)|autocast|seed|\w*_initializer"
-    r"|\w*_regularizer|\w*_constraint|activity_regularizer|synchronized|implementation|unroll|time_major"
+    r"|\w*_regularizer|\w*_constraint|activity_regularizer|synchronized|implementation|unroll"
 )
 """Fields of a configuration that say nothing of what a trained layer computes, or that the builder reads."""
 

@@ -136,6 +136,9 @@ class _Walk:
     def _called(self, layer: Layer, call: Call, values: Table, path: str) -> list[Value] | None:
         args, unknown = _filled(call.args, values)
         keywords, also_unknown = _filled(dict(call.keywords), values)
+        if layer.model is not None and layer.refused:
+            self._fault(path, layer, layer.refused)
+            return None
         if layer.model is not None:
             return None if unknown else self._nested(layer.model, list(flat(args)), path)
         translator = self._translator(layer, path)

@@ -26,7 +26,7 @@ def dense(at: At) -> Value:
     return at.put("dense", x, weights=weights, **fields)
 
 
-@translates("EinsumDense", masks=True)
+@translates("EinsumDense")
 def einsum_dense(at: At) -> Value:
     """A dense layer over the last axes, several of which it may take and give as one.
 

@@ -91,7 +91,7 @@ def read_state(file: File, optimizer: Any, maps: Mapping[str, Translator] | None
     if not slots:
         told = f"it has {len(variables)} arrays for {len(trained)} trained weights"
         raise CheckpointError(f"{told}, which do not fit each other")
-    factors = {"velocity": -1 / rate(found) if optimizer.kind == "sgd" else 1 / rate(found)}
+    factors = _factors(optimizer, rate(found))
     counts = _converted(file, maps, trained, [np.ones(w.shape, np.float32) for w in trained])
     moments = {}
     for name in optimizer.state:
@@ -99,6 +99,15 @@ def read_state(file: File, optimizer: Any, maps: Mapping[str, Translator] | None
         turned = _converted(file, maps, trained, arrays)
         moments[name] = {key: x / np.maximum(counts[key], 1) for key, x in turned.items()}
     return State(step, moments)
+
+
+def _factors(optimizer: Any, rate: float) -> dict[str, float]:
+    """What the moments of Keras are multiplied with: its velocities are steps, ours are gradients."""
+    if "velocity" not in optimizer.state:
+        return {}
+    if not rate > 0:
+        raise CheckpointError(f"its learning rate is {rate:g}, which tells no velocity")
+    return {"velocity": -1 / rate if optimizer.kind == "sgd" else 1 / rate}
 
 
 def _counted(optimizer: Optimizer) -> tuple[int, list[Weight]]:

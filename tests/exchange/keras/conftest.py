@@ -29,14 +29,16 @@ def _keras_in_float32(request: pytest.FixtureRequest, monkeypatch: pytest.Monkey
     if not any(map(request.node.get_closest_marker, OF_PEERS)):
         yield
         return
-    keras = pytest.importorskip("keras")
+    keras, jax = pytest.importorskip("keras"), pytest.importorskip("jax")
     _draw_by_numpy(monkeypatch)
-    before = keras.config.floatx(), keras.config.dtype_policy()
+    before = keras.config.floatx(), keras.config.dtype_policy(), jax.config.jax_enable_x64
+    jax.config.update("jax_enable_x64", False)
     keras.config.set_floatx("float32")
     keras.config.set_dtype_policy("float32")
     yield
     keras.config.set_floatx(before[0])
     keras.config.set_dtype_policy(before[1])
+    jax.config.update("jax_enable_x64", before[2])
     keras.utils.clear_session(free_memory=False)
 
 

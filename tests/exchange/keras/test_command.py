@@ -148,6 +148,18 @@ def test_what_lacks_a_loss_gets_one_in_the_description(cli: Cli, model: Path, tm
     assert 0 < np.abs(trained - weights()["out/kernel"]).max() < 0.1
 
 
+def test_a_description_that_is_imported_stays_as_it_is(cli: Cli, model: Path, tmp_path: Path) -> None:
+    assert cli("import", "keras", model, "-o", tmp_path / "net.cortex").code == 0
+    spec = tmp_path / "net.yaml"
+    written = "# Mine.\n" + spec.read_text()
+    spec.write_text(written)
+    (tmp_path / "net.cortex").unlink()
+    said = cli("import", "keras", spec, "--weights", model, "-o", tmp_path / "net.cortex")
+    assert (said.code, said.err) == (0, "")
+    assert spec.read_text() == written
+    assert (tmp_path / "net.cortex").exists()
+
+
 def unwritten(folder: Path) -> bool:
     return not list(folder.glob("*net*"))
 

@@ -130,6 +130,20 @@ def test_a_layer_that_runs_as_in_training_is_refused() -> None:
     assert "training=True" in model.layers[1].refused
 
 
+def test_a_nested_model_that_is_refused_is_reported() -> None:
+    nested = entry(
+        "Sequential",
+        "inner",
+        [["a", 0, 0, {"training": True}]],
+        layers=[
+            {"class_name": "Dropout", "config": {"name": "d", "rate": 0.5, "batch_input_shape": [None, 3]}}
+        ],
+    )
+    model = read_model(graph([given(), nested], [["a", 0, 0]], [["inner", 0, 0]]), "2.4.0")
+    with pytest.raises(SpecError, match=r"inner \(Sequential\): .*training=True"):
+        convert(File("2.4.0", "tensorflow", model))
+
+
 def test_all_refused_layers_are_reported_together_each_with_the_way_to_map_it() -> None:
     layers = [
         new_given(),

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cortex_compute.errors import CheckpointError
 from cortex_core.declared import declare
 from cortex_core.exchange.keras.convert import convert
 from cortex_core.exchange.keras.model import Call, File, Layer, Model, Optimizer, Out, Weight
@@ -72,10 +73,19 @@ def test_the_step_of_sgd_is_in_its_velocity() -> None:
     np.testing.assert_array_equal(state.moments["velocity"]["dense_10/kernel"], -2 * B)
 
 
+def test_a_rate_of_0_tells_no_velocity() -> None:
+    stopped = {"learning_rate": 0.0, "momentum": 0.9}
+    with pytest.raises(CheckpointError, match="learning rate is 0"):
+        read_state(file("3.0.0", "SGD", stopped, 7, 0.0, A, B), OPTIMIZERS["sgd"](momentum=0.9))
+    state = read_state(file("3.3.0", "Adam", stopped, 7, 0.0, A, C, B, D), OPTIMIZERS["adam"]())
+    assert state is not None
+    np.testing.assert_array_equal(state.moments["v"]["dense_10/kernel"], D)
+
+
 def test_two_biases_of_keras_are_one_here() -> None:
     """Both have the same gradient, so the moment of their sum is that of either."""
     kernel, recurrent, bias = np.ones((3, 6)), np.ones((2, 6)), np.ones((2, 6))
-    config = {"units": 2, "reset_after": True}
+    config = {"units": 2, "reset_after": True, "activation": "tanh", "recurrent_activation": "sigmoid"}
     gru = Layer(
         "gru",
         "GRU",
@@ -113,5 +123,7 @@ def test_what_does_not_fit_is_told_and_left_out(made: File, told: str) -> None:
     converted = convert(made)
     description = read(converted.description("it") | {"train": {"optimizer": "adam"}})
     network = Network.blank(description, declare(description))
-    assert told in resume(network, made)
+    said = resume(network, made)
+    assert told in said
+    assert bool(told) == bool(said)
     assert (network.step, network.goes_on) == (0, "")
