@@ -55,6 +55,7 @@ class Hdf5:
         self._odd: dict[str, str] = {}
         self._bytes = 0
         self._size = Path(path).stat().st_size if content is None else len(content)
+        self._taken = Path(path).stat().st_size  # by all, which an archive may have packed once already
         with self._guarded(""):
             self._file = h5py.File(path if content is None else io.BytesIO(content), "r")
         try:
@@ -212,8 +213,10 @@ class Hdf5:
         layout = created.get_layout()
         if layout == h5d.VIRTUAL or created.get_external_count():
             self.refuse(path, "its numbers lie in other files, which are not read")
-        for number in range(created.get_nfilters()):
-            code, _, _, name = created.get_filter(number)
+        filters = [created.get_filter(number) for number in range(created.get_nfilters())]
+        if len({code for code, *_ in filters}) < len(filters):
+            self.refuse(path, "is packed twice by one filter, which hides how large it is")
+        for code, _, _, name in filters:
             if code not in SAFE_FILTERS:
                 told = f"'{name.decode('utf-8', 'replace')}' ({code})" if name else str(code)
                 self.refuse(path, f"is packed by the filter {told}, which may be code from outside")
@@ -230,8 +233,8 @@ class Hdf5:
         """Refuses what needs memory out of all proportion to the file."""
         itemsize = dataset.dtype.itemsize
         self._bytes += max(math.prod(shape), math.prod(chunk) if chunk else 0) * itemsize
-        if self._bytes > EXPANSION * self._size + SPARE:
-            told = f"shape {[*shape]} in a file of {self._size} bytes"
+        if self._bytes > EXPANSION * self._taken + SPARE:
+            told = f"shape {[*shape]} in a file of {self._taken} bytes"
             self.refuse(path, f"{told}: its arrays would take more than {EXPANSION} times as much")
         stored = dataset.get_storage_size()
         padded = math.prod(math.ceil(n / c) * c for n, c in zip(shape, chunk)) if chunk else math.prod(shape)

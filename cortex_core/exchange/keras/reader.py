@@ -23,6 +23,9 @@ from cortex_core.exchange.keras.numbered import by_number, gathered, is_numbered
 
 Path_ = str | os.PathLike[str]
 
+NUMBERED_SINCE = "2.12.0"
+"""The first version that wrote groups by classes and numbers: files of weights alone do not say theirs."""
+
 
 @frozen
 class Weights:
@@ -81,7 +84,7 @@ def read_weights(path: Path_) -> Weights:
         layers = named_weights(content.file, group)
     else:
         _expect_numbered(content.file)
-        layers = numbered_weights(content.file)
+        return Weights(content.version or NUMBERED_SINCE, content.backend, numbered_weights(content.file))
     return Weights(content.version, content.backend, layers)
 
 

@@ -12,6 +12,7 @@ import pytest
 
 from cortex_compute.errors import SpecError
 from cortex_core.exchange.keras.assign import assign
+from tests.exchange.keras.handmade import numbered_bytes
 
 RNG = np.random.default_rng(0)
 File = Mapping[str, Mapping[str, np.ndarray]]
@@ -58,6 +59,16 @@ def test_in_order_where_no_name_is_known(tmp_path: Path) -> None:
     made = assign(TWO, stored(tmp_path, layers))
     np.testing.assert_array_equal(made.parameters["first/kernel"], layers["dense_7"]["dense_7/kernel:0"])
     np.testing.assert_array_equal(made.parameters["second/kernel"], layers["dense_3"]["dense_3/kernel:0"])
+
+
+def test_a_file_of_keras_3_that_says_no_version_is_not_of_keras_1(tmp_path: Path) -> None:
+    """There the axes of a transposed convolution lie as they do here."""
+    kernel, bias = drawn(3, 3, 4, 4), drawn(4)
+    group = "layers/conv2d_transpose/vars"
+    (tmp_path / "w.weights.h5").write_bytes(numbered_bytes({f"{group}/0": kernel, f"{group}/1": bias}))
+    up = {"conv_transpose2d": {"filters": 4, "kernel": 3, "id": "up"}}
+    made = assign(described([5, 5, 4], up), tmp_path / "w.weights.h5")
+    np.testing.assert_array_equal(made.parameters["up/kernel"], kernel)
 
 
 def test_all_that_does_not_fit_is_told(tmp_path: Path) -> None:

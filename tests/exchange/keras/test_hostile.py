@@ -173,8 +173,19 @@ def virtual(file: Any) -> None:
 def filtered(file: Any) -> None:
     """Filter 32015 is zstd: a plug-in.  It is named as optional, so that h5py writes without it."""
     created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    created.set_chunk((3, 2))
     created.set_filter(32015, h5py.h5z.FLAG_OPTIONAL, (3,))
+    packed(file, created)
+
+
+def packed_twice(file: Any) -> None:
+    created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    created.set_deflate(9)
+    created.set_deflate(9)
+    packed(file, created)
+
+
+def packed(file: Any, created: Any) -> None:
+    created.set_chunk((3, 2))
     del file[KERNEL]
     h5py.h5d.create(
         file["model_weights/a/a"].id,
@@ -196,6 +207,7 @@ def referring(file: Any) -> None:
         (external, "its numbers lie in other files"),
         (virtual, "its numbers lie in other files"),
         (filtered, "filter .*32015.*code from outside"),
+        (packed_twice, "packed twice by one filter"),
         (referring, "holds object; expected numbers"),
         (replaced(data=["text"] * 6), "expected numbers"),
         (replaced(data=np.zeros((3, 2), [("x", "f4")])), "expected numbers"),
@@ -343,6 +355,16 @@ def test_hdf5_of_something_else(tmp_path: Path) -> None:
 def test_an_archive_that_unpacks_to_too_much(tmp_path: Path) -> None:
     path = save_archive(tmp_path / "m.keras", CONFIG, bytes(LARGE), packing=zipfile.ZIP_DEFLATED)
     refused(path, r"model\.weights\.h5': it declares 67108864 bytes")
+
+
+def test_what_both_pack_is_measured_by_the_archive(tmp_path: Path) -> None:
+    """8 MB of zeros, packed once, and 200 MB of them, packed twice."""
+    content = io.BytesIO()
+    with h5py.File(content, "w") as file:
+        file["layers/dense/vars/0"] = np.zeros(1 << 21, "f4")
+        file.create_dataset("layers/dense/vars/1", data=np.zeros(50_000_000, "f4"), compression="gzip")
+    path = save_archive(tmp_path / "m.keras", CONFIG, content.getvalue(), packing=zipfile.ZIP_DEFLATED)
+    refused(path, "would take more than 100 times")
 
 
 def test_a_configuration_that_unpacks_to_too_much(tmp_path: Path) -> None:
