@@ -225,12 +225,12 @@ class At:
 
 
 def flat(x: Any) -> Iterator[Value]:
-    """The values among arguments."""
+    """The values among arguments; those of a mapping by the order of their names, as Keras has it."""
     if isinstance(x, Value):
         yield x
     elif isinstance(x, Mapping):
-        for inner in x.values():
-            yield from flat(inner)
+        for name in sorted(x):
+            yield from flat(x[name])
     elif isinstance(x, (list, tuple)):
         for inner in x:
             yield from flat(inner)

@@ -45,6 +45,16 @@ def test_nested_models_are_called_twice() -> None:
     check_layers(None, (4,), (4,), call=call)
 
 
+def test_a_nested_model_that_is_called_with_a_mapping() -> None:
+    """Its values go by their names, in whatever order they are written."""
+    import keras
+    from keras import layers
+
+    a, b = keras.Input((4,), name="a"), keras.Input((4,), name="b")
+    inner = keras.Model({"b": b, "a": a}, layers.Subtract()([a, b]))
+    check_layers(None, (4,), (4,), call=lambda x, y: inner({"b": x, "a": y}))
+
+
 def test_frozen_layers_keep_their_weights_apart() -> None:
     """HDF5 has the weights of a nested model in two heaps: those that learn, and the others."""
     import keras
