@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import pytest
@@ -39,6 +41,14 @@ FAMILIES = {
 }
 SMALLEST = [(family.models[0], family) for family in FAMILIES.values()]
 OTHERS = [(name, family) for family in FAMILIES.values() for name in family.models[1:]]
+
+
+@pytest.fixture(autouse=True)
+def _forgotten() -> Iterator[None]:
+    """JAX keeps what it compiles: gigabytes after some of these models, of no use to the next."""
+    yield
+    pytest.importorskip("jax").clear_caches()
+    gc.collect()
 
 
 @pytest.mark.peers
