@@ -52,7 +52,8 @@ class Layer:
     configuration, under ``layer``, as ``{"class_name": ..., "config": ...}``.
 
     ``refused`` says why it is not imported, unless the user maps it to a block: it holds code, or is of a
-    class that is not Keras's.
+    class that is not Keras's.  ``shared`` is the number of an object that the file has several times; the
+    first time it may not say so.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Layer:
     weights: tuple[Weight, ...] = ()
     model: Model | None = None
     refused: str = ""
+    shared: int | None = None
 
 
 @frozen
