@@ -5,6 +5,7 @@ Members are read into memory, never unpacked to a disk, and no more than their s
 
 from __future__ import annotations
 
+import io
 import os
 import struct
 import zipfile
@@ -20,6 +21,8 @@ SIGNATURE = b"PK\x03\x04"
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENCRYPTED = 1
+LONGEST_DIRECTORY = 1 << 20
+"""Bytes of the list of members, of which Keras writes a handful: each takes much more memory than there."""
 DAMAGE = (
     zipfile.BadZipFile, zlib.error, struct.error, EOFError, NotImplementedError, OSError, OverflowError,
     RuntimeError, ValueError,
@@ -39,7 +42,8 @@ class Archive:
 def read_archive(path: str | os.PathLike[str]) -> Archive:
     """The members that a model needs.  Raises `SpecError` for an archive that is damaged or does harm."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with _Listed(io.FileIO(path)) as file, zipfile.ZipFile(file) as archive:
+            file.listed = True
             members = _Members(os.fspath(path), archive)
             return Archive(
                 members.read(CONFIG, LONGEST_TEXT),
@@ -50,6 +54,18 @@ def read_archive(path: str | os.PathLike[str]) -> Archive:
         raise
     except DAMAGE as error:
         raise SpecError(f"{path}: the archive is damaged or cut short ({error}); get it again") from None
+
+
+class _Listed(io.BufferedReader):
+    """A file of which little is read at once, until its members are ``listed``."""
+
+    listed = False
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        asked = size if size is not None and size >= 0 else os.fstat(self.fileno()).st_size - self.tell()
+        if asked > LONGEST_DIRECTORY and not self.listed:
+            raise SpecError(f"{self.name}: its list of members is longer than any of Keras's")
+        return super().read(size)
 
 
 class _Members:

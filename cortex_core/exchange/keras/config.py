@@ -23,6 +23,7 @@ INNER = ("layer", "backward_layer", "cell")
 Data = Mapping[str, Any]
 Chain = tuple[list[Layer], list[Out], list[Out]]  # layers, their inputs, and what the last of them give
 
+SHARED = "shared_object_id"
 MAX_CALLS = 100_000
 MAX_NESTING = 32
 
@@ -146,7 +147,7 @@ class _Reader:
         kind, config = self.config(kind, data.get("config"), faults, f"{place} ({text(name)})")
         if kind == INPUT:
             config = _input_config(config, name)
-        return Layer(_name(name, place), kind, config, (), refused=_told(faults))
+        return Layer(_name(name, place), kind, config, (), refused=_told(faults), shared=shared_by(data))
 
     def _nested(self, data: Data, kind: str, inside: Sequence[str]) -> Layer:
         name = data.get("name")
@@ -174,7 +175,13 @@ class _Reader:
         if _is_list(data) or kind in GRAPHS:
             return {"class_name": kind, "config": plain(data.get("config"), faults)}
         kind, config = self.config(kind, data.get("config"), faults, place)
-        return {"class_name": kind, "config": config}
+        return {"class_name": kind, "config": config, SHARED: shared_by(data)}
+
+
+def shared_by(data: Data) -> int | None:
+    """The number of an object that the file has several times; None where it does not say so."""
+    found = data.get(SHARED)
+    return found if type(found) is int else None
 
 
 def _merges(first: Data) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from cortex_core.exchange.keras.model import Config
+from cortex_core.exchange.keras.model import Config, Layer
 
 Counts = tuple[int, int]
 """Of the weights that are trained, and of the others."""
@@ -21,9 +21,17 @@ def counts(kind: str, config: Config, keras_1: bool = False) -> Counts:
         return 2 * trained, 2 * others
     if kind == "TimeDistributed":
         return _inner(config, keras_1)
+    if kind == "SpectralNormalization":
+        trained, others = _inner(config, keras_1)
+        return trained, others + 1
     if keras_1 and kind in OF_OLD_CELLS:
         return OF_OLD_CELLS[kind], 0
     return COUNTS[kind](config) if kind in COUNTS else (0, 0)
+
+
+def untrained(layer: Layer) -> int:
+    """How many weights of a layer, its last ones, are never trained."""
+    return min(counts(layer.kind, layer.config)[1], len(layer.weights))
 
 
 def _inner(config: Config, keras_1: bool) -> Counts:
@@ -62,7 +70,7 @@ COUNTS: dict[str, Callable[[Config], Counts]] = {
     **dict.fromkeys(TWO_KERNELS, _with_bias(2)),
     **dict.fromkeys(("MultiHeadAttention", "GroupQueryAttention"), _with_bias(4, each=True)),
     **dict.fromkeys(("Embedding", "PReLU", "LayerScale", "RMSNormalization"), lambda config: (1, 0)),
-    "BatchNormalization": _normalization(2),
+    **dict.fromkeys(("BatchNormalization", "SyncBatchNormalization"), _normalization(2)),
     "LayerNormalization": _normalization(0),
     "GroupNormalization": _normalization(0),
     "EinsumDense": lambda config: (1 + (config.get("bias_axes") is not None), 0),

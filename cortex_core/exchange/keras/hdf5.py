@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import io
 import math
+import mmap
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -19,6 +20,18 @@ from typing import Any, NoReturn
 import numpy as np
 
 from cortex_compute.errors import CortexError, SpecError
+from cortex_core.exchange.keras.arrays import (
+    BFLOAT16,
+    MOST_CHUNKS,
+    NUMBERS,
+    chunk_of,
+    chunks,
+    no_numbers,
+    read_array,
+    refusal,
+    unpacking,
+)
+from cortex_core.exchange.keras.heaps import most_bytes
 from cortex_core.exchange.keras.model import Weight
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -26,15 +39,14 @@ MOST_OBJECTS = 100_000
 DEEPEST = 64
 LONGEST_TEXT = 1 << 24
 """Bytes of a text: the configuration of the largest models takes one of these sixteen megabytes."""
-EXPANSION, SPARE = 100, 1 << 24
-"""An HDF5 file may hold this many times its size in numbers, and so many bytes more: zeros compress well."""
-SLACK = 1 << 16
-"""Bytes by which what is stored of an array may exceed it: a packed chunk unpacks to whatever it likes."""
-SAFE_FILTERS = {1: "gzip", 2: "shuffle", 3: "fletcher32", 32000: "lzf"}
-"""By the numbers that HDF5 has for them."""
-NUMBERS = "fiub"
-BFLOAT16 = np.dtype("V2")
-"""What h5py makes of bfloat16, which NumPy does not know."""
+LONGEST_NAME = 1 << 12
+"""Bytes of a path."""
+MOST_TEXT = 1 << 25
+"""Bytes of all paths together, and of the entries of a list."""
+MOST_NAMES = 4 * MOST_OBJECTS
+"""Entries of all lists together, each as often as it is read."""
+EXPANSION, SPARE = 32, 1 << 24
+"""A file may hold this many times its size in numbers, and so many bytes more: zeros compress well."""
 
 Link = tuple[Any, bytes, str, str, tuple[Any, ...]]
 
@@ -53,7 +65,8 @@ class Hdf5:
         self.arrays: dict[str, Weight] = {}
         self.groups: dict[str, str] = {"": "/"}
         self._odd: dict[str, str] = {}
-        self._bytes = 0
+        self._bytes = self._chunks = self._links = self._text = self._names = 0
+        self._content = content
         self._size = Path(path).stat().st_size if content is None else len(content)
         self._taken = Path(path).stat().st_size  # by all, which an archive may have packed once already
         with self._guarded(""):
@@ -109,6 +122,9 @@ class Hdf5:
         items = found if isinstance(found, np.ndarray) and found.ndim == 1 else None
         if items is None or (items.dtype.kind in NUMBERS and items.size):
             self.refuse(group, f"its '{name}' is no list of names")
+        self._names += items.size
+        if self._names > MOST_NAMES:
+            self.refuse(group, f"its '{name}': the file lists more than {MOST_NAMES} names")
         return [self._decoded(item, group, name) for item in items]
 
     def _attribute(self, group: str, name: str) -> Any:
@@ -118,19 +134,35 @@ class Hdf5:
             return None
         with self._guarded(group):
             attribute = h5py.h5a.open(self._object(self.groups[group]), name.encode())
-            if math.prod(attribute.shape) * attribute.dtype.itemsize > min(self._size, LONGEST_TEXT):
-                self.refuse(group, f"its '{name}' is larger than any of Keras's")
-            if attribute.dtype.kind == "O" and h5py.check_string_dtype(attribute.dtype) is None:
+            dtype, shape = attribute.dtype, attribute.shape
+            if shape is None or (dtype.kind == "O" and h5py.check_string_dtype(dtype) is None):
                 self.refuse(group, f"its '{name}' is no text")
+            count = math.prod(shape)
+            if count * dtype.itemsize > min(self._size, LONGEST_TEXT) or self._is_long(dtype, shape, count):
+                self.refuse(group, f"its '{name}' is larger than any of Keras's")
             return self._file[self.groups[group]].attrs[name]
+
+    def _is_long(self, dtype: np.dtype, shape: tuple[int, ...], count: int) -> bool:
+        """Whether a list of texts, which may be one text a thousand times, takes too much memory."""
+        if not shape or dtype.kind != "O" or count * self._size <= MOST_TEXT:
+            return False
+        if self._content is not None:
+            most = most_bytes(self._content, count)
+        else:
+            with open(self.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+                most = most_bytes(data, count)
+        return most is None or most > MOST_TEXT
 
     def _decoded(self, found: Any, group: str, name: str) -> str:
         try:
             text = found.decode("utf-8") if isinstance(found, bytes) else found
-        except UnicodeDecodeError:
+            if not isinstance(text, str):
+                self.refuse(group, f"its '{name}' is no text")
+            size = len(text.encode("utf-8"))  # h5py hides what is not in UTF-8
+        except UnicodeError:
             self.refuse(group, f"its '{name}' is not in UTF-8")
-        if not isinstance(text, str):
-            self.refuse(group, f"its '{name}' is no text")
+        if size > LONGEST_TEXT:
+            self.refuse(group, f"its '{name}' is larger than any of Keras's")
         return text
 
     def _object(self, path: str) -> Any:
@@ -159,6 +191,7 @@ class Hdf5:
         for name in group:
             told = name.decode("utf-8", "backslashreplace")
             inner = f"{path}/{told}".lstrip("/").replace("\\", "/")
+            self._count_link(inner)
             link = group.links.get_info(name).type
             if link == h5l.TYPE_SOFT:
                 soft.append((group, name, inner, f"{real}/{told}", above))
@@ -167,6 +200,13 @@ class Hdf5:
             else:
                 self.refuse(inner, "a link out of this file; nothing but the file itself is read")
 
+    def _count_link(self, path: str) -> None:
+        self._links, self._text = self._links + 1, self._text + len(path)
+        if self._links > MOST_OBJECTS:
+            self.refuse(path, f"the file has more than {MOST_OBJECTS} objects")
+        if len(path) > LONGEST_NAME or self._text > MOST_TEXT:
+            self.refuse(path, "the names of what is in the file are longer than any of Keras's")
+
     def _object_at(
         self, parent: Any, name: bytes, path: str, real: str, above: tuple[Any, ...], soft: list[Link]
     ) -> None:
@@ -174,8 +214,6 @@ class Hdf5:
 
         if path in self.groups or path in self.arrays or path in self._odd:
             self.refuse(path, "the file has this name twice")
-        if len(self.groups) + len(self.arrays) + len(self._odd) >= MOST_OBJECTS:
-            self.refuse(path, f"the file has more than {MOST_OBJECTS} objects")
         found = h5o.open(parent, name)
         if isinstance(found, h5d.DatasetID):
             self._dataset(found, path, real)
@@ -207,39 +245,30 @@ class Hdf5:
 
     def _dataset(self, dataset: Any, path: str, real: str) -> None:
         """Notes an array, after all has been checked that reading it would trust in."""
-        from h5py import h5d
-
-        created = dataset.get_create_plist()
-        layout = created.get_layout()
-        if layout == h5d.VIRTUAL or created.get_external_count():
-            self.refuse(path, "its numbers lie in other files, which are not read")
-        filters = [created.get_filter(number) for number in range(created.get_nfilters())]
-        if len({code for code, *_ in filters}) < len(filters):
-            self.refuse(path, "is packed twice by one filter, which hides how large it is")
-        for code, _, _, name in filters:
-            if code not in SAFE_FILTERS:
-                told = f"'{name.decode('utf-8', 'replace')}' ({code})" if name else str(code)
-                self.refuse(path, f"is packed by the filter {told}, which may be code from outside")
-        dtype, shape = dataset.dtype, dataset.shape
-        if dtype != BFLOAT16 and (dtype.kind not in NUMBERS or dtype.itemsize > 8):
-            self._odd[path] = f"holds {dtype}; expected numbers"
+        fault = refusal(dataset)
+        if fault:
+            self.refuse(path, fault)
+        instead = no_numbers(dataset)
+        if instead:
+            self._odd[path] = f"holds {instead}; expected numbers"
             return
-        chunk = created.get_chunk() if layout == h5d.CHUNKED else ()
-        self._count(dataset, path, shape, chunk)
+        dtype, shape = dataset.dtype, dataset.shape
+        self._count(dataset, path, shape)
         told = "bfloat16" if dtype == BFLOAT16 else str(dtype)
         self.arrays[path] = Weight(path, tuple(shape), told, partial(_read, self._file, real, self.path))
 
-    def _count(self, dataset: Any, path: str, shape: tuple[int, ...], chunk: tuple[int, ...]) -> None:
-        """Refuses what needs memory out of all proportion to the file."""
-        itemsize = dataset.dtype.itemsize
-        self._bytes += max(math.prod(shape), math.prod(chunk) if chunk else 0) * itemsize
+    def _count(self, dataset: Any, path: str, shape: tuple[int, ...]) -> None:
+        """Refuses what needs memory, or time, out of all proportion to the file."""
+        chunk = chunk_of(dataset)
+        self._bytes += max(math.prod(shape), math.prod(chunk) if chunk else 0) * dataset.dtype.itemsize
         if self._bytes > EXPANSION * self._taken + SPARE:
             told = f"shape {[*shape]} in a file of {self._taken} bytes"
             self.refuse(path, f"{told}: its arrays would take more than {EXPANSION} times as much")
-        stored = dataset.get_storage_size()
-        padded = math.prod(math.ceil(n / c) * c for n, c in zip(shape, chunk)) if chunk else math.prod(shape)
-        if stored > min(self._size, 2 * padded * itemsize + SLACK):
-            self.refuse(path, f"{stored} bytes are stored for shape {[*shape]}")
+        self._chunks += chunks(shape, chunk)
+        if self._chunks > MOST_CHUNKS:
+            self.refuse(path, f"the file has more than {MOST_CHUNKS} chunks")
+        if dataset.get_storage_size() > self._size:
+            self.refuse(path, f"declares more bytes than the {self._size} of the file")
 
     def _guarded(self, where: str) -> AbstractContextManager[None]:
         return _guarded(self.path, where)
@@ -247,11 +276,13 @@ class Hdf5:
 
 def _read(file: Any, real: str, path: str) -> np.ndarray:
     """No method: an `Hdf5` that arrays of its own refer to would stay open until garbage is collected."""
-    with _guarded(path, real.lstrip("/")):
-        found = np.asarray(file[real][()])
-        if found.dtype == BFLOAT16:  # the upper half of a float32
-            return (found.view(np.uint16).astype(np.uint32) << 16).view(np.float32)
-        return found.astype(found.dtype.newbyteorder("="), copy=False)
+    where = real.lstrip("/")
+    with _guarded(path, where):
+        dataset = file[real]
+        fault = unpacking(dataset.id)
+        if fault:
+            _refuse(path, where, fault)
+        return read_array(dataset)
 
 
 @contextmanager

@@ -11,6 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from cortex_core.exchange.keras.config import SHARED
 from cortex_core.exchange.keras.hdf5 import Hdf5
 from cortex_core.exchange.keras.model import Layer, Model
 from cortex_core.exchange.keras.named import Given, Weights
@@ -18,6 +19,7 @@ from cortex_core.exchange.keras.named import Given, Weights
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 """The second one until 2.13: there each layer with weights took two numbers."""
 
+Key = tuple[Any, Any]
 OWN = "vars"
 PARTS = (
     "forward_layer", "backward_layer", "layer", "cell", "query_dense", "_query_dense", "key_dense",
@@ -80,7 +82,7 @@ class _Found:
     def __init__(self, file: Hdf5) -> None:
         self.file = file
         self.given: Given = {}
-        self._by_name: dict[tuple[Any, Any], Weights] = {}
+        self._seen: dict[Key, list[tuple[int | None, Weights]]] = {}
         self._without: list[Layer] = []
 
     def model(self, model: Model, group: str) -> None:
@@ -90,20 +92,27 @@ class _Found:
         for layer in model.layers:
             inner = groups.get(layer.name)
             if layer.model is not None:
-                self.model(layer.model, inner or f"{start}{container}/?")
+                inner = inner or f"{start}{container}/?"
+                self.model(layer.model, f"{inner}/layer" if layer.kind == "TimeDistributed" else inner)
                 continue
             found = gathered(self.file, inner) if inner else ()
             if found:
                 self.given[id(layer)] = found
-                self._by_name |= dict.fromkeys(_names(layer), found)
+                for key, shared in _objects(layer):
+                    self._seen.setdefault(key, []).append((shared, found))
             else:
                 self._without.append(layer)
 
     def share(self) -> None:
         """Keras writes what models or wrappers share once: under the first one."""
         for layer in self._without:
-            known = (self._by_name[name] for name in _names(layer) if name in self._by_name)
-            self.given[id(layer)] = next(known, ())
+            found = (weights for key, shared in _objects(layer) for weights in self._of(key, shared))
+            self.given[id(layer)] = next(found, ())
+
+    def _of(self, key: Key, shared: int | None) -> Iterator[Weights]:
+        """The weights of an object that is there once more; where it is first, its number may lack."""
+        if shared is not None:
+            yield from (weights for number, weights in self._seen.get(key, ()) if number in (None, shared))
 
     def check(self) -> None:
         used = {weight.name for weights in self.given.values() for weight in weights}
@@ -133,12 +142,13 @@ class _Found:
         return self.file.text(f"{group}/{OWN}", "name")
 
 
-def _names(layer: Layer) -> list[tuple[Any, Any]]:
-    """Class and name of a layer, and of the one that it wraps, whose weights are its own."""
+def _objects(layer: Layer) -> Iterator[tuple[Key, int | None]]:
+    """Class, name and number of a layer, and of the one that it wraps, whose weights are its own."""
+    yield (layer.kind, layer.name), layer.shared
     held = layer.config.get("layer") if layer.kind != "Bidirectional" else None
     inner = held.get("config") if isinstance(held, Mapping) else None
-    found: list[tuple[Any, Any]] = [(layer.kind, layer.name)]
-    return [*found, (held["class_name"], inner.get("name"))] if held and isinstance(inner, Mapping) else found
+    if held and isinstance(inner, Mapping):
+        yield (held["class_name"], inner.get("name")), held.get(SHARED)
 
 
 def _by_class(model: Model) -> dict[str, list[str]]:

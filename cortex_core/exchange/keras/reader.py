@@ -15,6 +15,7 @@ from cortex_compute.frozen import frozen
 from cortex_core.exchange.keras import archive, hdf5
 from cortex_core.exchange.keras.archive import read_archive
 from cortex_core.exchange.keras.config import read_model, version_of
+from cortex_core.exchange.keras.counts import counts
 from cortex_core.exchange.keras.hdf5 import LONGEST_TEXT, Hdf5
 from cortex_core.exchange.keras.legacy import modern_weights
 from cortex_core.exchange.keras.model import File, Model, Optimizer, Weight, release
@@ -25,6 +26,10 @@ Path_ = str | os.PathLike[str]
 
 NUMBERED_SINCE = "2.12.0"
 """The first version that wrote groups by classes and numbers: files of weights alone do not say theirs."""
+
+
+MOST_PARTS = 1 << 20
+"""Of a configuration: each takes a hundred bytes of memory, and the largest models have a tenth of these."""
 
 
 @frozen
@@ -158,12 +163,24 @@ def _compiled(config: Mapping[str, Any]) -> Mapping[str, Any] | None:
 
 
 def _json(text: str | bytes, path: str) -> Mapping[str, Any]:
+    marks = (b"[", b"{", b",") if isinstance(text, bytes) else ("[", "{", ",")
+    if sum(map(text.count, marks)) > MOST_PARTS:  # type: ignore[arg-type]
+        raise SpecError(f"{path}: a configuration of more than {MOST_PARTS} parts is none of Keras's")
     try:
-        found = json.loads(text)
+        found = json.loads(text, object_pairs_hook=_distinct)
     except (ValueError, RecursionError) as error:
         raise SpecError(f"{path}: a configuration that is no JSON: {error}") from None
     if not isinstance(found, Mapping):
         raise SpecError(f"{path}: a configuration is a {type(found).__name__}; expected an object")
+    return found
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of JSON, whose keys are there once."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{next(key for key in keys if keys.count(key) > 1)!r:.100} is there twice")
     return found
 
 
@@ -175,10 +192,25 @@ def _with_weights(model: Model, stored: _Content, version: str, backend: str) ->
     group = group_of_weights(file)
     if group is None:
         _expect_numbered(file)
-        return _filled(model, by_number(file, model), version, backend)
-    wrote = stored.version  # Keras 1.0 does not say, whatever wrote the configuration
-    given = by_name(model, named_weights(file, group), release(wrote) < (2,))
+        given, wrote = by_number(file, model), version
+    else:
+        wrote = stored.version  # Keras 1.0 does not say, whatever wrote the configuration
+        given = by_name(model, named_weights(file, group), release(wrote) < (2,))
+    lacking = [*_lacking(model, given, release(wrote) < (2,))]
+    if lacking:
+        raise SpecError(
+            f"the file has no weights for {len(lacking)} of the layers: {', '.join(lacking):.500}"
+        )
     return _filled(model, given, wrote, backend)
+
+
+def _lacking(model: Model, given: Given, keras_1: bool, start: str = "") -> Iterator[str]:
+    """The layers that have weights, but none in the file."""
+    for layer in model.layers:
+        if layer.model is not None:
+            yield from _lacking(layer.model, given, keras_1, f"{start}{layer.name}/")
+        elif sum(counts(layer.kind, layer.config, keras_1)) and not given.get(id(layer)):
+            yield start + layer.name
 
 
 def _expect_numbered(file: Hdf5) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import pickle
 import resource
@@ -36,6 +37,7 @@ GROUPS = {"a": weights_of("a", 3, 2)}
 KERNEL = "model_weights/a/a/kernel:0"
 NUMBERED = {"layers/dense/vars/0": numbers(3, 2), "layers/dense/vars/1": numbers(2)}
 LARGE = 1 << 26
+UNPACKS = "does not unpack to the [0-9]+ bytes that it declares"
 
 
 @pytest.fixture
@@ -61,10 +63,9 @@ def everything(path: Path) -> list[tuple[int, ...]]:
     return [weight.read().shape for layer in read(path).model.layers for weight in layer.weights]
 
 
-def packed_zeros() -> bytes:
-    """An eighth of a gigabyte of them."""
+def packed_zeros(megabytes: int) -> bytes:
     packer = zlib.compressobj(9)
-    return b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(128)), packer.flush()])
+    return b"".join([*(packer.compress(bytes(1 << 20)) for _ in range(megabytes)), packer.flush()])
 
 
 def test_the_good_files_are_good(good: Path, archive: Path) -> None:
@@ -213,12 +214,12 @@ def referring(file: Any) -> None:
         (replaced(data=np.zeros((3, 2), [("x", "f4")])), "expected numbers"),
         (replaced(data=np.zeros((3, 2), "c8")), "expected numbers"),
         (replaced(shape=(3, 2), dtype=h5py.vlen_dtype(np.float32)), "expected numbers"),
-        (replaced(shape=(1 << 40, 1 << 20), dtype="f4", chunks=(1, 1)), "would take more than 100 times"),
-        (replaced(shape=(1 << 30,), dtype="f4"), "would take more than 100 times"),
-        (replaced(data=np.zeros(1 << 24, "f4"), compression="gzip"), "would take more than 100 times"),
+        (replaced(shape=(1 << 40, 1 << 20), dtype="f4", chunks=(1, 1)), "would take more than 32 times"),
+        (replaced(shape=(1 << 30,), dtype="f4"), "would take more than 32 times"),
+        (replaced(data=np.zeros(1 << 24, "f4"), compression="gzip"), "would take more than 32 times"),
         (
             replaced(shape=(2,), maxshape=(None,), dtype="f4", chunks=(1 << 28,), compression="gzip"),
-            "would take more than 100 times",
+            "would take more than 32 times",
         ),
     ],
 )
@@ -232,19 +233,59 @@ def test_many_arrays_that_are_each_small_enough(good: Path) -> None:
     with h5py.File(good, "r+") as file:
         for number in range(60):
             file.create_dataset(f"more/{number}", (1 << 20,), "f4", chunks=True, compression="gzip")
-    refused(good, "would take more than 100 times")
+    refused(good, "would take more than 32 times")
 
 
-def test_a_packed_chunk_that_unpacks_to_more_than_it_should(good: Path) -> None:
+@pytest.mark.parametrize("more", [{}, {"shuffle": True}, {"fletcher32": True}])
+@pytest.mark.parametrize(("length", "told"), [(6, "bytes are stored for a chunk of 24"), (100_000, UNPACKS)])
+def test_a_packed_chunk_that_unpacks_to_more_than_it_should(
+    good: Path, length: int, told: str, more: Any
+) -> None:
+    """128 megabytes, of the few that it declares."""
+    with h5py.File(good, "r+") as file:
+        replaced(shape=(length,), dtype="f4", chunks=(length,), compression="gzip", **more)(file)
+        file[KERNEL].id.write_direct_chunk((0,), packed_zeros(128) + bytes(4 if "fletcher32" in more else 0))
+    refused(good, rf"{KERNEL}': .*{told}")
+
+
+@pytest.mark.parametrize(
+    ("content", "skipped"), [(zlib.compress(bytes(8)), 0), (bytes(8), 1), (zlib.compress(bytes(24))[:-3], 0)]
+)
+def test_packed_chunks_that_hold_less(good: Path, content: bytes, skipped: int) -> None:
+    """What HDF5 reads of them would be whatever lies behind them in memory."""
     with h5py.File(good, "r+") as file:
         replaced(shape=(3, 2), dtype="f4", chunks=(3, 2), compression="gzip")(file)
-        file[KERNEL].id.write_direct_chunk((0, 0), packed_zeros())
-    refused(good, r"bytes are stored for shape \[3, 2\]")
+        file[KERNEL].id.write_direct_chunk((0, 0), content, skipped)
+    refused(good, UNPACKS)
+
+
+def test_chunks_that_are_not_packed_among_those_that_are(good: Path) -> None:
+    """HDF5 stores so what a filter would make larger."""
+    with h5py.File(good, "r+") as file:
+        replaced(shape=(3, 2), dtype="f4", chunks=(3, 2), compression="gzip")(file)
+        file[KERNEL].id.write_direct_chunk((0, 0), numbers(3, 2).tobytes(), 1)
+    assert read(good).model.layers[1].weights[0].read().tolist() == numbers(3, 2).tolist()
 
 
 def test_packed_weights_are_read(good: Path) -> None:
     with h5py.File(good, "r+") as file:
         replaced(data=numbers(3, 2), compression="gzip", shuffle=True, fletcher32=True)(file)
+    assert read(good).model.layers[1].weights[0].read().tolist() == numbers(3, 2).tolist()
+
+
+@pytest.mark.parametrize("chunk", [(3, 2), (2, 1), (100, 7)])
+@pytest.mark.parametrize("order", [*itertools.permutations(("gzip", "shuffle", "fletcher32"))])
+def test_packed_weights_are_read_in_any_order_of_filters(good: Path, order: Any, chunk: Any) -> None:
+    created = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+    created.set_chunk(chunk)
+    for name in order:
+        (created.set_deflate if name == "gzip" else getattr(created, f"set_{name}"))()
+    with h5py.File(good, "r+") as file:
+        del file[KERNEL]
+        space = h5py.h5s.create_simple((3, 2), (h5py.h5s.UNLIMITED,) * 2)
+        group = file["model_weights/a/a"].id
+        h5py.h5d.create(group, b"kernel:0", h5py.h5t.NATIVE_FLOAT, space, created)
+        file[KERNEL][...] = numbers(3, 2)
     assert read(good).model.layers[1].weights[0].read().tolist() == numbers(3, 2).tolist()
 
 
@@ -364,7 +405,7 @@ def test_what_both_pack_is_measured_by_the_archive(tmp_path: Path) -> None:
         file["layers/dense/vars/0"] = np.zeros(1 << 21, "f4")
         file.create_dataset("layers/dense/vars/1", data=np.zeros(50_000_000, "f4"), compression="gzip")
     path = save_archive(tmp_path / "m.keras", CONFIG, content.getvalue(), packing=zipfile.ZIP_DEFLATED)
-    refused(path, "would take more than 100 times")
+    refused(path, "would take more than 32 times")
 
 
 def test_a_configuration_that_unpacks_to_too_much(tmp_path: Path) -> None:

@@ -136,21 +136,25 @@ BATCH_NORM: dict[str, Any] = {"class_name": "BatchNormalization", "config": {"na
 PARTS = [(f"bn/{name}:0", numbers(2, start=s)) for s, name in zip((1, 2, 3, 4), ("gamma", "beta", "m", "v"))]
 
 
+ENDS = {"first": weights_of("first", 3, 3, start=7), "last": weights_of("last", 4, 1)}
+INSIDE = {
+    "first": [7, 107],
+    "inner/a": [0, 100],
+    "inner/bn": [1, 2, 3, 4],
+    "inner/b": [50, 150],
+    "last": [0, 100],
+}
+
+
 def nested(*inner: Any) -> dict[str, Any]:
     return sequential(dense("first", 3), sequential(*inner, name="inner"), dense("last", 1))
 
 
 def test_a_nested_model_has_one_group_with_what_is_trained_first(tmp_path: Path) -> None:
     arrays = [*OF_TWO["a"], *PARTS[:2], *OF_TWO["b"], *PARTS[2:]]
-    groups = {"first": weights_of("first", 3, 3, start=7), "inner": arrays, "last": weights_of("last", 4, 1)}
+    groups = {**ENDS, "inner": arrays}
     config = nested(dense("a", 2), BATCH_NORM, dense("b", 4))
-    expected = {
-        "first": [7, 107],
-        "inner/a": [0, 100],
-        "inner/bn": [1, 2, 3, 4],
-        "inner/b": [50, 150],
-        "last": [0, 100],
-    }
+    expected = INSIDE
     assert firsts(read(save_named(tmp_path / "m.h5", groups, config)).model) == expected
     nameless = [(f"param_{i}", array) for i, (_, array) in enumerate(arrays)]
     assert (
@@ -162,16 +166,14 @@ def test_a_frozen_layer_has_all_its_weights_among_the_others(tmp_path: Path) -> 
     frozen = {"class_name": "BatchNormalization", "config": {**BATCH_NORM["config"], "trainable": False}}
     arrays = [(f"param_{i}", array) for i, (_, array) in enumerate([*OF_TWO["a"], *OF_TWO["b"], *PARTS])]
     config = nested(dense("a", 2), frozen, dense("b", 4))
-    found = firsts(read(save_named(tmp_path / "m.h5", {"inner": arrays}, config)).model)
-    assert found == {"inner/a": [0, 100], "inner/bn": [1, 2, 3, 4], "inner/b": [50, 150]}
+    assert firsts(read(save_named(tmp_path / "m.h5", {**ENDS, "inner": arrays}, config)).model) == INSIDE
 
 
 def test_names_tell_where_the_order_is_another_one(tmp_path: Path) -> None:
     """A model that was frozen as a whole, whose layers do not say so."""
     arrays = [*OF_TWO["a"], *PARTS, *OF_TWO["b"]]
     config = nested(dense("a", 2), BATCH_NORM, dense("b", 4))
-    found = firsts(read(save_named(tmp_path / "m.h5", {"inner": arrays}, config)).model)
-    assert found == {"inner/a": [0, 100], "inner/bn": [1, 2, 3, 4], "inner/b": [50, 150]}
+    assert firsts(read(save_named(tmp_path / "m.h5", {**ENDS, "inner": arrays}, config)).model) == INSIDE
 
 
 def test_a_nested_model_with_other_layers_is_refused(tmp_path: Path) -> None:
@@ -308,6 +310,59 @@ def test_weights_of_a_model_class_by_its_attributes(tmp_path: Path) -> None:
     (tmp_path / "w.h5").write_bytes(numbered_bytes(arrays))
     found = [*read_weights(tmp_path / "w.h5").layers]
     assert found == ["blocks/block/mixer", "blocks/block_1/mixer", "encoder/first"]
+
+
+# Weights that are missing, or there once for two
+
+TWINS = sequential(
+    dense("z", 2),
+    sequential(dense("z", 2), dense("c", 1), name="one", width=2),
+    sequential(dense("z", 2), name="two", width=1),
+)
+OF_TWINS = {
+    **{f"layers/dense/vars/{i}": array for i, (_, array) in enumerate(weights_of("z", 3, 2))},
+    **{f"layers/sequential/layers/dense/vars/{i}": numbers(2, 2, start=7)[i] for i in range(2)},
+    **{f"layers/sequential/layers/dense_1/vars/{i}": numbers(2, 1, start=9)[i] for i in range(2)},
+    **{f"layers/sequential_1/layers/dense/vars/{i}": numbers(2, 2, start=5)[i] for i in range(2)},
+}
+
+
+def test_what_a_layer_lacks_is_not_taken_from_its_namesake(tmp_path: Path) -> None:
+    for lost, told in (
+        ("sequential/layers/dense/", "1 of the layers: one/z$"),
+        ("sequential_1/", "1 of the layers: two/z$"),
+        ("sequential", "3 of the layers: one/z, one/c, two/z$"),
+    ):
+        left = {path: array for path, array in OF_TWINS.items() if f"layers/{lost}" not in path}
+        with pytest.raises(SpecError, match=rf"m\.keras: the file has no weights for {told}"):
+            read(save_numbered(tmp_path / "m.keras", TWINS, left))
+
+
+def test_what_two_models_share_is_there_once(tmp_path: Path) -> None:
+    """The first of them may not say so: Keras has copied its configuration by then."""
+    for first in ({}, {"shared_object_id": 7}):
+        shared = {**dense("z", 2), "shared_object_id": 7}
+        config = sequential(
+            sequential({**dense("z", 2), **first}, name="one"),
+            sequential(shared, name="two", width=2),
+            sequential({**shared, "shared_object_id": 8}, name="three", width=2),
+        )
+        arrays = {
+            "layers/sequential/layers/dense/vars/0": numbers(3, 2, start=4),
+            "layers/sequential_2/layers/dense/vars/0": numbers(2, 2, start=5),
+        }
+        file = read(save_numbered(tmp_path / "m.keras", config, arrays))
+        assert firsts(file.model) == {"one/z": [4], "two/z": [4], "three/z": [5]}
+    other = {path: array for path, array in arrays.items() if "_2" in path}
+    with pytest.raises(SpecError, match="no weights for 2 of the layers: one/z, two/z"):
+        read(save_numbered(tmp_path / "m.keras", config, other))
+
+
+def test_groups_that_the_file_does_not_name_are_missing(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match=r"m\.h5: the file has no weights for 1 of the layers: b$"):
+        read(save_named(tmp_path / "m.h5", {"a": OF_TWO["a"]}, TWO))
+    with pytest.raises(SpecError, match="2 of the layers: first, last"):
+        read(save_named(tmp_path / "m.h5", {"inner": OF_TWO["a"]}, nested(dense("a", 2))))
 
 
 # The real files
