@@ -19,6 +19,9 @@ from typing import Any, ClassVar
 from cortex_core.ops.pointwise import maximum, select, sqrt
 from cortex_core.registry import Fault, field, optimizer
 
+FLOAT64_VANISHES = 1e-18
+"""What 1 is not changed by."""
+
 
 def decayed(g: Any, p: Any, decay: float) -> Any:
     """The gradient with that of decay / 2 p^2 added."""
@@ -164,6 +167,67 @@ class RAdam:
         g = decayed(g, p, self.weight_decay)
         m, v = mean(m, g, self.beta1), mean(v, g * g, self.beta2)
         return p - m * (adaptive / (sqrt(v) + self.epsilon) + plain), m, v
+
+
+@optimizer("adamax")
+class Adamax:
+    """Adam with the largest gradient so far for the root: u = max(beta2 u, |g|);  p -= learning_rate m̂ / (u +
+    epsilon).  Kingma and Ba, 2015, section 7.
+    """
+
+    learning_rate: float = field(default=0.002, doc="step size", minimum=0)
+    beta1: float = field(default=0.9, doc="decay of the mean of gradients", minimum=0, below=1)
+    beta2: float = field(default=0.999, doc="decay of the largest gradient", minimum=0, below=1)
+    epsilon: float = field(default=1e-8, doc="added to the largest gradient", above=0)
+    weight_decay: float = field(default=0.0, doc="added to the gradient, times the parameter", minimum=0)
+
+    state: ClassVar[tuple[str, ...]] = ("m", "largest")
+
+    def scalars(self, step: int, learning_rate: float) -> dict[str, float]:
+        return {"rate": learning_rate / (1 - self.beta1**step)}
+
+    def update(self, p: Any, g: Any, m: Any, largest: Any, rate: Any) -> Any:
+        g = decayed(g, p, self.weight_decay)
+        m, largest = mean(m, g, self.beta1), maximum(self.beta2 * largest, abs(g))
+        return p - rate * m / (largest + self.epsilon), m, largest
+
+
+@optimizer("nadam")
+class Nadam:
+    """Adam that looks ahead along its mean, as Nesterov's momentum does.  Dozat, 2016.
+
+    The momentum of step t is mu_t = beta1 (1 - 0.96^(t momentum_decay) / 2), and with M_t = mu_1 ... mu_t
+    p -= learning_rate (mu_t+1 m / (1 - M_t+1) + (1 - mu_t) g / (1 - M_t)) / (sqrt(v̂) + epsilon).
+    """
+
+    learning_rate: float = field(default=0.002, doc="step size", minimum=0)
+    beta1: float = field(default=0.9, doc="decay of the mean of gradients", minimum=0, below=1)
+    beta2: float = field(default=0.999, doc="decay of the mean of squared gradients", minimum=0, below=1)
+    momentum_decay: float = field(
+        default=0.004, doc="how fast the momentum rises from beta1 / 2 to beta1", minimum=0
+    )
+    epsilon: float = field(default=1e-8, doc="added to the root", above=0)
+    weight_decay: float = field(default=0.0, doc="added to the gradient, times the parameter", minimum=0)
+
+    state: ClassVar[tuple[str, ...]] = ("m", "v")
+
+    def scalars(self, step: int, learning_rate: float) -> dict[str, float]:
+        now, ahead = self._momentum(step), self._momentum(step + 1)
+        vanished = self.beta1**step < FLOAT64_VANISHES  # then the product of as many, all smaller, has too
+        product = 0.0 if vanished else math.prod(map(self._momentum, range(1, step + 1)))
+        return {
+            "of_mean": learning_rate * ahead / (1 - product * ahead),
+            "of_gradient": learning_rate * (1 - now) / (1 - product),
+            "correction": 1 / math.sqrt(1 - self.beta2**step),
+        }
+
+    def _momentum(self, step: int) -> float:
+        return self.beta1 * (1 - 0.5 * math.pow(0.96, step * self.momentum_decay))
+
+    def update(self, p: Any, g: Any, m: Any, v: Any, of_mean: Any, of_gradient: Any, correction: Any) -> Any:
+        g = decayed(g, p, self.weight_decay)
+        m, v = mean(m, g, self.beta1), mean(v, g * g, self.beta2)
+        return p - (of_mean * m + of_gradient * g) / (sqrt(v) * correction + self.epsilon), m, v
 
 
 @optimizer("rmsprop")

@@ -15,7 +15,18 @@ from cortex_compute.primitives.elementwise import Elementwise
 from cortex_core.compiled import compile
 from cortex_core.network import network
 from cortex_core.ops.apply import apply
-from cortex_core.optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, RAdam, RMSprop
+from cortex_core.optimizers import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lion,
+    Nadam,
+    RAdam,
+    RMSprop,
+)
 from cortex_core.registry import OPTIMIZERS, fields_of
 from cortex_core.tensor import Tensor
 
@@ -101,6 +112,12 @@ CASES: list[tuple[Any, str, dict[str, Any]]] = [
         "RAdam",
         {"betas": (0.9, 0.9), "eps": 1e-3, "weight_decay": 0.1},
     ),
+    (Adamax(epsilon=1e-30), "Adamax", {"eps": 1e-30}),  # which PyTorch adds to each gradient
+    (
+        Adamax(beta1=0.8, beta2=0.7, epsilon=1e-30, weight_decay=0.1),
+        "Adamax",
+        {"betas": (0.8, 0.7), "eps": 1e-30, "weight_decay": 0.1},
+    ),
 ]
 
 
@@ -140,12 +157,53 @@ KNOWN = [
     [-1.34496368768, 0.17003258977, 1.81131118936],
     [-1.36799811166, 0.0517029556494, 1.66056093426],
     [-1.09822676416, 0.0313653951852, 1.33354446445],
+    [-1.22348511012, 0.0502372910171, 1.48948059774],
+    [-0.911248969072, 0.0202516365051, 1.04131902713],
 ]
 
 
 @pytest.mark.parametrize("i", range(len(CASES)))
 def test_twenty_steps_are_what_pytorch_gave(i: int) -> None:
     np.testing.assert_allclose(run(CASES[i][0], 0.05)[[0, 3, 6]], KNOWN[i], rtol=1e-11)
+
+
+NADAMS: list[tuple[Any, dict[str, Any]]] = [
+    (Nadam(), {}),
+    (
+        Nadam(beta1=0.8, beta2=0.9, momentum_decay=1.0, epsilon=1e-3, weight_decay=0.1),
+        {"betas": (0.8, 0.9), "momentum_decay": 1.0, "eps": 1e-3, "weight_decay": 0.1},
+    ),
+]
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize(("ours", "options"), NADAMS)
+def test_nadam_is_pytorchs(ours: Any, options: dict[str, Any]) -> None:
+    """There the product of the momenta is a float32, whatever the parameter is."""
+    torch = pytest.importorskip("torch")
+    p = torch.nn.Parameter(torch.tensor(start()))
+    optimizer = torch.optim.NAdam([p], lr=0.05, **options)
+    for step in range(1, STEPS + 1):
+        p.grad = torch.tensor(gradient(p.detach().numpy(), step))
+        optimizer.step()
+    np.testing.assert_allclose(run(ours, 0.05), p.detach().numpy(), rtol=1e-7)
+
+
+def test_nadam_is_its_papers_program() -> None:
+    """The product goes on from step to step here; far on, where it vanishes, too."""
+    b1, b2, psi, rate = 0.6, 0.9, 0.1, 0.05
+    optimizer = Nadam(beta1=b1, beta2=b2, momentum_decay=psi, epsilon=1e-8)
+    p, m, v, product = start(), np.zeros(7), np.zeros(7), 1.0
+    step_of = stepper(optimizer, rate, start())
+    for t in range(1, 101):
+        g = gradient(p, t)
+        now, ahead = (b1 * (1 - 0.5 * 0.96 ** (k * psi)) for k in (t, t + 1))
+        product *= now
+        m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g * g
+        looked = ahead * m / (1 - product * ahead) + (1 - now) * g / (1 - product)
+        p = p - rate * looked / (np.sqrt(v / (1 - b2**t)) + 1e-8)
+        found = step_of(g)
+    np.testing.assert_allclose(found, p, rtol=1e-12)
 
 
 def test_lion_is_its_papers_program() -> None:

@@ -102,7 +102,18 @@ NAMES = [
 def test_the_names_of_the_interface_are_there() -> None:
     assert set(NAMES) <= set(LAYERS)
     assert {"softmax_cross_entropy", "binary_cross_entropy", "mse", "mae"} <= set(LOSSES)
-    assert {"sgd", "adam", "adamw", "rmsprop", "adagrad", "adadelta", "radam", "lion"} <= set(OPTIMIZERS)
+    assert {
+        "sgd",
+        "adam",
+        "adamw",
+        "rmsprop",
+        "adagrad",
+        "adadelta",
+        "radam",
+        "lion",
+        "adamax",
+        "nadam",
+    } <= set(OPTIMIZERS)
     assert {"constant", "step", "exponential", "cosine", "reduce_on_plateau"} <= set(SCHEDULES)
     assert {"auto", "orthogonal", "he_normal", "glorot_uniform"} <= set(INITIALIZERS)
 
