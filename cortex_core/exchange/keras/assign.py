@@ -55,20 +55,19 @@ def assign(
     description: Any,
     weights_path: str | Path,
     maps: Mapping[str, str | Path] | None = None,
-    backend: str = "",
 ) -> Network:
     """The network of a description, with the weights of a file of Keras.
 
-    ``maps`` are files of blocks for the names that the description uses and does not explain.  ``backend``:
-    what Keras ran on ("theano" turns kernels by 180 degrees), where the file does not say it; a file whose
-    kernels are (out, in, ...) is taken for one of Theano.  Raises `SpecError` with all that does not fit.
+    ``maps`` are files of blocks for the names that the description uses and does not explain.  A file whose
+    kernels are (out, in, ...), and which does not say what Keras ran on, is taken for one of Theano: there
+    they are turned by 180 degrees.  Raises `SpecError` with all that does not fit.
     """
     made = network(description, list(_blocks(maps or {})))
     stored = read_weights(weights_path)
     owners = list(_owners(made))
     pairs, faults = _pairs({name: w for name, w in stored.layers.items() if w}, owners)
     first = any(_is_first(owner, weights) for owner, weights in pairs)
-    ran_on = backend or stored.backend or ("theano" if first else "")
+    ran_on = stored.backend or ("theano" if first else "")
     for owner, weights in pairs:
         kind, config = _of_keras(owner.layer, "channels_first" if first else "channels_last")
         weights = modern_weights(Layer(owner.id, kind, config, ()), weights, stored.version, ran_on)

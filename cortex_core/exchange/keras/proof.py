@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from cortex_compute.errors import DataError
 from cortex_compute.frozen import frozen
-from cortex_core.exchange.keras.build import Shape
-from cortex_core.exchange.keras.recording import Kept, Key, Recording
+from cortex_core.exchange.keras.build import Shape, Value
+from cortex_core.exchange.keras.imported import Part
+from cortex_core.exchange.keras.order import INPUT
+from cortex_core.exchange.keras.recording import ADVICE, Kept, Key, Recording
 from cortex_core.probe import activations
 
 if TYPE_CHECKING:
-    from cortex_core.exchange.keras.imported import Imported, Part
+    from cortex_core.exchange.keras.imported import Imported
 
 TOLERANCE = 1e-4
 NOISE = 1e-6  # what the order of additions may change
@@ -31,7 +33,10 @@ Arrays = dict[str, np.ndarray]
 @frozen
 class Row:
     """One value of a layer: the largest and mean absolute difference, and the largest one relative to the
-    largest absolute value that was recorded."""
+    largest absolute value that was recorded.
+
+    ``prediction``: an output as `predict` gives it, not a layer that was looked into.
+    """
 
     layer: str
     kind: str
@@ -42,6 +47,7 @@ class Row:
     largest: float | None = None
     mean: float | None = None
     relative: float | None = None
+    prediction: bool = False
 
     @property
     def name(self) -> str:
@@ -72,22 +78,44 @@ class Proof:
 
     @property
     def verdict(self) -> str:
-        return UNPROVED if not self.recorded else DEPARTS if self.first else PROVED
+        """Proved is what was compared and agrees, the outputs at least."""
+        if self.first:
+            return DEPARTS
+        return PROVED if self.recorded and not self.lacking else UNPROVED
+
+    @property
+    def lacking(self) -> tuple[str, ...]:
+        """The outputs that were not compared."""
+        return tuple(row.name for row in self.rows if row.prediction and row.verdict == LEFT_OUT)
+
+    @property
+    def compared(self) -> tuple[int, int]:
+        """How many layers were compared, at every call, and how many there are."""
+        layers = {row.layer for row in self.rows if not row.prediction}
+        left_out = {row.layer for row in self.rows if not row.prediction and row.verdict == LEFT_OUT}
+        return len(layers) - len(left_out), len(layers)
 
     def __str__(self) -> str:
         if not self.recorded:
             return UNPROVED
         if self.first is not None:
             return f"departs from Keras, first at {self.first.name}"
-        worst = max(row.relative or 0.0 for row in self.rows)
+        worst = max((row.relative or 0.0 for row in self.rows), default=0.0)
         within = f"{worst:.1e}" if worst > NOISE else "1e-6"
-        return f"proved: every layer within {within} of Keras, on {self.examples} examples"
+        some, all_ = self.compared
+        left_out = f"; {all_ - some} not recorded" if some < all_ else ""
+        told = f"{some} of {all_} layers within {within} of Keras, on {self.examples} examples{left_out}"
+        if self.lacking:
+            return f"{UNPROVED}: {', '.join(self.lacking)} is not recorded; {told}"
+        return f"{PROVED}: {told}"
 
     def as_data(self) -> dict[str, Any]:
         """For the report."""
         return {
             "verdict": self.verdict,
             "first_departing": self.first.name if self.first else None,
+            "layers_compared": self.compared[0],
+            "layers_in_all": self.compared[1],
             "tolerance": self.tolerance,
             "examples": self.examples,
             "recorded_by": self.about,
@@ -107,6 +135,8 @@ def compare(imported: Imported, recording: Recording, tolerance: float = TOLERAN
 
     Raises `DataError` for a recording of another model.
     """
+    if not recording.examples:
+        raise DataError(f"{recording.path}: it has no examples; {ADVICE}")
     kept = _matched(imported, recording)
     inputs = _inputs(imported, recording)
     rows: dict[Key, Row] = {}
@@ -115,14 +145,16 @@ def compare(imported: Imported, recording: Recording, tolerance: float = TOLERAN
         ours = activations(imported.network, inputs, [p.value.source for p in group], recording.examples)
         for part in group:
             theirs = recording.read(kept[part])
-            rows[part.key] = row = _row(part, _as_in_keras(part, ours), theirs, tolerance)
+            rows[part.key] = row = _row(part, _as_in_keras(part, ours[part.value.source]), theirs, tolerance)
             same += [row.name] if _is_same(theirs) else []
-    rows = {
-        p.key: Row(p.path, p.kind, p.call, p.index, p.value.shape, LEFT_OUT) for p in imported.parts
-    } | rows
-    rows |= _predictions(imported, recording, kept, inputs, tolerance)
+    layers = [rows.get(p.key) or _left_out(p) for p in imported.parts]
+    outputs = _predictions(imported, recording, kept, inputs, tolerance)
     told = " on ".join(str(recording.about[k]) for k in ("keras", "backend") if recording.about.get(k))
-    return Proof(tuple(rows.values()), tolerance, True, recording.examples, told, tuple(same))
+    return Proof((*layers, *outputs), tolerance, True, recording.examples, told, tuple(same))
+
+
+def _left_out(part: Part) -> Row:
+    return Row(part.path, part.kind, part.call, part.index, part.value.shape, LEFT_OUT)
 
 
 def _matched(imported: Imported, recording: Recording) -> dict[Part, Kept]:
@@ -206,31 +238,44 @@ def _predictions(
     recorded: Mapping[Part, Kept],
     inputs: Arrays,
     tolerance: float,
-) -> dict[Key, Row]:
+) -> Iterator[Row]:
     """The outputs once more, as `predict` gives them: there layers are fused."""
     found = imported.network.predict(inputs, raw=True)
     outputs = imported.network.description.outputs
     ours = found if isinstance(found, dict) else {outputs[0]: found}
-    rows = {}
-    for part, kept in recorded.items():
-        if part.value.source in ours:
-            theirs = recording.read(kept)
-            row = _row(part, _as_in_keras(part, ours), theirs, tolerance, f"prediction {part.path}")
-            rows[row.layer, row.call, row.index] = row
-    return rows
+    for output in outputs:
+        part = _giver(imported, recorded, output)
+        theirs = recording.read(recorded[part]) if part in recorded else inputs.get(part.value.source)
+        array = _as_in_keras(part, ours[output])
+        row = _left_out(part) if theirs is None else _row(part, array, theirs, tolerance)
+        yield replace(row, layer=f"prediction {row.layer}", prediction=True)
 
 
-def _as_in_keras(part: Part, arrays: Arrays) -> np.ndarray:
+def _giver(imported: Imported, recorded: Mapping[Part, Kept], output: str) -> Part:
+    """What an output is in Keras: of the layers that give it a recorded one, or an input as it is."""
+    givers = [part for part in imported.parts if part.value.source == output]
+    found = [part for part in givers if part in recorded] or givers
+    if found:
+        return found[-1]
+    node = next(node for node in imported.network.description.layers if node.id == output)
+    source = next(
+        (x for x in imported.inputs.values() if node.kind == "linear" and x.source in node.sources), None
+    )
+    return Part(output, INPUT, 0, 0, source or Value(output, imported.network.types[output].shape[1:]))
+
+
+def _as_in_keras(part: Part, array: np.ndarray) -> np.ndarray:
     """A value with its axes as Keras has them."""
-    found = arrays[part.value.source]
-    return np.moveaxis(found, -1, 1) if part.value.moved else found
+    return np.moveaxis(array, -1, 1) if part.value.moved else array
 
 
-def _row(part: Part, ours: np.ndarray, theirs: np.ndarray, tolerance: float, name: str = "") -> Row:
+def _row(part: Part, ours: np.ndarray, theirs: np.ndarray, tolerance: float) -> Row:
+    if not theirs.size:
+        return _left_out(part)
     largest, mean, relative = differences(ours, theirs)
     verdict = AGREES if relative <= tolerance else DEPARTS
     shape = theirs.shape[1:]
-    return Row(name or part.path, part.kind, part.call, part.index, shape, verdict, largest, mean, relative)
+    return Row(part.path, part.kind, part.call, part.index, shape, verdict, largest, mean, relative)
 
 
 def differences(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
@@ -257,4 +302,4 @@ def number(x: float) -> str:
 
 def _is_same(array: np.ndarray) -> bool:
     """Whether all examples gave the same."""
-    return len(array) > 1 and bool((array == array[:1]).all())
+    return len(array) > 1 and all(np.array_equal(x, array[0], equal_nan=True) for x in array[1:])

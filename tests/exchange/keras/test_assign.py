@@ -174,7 +174,7 @@ def kernels(first: bool) -> dict[str, dict[str, np.ndarray]]:
 def test_kernels_of_keras_1(tmp_path: Path, first: bool, backend: str, turned: bool) -> None:
     """A kernel of 3 x 3 from 3 to 3 channels says nothing of its order; the other one of the file does."""
     layers = kernels(first)
-    made = assign(CONVOLUTIONS, stored(tmp_path, layers, "", ""), backend=backend).parameters
+    made = assign(CONVOLUTIONS, stored(tmp_path, layers, "", backend)).parameters
     for name, arrays in layers.items():
         kernel = arrays[f"{name}_W"]
         kernel = kernel.transpose(2, 3, 1, 0) if first else kernel

@@ -12,7 +12,9 @@ import pytest
 import cortex
 from cortex_core.check import check
 from tests.conftest import Cli
-from tests.keras_file import forward, weights, write_model, write_recording
+from tests.keras_file import LAYERS, forward, weights, write_model, write_recording
+
+SWISH = {"class_name": "Lambda", "config": {"name": "swish", "function": ["x", None, None]}}
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def test_a_recording_proves_it(cli: Cli, model: Path, recording: Path, tmp_path:
         ("out", "agrees"),
     ]
     assert rows[2].startswith("prediction out")
-    assert last == f"{out}: proved: every layer within 1e-6 of Keras, on 4 examples"
+    assert last == f"{out}: proved: 2 of 2 layers within 1e-6 of Keras, on 4 examples"
     assert cortex.load(out).origin["proof"].startswith("proved: ")
     report = json.loads((tmp_path / "net.report.json").read_text())
     assert (report["verdict"], report["first_departing"]) == ("proved", None)
@@ -103,7 +105,7 @@ def test_it_is_trained_as_it_was(cli: Cli, tmp_path: Path) -> None:
     assert cli("import", "keras", tmp_path / "model.h5", "-o", out).code == 0
     text = (tmp_path / "net.yaml").read_text()
     assert "  - softmax_cross_entropy: {of: out, target: target}\n" in text
-    assert "  optimizer: {adam: {learning_rate: 0.01}}\n" in text
+    assert "  optimizer: {adam: {learning_rate: 0.01, epsilon: 1.0e-07}}\n" in text
     network = cortex.load(out)
     x = np.random.default_rng(0).normal(size=(99, 3)).astype(np.float32)
     np.testing.assert_allclose(network.predict(x), forward(x)[1], rtol=1e-4)
@@ -121,7 +123,7 @@ def test_a_recording_proves_what_has_a_loss(cli: Cli, recording: Path, tmp_path:
         "import", "keras", tmp_path / "model.h5", "--outputs", recording, "-o", tmp_path / "net.cortex"
     )
     assert said.code == 0
-    assert said.out.splitlines()[-1].endswith("proved: every layer within 1e-6 of Keras, on 4 examples")
+    assert said.out.splitlines()[-1].endswith("proved: 2 of 2 layers within 1e-6 of Keras, on 4 examples")
 
 
 TRAINED = """\
@@ -199,3 +201,89 @@ def test_wrong_arguments(cli: Cli, model: Path, tmp_path: Path) -> None:
     said = cli("import", "keras", tmp_path / "net.yaml", "-o", out)
     assert said.code == 2
     assert "give the file of its weights (--weights)" in said.err
+
+
+WRONG: list[tuple[list[str], str]] = [
+    (["--tolerance", "nan", "--outputs", "recording.npz"], "nan: expected a number above 0"),
+    (["--tolerance", "inf", "--outputs", "recording.npz"], "inf: expected a number above 0"),
+    (["--tolerance", "-1", "--outputs", "recording.npz"], "-1: expected a number above 0"),
+    (["--tolerance", "0.1"], "--tolerance is for --outputs"),
+    (["--outputs", "folder"], "folder: cannot be read: Is a directory"),
+    (["--outputs", "other.npz"], "other.npz: cannot be read: No such file"),
+    (["--weights", "other.h5"], "other.h5: No such file"),
+    (["--weights", "folder"], "folder: is a folder"),
+    (["--map", "x=a.yaml", "--map", "x=b.yaml"], "x is mapped twice, to a.yaml and b.yaml"),
+    (["--map", "x=folder"], "folder: Is a directory"),
+    (["--map", "x=other.yaml"], "other.yaml: No such file"),
+    (["--map", "x=no_block.yaml"], "no_block.yaml: expected 'layers'"),
+    (["--map", "x=block.yaml"], "no layer or class of the model is called x"),
+    (["--json", "folder"], "folder: cannot be written"),
+    (["--json", "model.h5"], "model.h5 is read, and would be written: give another name"),
+]
+
+
+@pytest.mark.parametrize(("options", "told"), WRONG, ids=range(len(WRONG)))
+def test_wrong_options_write_nothing(
+    cli: Cli,
+    model: Path,
+    recording: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: list[str],
+    told: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "block.yaml").write_text("layers: [silu]\n")
+    (tmp_path / "no_block.yaml").write_text("cortex: 1\n")
+    said = cli("import", "keras", "model.h5", *options, "-o", "net.cortex")
+    assert said.code == 2
+    assert told in " ".join(said.err.split())
+    assert unwritten(tmp_path)
+
+
+@pytest.mark.parametrize("read", ["net.cortex", "net.yaml", "net.report.json"])
+def test_what_is_read_is_not_written(
+    cli: Cli, model: Path, recording: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, read: str
+) -> None:
+    """Whatever a file is called: the model, its weights, a recording or a block."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "block.yaml").write_text("layers: [silu]\n")
+    write_model(tmp_path / "two.h5", [*LAYERS[:2], SWISH, LAYERS[2]])
+    for name, arguments in {
+        "model.h5": [read],
+        "recording.npz": ["model.h5", "--outputs", read],
+        "block.yaml": ["two.h5", "--map", f"swish={read}"],
+    }.items():
+        if (name, read) == ("model.h5", "net.yaml"):
+            continue  # a description may be imported again
+        content = (tmp_path / name).read_bytes()
+        (tmp_path / read).write_bytes(content)
+        said = cli("import", "keras", *arguments, "-o", tmp_path / "net.cortex")
+        assert said.code == 2
+        assert "is read, and would be written: give another name" in " ".join(said.err.split())
+        assert [(p.name, p.read_bytes()) for p in tmp_path.glob("*net*")] == [(read, content)]
+
+
+def test_an_interrupt_leaves_nothing(
+    cli: Cli, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: int) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("os.fsync", interrupted)
+    assert cli("import", "keras", model, "-o", tmp_path / "net.cortex").code == 130
+    assert unwritten(tmp_path)
+
+
+def test_outputs_that_are_not_recorded_prove_nothing(
+    cli: Cli, model: Path, recording: Path, tmp_path: Path
+) -> None:
+    """Of a description those layers are compared that have the same name."""
+    assert cli("import", "keras", model, "-o", tmp_path / "net.cortex").code == 0
+    with np.load(recording) as arrays:
+        np.savez(recording, **{key.replace("out", "other"): array for key, array in arrays.items()})
+    again = ["import", "keras", tmp_path / "net.yaml", "--weights", model, "-o", tmp_path / "again.cortex"]
+    said = cli(*again, "--outputs", recording)
+    assert said.code == 1
+    assert "unproved: prediction out is not recorded; 1 of 2 layers within 1e-6" in said.out

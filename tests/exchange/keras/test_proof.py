@@ -65,7 +65,7 @@ def test_what_agrees_is_proved(imported: Imported, npz: Path) -> None:
         ("prediction b", "Dense", (2,), "agrees"),
     ]
     assert proof.first is None
-    assert str(proof).startswith("proved: every layer within ")
+    assert str(proof).startswith("proved: 2 of 2 layers within ")
     data = proof.as_data()
     assert (data["verdict"], data["recorded_by"], data["examples"]) == ("proved", "2.1.6 on theano", 5)
     assert data["layers"][0]["shape"] == [4]
@@ -178,8 +178,60 @@ def test_what_a_nested_model_hides_is_not_recorded(imported: Imported, npz: Path
     arrays = recorded(imported)
     arrays.pop("layer/a/0/0")
     arrays["about"] = np.array('{"left_out": ["outer"]}')
-    verdicts = [row.verdict for row in compare(imported, written(npz, arrays)).rows]
-    assert verdicts == ["not recorded", "agrees", "agrees"]
+    proof = compare(imported, written(npz, arrays))
+    assert [row.verdict for row in proof.rows] == ["not recorded", "agrees", "agrees"]
+    assert proof.verdict == "proved"
+    assert str(proof).startswith("proved: 1 of 2 layers within ")
+    assert str(proof).endswith(" on 5 examples; 1 not recorded")
+    assert (proof.as_data()["layers_compared"], proof.as_data()["layers_in_all"]) == (1, 2)
+
+
+def test_outputs_that_were_not_recorded_prove_nothing(imported: Imported, npz: Path) -> None:
+    imported.whole = False
+    arrays = change(recorded(imported), "layer/b/0/0", layer__other__0__0=np.zeros((5, 2)))
+    proof = compare(imported, written(npz, arrays))
+    assert [row.verdict for row in proof.rows] == ["agrees", "not recorded", "not recorded"]
+    assert proof.verdict == "unproved"
+    assert str(proof).startswith("unproved: prediction b is not recorded; 1 of 2 layers within ")
+
+
+def test_no_examples_prove_nothing(imported: Imported, npz: Path) -> None:
+    arrays = {key: a[:0] if a.ndim else a for key, a in recorded(imported).items()}
+    with pytest.raises(DataError, match="it has no examples"):
+        compare(imported, written(npz, arrays))
+
+
+@pytest.mark.parametrize("width", [0, 3])
+def test_values_without_numbers_are_not_compared(npz: Path, width: int) -> None:
+    network = cortex.network({"cortex": 1, "name": "it", "inputs": {"x": [None, 3]}, "layers": ["relu"]})
+    part = Part("r", "ReLU", 0, 0, Value("relu", (None, 3)))
+    imported = Imported("m.h5", network, "", {"x": Value("x", (None, 3))}, [part])
+    x = np.ones((4, width, 3), np.float32)
+    proof = compare(imported, written(npz, {"input/x": x, "layer/r/0/0": x}))
+    assert proof.verdict == ("proved" if width else "unproved")
+
+
+def test_an_input_that_is_an_output_too(npz: Path) -> None:
+    """No layer gives it: what was recorded of it is the input."""
+    inner = [{"linear": {"id": "x_out", "from": "x"}}, {"relu": {"id": "r", "from": "x"}}]
+    two = {"cortex": 1, "name": "it", "inputs": {"x": [3]}, "layers": inner, "outputs": ["x_out", "r"]}
+    parts = [Part("r", "ReLU", 0, 0, Value("r", (3,)))]
+    imported = Imported("m.h5", cortex.network(two), "", {"x": Value("x", (3,))}, parts)
+    x = np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)
+    proof = compare(imported, written(npz, {"input/x": x, "layer/r/0/0": np.maximum(x, 0)}))
+    assert [(row.layer, row.verdict) for row in proof.rows[1:]] == [
+        ("prediction x_out", "agrees"),
+        ("prediction r", "agrees"),
+    ]
+    assert proof.verdict == "proved"
+
+
+def test_a_layer_may_be_called_as_predictions_are(imported: Imported, npz: Path) -> None:
+    imported.parts[0] = Part("prediction b", "Dense", 0, 0, imported.parts[0].value)
+    arrays = recorded(imported)
+    arrays["layer/prediction b/0/0"] = arrays.pop("layer/a/0/0") + 1
+    found = compare(imported, written(npz, arrays))
+    assert [row.verdict for row in found.rows] == ["departs", "agrees", "agrees"]
 
 
 def test_what_leads_to_no_output_is_not_compared(imported: Imported, npz: Path) -> None:
@@ -197,7 +249,7 @@ def test_layers_of_a_description_are_known_by_name(imported: Imported, npz: Path
     arrays["layer/block_a/0/0"] = arrays.pop("layer/a/0/0")
     arrays["layer/other/0/0"] = arrays.pop("layer/b/0/0")
     verdicts = [row.verdict for row in compare(imported, written(npz, arrays)).rows]
-    assert verdicts == ["agrees", "not recorded"]
+    assert verdicts == ["agrees", "not recorded", "not recorded"]
     arrays["layer/x/0/0"] = arrays.pop("layer/block_a/0/0")
     with pytest.raises(DataError, match="none of its layers has the name"):
         compare(imported, written(npz, arrays))
