@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from cortex_compute.errors import ArgumentError, SpecError
 from cortex_compute.frozen import frozen
 from cortex_core.declared import declare
 from cortex_core.exchange.keras.build import Value
-from cortex_core.exchange.keras.convert import INPUT, Converted, convert
+from cortex_core.exchange.keras.convert import Converted, convert
 from cortex_core.exchange.keras.model import File, Model
+from cortex_core.exchange.keras.order import INPUT
+from cortex_core.exchange.keras.said import shortest
 from cortex_core.exchange.keras.training import train_section
 from cortex_core.network import Network
 from cortex_core.spec import Description, read
@@ -101,7 +101,7 @@ def _read(place: Path, weights: Name | None, maps: Mapping[str, Name] | None) ->
     if file.optimizer is not None and file.optimizer.weights and description.train is not None:
         from cortex_core.exchange.keras.optimizer import resume
 
-        converted.notes.append(resume(network, file, translators))
+        converted.notes.append(resume(network, file, converted, translators))
     kinds = dict(_kinds(file.model, ""))
     return Imported(
         place.name + (f" (Keras {file.version})" if file.version else ""),
@@ -142,14 +142,16 @@ def _described(converted: Converted, file: File, name: str) -> tuple[dict[str, A
     """The description, as data and as read; without the training where that is not possible here."""
     data = _short(converted.description(name))
     losses, train = train_section(file, converted) or ([], {})
-    whole = {**data, **_short(({"loss": losses} if losses else {}) | ({"train": train} if train else {}))}
-    try:
-        return whole, read(whole)
-    except SpecError as error:
-        if whole == data:
-            raise
-        converted.notes.append(f"how it was trained is not imported: {error}")
-        return data, read(data)
+    said = _short(({"loss": losses} if losses else {}) | ({"train": train} if train else {}))
+    for left_out in ((), ("train",), ("loss",)):
+        whole = data | {key: section for key, section in said.items() if key not in left_out}
+        try:
+            return whole, read(whole)
+        except SpecError as error:
+            if whole == data:
+                raise
+            converted.notes += [] if left_out else [f"how it was trained is not all imported: {error}"]
+    return data, read(data)
 
 
 def _short(data: Any) -> Any:
@@ -158,9 +160,7 @@ def _short(data: Any) -> Any:
         return {key: _short(value) for key, value in data.items()}
     if isinstance(data, list):
         return [_short(value) for value in data]
-    if isinstance(data, float) and data == np.float32(data):
-        return float(str(np.float32(data)))
-    return data
+    return shortest(data) if isinstance(data, float) else data
 
 
 def _network(description: Description, converted: Converted) -> Network:

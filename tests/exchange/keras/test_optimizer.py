@@ -9,9 +9,10 @@ import pytest
 
 from cortex_compute.errors import CheckpointError
 from cortex_core.declared import declare
+from cortex_core.exchange.keras.build import Builder
 from cortex_core.exchange.keras.convert import convert
 from cortex_core.exchange.keras.model import Call, File, Layer, Model, Optimizer, Out, Weight
-from cortex_core.exchange.keras.optimizer import read_state, resume
+from cortex_core.exchange.keras.optimizer import State, read_state, resume
 from cortex_core.network import Network
 from cortex_core.registry import OPTIMIZERS
 from cortex_core.spec import read
@@ -41,6 +42,10 @@ def file(version: str, kind: str, config: dict[str, Any], *arrays: Any) -> File:
     return File(version, "tensorflow", model(), None, Optimizer(kind, config, weights))
 
 
+def state_of(made: File, optimizer: Any) -> State | None:
+    return read_state(made, convert(made), optimizer)
+
+
 A, B, C, D = (np.full(KERNELS[n], i + 1.0) for i, n in enumerate(["dense_2", "dense_10"] * 2))
 
 
@@ -57,7 +62,7 @@ A, B, C, D = (np.full(KERNELS[n], i + 1.0) for i, n in enumerate(["dense_2", "de
     ],
 )
 def test_orders(version: str, arrays: list[Any]) -> None:
-    state = read_state(file(version, "Adam", {}, *arrays), OPTIMIZERS["adam"]())
+    state = state_of(file(version, "Adam", {}, *arrays), OPTIMIZERS["adam"]())
     assert state is not None
     assert state.step == 7
     for moment, (first, second) in {"m": (A, B), "v": (C, D)}.items():
@@ -68,7 +73,7 @@ def test_orders(version: str, arrays: list[Any]) -> None:
 def test_the_step_of_sgd_is_in_its_velocity() -> None:
     """Keras: v = momentum v - rate g;  p += v.  Here: v = momentum v + g;  p -= rate v."""
     found = file("3.0.0", "SGD", {"learning_rate": 0.5, "momentum": 0.9}, 7, 0.5, A, B)
-    state = read_state(found, OPTIMIZERS["sgd"](momentum=0.9))
+    state = state_of(found, OPTIMIZERS["sgd"](momentum=0.9))
     assert state is not None
     np.testing.assert_array_equal(state.moments["velocity"]["dense_10/kernel"], -2 * B)
 
@@ -76,10 +81,42 @@ def test_the_step_of_sgd_is_in_its_velocity() -> None:
 def test_a_rate_of_0_tells_no_velocity() -> None:
     stopped = {"learning_rate": 0.0, "momentum": 0.9}
     with pytest.raises(CheckpointError, match="learning rate is 0"):
-        read_state(file("3.0.0", "SGD", stopped, 7, 0.0, A, B), OPTIMIZERS["sgd"](momentum=0.9))
-    state = read_state(file("3.3.0", "Adam", stopped, 7, 0.0, A, C, B, D), OPTIMIZERS["adam"]())
+        state_of(file("3.0.0", "SGD", stopped, 7, 0.0, A, B), OPTIMIZERS["sgd"](momentum=0.9))
+    state = state_of(file("3.3.0", "Adam", stopped, 7, 0.0, A, C, B, D), OPTIMIZERS["adam"]())
     assert state is not None
     np.testing.assert_array_equal(state.moments["v"]["dense_10/kernel"], D)
+
+
+def test_what_keeps_no_moments_goes_on_without() -> None:
+    """Plain descent: Keras of before 2.4 kept moments all the same."""
+    for arrays in ((7, 0.5), (7, A, B)):
+        state = state_of(file("2.2.4", "SGD", {"lr": 0.5}, *arrays), OPTIMIZERS["sgd"]())
+        assert state == State(7, {})
+
+
+def test_what_stands_before_the_moments() -> None:
+    """Moving averages of the weights, and sums of gradients; batches are counted there, steps here."""
+    also = {"use_ema": True, "gradient_accumulation_steps": 3}
+    found = file("3.3.0", "Adam", also, 21, 0.01, 9 * A, 9 * B, 8 * A, 8 * B, A, C, B, D)
+    state = state_of(found, OPTIMIZERS["adam"]())
+    assert state is not None
+    assert state.step == 7
+    np.testing.assert_array_equal(state.moments["m"]["dense_2/kernel"], A)
+    np.testing.assert_array_equal(state.moments["v"]["dense_10/kernel"], D)
+
+
+def test_what_was_not_trained_has_no_moments() -> None:
+    state = state_of(file("3.3.0", "Adam", {}, 7, 0.01, A, C, B, D), OPTIMIZERS["adam"]())
+    assert state is not None
+    assert not state.moments["m"]["dense_1/kernel"].any()
+
+
+def test_the_layers_are_traced_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many moments there are: only the arrays are turned again."""
+    made = file("3.3.0", "Adam", {}, 7, 0.01, A, C, B, D)
+    converted = convert(made)
+    monkeypatch.setattr(Builder, "_trace", None)
+    assert read_state(made, converted, OPTIMIZERS["adam"]()) is not None
 
 
 def test_two_biases_of_keras_are_one_here() -> None:
@@ -103,7 +140,7 @@ def test_two_biases_of_keras_are_one_here() -> None:
         None,
         Optimizer("Adam", {}, weights),
     )
-    state = read_state(made, OPTIMIZERS["adam"]())
+    state = state_of(made, OPTIMIZERS["adam"]())
     assert state is not None
     np.testing.assert_array_equal(state.moments["m"]["gru/bias"], np.full(6, 5.0))
     np.testing.assert_array_equal(state.moments["m"]["gru/recurrent_bias"], [6.0, 6.0])
@@ -116,14 +153,20 @@ def test_two_biases_of_keras_are_one_here() -> None:
         (file("2.4.0", "Adam", {}, 7, A, A, C, C), "which do not fit each other"),
         (file("1.2.0", "Adam", {}, 7, A, B, C, D), "that of Keras 1 is for weights in another form"),
         (file("3.0.0", "Adam", {}), ""),
-        (file("3.0.0", "SGD", {}, 7, 0.1), ""),
+        (file("3.0.0", "Ftrl", {}, 7, 0.1, A, C, B, D), "that of Ftrl is not known here"),
+        (file("3.0.0", "Adam", {}, A, C, B, D), "it lacks the number of the steps"),
+        (file("3.0.0", "Adam", {}, float("nan"), 0.1, A, C, B, D), "its number of steps is nan"),
+        (file("3.0.0", "Adam", {}, -1, 0.1, A, C, B, D), "its number of steps is -1"),
+        (file("3.0.0", "Adam", {}, 7, 0.1, A, C, B, np.inf * D), "numbers that are not finite"),
+        (file("3.0.0", "Adam", {}, 7, 0.1, A, C, B, D, A), "which do not fit each other"),
+        (file("3.0.0", "Adam", {}, 0, 0.1, A, C, B, D), ""),  # never trained
     ],
 )
 def test_what_does_not_fit_is_told_and_left_out(made: File, told: str) -> None:
     converted = convert(made)
     description = read(converted.description("it") | {"train": {"optimizer": "adam"}})
     network = Network.blank(description, declare(description))
-    said = resume(network, made)
+    said = resume(network, made, converted)
     assert told in said
     assert bool(told) == bool(said)
     assert (network.step, network.goes_on) == (0, "")
