@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from cortex_compute.errors import SpecError
 from cortex_core.exchange.keras.model import File, Model
 from cortex_core.exchange.keras.reader import read, read_weights
 
@@ -58,7 +59,7 @@ def shared(keras: Any) -> Any:
     one = keras.Sequential([keras.Input((4,)), dense, keras.layers.Dense(4)], name="one")
     other = keras.Sequential([keras.Input((4,)), keras.layers.ReLU(), dense], name="other")
     x = keras.layers.GlobalAveragePooling1D()(keras.layers.TimeDistributed(dense)(steps))
-    return keras.Model(steps, other(one(x)))
+    return keras.Model(steps, other(one(x)), name="sharing")
 
 
 MAKERS = [plain, nested, frozen, shared]
@@ -80,13 +81,13 @@ def test_every_layer_has_its_weights(model: Any, tmp_path: Path) -> None:
     model.save(tmp_path / "m.h5")
     model.save_weights(tmp_path / "m.weights.h5")
     (tmp_path / "m.json").write_text(model.to_json())
-    files = (
-        read(tmp_path / "m.keras"),
-        read(tmp_path / "m.h5"),
-        read(tmp_path / "m.json", tmp_path / "m.weights.h5"),
-    )
-    for file in files:
+    for file in (read(tmp_path / "m.keras"), read(tmp_path / "m.h5")):
         assert_weights(file, model)
+    if model.name != "sharing":
+        assert_weights(read(tmp_path / "m.json", tmp_path / "m.weights.h5"), model)
+        return
+    with pytest.raises(SpecError, match="no weights for 2 of the layers: one/shared, other/shared"):
+        read(tmp_path / "m.json", tmp_path / "m.weights.h5")  # `to_json` does not say what is shared
 
 
 def assert_weights(file: File, model: Any) -> None:
