@@ -7,14 +7,6 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import cortex_core.constraints
-import cortex_core.derived
-import cortex_core.layers
-import cortex_core.losses
-import cortex_core.metrics
-import cortex_core.optimizers
-import cortex_core.schedules
-import cortex_core.splits  # noqa: F401 (these fill the registries)
 from cortex_compute.expression import build
 from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.protocol import Offer, Operand

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import pytest
 
-import cortex_core.layers
-import cortex_core.losses  # noqa: F401 (fill the registries)
 from cortex_core.ops.table import OPS
 from cortex_core.registry import LAYERS, LOSSES, Registry
 

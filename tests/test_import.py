@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import ast
+import pkgutil
 import subprocess
 import sys
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
 import cortex
+from cortex_core.registry import LAYERS, LOSSES, Registry
 
 HEAVY = "sklearn scipy pandas matplotlib PIL pooch h5py yaml tqdm threadpoolctl platformdirs torch keras"
 
@@ -41,6 +44,16 @@ def test_the_first_use_loads_little_beside_numpy(name: str) -> None:
 
 def test_no_module_imports_a_heavy_library_at_its_top() -> None:
     assert modules(EVERYTHING) & set(HEAVY.split()) == set()
+
+
+@pytest.mark.parametrize("registry", [LAYERS, LOSSES], ids=["layers", "losses"])
+def test_each_name_stands_in_the_module_that_the_table_says(registry: Registry) -> None:
+    home = import_module(registry.home)
+    for found in pkgutil.iter_modules(home.__path__):
+        import_module(f"{registry.home}.{found.name}")
+    told = {kind: f"{home.__name__}.{name}" for name, kinds in home.KINDS.items() for kind in kinds.split()}
+    modules = {kind: cls.__module__ for kind, cls in registry.items()}
+    assert {kind: name for kind, name in modules.items() if name.startswith(f"{home.__name__}.")} == told
 
 
 @pytest.mark.parametrize("name", cortex.__all__)

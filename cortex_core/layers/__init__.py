@@ -1,88 +1,53 @@
-"""What each layer type means: one layer, one short piece.  Importing this package registers them all."""
+"""What each layer type means: one layer, one short piece, which its module registers when it is imported."""
 
 from __future__ import annotations
 
-from cortex_core.layers import (
-    activations as activations,
-)
-from cortex_core.layers import (
-    adaptive_pool as adaptive_pool,
-)
-from cortex_core.layers import (
-    attention as attention,
-)
-from cortex_core.layers import (
-    bidirectional as bidirectional,
-)
-from cortex_core.layers import (
-    conv as conv,
-)
-from cortex_core.layers import (
-    conv_lstm as conv_lstm,
-)
-from cortex_core.layers import (
-    conv_transpose as conv_transpose,
-)
-from cortex_core.layers import (
-    dense as dense,
-)
-from cortex_core.layers import (
-    depthwise as depthwise,
-)
-from cortex_core.layers import (
-    dropout as dropout,
-)
-from cortex_core.layers import (
-    embedding as embedding,
-)
-from cortex_core.layers import (
-    flip as flip,
-)
-from cortex_core.layers import (
-    global_pool as global_pool,
-)
-from cortex_core.layers import (
-    local_response as local_response,
-)
-from cortex_core.layers import (
-    masking as masking,
-)
-from cortex_core.layers import (
-    merge as merge,
-)
-from cortex_core.layers import (
-    noise as noise,
-)
-from cortex_core.layers import (
-    normalization as normalization,
-)
-from cortex_core.layers import (
-    pictures as pictures,
-)
-from cortex_core.layers import (
-    plain_attention as plain_attention,
-)
-from cortex_core.layers import (
-    pool as pool,
-)
-from cortex_core.layers import (
-    positional as positional,
-)
-from cortex_core.layers import (
-    prelu as prelu,
-)
-from cortex_core.layers import (
-    recurrent as recurrent,
-)
-from cortex_core.layers import (
-    sampling as sampling,
-)
-from cortex_core.layers import (
-    scale as scale,
-)
-from cortex_core.layers import (
-    shape as shape,
-)
-from cortex_core.layers import (
-    time_distributed as time_distributed,
-)
+_ACTIVATIONS = """
+linear relu relu6 leaky_relu elu selu gelu gelu_tanh silu sigmoid tanh softplus softsign softmax log_softmax
+hard_sigmoid hard_swish mish exponential clipped_relu celu hard_tanh log_sigmoid tanh_shrink soft_shrink
+hard_shrink squareplus sparse_plus
+"""
+_ADAPTIVE = """
+adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d
+adaptive_max_pool1d adaptive_max_pool2d adaptive_max_pool3d
+"""
+_GLOBAL = """
+global_avg_pool1d global_avg_pool2d global_avg_pool3d global_max_pool1d global_max_pool2d global_max_pool3d
+"""
+_PICTURES = """
+padding1d padding2d padding3d cropping1d cropping2d cropping3d upsampling1d upsampling2d upsampling3d
+"""
+
+KINDS = {
+    "activations": _ACTIVATIONS,
+    "adaptive_pool": _ADAPTIVE,
+    "positional": "positional_encoding",
+    "attention": "multi_head_attention",
+    "bidirectional": "bidirectional",
+    "conv": "conv1d conv2d conv3d",
+    "recurrent": "simple_rnn lstm gru",
+    "conv_lstm": "conv_lstm2d",
+    "conv_transpose": "conv_transpose1d conv_transpose2d conv_transpose3d",
+    "dense": "dense",
+    "depthwise": "depthwise_conv1d depthwise_conv2d separable_conv1d separable_conv2d",
+    "dropout": (
+        "dropout stochastic_depth alpha_dropout spatial_dropout1d spatial_dropout2d spatial_dropout3d"
+    ),
+    "embedding": "embedding unembedding",
+    "flip": "flip",
+    "global_pool": _GLOBAL,
+    "local_response": "local_response_normalization",
+    "masking": "masking masked_mean not_equal any logical_and logical_or",
+    "normalization": "batch_norm layer_norm rms_norm unit_norm group_norm",
+    "merge": "add subtract multiply divide average maximum minimum dot concatenate",
+    "noise": "gaussian_noise gaussian_dropout",
+    "pictures": _PICTURES,
+    "plain_attention": "attention additive_attention",
+    "pool": "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d",
+    "prelu": "prelu",
+    "sampling": "sampling",
+    "scale": "scale layer_scale clip cast power mean sum",
+    "shape": "flatten reshape permute repeat_vector",
+    "time_distributed": "time_distributed",
+}
+"""The names that each module registers, which is imported when one of them is needed."""

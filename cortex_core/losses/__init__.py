@@ -14,30 +14,6 @@ examples have none, where NaN says so; both look at the numbers of the data befo
 
 from __future__ import annotations
 
-from cortex_core.losses import (
-    cross_entropy as cross_entropy,
-)
-from cortex_core.losses import (
-    ctc as ctc,
-)
-from cortex_core.losses import (
-    dice as dice,
-)
-from cortex_core.losses import (
-    distance as distance,
-)
-from cortex_core.losses import (
-    embeddings as embeddings,
-)
-from cortex_core.losses import (
-    focal as focal,
-)
-from cortex_core.losses import (
-    penalties as penalties,
-)
-from cortex_core.losses import (
-    yolo2 as yolo2,
-)
 from cortex_core.losses.common import (
     like as like,
 )
@@ -50,3 +26,15 @@ from cortex_core.losses.common import (
 from cortex_core.losses.common import (
     refuse as refuse,
 )
+
+KINDS = {
+    "cross_entropy": "softmax_cross_entropy binary_cross_entropy kl_divergence",
+    "ctc": "ctc",
+    "dice": "dice",
+    "distance": "mse mae huber hinge censor_loss",
+    "embeddings": "contrastive triplet batch_hard_triplet center_loss",
+    "focal": "focal binary_focal",
+    "penalties": "l1 l2 gaussian_kl",
+    "yolo2": "yolo2",
+}
+"""The names that each module registers, which is imported when one of them is needed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import types
 from collections.abc import Iterable, Iterator, Mapping
+from functools import cached_property
 from importlib import import_module
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -22,7 +23,9 @@ REQUIRED: Any = dataclasses.MISSING
 class Registry(Mapping[str, "type[Any]"]):
     """Classes by the name that a description uses, such as ``LAYERS["dense"]``.
 
-    ``home`` is the module that registers those of this package, ``group`` the entry points of other packages.
+    ``home`` is the module that registers those of this package, or a package of such modules, whose ``KINDS``
+    say which names each has: a module is imported when one of its names is looked up.  ``group`` are the
+    entry points of other packages.
     """
 
     def __init__(self, noun: str, home: str = "", group: str = "cortex.layers") -> None:
@@ -31,22 +34,32 @@ class Registry(Mapping[str, "type[Any]"]):
 
     def add(self, kind: str, cls: type) -> None:
         """Registers a class; a name is given once (the same class, defined again, replaces itself)."""
-        if self.home and not cls.__module__.startswith("cortex_core."):
-            import_module(self.home)  # whose names are taken, also where nobody has needed them yet
-        known = self._classes.get(kind)
+        ours = cls.__module__.startswith("cortex_core.")
+        known = self._classes.get(kind) if ours else self.get(kind)
         if known and (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
             owner = f"{known.__module__}.{known.__qualname__}"
             raise SpecError(f"{self.noun} '{kind}' is already registered, by {owner}: choose another name")
         self._classes[kind] = cls
 
     def __getitem__(self, kind: str) -> type[Any]:
+        if kind not in self._classes and (module := self._modules.get(kind)):
+            import_module(module)
         return self._classes[kind]
 
+    def __contains__(self, kind: object) -> bool:
+        return kind in self._modules or kind in self._classes
+
     def __iter__(self) -> Iterator[str]:
-        return iter(self._classes)
+        return iter(dict.fromkeys((*self._modules, *self._classes)))
 
     def __len__(self) -> int:
-        return len(self._classes)
+        return sum(1 for _ in self)
+
+    @cached_property
+    def _modules(self) -> Mapping[str, str]:
+        """The module of each name of this package, where importing ``home`` has not registered it."""
+        kinds = getattr(import_module(self.home), "KINDS", {}) if self.home else {}
+        return {kind: f"{self.home}.{module}" for module, named in kinds.items() for kind in named.split()}
 
 
 LAYERS = Registry("layer", "cortex_core.layers")

@@ -8,14 +8,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import cortex_core.constraints
-import cortex_core.derived
-import cortex_core.layers
-import cortex_core.losses
-import cortex_core.metrics
-import cortex_core.optimizers
-import cortex_core.schedules
-import cortex_core.splits  # noqa: F401 (these fill the registries)
 from cortex_compute.errors import SpecError
 from cortex_core.place import DICT, Place, Problem
 from cortex_core.registry import UNKNOWN, with_sources

@@ -9,14 +9,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-import cortex_core.constraints
-import cortex_core.derived
-import cortex_core.layers
-import cortex_core.losses
-import cortex_core.metrics
-import cortex_core.optimizers
-import cortex_core.schedules
-import cortex_core.splits  # noqa: F401 (these fill the registries)
 from cortex_compute.types import DTYPES
 from cortex_core.registry import (
     AUGMENTATIONS,

@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 
-import cortex_core.layers
-import cortex_core.losses
 import cortex_core.verify.attention_cases  # (registers the cases, as those below)
 import cortex_core.verify.cases
 import cortex_core.verify.convolution_cases

@@ -17,11 +17,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-import cortex_core.layers
-import cortex_core.losses
-import cortex_core.metrics
-import cortex_core.optimizers
-import cortex_core.schedules  # noqa: F401
 from cortex_compute.backends import get
 from cortex_compute.errors import SpecError
 from cortex_core.initializers import Constant
