@@ -45,9 +45,11 @@ KINDS = {
     "plain_attention": "attention additive_attention",
     "pool": "max_pool1d max_pool2d max_pool3d avg_pool1d avg_pool2d avg_pool3d",
     "prelu": "prelu",
+    "resizing": "resize2d",
     "sampling": "sampling",
     "scale": "scale layer_scale clip cast power mean sum",
     "shape": "flatten reshape permute repeat_vector",
+    "slicing": "slice select",
     "time_distributed": "time_distributed",
 }
 """The names that each module registers, which is imported when one of them is needed."""

@@ -53,6 +53,7 @@ def recurrent(name: str, states: int, **others: dict[str, Any]) -> None:
         yield of_layer("held, backwards", holding, x, *initial, rng=rng, mask=MASK)
 
 
+HARD = {"recurrent_activation": {"hard_sigmoid": {"slope": 0.2}}}
 OTHERS = {"activation": "softplus", "recurrent_activation": "softsign"}
 recurrent("simple_rnn", 1, relu={"activation": "relu"}, other={"activation": "softplus"})
 recurrent(
@@ -60,6 +61,8 @@ recurrent(
     2,
     projection={"projection": 1},
     projection_backwards={"projection": 3, "reverse": True},
+    hard=HARD,
+    hard_relu={"activation": "relu", **HARD},
     others=OTHERS,
     others_projected={"projection": 1, **OTHERS},
 )
@@ -67,6 +70,8 @@ recurrent(
     "gru",
     1,
     reset_before={"reset_after": False},
+    hard=HARD,
+    hard_relu_before={"reset_after": False, "activation": "relu", **HARD},
     others=OTHERS,
     others_before={"reset_after": False, **OTHERS},
 )
@@ -91,6 +96,9 @@ def time_distributed(rng: Rng) -> Made:
     yield of_layer("dense", over("dense", units=2), rng.normal(size=(2, 3, 2)), rng=rng)
     yield of_layer("conv2d", over("conv2d", filters=1, kernel=2), rng.normal(size=(2, 2, 2, 3, 1)), rng=rng)
     yield of_layer("batch_norm", over("batch_norm"), rng.normal(size=(2, 3, 2)), rng=rng)
+    masked = LAYERS["time_distributed"](layer=LAYERS["lstm"](units=1, gives="sequence"), mask="m")
+    words = np.stack([MASK, MASK[::-1]], 1)
+    yield of_layer("lstm, masked", masked, rng.normal(size=(2, 2, 3, 2)), rng=rng, mask=words)
 
 
 @cases("layer", "masked_mean")
