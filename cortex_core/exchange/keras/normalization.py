@@ -45,7 +45,7 @@ def along(at: At, kind: str, x: Value, axes: list[int], weights: Weights, fields
     return at.put("permute", found, axes=[order.index(a) + 1 for a in range(1, rank + 1)])
 
 
-@translates("BatchNormalization", "SyncBatchNormalization", masks=True)
+@translates("BatchNormalization", masks=True)
 def batch_normalization(at: At) -> Value:
     x = at.any()
     axes = axes_of(at, x)
@@ -54,10 +54,39 @@ def batch_normalization(at: At) -> Value:
     at.expect("renorm", False)
     at.get("renorm_momentum", None), at.get("renorm_clipping", None), at.get("fused", None)
     at.expect("virtual_batch_size", None)
-    at.expect("mode", 0)
+    mode = at.get("mode", 0)
+    if mode == 2:
+        told = "it normalises predictions by the other examples of their batch"
+        raise Unfit(f"mode is 2: {told}, which networks here never do; supported: 0, 1")
+    if at.expect("mode", 0, 1) == 1:
+        return _each_example(at, at.plain(x))
+    if at.keyword("mask") is not None:
+        at.notes.append(f"{at.path}: training follows all steps, also those that its mask leaves out")
     weights = learned(at, "moving_mean", "moving_variance")
     fields = {"momentum": at.get("momentum", 0.99), "epsilon": at.get("epsilon", 0.001)}
     return along(at, "batch_norm", x, axes, weights, fields | _has(weights))
+
+
+def _each_example(at: At, x: Value) -> Value:
+    """Of Keras 1, mode 1: gamma (x - mean) / (s + epsilon) + beta, s = sqrt(variance + epsilon), with the
+    mean and the variance of each example; epsilon stands in it twice."""
+    epsilon, rank = at.get("epsilon", 0.001), len(x.shape)
+    if rank != 1:
+        raise Unfit(f"mode is 1, of {[*x.shape]}; supported are vectors")
+    at.get("momentum", None)
+    weights = dict(zip(("kernel", "bias"), at.arrays("gamma", "beta", "moving_mean", "moving_variance")))
+    each: Fields = {"axes": [1], "keepdims": True}
+    centred = at.put("subtract", [x, at.put("mean", x, part="mean", **each)], part="centred")
+    squares = at.put("power", centred, part="squares", exponent=2)
+    variance = at.put("mean", squares, part="variance", **each)
+    wide = at.put("scale", variance, part="variance_epsilon", offset=epsilon)
+    root = at.put("power", wide, part="root", exponent=0.5)
+    divisor = at.put("scale", root, part="root_epsilon", offset=epsilon)
+    y = at.put("divide", [centred, divisor], part="normalised")
+    y = at.put("reshape", y, part="step", shape=[1, *x.shape])
+    kernel = weights["kernel"].reshape(1, 1, -1)
+    y = at.put("depthwise_conv1d", y, part="affine", kernel=1, weights={**weights, "kernel": kernel})
+    return at.put("reshape", y, shape=[*x.shape])
 
 
 def _has(weights: Weights) -> Fields:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from cortex_core.exchange.keras.at import TRANSLATORS, At, translates
+from cortex_core.exchange.keras.at import TRANSLATORS, At, flat, translates
 from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.model import Layer
-from cortex_core.exchange.keras.recurrent import KINDS, mask_of
+from cortex_core.exchange.keras.recurrent import KINDS
 
-TAKE_MASKS = (*KINDS, "RNN", "Bidirectional", "Softmax", "MultiHeadAttention")
+MASKS_SINCE = (2, 2, 3)
+"""The version since which a TimeDistributed hands a mask to its layer; Keras 3 asks the layer for none."""
+
+TAKE_MASKS = (*KINDS, "RNN", "Bidirectional", "Softmax", "MultiHeadAttention", "GlobalAveragePooling1D")
 
 
 @translates("Embedding")
@@ -36,24 +40,43 @@ def masked_mean(at: At, x: Value, mask: str) -> Value:
 
 
 @translates("TimeDistributed")
-def time_distributed(at: At) -> Value:
-    x = at.one()
+def time_distributed(at: At) -> Value | tuple[()]:
+    """Its layer, or its model, of values without the axis of time, which then stands in its place again."""
+    x, mask = at.one(), at.mask_of(at.any())
+    length, *shape = x.shape
+    of_each = mask if mask and len(at.shape_of(mask)) > 1 and at.version >= MASKS_SINCE else None
+    given = replace(x, shape=tuple(shape), mask=of_each)
+    found = _of_layer(at, given, mask) if at.model is None else at.model(given)
+    if found is None:
+        return ()  # (what is wrong with its model is told)
+    if len(found) > 1:
+        raise Unfit(f"it gives {len(found)} values at each step, which is not supported")
+    y = at.at_each_step(at.layer, given).plain(found[0])
+    return replace(y, shape=(length, *y.shape), mask=_mask_behind(at, y.mask, mask))
+
+
+def _of_layer(at: At, x: Value, mask: str | None) -> Sequence[Value]:
     inner = at.get("layer")
     kind, config = inner["class_name"], inner["config"]
     translator = TRANSLATORS.get(kind)
     if translator is None:
         raise Unfit(f"it holds a {kind}, which is not supported at each step")
-    mask = mask_of(at, x)
-    if mask and kind in TAKE_MASKS:
+    if mask and not x.mask and kind in TAKE_MASKS and at.version >= MASKS_SINCE:
         raise Unfit(f"a {kind} at each step of a masked sequence is not supported")
-    length, *shape = x.shape
     layer = Layer(at.layer.name, kind, config, (), at.next(at.left()))
-    within = at.at_each_step(layer, replace(x, shape=tuple(shape), mask=None))
-    y = translator(within)
+    within = at.at_each_step(layer, x)
+    found = translator(within)
     within.finish()
-    if not isinstance(y, Value):
-        if len(y) > 1:
-            raise Unfit(f"a {kind} that gives several values is not supported at each step")
-        (y,) = y
-    y = within.plain(y)
-    return replace(y, shape=(length, *y.shape), mask=mask)
+    return [*flat(found)]
+
+
+def _mask_behind(at: At, inner: str | None, mask: str | None) -> str | None:
+    """That of the layer inside, if it has one and the version of Keras knows it; else that of the steps."""
+    if not MASKS_SINCE <= at.version < (3,):
+        return mask
+    if inner or not mask:
+        return inner
+    while len(at.shape_of(mask)) > 1:
+        truths = Value(mask, at.shape_of(mask), "bool")
+        mask = at.put("any", truths, part="mask", axis=-1).source
+    return mask

@@ -9,6 +9,10 @@ import numpy as np
 
 from cortex_core.exchange.keras.build import Builder, Shape, Unfit
 
+ELEMENTWISE = frozenset(
+    ("add", "subtract", "multiply", "divide", "average", "maximum", "minimum", "logical_and", "logical_or")
+)
+
 
 class Steps(Builder):
     """Puts what a translator puts, at each step of sequences: values have no axis of time for it."""
@@ -30,9 +34,10 @@ class Steps(Builder):
         common: Mapping[str, Any] | None = None,
     ) -> str:
         if len(sources) > 1:
-            raise Unfit(f"{kind} of several values is not supported at each step of a sequence")
-        layer = {"layer": {kind: {**fields}}}
-        return self._whole.put(id_, "time_distributed", layer, sources, weights, share, common)
+            return self._whole.put(id_, kind, _of_several(kind, fields), sources, weights, share, common)
+        inner, mask = _without_mask(fields)
+        outer = {"layer": {kind: inner}} | ({"mask": mask} if mask else {})
+        return self._whole.put(id_, "time_distributed", outer, sources, weights, share, common)
 
     def shape(self, source: str) -> Shape:
         return self._whole.shape(source)[1:]
@@ -42,3 +47,26 @@ class Steps(Builder):
 
     def knows(self, source: str) -> bool:
         return self._whole.knows(source)
+
+
+def _of_several(kind: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The fields of a layer that makes one value of several, of which all have an axis of time more."""
+    if kind in ELEMENTWISE:
+        return fields
+    axis = fields.get("axis", -1)
+    if kind == "concatenate":
+        return {**fields, "axis": axis + 1 if axis > 0 else axis}
+    raise Unfit(f"{kind} of several values is not supported at each step of a sequence")
+
+
+def _without_mask(fields: Mapping[str, Any]) -> tuple[dict[str, Any], Any]:
+    """The fields without the mask of the layer, or of the one that it turns around; and that mask."""
+    left, mask = {**fields}, fields.get("mask")
+    left.pop("mask", None)
+    inner = fields.get("layer")
+    if isinstance(inner, Mapping):
+        ((kind, own),) = inner.items()
+        if isinstance(own, Mapping):
+            own, found = _without_mask(own)
+            left["layer"], mask = {kind: own}, mask or found
+    return left, mask

@@ -6,8 +6,8 @@ from importlib import import_module
 
 PACKAGE = "cortex_core.exchange.keras"
 MODULES = (
-    *("activations", "arithmetic", "attention", "convolution", "core", "masks", "merging", "normalization"),
-    *("pooling", "recurrent", "sequences", "shapes"),
+    *("activations", "attention", "convolution", "core", "former", "functions", "images", "masks"),
+    *("merging", "normalization", "pooling", "recurrent", "sequences", "shapes", "slicing"),
 )
 
 

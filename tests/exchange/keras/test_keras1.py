@@ -19,7 +19,7 @@ from cortex_core.exchange.keras.legacy import modern_weights
 from cortex_core.exchange.keras.model import File, Weight
 from cortex_core.network import Network
 from cortex_core.spec import read
-from tests.exchange.keras.configs import Json, entry, given, graph, listed
+from tests.exchange.keras.configs import Json, listed
 
 Shape = tuple[int, ...]
 
@@ -280,16 +280,3 @@ def test_a_deconvolution_is_as_large_as_keras_1_says(mode: str, step: int, size:
     config = {**CONV, "nb_col": 3, "border_mode": mode, "subsample": [step, step]}
     found = predicted("Deconvolution2D", {**config, "output_shape": [None, size, size, 6]}, [kernel, bias], x)
     np.testing.assert_allclose(found, scattered(x, kernel, step, cut, size) + bias, rtol=1e-5)
-
-
-def test_what_keras_1_had_and_nobody_has_now_is_told() -> None:
-    x = np.ones((2, 4), np.float32)
-    with pytest.raises(SpecError, match="mode is 1; supported: 0"):
-        predicted("BatchNormalization", {**NORM, "mode": 1}, drawn([(4,)] * 4), x)
-    for kind in ("Highway", "MaxoutDense"):
-        with pytest.raises(SpecError, match="this class is not known"):
-            predicted(kind, DENSE, drawn([(4, 4), (4,)]), x)
-    merge = entry("Merge", "m", [["a", 0, 0], ["a", 0, 0]], mode="cos", mode_type="raw")
-    model = read_model(graph([given(), merge], [["a", 0, 0]], [["m", 0, 0]]), "1.2.2")
-    with pytest.raises(SpecError, match="its mode cos is not supported"):
-        convert(File("1.2.2", "", model))

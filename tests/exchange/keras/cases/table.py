@@ -7,6 +7,9 @@ from typing import Any, NamedTuple
 
 from hypothesis import strategies as st
 
+from cortex_core.exchange.keras.images import VARIED
+
+FORMER = ("Highway", "MaxoutDense", "Merge", "ParametricSoftplus")
 Settings = Mapping[str, Any]
 Shape = tuple[int, ...]
 Call = Callable[..., Any]
@@ -24,7 +27,8 @@ class Case(NamedTuple):
     """``settings`` are drawn, and so is one of ``shapes``, those of the inputs of a model.
 
     ``call`` is how the layer is called with these; ``tokens``: they hold whole numbers below it.  ``module``
-    is where the class is.  Settings of which ``unless`` is true are none that Keras takes.
+    is where the class is.  Settings of which ``unless`` is true are none that Keras takes.  ``masks``: the
+    layer is also called with sequences of which not every step counts.
     """
 
     settings: dict[str, Strategy]
@@ -33,6 +37,7 @@ class Case(NamedTuple):
     tokens: int = 0
     module: str = "keras.layers"
     unless: Callable[[Settings], bool] = lambda _: False
+    masks: bool = False
 
 
 CASES: dict[str, Case] = {}
@@ -40,10 +45,53 @@ ELSEWHERE = {
     "TFOpLambda": "written by tf.keras alone; test_pointwise.py has such by hand",
     "TensorFlowOpLayer": "written by tf.keras alone; test_pointwise.py has such by hand",
     "ThresholdedReLU": "not in Keras 3; test_pointwise.py has it by hand",
-    "SyncBatchNormalization": "written by tf.keras alone: a BatchNormalization",
+    **dict.fromkeys(VARIED, "in training alone, where Keras calls it; test_images.py has all"),
+    **dict.fromkeys(("CenterCrop", "RandomCrop", "Resizing"), "test_images.py has it"),
+    **dict.fromkeys(FORMER, "of Keras 1; test_former.py has it"),
+    **dict.fromkeys(("SlicingOpLambda", "ops.GetItem"), "test_slicing.py has it"),
     "GroupedQueryAttention": "another name of GroupQueryAttention, which files have",
 }
 """Classes that cannot be made with Keras 3, and what tests them."""
+
+IDLE = {
+    "seed": "of what training draws",
+    "dropout": "of training",
+    "recurrent_dropout": "of training",
+    "momentum": "of training",
+    "noise_shape": "of training; test_pointwise.py",
+    "renorm": "of training, from Keras 2",
+    "renorm_clipping": "of training, from Keras 2",
+    "renorm_momentum": "of training, from Keras 2",
+    "synchronized": "of training on several machines",
+    "lora_rank": "of training",
+    "lora_alpha": "of training",
+    "quantization_config": "how weights are packed: other arrays, which are refused",
+    "gptq_unpacked_column_size": "how weights are packed",
+    "weights": "initial ones, which a file does not repeat",
+    "unroll": "how it is computed",
+    "use_cudnn": "how it is computed",
+    "flash_attention": "how it is computed",
+    "cell": "made by the class itself",
+    "stateful": "from batch to batch; test_sequences_by_version.py",
+    "backward_layer": "test_sequences.py",
+}
+"""Fields that no row needs to draw: those on which no prediction depends, and those that others test."""
+
+REFUSED: dict[str, dict[str, Any]] = {
+    "ConvLSTM2D": {"dilation_rate": 2, "data_format": "channels_first"},
+    "MultiHeadAttention": {"attention_axes": 2, "use_gate": True, "sliding_window": 2},
+    "GroupQueryAttention": {"use_gate": True, "sliding_window": 2},
+    "Attention": {"score_mode": "concat"},
+}
+"""What Keras takes and the import refuses, of classes that have rows."""
+
+NEEDED: dict[str, dict[str, Any]] = {
+    "ConvLSTM2D": {"filters": 2, "kernel_size": 2},
+    "MultiHeadAttention": {"num_heads": 2, "key_dim": 2},
+    "GroupQueryAttention": {"num_query_heads": 2, "num_key_value_heads": 1, "head_dim": 2},
+    "Attention": {},
+}
+"""What these are made with beside."""
 
 PLAIN: Settings = {}
 
@@ -88,4 +136,5 @@ RATE = among(0.0, 0.3)
 ACTIVATION = among(None, "relu", "tanh", "sigmoid", "gelu", "softmax", "hard_sigmoid", "selu", "swish")
 BIAS = {"use_bias": BOTH, "activation": ACTIVATION}
 LIST = {"call": together}
+FORMAT = {"data_format": among("channels_last", "channels_first")}
 FLAT, LINE, PICTURE, VOLUME = (4,), (9, 4), (8, 9, 4), (5, 6, 4, 4)
