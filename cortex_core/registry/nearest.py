@@ -159,8 +159,9 @@ def nearest(name: str, names: Iterable[str]) -> str:
     if meant not in known:
         import difflib
 
-        lowered = {n.lower(): n for n in known}
-        close = difflib.get_close_matches(name[:100].lower(), lowered, n=1, cutoff=0.65)
+        lowered, typed = {n.lower(): n for n in known}, name[:100].lower()
+        exchanged = [n for n in lowered if sorted(n) == sorted(typed)]  # letters: adma is adam, not adamax
+        close = exchanged or difflib.get_close_matches(typed, lowered, n=1, cutoff=0.65)
         meant = lowered[close[0]] if close else None
     return f"Did you mean '{meant}'?" if meant else ""
 
