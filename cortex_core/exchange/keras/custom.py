@@ -36,6 +36,8 @@ def translator(path: str | Path) -> Translator:
 
     def put(at: At) -> Value:
         given = at.several()
+        if at.keyword("mask") is not None:
+            at.notes.append(f"{at.path}: its mask is not handed to the block")
         description = _expanded(block, at, given, str(path))
         names = _declared(description) if wanted is None else wanted
         weights = dict(zip(names, at.arrays(*names)))

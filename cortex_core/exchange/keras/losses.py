@@ -83,7 +83,7 @@ def _metrics(training: Config) -> list[str]:
     found = dict.fromkeys(
         name for key in ("metrics", "weighted_metrics") for name in _names(training.get(key))
     )
-    told = f"the metrics {', '.join(found)} are not imported; name those of here under train.metrics"
+    told = f"metrics are not imported ({', '.join(found)}); train.metrics names those of here"
     return [told] if found else []
 
 

@@ -51,16 +51,21 @@ Arrays = dict[str, np.ndarray]
 
 @frozen
 class State:
-    """How many steps training took, and the moments of our parameters: ``moments["m"]["id/kernel"]``."""
+    """How many steps training took, and the moments of our parameters: ``moments["m"]["id/kernel"]``.
+
+    ``sums`` are the parameters that hold a number which is the sum of several of Keras.
+    """
 
     step: int
     moments: Mapping[str, Mapping[str, np.ndarray]]
+    sums: tuple[str, ...] = ()
 
 
 def resume(
     network: Network, file: File, converted: Converted, maps: Mapping[str, Translator] | None = None
 ) -> str:
-    """Gives a network the state of the file's optimiser, which the description names; what was not possible.
+    """Gives a network the state of the file's optimiser, which the description names; and what a user should
+    know: what was not possible, or is otherwise here.
 
     The next training of the network goes on from there.
     """
@@ -77,7 +82,10 @@ def resume(
             if (own := placed(network, name)) in network.slots:
                 network.store.write(own, array, moment)
     network.step, network.goes_on = state.step, network.training.optimizer.kind
-    return ""
+    told = (
+        "Keras has several numbers, and trains each, where one is here, their sum, which follows more slowly"
+    )
+    return f"{', '.join(state.sums)}: {told}" if state.sums else ""
 
 
 def read_state(
@@ -107,7 +115,7 @@ def read_state(
     factors = _factors(optimizer, rate(found))
     turn = _Turn(file, converted, maps, trained)
     moments = {name: turn(_read(ws), factors.get(name, 1.0)) for name, ws in slots.items()}
-    return State(step or 0, {name: moments[name] for name in optimizer.state})
+    return State(step or 0, {name: moments[name] for name in optimizer.state}, turn.sums)
 
 
 def _read(weights: Sequence[Weight]) -> Iterator[np.ndarray]:
@@ -249,6 +257,7 @@ class _Turn:
         self._zero = self._taken([np.zeros(w.shape, np.float32) for w in trained])
         ones = self._taken([np.ones(w.shape, np.float32) for w in trained])
         self._counts = {name: np.maximum(x - self._zero[name], 1) for name, x in ones.items()}
+        self.sums = tuple(name for name, x in self._counts.items() if x.max(initial=1) > 1)
 
     def __call__(self, arrays: Iterable[np.ndarray], factor: float) -> Arrays:
         taken = self._taken(list(arrays))

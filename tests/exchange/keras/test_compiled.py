@@ -88,12 +88,12 @@ TOLD: list[tuple[dict[str, Any], str]] = [
     (compiled(loss_weights=["x"]), "the weight of the loss of out is not imported: it is 'x'"),
     (compiled(loss_weights=[1, 2]), "the weight of the loss is not imported: it is given for 2 outputs"),
     (compiled(loss={"other": "mse"}), "the loss of 'other' is not imported: no output has this name"),
-    (compiled(metrics=["accuracy"]), "the metrics accuracy are not imported"),
+    (compiled(metrics=["accuracy"]), "metrics are not imported (accuracy)"),
     (
         compiled(metrics=[[{"class_name": "MeanMetricWrapper", "config": {"name": "acc", "fn": "x"}}]]),
-        "the metrics acc are not imported",
+        "metrics are not imported (acc)",
     ),
-    (compiled(weighted_metrics={"out": ["AUC"]}), "the metrics AUC are not imported"),
+    (compiled(weighted_metrics={"out": ["AUC"]}), "metrics are not imported (AUC)"),
     (loss("MeanSquaredError", reduction="sum"), "the loss of out: its reduction is 'sum'; here the mean"),
     (loss("MeanSquaredError", reduction="none"), "the loss of out: its reduction is 'none'"),
     (loss("CategoricalCrossentropy", axis=1), ""),  # the last one

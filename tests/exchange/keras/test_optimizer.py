@@ -144,6 +144,7 @@ def test_two_biases_of_keras_are_one_here() -> None:
     assert state is not None
     np.testing.assert_array_equal(state.moments["m"]["gru/bias"], np.full(6, 5.0))
     np.testing.assert_array_equal(state.moments["m"]["gru/recurrent_bias"], [6.0, 6.0])
+    assert state.sums == ("gru/bias",)
 
 
 @pytest.mark.parametrize(

@@ -59,12 +59,67 @@ PLAIN: dict[str, dict[str, Any]] = {"SGD": {"learning_rate": 0.05}, "Adam": {"us
 """Without moments; and with what stands before them."""
 
 
+def model_of_all_sorts() -> Any:
+    """Weights that are not trained, between others: statistics, a frozen layer, both ways, nested models."""
+    layers = keras.layers
+    steps = keras.Sequential(
+        [keras.Input((3,)), layers.Dense(4, activation="tanh"), layers.Dense(3, use_bias=False)]
+    )
+    inner = keras.Sequential(
+        [keras.Input((4,)), layers.BatchNormalization(), layers.Dense(4, trainable=False, name="frozen")]
+    )
+    return keras.Sequential(
+        [
+            keras.Input((6, 3)),
+            layers.TimeDistributed(steps),
+            layers.BatchNormalization(),
+            layers.Bidirectional(layers.LSTM(2)),
+            inner,
+            layers.Dense(4, activation="tanh", trainable=False, name="frozen"),
+            layers.Dense(1),
+        ]
+    )
+
+
 @pytest.mark.parametrize(("name", "options"), [*OPTIMIZERS.items(), *PLAIN.items()])
 def test_training_goes_on_as_in_keras(name: str, options: dict[str, Any], tmp_path: Path) -> None:
     """Three steps there, the file, and three more steps in both."""
     keras.utils.set_random_seed(1)
+    _goes_on(model_of(1, None), name, options, tmp_path)
+
+
+def test_training_of_all_sorts_goes_on_as_in_keras(tmp_path: Path) -> None:
+    """Each weight by itself: predictions also depend on statistics, which follow the batches otherwise."""
+    keras.utils.set_random_seed(1)
     rng = np.random.default_rng(0)
-    model = model_of(1, None)
+    model = model_of_all_sorts()
+    model.compile(keras.optimizers.Adam(0.01), "mse")
+    x, y = rng.normal(size=(6, 8, 6, 3)).astype("float32"), rng.normal(size=(6, 8, 1)).astype("float32")
+    for step in range(3):
+        model.train_on_batch(x[step], y[step])
+    found = {}
+    for kind in FORMATS:
+        model.save(tmp_path / f"model.{kind}")
+        made = load(tmp_path / f"model.{kind}")
+        assert made.notes == []
+        found[kind] = made.network
+    before = {name: array.copy() for name, array in found["keras"].parameters.items()}
+    for step in (3, 4, 5):
+        model.train_on_batch(x[step], y[step])
+    model.save(tmp_path / "after.keras")
+    after = load(tmp_path / "after.keras").network.parameters
+    for network in found.values():
+        program = cortex.compile(network, batch_size=8)
+        for step in (3, 4, 5):
+            program.run({network.description.inputs[0].name: x[step], "target": y[step]})
+        for name, right in after.items():
+            moved = np.abs(right - before[name]).max()
+            assert (moved > 0) == ("frozen" not in name), name
+            assert np.abs(network.parameters[name] - right).max() <= 0.02 * moved, name
+
+
+def _goes_on(model: Any, name: str, options: dict[str, Any], tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
     model.compile(getattr(keras.optimizers, name)(**options), "mse")
     x, y = rng.normal(size=(6, 8, 6, 3)).astype("float32"), rng.normal(size=(6, 8, 1)).astype("float32")
     for step in range(3):
