@@ -96,7 +96,7 @@ def applied(at: At, found: Written, x: Value, part: str = "") -> Value:
 def activation_layer(at: At) -> Value:
     """A layer that only activates."""
     x = at.any()
-    if at.kind == "Softmax" and (x.mask or at.keywords.get("mask") is not None):
+    if at.kind == "Softmax" and (x.mask or at.keyword("mask") is not None):
         raise Unfit("a softmax over the valid steps of a masked value is not supported")
     return applied(at, LAYERS[at.kind](at.get), x)
 
@@ -110,7 +110,7 @@ def prelu(at: At) -> Value:
     if slope.ndim != len(x.shape):
         raise Unfit(f"alpha has shape {[*slope.shape]}; its input is {[*x.shape]}")
     slope = np.moveaxis(slope, 0, -1) if x.moved else slope
-    if x.there[-1] == slope.size:
+    if x.there[-1] == slope.shape[-1] == slope.size:
         return at.put("prelu", x, weights={"slope": slope.reshape(-1)})
     pairs = enumerate(zip(slope.shape, x.there), 1)
     shared = [axis for axis, (mine, all_) in pairs if mine == 1 and all_ != 1]

@@ -1,26 +1,19 @@
-"""What `x + 3.0` and calls of single functions become in a file: operations without weights.
-
-Keras 3 writes them as ``ops.Add``, tf.keras as TFOpLambda with the name of a function, its first versions as
-TensorFlowOpLayer with a node of TensorFlow's graph.  Each is a name, operands (values and numbers, in order)
-and options.
-"""
+"""Functions of values and numbers: a name, operands in order, and options."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
-from cortex_core.exchange.keras.activations import NAMED, Written, applied, rectifier
-from cortex_core.exchange.keras.at import At, translates
+from cortex_core.exchange.keras.activations import ALONG, NAMED, Written, applied, rectifier
+from cortex_core.exchange.keras.at import At
 from cortex_core.exchange.keras.build import Unfit, Value
-from cortex_core.exchange.keras.core import scaled
+from cortex_core.exchange.keras.core import scaled, scaled_along
 from cortex_core.exchange.keras.merging import alike, concatenated
-
-OPERANDS = ("x", "x1", "a", "input", "features", "values", "input_tensor", "t", "y", "x2", "b", "xs")
-"""Keywords under which operands come, those of the first before those of the second."""
+from cortex_core.exchange.keras.old import STEEP
 
 
 @dataclass
@@ -31,6 +24,7 @@ class Operation:
     name: str
     operands: list[Any]
     options: Mapping[str, Any]
+    asked: set[str] = field(default_factory=set)
 
     def value(self) -> Value:
         """The only operand."""
@@ -39,9 +33,15 @@ class Operation:
         return self.operands[0]
 
     def option(self, *names: str, default: Any = None) -> Any:
-        """An option, under the first of its names that is there."""
+        """An option, under the first of its names that is there.  What nobody asks for is refused."""
+        self.asked.update(names)
         found = (self.options[name] for name in names if self.options.get(name) is not None)
         return next(found, default)
+
+    def unread(self) -> list[str]:
+        """Options that nobody has asked for, and which may change what is computed."""
+        told = {key: x for key, x in self.options.items() if key not in self.asked and key != "name"}
+        return [f"{key}={x!r:.40}" for key, x in told.items() if x is not None and x is not False]
 
 
 OPERATIONS: dict[str, Callable[[Operation], Value]] = {}
@@ -58,54 +58,18 @@ def operation(*names: str) -> Callable[[Callable[[Operation], Value]], Callable[
 
 
 def translated(found: Operation) -> Value:
-    """What becomes of an operation.  Raises `Unfit` for one that is not known."""
+    """What becomes of an operation.  Raises `Unfit` for one that is not known, or has unknown options.
+
+    Functions of TensorFlow hand no mask on; in Keras 3 it stays with a value that stays as it is.
+    """
     name = found.name.rpartition(".")[2].replace("_", "").lower()
     if name not in OPERATIONS:
         raise Unfit(f"the function {found.name!r:.60} is not known")
     found.name = name
-    return OPERATIONS[name](found)
-
-
-def operands(at: At) -> list[Any]:
-    """Values and numbers that a function is called with, in order; those of a list one by one."""
-    given = [*at.inputs, *(at.keywords[key] for key in OPERANDS if key in at.keywords)]
-    found: list[Any] = []
-    for x in given:
-        several = isinstance(x, (list, tuple)) and any(isinstance(part, Value) for part in x)
-        found += x if several else [x]
-    return found
-
-
-def options(at: At) -> dict[str, Any]:
-    """What else it is called with."""
-    return {key: value for key, value in at.keywords.items() if key not in OPERANDS}
-
-
-@translates("TFOpLambda")
-def function_of_tensorflow(at: At) -> Value:
-    return translated(Operation(at, str(at.get("function")), operands(at), options(at)))
-
-
-@translates("TensorFlowOpLayer")
-def node_of_tensorflow(at: At) -> Value:
-    """``constants`` are operands by their places among all."""
-    node = at.get("node_def")
-    if not isinstance(node, Mapping) or "op" not in node:
-        raise Unfit("its node_def is text, which is not read")
-    constants = {int(place): value for place, value in (at.get("constants", None) or {}).items()}
-    values = iter(operands(at))
-    count = len(constants) + len(operands(at))
-    ordered = [constants[i] if i in constants else next(values) for i in range(count)]
-    name, given = str(node["op"]), _of_node(node.get("attr") or {})
-    if name in ("ConcatV2", "Mean", "Sum"):
-        given["axis"] = ordered.pop()
-    return translated(Operation(at, name, ordered, given))
-
-
-def _of_node(attributes: Mapping[str, Any]) -> dict[str, Any]:
-    """The flags and numbers among the attributes of a node, which stand as ``{"keep_dims": {"b": true}}``."""
-    told = {key: value for key, value in attributes.items() if isinstance(value, Mapping)}
-    return {key: next(iter(v.values())) for key, v in told.items() if v.keys() & {"b", "f", "i"}}
+    made = OPERATIONS[name](found)
+    if left := found.unread():
+        raise Unfit(f"the function {name} with {', '.join(left)} is not supported")
+    return made if found.at.version >= (3,) else replace(made, mask=None)
 
 
 # Two operands
@@ -115,14 +79,14 @@ def _pair(found: Operation) -> tuple[Any, Any]:
     if len(found.operands) != 2:
         raise Unfit(f"{found.name} of {len(found.operands)} operands; expected two")
     a, b = found.operands
-    if found.name.startswith("r") and found.name in REVERSED:
+    if found.name in REVERSED:
         a, b = b, a
     if not isinstance(a, Value) and not isinstance(b, Value):
         raise Unfit(f"{found.name} of two numbers")
     return a, b
 
 
-REVERSED = ("radd", "rsub", "rmul", "rtruediv", "rdiv", "rpow")
+REVERSED = ("radd", "rsub", "rmul", "rtruediv", "rdiv")
 
 
 def _merged(found: Operation, kind: str, *given: Value) -> Value:
@@ -136,12 +100,29 @@ def _shown(x: Value) -> str:
     return str([*x.shape])
 
 
-@operation("add", "addv2", "radd", "biasadd")
+@operation("add", "addv2", "radd")
 def add(found: Operation) -> Value:
     a, b = _pair(found)
     if isinstance(a, Value) and isinstance(b, Value):
         return _merged(found, "add", a, b)
     return scaled(found.at, a, 1.0, b) if isinstance(a, Value) else scaled(found.at, b, 1.0, a)
+
+
+@operation("biasadd")
+def add_bias(found: Operation) -> Value:
+    """Numbers of each channel, which are first or last in TensorFlow's orders."""
+    x, bias = _pair(found)
+    if not isinstance(x, Value) or isinstance(bias, Value):
+        raise Unfit("a bias is supported of numbers that are added to a value")
+    order, numbers = str(found.option("data_format", default="N...C")), _array(bias)
+    axis = 1 if order in FIRST else -1
+    if order not in (*FIRST, *LAST):
+        raise Unfit(f"data_format is {order!r:.40}; supported: {', '.join((*FIRST, *LAST))}")
+    return scaled_along(found.at, x, axis, [np.ones_like(numbers), numbers])
+
+
+FIRST = ("NC...", "NCW", "NCHW", "NCDHW", "channels_first")
+LAST = ("N...C", "NWC", "NHWC", "NDHWC", "channels_last")
 
 
 @operation("subtract", "sub", "rsub")
@@ -210,10 +191,11 @@ def _number(given: Any) -> float:
 def clip(found: Operation) -> Value:
     """The bounds come as options, or as operands."""
     names = (("x_min", "min_value", "clip_value_min"), ("x_max", "max_value", "clip_value_max"))
-    given = [*found.operands[1:], *(found.option(*name) for name in names)]
-    low, high, *_ = [x for x in given if x is not None]
-    found.operands = found.operands[:1]
-    return found.at.put("clip", found.value(), minimum=_number(low), maximum=_number(high))
+    x, *given = found.operands
+    given += [bound for name in names if (bound := found.option(*name)) is not None]
+    if not isinstance(x, Value) or len(given) != 2:
+        raise Unfit("clip needs a value, and a number for each bound")
+    return found.at.put("clip", x, minimum=_number(given[0]), maximum=_number(given[1]))
 
 
 FACTORS: dict[str, float] = {"negative": -1.0, "neg": -1.0}
@@ -248,14 +230,18 @@ ACTIVATIONS = dict(_called())
 @operation(*ACTIVATIONS)
 def activate(found: Operation) -> Value:
     x, (name, fields) = found.value(), ACTIVATIONS[found.name]
-    if name in ("softmax", "log_softmax"):
-        fields = {"axis": found.option("axis", "dim", default=-1)}
+    if name in ALONG:
+        fields = {"axis": _along(found)}
+    elif name == "hard_sigmoid" and not fields and found.at.version < (3,):
+        name, fields = NAMED[STEEP]
+    elif name == "silu" and found.option("beta", default=1.0) != 1:
+        raise Unfit("silu is supported with beta 1")
     elif name == "leaky_relu":
         fields = {"slope": float(found.option("negative_slope", "alpha", default=0.2))}
     elif name in ("elu", "celu"):
         fields = {"alpha": float(found.option("alpha", default=1.0))}
-    elif name == "gelu" and found.option("approximate", default=False):
-        name = "gelu_tanh"
+    elif name == "gelu":
+        name = "gelu_tanh" if found.option("approximate", default=found.at.kind == "ops.Gelu") else "gelu"
     elif name in ("soft_shrink", "hard_shrink"):
         fields = {"threshold": float(found.option("threshold", default=0.5))}
     elif name == "squareplus":
@@ -265,6 +251,14 @@ def activate(found: Operation) -> Value:
     return applied(found.at, (name, fields), x)
 
 
+def _along(found: Operation) -> int:
+    """The axis of a softmax; None is the last one in TensorFlow, which writes none, and all in Keras 3."""
+    axis = found.option("axis", "dim", default=-1)
+    if found.options.get("axis", axis) is None:
+        raise Unfit(f"{found.name} along all axes; the examples of a batch stay apart here")
+    return int(_number(axis))
+
+
 def _relu(found: Operation) -> Written:
     slope = found.option("negative_slope", "alpha", default=0.0)
     return rectifier(found.option("max_value"), slope, found.option("threshold", default=0.0))
@@ -272,21 +266,33 @@ def _relu(found: Operation) -> Written:
 
 @operation("identity", "stopgradient", "copy")
 def same(found: Operation) -> Value:
-    return found.value()
+    x = found.value()
+    if x.mask and found.at.version >= (3,):
+        raise Unfit(f"{found.name} of a masked value: some backends of Keras keep the mask, others do not")
+    return x
+
+
+FLOATS = (
+    *("float16", "bfloat16", "float32", "float64"),
+    *("DT_HALF", "DT_BFLOAT16", "DT_FLOAT", "DT_DOUBLE"),
+)
 
 
 @operation("cast")
 def cast(found: Operation) -> Value:
     """To floating numbers, which are in float32 here."""
+    found.option("Truncate")
     x, to = found.value(), found.option("dtype", "DstT")
-    if to not in ("float16", "bfloat16", "float32", "float64", "DT_FLOAT", 1):
+    if to not in FLOATS:
         raise Unfit(f"a cast of {x.dtype} to {to!r:.40} is not supported")
     return x if x.dtype == "float32" else found.at.put("cast", x)
 
 
 @operation("mean", "reducemean", "sum", "reducesum")
 def reduced(found: Operation) -> Value:
-    x, axis = found.at.plain(found.value()), found.option("axis", "reduction_indices")
+    """The axis may be the second operand."""
+    axis = found.operands.pop() if len(found.operands) == 2 else found.option("axis", "reduction_indices")
+    x = found.at.plain(found.value())
     axes = [axis] if isinstance(axis, int) else [*(axis or ())]
     rank = len(x.shape) + 1
     if not axes or any(a % rank == 0 for a in axes):
@@ -299,30 +305,16 @@ def reduced(found: Operation) -> Value:
 @operation("concat", "concatv2", "concatenate")
 def joined(found: Operation) -> Value:
     """The axis may be the last operand."""
-    *given, last = found.operands
-    if isinstance(last, Value):
-        given.append(last)
-    axis = found.option("axis", default=-1 if isinstance(last, Value) else last)
+    given = found.operands
+    told = given.pop() if given and not isinstance(given[-1], Value) else -1
+    axis = found.option("axis", default=told)
     if not given or not all(isinstance(x, Value) for x in given):
         raise Unfit("values joined with numbers are not supported")
-    return concatenated(found.at, given, int(_number(axis)))
+    return concatenated(found.at, [replace(x, mask=None) for x in given], int(_number(axis)))
 
 
 @operation("addn")
 def total(found: Operation) -> Value:
+    if not all(isinstance(x, Value) for x in found.operands):
+        raise Unfit("addn of values with numbers is not supported")
     return _merged(found, "add", *found.operands)
-
-
-def _of_keras(at: At) -> Value:
-    """An operation of Keras 3: its configuration has what it was made with."""
-    told = {key: at.get(key) for key in at.layer.config if key != "name"}
-    return translated(Operation(at, at.kind, operands(at), {**told, **options(at)}))
-
-
-KERAS = (
-    "Add Subtract Multiply Divide TrueDivide Power Maximum Minimum Clip Negative Square Sqrt Rsqrt Reciprocal"
-    " Absolute Abs Exp Relu ReLU Relu6 LeakyRelu Elu Selu Celu Gelu Silu Sigmoid LogSigmoid HardSigmoid"
-    " HardSilu Tanh TanhShrink HardTanh SoftShrink HardShrink Softplus Softsign Squareplus SparsePlus"
-    " SparseSigmoid Softmax LogSoftmax StopGradient Cast Mean Sum Concatenate Copy"
-)
-translates(*(f"ops.{name}" for name in KERAS.split()))(_of_keras)

@@ -45,8 +45,13 @@ def translates(*kinds: str, masks: bool = False) -> Callable[[Translator], Trans
 class At:
     """One call of a layer: its configuration, inputs and weights, and how its layers are put.
 
-    ``keywords`` are those of the call.  ``notes`` collects what a user should know.
+    ``keywords`` are those of the call, `keyword` asks for one.  ``notes`` collects what a user should know,
+    ``penalised`` the regularizers and constraints of the configuration that were looked at.  ``model`` puts
+    the layers of the model that a TimeDistributed holds: it takes a value of one step, and gives what becomes
+    of it, or None after a report.
     """
+
+    model: Callable[[Value], Sequence[Value] | None] | None = None
 
     def __init__(
         self,
@@ -62,7 +67,9 @@ class At:
         self.layer, self.inputs, self.keywords = layer, inputs, keywords
         self.path, self.version, self.notes = path, version, notes
         self._builder, self._owners = builder, owners
+        self.penalised: set[str] = set()
         self._read: set[str] = set()
+        self._asked: set[str] = set()
         self._taken = 0
 
     # What the file says
@@ -92,6 +99,23 @@ class At:
             if key not in self._read and not UNREAD.fullmatch(key) and value not in (None, False):
                 yield key
 
+    def keyword(self, name: str, default: Any = None) -> Any:
+        """What the call says under a keyword.  What no translator asks for is refused, see `finish`."""
+        self._asked.add(name)
+        return self.keywords.get(name, default)
+
+    def mask_of(self, x: Value, key: str = "mask") -> str | None:
+        """Which steps of a value count: what the call says, of several values' masks the first, or what the
+        value brings."""
+        found = self.keyword(key)
+        if isinstance(found, (list, tuple)) and found:
+            found = found[0]
+        if found is None:
+            return x.mask
+        if not isinstance(found, Value):
+            raise Unfit(f"its {key} is a constant; supported: a value that the model computes, or an input")
+        return found.source
+
     def arrays(self, *names: str) -> list[np.ndarray]:
         """The next weights of the layer, in Keras's order, as many as there are names."""
         chosen = self.next(len(names))
@@ -115,17 +139,26 @@ class At:
         left = [f"{key}={self.layer.config[key]!r:.40}" for key in self.unread()]
         if left:
             raise Unfit(f"does not know {', '.join(left)}")
+        asked = self._asked
+        given = [k for k, x in self.keywords.items() if k not in asked and x is not None and x is not False]
+        if given:
+            raise Unfit(f"it is called with {', '.join(given)}, which is not supported")
         if self.left():
             raise Unfit(f"the file has {self.left()} more arrays for it than expected")
 
     def within(self, layer: Layer) -> At:
         """The same call, of a layer that this one wraps."""
         shared = (self._builder, self.path, self.version, self._owners, self.notes)
-        return At(layer, self.inputs, self.keywords, *shared)
+        made = At(layer, self.inputs, self.keywords, *shared)
+        made._asked, made.penalised = self._asked, self.penalised
+        return made
 
     def at_each_step(self, layer: Layer, x: Value) -> At:
         """The call of a layer that this one wraps, for each step of a sequence; x has no axis of time."""
-        return At(layer, [x], {}, Steps(self._builder), self.path, self.version, self._owners, self.notes)
+        shared = (self.path, self.version, self._owners, self.notes)
+        made = At(layer, [x], {}, Steps(self._builder), *shared)
+        made.penalised = self.penalised
+        return made
 
     # What it is called with
 
@@ -225,7 +258,10 @@ class At:
 
 
 def flat(x: Any) -> Iterator[Value]:
-    """The values among arguments; those of a mapping by the order of their names, as Keras has it."""
+    """The values that arguments hold; those of a mapping by the order of their names, as Keras has it.
+
+    Raises `Unfit` for constants: those that mean nothing are None, and False, as for ``training``.
+    """
     if isinstance(x, Value):
         yield x
     elif isinstance(x, Mapping):
@@ -234,3 +270,8 @@ def flat(x: Any) -> Iterator[Value]:
     elif isinstance(x, (list, tuple)):
         for inner in x:
             yield from flat(inner)
+    elif x is not None and x is not False:
+        raise Unfit(
+            f"it is called with {x!r:.40}; supported are values that the model computes, and its inputs: "
+            "give what is constant as another input"
+        )

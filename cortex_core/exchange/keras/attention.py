@@ -12,7 +12,7 @@ from cortex_compute.errors import ArgumentError
 from cortex_core.exchange.keras.at import At, flat, translates
 from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.masks import joined_truths
-from cortex_core.exchange.keras.recurrent import mask_of, note_dropout
+from cortex_core.exchange.keras.recurrent import note_dropout
 from cortex_core.exchange.weights import ATTENTION, from_keras
 
 MASKS_SINCE = (2, 10)
@@ -52,7 +52,7 @@ def _projected(at: At, **sizes: Any) -> Value:
     except ArgumentError as error:
         raise Unfit(str(error)) from None
     note_dropout(at, "dropout")
-    fields = {**sizes, "use_bias": use_bias, **_seen(at, query, value, key), **_causal(at)}
+    fields = {**sizes, "use_bias": use_bias, "causal": _causal(at), **_seen(at, query, value, key)}
     sources = [query, key, value] if key != value else [query, key] if key != query else [query]
     return replace(at.put(ATTENTION, sources, weights=weights, **fields), mask=query.mask)
 
@@ -67,21 +67,40 @@ def _units(shape: Any) -> int | None:
 
 def _seen(at: At, query: Value, value: Value, key: Value) -> dict[str, Any]:
     """The fields that say which keys each query sees."""
-    whole = at.keywords.get("attention_mask")
+    whole = at.keyword("attention_mask")
     asked, keys = None, []
     if at.version >= MASKS_SINCE:
-        asked = mask_of(at, query, "query_mask")
-        keys = [mask_of(at, value, "value_mask"), None if key == value else mask_of(at, key, "key_mask")]
+        asked, keys = at.mask_of(query, "query_mask"), [at.mask_of(value, "value_mask")]
+        if key != value or at.keyword("key_mask") is not None:
+            keys.append(at.mask_of(key, "key_mask"))
     seen = joined_truths(at, "logical_and", [mask for mask in dict.fromkeys(keys) if mask])
     if isinstance(whole, Value):
         if seen:
             raise Unfit("an attention_mask beside masks of its inputs is not supported")
         seen = whole.source
-    return {"mask": seen, "query_mask": asked, "unseen": "mean" if seen or asked else None}
+    told = {"mask": seen, "query_mask": asked, "unseen": "mean" if seen or asked else None}
+    constant = None if isinstance(whole, Value) else whole
+    return told | ({"causal": True} if _is_causal(constant, query.shape[0], key.shape[0]) else {})
+
+
+def _is_causal(whole: Any, *lengths: int | None) -> bool:
+    """Whether a constant mask shows each query the keys up to its own; else it must show all."""
+    if whole is None:
+        return False
+    seen = np.asarray(whole)
+    fits = seen.ndim in (2, 3, 4) and all(a in (b, None) for a, b in zip(lengths, seen.shape[-2:]))
+    if not fits or set(seen.shape[:-2]) - {1} or not np.isin(seen, (0, 1)).all():
+        raise Unfit(f"its attention_mask is a constant of shape {[*seen.shape]}, which does not fit it")
+    if seen.all():
+        return False
+    if not np.array_equal(seen.astype(bool), np.tril(np.ones_like(seen, bool))):
+        raise Unfit("its attention_mask is a constant that is not the triangle of causal attention")
+    return True
 
 
 @translates("Attention", "AdditiveAttention")
-def plain(at: At) -> Value:
+def alone(at: At) -> Value:
+    """Without projections."""
     query, value, key = _three(at, ("inputs",))
     additive = at.kind == "AdditiveAttention"
     at.expect("score_mode", "dot")
@@ -89,7 +108,7 @@ def plain(at: At) -> Value:
     weights: dict[str, np.ndarray] = dict(zip(["scale"], at.arrays("scale"))) if use_scale else {}
     note_dropout(at, "dropout")
     asked, seen = _masks(at, query, value)
-    fields = {"use_scale": use_scale, "mask": seen, "query_mask": asked, **_causal(at)}
+    fields = {"use_scale": use_scale, "mask": seen, "query_mask": asked, "causal": _causal(at)}
     sources = [query, key] if key == value else [query, key, value]
     kind = "additive_attention" if additive else "attention"
     return replace(at.put(kind, sources, weights=weights, **fields), mask=query.mask)
@@ -97,23 +116,29 @@ def plain(at: At) -> Value:
 
 def _masks(at: At, query: Value, value: Value) -> tuple[str | None, str | None]:
     """Which queries ask, and which keys they see."""
-    given = at.keywords.get("mask")
-    if not isinstance(given, (list, tuple)):
+    given = at.keyword("mask")
+    if given is None:
         return query.mask, value.mask
-    asked, seen, *_ = (x.source if isinstance(x, Value) else None for x in given)
+    found = [*given] if isinstance(given, (list, tuple)) else []
+    if len(found) not in (2, 3) or not all(x is None or isinstance(x, Value) for x in found):
+        raise Unfit("its mask is not [of the query, of the value], each None or a value of the model")
+    asked, seen, *_ = (x and x.source for x in found)
     return asked, seen
 
 
-def _causal(at: At) -> dict[str, Any]:
+def _causal(at: At) -> bool:
     """What the call says, or the configuration of old layers."""
-    if at.keywords.get("return_attention_scores"):
+    if at.keyword("return_attention_scores"):
         raise Unfit("return_attention_scores is not supported")
-    return {"causal": bool(at.get("causal", False) or at.keywords.get("use_causal_mask", False))}
+    asked = at.keyword("use_causal_mask")
+    if asked not in (None, False, True):
+        raise Unfit("its use_causal_mask is neither true nor false")
+    return bool(at.get("causal", False) or asked)
 
 
 def _three(at: At, names: Sequence[str]) -> tuple[Value, Value, Value]:
     """Query, value and key, in Keras's order."""
-    given = [at.plain(x) for x in (*flat(at.inputs), *flat([at.keywords.get(name) for name in names]))]
+    given = [at.plain(x) for x in (*flat(at.inputs), *flat([at.keyword(name) for name in names]))]
     if not 2 <= len(given) <= 3:
         raise Unfit(f"it is called with {len(given)} values; expected query and value, and perhaps a key")
     query, value, *key = given

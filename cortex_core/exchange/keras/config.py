@@ -14,9 +14,9 @@ from cortex_core.exchange.keras.model import Call, Layer, Model, Out
 from cortex_core.exchange.keras.nodes import GRAPHS, called, from_zero, references
 from cortex_core.exchange.keras.old import modern
 from cortex_core.exchange.keras.order import INPUT, check, count
-from cortex_core.exchange.keras.values import plain
+from cortex_core.exchange.keras.values import decoded
 
-SEQUENTIAL = "Sequential"
+SEQUENTIAL, TIME_DISTRIBUTED = "Sequential", "TimeDistributed"
 INNER = ("layer", "backward_layer", "cell")
 """Fields of wrappers that hold another layer; `cells` holds several."""
 
@@ -144,6 +144,8 @@ class _Reader:
         if not refused and (_is_list(data) or kind in GRAPHS):
             return self._nested(data, kind, inside)
         name = data.get("name") or _mapping(data.get("config"), place).get("name")
+        if not refused and kind == TIME_DISTRIBUTED and _holds_model(data):
+            return self._at_each_step(data, _name(name, place), inside)
         kind, config = self.config(kind, data.get("config"), faults, f"{place} ({text(name)})")
         if kind == INPUT:
             config = _input_config(config, name)
@@ -155,16 +157,24 @@ class _Reader:
         trainable = data["config"].get("trainable", True) if isinstance(data["config"], Mapping) else True
         return Layer(model.name if name is None else name, kind, {"trainable": trainable}, (), (), model)
 
+    def _at_each_step(self, data: Data, name: str, inside: Sequence[str]) -> Layer:
+        """A TimeDistributed that holds a model, like a model in a model."""
+        faults: list[str] = []
+        own = decoded({key: x for key, x in data["config"].items() if key != "layer"}, faults)
+        model = self.layer(data["config"]["layer"], (*inside, name)).model
+        kind, config = modern(TIME_DISTRIBUTED, own, self.version)
+        return Layer(name, kind, config, (), (), model, _told(faults))
+
     def config(self, kind: str, config: Any, faults: list[str], place: str) -> tuple[str, dict[str, Any]]:
         """The class and the configuration of a layer, with those of a layer inside."""
-        found = plain(_mapping(config, f"{place}: config"), faults)
+        found = decoded(_mapping(config, f"{place}: config"), faults)
         for key in INNER:
             if isinstance(config.get(key), Mapping) or (key == "layer" and kind in WRAPPERS):
                 found[key] = self._inner(config[key], faults, f"{place}: {key}")
         if isinstance(config.get("cells"), list):
             found["cells"] = [self._inner(cell, faults, f"{place}: cells") for cell in config["cells"]]
         kind, found = modern(kind, found, self.version)
-        if kind == "Merge":
+        if kind == "Merge" and found["mode"] != "cos":
             faults.append(f"its mode {text(found['mode'])} is not supported")
         return kind, found
 
@@ -173,15 +183,23 @@ class _Reader:
         if refused:
             faults.append(f"the layer in it, {kind}: {refused}")
         if _is_list(data) or kind in GRAPHS:
-            return {"class_name": kind, "config": plain(data.get("config"), faults)}
+            return {"class_name": kind, "config": decoded(data.get("config"), faults)}
         kind, config = self.config(kind, data.get("config"), faults, place)
-        return {"class_name": kind, "config": config, SHARED: shared_by(data)}
+        number = shared_by(data)
+        return {"class_name": kind, "config": config, **({} if number is None else {SHARED: number})}
 
 
 def shared_by(data: Data) -> int | None:
     """The number of an object that the file has several times; None where it does not say so."""
     found = data.get(SHARED)
     return found if type(found) is int else None
+
+
+def _holds_model(data: Data) -> bool:
+    """Whether the layer in a wrapper is a model."""
+    config = data.get("config")
+    inner = config.get("layer") if isinstance(config, Mapping) else None
+    return isinstance(inner, Mapping) and judged(inner)[0] in (SEQUENTIAL, *GRAPHS) and not judged(inner)[1]
 
 
 def _merges(first: Data) -> bool:
@@ -196,7 +214,7 @@ def _nothing() -> Chain:
 
 def _before(layer: Layer, built: Any) -> list[Layer]:
     """The inputs of a Sequential model that writes none: its first layer says their shapes."""
-    if layer.model is not None:
+    if layer.model is not None and layer.kind != TIME_DISTRIBUTED:
         given = [(x.config["batch_shape"], x.config["dtype"]) for x in inputs_of(layer.model)]
     else:
         shape = layer.config.get("batch_shape") or layer.config.get("build_input_shape")

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from cortex_compute.errors import SpecError
+from cortex_compute.errors import CortexError, SpecError
 from cortex_compute.frozen import frozen
 from cortex_core.exchange.keras import translators
 from cortex_core.exchange.keras.at import TRANSLATORS, At, Translator, flat
 from cortex_core.exchange.keras.build import Builder, Unfit, Value
+from cortex_core.exchange.keras.config import TIME_DISTRIBUTED
 from cortex_core.exchange.keras.model import Call, File, Layer, Model, Out, release
-from cortex_core.exchange.keras.order import steps
+from cortex_core.exchange.keras.order import INPUT, steps
+from cortex_core.exchange.keras.refused import REFUSED
+from cortex_core.exchange.keras.steps import Steps
 from cortex_core.exchange.keras.tokens import is_tokens
-
-INPUT = "InputLayer"
+from cortex_core.exchange.keras.unsaid import penalties
 
 
 @frozen
@@ -56,14 +59,17 @@ class Converted:
         }
 
 
-def convert(file: File, maps: Mapping[str, Translator] | None = None) -> Converted:
+def convert(
+    file: File, maps: Mapping[str, Translator] | None = None, builder: Builder | None = None
+) -> Converted:
     """The description and weights of all that a file holds.
 
-    ``maps`` are the user's translators, by the path or the name of a layer, or by its class.  Raises
+    ``maps`` are the user's translators, by the path or the name of a layer, or by its class; ``builder`` is
+    what puts the layers, where it is not a new one.  Raises
     `SpecError` with every layer that cannot be imported, all at once.
     """
     translators.load()
-    made = Converted(Builder())
+    made = Converted(builder or Builder())
     walk = _Walk(made, maps or {}, release(file.version))
     walk.model(file.model)
     if made.faults:
@@ -88,6 +94,7 @@ def _drop_unused(made: Converted) -> None:
 
 
 Table = dict[Out, Value | None]
+Data = Mapping[str, Any]
 
 
 class _Walk:
@@ -119,6 +126,11 @@ class _Walk:
         shape = layer.config["batch_shape"]
         dtype = layer.config.get("dtype") or "float32"
         dtype = dtype if isinstance(dtype, str) else "float32"
+        for key in ("ragged", "sparse"):
+            if layer.config.get(key):
+                self._fault(layer.name, layer, f"it takes {key} tensors, which are not supported")
+        if dtype == "string":
+            self._fault(layer.name, layer, "it takes text; give numbers, and the model from there on")
         known, held = tuple(shape[1:]), "int64" if tokens else _held(dtype)
         return Value(self.made.builder.input(layer.name, known, held), known, held)
 
@@ -136,14 +148,15 @@ class _Walk:
     def _called(self, layer: Layer, call: Call, values: Table, path: str) -> list[Value] | None:
         args, unknown = _filled(call.args, values)
         keywords, also_unknown = _filled(dict(call.keywords), values)
-        if layer.model is not None and layer.refused:
+        whole = layer.model is not None and layer.kind != TIME_DISTRIBUTED
+        if whole and layer.refused:
             self._fault(path, layer, layer.refused)
             return None
-        if layer.model is not None:
-            return None if unknown else self._nested(layer.model, list(flat(args)), path)
+        if whole:
+            return None if unknown or also_unknown else self._nested(layer, args, keywords, path)
         translator = self._translator(layer, path)
         if translator is None:
-            told = layer.refused or "this class is not known"
+            told = layer.refused or REFUSED.get(layer.kind, "this class is not known")
             self._fault(path, layer, f"{told}; --map {layer.name}=block.yaml maps it to a block")
             return None
         if unknown or also_unknown:
@@ -158,17 +171,24 @@ class _Walk:
             self.owners,
             self.made.notes,
         )
+        if layer.model is not None:
+            at.model = partial(self._at_each_step, layer, path)
         try:
             found = translator(at)
             at.finish()
         except Unfit as unfit:
             self._fault(path, layer, str(unfit))
             return None
+        except CortexError as error:
+            self._fault(path, layer, str(error))
+            return None
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             # A file may hold anything where a translator expects a number, or a list of them.
             told = f"its configuration is not as Keras writes it ({type(error).__name__}: {error})"
             self._fault(path, layer, told)
             return None
+        if path not in self.made.results:
+            self.made.notes += penalties(at)
         return [found] if isinstance(found, Value) else list(found)
 
     def _translator(self, layer: Layer, path: str) -> Translator | None:
@@ -179,20 +199,64 @@ class _Walk:
                 return self.maps[name]
         return None if layer.refused else TRANSLATORS.get(layer.kind)
 
-    def _nested(self, model: Model, given: Sequence[Value], path: str) -> list[Value] | None:
-        if len(given) != len(model.inputs):
-            told = f"it is called with {len(given)} values; expected {len(model.inputs)}"
-            self.made.faults.append(Fault(path, "Model", told))
+    def _nested(self, layer: Layer, args: Any, keywords: Data, path: str) -> list[Value] | None:
+        model = layer.model
+        assert model is not None
+        try:
+            given = _inputs(model, args, keywords, self.version)
+        except Unfit as unfit:
+            self._fault(path, layer, str(unfit))
             return None
         values: Table = dict(zip(model.inputs, given))
         self._layers(model, values, f"{path}/")
         found = [values.get(out) for out in model.outputs]
         return None if None in found else found  # type: ignore[return-value]
 
+    def _at_each_step(self, layer: Layer, path: str, x: Value) -> list[Value] | None:
+        """What the model in a TimeDistributed makes of a value of one step.  What its layers give is for them
+        alone: Keras never shows it."""
+        made = replace(self.made, builder=Steps(self.made.builder), results={})
+        inside = _Walk(made, self.maps, self.version)
+        inside.owners, inside.unused = self.owners, self.unused
+        return inside._nested(layer, x, {}, path)
+
     def _fault(self, path: str, layer: Layer, told: str) -> None:
         fault = Fault(path, layer.kind, told)
         if fault not in self.made.faults:
             self.made.faults.append(fault)
+
+
+def _inputs(model: Model, args: Any, keywords: Data, version: tuple[int, ...]) -> list[Value]:
+    """What a nested model is called with.  Raises `Unfit`.
+
+    A mask among the keywords stays with its value, also where that is another input too; None takes a mask
+    away, before Keras 3.
+    """
+    given = list(flat(args))
+    if len(given) != len(model.inputs):
+        raise Unfit(f"it is called with {len(given)} values; expected {len(model.inputs)}")
+    ignored = [key for key, x in keywords.items() if key != "mask" and x is not None and x is not False]
+    if ignored:
+        raise Unfit(f"it is called with {', '.join(ignored)}, which is not supported of a model in a model")
+    if keywords.get("mask") is None:
+        return given
+    masks = list(_leaves(keywords["mask"]))
+    if len(masks) != len(given) or not all(x is None or isinstance(x, Value) for x in masks):
+        raise Unfit("its mask is no value, or None, for each of its inputs")
+    told = [(x.source, mask) for x, mask in zip(given, masks) if mask is not None or version < (3,)]
+    of = {source: mask and mask.source for source, mask in told}
+    return [replace(x, mask=of.get(x.source, x.mask)) for x in given]
+
+
+def _leaves(x: Any) -> Iterator[Any]:
+    """What an argument holds, in the order of `flat`."""
+    if isinstance(x, Mapping):
+        x = [x[name] for name in sorted(x)]
+    if isinstance(x, (list, tuple)):
+        for inner in x:
+            yield from _leaves(inner)
+    else:
+        yield x
 
 
 def _held(dtype: str) -> str:

@@ -47,12 +47,12 @@ def einsum_dense(at: At) -> Value:
     found = written(at.get("activation", None))
     inner = activation(at) if len(given) == 1 or found[0] not in ALONG else None
     if len(taken) > 1:
-        x = at.put("reshape", x, part="joined", shape=_free([*outer, len(weights["kernel"])]))
+        x = at.put("reshape", x, part="joined", shape=free([*outer, len(weights["kernel"])]))
     fields: dict[str, Any] = {"units": math.prod(sizes), "use_bias": bool(bias), "activation": inner}
     if len(given) == 1:
         return at.put("dense", x, weights=weights, **fields)
     y = at.put("dense", x, part="joint", weights=weights, **fields)
-    y = at.put("reshape", y, shape=_free([*outer, *sizes]))
+    y = at.put("reshape", y, shape=free([*outer, *sizes]))
     return y if inner is not None else applied(at, found, y, part="activation")
 
 
@@ -76,7 +76,7 @@ def _axes(equation: str, rank: int) -> tuple[list[str], list[str], list[int]]:
     return taken, given, [found[3].index(name) for name in (*taken, *given)]
 
 
-def _free(shape: Sequence[int | None]) -> list[int]:
+def free(shape: Sequence[int | None]) -> list[int]:
     """A shape for our `reshape`, in which one axis may be of any length."""
     if sum(n is None for n in shape) > 1:
         raise Unfit(f"two axes of any length in {[*shape]} are not supported here")
@@ -182,9 +182,10 @@ def _numbers(given: Any, x: Value) -> float | list[float]:
         array = np.asarray(given, np.float64)
     except (TypeError, ValueError):
         raise Unfit(f"{given!r:.60} is no number, and no list of them") from None
-    if array.size == 1:
+    fits = array.ndim <= len(x.shape) + 1
+    if fits and array.size == 1:
         return float(array.reshape(()))
-    if array.ndim > len(x.shape) + 1 or array.size != array.shape[-1] or array.size != x.shape[-1]:
+    if not fits or array.size != array.shape[-1] or array.size != x.shape[-1]:
         raise Unfit(f"numbers of shape {[*array.shape]} beside {[*x.shape]}: one per channel is supported")
     return [float(n) for n in array.reshape(-1)]
 
@@ -205,10 +206,10 @@ def normalization(at: At) -> Value:
     factor, offset = (deviation, mean) if at.get("invert", False) else (1 / deviation, -mean / deviation)
     if factor.size == offset.size == 1:
         return scaled(at, x, factor, offset)
-    return _along(at, x, axis, np.broadcast_arrays(factor, offset))
+    return scaled_along(at, x, axis, np.broadcast_arrays(factor, offset))
 
 
-def _along(at: At, x: Value, axis: Any, numbers: Sequence[np.ndarray]) -> Value:
+def scaled_along(at: At, x: Value, axis: Any, numbers: Sequence[np.ndarray]) -> Value:
     """factor x + offset, with numbers for each place along an axis: the last, or that of the channels."""
     axes = [axis] if isinstance(axis, int) else [*(axis or ())]
     rank = len(x.shape)

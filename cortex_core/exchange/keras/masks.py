@@ -70,7 +70,7 @@ def logical(at: At) -> Value:
 @translates("ops.ZerosLike", "ops.OnesLike")
 def constant(at: At) -> Value:
     """Truths, of floating values alone: a factor of 0, and whether that is not 0."""
-    x, dtype = at.one(), at.get("dtype", None) or at.keywords.get("dtype")
+    x, dtype = at.one(), at.get("dtype", None) or at.keyword("dtype")
     if dtype != "bool" or x.dtype != "float32":
         raise Unfit(f"of {x.dtype} as {dtype!r:.40}; supported: truths for floating values")
     number = 1.0 if at.kind == "ops.OnesLike" else 0.0

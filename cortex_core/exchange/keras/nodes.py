@@ -10,20 +10,23 @@ from cortex_compute.errors import SpecError
 from cortex_core.exchange.keras.classes import text
 from cortex_core.exchange.keras.model import Call, Layer, Out
 from cortex_core.exchange.keras.order import taken
-from cortex_core.exchange.keras.values import out, plain
+from cortex_core.exchange.keras.values import decoded, out
 
 GRAPHS = ("Functional", "Model")
 CONSTANT = "_CONSTANT_VALUE"
+OF_CALLS = {"args", "kwargs"}
+"""What a node of Keras 3 says.  One of tf.keras is a mapping where a layer is called with one."""
 
 
 def called(node: Any, faults: list[str]) -> Call:
     """One call of a layer.  Raises `SpecError` for what is no node."""
-    if isinstance(node, Mapping):
-        args, keywords = plain(node.get("args", []), faults), plain(node.get("kwargs", {}), faults)
+    if isinstance(node, Mapping) and node.keys() <= OF_CALLS:
+        args, keywords = decoded(node.get("args", []), faults), decoded(node.get("kwargs", {}), faults)
         if not isinstance(args, list) or not isinstance(keywords, dict):
             raise SpecError(f"{text(node)} is no call: expected a list of arguments and a mapping")
-    elif isinstance(node, list):
-        args, keywords = _of_list(plain(node, faults))
+        keywords.pop("training", None)  # in Keras 3 whoever calls the model says whether it trains
+    elif isinstance(node, (list, Mapping)):
+        args, keywords = _of_list(decoded(node, faults))
     else:
         raise SpecError(f"{text(node)} is no call of a layer")
     if keywords.get("training") is True:
@@ -34,7 +37,7 @@ def called(node: Any, faults: list[str]) -> Call:
 
 def references(x: Any) -> tuple[Out, ...]:
     """The values that ``input_layers`` or ``output_layers`` names, as Keras counts them."""
-    return tuple(_references(plain(x, [])))
+    return tuple(_references(decoded(x, [])))
 
 
 def _references(x: Any) -> Iterator[Out]:
@@ -90,7 +93,7 @@ def _mapped(x: Any, change: Callable[[Out], Out]) -> Any:
 # Keras 1 and 2
 
 
-def _of_list(node: list[Any]) -> tuple[list[Any], dict[str, Any]]:
+def _of_list(node: list[Any] | dict[str, Any]) -> tuple[list[Any], dict[str, Any]]:
     """The arguments of ``[[layer, call, index, {keywords}], ...]``, each of which has all keywords.
 
     tf.keras writes some layers with a single value without the outer list, some values as constants, and

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from cortex_core.exchange.keras import translators
+from cortex_core.exchange.keras.at import TRANSLATORS
 from cortex_core.exchange.keras.model import release
 
 Fields = dict[str, Any]
@@ -74,23 +76,34 @@ MERGES = {
     "mul": "Multiply",
     "sum": "Add",
 }
+HELD = ("GRUCell", "LSTMCell", "SimpleRNNCell", "StackedRNNCells")
+"""Classes of Keras that have no translator: what they say is read with the layer around them."""
 STEEP = "hard_sigmoid_0.2"
 """`hard_sigmoid` before Keras 3: its slope is 0.2, not 1/6."""
 
 
 def modern(kind: str, config: Mapping[str, Any], version: str) -> tuple[str, Fields]:
-    """The class and the configuration of a layer as Keras 3 would have them."""
-    fields = _renamed(kind, config) if release(version) < (2,) else dict(config)
+    """The class and the configuration of a layer as Keras 3 would have them.
+
+    Of a class that is not one of Keras's the fields have the meaning that its author gave them.
+    """
+    known = _is_known(kind)
+    fields = _renamed(kind, config) if known and release(version) < (2,) else dict(config)
     if "batch_input_shape" in fields:
         fields["batch_shape"] = fields.pop("batch_input_shape")
     change = CHANGES.get(kind)
     if change is not None:
         change(fields)
-    if release(version) < (3,):
+    if known and release(version) < (3,):
         _defaults(KINDS.get(kind, kind), fields)
     if kind == "Merge":
         return _merged(fields)
     return KINDS.get(kind, kind), fields
+
+
+def _is_known(kind: str) -> bool:
+    translators.load()
+    return kind in KINDS or kind in HELD or kind in TRANSLATORS
 
 
 def _renamed(kind: str, config: Mapping[str, Any]) -> Fields:
@@ -120,7 +133,10 @@ def _merged(fields: Fields) -> tuple[str, Fields]:
     """The layer that a Merge of Keras 1 stands for; itself where none does."""
     mode, kind = fields.get("mode"), MERGES.get(str(fields.get("mode")))
     if kind is None or fields.get("mode_type", "raw") != "raw":
-        return "Merge", {"name": fields.get("name"), "mode": mode}
+        told: Fields = {
+            key: fields[key] for key in ("name", "trainable", "dot_axes", "arguments") if key in fields
+        }
+        return "Merge", {**told, "mode": mode}
     made: Fields = {key: fields[key] for key in ("name", "trainable") if key in fields}
     if kind == "Concatenate":
         made["axis"] = fields.get("concat_axis", -1)

@@ -8,7 +8,6 @@ from typing import Any
 from cortex_core.exchange.keras.at import At, translates
 from cortex_core.exchange.keras.build import Value
 from cortex_core.exchange.keras.convolution import numbers
-from cortex_core.exchange.keras.recurrent import mask_of
 from cortex_core.exchange.keras.sequences import masked_mean
 
 
@@ -30,7 +29,7 @@ def windows(at: At) -> Value:
 @translates(*(f"Global{kind}Pooling{rank}D" for kind in ("Max", "Average") for rank in (1, 2, 3)))
 def everything(at: At) -> Value:
     x = at.channels(at.any())
-    mask = mask_of(at, x) if at.kind == "GlobalAveragePooling1D" else None
+    mask = at.mask_of(x) if at.kind == "GlobalAveragePooling1D" else None
     if mask:
         return masked_mean(at, replace(x, moved=False), mask)
     keeps = bool(at.get("keepdims", False))

@@ -74,7 +74,7 @@ def of_cells(at: At) -> list[Value]:
 
 
 def _alone(at: At) -> list[Value]:
-    told, given = _told(at), _called(at)
+    given, told = _called(at), _told(at)
     y, *states = _results(at, told, _walked(at, told, given))
     return [_turned(at, told, y, given.mask), *states]
 
@@ -116,10 +116,11 @@ def _of_cells(at: At, cells: Sequence[Mapping[str, Any]]) -> list[tuple[Weight, 
 def bidirectional(at: At) -> list[Value]:
     """One layer of ours where both ways are alike and their states are not asked for; else two."""
     ways = _ways(at)
+    given = _called(at)
     forward, backward = (_told(way) for way in ways)
     if forward.backwards or not backward.backwards:
         raise Unfit("the layer goes backwards, or its backward layer does not: that is not supported")
-    merge, given = at.expect("merge_mode", "concat", "sum", "mul", "ave", None), _called(at)
+    merge = at.expect("merge_mode", "concat", "sum", "mul", "ave", None)
     mask = given.mask if forward.sequence else None
     zeros = forward.sequence and at.version >= ZEROS_SINCE
     if merge and not forward.state and (forward.kind, forward.fields) == (backward.kind, backward.fields):
@@ -171,19 +172,13 @@ def _both(at: At, forward: Told, backward: Told, given: Called, merge: str, zero
 def _called(at: At) -> Called:
     """The sequence, its mask, and the states before its first step."""
     x, *states = flat(at.inputs)
-    states += flat(at.keywords.get("initial_state"))
-    mask = mask_of(at, x)
-    if states and at.version >= (3,) and not isinstance(at.keywords.get("mask"), Value):
+    states += flat(at.keyword("initial_state"))
+    mask = at.mask_of(x)
+    if states and at.version >= (3,) and not isinstance(at.keyword("mask"), Value):
         mask = None  # Keras 3 finds the mask of a sequence where that is the only tensor of the call
-    if at.keywords.get("constants") is not None:
+    if at.keyword("constants") is not None:
         raise Unfit("constants of a recurrent layer are not supported")
     return Called(at.plain(x), mask, tuple(states))
-
-
-def mask_of(at: At, x: Value, key: str = "mask") -> str | None:
-    """Which steps of a value count: what the call says, or what the value brings."""
-    found = at.keywords.get(key)
-    return found.source if isinstance(found, Value) else x.mask
 
 
 def _told(at: At) -> Told:

@@ -13,7 +13,7 @@ MAX_DEPTH = 64
 SLICE = ("start", "stop", "step")
 
 
-def plain(x: Any, faults: list[str], depth: int = 0) -> Any:
+def decoded(x: Any, faults: list[str], depth: int = 0) -> Any:
     """The value of a part of a configuration: lists for tuples and tensors, names for functions and types.
 
     What would be code is None, and ``faults`` says so; other objects stay as ``class_name`` and ``config``.
@@ -21,25 +21,25 @@ def plain(x: Any, faults: list[str], depth: int = 0) -> Any:
     if depth > MAX_DEPTH:
         raise SpecError(f"the configuration nests deeper than {MAX_DEPTH} levels")
     if isinstance(x, (list, tuple)):
-        return [plain(item, faults, depth + 1) for item in x]
+        return [decoded(item, faults, depth + 1) for item in x]
     if not isinstance(x, Mapping):
         return x
     if isinstance(x.get("class_name"), str):
         return _object(x, faults, depth + 1)
-    inner = {str(key): plain(value, faults, depth + 1) for key, value in x.items()}
+    inner = {str(key): decoded(value, faults, depth + 1) for key, value in x.items()}
     return slice(*(inner[part] for part in SLICE)) if inner.keys() == set(SLICE) else inner
 
 
 def _object(x: Mapping[str, Any], faults: list[str], depth: int) -> Any:
     kind = x["class_name"]
     if kind in ("__tuple__", "TensorShape"):
-        return plain(x.get("items", []), faults, depth)
+        return decoded(x.get("items", []), faults, depth)
     if kind == "__lambda__":
         faults.append("it holds a lambda: code of Python, which is never run")
         return None
     if kind == "function":
         return _function(x, faults)
-    config = plain(x.get("config", {}), faults, depth)
+    config = decoded(x.get("config", {}), faults, depth)
     if kind == "__ellipsis__":
         return ...
     if kind in ("__tensor__", "__numpy__", "__bytes__"):

@@ -109,6 +109,14 @@ def test_several_inputs_outputs_and_calls_of_keras_2() -> None:
     assert calls(model, "s") == (Call(([Out("d"), Out("d", 1)],), {}),)
 
 
+def test_a_layer_of_tf_keras_may_be_called_with_a_mapping() -> None:
+    x = entry("InputLayer", "x", batch_input_shape=[None, 4])
+    inner = graph([x, entry("Dense", "d", [["x", 0, 0, {}]], units=2)], {"x": ["x", 0, 0]}, [["d", 0, 0]])
+    held = {**inner, "name": "held", "inbound_nodes": [{"x": ["a", 0, 0, {}]}]}
+    model = read_model(graph([given(), held], [["a", 0, 0]], [["held", 1, 0]]), "2.4.0")
+    assert calls(model, "held") == (Call(({"x": Out("a")},), {}),)
+
+
 def test_nodes_of_keras_1_have_no_keywords() -> None:
     layers = [given(), entry("Dense", "d", [["a", 0, 0]], output_dim=2)]
     assert calls(read_model(graph(layers, [["a", 0, 0]], [["d", 0, 0]]), "1.0"), "d")[0].args == (Out("a"),)
@@ -358,3 +366,13 @@ def test_the_version_where_the_file_does_not_say_it() -> None:
     assert version_of({"class_name": "Sequential", "keras_version": "2.2.4-tf"}) == "2.2.4-tf"
     assert version_of({"class_name": "Sequential", "module": "keras"}) == "3"
     assert version_of({"class_name": "Sequential"}) == ""
+
+
+def test_what_custom_classes_say_stays_as_it_is() -> None:
+    """Their authors may call a field what Keras 1 called another one."""
+    own = {"p": 2, "nb_filter": 3, "bias": True, "activation": "hard_sigmoid", "dim_ordering": "th"}
+    assert config_of("Gate", "1.2.0", **own) == ("Gate", own)
+    assert config_of("Dropout", "1.2.0", p=0.5) == ("Dropout", {"rate": 0.5})
+    cell = {"class_name": "GRUCell", "config": {"recurrent_activation": "hard_sigmoid"}}
+    _, config = config_of("RNN", "2.3.0", cell=cell)
+    assert config["cell"]["config"]["recurrent_activation"] == "hard_sigmoid_0.2"

@@ -4,6 +4,7 @@ today writes or reads them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,7 @@ from cortex_core.network import Network
 from cortex_core.spec import read
 
 X, Y = (np.random.default_rng(i).normal(size=(2, 3, 4)).astype(np.float32) for i in range(2))
+ROWS = np.arange(1.0, 4.0).reshape(3, 1)
 A, B = Out("a"), Out("b")
 
 
@@ -37,7 +39,9 @@ def computed(*layers: Layer, x: np.ndarray = X, y: np.ndarray = Y) -> np.ndarray
     network = Network.blank(description, declare(description))
     for name, array in made.builder.weights.items():
         network.store.write(name, array)
-    return np.asarray(network.predict({"a": x, "b": y})[made.outputs[0].source])
+    value = made.outputs[0]
+    found = np.asarray(network.predict({"a": x, "b": y})[value.source])
+    return np.moveaxis(found, -1, 1) if value.moved else found
 
 
 def function(name: str, /, *args: Any, **keywords: Any) -> Layer:
@@ -86,6 +90,18 @@ FUNCTIONS: list[tuple[Layer, Any]] = [
     (function("math.add_n", [A, B]), X + Y),
     (function("cast", A, dtype="float32"), X),
     (function("math.multiply", A, [1.0, 2.0, 3.0, 4.0]), X * [1, 2, 3, 4]),
+    (function("math.reduce_mean", A, 1), X.mean(1)),
+    (function("keras.backend.hard_sigmoid", A), np.clip(0.2 * X + 0.5, 0, 1)),
+    (function("nn.gelu", A), X * (1 + np.vectorize(math.erf)(X / math.sqrt(2))) / 2),
+    (function("nn.silu", A, beta=1.0), X / (1 + np.exp(-X))),
+    (function("nn.bias_add", A, bias=[1.0, 2.0, 3.0, 4.0]), X + np.arange(1, 5)),
+    (function("nn.bias_add", A, [1.0, 2.0, 3.0], data_format="NCHW"), X + ROWS),
+    (
+        node("BiasAdd", A, constants={"1": [1.0, 2.0, 3.0]}, data_format={"s": "TkNIVw=="}),
+        X + ROWS,
+    ),
+    (node("LeakyRelu", A, T={"type": "DT_FLOAT"}, alpha={"f": 0.1}), np.where(X > 0, X, X / 10)),
+    (node("Cast", A, DstT={"type": "DT_FLOAT"}, Truncate={"b": False}), X),
     (node("AddV2", A, constants={"1": 3.0}), X + 3),
     (node("Mul", A, constants={"0": 0.5}), X / 2),
     (node("Sub", A, constants={"0": 1.0}), 1 - X),
@@ -112,6 +128,18 @@ def test_functions(made: Layer, wanted: np.ndarray) -> None:
         (function("math.pow", 2.0, A), "a power is supported of a value to a number"),
         (function("cast", A, dtype="int32"), "a cast of float32 to 'int32'"),
         (Layer("it", "TensorFlowOpLayer", {"node_def": "name: x"}, (Call((A,), {}),)), "is text"),
+        (function("nn.silu", A, beta=2.0), "silu is supported with beta 1"),
+        (function("math.add", A, [[[[1.0]]]]), "numbers of shape"),
+        (function("math.square", A, axis=0), "the function square with axis=0 is not supported"),
+        (function("nn.bias_add", A, [1.0] * 4, data_format="CN"), "data_format is 'CN'"),
+        (Layer("it", "ops.Softmax", {"axis": None}, (Call((A,), {}),)), "softmax along all axes"),
+        (
+            node("AddV2", A, constants={"7": 3.0}),
+            "its constants are {'7': 3.0}; expected operands by their pl",
+        ),
+        (node("AddV2", A, constants=[3.0]), r"its constants are \[3.0\]"),  # type: ignore[arg-type]
+        (node("ConcatV2"), "values joined with numbers are not supported"),
+        (node("Mean", A, constants={"1": 1}, keep_dims=True), "its configuration is not as Keras writes it"),
         (layer("Activation", activation="swoosh"), "its activation is 'swoosh'"),
         (layer("Dropout", rate=0.5, noise_shape=[None, 3, 1]), "noise_shape"),
         (layer("BatchNormalization", renorm=True), "renorm is True"),
@@ -144,6 +172,12 @@ def test_layers_of_older_versions() -> None:
     ]
     for made, wanted in cases:
         np.testing.assert_allclose(computed(made), wanted, rtol=1e-5, atol=1e-6, err_msg=made.kind)
+
+
+def test_slopes_that_channels_share_are_not_those_of_the_channels() -> None:
+    x, slope = X[:, :, :3], np.array([[0.1], [0.2], [0.3]], np.float32)
+    found = computed(layer("PReLU", slope, shared_axes=[2]), x=x, y=Y[:, :, :3])
+    np.testing.assert_allclose(found, np.where(x > 0, x, x * slope), rtol=1e-6)
 
 
 def test_trunks_and_branches() -> None:
