@@ -11,13 +11,14 @@ from cortex_compute.errors import DTypeError, ShapeError
 from cortex_compute.types import TensorType, dtype
 from cortex_core.initializers import GlorotUniform, zeros
 from cortex_core.layers.expect import reasoned, refuse
+from cortex_core.layers.plain_attention import standing
 from cortex_core.layers.positional import BASE, rotate
 from cortex_core.layers.scope import Parameter, Scope
 from cortex_core.layers.stepping import StepScope
 from cortex_core.ops.arrange import repeat_interleave
 from cortex_core.ops.attention import attention
 from cortex_core.ops.linear import matmul
-from cortex_core.ops.pointwise import equal, less_equal, logical_and, select
+from cortex_core.ops.pointwise import equal, less_equal, logical_and, pointwise, select
 from cortex_core.ops.reduce import any as any_of
 from cortex_core.ops.reduce import mean
 from cortex_core.ops.views import broadcast_to, reshape
@@ -147,13 +148,19 @@ class MultiHeadAttention:
         keys, heads = v.shape[1], v.shape[2]
         seen = broadcast_to(seen, (seen.shape[0], 1, y.shape[1], keys))
         if self.causal:
-            seen = logical_and(seen, np.tri(y.shape[1], keys, dtype=bool))
+            seen = _and_up_to_its_own(seen, *standing(y.shape[1], keys))
         some = reshape(any_of(seen, -1), (-1, y.shape[1], 1, 1))
         middle = repeat_interleave(mean(v, 1, keepdims=True), self.heads // heads, 2)
         return select(some, y, middle)
 
     def _output(self, p: Scope, y: Any) -> Any:
         return _affine(p, "output", reshape(y, (*y.shape[:2], y.shape[2] * y.shape[3])))
+
+
+@pointwise
+def _and_up_to_its_own(seen: Any, query: Any, key: Any) -> Any:
+    """Whether a key is seen and stands no later than the query."""
+    return select(key <= query, seen, False)
 
 
 def _affine(p: Scope, name: str, x: Any) -> Any:

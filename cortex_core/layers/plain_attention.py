@@ -12,13 +12,24 @@ from cortex_core.initializers import GlorotUniform, ones
 from cortex_core.layers.expect import refuse
 from cortex_core.layers.scope import Parameter, Scope
 from cortex_core.ops.linear import matmul
-from cortex_core.ops.pointwise import select, tanh
+from cortex_core.ops.pointwise import pointwise, select, tanh
 from cortex_core.ops.reduce import sum as total
 from cortex_core.ops.softmax import softmax
 from cortex_core.ops.views import reshape
 from cortex_core.registry import Initializer, Source, base, field, layer
 
 UNSEEN = -1e9  # the score of a key that is not seen: next to any other its probability is 0
+
+
+@pointwise
+def _up_to_its_own(score: Any, query: Any, key: Any) -> Any:
+    """A score where the key stands no later than the query."""
+    return select(key <= query, score, UNSEEN)
+
+
+def standing(queries: int, keys: int) -> tuple[np.ndarray, np.ndarray]:
+    """Where queries (Tq, 1) and keys (Tk,) stand: far less than a triangle of truths (Tq, Tk)."""
+    return np.arange(queries)[:, None], np.arange(keys)
 
 
 @base
@@ -48,7 +59,7 @@ class _Attention:
         q, k, v = x + x[-1:] * (3 - len(x))
         scores = self.scores(p, q, k)
         if self.causal:
-            scores = select(np.tri(*scores.shape[1:], dtype=bool), scores, UNSEEN)
+            scores = _up_to_its_own(scores, *standing(*scores.shape[1:]))
         if mask is not None:
             seen = self._truths(mask, k, "mask")
             scores = select(reshape(seen, (seen.shape[0], 1, seen.shape[1])), scores, UNSEEN)
