@@ -14,6 +14,7 @@ import pytest
 from cortex_core.exchange.keras.imported import Imported, load
 from cortex_core.exchange.keras.methods import train_of
 from cortex_core.exchange.keras.model import Optimizer
+from tests.exchange.keras.handmade import dense, numbers, save_named, weights_of
 from tests.keras_file import LAYERS, forward, write_model
 
 CROSS = "sparse_categorical_crossentropy"
@@ -120,6 +121,37 @@ def test_what_is_not_as_there_is_told(training: dict[str, Any], told: str, tmp_p
     notes = imported(tmp_path, training).notes
     assert len(notes) == bool(told), notes
     assert all(told in note for note in notes)
+
+
+def test_a_mask_that_the_loss_would_see_is_told(tmp_path: Path) -> None:
+    """Keras hands it on to the loss; here masked steps count."""
+    tokens = {"name": "tokens", "batch_input_shape": [None, 5], "dtype": "int32"}
+    words = {"name": "words", "input_dim": 7, "output_dim": 3, "mask_zero": True}
+    layers = [("InputLayer", tokens), ("Embedding", words), ("Dense", dense("out", 2)["config"])]
+    config = [{"class_name": kind, "config": said} for kind, said in layers]
+    groups = {"words": [("words/embeddings:0", numbers(7, 3))], "out": weights_of("out", 3, 2)}
+    model = {"class_name": "Sequential", "config": {"name": "it", "layers": config}}
+    path = save_named(tmp_path / "m.h5", groups, model, training_config=compiled(loss="mse"))
+    assert load(path).notes == ["the loss of out: Keras leaves out masked steps, which count here"]
+
+
+def test_each_output_has_its_loss_and_weight(tmp_path: Path) -> None:
+    """A weight that cannot be read is 1."""
+    ends = [["left", 0, 0], ["right", 0, 0]]
+    source = {"class_name": "InputLayer", "name": "x", "inbound_nodes": []}
+    source["config"] = {"name": "x", "batch_input_shape": [None, 3]}
+    layers = [{**dense(n, 2), "name": n, "inbound_nodes": [[["x", 0, 0, {}]]]} for n in ("left", "right")]
+    config = {"name": "it", "layers": [source, *layers], "input_layers": [["x", 0, 0]], "output_layers": ends}
+    groups = {name: weights_of(name, 3, 2) for name in ("left", "right")}
+    training = compiled(loss={"left": "mse", "right": "mae"}, loss_weights={"left": 0.25, "right": "x"})
+    model = {"class_name": "Model", "config": config}
+    found = load(save_named(tmp_path / "m.h5", groups, model, training_config=training))
+    losses = found.network.description.losses
+    assert [(x.kind, x.target, x.weight) for x in losses] == [
+        ("mse", "left_target", 0.25),
+        ("mae", "right_target", 1.0),
+    ]
+    assert found.notes == ["the weight of the loss of right is not imported: it is 'x'"]
 
 
 def test_a_wrong_optimizer_leaves_the_loss(tmp_path: Path) -> None:
