@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,6 +98,19 @@ def test_a_constant_triangle_is_causal_attention(mask: Any, causal: bool) -> Non
         x for x in converted(attention(attention_mask=mask)).builder.layers if "multi_head_attention" in x
     )
     assert made["multi_head_attention"].get("causal", False) is causal
+
+
+@pytest.mark.parametrize("kind", ["Attention", "AdditiveAttention"])
+def test_long_sequences_take_no_triangle_of_memory(kind: str) -> None:
+    """A million steps: a truth for each pair would be a terabyte, before anything is computed."""
+    made = called(kind, [A, B], config={"causal": True, "use_scale": False})
+    assert converted(made, shape=(1_000_000, 4)).outputs[0].shape == (1_000_000, 4)
+    seen = Layer("seen", "ops.NotEqual", {}, (Call((Out("b"), 0.0), {}),))
+    sums = Layer("any", "ops.Any", {"axis": -1}, (Call((Out("seen"),), {}),))
+    whole = replace(
+        attention(), calls=(Call((A, A), {"attention_mask": Out("any"), "use_causal_mask": True}),)
+    )
+    assert converted(whole, seen, sums, shape=(1_000_000, 4)).outputs[0].shape == (1_000_000, 4)
 
 
 def test_the_reason_of_an_array_that_cannot_be_read_is_told() -> None:
