@@ -13,6 +13,7 @@ import numpy as np
 
 from cortex_compute.primitives.base import OPAQUE
 from cortex_compute.primitives.recurrence import (
+    Gated,
     Gradient,
     Gru,
     GruGrad,
@@ -272,6 +273,8 @@ def _unfit(p: Recurrence, operands: Sequence[Operand], gpu: Gpu) -> str:
         return "cuDNN walks backwards only beside forwards"
     if "p" in p.weights:
         return "an Lstm with a projection is not cuDNN's here"
+    if isinstance(p, Gated) and (p.slope is not None or p.activation != "tanh"):
+        return "cuDNN's gates are sigmoids and tanh"
     if isinstance(p, Gru) and not p.reset_after:
         return "cuDNN's Gru resets after the product"
     if operands[0].type.dtype not in (float32, float64):

@@ -76,10 +76,11 @@ class Layer(Composed):
         kind, integer = index(count)
         constants: dict[str, str | int] = {
             "GATES": p.gates, "WIDTH": width or p.gates, "MASKED": int(p.masked), "REVERSE": int(p.reverse),
-            "TANH": int(getattr(p, "activation", "") == "tanh"), "Index": kind,
+            "TANH": int(p.activation == "tanh"), "Index": kind,
         }  # fmt: skip
         declared = "".join(f"{TYPES[k]} {k}, " for k in given)
-        text = source(header(self.dtype, **constants) + c.EACH, name, PARAMETERS=declared, BODY=body)
+        slope = f"constexpr Real SLOPE = {getattr(p, 'slope', None) or 0.0!r};\n"
+        text = source(header(self.dtype, **constants) + slope + c.EACH, name, PARAMETERS=declared, BODY=body)
         places = (*given.values(), self.at.get("mask"), *map(np.int32, (*at, columns)), integer(count))
         return Call(text, blocks(count), BLOCK, places)
 

@@ -5,12 +5,20 @@ All lines run for element ``e`` = (b, j) of a state, at step t: ``row`` counts t
 first x w, then what the cell made of it; ``p`` its numbers of h u, and ``own`` its biases.  Backward ``d``
 becomes the gradient of the gates, and ``flow`` is that of h' but for the share of y.  What a sequence without
 this step would make is never read: it may be NaN.
+
+``gate``, which is hard where there is a SLOPE, and ``fresh`` are the functions of gates and of what is new;
+``slope`` and ``bend`` are their derivatives, of their results.
 """
 
 from __future__ import annotations
 
 EACH = r"""
-__device__ inline Real sigmoid(Real x) { return 1 / (1 + exp(-x)); }
+__device__ inline Real gate(Real x) {
+  return SLOPE > 0 ? smaller(larger(SLOPE * x + (Real)0.5, (Real)0), (Real)1) : 1 / (1 + exp(-x));
+}
+__device__ inline Real slope(Real s) { return SLOPE > 0 ? (s > 0 && s < 1 ? SLOPE : 0) : s * (1 - s); }
+__device__ inline Real fresh(Real x) { return TANH ? tanh(x) : larger(x, (Real)0); }
+__device__ inline Real bend(Real m) { return TANH ? 1 - m * m : m > 0 ? (Real)1 : (Real)0; }
 
 extern "C" __global__ void $NAME($PARAMETERS const bool* mask, int t, int steps, int units, Index count) {
   const Index step = (Index)gridDim.x * blockDim.x;
@@ -40,19 +48,19 @@ GATES = r"""
 
 RNN = GATES + r"""
     const Real sum = load(a[0]) + load(p[0]) + own[0];
-    const Real value = TANH ? tanh(sum) : larger(sum, (Real)0);
+    const Real value = fresh(sum);
     if (kept) a[0] = store<Storage>(value);""" + MOVE  # fmt: skip
 
 # `out` of a projection is what it takes: nothing of it stays.
 LSTM = (
     GATES
     + r"""
-    const Real i = sigmoid(load(a[0]) + load(p[0]) + own[0]);
-    const Real f = sigmoid(load(a[units]) + load(p[units]) + own[units]);
-    const Real g = tanh(load(a[2 * units]) + load(p[2 * units]) + own[2 * units]);
-    const Real o = sigmoid(load(a[3 * units]) + load(p[3 * units]) + own[3 * units]);
+    const Real i = gate(load(a[0]) + load(p[0]) + own[0]);
+    const Real f = gate(load(a[units]) + load(p[units]) + own[units]);
+    const Real g = fresh(load(a[2 * units]) + load(p[2 * units]) + own[2 * units]);
+    const Real o = gate(load(a[3 * units]) + load(p[3 * units]) + own[3 * units]);
     const Real last = c[e], cell = has ? f * last + i * g : last;
-    const Real value = o * tanh(cell);
+    const Real value = o * fresh(cell);
     c_out[e] = cell;
     if (kept) {
       a[0] = store<Storage>(i);
@@ -67,10 +75,10 @@ TAKEN = r"""
     out[e] = store<Storage>(value);"""
 
 GRU_AFTER = GATES + r"""
-    const Real r = sigmoid(load(a[0]) + load(p[0]) + own[0]);
-    const Real z = sigmoid(load(a[units]) + load(p[units]) + own[units]);
+    const Real r = gate(load(a[0]) + load(p[0]) + own[0]);
+    const Real z = gate(load(a[units]) + load(p[units]) + own[units]);
     const Real inner = load(p[2 * units]) + inner_bias[j];
-    const Real m = tanh(load(a[2 * units]) + own[2 * units] + r * inner);
+    const Real m = fresh(load(a[2 * units]) + own[2 * units] + r * inner);
     const Real value = m + z * (load(h[e]) - m);
     if (kept) {
       a[0] = store<Storage>(r);
@@ -83,14 +91,14 @@ GRU_AFTER = GATES + r"""
 GRU_RESET = (
     GATES
     + r"""
-    const Real r = sigmoid(load(a[0]) + load(p[0]) + own[0]);
+    const Real r = gate(load(a[0]) + load(p[0]) + own[0]);
     a[0] = store<Storage>(r);
-    a[units] = store<Storage>(sigmoid(load(a[units]) + load(p[units]) + own[units]));
+    a[units] = store<Storage>(gate(load(a[units]) + load(p[units]) + own[units]));
     out[e] = has ? store<Storage>(r * load(h[e])) : store<Storage>((Real)0);"""
 )
 
 GRU_BEFORE = GATES + r"""
-    const Real m = tanh(load(a[2 * units]) + load(p[0]) + own[2 * units]);
+    const Real m = fresh(load(a[2 * units]) + load(p[0]) + own[2 * units]);
     const Real value = m + load(a[units]) * (load(h[e]) - m);
     if (kept) a[2 * units] = store<Storage>(m);""" + MOVE  # fmt: skip
 
@@ -125,11 +133,11 @@ LSTM_BACK = (
     const Real i = load(a[0]), f = load(a[units]), g = load(a[2 * units]), o = load(a[3 * units]);
     const Real* cells = (const Real*)(kept + beyond);
     const Real before = last < 0 ? c0[e] : cells[((i64)b * steps + last) * units + j];
-    const Real s = tanh(cells[row * units + j]), cell = dc[e] + dh * o * (1 - s * s);
-    d[0] = store<Storage>(has ? cell * g * i * (1 - i) : 0);
-    d[units] = store<Storage>(has ? cell * before * f * (1 - f) : 0);
-    d[2 * units] = store<Storage>(has ? cell * i * (1 - g * g) : 0);
-    d[3 * units] = store<Storage>(has ? dh * s * o * (1 - o) : 0);
+    const Real s = fresh(cells[row * units + j]), cell = dc[e] + dh * o * bend(s);
+    d[0] = store<Storage>(has ? cell * g * slope(i) : 0);
+    d[units] = store<Storage>(has ? cell * before * slope(f) : 0);
+    d[2 * units] = store<Storage>(has ? cell * i * bend(g) : 0);
+    d[3 * units] = store<Storage>(has ? dh * s * slope(o) : 0);
     dc_out[e] = has ? cell * f : dc[e];"""
 )
 
@@ -141,8 +149,8 @@ GRU_BACK = (
     + BACK
     + r"""
     const Real r = load(a[0]), z = load(a[units]), m = load(a[2 * units]), h = load(before[row * units + j]);
-    const Real dm = dh * (1 - z) * (1 - m * m);
-    d[units] = store<Storage>(has ? dh * (h - m) * z * (1 - z) : 0);
+    const Real dm = dh * (1 - z) * bend(m);
+    d[units] = store<Storage>(has ? dh * (h - m) * slope(z) : 0);
     d[2 * units] = store<Storage>(has ? dm : 0);
     carry[e] = has ? dh * z : flow;"""
 )
@@ -153,7 +161,7 @@ GRU_AFTER_BACK = (
     + r"""
     const Real inner = load(((const Storage*)(kept + beyond))[row * units + j]);
     Storage* side = sides + row * (GATES * units) + j;
-    d[0] = store<Storage>(has ? dm * inner * r * (1 - r) : 0);
+    d[0] = store<Storage>(has ? dm * inner * slope(r) : 0);
     side[0] = d[0];
     side[units] = d[units];
     side[2 * units] = store<Storage>(has ? dm * r : 0);"""
@@ -163,7 +171,7 @@ GRU_RESET_BACK = (
     BACK
     + r"""
     const Real r = load(a[0]), h = load(before[row * units + j]), through = load(product[e]);
-    d[0] = store<Storage>(has ? through * h * r * (1 - r) : 0);
+    d[0] = store<Storage>(has ? through * h * slope(r) : 0);
     reset[row * units + j] = store<Storage>(has ? r * h : 0);
     if (has) carry[e] += through * r;"""
 )

@@ -160,9 +160,9 @@ def forward(p: Recurrence, operands: Sequence[Operand]) -> Offer:
 
 
 def _begin(plan: Plan, given: Arrays, memory: Memories) -> list[Call]:
-    """What comes before the first step forward; weights that make a sigmoid are halved."""
+    """What comes before the first step forward; weights that make a sigmoid of tanh are halved."""
     calls = plan.turn(given, memory["sequence"]) + plan.load(given, memory["weights"])
-    halves = [a[gates] for gates in plan.cell.sigmoids for a in memory["weights"]]
+    halves = [a[gates] for gates in plan.cell.halved for a in memory["weights"]]
     calls += [partial(np.multiply, a, 0.5, a) for a in halves]
     calls += _copies((a, given[name]) for a, name in zip(memory["others"], plan.others))
     calls.append(partial(np.copyto, memory["h"][0], given["h0"]))

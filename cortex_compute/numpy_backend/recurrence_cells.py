@@ -66,12 +66,19 @@ class Cell:
     gradients of h' and c', into those of h and c, and leaves that of the gates in d["a"].
     """
 
-    sigmoids: tuple[slice, ...] = ()  # the gates that are not tanh
+    sigmoids: tuple[slice, ...] = ()  # the gates that are not new
 
     def __init__(self, p: Any, s: Sizes) -> None:
         self.p, self.s = p, s
+        self.slope: float | None = getattr(p, "slope", None)  # of hard sigmoids
+        self.rectified = p.activation == "relu"
         squashed = [k for gates in self.sigmoids for k in range(s.gates)[gates]]
-        self.tanhs = [k for k in range(s.gates) if k not in squashed]
+        self.fresh = [k for k in range(s.gates) if k not in squashed]
+
+    @property
+    def halved(self) -> tuple[slice, ...]:
+        """The gates whose weights are halved."""
+        return self.sigmoids if self.slope is None else ()
 
     def kept(self) -> list[tuple[int, ...]]:
         """The columns of what the residual holds of each step: gates and units, then what else."""
@@ -105,16 +112,42 @@ class Cell:
         """What takes all steps: the gradients of u (R, G, H), in ``du`` with gates first, p and n."""
         return [partial(np.matmul, flat(before).T, flat(da), du)] if "u" in out else []
 
-    def squash(self, a: np.ndarray) -> list[Call]:
-        """Sigmoids from their tanh."""
-        pairs = [(f, a[gates]) for gates in self.sigmoids for f in (np.multiply, np.add)]
-        return [partial(f, part, 0.5, part) for f, part in pairs]
+    def squash(self, a: np.ndarray, fresh: Sequence[int] = ()) -> list[Call]:
+        """What the sums of gates become: sigmoids, and what is new where ``fresh`` has it among them."""
+        parts = [a[gates] for gates in self.sigmoids]
+        if self.slope is not None:
+            steps = [(np.multiply, self.slope), (np.add, 0.5), (np.maximum, 0.0), (np.minimum, 1.0)]
+            calls: list[Call] = [partial(f, part, x, out=part) for part in parts for f, x in steps]
+            return calls + [self.renew(a[k], a[k]) for k in fresh]
+        whole = [a] if fresh and not self.rectified else parts
+        calls = [partial(np.tanh, part, part) for part in whole]
+        calls += [partial(f, part, 0.5, part) for part in parts for f in (np.multiply, np.add)]
+        return calls + [self.renew(a[k], a[k]) for k in fresh if self.rectified]
+
+    def renew(self, a: np.ndarray, out: np.ndarray) -> Call:
+        """out = the activation of a."""
+        return partial(np.maximum, a, 0.0, out=out) if self.rectified else partial(np.tanh, a, out)
 
     def slopes(self, a: np.ndarray, out: np.ndarray) -> list[Call]:
-        """out = the derivatives of the gates ``a``: s - s^2 of sigmoids, 1 - m^2 of tanh."""
+        """out = the derivatives of the gates ``a``: s - s^2 of sigmoids, 1 - m^2 of tanh.
+
+        Between 0 and 1 s - s^2 is positive, so that its sign tells where a hard sigmoid has its slope.
+        """
         calls: list[Call] = [partial(np.multiply, a, a, out)]
-        calls += [partial(np.subtract, a[gates], out[gates], out[gates]) for gates in self.sigmoids]
-        return calls + [partial(np.subtract, 1.0, out[k], out[k]) for k in self.tanhs]
+        for gates in self.sigmoids:
+            calls.append(partial(np.subtract, a[gates], out[gates], out[gates]))
+            if self.slope is not None:
+                calls.append(partial(np.sign, out[gates], out[gates]))
+                calls.append(partial(np.multiply, out[gates], self.slope, out[gates]))
+        if self.rectified:
+            return calls + [partial(np.sign, a[k], out[k]) for k in self.fresh]
+        return calls + [partial(np.subtract, 1.0, out[k], out[k]) for k in self.fresh]
+
+    def bend(self, m: np.ndarray) -> list[Call]:
+        """m, a result of the activation, becomes the derivative there."""
+        if self.rectified:
+            return [partial(np.sign, m, m)]
+        return [*multiply(m, m), partial(np.subtract, 1.0, m, m)]
 
     def back(self, u: np.ndarray, da: np.ndarray, shares: np.ndarray, dh: np.ndarray) -> list[Call]:
         """dh = da u^T, summed over the gates."""
@@ -129,11 +162,7 @@ class RnnCell(Cell):
     ) -> list[Call]:
         (a,), (product,) = now, scratch
         calls: list[Call] = [partial(np.matmul, h, w["u"], product), partial(np.add, a, product, a)]
-        if self.p.activation == "tanh":
-            calls.append(partial(np.tanh, a, a))
-        else:
-            calls.append(partial(np.maximum, a, 0.0, out=a))
-        return [*calls, partial(np.copyto, out, a[0])]
+        return [*calls, self.renew(a, a), partial(np.copyto, out, a[0])]
 
     def gradient_scratch(self) -> list[TensorType]:
         return [*super().gradient_scratch(), TensorType((self.s.batch, self.s.units), bool_)]
@@ -142,7 +171,7 @@ class RnnCell(Cell):
         self, w: Arrays, scratch: Memory, t: int, now: Memory, last: Memory, h: np.ndarray, d: Arrays
     ) -> list[Call]:
         (a,), (shares, positive), da, dh = now, scratch, d["a"], d["h"]
-        if self.p.activation == "tanh":
+        if not self.rectified:
             calls = self.slopes(a, da) + multiply(da, dh)
         else:  # not by a product, as 0 times infinity is none
             calls = [partial(np.greater, a[0], 0.0, positive), partial(da.fill, 0)]
@@ -167,9 +196,9 @@ class LstmCell(Cell):
         (a, c), (product, spare) = now, scratch
         i, f, g, o = a
         calls: list[Call] = [partial(np.matmul, h, w["u"], product), partial(np.add, a, product, a)]
-        calls += [partial(np.tanh, a, a), *self.squash(a)]
+        calls += self.squash(a, self.fresh)
         calls += [partial(np.multiply, f, last[-1], c), partial(np.multiply, i, g, spare)]
-        calls += [partial(np.add, c, spare, c), partial(np.tanh, c, spare)]
+        calls += [partial(np.add, c, spare, c), self.renew(c, spare)]
         if not self.p.projected:
             return [*calls, partial(np.multiply, o, spare, out)]
         return [*calls, *multiply(spare, o), partial(np.matmul, spare, w["p"], out)]
@@ -187,14 +216,13 @@ class LstmCell(Cell):
         da, dm, dc = d["a"], d["h"], d["c"]
         i, f, g, o = a
         di, df, dg, do = da
-        calls: list[Call] = [partial(np.tanh, c, spare)]
+        calls = [self.renew(c, spare)]
         if projection:
             dm, taken, given = projection[0], projection[1][t], projection[2][t]
             calls += [partial(np.multiply, o, spare, taken), partial(np.copyto, given, d["h"])]
             calls.append(partial(np.matmul, d["h"], w["p"].T, dm))
         calls += self.slopes(a, da) + multiply(do, spare, dm)
-        calls += [*multiply(spare, spare), partial(np.subtract, 1.0, spare, spare)]
-        calls += [*multiply(spare, o, dm), partial(np.add, dc, spare, dc)]
+        calls += [*self.bend(spare), *multiply(spare, o, dm), partial(np.add, dc, spare, dc)]
         calls += multiply(di, g) + multiply(df, last[-1]) + multiply(dg, i) + multiply(da[:3], dc)
         return calls + multiply(dc, f) + self.back(w["u"], da, shares, d["h"])
 
@@ -227,12 +255,12 @@ class GruCell(Cell):
             calls: list[Call] = [partial(np.matmul, h, u, product), partial(np.add, third, w["n"], now[1])]
         else:
             calls = [partial(np.matmul, h, u[:2], product[:2])]
-        calls += [partial(np.add, a[:2], product[:2], a[:2]), partial(np.tanh, a[:2], a[:2]), *self.squash(a)]
+        calls += [partial(np.add, a[:2], product[:2], a[:2]), *self.squash(a)]
         if self.p.reset_after:
             calls.append(partial(np.multiply, r, now[1], third))
         else:
             calls += [partial(np.multiply, r, h, out), partial(np.matmul, out, u[2], third)]
-        calls += [partial(np.add, m, third, m), partial(np.tanh, m, m)]
+        calls += [partial(np.add, m, third, m), self.renew(m, m)]
         return [*calls, partial(np.subtract, h, m, out), *multiply(out, z), partial(np.add, out, m, out)]
 
     def gradient_scratch(self) -> list[TensorType]:

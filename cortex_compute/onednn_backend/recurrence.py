@@ -22,7 +22,7 @@ from cortex_compute.onednn_backend.descriptors import MemoryDesc, PrimitiveDesc,
 from cortex_compute.onednn_backend.fallback import Arrays
 from cortex_compute.onednn_backend.matrix import settled
 from cortex_compute.onednn_backend.recipe import Arguments, HostCall, In, Out, Part, Recipe, Where, seconds
-from cortex_compute.primitives.recurrence import Gru, GruGrad, Lstm, LstmGrad, Rnn, RnnGrad
+from cortex_compute.primitives.recurrence import Gated, Gru, GruGrad, Lstm, LstmGrad, Rnn, RnnGrad
 from cortex_compute.protocol import ROW_MAJOR, Layout, Offer, Operand, Refusal, row_major
 from cortex_compute.types import contiguous_strides, float32
 
@@ -44,8 +44,10 @@ def _unfit(p: Recurrent, operands: Sequence[Operand]) -> str:
         return "oneDNN's recurrence knows no mask"
     if isinstance(p, Lstm) and p.projected:
         return "oneDNN has no gradient of an LSTM with a projection"
-    if isinstance(p, Rnn) and p.activation == "relu":
-        return "oneDNN's ReLU hides NaN"
+    if p.activation == "relu":
+        return "oneDNN's ReLU hides NaN" if isinstance(p, Rnn) else "oneDNN's cells have tanh alone"
+    if isinstance(p, Gated) and p.slope is not None:
+        return "oneDNN's gates are sigmoids, not hard ones"
     if operands[0].type.dtype is not float32:
         return "oneDNN's recurrence is used in float32 alone"
     if not all(row_major(o) for o in operands if not o.layout.key):

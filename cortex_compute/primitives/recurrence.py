@@ -10,20 +10,26 @@ it is false a sequence has no step, so that its state stays as it is and y is 0.
 Operands and results are of one floating type, but for biases, cell states and their gradients, which are
 float32 beside an x of 16 bits (`vector_type`): sums over a whole sequence are lost in fewer bits.
 
+What is new at a step goes through ``activation``: tanh, or relu.  Gates go through the sigmoid, or where
+there is a ``slope`` through the hard sigmoid of that slope, min(max(slope a + 1/2, 0), 1), whose derivative
+is 0 at its corners and beyond.
+
 A gradient takes the forward's operands, y, the residual, and the gradients of y, h (and c); it gives those of
 the operands before the mask, in their order.  None of them reads h or c.
 """
 
 from __future__ import annotations
 
+import math
 from typing import ClassVar, Literal
 
-from cortex_compute.errors import DTypeError
+from cortex_compute.errors import ArgumentError, DTypeError
 from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.primitives.normalization import vector_type
 from cortex_compute.types import TensorType, bool_
 
+ACTIVATIONS = ("tanh", "relu")
 RECURRENT = ("x", "w", "u", "b", "h0")  # the operands that all have, before others and the mask
 
 
@@ -33,6 +39,7 @@ class Recurrence(Primitive):
 
     reverse: bool = False
     masked: bool = False
+    activation: Literal["tanh", "relu"] = "tanh"
     gates: ClassVar[int] = 1
     residual: ClassVar[bool] = True
     wide: ClassVar[tuple[str, ...]] = ("b", "c0", "n", "dc")
@@ -73,6 +80,8 @@ class Recurrence(Primitive):
 
     def _expect(self, types: tuple[TensorType, ...]) -> dict[str, TensorType]:
         """The forward's operands by name, all of which fit together."""
+        if self.activation not in ACTIVATIONS:
+            raise ArgumentError(f"{self.name}: activation is {self.activation!r}; needs tanh or relu")
         named = dict(zip(self.inputs, types))
         x, u = named["x"], named["u"]
         self.floating(x)
@@ -122,13 +131,26 @@ class Gradient(Recurrence):
 
 
 @frozen
+class Gated(Recurrence):
+    """What has gates."""
+
+    slope: float | None = None
+
+    def _expect(self, types: tuple[TensorType, ...]) -> dict[str, TensorType]:
+        if self.slope is not None and not 0 < self.slope < math.inf:
+            raise ArgumentError(
+                f"{self.name}: slope is {self.slope!r}; needs a positive number, or None for the sigmoid"
+            )
+        return super()._expect(types)
+
+
+@frozen
 class Rnn(Recurrence):
-    """h' = f(x w + h u + b), f being tanh or relu.   Elman, 1990.
+    """h' = f(x w + h u + b), f being the activation.   Elman, 1990.
 
     x (B, T, I), w (I, H), u (H, H), b (H,), h0 (B, H)[, mask (B, T)] -> y (B, T, H), h (B, H), residual.
     """
 
-    activation: Literal["tanh", "relu"] = "tanh"
     operands: ClassVar[tuple[str, ...]] = ("x", "w", "u", "b", "h0", "mask")
     infer = Recurrence.results
 
@@ -145,12 +167,13 @@ class RnnGrad(Gradient, Rnn):
 
 
 @frozen
-class Lstm(Recurrence):
+class Lstm(Gated):
     """c' = f c + i g,  h' = o tanh(c'), and h' p with a projection.   Hochreiter and Schmidhuber, 1997.
 
     The gates lie in the order input i, forget f, cell g, output o:  i, f, o = sigmoid(a), g = tanh(a) with
-    a = x w + h u + b.  x (B, T, I), w (I, 4H), u (R, 4H), b (4H,), h0 (B, R), c0 (B, H)[, p (H, R)]
-    [, mask (B, T)] -> y (B, T, R), h (B, R), c (B, H), residual.
+    a = x w + h u + b, unless ``slope`` and ``activation``, which also takes the place of tanh(c'), say else.
+    x (B, T, I), w (I, 4H), u (R, 4H), b (4H,), h0 (B, R), c0 (B, H)[, p (H, R)][, mask (B, T)] ->
+    y (B, T, R), h (B, R), c (B, H), residual.
     """
 
     projected: bool = False
@@ -175,12 +198,13 @@ class LstmGrad(Gradient, Lstm):
 
 
 @frozen
-class Gru(Recurrence):
+class Gru(Gated):
     """h' = (1 - z) m + z h.   Cho et al., 2014.
 
     The gates lie in the order reset r, update z, candidate m:  r, z = sigmoid(x w + h u + b).  With
     ``reset_after`` m = tanh(x w + b + r (h u + n)), as PyTorch, cuDNN and Keras have it; else
-    m = tanh(x w + b + (r h) u), as in the paper, and there is no n.
+    m = tanh(x w + b + (r h) u), as in the paper, and there is no n.  ``slope`` and ``activation`` may
+    say else.
     x (B, T, I), w (I, 3H), u (H, 3H), b (3H,), h0 (B, H)[, n (H,)][, mask (B, T)] -> y (B, T, H), h (B, H),
     residual.
     """

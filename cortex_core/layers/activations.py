@@ -13,7 +13,7 @@ from typing import Any
 from cortex_core.layers.expect import each_position
 from cortex_core.layers.scope import Scope
 from cortex_core.ops import pointwise as ops
-from cortex_core.ops.pointwise import pointwise, select
+from cortex_core.ops.pointwise import pointwise, select, steep_sigmoid
 from cortex_core.ops.softmax import log_softmax, softmax
 from cortex_core.registry import Fault, field, layer
 
@@ -81,12 +81,6 @@ def softsign(x: Any) -> Any:
 def hard_sigmoid(x: Any) -> Any:
     """min(max(x / 6 + 1 / 2, 0), 1)"""
     return ops.minimum(ops.relu(x + 3.0), 6.0) / 6.0
-
-
-@pointwise
-def steep_sigmoid(x: Any, slope: float) -> Any:
-    """min(max(slope x + 1 / 2, 0), 1)"""
-    return ops.minimum(ops.relu(slope * x + 0.5), 1.0)
 
 
 @pointwise

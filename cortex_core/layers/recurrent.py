@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, ClassVar
 
 from cortex_compute.primitives.normalization import vector_type
+from cortex_compute.primitives.recurrence import ACTIVATIONS
 from cortex_compute.types import TensorType
 from cortex_core.initializers import Constant
 from cortex_core.layers.activations import activate
@@ -42,17 +43,19 @@ class Gates:
     recurrent_activation: Activation | None = field(default="sigmoid", doc="of the gates")
 
     @property
-    def usual(self) -> bool:
-        """Whether these are the activations that kernels compute."""
-        found = (self.activation, self.recurrent_activation)
-        return [getattr(a, "kind", None) for a in found] == ["tanh", "sigmoid"]
+    def known(self) -> dict[str, Any] | None:
+        """What tells kernels which activations these are; None where they compute no such ones."""
+        new, gate = (getattr(a, "kind", "linear") for a in (self.activation, self.recurrent_activation))
+        if new not in ACTIVATIONS or gate not in ("sigmoid", "hard_sigmoid"):
+            return None
+        return {"activation": new, "slope": getattr(self.recurrent_activation, "slope", None)}
 
     def next_states(self, gates: Sequence[Any], c: Any) -> tuple[Any, Any]:
         """An lstm's h' and c', of the sums of its gates and the cell."""
-        if self.usual:
-            i, f, g, o = gates
-            cell = recurrence.next_cell(i, f, g, c)
-            return recurrence.next_hidden(o, cell), cell
+        if self.known is not None:
+            found = recurrence.formula(**self.known)
+            cell = recurrence.next_cell(*gates[:3], c, **found)
+            return recurrence.next_hidden(gates[3], cell, **found), cell
         i, f, o = (activate(self.recurrent_activation, gates[k]) for k in (0, 1, 3))
         cell = f * c + i * activate(self.activation, gates[2])
         return o * activate(self.activation, cell), cell
@@ -113,8 +116,8 @@ class SimpleRnn(Gated):
     activation: Activation | None = field(default="tanh", doc="f")
 
     def walk(self, p: Scope, x: Any, states: Sequence[Any], seen: Any) -> tuple[Any, ...]:
-        kind = self.activation.kind if self.activation else ""
-        if kind not in ("tanh", "relu"):
+        kind = getattr(self.activation, "kind", "linear")
+        if kind not in ACTIVATIONS:
             return self.composed(p, x, states, seen)
         rest = self.vector(p, x, "bias", self.units), *states, seen, kind, self.reverse
         return recurrence.rnn(x, p.kernel, p.recurrent_kernel, *rest)
@@ -163,11 +166,11 @@ class Lstm(Gates, Gated):
         return forget_biased(self.bias_initializer, self.forget_bias)
 
     def walk(self, p: Scope, x: Any, states: Sequence[Any], seen: Any) -> tuple[Any, ...]:
-        if not self.usual:
+        if self.known is None:
             return self.composed(p, x, states, seen)
         bias = self.vector(p, x, "bias", 4 * self.units)
         rest = *states, p.get("projection"), seen, self.reverse
-        return recurrence.lstm(x, p.kernel, p.recurrent_kernel, bias, *rest)
+        return recurrence.lstm(x, p.kernel, p.recurrent_kernel, bias, *rest, **self.known)
 
     def after(self, p: Scope, a: Any, *states: Any) -> tuple[Any, ...]:
         h, c = states
@@ -202,12 +205,12 @@ class Gru(Gates, Gated):
             yield Parameter("recurrent_bias", (self.units,), self.bias_initializer, precise=True)
 
     def walk(self, p: Scope, x: Any, states: Sequence[Any], seen: Any) -> tuple[Any, ...]:
-        if not self.usual:
+        if self.known is None:
             return self.composed(p, x, states, seen)
         bias = self.vector(p, x, "bias", 3 * self.units)
         inner = self.vector(p, x, "recurrent_bias", self.units) if self.reset_after else None
         rest = *states, inner, seen, self.reverse
-        return recurrence.gru(x, p.kernel, p.recurrent_kernel, bias, *rest)
+        return recurrence.gru(x, p.kernel, p.recurrent_kernel, bias, *rest, **self.known)
 
     def after(self, p: Scope, a: Any, *states: Any) -> tuple[Any, ...]:
         (h,) = states

@@ -292,6 +292,13 @@ def select(condition: Any, a: Any, b: Any) -> Any:
     return scalar("select", condition, a, b)
 
 
+@pointwise
+def steep_sigmoid(x: Any, slope: float) -> Any:
+    """min(max(slope x + 1 / 2, 0), 1), without a gradient at the corners"""
+    a = slope * x + 0.5
+    return select(a <= 0, 0.0, select(a >= 1, 1.0, a))
+
+
 @op(*COMPARED, name="lt", aliases=("less",), gradient=False)
 def less(a: Any, b: Any) -> Any:
     """a < b.   No gradient: truth has none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +26,7 @@ from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import decomposition_of, differentiate, gradient_of, key
 from cortex_core.ops.indexing import concatenate, pad, stack, take_along
 from cortex_core.ops.linear import matmul
-from cortex_core.ops.pointwise import cast, maximum, pointwise, relu, select, sigmoid, tanh
+from cortex_core.ops.pointwise import cast, maximum, pointwise, relu, select, sigmoid, steep_sigmoid, tanh
 from cortex_core.ops.views import broadcast_to, flip, narrow, reshape
 
 
@@ -62,16 +63,20 @@ def lstm(
     p: Any | None = None,
     mask: Any | None = None,
     reverse: bool = False,
+    activation: Literal["tanh", "relu"] = "tanh",
+    slope: float | None = None,
 ) -> tuple[Any, Any, Any]:
     """c' = f c + i g,  h' = o tanh(c'), times p with a projection.   Hochreiter and Schmidhuber, 1997.
 
     i, f, g, o lie side by side in x w + h u + b; g goes through tanh, the others through the sigmoid.
     x (B, T, I), w (I, 4H), u (R, 4H), b (4H,), h0 (B, R), c0 (B, H), p (H, R), mask (B, T) bool -> y
     (B, T, R), h (B, R), c (B, H); without p, R is H.  Mask and ``reverse`` as in `rnn`.
+    With ``activation="relu"`` that stands in the place of both tanh; with a ``slope`` hard sigmoids,
+    min(max(slope a + 1/2, 0), 1), in that of sigmoids.
     With dk = dc' + o (1 - tanh(c')^2) dh':  di = g dk, df = c dk, dg = i dk, do = tanh(c') dh', dc = f dk;
     each of the first four times the derivative of its gate is a part of a, which goes on as in `rnn`.
     """
-    primitive = Lstm(reverse=reverse, masked=mask is not None, projected=p is not None)
+    primitive = Lstm(reverse, mask is not None, activation, slope, projected=p is not None)
     y, h, c, _ = apply(primitive, x, w, u, b, h0, c0, *_given(p), *_given(mask))
     return y, h, c
 
@@ -85,17 +90,19 @@ def gru(
     n: Any | None = None,
     mask: Any | None = None,
     reverse: bool = False,
+    activation: Literal["tanh", "relu"] = "tanh",
+    slope: float | None = None,
 ) -> tuple[Any, Any]:
     """h' = (1 - z) m + z h.   Cho et al., 2014.
 
     r, z and m lie side by side in x w + b.  With n, as PyTorch, cuDNN and Keras have it, m = tanh(x w + b +
     r (h u + n)); without it, as in the paper, m = tanh(x w + b + (r h) u).
     x (B, T, I), w (I, 3H), u (H, 3H), b (3H,), h0 (B, H), n (H,), mask (B, T) bool -> y (B, T, H), h (B, H).
-    Mask and ``reverse`` as in `rnn`.
+    Mask and ``reverse`` as in `rnn`, ``activation`` and ``slope`` as in `lstm`.
     dz = (h - m) dh',  dm = (1 - z) dh',  dr = (h u + n) da with a the argument of tanh;  z dh' goes straight
     to the step before.
     """
-    p = Gru(reverse=reverse, masked=mask is not None, reset_after=n is not None)
+    p = Gru(reverse, mask is not None, activation, slope, reset_after=n is not None)
     y, h, _ = apply(p, x, w, u, b, h0, *_given(n), *_given(mask))
     return y, h
 
@@ -107,8 +114,7 @@ def _given(operand: Any | None) -> tuple[Any, ...]:
 @gradient_of(Rnn)
 def _rnn(node: Node, *gs: Any) -> Any:
     """With a = f'(y) (g + what comes back):  dx = a w^T, dw = x^T a, du = h^T a, db = sum(a)"""
-    p = node.primitive
-    return _gradients(RnnGrad(p.reverse, p.masked, p.activation), node, gs)
+    return _gradients(RnnGrad, node, gs)
 
 
 @gradient_of(Lstm)
@@ -117,8 +123,7 @@ def _lstm(node: Node, *gs: Any) -> Any:
     The first four, each times the derivative of its gate, are a:
     dx = a w^T, dw = x^T a, du = h^T a, db = sum(a)
     """
-    p = node.primitive
-    return _gradients(LstmGrad(p.reverse, p.masked, p.projected), node, gs)
+    return _gradients(LstmGrad, node, gs)
 
 
 @gradient_of(Gru)
@@ -126,12 +131,12 @@ def _gru(node: Node, *gs: Any) -> Any:
     """dz = (h - m) dh',  dm = (1 - z) dh',  dr = (h u + n) da with a the argument of tanh; z dh' goes
     straight to the step before.  Through their gates these are a; the rest as of `Lstm`
     """
-    p = node.primitive
-    return _gradients(GruGrad(p.reverse, p.masked, p.reset_after), node, gs)
+    return _gradients(GruGrad, node, gs)
 
 
-def _gradients(p: Gradient, node: Node, gs: Sequence[Any]) -> tuple[Any, ...]:
+def _gradients(kind: type[Gradient], node: Node, gs: Sequence[Any]) -> tuple[Any, ...]:
     """One node gives them all; the mask has none."""
+    p = kind(*(getattr(node.primitive, f.name) for f in fields(kind)))
     *types, _ = node.types
     gs = [zeros(t, node) if g is None else g for t, g in zip(types, gs)]
     y, *_, residual = node.outputs
@@ -147,31 +152,44 @@ def zeros(t: TensorType, like: Any) -> Any:
 # The recurrences in simpler ops, unrolled.
 
 
-@pointwise
-def next_cell(i: Any, f: Any, g: Any, c: Any) -> Any:
-    """sigmoid(f) c + sigmoid(i) tanh(g)"""
-    return sigmoid(f) * c + sigmoid(i) * tanh(g)
+def formula(activation: str = "tanh", slope: float | None = None) -> dict[str, Any]:
+    """What says to a formula below which functions it has: numbers alone; a slope of 0 is the sigmoid."""
+    return {"slope": slope or 0.0, "rectified": activation == "relu"}
+
+
+def _gate(a: Any, slope: float) -> Any:
+    return steep_sigmoid(a, slope=slope) if slope else sigmoid(a)
+
+
+def _new(a: Any, rectified: bool) -> Any:
+    return relu(a) if rectified else tanh(a)
 
 
 @pointwise
-def next_hidden(o: Any, c: Any) -> Any:
-    """sigmoid(o) tanh(c)"""
-    return sigmoid(o) * tanh(c)
+def next_cell(i: Any, f: Any, g: Any, c: Any, slope: float = 0, rectified: bool = False) -> Any:
+    """sigmoid(f) c + sigmoid(i) tanh(g), or with hard sigmoids of a slope, or relu"""
+    return _gate(f, slope) * c + _gate(i, slope) * _new(g, rectified)
 
 
 @pointwise
-def _candidate(a: Any, r: Any, inner: Any) -> Any:
-    return tanh(a + sigmoid(r) * inner)
+def next_hidden(o: Any, c: Any, slope: float = 0, rectified: bool = False) -> Any:
+    """sigmoid(o) tanh(c), or with the same"""
+    return _gate(o, slope) * _new(c, rectified)
 
 
 @pointwise
-def _reset(r: Any, h: Any) -> Any:
-    return sigmoid(r) * h
+def _candidate(a: Any, r: Any, inner: Any, slope: float, rectified: bool) -> Any:
+    return _new(a + _gate(r, slope) * inner, rectified)
 
 
 @pointwise
-def _mixed(z: Any, m: Any, h: Any) -> Any:
-    return (1 - sigmoid(z)) * m + sigmoid(z) * h
+def _reset(r: Any, h: Any, slope: float) -> Any:
+    return _gate(r, slope) * h
+
+
+@pointwise
+def _mixed(z: Any, m: Any, h: Any, slope: float) -> Any:
+    return (1 - _gate(z, slope)) * m + _gate(z, slope) * h
 
 
 def walked(
@@ -229,6 +247,8 @@ class _Cell:
         self.p, self.named = p, named
         self.x, self.wide = named["x"].dtype, vector_type(named["x"].dtype)
         self.u = named["u"]
+        self.both = formula(p.activation, getattr(p, "slope", None))
+        self.slope, self.rectified = self.both["slope"], self.both["rectified"]
 
     def __call__(self, a: Any, *states: Any) -> tuple[Any, ...]:
         if isinstance(self.p, Lstm):
@@ -238,13 +258,12 @@ class _Cell:
         return (cast(new, self.x),)
 
     def _rnn(self, a: Any, h: Any) -> Any:
-        assert isinstance(self.p, Rnn)
-        return (relu if self.p.activation == "relu" else tanh)(a + self._product(h, self.u))
+        return _new(a + self._product(h, self.u), self.rectified)
 
     def _lstm(self, a: Any, h: Any, c: Any) -> tuple[Any, Any]:
         i, f, g, o = parts(a + self._product(h, self.u), 4)
-        c = next_cell(i, f, g, c)
-        h = cast(next_hidden(o, c), self.x)
+        c = next_cell(i, f, g, c, **self.both)
+        h = cast(next_hidden(o, c, **self.both), self.x)
         return cast(matmul(h, self.named["p"]), self.x) if "p" in self.named else h, c
 
     def _gru(self, a: Any, h: Any) -> Any:
@@ -252,13 +271,14 @@ class _Cell:
         if "n" in self.named:
             ar, az, am = parts(a, 3)
             hr, hz, hm = parts(self._product(h, self.u), 3)
-            m = _candidate(am, ar + hr, hm + self.named["n"])
-            return _mixed(az + hz, m, cast(h, self.wide))
+            m = _candidate(am, ar + hr, hm + self.named["n"], **self.both)
+            return _mixed(az + hz, m, cast(h, self.wide), slope=self.slope)
         gates = narrow(a, 1, 0, 2 * units) + self._product(h, narrow(self.u, 1, 0, 2 * units))
         r, z = parts(gates, 2)
-        reset = cast(_reset(r, cast(h, self.wide)), self.x)
-        m = tanh(narrow(a, 1, 2 * units, units) + self._product(reset, narrow(self.u, 1, 2 * units, units)))
-        return _mixed(z, m, cast(h, self.wide))
+        reset = cast(_reset(r, cast(h, self.wide), slope=self.slope), self.x)
+        third = narrow(self.u, 1, 2 * units, units)
+        m = _new(narrow(a, 1, 2 * units, units) + self._product(reset, third), self.rectified)
+        return _mixed(z, m, cast(h, self.wide), slope=self.slope)
 
     def _product(self, h: Any, u: Any) -> Any:
         return cast(matmul(h, u), self.wide)

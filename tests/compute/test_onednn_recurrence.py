@@ -86,6 +86,8 @@ REFUSED: list[tuple[Recurrence, DType, str]] = [
     (Lstm(masked=True), float32, "no mask"),
     (Lstm(projected=True), float32, "no gradient of an LSTM with a projection"),
     (Rnn(activation="relu"), float32, "hides NaN"),
+    (Lstm(activation="relu"), float32, "tanh alone"),
+    (Gru(slope=0.2), float32, "not hard ones"),
     (Gru(), bfloat16, "in float32 alone"),
     (Gru(), float64, "float32 and bfloat16, not in float64"),
 ]

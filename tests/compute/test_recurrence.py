@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortex_compute.errors import DTypeError, ShapeError
+from cortex_compute.errors import ArgumentError, DTypeError, ShapeError
 from cortex_compute.primitives.base import OPAQUE
 from cortex_compute.primitives.recurrence import Gru, GruGrad, Lstm, LstmGrad, Recurrence, Rnn, RnnGrad
 from cortex_compute.protocol import Layout, Offer, Operand
@@ -26,6 +26,10 @@ OPTIONS: dict[str, tuple[type[Recurrence], dict[str, Any]]] = {
     "projected": (Lstm, {"projected": True}),
     "gru": (Gru, {}),
     "gru before": (Gru, {"reset_after": False}),
+    "hard lstm": (Lstm, {"slope": 0.2}),
+    "relu lstm": (Lstm, {"activation": "relu", "projected": True}),
+    "hard gru": (Gru, {"slope": 0.2}),
+    "hard gru before": (Gru, {"slope": 1 / 6, "activation": "relu", "reset_after": False}),
 }
 each_option = pytest.mark.parametrize("option", OPTIONS)
 each_direction = pytest.mark.parametrize("reverse", [False, True])
@@ -129,6 +133,29 @@ def test_the_gates_of_an_lstm() -> None:
     b = np.array([100, -100, 0.5, 100.0])
     y, _, c, _ = run(Lstm(), [column(0), np.zeros((1, 4)), np.zeros((1, 4)), b, row(3), row(7)])
     np.testing.assert_allclose([c.item(), y.item()], [math.tanh(0.5), math.tanh(math.tanh(0.5))])
+
+
+def test_hard_gates_and_a_cell_of_relu() -> None:
+    """i = 0.2 * 1 + 0.5, f beyond 1, o = 0.2 * -2 + 0.5; relu lets 3 pass: c = 7 + 0.7 * 3, h = 0.1 c.
+
+    Backward from h: do = 9.1 * 0.2, di = 0.1 * 3 * 0.2, dg = 0.1 * 0.7, and nothing through f.
+    """
+    p, zero, b = Lstm(slope=0.2, activation="relu"), np.zeros((1, 4)), np.array([1, 9, 3.0, -2])
+    given = [column(0), zero, zero, b, row(3), row(7)]
+    y, _, c, _ = run(p, given)
+    np.testing.assert_allclose([c.item(), y.item()], [9.1, 0.91])
+    *_, db, dh0, dc0 = backward(p, given, np.zeros((1, 1, 1)), row(1), row(0))
+    np.testing.assert_allclose(db, [0.06, 0, 0.07, 1.82])
+    np.testing.assert_allclose([dh0.item(), dc0.item()], [0, 0.1])
+
+
+def test_at_its_corners_a_hard_sigmoid_has_no_slope() -> None:
+    """2 a + 1/2 is 0 at -1/4, and 1 at 1/4."""
+    p, zero = Gru(slope=2.0), np.zeros((1, 3))
+    for a, slope in ((-0.25, 0), (-0.2, 2), (0.2, 2), (0.25, 0)):
+        given = [column(0), zero, zero, np.array([0, a, 0.5]), row(2), np.zeros(1)]
+        *_, db, _, _ = backward(p, given, np.zeros((1, 1, 1)), row(1))
+        np.testing.assert_allclose(db[1], slope * (2 - math.tanh(0.5)))
 
 
 def test_the_gates_of_a_gru() -> None:
@@ -259,6 +286,17 @@ def test_types_that_do_not_fit() -> None:
         Lstm().infer(*halves.values())
 
 
+@pytest.mark.parametrize(("p", "message"), [
+    (Lstm(slope=0.0), "Lstm: slope is 0.0; needs a positive number, or None for the sigmoid"),
+    (Gru(slope=math.inf), "Gru: slope is inf"), (LstmGrad(slope=math.nan), "LstmGrad: slope is nan"),
+    (Rnn(activation="elu"), "Rnn: activation is 'elu'; needs tanh or relu"),  # type: ignore[arg-type]
+])  # fmt: skip
+def test_activations_that_there_are_not(p: Recurrence, message: str) -> None:
+    operands = types(p)
+    with pytest.raises(ArgumentError, match=message):
+        p._expect(tuple(operands[name] for name in p.inputs))
+
+
 def test_a_message_names_the_operands_that_are_given() -> None:
     """The mask comes where p would, which this one has not."""
     with pytest.raises(DTypeError, match="Lstm: x is float32, mask is bool; cast one of them"):
@@ -311,7 +349,7 @@ def of_module(made: Any, p: Recurrence) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize("option", [name for name in OPTIONS if name != "gru before"])
+@pytest.mark.parametrize("option", ["tanh", "relu", "lstm", "projected", "gru"])
 @pytest.mark.parametrize("lengths", [None, (5, 2, 4)])
 def test_pytorchs_layers(option: str, lengths: tuple[int, ...] | None) -> None:
     torch = pytest.importorskip("torch")
@@ -344,20 +382,25 @@ def test_pytorchs_layers(option: str, lengths: tuple[int, ...] | None) -> None:
 def looped(torch: Any, p: Recurrence, named: dict[str, Any], mask: Any) -> list[Any]:
     """y and the last states, step by step, for PyTorch to differentiate."""
     x, w, u, b, h = (named[k] for k in ("x", "w", "u", "b", "h0"))
+    fresh, slope = getattr(torch, p.activation), getattr(p, "slope", None)
+
+    def gate(a: Any) -> Any:
+        return torch.sigmoid(a) if slope is None else torch.clamp(slope * a + 0.5, 0, 1)
+
     c, size, y = named.get("c0"), u.shape[1] // p.gates, {}
     for t in range(x.shape[1])[:: -1 if p.reverse else 1]:
         has, i = mask[:, t, None], (x[:, t] @ w + b).split(size, 1)
         s = (h @ u).split(size, 1)
         if isinstance(p, Rnn):
-            new = getattr(torch, p.activation)(i[0] + s[0])
+            new = fresh(i[0] + s[0])
         elif isinstance(p, Lstm):
-            cell = torch.sigmoid(i[1] + s[1]) * c + torch.sigmoid(i[0] + s[0]) * torch.tanh(i[2] + s[2])
-            new = torch.sigmoid(i[3] + s[3]) * torch.tanh(cell)
+            cell = gate(i[1] + s[1]) * c + gate(i[0] + s[0]) * fresh(i[2] + s[2])
+            new = gate(i[3] + s[3]) * fresh(cell)
             new, c = new @ named["p"] if p.projected else new, torch.where(has, cell, c)
         else:
-            r, z = torch.sigmoid(i[0] + s[0]), torch.sigmoid(i[1] + s[1])
+            r, z = gate(i[0] + s[0]), gate(i[1] + s[1])
             inner = r * (s[2] + named["n"]) if "n" in named else (r * h) @ u[:, 2 * size :]
-            new = (1 - z) * torch.tanh(i[2] + inner) + z * h
+            new = (1 - z) * fresh(i[2] + inner) + z * h
         y[t] = torch.where(has, new, torch.zeros_like(new))
         h = torch.where(has, new, h)
     return [torch.stack([y[t] for t in sorted(y)], 1), h, *([c] if p.cells else [])]

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from cortex_compute.primitives.recurrence import Gru, GruGrad, Lstm, LstmGrad, Recurrence, Rnn, RnnGrad
+from cortex_compute.primitives.recurrence import Gated, Gru, GruGrad, Lstm, LstmGrad, Recurrence, Rnn, RnnGrad
 from cortex_compute.types import DType, bfloat16
 from cortex_compute.verify.bfloat16 import rounded
 from cortex_compute.verify.case import Case, Operands, cases
@@ -62,7 +62,7 @@ class Estimate:
         return Estimate(self.value @ other.value, error)
 
 
-ONE = Estimate(1.0)
+ONE, HALF = Estimate(1.0), Estimate(0.5)
 
 
 def _tanh(a: Estimate) -> Estimate:
@@ -73,6 +73,45 @@ def _tanh(a: Estimate) -> Estimate:
 def _sigmoid(a: Estimate) -> Estimate:
     s = 1 / (1 + np.exp(-a.value))
     return Estimate(s, s * (1 - s) * a.error + np.abs(s - 0.5) + s)
+
+
+def _cut(a: Estimate, low: float, high: float) -> Estimate:
+    """min(max(a, low), high).  What is cut off takes its error with it, as far as it is beyond the corner."""
+    value = np.clip(a.value, low, high)
+    return Estimate(value, np.maximum(a.error - np.abs(a.value - value) / bfloat16.eps, 0))
+
+
+def _cut_slope(a: Estimate, *corners: float) -> Estimate:
+    """The derivative of that between the corners, where few bits may have it on the other side."""
+    inside = (a.value > corners[0]) & (a.value < (corners[1] if corners[1:] else np.inf))
+    unsure = np.any([np.abs(a.value - x) <= a.error * bfloat16.eps / 2 for x in corners], 0)
+    return Estimate(inside * 1.0, unsure / bfloat16.eps)
+
+
+def _new(p: Recurrence, a: Estimate) -> Estimate:
+    """What is new, of its sum."""
+    return _tanh(a) if p.activation == "tanh" else _cut(a, 0, np.inf)
+
+
+def _new_slope(p: Recurrence, a: Estimate) -> Estimate:
+    m = _new(p, a)
+    return ONE - m * m if p.activation == "tanh" else _cut_slope(a, 0)
+
+
+def _gate(p: Gated, a: Estimate) -> Estimate:
+    """A gate, of its sum."""
+    return _sigmoid(a) if p.slope is None else _cut(_steep(p.slope, a), 0, 1)
+
+
+def _gate_slope(p: Gated, a: Estimate) -> Estimate:
+    if p.slope is None:
+        s = _sigmoid(a)
+        return s * (ONE - s)
+    return _cut_slope(_steep(p.slope, a), 0, 1) * Estimate(p.slope, p.slope)
+
+
+def _steep(slope: float, a: Estimate) -> Estimate:
+    return Estimate(slope, slope) * a + HALF
 
 
 def _where(condition: np.ndarray, a: Estimate, b: Estimate) -> Estimate:
@@ -101,7 +140,7 @@ def _beside(parts: Sequence[Estimate]) -> Estimate:
 
 
 class Step(NamedTuple):
-    """One step: where there is one (B, 1), x, h and c before it; its gates, and c after it."""
+    """One step: where there is one (B, 1), x, h and c before it; the sums of its gates, and c after it."""
 
     has: np.ndarray
     x: Estimate
@@ -122,59 +161,52 @@ class Back(NamedTuple):
 
 def _rnn(p: Rnn, n: dict[str, Estimate], x: Estimate, h: Estimate, c: Estimate) -> tuple[Any, ...]:
     a = x @ n["w"] + h @ n["u"] + n["b"]
-    if p.activation == "tanh":
-        new = _tanh(a)
-        return [new], new, c
-    return [a], Estimate(np.maximum(a.value, 0), a.error), c
+    return [a], _new(p, a), c
 
 
 def _rnn_back(p: Rnn, n: dict[str, Estimate], s: Step, dh: Estimate, dc: Estimate) -> Back:
-    (h,) = s.gates
-    if p.activation == "tanh":
-        a = dh * (ONE - h * h)
-    else:  # where few bits may have another sign the gradient may be there or not
-        unsure = np.where(np.abs(h.value) <= h.error * bfloat16.eps / 2, dh.size / bfloat16.eps, 0.0)
-        a = _where(h.value > 0, dh, Estimate(0 * dh.value))
-        a = Estimate(a.value, a.error + unsure)
+    a = dh * _new_slope(p, s.gates[0])
     return Back(a, {"u": s.h.T @ a}, a @ n["u"].T, dc)
 
 
 def _lstm(p: Lstm, n: dict[str, Estimate], x: Estimate, h: Estimate, c: Estimate) -> tuple[Any, ...]:
-    i, f, g, o = _gates(x @ n["w"] + h @ n["u"] + n["b"], 4)
-    i, f, g, o = _sigmoid(i), _sigmoid(f), _tanh(g), _sigmoid(o)
-    new = f * c + i * g
-    m = o * _tanh(new)
-    return [i, f, g, o], m @ n["p"] if p.projected else m, new
+    i, f, g, o = sums = _gates(x @ n["w"] + h @ n["u"] + n["b"], 4)
+    new = _gate(p, f) * c + _gate(p, i) * _new(p, g)
+    m = _gate(p, o) * _new(p, new)
+    return sums, m @ n["p"] if p.projected else m, new
 
 
 def _lstm_back(p: Lstm, n: dict[str, Estimate], s: Step, dh: Estimate, dc: Estimate) -> Back:
     i, f, g, o = s.gates
-    t = _tanh(s.cell)
+    t = _new(p, s.cell)
     dm = dh @ n["p"].T if p.projected else dh
-    dc = dc + dm * o * (ONE - t * t)
-    of_i, of_f = dc * g * i * (ONE - i), dc * s.c * f * (ONE - f)
-    a = _beside([of_i, of_f, dc * i * (ONE - g * g), dm * t * o * (ONE - o)])
-    weights = {"u": s.h.T @ a, **({"p": (o * t).T @ dh} if p.projected else {})}
-    return Back(a, weights, a @ n["u"].T, dc * f)
+    dc = dc + dm * _gate(p, o) * _new_slope(p, s.cell)
+    of_i, of_f = dc * _new(p, g) * _gate_slope(p, i), dc * s.c * _gate_slope(p, f)
+    a = _beside([of_i, of_f, dc * _gate(p, i) * _new_slope(p, g), dm * t * _gate_slope(p, o)])
+    weights = {"u": s.h.T @ a, **({"p": (_gate(p, o) * t).T @ dh} if p.projected else {})}
+    return Back(a, weights, a @ n["u"].T, dc * _gate(p, f))
 
 
 def _gru(p: Gru, n: dict[str, Estimate], x: Estimate, h: Estimate, c: Estimate) -> tuple[Any, ...]:
     a, u = _gates(x @ n["w"] + n["b"], 3), _gates(n["u"], 3)
-    r, z = _sigmoid(a[0] + h @ u[0]), _sigmoid(a[1] + h @ u[1])
+    of_r, of_z = a[0] + h @ u[0], a[1] + h @ u[1]
+    r, z = _gate(p, of_r), _gate(p, of_z)
     inner = h @ u[2] + n["n"] if p.reset_after else h
-    m = _tanh(a[2] + (r * inner if p.reset_after else (r * inner) @ u[2]))
-    return [r, z, m, inner], (ONE - z) * m + z * h, c
+    of_m = a[2] + (r * inner if p.reset_after else (r * inner) @ u[2])
+    m = _new(p, of_m)
+    return [of_r, of_z, of_m, inner], m + z * (h - m), c  # which rounds more than (1 - z) m + z h
 
 
 def _gru_back(p: Gru, n: dict[str, Estimate], s: Step, dh: Estimate, dc: Estimate) -> Back:
-    (r, z, m, inner), u = s.gates, _gates(n["u"], 3)
-    of_z, of_m = dh * (s.h - m) * z * (ONE - z), dh * (ONE - z) * (ONE - m * m)
+    (sum_r, sum_z, sum_m, inner), u = s.gates, _gates(n["u"], 3)
+    r, z, m = _gate(p, sum_r), _gate(p, sum_z), _new(p, sum_m)
+    of_z, of_m = dh * (s.h - m) * _gate_slope(p, sum_z), dh * (ONE - z) * _new_slope(p, sum_m)
     if p.reset_after:
-        of_r, of_inner = of_m * inner * r * (ONE - r), of_m * r
+        of_r, of_inner = of_m * inner * _gate_slope(p, sum_r), of_m * r
         third, through, extra = s.h.T @ of_inner, of_inner @ u[2].T, {"n": _rows(of_inner)}
     else:
         of_product = of_m @ u[2].T
-        of_r = of_product * s.h * r * (ONE - r)
+        of_r = of_product * s.h * _gate_slope(p, sum_r)
         third, through, extra = (r * s.h).T @ of_m, of_product * r, {}
     before = dh * z + of_r @ u[0].T + of_z @ u[1].T + through
     du = _beside([s.h.T @ of_r, s.h.T @ of_z, third])
@@ -296,6 +328,10 @@ OPTIONS: list[tuple[type[Recurrence], type[Recurrence], dict[str, Any], str]] = 
     (Lstm, LstmGrad, {"projected": True}, "projected"),
     (Gru, GruGrad, {}, "reset after"),
     (Gru, GruGrad, {"reset_after": False}, "reset before"),
+    (Lstm, LstmGrad, {"slope": 0.2}, "hard cells"),
+    (Lstm, LstmGrad, {"activation": "relu", "projected": True}, "relu, projected"),
+    (Gru, GruGrad, {"slope": 0.2}, "hard, reset after"),
+    (Gru, GruGrad, {"slope": 1 / 6, "activation": "relu", "reset_after": False}, "hard and relu, before"),
 ]
 
 

@@ -15,7 +15,7 @@ from cortex_core.generate.steps import NotStepwise, trace_step
 from cortex_core.network import Network
 from cortex_core.registry import LAYERS
 from cortex_core.spec import read
-from cortex_core.step import train_step
+from cortex_core.step import predict_graph, train_step
 from cortex_core.trace import batch_type
 from tests.core.layers.use import Used
 
@@ -23,6 +23,7 @@ RNG = np.random.default_rng(3)
 X = RNG.standard_normal((3, 6, 4))
 MASK = np.arange(6) < np.array([6, 2, 4])[:, None]
 LAYERS_OF_UNITS = {"simple_rnn": 1, "lstm": 2, "gru": 1}
+HARD = {"hard_sigmoid": {"slope": 0.2}}
 each_kind = pytest.mark.parametrize("kind", LAYERS_OF_UNITS)
 
 
@@ -240,7 +241,10 @@ def test_a_sequence_holds_what_it_had(kind: str, reverse: bool) -> None:
 
 
 @each_kind
-@pytest.mark.parametrize("fields", [{}, {"reset_after": False}, {"projection": 2}])
+@pytest.mark.parametrize("fields", [
+    {}, {"reset_after": False}, {"projection": 2}, {"activation": "relu"}, {"recurrent_activation": HARD},
+    {"activation": "relu", "recurrent_activation": HARD, "reset_after": False},
+])  # fmt: skip
 def test_composed_as_the_kernels(kind: str, fields: Any) -> None:
     """The walk for any activation, of those that kernels compute."""
     if not fields.keys() <= {f.name for f in dataclasses.fields(LAYERS[kind])}:
@@ -258,11 +262,22 @@ def clipped(x: np.ndarray) -> np.ndarray:
     return np.clip(0.2 * x + 0.5, 0, 1)
 
 
-OTHERS = {"activation": "softsign", "recurrent_activation": {"hard_sigmoid": {"slope": 0.2}}}
+OTHERS = {"activation": "softsign", "recurrent_activation": HARD}
 
 
 def described(kind: str, **fields: Any) -> Network:
     return network({kind: {"units": 5, "return": "sequence", **fields}}, x=[6, 4])
+
+
+@pytest.mark.parametrize("fields", [{}, {"activation": "relu"}])
+def test_gates_of_hard_sigmoids_are_one_kernel(fields: Any) -> None:
+    """However long the sequence; the default of Keras 1 and 2."""
+    for kind in ("lstm", "gru"):
+        made = network({kind: {"units": 5, "recurrent_activation": HARD, **fields}}, x=[2000, 4])
+        graph = predict_graph(made, {"x": TensorType((3, 2000, 4))})
+        primitives = [type(node.primitive).__name__ for node in graph.nodes()]
+        assert primitives.count(kind.capitalize()) == 1
+        assert len(primitives) < 20
 
 
 def test_an_lstm_of_other_activations_beside_numpy() -> None:

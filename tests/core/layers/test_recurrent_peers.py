@@ -126,12 +126,34 @@ def compare(keras: Any, made: Any, weights: list[np.ndarray], used: Used, **opti
     close(gradients(used)["x"], jax.grad(lambda x: (f(x) ** 3).sum())(x))
 
 
+HARD = {"recurrent_activation": {"hard_sigmoid": {"slope": 0.2}}}
+
+
+def clipped(x: Any) -> Any:
+    """`hard_sigmoid` before Keras 3."""
+    import keras
+
+    return keras.ops.clip(0.2 * x + 0.5, 0, 1)
+
+
 KINDS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "tanh": ("simple_rnn", {}, {}),
     "relu": ("simple_rnn", {"activation": "relu"}, {"activation": "relu"}),
     "lstm": ("lstm", {}, {}),
     "gru": ("gru", {}, {}),
     "gru before": ("gru", {"reset_after": False}, {"reset_after": False}),
+    "hard lstm": ("lstm", HARD, {"recurrent_activation": clipped}),
+    "hard lstm of Keras 3": (
+        "lstm",
+        {"recurrent_activation": "hard_sigmoid", "activation": "relu"},
+        {"recurrent_activation": "hard_sigmoid", "activation": "relu"},
+    ),
+    "hard gru": ("gru", HARD, {"recurrent_activation": clipped}),
+    "hard gru before": (
+        "gru",
+        {"reset_after": False, "activation": "relu", **HARD},
+        {"reset_after": False, "activation": "relu", "recurrent_activation": clipped},
+    ),
 }
 
 

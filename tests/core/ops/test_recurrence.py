@@ -46,6 +46,10 @@ def cells(sizes: tuple[int, ...] = SIZES) -> dict[str, tuple[Callable[..., Any],
         "projected": (lstm, drawn(4, (b, h), (h, 1), sizes=sizes)),
         "gru": (gru, drawn(3, (h,), sizes=sizes)),
         "gru before": (gru, drawn(3, sizes=sizes)),
+        "hard lstm": (partial(lstm, slope=0.2), drawn(4, (b, h), (h, 1), sizes=sizes)),
+        "relu lstm": (partial(lstm, activation="relu"), drawn(4, (b, h), sizes=sizes)),
+        "hard gru": (partial(gru, slope=0.2), drawn(3, (h,), sizes=sizes)),
+        "hard gru before": (partial(gru, slope=0.2, activation="relu"), drawn(3, sizes=sizes)),
     }
 
 
@@ -169,7 +173,7 @@ def test_a_mask_is_bool() -> None:
 def test_decompositions_have_the_types_of_their_primitives(name: str, kind: Any, masked: bool) -> None:
     """Beside an x of 16 bits some operands and results have 32."""
     f, arrays = cells()[name]
-    wide = ("b", *({"lstm": ["c0"], "projected": ["c0"], "gru": ["n"]}.get(name, [])))
+    wide = "b", "n" if "gru" in name else "c0"
     names = ("x", "w", "u", "b", "h0", wide[-1], "p")
     types = [TensorType(a.shape, float32 if of in wide else kind) for of, a in zip(names, arrays)]
     values = [input_value(of, t) for of, t in zip(names, types)]
@@ -211,7 +215,7 @@ def torchs(torch: Any, name: str, arrays: list[Any], packed: bool) -> Any:
 
 
 @pytest.mark.peers
-@pytest.mark.parametrize("name", [name for name in cells() if name != "gru before"])
+@pytest.mark.parametrize("name", ["tanh", "relu", "lstm", "projected", "gru"])
 @pytest.mark.parametrize("masked", [False, True])
 @each_direction
 def test_values_and_derivatives_are_pytorchs(name: str, masked: bool, reverse: bool) -> None:
