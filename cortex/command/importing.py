@@ -56,7 +56,7 @@ def _tolerance(context: click.Context, option: click.Parameter, given: float | N
     return given
 
 
-@command.command("keras")
+@command.command("keras", short_help="A Keras model becomes a description with weights.")
 @click.argument("model", metavar="MODEL")
 @click.option(
     "--weights", metavar="FILE", help="Where MODEL is an architecture or a description: its weights."

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Loss = tuple[str, dict[str, Any]]
 
 MEANS = ("auto", "sum_over_batch_size", "mean", "mean_with_sample_weight")
+ACCURACY = ("accuracy", "acc", "categorical_accuracy", "sparse_categorical_accuracy")
+"""That of Keras's class Accuracy is another one: how many numbers are exactly the target's."""
 NEUTRAL = ("name", "dtype", "fn", "reduction", "class_name", "module", "registered_name")
 """What of a configuration says nothing of the numbers, or is read beside the loss."""
 
@@ -38,7 +40,18 @@ def losses_of(file: File, converted: Converted) -> Iterator[dict[str, Any]]:
         notes += (f"the loss of {name}: {told}" for told in _otherwise(named(said)[1], value))
         target = "target" if len(names) == 1 else f"{value.source}_target"
         yield {kind: {"of": value.source, "target": target, **fields, **_weight(weight, name, notes)}}
-    notes += _metrics(training)
+
+
+def metrics_of(training: Config, losses: Sequence[Mapping[str, Any]], notes: list[str]) -> dict[str, Any]:
+    """The field ``metrics`` of ``train``: the accuracy of classes; others are told in a note."""
+    found = dict.fromkeys(
+        name for key in ("metrics", "weighted_metrics") for name in _names(training.get(key))
+    )
+    known = ACCURACY if [*map(list, losses)] == [["softmax_cross_entropy"]] else ()
+    left = [name for name in found if name not in known]
+    if left:
+        notes.append(f"metrics are not imported ({', '.join(left)}); train.metrics names those of here")
+    return {"metrics": ["accuracy"]} if len(left) < len(found) else {}
 
 
 def _of_each(said: Any, names: Sequence[str], what: str, notes: list[str]) -> list[Any]:
@@ -79,14 +92,6 @@ def _otherwise(config: Config, value: Value) -> Iterator[str]:
         yield "Keras leaves out masked steps, which count here"
 
 
-def _metrics(training: Config) -> list[str]:
-    found = dict.fromkeys(
-        name for key in ("metrics", "weighted_metrics") for name in _names(training.get(key))
-    )
-    told = f"metrics are not imported ({', '.join(found)}); train.metrics names those of here"
-    return [told] if found else []
-
-
 def _names(said: Any) -> Iterator[str]:
     """What metrics are called, however deep they stand in lists and by outputs."""
     left = [said]
@@ -98,7 +103,8 @@ def _names(said: Any) -> Iterator[str]:
             left += said[::-1]
         elif said is not None:
             name, config = named(said)
-            yield shown(config.get("name") or name or said).strip("'")
+            told = name if name == "Accuracy" else config.get("name") or name or said
+            yield told if isinstance(told, str) else shown(told)
 
 
 def _ending(converted: Converted, source: str) -> str:

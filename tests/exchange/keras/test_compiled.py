@@ -89,10 +89,12 @@ TOLD: list[tuple[dict[str, Any], str]] = [
     (compiled(loss_weights=["x"]), "the weight of the loss of out is not imported: it is 'x'"),
     (compiled(loss_weights=[1, 2]), "the weight of the loss is not imported: it is given for 2 outputs"),
     (compiled(loss={"other": "mse"}), "the loss of 'other' is not imported: no output has this name"),
-    (compiled(metrics=["accuracy"]), "metrics are not imported (accuracy)"),
+    (compiled(metrics=["accuracy"]), ""),
+    (compiled(metrics=["accuracy"], loss="mse"), "metrics are not imported (accuracy)"),
+    (compiled(metrics=["acc", "Accuracy"]), "metrics are not imported (Accuracy)"),
     (
         compiled(metrics=[[{"class_name": "MeanMetricWrapper", "config": {"name": "acc", "fn": "x"}}]]),
-        "metrics are not imported (acc)",
+        "",
     ),
     (compiled(weighted_metrics={"out": ["AUC"]}), "metrics are not imported (AUC)"),
     (loss("MeanSquaredError", reduction="sum"), "the loss of out: its reduction is 'sum'; here the mean"),
@@ -121,6 +123,14 @@ def test_what_is_not_as_there_is_told(training: dict[str, Any], told: str, tmp_p
     notes = imported(tmp_path, training).notes
     assert len(notes) == bool(told), notes
     assert all(told in note for note in notes)
+
+
+@pytest.mark.parametrize("metrics", [["acc"], {"out": ["accuracy", "AUC"]}, [["categorical_accuracy"]]])
+def test_the_accuracy_of_classes(metrics: Any, tmp_path: Path) -> None:
+    """Where the file has an optimizer, and where not."""
+    for said in (compiled(metrics=metrics), {"loss": CROSS, "metrics": metrics}):
+        train = imported(tmp_path, said).network.training
+        assert [metric.kind for metric in train.metrics] == ["accuracy"]
 
 
 def test_a_mask_that_the_loss_would_see_is_told(tmp_path: Path) -> None:
