@@ -31,7 +31,7 @@ from cortex_core.exchange.keras.arrays import (
     refusal,
     unpacking,
 )
-from cortex_core.exchange.keras.heaps import most_bytes
+from cortex_core.exchange.keras.heaps import SHORT, Text, long_texts, most_bytes
 from cortex_core.exchange.keras.model import Weight
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -67,6 +67,7 @@ class Hdf5:
         self._odd: dict[str, str] = {}
         self._bytes = self._chunks = self._links = self._text = self._names = 0
         self._content = content
+        self._long: list[Text] | None = None
         self._size = Path(path).stat().st_size if content is None else len(content)
         self._taken = Path(path).stat().st_size  # by all, which an archive may have packed once already
         with self._guarded(""):
@@ -138,31 +139,37 @@ class Hdf5:
             if shape is None or (dtype.kind == "O" and h5py.check_string_dtype(dtype) is None):
                 self.refuse(group, f"its '{name}' is no text")
             count = math.prod(shape)
-            if count * dtype.itemsize > min(self._size, LONGEST_TEXT) or self._is_long(dtype, shape, count):
+            large = count * dtype.itemsize > min(self._size, LONGEST_TEXT)
+            if large or (dtype.kind == "O" and self._most(count) > (MOST_TEXT if shape else LONGEST_TEXT)):
                 self.refuse(group, f"its '{name}' is larger than any of Keras's")
             return self._file[self.groups[group]].attrs[name]
 
-    def _is_long(self, dtype: np.dtype, shape: tuple[int, ...], count: int) -> bool:
-        """Whether a list of texts, which may be one text a thousand times, takes too much memory."""
-        if not shape or dtype.kind != "O" or count * self._size <= MOST_TEXT:
-            return False
+    def _most(self, count: int) -> int:
+        """How many bytes so many texts may take: they may be one text, again and again."""
+        with self._mapped() as data:
+            if self._long is None:
+                self._long = long_texts(data)
+            if count * max([SHORT, *(size for _, _, size in self._long)]) <= LONGEST_TEXT:
+                return LONGEST_TEXT
+            return most_bytes(data, count, self._long)
+
+    @contextmanager
+    def _mapped(self) -> Iterator[Any]:
+        """The bytes of the file."""
         if self._content is not None:
-            most = most_bytes(self._content, count)
-        else:
-            with open(self.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                most = most_bytes(data, count)
-        return most is None or most > MOST_TEXT
+            yield self._content
+            return
+        with open(self.path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+            yield data
 
     def _decoded(self, found: Any, group: str, name: str) -> str:
         try:
             text = found.decode("utf-8") if isinstance(found, bytes) else found
             if not isinstance(text, str):
                 self.refuse(group, f"its '{name}' is no text")
-            size = len(text.encode("utf-8"))  # h5py hides what is not in UTF-8
+            text.encode("utf-8")  # h5py hides what is not
         except UnicodeError:
             self.refuse(group, f"its '{name}' is not in UTF-8")
-        if size > LONGEST_TEXT:
-            self.refuse(group, f"its '{name}' is larger than any of Keras's")
         return text
 
     def _object(self, path: str) -> Any:

@@ -1,8 +1,8 @@
-"""How much memory the texts of an HDF5 attribute may take, told before HDF5 is asked for them.
+"""The texts of an HDF5 file, looked at before HDF5 is asked for them.
 
-A text of variable length lies in a heap of the file, and the attribute has a reference to it: 16 bytes.  A
-thousand references to one text of a megabyte are a gigabyte in memory.  HDF5 cannot say so beforehand, thus
-the heaps are looked through: what is long there, and how often the file refers to it.
+A text of variable length lies in a heap of the file, and an attribute has a reference to it: 16 bytes.  A
+thousand references to one text of a megabyte are a gigabyte in memory, which HDF5 cannot say beforehand; and
+of a heap that is damaged it never comes to the end.
 
 The format is that of the HDF5 specification, III.E (global heaps) and VIII (references to them).
 """
@@ -13,29 +13,38 @@ import struct
 from collections.abc import Iterator
 from typing import Any
 
-HEAP = b"GCOL\x01\0\0\0"
+HEAP = b"GCOL\x01"
 HEADER = struct.Struct("<HHIQ")
 """Of a text in a heap: its number, how often it is referred to (which nothing keeps to), zero, its length."""
 SHORT = 1 << 10
 """Bytes of the longest name of a layer or of an array."""
 MOST_TEXTS, MOST_LONG = 1 << 20, 64
 
+Text = tuple[int, int, int]
+"""The address of its heap, its number there, its length."""
 
-def most_bytes(data: Any, count: int) -> int | None:
-    """No more than so many bytes take ``count`` texts of a file; ``data``: its bytes, or a map of them.
 
-    None where that cannot be told.
+def long_texts(data: Any) -> list[Text]:
+    """The texts that are no names; ``data``: the bytes of a file, or a map of them.
+
+    Raises `ValueError` where its heaps are not as HDF5 writes them.
     """
     if _sizes(data) != (8, 8):
-        return None
-    total, seen, long_ = count * SHORT, 0, 0
-    for heap, number, size in _texts(data):
-        seen, long_ = seen + 1, long_ + (size > SHORT)
-        if seen > MOST_TEXTS or long_ > MOST_LONG:
-            return None
-        if size > SHORT:
-            total += size * min(count, _references(data, heap, number))
-    return total
+        raise ValueError("addresses of another length than 8 bytes")
+    found: list[Text] = []
+    heap, count = -1, 0
+    while (heap := data.find(HEAP, heap + 1)) >= 0:
+        texts = [*_texts(data, heap)]
+        count += len(texts)
+        found += [text for text in texts if text[2] > SHORT]
+        if count > MOST_TEXTS or len(found) > MOST_LONG:
+            raise ValueError("more texts than any of Keras's")
+    return found
+
+
+def most_bytes(data: Any, count: int, long_: list[Text]) -> int:
+    """No more than so many bytes take ``count`` texts of a file with these long ones."""
+    return count * SHORT + sum(size * min(count, _references(data, heap, n)) for heap, n, size in long_)
 
 
 def _sizes(data: Any) -> tuple[int, int]:
@@ -44,17 +53,23 @@ def _sizes(data: Any) -> tuple[int, int]:
     return data[at], data[at + 1]
 
 
-def _texts(data: Any) -> Iterator[tuple[int, int, int]]:
-    """The address of the heap, the number in it, and the length of every text."""
-    heap = -1
-    while (heap := data.find(HEAP, heap + 1)) >= 0:
-        end = min(heap + int.from_bytes(data[heap + 8 : heap + 16], "little"), len(data))
-        at = heap + 16
-        while at + HEADER.size <= end:
-            number, _, _, size = HEADER.unpack_from(data, at)
-            if number:
-                yield heap, number, min(size, end - at)
-            at += max(HEADER.size, -(-size // 8) * 8 + (HEADER.size if number else 0))
+def _texts(data: Any, heap: int) -> Iterator[Text]:
+    end = heap + int.from_bytes(data[heap + 8 : heap + 16], "little")
+    at = heap + 16
+    while at + HEADER.size <= min(end, len(data)):
+        number, _, _, size = HEADER.unpack_from(data, at)
+        length = HEADER.size + -(-size // 8) * 8 if number else size
+        if length < HEADER.size or at + length > end:
+            if _is_referred_to(data, heap):
+                raise ValueError(f"a text of {size} bytes in the heap at {heap}")
+            return  # numbers that look like a heap
+        if number:
+            yield heap, number, size
+        at += length
+
+
+def _is_referred_to(data: Any, heap: int) -> bool:
+    return bool(data.find(heap.to_bytes(8, "little")) >= 0)
 
 
 def _references(data: Any, heap: int, number: int) -> int:

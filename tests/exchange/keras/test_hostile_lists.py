@@ -56,6 +56,17 @@ def test_many_references_to_one_text(tmp_path: Path, inside: bool) -> None:
     refused(path, "its 'layer_names' is larger than any of Keras's")
 
 
+@pytest.mark.parametrize("size", [0, 8, 1 << 40, 2**64 - 16])
+def test_a_heap_that_never_ends(tmp_path: Path, size: int) -> None:
+    """Each length tells where the next text is: HDF5 would go in a circle, or far away."""
+    path = save_named(tmp_path / "m.h5", {"a": [("x", numbers(1))]}, CONFIG)
+    content = bytearray(path.read_bytes())
+    heap = content.index(b"GCOL")
+    content[heap + 16 : heap + 32] = struct.pack("<HHIQ", 0, 0, 0, size)
+    path.write_bytes(content)
+    refused(path, f"a text of {size} bytes in the heap at {heap}")
+
+
 @pytest.mark.parametrize("count", [3, 4000])
 def test_a_long_configuration_beside_many_names(tmp_path: Path, count: int) -> None:
     """As Keras writes them: all are of variable length, each is referred to once."""
