@@ -77,7 +77,7 @@ def _seen(at: At, query: Value, value: Value, key: Value) -> dict[str, Any]:
     if isinstance(whole, Value):
         if seen:
             raise Unfit("an attention_mask beside masks of its inputs is not supported")
-        seen = whole.source
+        seen = at.plain(whole).source
     told = {"mask": seen, "query_mask": asked, "unseen": "mean" if seen or asked else None}
     constant = None if isinstance(whole, Value) else whole
     return told | ({"causal": True} if _is_causal(constant, query.shape[0], key.shape[0]) else {})
