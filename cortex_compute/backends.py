@@ -7,7 +7,6 @@ NumPy's is known without one, so that the package works from a source tree.
 from __future__ import annotations
 
 from collections.abc import Callable
-from difflib import get_close_matches
 from functools import cache
 from importlib import import_module
 from inspect import signature
@@ -64,6 +63,8 @@ def get(name: str = "auto") -> Backend:
 def _unknown(kind: str, numbered: bool) -> str:
     if kind == "auto":
         return "'auto' has no device of a number: name the backend, as in cupy:1"
+    from difflib import get_close_matches
+
     known = _known()
     near = get_close_matches(kind.lower(), known, 1) or ["cupy"] * (kind.lower() in ("cuda", "gpu"))
     meant = f" Did you mean {near[0]!r}?" if near else ""

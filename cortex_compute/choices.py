@@ -10,15 +10,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
 from cortex_compute.errors import BackendError
+from cortex_compute.frozen import frozen
 
 POLICIES = ("auto", "always", "never")
 ON, OFF = ("1", "true", "yes", "on"), ("", "0", "false", "no", "off")
 
 
-@dataclass(frozen=True)
+@frozen
 class Choices:
     """One set of them."""
 

@@ -23,11 +23,14 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True)
 def frozen(cls: type[T]) -> type[T]:
-    """What ``dataclass(frozen=True)`` makes, but for ``default_factory`` and ``__post_init__``."""
+    """What ``dataclass(frozen=True)`` makes, but for ``default_factory``."""
+    cls.__doc__ = cls.__doc__ or cls.__name__  # else dataclass writes out the signature, which takes longest
     made: Any = dataclass(init=False, repr=False, eq=False)(cls)
     made._defaults = {f.name: f.default for f in fields(made)}
     for method in (_init, _repr, _eq, _hash, _getstate, _setattr, _delattr):
         setattr(made, f"_{method.__name__}__", method)
+    if hasattr(cls, "__post_init__"):
+        made.__init__ = _init_and_check
     return made  # type: ignore[no-any-return]
 
 
@@ -48,6 +51,11 @@ def _init(self: Any, *values: object, **named: object) -> None:
     if missing:
         raise TypeError(f"{type(self).__name__} needs {', '.join(missing)}")
     self.__dict__.update({**names, **given})
+
+
+def _init_and_check(self: Any, *values: object, **named: object) -> None:
+    _init(self, *values, **named)
+    self.__post_init__()
 
 
 def _values(self: Any) -> tuple[Any, ...]:

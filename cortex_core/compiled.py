@@ -5,12 +5,12 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
 from cortex_compute.errors import BackendError, DataError, DTypeError, OutOfMemoryError, ShapeError, SpecError
+from cortex_compute.frozen import frozen
 from cortex_compute.protocol import Backend
 from cortex_compute.types import TensorType, dtype, float32, int64
 from cortex_core.given import WholeNumbers, check_input, check_numbers
@@ -35,7 +35,7 @@ LOOK = 64  # steps after which the host looks whether all were good, where it ma
 Types = tuple[tuple[str, TensorType], ...]
 
 
-@dataclass(frozen=True)
+@frozen
 class Entry:
     """A program, and for training and evaluation what the host needs beside it.
 

@@ -6,13 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import numpy as np
 
 from cortex_compute.errors import BackendError, DataError
+from cortex_compute.frozen import frozen
 from cortex_compute.protocol import Backend, Launch, Operand, Refusal
 from cortex_core.graph.casts import join_casts
 from cortex_core.graph.fold import fold
@@ -32,7 +32,7 @@ NO_DATA: Mapping[str, Any] = {}
 TOGETHER = 32  # times that a profile runs one kernel of a device that works beside the host, as one launch
 
 
-@dataclass(frozen=True)
+@frozen
 class Options:
     """What may be switched off, to compare: fusion, sharing of memory, filling dead memory with 0xFF."""
 
@@ -41,8 +41,11 @@ class Options:
     poison: bool = False
 
 
+EVERYTHING = Options()
+
+
 def compile_graph(
-    graph: Graph, backend: Backend, options: Options = Options(), halting: bool = False
+    graph: Graph, backend: Backend, options: Options = EVERYTHING, halting: bool = False
 ) -> Plan:
     """Everything from a traced graph to its plan.  Pure: no memory is taken.
 
@@ -145,7 +148,7 @@ class Program:
         backend: Backend,
         store: Store,
         worker: bool = False,
-        options: Options = Options(),
+        options: Options = EVERYTHING,
         data: Mapping[str, Any] = NO_DATA,
     ) -> None:
         self.plan, self.backend, self.store, self.options = plan, backend, store, options

@@ -73,7 +73,7 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     for registry in (READERS, AUGMENTATIONS):
         load_plugins(registry.group)
     for registry in (LAYERS, LOSSES, METRICS, STREAMS, CONSTRAINTS, READERS, AUGMENTATIONS):
-        monkeypatch.setattr(registry, "_classes", dict(registry._classes))
+        monkeypatch.setattr(registry, "_classes", dict(registry))  # all are imported before
     monkeypatch.setattr(case, "CASES", dict(case.CASES))
     functions = dict(FUNCTIONS)
     yield

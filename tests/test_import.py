@@ -13,6 +13,7 @@ import pytest
 
 import cortex
 from cortex_core.registry import LAYERS, LOSSES, Registry
+from tests.exchange.keras.handmade import dense, save_named, sequential, weights_of
 
 HEAVY = "sklearn scipy pandas matplotlib PIL pooch h5py yaml tqdm threadpoolctl platformdirs torch keras"
 
@@ -40,6 +41,18 @@ def test_import_cortex_loads_little() -> None:
 @pytest.mark.parametrize("name", ["network", "compile", "check", "Tensor", "layer"])
 def test_the_first_use_loads_little_beside_numpy(name: str) -> None:
     assert len(modules(f"import cortex; cortex.{name}") - modules("import numpy")) <= 300
+
+
+def test_a_prediction_of_an_imported_model_loads_what_it_needs(tmp_path: Path) -> None:
+    weights = {"hidden": weights_of("hidden", 3, 4), "out": weights_of("out", 4, 2)}
+    path = save_named(tmp_path / "model.h5", weights, sequential(dense("hidden", 4), dense("out", 2)))
+    code = f"import cortex, numpy\ncortex.from_keras({str(path)!r}).predict(numpy.ones((1, 3)))"
+    loaded = modules(code) - modules("import numpy, h5py")
+    assert len(loaded) <= 220
+    homes = ("cortex_core.layers.", "cortex_core.losses.", "cortex_compute.primitives.")
+    families = {name.rpartition(".")[2] for name in loaded if name.startswith(homes)}
+    assert families.isdisjoint({"conv", "recurrent", "attention", "ctc", "yolo2"})
+    assert loaded.isdisjoint({"zipfile", "difflib", "click", "yaml", "cortex_core.training.trainer"})
 
 
 def test_no_module_imports_a_heavy_library_at_its_top() -> None:

@@ -52,6 +52,14 @@ def offers(primitive: type[P]) -> Callable[[OfferFunction], OfferFunction]:
     return register
 
 
+def _answering(primitive: type[Primitive]) -> OfferFunction | None:
+    """What answers for a class of primitives; its family is imported when the first of it is met."""
+    family = primitive.__module__.rpartition(".")[2]
+    if primitive not in OFFERS and family in FAMILIES:
+        import_module(f"cortex_compute.numpy_backend.{family}")
+    return OFFERS.get(primitive)
+
+
 def kernel(bind: Bind, **facts: Any) -> Offer:
     """An offer whose kernel is ``bind``, with the facts that `Offer` names."""
     return Offer(build=lambda: NumpyKernel(bind), implementation="numpy", **facts)
@@ -90,8 +98,6 @@ class NumpyBackend:
 
     def __init__(self) -> None:
         self._devices = (HostDevice(),)
-        for family in FAMILIES:
-            import_module(f"cortex_compute.numpy_backend.{family}")
         self._cached = lru_cache(maxsize=4096)(self._offer)
 
     def devices(self) -> Sequence[HostDevice]:
@@ -105,7 +111,7 @@ class NumpyBackend:
 
     @staticmethod
     def _offer(primitive: Primitive, operands: tuple[Operand, ...]) -> Offer | Refusal:
-        answer = OFFERS.get(type(primitive))
+        answer = _answering(type(primitive))
         if answer is None:
             return Refusal(f"numpy has no kernel for {primitive.name}")
         for operand in operands:

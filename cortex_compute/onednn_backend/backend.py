@@ -15,6 +15,7 @@ from cortex_compute.onednn_backend.library import load
 from cortex_compute.onednn_backend.team import Team
 from cortex_compute.primitives.base import OPAQUE, Primitive
 from cortex_compute.primitives.convolution import Conv
+from cortex_compute.primitives.elementwise import Copy
 from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.protocol import Offer, Operand, Refusal
 from cortex_compute.types import DType, bfloat16, float32
@@ -44,6 +45,14 @@ def offers(*primitives: type[P]) -> Callable[[OfferFunction], OfferFunction]:
     return register
 
 
+def _answering(primitive: type[Primitive]) -> OfferFunction | None:
+    """What answers for a class of primitives; its family is imported when the first of it is met."""
+    family = "packing" if primitive is Copy else primitive.__module__.rpartition(".")[2]
+    if primitive not in OFFERS and family in FAMILIES:
+        import_module(f"cortex_compute.onednn_backend.{family}")
+    return OFFERS.get(primitive)
+
+
 class OneDnnBackend:
     """Runs in float32 and bfloat16 what oneDNN has fast kernels for; the rest it refuses.
 
@@ -58,8 +67,6 @@ class OneDnnBackend:
         self.library = load()
         self._team = Team(self.library, threads)
         self._devices = (HostDevice(self._team.settings),)
-        for family in FAMILIES:
-            import_module(f"cortex_compute.onednn_backend.{family}")
         self._cached = lru_cache(maxsize=4096)(self._offer)
 
     def devices(self) -> Sequence[HostDevice]:
@@ -76,7 +83,7 @@ class OneDnnBackend:
         return self if self._team.size == 1 else OneDnnBackend(threads=1)
 
     def _offer(self, primitive: Primitive, operands: tuple[Operand, ...]) -> Offer | Refusal:
-        answer = OFFERS.get(type(primitive))
+        answer = _answering(type(primitive))
         if answer is None:
             return Refusal(f"oneDNN has no kernel for {primitive.name}")
         types = [o.type for o in operands if o.type != OPAQUE]

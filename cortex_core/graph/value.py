@@ -208,7 +208,7 @@ def is_leaf(node: Node) -> bool:
     return isinstance(node.primitive, Leaf)
 
 
-@dataclass(frozen=True)
+@frozen
 class Update:
     """After a run ``state`` holds ``value``.  A guarded update is left out where the predicate is false."""
 
@@ -222,7 +222,7 @@ class Update:
             raise ShapeError(f"state {name} is {self.state.type}, its new value is {self.value.type}")
 
 
-@dataclass(frozen=True)
+@frozen
 class Graph:
     """A program before it has memory: what goes in, what comes out, what each state becomes.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,6 +18,8 @@ def stream_of(path: str, occurrence: int = 0) -> int:
 
     It depends on nothing else, so that another layer in a network does not change this one's numbers.
     """
+    import hashlib
+
     digest = hashlib.blake2b(f"{path}#{occurrence}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little")
 

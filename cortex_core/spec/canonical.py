@@ -71,12 +71,3 @@ def _metric(node: MetricNode) -> dict[str, Any]:
     target = node.target if node.derive is None else named_data(node.derive)
     common = {"of": node.of, "target": target, "name": node.name}
     return {node.kind: {**common, **data_of(node.metric)}}
-
-
-def hash_of(data: dict[str, Any]) -> str:
-    """SHA-256 of canonical data as JSON with sorted keys."""
-    import hashlib
-    import json
-
-    text = json.dumps(data, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()

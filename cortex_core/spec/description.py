@@ -175,8 +175,8 @@ class Description:
 
     ``layers`` stand in an order in which sources come first.  ``canonical`` is the same description as plain
     data, every default written out and blocks unfolded; reading it again gives an equal description.
-    ``hash`` is the SHA-256 of its JSON.  ``notes`` say what was done that nobody asked for.  ``home`` is the
-    folder of its file, where the files that it names are looked for first; it is no part of the data.
+    ``notes`` say what was done that nobody asked for.  ``home`` is the folder of its file, where the files
+    that it names are looked for first; it is no part of the data.
     """
 
     name: str
@@ -186,9 +186,19 @@ class Description:
     losses: tuple[LossNode, ...]
     train: Any
     canonical: dict[str, Any]
-    hash: str
     notes: tuple[str, ...] = ()
     home: str = "."
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of the canonical data as JSON with sorted keys."""
+        import hashlib
+        import json
+
+        text = json.dumps(
+            self.canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+        )
+        return hashlib.sha256(text.encode()).hexdigest()
 
     @property
     def compared(self) -> tuple[LossNode, ...]:

@@ -53,7 +53,7 @@ class Identifier(Kind):
         return {"type": ["string", "integer"], "pattern": f"^{_ID.pattern}$"}
 
 
-@dataclass(frozen=True)
+@frozen
 class Scope:
     """Where a name is looked up: inside one block, or at the top (no prefix)."""
 
@@ -61,7 +61,7 @@ class Scope:
     inputs: tuple[Reference, ...] = ()
 
 
-@dataclass(frozen=True)
+@frozen
 class Reference:
     """A name in ``from``, seen from its scope.  ``full`` is given where it is known already."""
 
@@ -93,7 +93,7 @@ class Entry:
     place: Place = field(default_factory=Place)
 
 
-@dataclass(frozen=True)
+@frozen
 class Shared:
     """``id``, a layer or a block, gives its parameters to ``taker``, and to what lies in there; both are full
     ids.  With names, ``taker``'s ``parameter`` is the one that is called ``given``.
@@ -110,13 +110,16 @@ class Shared:
         return replace(self, id=self.id + id_[len(self.taker) :], taker=id_)
 
 
-@dataclass(frozen=True)
+@frozen
 class Inherited:
     """What a block hands to the layers inside; ``shared``: the block whose parameters they have."""
 
     trainable: bool = True
     learning_rate: float = 1.0
     shared: Shared | None = None
+
+
+NOTHING = Inherited()
 
 
 class Expander:
@@ -148,7 +151,7 @@ class Expander:
         nodes: list[Node],
         scope: Scope,
         environment: Environment | None = None,
-        inherited: Inherited = Inherited(),
+        inherited: Inherited = NOTHING,
     ) -> str:
         """Unfolds one list; returns the id of its last layer."""
         items = []

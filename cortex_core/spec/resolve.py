@@ -13,7 +13,7 @@ from cortex_core.place import DICT, Place, Problem
 from cortex_core.registry import UNKNOWN, with_sources
 from cortex_core.spec import sections
 from cortex_core.spec.blocks import Block, read_blocks, size_problems
-from cortex_core.spec.canonical import canonical, hash_of
+from cortex_core.spec.canonical import canonical
 from cortex_core.spec.description import UNKNOWN_SOURCE, Description, InputNode, LayerNode, Named, flat
 from cortex_core.spec.expand import Entry, Expander, Reference, Scope
 from cortex_core.spec.overrides import apply_overrides
@@ -166,11 +166,11 @@ class _Resolver:
             train = dataclasses.replace(train, metrics=beside(measured, written, losses))
         check_probabilities(layers, losses, problems)
         home = "." if self.file == DICT else str(Path(self.file).absolute().parent)
-        made = Description(name, inputs, tuple(layers), outputs, losses, train, {}, "", tuple(notes), home)
+        made = Description(name, inputs, tuple(layers), outputs, losses, train, {}, tuple(notes), home)
         if problems:
             return made
         data = canonical(made)
-        return dataclasses.replace(made, canonical=data, hash=hash_of(data))
+        return dataclasses.replace(made, canonical=data)
 
     def _check_reach(
         self,

@@ -15,7 +15,7 @@ from cortex_core.network import Network, with_train
 from cortex_core.registry import AUGMENTATIONS
 from cortex_core.registry.named import load_plugins
 from cortex_core.spec import TrainOptions
-from cortex_core.spec.canonical import hash_of, inputs_data
+from cortex_core.spec.canonical import inputs_data
 from cortex_core.spec.description import AUTO
 from cortex_core.streams import CHOICES
 from cortex_core.training.examples import (
@@ -286,7 +286,7 @@ def pinned(description: Any, streams: Mapping[str, Any]) -> Any:
         raise DataError(f"input {absent[0]!r} is no stream of the data; it has {', '.join(streams)}")
     inputs = tuple(_pinned(x, streams[x.name]) if x.shape is None else x for x in description.inputs)
     data = {**description.canonical, "inputs": inputs_data(inputs)}
-    return replace(description, inputs=inputs, canonical=data, hash=hash_of(data))
+    return replace(description, inputs=inputs, canonical=data)
 
 
 def _pinned(x: Any, stream: Any) -> Any:

@@ -42,6 +42,21 @@ def test_they_are_what_dataclass_makes(i: int) -> None:
         assert vars(replace(a, y=9)) == vars(replace(b, y=9))
 
 
+def test_what_a_class_checks_it_checks_always() -> None:
+    @frozen
+    class Even:
+        n: int
+
+        def __post_init__(self) -> None:
+            if self.n % 2:
+                raise ValueError(f"{self.n} is odd")
+
+    assert replace(Even(2), n=4) == Even(n=4)
+    for make in (lambda: Even(3), lambda: Even(n=3), lambda: replace(Even(2), n=3)):
+        with pytest.raises(ValueError, match="3 is odd"):
+            make()
+
+
 def test_a_hash_stays_in_its_process() -> None:
     p = Softmax()
     hash(p)

@@ -17,7 +17,6 @@ from cortex_compute.errors import SpecError
 from cortex_compute.frozen import frozen
 from cortex_core.exchange.keras.hdf5 import EXPANSION, LONGEST_TEXT, SPARE
 
-SIGNATURE = b"PK\x03\x04"
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 ENCRYPTED = 1

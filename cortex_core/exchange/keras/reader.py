@@ -12,8 +12,7 @@ from typing import Any
 
 from cortex_compute.errors import SpecError
 from cortex_compute.frozen import frozen
-from cortex_core.exchange.keras import archive, hdf5
-from cortex_core.exchange.keras.archive import read_archive
+from cortex_core.exchange.keras import hdf5
 from cortex_core.exchange.keras.config import read_model, version_of
 from cortex_core.exchange.keras.counts import counts
 from cortex_core.exchange.keras.hdf5 import LONGEST_TEXT, Hdf5
@@ -23,6 +22,9 @@ from cortex_core.exchange.keras.named import Given, by_name, group_of_weights, n
 from cortex_core.exchange.keras.numbered import by_number, gathered, is_numbered, numbered_weights
 
 Path_ = str | os.PathLike[str]
+
+ARCHIVE = b"PK\x03\x04"
+"""What a file begins with that is a zip archive."""
 
 NUMBERED_SINCE = "2.12.0"
 """The first version that wrote groups by classes and numbers: files of weights alone do not say theirs."""
@@ -113,7 +115,7 @@ def _opened(path: Path_) -> _Content:
         start = file.read(64)
     if start.startswith(hdf5.SIGNATURE):
         return _of_hdf5(Hdf5(path))
-    if start.startswith(archive.SIGNATURE):
+    if start.startswith(ARCHIVE):
         return _of_archive(path)
     if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         return _of_json(path)
@@ -140,6 +142,8 @@ def _of_hdf5(file: Hdf5) -> _Content:
 
 
 def _of_archive(path: Path_) -> _Content:
+    from cortex_core.exchange.keras.archive import read_archive  # and with it zipfile
+
     found = read_archive(path)
     config = _json(found.config, os.fspath(path))
     metadata = _json(found.metadata, os.fspath(path)) if found.metadata else {}
