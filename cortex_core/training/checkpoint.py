@@ -26,6 +26,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -233,8 +234,8 @@ def _image(network: Network, places: Mapping[str, Place], run: Mapping[str, Any]
     # The file is built in memory and written by us: HDF5 cannot recover from a full disk when it closes.
     import h5py
 
-    description = network.description
-    with h5py.File("checkpoint", "w", driver="core", backing_store=False) as file:
+    description, content = network.description, BytesIO()
+    with h5py.File(content, "w") as file:
         file.attrs.update(format=FORMAT, version=VERSION, kind="model" if run is None else "run")
         _put_json(file, "description", description.canonical)
         file["description"].attrs.update(sha256=description.hash, home=description.home)
@@ -249,9 +250,7 @@ def _image(network: Network, places: Mapping[str, Place], run: Mapping[str, Any]
         with network.store.lock:
             for where, place in places.items():
                 _put(file, where, network.store.array(*place))
-        file.flush()
-        content: bytes = file.id.get_file_image()
-    return content
+    return content.getvalue()  # without a copy
 
 
 def _put_json(file: Any, where: str, data: Mapping[str, Any]) -> None:

@@ -164,9 +164,11 @@ def _short(data: Any) -> Any:
 
 
 def _network(description: Description, converted: Converted) -> Network:
+    """The network, which takes the weights over: a large model's are not held twice for long."""
     network = Network.blank(description, declare(description))
-    for name, array in converted.builder.weights.items():
-        network.store.write(placed(network, name), array)
+    weights = converted.builder.weights
+    for name in [*weights]:
+        network.store.write(placed(network, name), weights.pop(name))
     return network
 
 
