@@ -10,7 +10,7 @@ import numpy as np
 Results = dict[tuple[str, int, int], np.ndarray]
 """What layers give: by the path of the layer (``outer/inner``), which of its calls, which of its values."""
 
-Found = dict[str, dict[tuple[int, ...], list[np.ndarray]]]
+Found = dict[str, dict[tuple[int, ...], list[Any]]]
 """The same, by path and by the calls of the models around and of the layer itself."""
 
 
@@ -37,36 +37,59 @@ def _drawn(name: str, shape: Sequence[int], rng: np.random.Generator) -> np.ndar
     return found * np.sqrt(2 / np.prod(shape[:2] if "depthwise" in name else shape[:-1]))
 
 
-def settle(model: Any, inputs: Sequence[Any]) -> None:
-    """Sets the statistics of batch norms to those of a batch, as training does, each behind those before.
+def results(model: Any, inputs: Sequence[Any], settled: bool = False) -> tuple[list[np.ndarray], Results]:
+    """The outputs of a model in prediction, and what each of its layers gives.
 
-    The variances are larger by their mean over the channels: at the end of a network a channel has so few
-    values in a batch that it may hardly vary, and dividing by that would blow up what rounding has left.
+    ``settled``: batch norms first take the statistics of what comes to them, as after training.
+
+    All layers are one program: to compile one for each operation takes several times as long.
     """
+    import jax
+    import keras
 
-    def run(layer: Any, args: Any, keywords: Any) -> Any:
-        if type(layer).__name__ == "BatchNormalization":
-            x = np.asarray(args[0], np.float64)
-            axes = tuple(i for i in range(x.ndim) if i != layer.axis % x.ndim)
-            layer.moving_mean.assign(x.mean(axes))
-            variance = x.var(axes)
-            layer.moving_variance.assign(variance + variance.mean())
-        return layer(*args, **keywords)
+    variables = model.variables
 
-    _walk(model, inputs, run, "", (), {})
+    def run(values: list[Any], inputs: Sequence[Any]) -> tuple[list[Any], Found, list[Any]]:
+        found: Found = {}
+        with keras.StatelessScope(state_mapping=[*zip(variables, values)]) as scope:
+            outputs = _walk(model, inputs, _settling() if settled else _called, "", (), found)
+        return outputs, found, [scope.get_current_value(x) for x in variables]
 
-
-def results(model: Any, inputs: Sequence[Any]) -> tuple[list[np.ndarray], Results]:
-    """The outputs of a model in prediction, and what each of its layers gives."""
-    found: Found = {}
-    outputs = _walk(model, inputs, lambda layer, args, keywords: layer(*args, **keywords), "", (), found)
+    outputs, found, values = jax.jit(run)([x.value for x in variables], [*inputs])
+    for variable, value in zip(variables, values if settled else ()):
+        variable.assign(value)
     named = {
-        (path, call, index): array
+        (path, call, index): np.asarray(array)
         for path, calls in found.items()
         for call, number in enumerate(sorted(calls))
         for index, array in enumerate(calls[number])
     }
     return [np.asarray(x) for x in outputs], named
+
+
+def _called(layer: Any, args: Any, keywords: Any) -> Any:
+    return layer(*args, **keywords)
+
+
+def _settling() -> Callable[..., Any]:
+    """How a layer is called where batch norms take the statistics of the batch, of their first call.
+
+    The variances are larger by their mean over the channels: at the end of a network a channel has so few
+    values in a batch that it may hardly vary, and dividing by that would blow up what rounding has left.
+    """
+    known = set[int]()
+
+    def run(layer: Any, args: Any, keywords: Any) -> Any:
+        if type(layer).__name__ == "BatchNormalization" and id(layer) not in known:
+            known.add(id(layer))
+            x = args[0]
+            axes = tuple(i for i in range(x.ndim) if i != layer.axis % x.ndim)
+            variance = x.var(axes)
+            layer.moving_mean.assign(x.mean(axes))
+            layer.moving_variance.assign(variance + variance.mean())
+        return layer(*args, **keywords)
+
+    return run
 
 
 def _walk(
@@ -93,7 +116,7 @@ def _walk(
         values.update(zip(map(id, node.outputs), given))
         if isinstance(model, keras.Sequential) and not isinstance(layer, keras.Layer):
             continue  # it makes a mask: a file has the layers of such a model alone
-        found.setdefault(path, {})[numbers] = [np.asarray(x) for x in given]
+        found.setdefault(path, {})[numbers] = given
     return [values[id(x)] for x in inner.outputs]
 
 
