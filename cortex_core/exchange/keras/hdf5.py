@@ -31,7 +31,7 @@ from cortex_core.exchange.keras.arrays import (
     refusal,
     unpacking,
 )
-from cortex_core.exchange.keras.heaps import SHORT, Text, long_texts, most_bytes
+from cortex_core.exchange.keras.heaps import Texts, longest, texts
 from cortex_core.exchange.keras.model import Weight
 
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
@@ -67,7 +67,8 @@ class Hdf5:
         self._odd: dict[str, str] = {}
         self._bytes = self._chunks = self._links = self._text = self._names = 0
         self._content = content
-        self._long: list[Text] | None = None
+        self._texts: Texts = {}
+        self._long: dict[str, int] = {}
         self._size = Path(path).stat().st_size if content is None else len(content)
         self._taken = Path(path).stat().st_size  # by all, which an archive may have packed once already
         with self._guarded(""):
@@ -139,19 +140,19 @@ class Hdf5:
             if shape is None or (dtype.kind == "O" and h5py.check_string_dtype(dtype) is None):
                 self.refuse(group, f"its '{name}' is no text")
             count = math.prod(shape)
+            most = MOST_TEXT if shape else LONGEST_TEXT
             large = count * dtype.itemsize > min(self._size, LONGEST_TEXT)
-            if large or (dtype.kind == "O" and self._most(count) > (MOST_TEXT if shape else LONGEST_TEXT)):
+            if large or (dtype.kind == "O" and self._longest(name) > most):
                 self.refuse(group, f"its '{name}' is larger than any of Keras's")
             return self._file[self.groups[group]].attrs[name]
 
-    def _most(self, count: int) -> int:
-        """How many bytes so many texts may take: they may be one text, again and again."""
-        with self._mapped() as data:
-            if self._long is None:
-                self._long = long_texts(data)
-            if count * max([SHORT, *(size for _, _, size in self._long)]) <= LONGEST_TEXT:
-                return LONGEST_TEXT
-            return most_bytes(data, count, self._long)
+    def _longest(self, name: str) -> int:
+        """How many bytes of texts the attributes of this name take, at most."""
+        if name not in self._long:
+            with self._mapped() as data:
+                self._texts = self._texts or texts(data)
+                self._long[name] = longest(data, name, self._texts)
+        return self._long[name]
 
     @contextmanager
     def _mapped(self) -> Iterator[Any]:

@@ -17,7 +17,15 @@ from cortex_compute.errors import SpecError
 from cortex_core.exchange.keras import hdf5
 from cortex_core.exchange.keras.hdf5 import Hdf5
 from cortex_core.exchange.keras.reader import read
-from tests.exchange.keras.handmade import dense, numbered_bytes, numbers, save_archive, save_named, sequential
+from tests.exchange.keras.handmade import (
+    dense,
+    numbered_bytes,
+    numbers,
+    save_archive,
+    save_named,
+    sequential,
+    weights_of,
+)
 
 CONFIG = sequential(dense("a", 2))
 LONG = 1 << 20
@@ -65,6 +73,32 @@ def test_a_heap_that_never_ends(tmp_path: Path, size: int) -> None:
     content[heap + 16 : heap + 32] = struct.pack("<HHIQ", 0, 0, 0, size)
     path.write_bytes(content)
     refused(path, f"a text of {size} bytes in the heap at {heap}")
+
+
+@pytest.mark.parametrize("odd", [(1 << 32) - 1, 7])
+def test_references_that_lie(tmp_path: Path, odd: int) -> None:
+    """Of a name's length: HDF5 takes four gigabytes for it.  It may be shorter, which reads less."""
+    path = save_named(tmp_path / "m.h5", {"layer": weights_of("layer", 3, 2)}, sequential(dense("layer", 2)))
+    content = path.read_bytes()
+    right = reference(content, b"layer/bias:0")
+    path.write_bytes(content.replace(right, struct.pack("<I", odd) + right[4:]))
+    refused(path, f"{odd} bytes of the text" if odd > 12 else "does not have it|damaged")
+
+
+@pytest.mark.parametrize("version", ["earliest", "v110", "latest"])
+@pytest.mark.parametrize("count", [3, 30])
+def test_texts_are_found_wherever_hdf5_keeps_attributes(tmp_path: Path, version: str, count: int) -> None:
+    """In the header of a group, also behind others, or in a heap: a few, or many."""
+    with h5py.File(tmp_path / "m.h5", "w", libver=version) as file:
+        file.attrs["layer_names"] = ["to", "replace"]
+    with h5py.File(tmp_path / "m.h5", "r+", libver=version) as file:
+        for number in range(count):
+            file.attrs[f"more{number}"] = "text"
+        file.attrs["keras_version"] = b"2.1.6"
+        file.attrs["layer_names"] = [f"name{number}" for number in range(count * 30)]
+    found = Hdf5(tmp_path / "m.h5")
+    assert found.text("", "keras_version") == "2.1.6"
+    assert found.texts("", "layer_names") == [f"name{number}" for number in range(count * 30)]
 
 
 @pytest.mark.parametrize("count", [3, 4000])
