@@ -21,10 +21,10 @@ test: .venv/installed-dev   ## up to eight minutes on two cores
 	$(ONE) $(BIN)/python $(PYTEST) -m "$(UNIT) and not slow" --ignore tests/gpu
 
 test-slow: .venv/installed-dev ## what takes seconds each
-	$(ONE) $(BIN)/python $(PYTEST) -m "$(UNIT) and slow"
+	$(ONE) $(BIN)/python $(PYTEST) -m "$(UNIT) and slow" --ignore tests/gpu
 
-test-standin: .venv/installed-dev ## the backend for GPUs over a stand-in that compiles each kernel for the CPU
-	$(ONE) $(BIN)/python $(PYTEST) -m "$(UNIT) and not slow" tests/gpu
+test-standin: .venv/installed-dev ## the backend for GPUs, its kit and gradients: a stand-in compiles kernels for the CPU
+	$(ONE) $(BIN)/python $(PYTEST) -m "$(UNIT)" tests/gpu
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .
@@ -39,12 +39,14 @@ format: .venv/installed-dev ## put the code into the form that lint wants
 verify: .venv/installed     ## train the MNIST suite; up to 12 minutes on two cores
 	$(BIN)/cortex verify mnist
 
-verify-all: .venv/installed
+verify-all: .venv/installed-dev ## all suites, and more of what .ci/run draws at random; hours
 	$(BIN)/cortex verify backend --backend numpy
 	$(BIN)/cortex verify backend --backend auto
 	$(BIN)/cortex verify gradients
 	$(BIN)/cortex verify mnist
 	$(BIN)/cortex verify examples
+	THOROUGH=1 $(ONE) $(BIN)/python $(PYTEST) tests/gpu/test_sources.py tests/gpu/test_networks.py \
+	  tests/core/graph/test_random_programs.py tests/core/training/test_resume.py
 
 peers: .venv-peers/installed ## compare with PyTorch and Keras
 	$(ONE) $(PEERS)/python $(PYTEST) -m peers

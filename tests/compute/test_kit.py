@@ -157,14 +157,6 @@ KERNELS = [p for p in primitives() if not p.view]
 by_name = pytest.mark.parametrize("primitive", KERNELS, ids=lambda p: p.__name__)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("primitive", primitives(), ids=lambda p: p.__name__)
-def test_the_kit_passes_numpy(primitive: type[Primitive]) -> None:
-    found = list(results(get("numpy"), primitive))
-    assert found
-    assert all(r.passed for r in found), summary(found)
-
-
 @pytest.mark.parametrize("fault", FAULTS)
 @by_name
 def test_the_kit_fails_a_broken_kernel(primitive: type[Primitive], fault: str) -> None:

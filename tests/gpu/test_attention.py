@@ -9,7 +9,6 @@ import pytest
 
 from cortex_compute import backends, verify
 from cortex_compute.primitives.attention import Attending, Attention, AttentionGrad
-from cortex_compute.primitives.base import Primitive
 from cortex_compute.protocol import Layout, Offer, Operand, Refusal
 from cortex_compute.types import TensorType
 from cortex_core.compiled import Compiled
@@ -17,25 +16,8 @@ from cortex_core.network import network
 from cortex_gpu import attention
 from cortex_gpu.backend import CupyBackend
 from tests.gpu.standin import Machine
-from tests.gpu.trials import conforms
 
 FAMILY = Attention, AttentionGrad
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("primitive", FAMILY)
-def test_the_kit(backend: CupyBackend, primitive: type[Primitive]) -> None:
-    conforms(backend, primitive)
-
-
-@pytest.mark.parametrize(
-    "case", ["no query", "one query", "fewer queries", "a mask whole", "scores up to 100"]
-)
-def test_cases_of_the_kit(backend: CupyBackend, case: str) -> None:
-    words = [f"{family.__name__}/{case}" for family in FAMILY]
-    results = [r for word in words for r in verify.run(backend, only=word)]
-    assert len(results) == 12
-    assert all(r.passed for r in results), verify.summary(results)
 
 
 @pytest.mark.parametrize("case", ["odd sizes", "grouped 4:2", "a mask of positions"])

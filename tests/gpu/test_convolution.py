@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortex_compute import verify
 from cortex_compute.primitives.convolution import Conv, ConvInputGrad, ConvKernelGrad
 from cortex_compute.protocol import Layout, Offer, Operand, Refusal
 from cortex_compute.types import TensorType, float32
@@ -17,30 +16,10 @@ from cortex_gpu.geometry import Geometry, split
 from tests.gpu.running import computed
 from tests.gpu.standin import installed
 
-GEOMETRIES = [
-    "line, all at once", "asymmetric padding", "stride over gaps", "dilation", "one element, padded",
-    "window in the padding alone", "groups", "depthwise, two filters each", "volume", "empty batch",
-]  # fmt: skip
-
 
 def fields(stride: int = 1, padding: int = 0, dilation: int = 1, groups: int = 1) -> dict[str, Any]:
     pads = ((padding, padding),) * 2
     return {"stride": (stride,) * 2, "padding": pads, "dilation": (dilation,) * 2, "groups": groups}
-
-
-@pytest.mark.parametrize("name", GEOMETRIES)
-def test_conformance(backend: CupyBackend, name: str) -> None:
-    results = [r for kind in ("Conv", "ConvInputGrad", "ConvKernelGrad")
-               for r in verify.run(backend, only=f"{kind}/{name}/float32")]  # fmt: skip
-    assert len(results) == 3
-    assert not [r for r in results if not r.passed]
-
-
-@pytest.mark.parametrize("name", ["Conv/bias/", "addend", "relu of what", "same, lying turned"])
-def test_conformance_of_epilogues_and_layouts(backend: CupyBackend, name: str) -> None:
-    results = [r for r in verify.run(backend, only=name) if r.name.startswith("Conv")]
-    assert results
-    assert not [r for r in results if not r.passed]
 
 
 def test_a_number_is_split_into_coordinates() -> None:

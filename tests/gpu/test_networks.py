@@ -15,7 +15,6 @@ from cortex_core.network import Network, network
 from cortex_core.step import types_of
 from cortex_gpu.backend import CupyBackend
 from cortex_gpu.kernels import GpuKernel
-from tests.gpu.nvrtc import ARCHITECTURES
 from tests.gpu.standin import Machine
 from tests.gpu.test_sources import failures, needs_nvrtc
 
@@ -76,7 +75,6 @@ def test_a_step_of_resnet_is_one_launch(libraries: CupyBackend, machine: Machine
 
 
 @needs_nvrtc
-@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("spec", [LENET, RESNET], ids=["lenet", "resnet20"])
 def test_every_source_compiles(libraries: CupyBackend, spec: Path, precision: str) -> None:
@@ -85,5 +83,5 @@ def test_every_source_compiles(libraries: CupyBackend, spec: Path, precision: st
     kernels: list[Any] = [x.offer.build() for x in plan.instructions]
     texts = {s.text: s.name for k in kernels if isinstance(k, GpuKernel) for s in k.sources}
     assert len(texts) > 10
-    bad = failures(texts, ((text, a) for text in texts for a in ARCHITECTURES))
+    bad = failures(texts)
     assert not bad, "\n".join(bad)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from collections.abc import Sequence
 from typing import Any
+from zlib import crc32
 
 import pytest
 
@@ -17,11 +16,13 @@ from cortex_compute.primitives.elementwise import Elementwise
 from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.protocol import Offer, Operand
 from cortex_compute.types import DType, TensorType, bfloat16, float32, float64
-from cortex_compute.verify.placement import turned
+from cortex_compute.verify.run import primitives
 from cortex_gpu.backend import CupyBackend, Gpu
 from cortex_gpu.prelude import PRELUDE
 from tests.gpu import nvrtc
 from tests.gpu.sources import collected
+from tests.gpu.standin.compiler import TOGETHER, apart
+from tests.thorough import THOROUGH
 
 needs_nvrtc = pytest.mark.skipif(
     nvrtc.library() is None, reason="the wheel nvidia-cuda-nvrtc-cu12 is not installed"
@@ -34,12 +35,24 @@ def forms(texts: dict[str, str]) -> dict[str, str]:
     return {text: texts[text] for text in chosen.values()}
 
 
-def failures(texts: dict[str, str], jobs: Iterable[tuple[str, str]]) -> list[str]:
-    """What NVRTC says of (text, architecture) pairs that do not compile."""
-    listed = list(jobs)
-    with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        said = pool.map(complaint, *zip(*listed), chunksize=16)
-        return [f"{texts[text]}, {a}:\n{log}" for (text, a), log in zip(listed, said) if log]
+def failures(texts: dict[str, str], everywhere: bool = THOROUGH) -> list[str]:
+    """What NVRTC says of texts that do not compile, each for one of the architectures, or for all."""
+    bad = list[str]()
+    for k, a in enumerate(nvrtc.ARCHITECTURES):
+        own = [text for text in texts if everywhere or crc32(text.encode()) % len(nvrtc.ARCHITECTURES) == k]
+        for start in range(0, len(own), TOGETHER):
+            said = complaints(own[start : start + TOGETHER], a)
+            bad += [f"{texts[text]}, {a}:\n{log}" for text, log in said.items()]
+    return bad
+
+
+def complaints(texts: Sequence[str], architecture: str) -> dict[str, str]:
+    """NVRTC's log for each source that does not compile; many in one program take half the time."""
+    together = complaint("\n".join(map(apart, texts)), architecture)
+    if not together:
+        return {}
+    logs = {text: complaint(text, architecture) for text in texts}
+    return {text: log for text, log in logs.items() if log} or {texts[0]: together}
 
 
 def complaint(text: str, architecture: str) -> str:
@@ -49,14 +62,6 @@ def complaint(text: str, architecture: str) -> str:
     except nvrtc.NvrtcError as error:
         return str(error)
     return ""
-
-
-@needs_nvrtc
-def test_sources_of_one_type_compile() -> None:
-    texts = forms(collected(False, (None, turned)))
-    assert len(texts) > 100
-    bad = failures(texts, zip(texts, nvrtc.ARCHITECTURES * len(texts)))  # each for one architecture
-    assert not bad, "\n".join(bad)
 
 
 def large(d: DType) -> dict[str, str]:
@@ -86,16 +91,16 @@ def test_sources_of_large_operands_compile(d: DType) -> None:
     texts = large(d)
     assert any("constexpr int ROWS = 4;" in text for text in texts)
     assert any("u64 at_n" in text for text in texts)
-    bad = failures(texts, zip(texts, nvrtc.ARCHITECTURES * len(texts)))
+    bad = failures(texts)
     assert not bad, "\n".join(bad)
 
 
 @needs_nvrtc
-@pytest.mark.slow
-def test_all_sources_compile_for_all_architectures() -> None:
-    texts = forms(collected())
-    assert len(texts) > 500
-    bad = failures(texts, ((text, a) for text in texts for a in nvrtc.ARCHITECTURES))
+@pytest.mark.parametrize("primitive", [p for p in primitives() if not p.view], ids=lambda p: p.__name__)
+def test_all_sources_compile(primitive: type[Primitive]) -> None:
+    texts = forms(collected(wanted=lambda case: case.startswith(f"{primitive.__name__}/")))
+    assert texts
+    bad = failures(texts)
     assert not bad, "\n".join(bad)
 
 
@@ -104,3 +109,14 @@ def test_the_log_says_what_is_wrong() -> None:
     wrong = PRELUDE + '\nextern "C" __global__ void wrong(float* x) { x[0] = INFINITY; }'
     assert 'identifier "INFINITY" is undefined' in complaint(wrong, "sm_80")
     assert complaint(wrong.replace("INFINITY", "1"), "sm_80") == ""
+
+
+@needs_nvrtc
+def test_one_bad_source_among_good_ones_is_named() -> None:
+    good = [f'{PRELUDE}\nextern "C" __global__ void f(float* x) {{ x[0] = {k}; }}' for k in range(3)]
+    texts = {text: f"source {k}" for k, text in enumerate([*good, good[0].replace("= 0", "= INFINITY")])}
+    assert failures(dict.fromkeys(good, "good"), everywhere=True) == []
+    bad = failures(texts, everywhere=True)
+    assert sorted(log.split(":")[0] for log in bad) == [f"source 3, {a}" for a in nvrtc.ARCHITECTURES]
+    assert all('identifier "INFINITY" is undefined' in log for log in bad)
+    assert len(failures(texts, everywhere=False)) == 1

@@ -6,31 +6,16 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from cortex_compute import verify
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.protocol import Backend
 from cortex_compute.types import DType
 from cortex_compute.verify.case import Case
 from cortex_compute.verify.run import primitives
 from cortex_compute.verify.trial import Trial
-from tests.gpu.sources import collected
-from tests.gpu.standin.compiler import prepare
 
 primitives()  # loads the references of all families
 
 Make = Callable[[np.random.Generator], Sequence[np.ndarray]]
-
-
-def conforms(backend: Backend, *families: type[Primitive]) -> None:
-    """All cases of the kit for some primitives."""
-    kinds = {family.__name__ for family in families}
-    prepare(collected(wanted=lambda name: name.split("/")[0] in kinds))
-    for family in families:
-        results = [
-            r for r in verify.run(backend, only=f"{family.__name__}/") if r.name.startswith(family.__name__)
-        ]
-        assert results
-        assert all(r.passed for r in results), verify.summary(results)
 
 
 def holds(

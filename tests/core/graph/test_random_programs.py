@@ -27,6 +27,7 @@ from cortex_core.program import Options, Program, compile_graph
 from cortex_core.store import Store
 from cortex_core.tensor import Tensor
 from tests.core.graph.programs import COLUMNS, ROWS, Step, run, start, steps
+from tests.thorough import THOROUGH
 
 TYPE = TensorType((ROWS, COLUMNS), float64)
 RATE = 0.05
@@ -144,7 +145,7 @@ def test_no_value_is_overwritten_while_it_is_needed(case: Case) -> None:
 
 
 @pytest.mark.slow
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500 if THOROUGH else 200, deadline=None)
 @given(cases, st.integers(0, 1000))
 def test_many_more(case: Case, seed: int) -> None:
     agree(case, seed, Options(poison=True), Options(fusion=False, poison=True))

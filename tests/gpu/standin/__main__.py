@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from cortex_compute import verify
 from cortex_compute.verify import Result
-from cortex_core.verify import gradients
 from cortex_gpu.backend import CupyBackend
 from tests.gpu.sources import collected
 from tests.gpu.standin import installed
@@ -18,7 +17,6 @@ from tests.gpu.standin.compiler import prepare
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.gpu.standin", description=__doc__)
     parser.add_argument("only", nargs="*", help="words of which a case's name contains one")
-    parser.add_argument("--gradients", action="store_true", help="the gradient suite instead")
     parser.add_argument("--seed", type=int, default=0, help="decides in which order pending work is run")
     parser.add_argument("--slow", action="store_true", help="also print the ten slowest cases")
     given = parser.parse_args()
@@ -26,7 +24,7 @@ def main() -> int:
         from tests.gpu.standin.backend import cupy_backend
 
         started, backend = time.perf_counter(), cupy_backend()
-        results = (_gradients if given.gradients else _conformance)(backend, given.only)
+        results = _conformance(backend, given.only)
         print(verify.summary(results))
         if given.slow:
             for r in sorted(results, key=lambda r: -r.seconds)[:10]:
@@ -39,10 +37,6 @@ def _conformance(backend: CupyBackend, only: Sequence[str]) -> list[Result]:
     words = [word.lower() for word in only]
     prepare(collected(wanted=lambda name: not words or any(w in name.lower() for w in words)))
     return list({r.name: r for word in only or [None] for r in verify.run(backend, only=word)}.values())
-
-
-def _gradients(backend: CupyBackend, only: Sequence[str]) -> list[Result]:
-    return [r for word in only or [None] for r in gradients.run(backend, only=word)]
 
 
 if __name__ == "__main__":

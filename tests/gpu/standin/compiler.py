@@ -231,21 +231,30 @@ class Entry:
             raise LaunchError(f"{self.name}: {ERRORS[code]}" + (f" in line {line}" if line else ""))
 
 
-def _unit(text: str) -> str:
-    """A source, and what launches its entries, so that it may stand beside others in one text."""
-    own, found, waits = key(text), entries(text), bool(WAITS.search(text))
-    shared = f"cuda_shared_{own}"
-    macros = [*found, "__shared__", *DEFINED.findall(text)]
+def apart(text: str, after: str = "") -> str:
+    """A source, so that it may stand beside others in one text; ``after`` comes behind it."""
+    own, found = key(text), entries(text)
     return "\n".join([
         f"namespace cuda_{own} {{",
         *(f"#define {name} {name}_{own}" for name in found),
-        f'#define __shared__ static __attribute__((section("{shared}")))',
-        f'extern "C" char __start_{shared}[] __attribute__((weak)), __stop_{shared}[] __attribute__((weak));',
         '#line 1 "source.cu"',
         text,
-        *(_launcher(name, len(parameters), own, waits) for name, parameters in found.items()),
+        after,
         "}",
-        *(f"#undef {name}" for name in macros),
+        *(f"#undef {name}" for name in [*found, *DEFINED.findall(text)]),
+    ])  # fmt: skip
+
+
+def _unit(text: str) -> str:
+    """A source apart, with what launches its entries."""
+    own, found, waits = key(text), entries(text), bool(WAITS.search(text))
+    shared = f"cuda_shared_{own}"
+    launchers = (_launcher(name, len(parameters), own, waits) for name, parameters in found.items())
+    return "\n".join([
+        f'#define __shared__ static __attribute__((section("{shared}")))',
+        f'extern "C" char __start_{shared}[] __attribute__((weak)), __stop_{shared}[] __attribute__((weak));',
+        apart(text, "\n".join(launchers)),
+        "#undef __shared__",
     ])  # fmt: skip
 
 
