@@ -83,7 +83,8 @@ class _Members:
         """A member, if it has at most so many bytes.  No more than it declares are ever unpacked."""
         info = self.known.get(name)
         if info is None:
-            self._refuse(name, "an archive of Keras has this member; this one has not")
+            there = ", ".join(self.known) or "nothing"
+            self._refuse(name, f"an archive of Keras has this member; this one has {there:.200}")
         if info.flag_bits & ENCRYPTED:
             self._refuse(name, "it is encrypted")
         if info.compress_type not in PACKINGS:

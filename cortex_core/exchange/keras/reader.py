@@ -127,7 +127,7 @@ def _opened(path: Path_) -> _Content:
 
 def _of_hdf5(file: Hdf5) -> _Content:
     config = file.text("", "model_config")
-    training = file.text("", "training_config")
+    training = _training(file)
     found = [group_of_weights(file) or "", ""]
     version, backend = (
         next(filter(None, (file.text(g, name) for g in found)), "") for name in ("keras_version", "backend")
@@ -137,8 +137,20 @@ def _of_hdf5(file: Hdf5) -> _Content:
         file,
         version,
         backend,
-        _json(training, file.path) if training else None,
+        training,
     )
+
+
+def _training(file: Hdf5) -> Mapping[str, Any] | None:
+    """What `compile` was given; empty where the file says it in a way that cannot be read: the model
+    predicts without it."""
+    text = file.text("", "training_config")
+    if text in ("", "null"):
+        return None
+    try:
+        return _json(text, file.path)
+    except SpecError:
+        return {}
 
 
 def _of_archive(path: Path_) -> _Content:
@@ -156,6 +168,11 @@ def _of_json(path: Path_) -> _Content:
     if Path(path).stat().st_size > LONGEST_TEXT:
         raise SpecError(f"{path}: a JSON file of more than {LONGEST_TEXT} bytes is no architecture of Keras")
     config = _json(Path(path).read_bytes(), os.fspath(path))
+    if "weight_map" in config:
+        raise SpecError(
+            f"{path}: lists files that hold a part of the weights each; save them in Keras as one, without "
+            f"max_shard_size"
+        )
     backend = config.get("backend")
     return _Content(config, None, "", backend if isinstance(backend, str) else "", _compiled(config))
 

@@ -48,6 +48,25 @@ def assert_two(file: File) -> None:
     assert [w.shape for layer in file.model.layers for w in layer.weights] == [(3, 2), (2,), (2, 4), (4,)]
 
 
+@pytest.mark.parametrize(("text", "found"), [("null", None), ("{", {}), ("[]", {}), ("7", {}), ("{}", {})])
+def test_a_model_predicts_whatever_is_said_of_its_training(tmp_path: Path, text: str, found: Any) -> None:
+    path = save_named(tmp_path / "m.h5", OF_TWO, TWO)
+    with h5py.File(path, "r+") as file:
+        file.attrs["training_config"] = text
+    assert_two(read(path))
+    assert read(path).training == found
+
+
+def test_weights_in_several_files_are_told(tmp_path: Path) -> None:
+    """As Keras writes them from 3.11 on, where `max_shard_size` is given."""
+    listed = {"metadata": {"total_size": 32}, "weight_map": {"/layers/dense/vars": "m_00000.weights.h5"}}
+    (tmp_path / "m.json").write_text(json.dumps(TWO))
+    (tmp_path / "m.weights.json").write_text(json.dumps(listed))
+    for given in ((tmp_path / "m.weights.json",), (tmp_path / "m.json", tmp_path / "m.weights.json")):
+        with pytest.raises(SpecError, match=r"m\.weights\.json: lists files .*without max_shard_size"):
+            read(*given)
+
+
 # A group for each layer
 
 
