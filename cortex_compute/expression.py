@@ -130,8 +130,8 @@ FLOATING = frozenset(
 )
 ARITHMETIC = frozenset({"add", "sub", "mul", "neg", "pow", "abs"})  # at least int: True + True is 2
 ARITY = (
-    dict.fromkeys(COMPARISONS | {"add", "sub", "mul", "div", "pow", "min", "max", "and", "or"}, 2)
-    | dict.fromkeys((FLOATING - {"div"}) | {"neg", "abs", "floor", "relu", "not", "isfinite"}, 1)
+    dict.fromkeys(sorted(COMPARISONS | {"add", "sub", "mul", "div", "pow", "min", "max", "and", "or"}), 2)
+    | dict.fromkeys(sorted((FLOATING - {"div"}) | {"neg", "abs", "floor", "relu", "not", "isfinite"}), 1)
     | {"select": 3}
 )
 
