@@ -20,6 +20,13 @@ from cortex_core.ops.pointwise import cast, less, select
 from cortex_core.ops.views import narrow, reshape
 from cortex_core.registry import Fault, Initializer, Source, Sources, base, field
 
+MOST_STEPS = 2000
+"""Where each is a part of the plan: compiling one of so many takes a minute, and its training several."""
+TOO_LONG = (
+    f"plans each step by itself, so that there may be {MOST_STEPS:,}; lstm, gru and simple_rnn walk any"
+    " number with 'activation' tanh or relu and 'recurrent_activation' sigmoid or hard_sigmoid"
+)
+
 Declared = Iterator[Parameter | Variable]
 
 
@@ -64,6 +71,11 @@ class Recurrence:
         """The outputs that there are not with these fields, and what would give them."""
         return {} if self.gives == "both" else dict.fromkeys(self.outputs, "return: both")
 
+    @property
+    def unrolled(self) -> bool:
+        """Whether each step is a part of the plan, and not all of them one kernel."""
+        return True
+
     def states(self, x: Any) -> dict[str, tuple[int, ...]]:
         """The states of one example by name, with their shapes: first the one that is given as output."""
         raise NotImplementedError
@@ -92,6 +104,8 @@ class Recurrence:
     def forward(
         self, p: Scope, x: Any, mask: Any = None, lengths: Any = None, initial: Sequence[Any] = ()
     ) -> Any:
+        if self.unrolled and x.shape[1] > MOST_STEPS:
+            refuse(f"{self.kind} {TOO_LONG}", x)
         seen = self._seen(x, mask)
         if lengths is not None:
             seen = less(np.arange(x.shape[1]), self._lengths(x, lengths))

@@ -87,6 +87,25 @@ class Gated(Recurrence, Units):
             return getattr(p, name)
         return recurrence.zeros(TensorType((size,), vector_type(x.dtype)), x)
 
+    @property
+    def known(self) -> dict[str, Any] | None:
+        """What tells kernels which activations these are; None where they compute no such ones."""
+        raise NotImplementedError
+
+    @property
+    def unrolled(self) -> bool:
+        return self.known is None
+
+    def walk(self, p: Scope, x: Any, states: Sequence[Any], seen: Any) -> tuple[Any, ...]:
+        known = self.known
+        return self.composed(p, x, states, seen) if known is None else self.fused(p, x, states, seen, known)
+
+    def fused(
+        self, p: Scope, x: Any, states: Sequence[Any], seen: Any, known: dict[str, Any]
+    ) -> tuple[Any, ...]:
+        """The walk by one kernel."""
+        raise NotImplementedError
+
     def composed(self, p: Scope, x: Any, states: Sequence[Any], seen: Any) -> tuple[Any, ...]:
         """The walk by `after`, for activations that no kernel computes."""
         of_x = _product(x, p.kernel) + self.vector(p, x, "bias", p.kernel.shape[1])
@@ -115,12 +134,16 @@ class SimpleRnn(Gated):
 
     activation: Activation | None = field(default="tanh", doc="f")
 
-    def walk(self, p: Scope, x: Any, states: Sequence[Any], seen: Any) -> tuple[Any, ...]:
+    @property
+    def known(self) -> dict[str, Any] | None:
         kind = getattr(self.activation, "kind", "linear")
-        if kind not in ACTIVATIONS:
-            return self.composed(p, x, states, seen)
-        rest = self.vector(p, x, "bias", self.units), *states, seen, kind, self.reverse
-        return recurrence.rnn(x, p.kernel, p.recurrent_kernel, *rest)
+        return {"activation": kind} if kind in ACTIVATIONS else None
+
+    def fused(
+        self, p: Scope, x: Any, states: Sequence[Any], seen: Any, known: dict[str, Any]
+    ) -> tuple[Any, ...]:
+        (h,), bias = states, self.vector(p, x, "bias", self.units)
+        return recurrence.rnn(x, p.kernel, p.recurrent_kernel, bias, h, seen, reverse=self.reverse, **known)
 
     def after(self, p: Scope, a: Any, *states: Any) -> tuple[Any, ...]:
         (h,) = states
@@ -133,8 +156,10 @@ class Lstm(Gates, Gated):
 
     x (B, T, in) -> (B, units), or (B, T, units).
     i, f, g and o lie side by side in x kernel + h recurrent_kernel + bias; g goes through tanh, the others
-    through the sigmoid, unless other activations are named.  kernel (in, 4 units), recurrent_kernel (units,
-    4 units), bias (4 units,); with a projection h' = o tanh(c') projection, (units, projection).
+    through the sigmoid, unless other activations are named.  With tanh or relu, and gates of sigmoid or
+    hard_sigmoid, all steps are one kernel; else each is planned by itself, and 2,000 are the most.
+    kernel (in, 4 units), recurrent_kernel (units, 4 units), bias (4 units,); with a projection h' = o tanh(c')
+    projection, (units, projection).
     Hochreiter and Schmidhuber, 1997.
 
     Example:
@@ -165,12 +190,12 @@ class Lstm(Gates, Gated):
     def biases(self) -> Any:
         return forget_biased(self.bias_initializer, self.forget_bias)
 
-    def walk(self, p: Scope, x: Any, states: Sequence[Any], seen: Any) -> tuple[Any, ...]:
-        if self.known is None:
-            return self.composed(p, x, states, seen)
+    def fused(
+        self, p: Scope, x: Any, states: Sequence[Any], seen: Any, known: dict[str, Any]
+    ) -> tuple[Any, ...]:
         bias = self.vector(p, x, "bias", 4 * self.units)
         rest = *states, p.get("projection"), seen, self.reverse
-        return recurrence.lstm(x, p.kernel, p.recurrent_kernel, bias, *rest, **self.known)
+        return recurrence.lstm(x, p.kernel, p.recurrent_kernel, bias, *rest, **known)
 
     def after(self, p: Scope, a: Any, *states: Any) -> tuple[Any, ...]:
         h, c = states
@@ -187,7 +212,7 @@ class Gru(Gates, Gated):
     x (B, T, in) -> (B, units), or (B, T, units).
     r and z are sigmoids of x kernel + h recurrent_kernel + bias.  With ``reset_after`` m = tanh(x kernel +
     bias + r (h recurrent_kernel + recurrent_bias)), else m = tanh(x kernel + bias + (r h) recurrent_kernel).
-    Other activations may be named.
+    Other activations may be named, as in an lstm.
     kernel (in, 3 units), recurrent_kernel (units, 3 units), bias (3 units,), recurrent_bias (units,).
     Cho et al., 2014.
 
@@ -204,13 +229,13 @@ class Gru(Gates, Gated):
         if self.use_bias and self.reset_after:
             yield Parameter("recurrent_bias", (self.units,), self.bias_initializer, precise=True)
 
-    def walk(self, p: Scope, x: Any, states: Sequence[Any], seen: Any) -> tuple[Any, ...]:
-        if self.known is None:
-            return self.composed(p, x, states, seen)
+    def fused(
+        self, p: Scope, x: Any, states: Sequence[Any], seen: Any, known: dict[str, Any]
+    ) -> tuple[Any, ...]:
         bias = self.vector(p, x, "bias", 3 * self.units)
         inner = self.vector(p, x, "recurrent_bias", self.units) if self.reset_after else None
         rest = *states, inner, seen, self.reverse
-        return recurrence.gru(x, p.kernel, p.recurrent_kernel, bias, *rest, **self.known)
+        return recurrence.gru(x, p.kernel, p.recurrent_kernel, bias, *rest, **known)
 
     def after(self, p: Scope, a: Any, *states: Any) -> tuple[Any, ...]:
         (h,) = states

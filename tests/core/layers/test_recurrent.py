@@ -280,6 +280,18 @@ def test_gates_of_hard_sigmoids_are_one_kernel(fields: Any) -> None:
         assert len(primitives) < 20
 
 
+@pytest.mark.parametrize("described", [
+    {"lstm": {"units": 2, "activation": "softsign", "truncate": 10}},
+    {"gru": {"units": 2, "recurrent_activation": "tanh"}}, {"simple_rnn": {"units": 2, "activation": "elu"}},
+    {"bidirectional": {"layer": {"lstm": {"units": 2, "activation": None}}}},
+    {"conv_lstm2d": {"filters": 1, "kernel": 1}},
+])  # fmt: skip
+def test_a_sequence_that_is_too_long_to_plan_each_step(described: Any) -> None:
+    image = [1, 1] if "conv_lstm2d" in described else []
+    with pytest.raises(SpecError, match=r"plans each step by itself, so that there may be 2,000; lstm, gru"):
+        network(described, x=[2001, *image, 1])
+
+
 def test_an_lstm_of_other_activations_beside_numpy() -> None:
     made = described("lstm", **OTHERS)
     w, u, b = (RNG.standard_normal(p.shape).astype(np.float32) for p in made.parameters.values())
