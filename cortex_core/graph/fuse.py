@@ -22,7 +22,7 @@ from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.primitives.reduce import Reduce
 from cortex_compute.protocol import Backend
 from cortex_core.graph.bias import join_bias_gradients
-from cortex_core.graph.matching import Key, consumers, cost
+from cortex_core.graph.matching import ROOT, Key, consumers, cost
 from cortex_core.graph.relu import join_relus
 from cortex_core.graph.simplify import rewrite
 from cortex_core.graph.value import Graph, Value
@@ -125,7 +125,6 @@ def groups(graph: Graph) -> Graph:
         for x in node.inputs:
             before |= group_of[x.node].before
         group_of[node] = Group(1 << i, [node], before)
-    live = list(group_of.values())
     changed = False
     for node in order:
         if not isinstance(node.primitive, Elementwise):
@@ -136,8 +135,7 @@ def groups(graph: Graph) -> Graph:
                 x, node, producer, consumer, readers, forward, group_of
             ):
                 continue
-            live.remove(producer)
-            _merge(producer, consumer, live, group_of)
+            _merge(producer, consumer, readers, group_of)
             changed = True
     return _rebuild(graph, order, group_of, readers) if changed else graph
 
@@ -176,16 +174,28 @@ def _may_merge(
     return True
 
 
-def _merge(producer: Group, consumer: Group, live: list[Group], group_of: dict[Node, Group]) -> None:
-    bits = producer.bit | consumer.bit
+def _merge(
+    producer: Group, consumer: Group, readers: dict[Key, list[Node]], group_of: dict[Node, Group]
+) -> None:
+    """What depends on the producer depends on the consumer from now on; most of it did so before."""
+    known = consumer.bit
+    later = _readers(producer, readers)
     consumer.members = producer.members + consumer.members
     consumer.before |= producer.before
-    consumer.bit = bits
+    consumer.bit |= producer.bit
     for node in producer.members:
         group_of[node] = consumer
-    for g in live:
-        if g.before & bits:
+    while later:
+        g = group_of[later.pop()]
+        if not g.before & known:
             g.before |= consumer.before
+            later += _readers(g, readers)
+
+
+def _readers(group: Group, readers: dict[Key, list[Node]]) -> list[Node]:
+    """The nodes that read what the members give."""
+    found = [r for n in group.members for i in range(len(n.types)) for r in readers.get((id(n), i), ())]
+    return [r for r in found if r is not ROOT]
 
 
 def _rebuild(
