@@ -62,7 +62,7 @@ ONE_KERNEL = (
 )  # fmt: skip
 TWO_KERNELS = (
     "SeparableConv1D", "SeparableConv2D", "SimpleRNN", "LSTM", "GRU", "ConvLSTM1D", "ConvLSTM2D",
-    "ConvLSTM3D", "Highway",
+    "ConvLSTM3D",
 )  # fmt: skip
 
 COUNTS: dict[str, Callable[[Config], Counts]] = {
@@ -71,6 +71,8 @@ COUNTS: dict[str, Callable[[Config], Counts]] = {
     **dict.fromkeys(("MultiHeadAttention", "GroupQueryAttention"), _with_bias(4, each=True)),
     **dict.fromkeys(("Embedding", "PReLU", "LayerScale", "RMSNormalization"), lambda config: (1, 0)),
     **dict.fromkeys(("BatchNormalization", "SyncBatchNormalization"), _normalization(2)),
+    "Highway": _with_bias(2, each=True),
+    "ParametricSoftplus": lambda config: (2, 0),
     "LayerNormalization": _normalization(0),
     "GroupNormalization": _normalization(0),
     "EinsumDense": lambda config: (1 + (config.get("bias_axes") is not None), 0),

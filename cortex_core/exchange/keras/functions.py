@@ -71,7 +71,7 @@ def _attribute(said: Mapping[str, Any]) -> Any:
     return base64.b64decode(value).decode() if kind == "s" else value
 
 
-def _of_keras(at: At) -> Value:
+def of_keras(at: At) -> Value:
     """An operation of Keras 3: its configuration has what it was made with."""
     told = {key: at.get(key) for key in at.layer.config if key != "name"}
     return translated(Operation(at, at.kind, operands(at), {**told, **options(at)}))
@@ -83,4 +83,4 @@ KERAS = (
     " HardSilu Tanh TanhShrink HardTanh SoftShrink HardShrink Softplus Softsign Squareplus SparsePlus"
     " SparseSigmoid Softmax LogSoftmax StopGradient Cast Mean Sum Concatenate Copy"
 )
-translates(*(f"ops.{name}" for name in KERAS.split()))(_of_keras)
+translates(*(f"ops.{name}" for name in KERAS.split()))(of_keras)

@@ -55,11 +55,13 @@ class Told:
 
 @frozen
 class Called:
-    """What a recurrent layer is called with."""
+    """What a recurrent layer is called with: ``mask`` says which steps count for it, ``hands`` which do for
+    what takes the sequence that it gives."""
 
     x: Value
     mask: str | None
     states: tuple[Value, ...]
+    hands: str | None
 
 
 @translates(*KINDS)
@@ -76,24 +78,32 @@ def of_cells(at: At) -> list[Value]:
 def _alone(at: At) -> list[Value]:
     given, told = _called(at), _told(at)
     y, *states = _results(at, told, _walked(at, told, given))
-    return [_turned(at, told, y, given.mask), *states]
+    return [_turned(at, told, y, given.hands), *states]
 
 
 def _stacked(at: At) -> list[Value]:
-    """Cells that stand on each other are layers that do."""
+    """Cells that stand on each other are layers that do; their states follow each other."""
     given = _called(at)
-    if given.states or at.get("return_state", False):
-        raise Unfit("states of stacked cells, given or returned, are not supported")
+    if at.version < (3,) and (given.states or at.get("return_state", False)):
+        raise Unfit("states of stacked cells, given or returned, are not supported before Keras 3")
     cells = at.get("cell")["config"]["cells"]
     own = {key: at.get(key) for key in at.layer.config if key != "cell"}
-    x, weights = given.x, _of_cells(at, cells)
+    x, weights, first = given.x, _of_cells(at, cells), list(given.states)
+    states: list[Value] = []
     for number, cell in enumerate(cells, 1):
         final = number == len(cells)
         config = {**own, "cell": cell, "return_sequences": not final or own.get("return_sequences", False)}
         inner = _with_cell(at.within(replace(at.layer, config=config, weights=weights[number - 1])))
         told = _told(inner)
-        x = _walked(inner, told, replace(given, x=x), "" if final else f"cell_{number}")
-    return [_turned(at, told, x, given.mask)]
+        count = len(told.states)
+        each = replace(given, x=x, states=tuple(first[:count]))
+        first = first[count:]
+        y = _walked(inner, told, each, "" if final else f"cell_{number}")
+        x, *more = _results(inner, told, y)
+        states += more
+    if first:
+        raise Unfit(f"it is given {len(first)} more states than its cells have")
+    return [_turned(at, told, x, given.hands), *states]
 
 
 def _of_cells(at: At, cells: Sequence[Mapping[str, Any]]) -> list[tuple[Weight, ...]]:
@@ -121,7 +131,7 @@ def bidirectional(at: At) -> list[Value]:
     if forward.backwards or not backward.backwards:
         raise Unfit("the layer goes backwards, or its backward layer does not: that is not supported")
     merge = at.expect("merge_mode", "concat", "sum", "mul", "ave", None)
-    mask = given.mask if forward.sequence else None
+    mask = given.hands if forward.sequence else None
     zeros = forward.sequence and at.version >= ZEROS_SINCE
     if merge and not forward.state and (forward.kind, forward.fields) == (backward.kind, backward.fields):
         y = _both(ways[0], forward, backward, given, MERGES[merge], zeros)
@@ -173,12 +183,12 @@ def _called(at: At) -> Called:
     """The sequence, its mask, and the states before its first step."""
     x, *states = flat(at.inputs)
     states += flat(at.keyword("initial_state"))
-    mask = at.mask_of(x)
+    mask = hands = at.mask_of(x)
     if states and at.version >= (3,) and not isinstance(at.keyword("mask"), Value):
         mask = None  # Keras 3 finds the mask of a sequence where that is the only tensor of the call
     if at.keyword("constants") is not None:
         raise Unfit("constants of a recurrent layer are not supported")
-    return Called(at.plain(x), mask, tuple(states))
+    return Called(at.plain(x), mask, tuple(states), hands)
 
 
 def _told(at: At) -> Told:

@@ -7,7 +7,7 @@ from importlib import import_module
 PACKAGE = "cortex_core.exchange.keras"
 MODULES = (
     *("activations", "attention", "convolution", "core", "former", "functions", "images", "masks"),
-    *("merging", "normalization", "pooling", "recurrent", "sequences", "shapes", "slicing"),
+    *("merging", "normalization", "pooling", "rearranging", "recurrent", "sequences", "shapes", "slicing"),
 )
 
 

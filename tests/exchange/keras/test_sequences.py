@@ -106,6 +106,42 @@ def test_cells() -> None:
     check_layers(made, (LENGTH, FEATURES), inputs=[sequences()])
 
 
+def test_a_sequence_from_a_state_hands_its_mask_on() -> None:
+    """Keras 3 does not heed it in the layer itself."""
+    import keras
+
+    layers = keras.layers
+
+    def call(a: Any, b: Any) -> Any:
+        a, b = layers.Embedding(9, 4, mask_zero=True)(a), layers.Embedding(9, 4, mask_zero=True)(b)
+        state = layers.LSTM(3)(a)
+        one = layers.GRU(3, return_sequences=True)(b, initial_state=state)
+        both = layers.Bidirectional(layers.GRU(3, return_sequences=True), merge_mode="sum")
+        two = both(b, initial_state=[state, state])
+        memory = layers.Dense(3)(a)
+        return [layers.Attention()([one, memory]), layers.Attention()([two, memory])]
+
+    given = [words(), words(1)[::-1].copy()]
+    check_layers(None, (LENGTH,), (LENGTH,), call=call, inputs=given, tokens=9, formats=("keras",))
+
+
+def test_states_of_stacked_cells() -> None:
+    """They are given, and come, one cell after the other."""
+    import keras
+
+    layers = keras.layers
+
+    def stacked(**fields: Any) -> Any:
+        return layers.RNN([layers.LSTMCell(3), layers.GRUCell(4), layers.SimpleRNNCell(2)], **fields)
+
+    def call(x: Any) -> Any:
+        y, *states = stacked(return_state=True)(x)
+        z = stacked(return_state=True, return_sequences=True)(x, initial_state=states)
+        return [y, *keras.tree.flatten(z)]
+
+    check_layers(None, (LENGTH, FEATURES), call=call, inputs=[sequences()])
+
+
 def test_tokens() -> None:
     import keras
 

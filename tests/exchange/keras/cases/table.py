@@ -10,6 +10,10 @@ from hypothesis import strategies as st
 from cortex_core.exchange.keras.images import VARIED
 
 FORMER = ("Highway", "MaxoutDense", "Merge", "ParametricSoftplus")
+REARRANGING = (
+    *("Flip", "Matmul", "Max", "Min", "Moveaxis", "Reshape", "Squeeze", "Stack", "Swapaxes"),
+    "Transpose",
+)
 Settings = Mapping[str, Any]
 Shape = tuple[int, ...]
 Call = Callable[..., Any]
@@ -49,6 +53,7 @@ ELSEWHERE = {
     **dict.fromkeys(("CenterCrop", "RandomCrop", "Resizing"), "test_images.py has it"),
     **dict.fromkeys(FORMER, "of Keras 1; test_former.py has it"),
     **dict.fromkeys(("SlicingOpLambda", "ops.GetItem"), "test_slicing.py has it"),
+    **{f"ops.{name}": "test_rearranging.py has it" for name in REARRANGING},
     "GroupedQueryAttention": "another name of GroupQueryAttention, which files have",
 }
 """Classes that cannot be made with Keras 3, and what tests them."""
