@@ -158,8 +158,8 @@ class Lstm(Gates, Gated):
     i, f, g and o lie side by side in x kernel + h recurrent_kernel + bias; g goes through tanh, the others
     through the sigmoid, unless other activations are named.  With tanh or relu, and gates of sigmoid or
     hard_sigmoid, all steps are one kernel; else each is planned by itself, and 2,000 are the most.
-    kernel (in, 4 units), recurrent_kernel (units, 4 units), bias (4 units,); with a projection h' = o tanh(c')
-    projection, (units, projection).
+    kernel (in, 4 units), recurrent_kernel (units, 4 units), bias (4 units,); with a projection
+    h' = o tanh(c') projection, (units, projection).
     Hochreiter and Schmidhuber, 1997.
 
     Example:
