@@ -18,6 +18,7 @@ from cortex_core.training.callbacks import Callback
 from cortex_core.training.train import train
 from cortex_core.training.trainer import Interrupted
 from tests.core.training.networks import blobs, description, states
+from tests.thorough import THOROUGH
 
 SPECS = {
     "adam": {},
@@ -178,11 +179,16 @@ def child(out: Path, mode: str) -> subprocess.Popen[str]:
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("seed", range(20))
-def test_killed_at_a_random_time_and_resumed_is_unbroken(tmp_path: Path, seed: int) -> None:
+@pytest.fixture(scope="module")
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """What the child trains, without an end before the end."""
     spec = description(epochs=150, validation=0.2, batch_size=4)
-    unbroken = train(spec, blobs(100), out=tmp_path / "a", progress=False)
+    return train(spec, blobs(100), out=tmp_path_factory.mktemp("unbroken"), progress=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(20 if THOROUGH else 8))
+def test_killed_at_a_random_time_and_resumed_is_unbroken(tmp_path: Path, unbroken: Any, seed: int) -> None:
     generator, out, kills = np.random.default_rng(seed), tmp_path / "b", 0
     finished = False
     while not finished:
