@@ -9,12 +9,14 @@ from tests.exchange.keras.cases.table import (
     BIAS,
     BOTH,
     FLAT,
+    FORMAT,
     LINE,
     LIST,
     PICTURE,
     RATE,
     UNITS,
     VOLUME,
+    Settings,
     among,
     case,
     inner,
@@ -41,17 +43,26 @@ case("Identity", LINE)
 case("Dropout AlphaDropout GaussianDropout", LINE, rate=RATE)
 case("GaussianNoise", LINE, stddev=RATE)
 case("SpatialDropout1D", LINE, rate=RATE)
-case("SpatialDropout2D", PICTURE, rate=RATE)
-case("SpatialDropout3D", VOLUME, rate=RATE)
+case("SpatialDropout2D", PICTURE, rate=RATE, **FORMAT)
+case("SpatialDropout3D", VOLUME, rate=RATE, **FORMAT)
 case("ActivityRegularization", LINE, l1=RATE, l2=RATE)
 case("Rescaling", LINE, scale=among(0.5, 1 / 255, [1.0, 2.0, 3.0, 4.0]), offset=among(0.0, -1.0))
-case("Normalization", LINE, PICTURE, axis=-1)
+
+
+def _apart(found: Settings) -> bool:
+    """Keras takes both, of one shape, or none."""
+    mean, variance = found["mean"], found["variance"]
+    return type(mean) is not type(variance)
+
+
+TOLD = {"mean": among(None, 0.5, [1.0, 2.0, 3.0, 4.0]), "variance": among(None, 2.0, [0.5, 1.0, 2.0, 4.0])}
+case("Normalization", LINE, PICTURE, how={"unless": _apart}, axis=-1, invert=BOTH, **TOLD)
 
 CENTRED = {"epsilon": among(1e-3, 0.1), "center": BOTH, "scale": BOTH}
 case("BatchNormalization", FLAT, LINE, PICTURE, axis=among(-1, 1), **CENTRED)
 case("LayerNormalization", LINE, PICTURE, axis=among(-1, 1, [1, 2]), **CENTRED)
-case("GroupNormalization", LINE, PICTURE, groups=among(1, 2, 4, -1), **CENTRED)
-case("RMSNormalization", FLAT, LINE, epsilon=among(1e-6, 0.1))
+case("GroupNormalization", (8, 4), PICTURE, axis=among(-1, 1), groups=among(1, 2, 4, -1), **CENTRED)
+case("RMSNormalization", LINE, axis=among(-1, [1, 2]), epsilon=among(1e-6, 0.1))
 case("UnitNormalization", FLAT, LINE, axis=among(-1, 1))
 NORMED = st.one_of(inner("Conv2D", filters=3, kernel_size=2), inner("Dense", units=3))
 case("SpectralNormalization", PICTURE, layer=NORMED, power_iterations=among(1, 2))

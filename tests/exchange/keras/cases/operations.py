@@ -50,12 +50,19 @@ def _compared(op: Any, x: Any) -> Any:
 
 
 OF_ONE = (
-    "Abs Absolute Celu Elu Exp Gelu HardShrink HardSigmoid HardSilu HardTanh LeakyRelu LogSigmoid "
-    "LogSoftmax Negative Relu Relu6 Selu Sigmoid Silu SoftShrink Softmax Softplus Softsign SparsePlus "
-    "SparseSigmoid Square Squareplus StopGradient Tanh TanhShrink Copy"
+    "Abs Absolute Exp HardSigmoid HardSilu HardTanh LogSigmoid Negative Relu Relu6 Selu Sigmoid Silu "
+    "Softplus Softsign SparsePlus SparseSigmoid Square StopGradient Tanh TanhShrink Copy"
 )
 operation(OF_ONE, LINE)
-operation("ReLU", LINE, negative_slope=among(0.0, 0.1), max_value=among(None, 6.0, 1.0))
+operation("Celu Elu", LINE, alpha=among(1.0, 0.5))
+operation("Gelu", LINE, approximate=BOTH)
+operation("LeakyRelu", LINE, negative_slope=among(0.2, 0.05))
+operation("HardShrink SoftShrink", LINE, threshold=among(0.5, 0.2))
+operation("Softmax LogSoftmax", LINE, axis=among(-1, 1))
+operation("Squareplus", LINE, b=among(4, 1.0))
+operation(
+    "ReLU", LINE, threshold=among(0.0, 0.5), negative_slope=among(0.0, 0.1), max_value=among(None, 6.0, 1.0)
+)
 operation("Reciprocal Rsqrt Sqrt", LINE, call=_positive)
 operation("Add Subtract Multiply Divide TrueDivide Maximum Minimum", LINE, (LINE, LINE), call=_with_numbers)
 operation("Clip", LINE, x_min=among(-0.5, 0.0), x_max=among(0.5, 6.0))
@@ -65,6 +72,6 @@ operation("Concatenate", (LINE, LINE), call=together, axis=among(-1, 1))
 operation("Cast", LINE, dtype="float32")
 operation("ExpandDims", LINE, axis=among(1, 2, -1))
 operation("NotEqual", LINE, call=_compared)
-operation("Any", LINE, call=_of_truths, axis=among(1, -1), keepdims=BOTH)
+operation("Any", LINE, call=lambda op, x: _of_truths(op, x - 0.5), axis=among(1, -1), keepdims=BOTH)
 operation("LogicalAnd LogicalOr", (LINE, LINE), call=_of_truths)
 operation("OnesLike ZerosLike", LINE, call=_constant, dtype="bool")

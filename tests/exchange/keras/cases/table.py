@@ -73,6 +73,7 @@ IDLE = {
     "quantization_config": "how weights are packed: other arrays, which are refused",
     "gptq_unpacked_column_size": "how weights are packed",
     "weights": "initial ones, which a file does not repeat",
+    "score_mode": "Attention alone has one, and REFUSED has it",
     "unroll": "how it is computed",
     "use_cudnn": "how it is computed",
     "flash_attention": "how it is computed",
