@@ -116,7 +116,7 @@ def merge(*shape: int, **config: Any) -> Any:
             lambda a, b: ((a * b).sum(1) / np.sqrt((a * a).sum(1) * (b * b).sum(1))).reshape(-1, 1, 1),
         ),
     ],
-    ids=str,
+    ids=lambda x: "" if callable(x) else str(x),
 )
 def test_merge(shape: tuple[int, ...], config: Any, right: Any) -> None:
     import cortex
