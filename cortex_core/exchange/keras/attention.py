@@ -18,6 +18,10 @@ from cortex_core.exchange.weights import ATTENTION, from_keras
 MASKS_SINCE = (2, 10)
 """The version since which attention with projections sees the masks of its inputs."""
 
+BLIND_SINCE = (3, 10)
+"""The version since which a query that sees no key finds zeros where the layer drops weights: those use
+another function than layers that drop none, whose queries find the mean (keras-team/keras#21149)."""
+
 
 @translates("MultiHeadAttention")
 def multi_head(at: At) -> Value:
@@ -78,7 +82,9 @@ def _seen(at: At, query: Value, value: Value, key: Value) -> dict[str, Any]:
         if seen:
             raise Unfit("an attention_mask beside masks of its inputs is not supported")
         seen = at.plain(whole).source
-    told = {"mask": seen, "query_mask": asked, "unseen": "mean" if seen or asked else None}
+    blind = at.get("dropout", 0) and at.version >= BLIND_SINCE
+    unseen = "mean" if (seen or asked) and not blind else None
+    told = {"mask": seen, "query_mask": asked, "unseen": unseen}
     constant = None if isinstance(whole, Value) else whole
     return told | ({"causal": True} if _is_causal(constant, query.shape[0], key.shape[0]) else {})
 

@@ -91,7 +91,7 @@ def _other_values(found: Settings) -> bool:
     return found["value_dim"] is not None and not found["dropout"]
 
 
-OF_HEADS = {"unless": _other_values}
+OF_HEADS = {"masks": True, "unless": _other_values}
 case("MultiHeadAttention", TWO, THREE, how=OF_HEADS, output_shape=among(None, 5), dropout=RATE, **HEADS)
 case("GroupQueryAttention", TWO, use_bias=BOTH, **GROUPS)
 case("Attention", TWO, (STEPS, LONGER, LONGER), how={"masks": True, **LIST}, use_scale=BOTH, dropout=RATE)
