@@ -81,7 +81,8 @@ class Network:
 
     ``parameters`` maps names ("dense/kernel") to arrays, in the canonical layout.  ``encoding`` is what was
     learned from the raw data that it reads; None for a network of plain arrays.  ``origin``: where the
-    parameters were imported, of which ``file`` they are, and whether that is proved (``proof``).
+    parameters were imported, of which ``file`` they are, whether that is proved (``proof``), and maybe
+    ``notes``: a list of what is not as it was there.
     ``goes_on``: the kind of the optimiser, where moments and the step were imported too: the next training
     goes on with them.
     """

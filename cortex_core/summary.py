@@ -98,9 +98,14 @@ def table(network: Network) -> str:
 
 
 def imported(network: Network) -> list[str]:
-    """Where the parameters of a network came from, and whether it gives what it gave there."""
+    """Where the parameters of a network came from, whether it gives what it gave there, and what does not."""
     told = network.origin
-    return [f"imported from {told.get('file')}: {told.get('proof')}"] if told else []
+    if not told:
+        return []
+    notes = told.get("notes")  # a file may hold anything there
+    notes = notes if isinstance(notes, list) else []
+    first = f"imported from {told.get('file')}: {told.get('proof')}"
+    return [first, *(f"note: {note}" for note in notes)]
 
 
 def totals(network: Network) -> str:

@@ -8,7 +8,7 @@
     /parameters/LAYER/NAME  float32, as `network.parameters` shows it
     /variables/LAYER/NAME   running statistics
     /encoding               JSON: what was learned from the data; only where train.data is a reader
-    /origin                 JSON, where the parameters were imported: file and proof
+    /origin                 JSON, where the parameters were imported: file, proof, and maybe notes
     /goes_on                JSON, where the state of an optimiser was imported too: its kind and the step;
                             then there are /moments, as in a run
     a run has besides:

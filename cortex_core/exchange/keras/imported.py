@@ -63,6 +63,11 @@ class Imported:
     notes: list[str] = field(default_factory=list)
     converted: Converted | None = None
 
+    def origin(self, proof: str) -> dict[str, Any]:
+        """What the network tells of where it is from, see `Network`."""
+        told = {"file": self.file, "proof": proof}
+        return told | ({"notes": self.notes} if self.notes else {})
+
 
 def from_keras(path: Name, weights: Name | None = None, maps: Mapping[str, Name] | None = None) -> Network:
     """The network of a Keras file: HDF5 or .keras, of any version; TensorFlow is not needed.
@@ -75,6 +80,7 @@ def from_keras(path: Name, weights: Name | None = None, maps: Mapping[str, Name]
         network = cortex.from_keras("model.h5")
         network.predict(x)
 
+    What is not as it was in Keras, ``network.summary()`` tells, and ``network.origin["notes"]``.
     Raises `SpecError` with every layer that cannot be imported.  Nothing in the file is executed.
     """
     return load(path, weights, maps).network
@@ -85,7 +91,7 @@ def load(path: Name, weights: Name | None = None, maps: Mapping[str, Name] | Non
     place = Path(path)
     described = place.suffix.lower() in DESCRIPTIONS
     found = _assigned(place, weights, maps) if described else _read(place, weights, maps)
-    found.network.origin = {"file": found.file, "proof": "unproved"}
+    found.network.origin = found.origin("unproved")
     return found
 
 

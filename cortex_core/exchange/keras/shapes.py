@@ -6,8 +6,15 @@ from dataclasses import replace
 from typing import Any
 
 from cortex_core.exchange.keras.at import At, translates
-from cortex_core.exchange.keras.build import Value
+from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.convolution import numbers
+
+BEFORE_2_3 = (
+    "bilinear up-sampling before Keras 2.3 is that of its TensorFlow, which the file does not tell: for "
+    "TensorFlow 2 the block is upsampling2d with mode bilinear; for TensorFlow 1, where elements are points, "
+    "upsampling2d with mode nearest, padding2d with mode replicate of size - 1 behind, avg_pool2d of this "
+    "size with stride 1"
+)
 
 
 def _margins(given: Any, rank: int) -> list[list[int]]:
@@ -39,10 +46,7 @@ def up_sampling(at: At) -> Value:
     rank = len(x.shape) - 1
     mode = at.expect("interpolation", "nearest", "bilinear") if rank == 2 else "nearest"
     if mode == "bilinear" and at.version < (2, 3):
-        at.notes.append(
-            f"{at.path}: bilinear up-sampling of Keras {'.'.join(map(str, at.version))} took elements for "
-            "points; here they are squares, as since Keras 2.3"
-        )
+        raise Unfit(f"{BEFORE_2_3}; --map {at.layer.name}=block.yaml says which")
     return at.put(f"upsampling{rank}d", x, size=numbers(at, "size", rank), mode=mode)
 
 

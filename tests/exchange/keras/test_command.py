@@ -92,6 +92,19 @@ def test_the_origin_stays_when_it_is_saved_again(cli: Cli, model: Path, tmp_path
     assert cortex.load(tmp_path / "b.cortex").origin["proof"] == "unproved"
 
 
+def test_what_python_imports_tells_its_notes_also_from_a_file(tmp_path: Path) -> None:
+    """As the command line does."""
+    bound = {"class_name": "MyBound", "config": {}}
+    hidden = {"class_name": "Dense", "config": {**LAYERS[1]["config"], "kernel_constraint": bound}}
+    write_model(tmp_path / "model.h5", layers=[LAYERS[0], hidden, LAYERS[2]])
+    network = cortex.from_keras(tmp_path / "model.h5")
+    (note,) = network.origin["notes"]
+    assert "MyBound" in note
+    assert network.summary().endswith(f"unproved\nnote: {note}")
+    network.save(tmp_path / "a.cortex")
+    assert cortex.load(tmp_path / "a.cortex").summary().endswith(f"unproved\nnote: {note}")
+
+
 COMPILED = {
     "loss": "sparse_categorical_crossentropy",
     "optimizer_config": {"class_name": "Adam", "config": {"learning_rate": 0.009999999776482582}},

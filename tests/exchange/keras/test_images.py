@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import cortex
 from cortex_compute.errors import SpecError
 from cortex_core.exchange.keras.images import VARIED
 from tests.exchange.keras.configs import entry, given, graph
@@ -131,3 +133,39 @@ def test_what_is_refused(kind: str, config: Any, words: str) -> None:
 def test_a_ratio_needs_a_known_size() -> None:
     told = refused("Resizing", None, None, 2, height=4, width=4, crop_to_aspect_ratio=True)
     assert "expected pictures of a known size" in told
+
+
+def before_2_3(size: Any, block: str = "") -> Any:
+    """A bilinear UpSampling2D of Keras 2.2.4, with a block for it, or none."""
+    from cortex_core.exchange.keras.config import read_model
+    from cortex_core.exchange.keras.convert import convert
+    from cortex_core.exchange.keras.custom import translator
+    from cortex_core.exchange.keras.model import File
+
+    up = entry("UpSampling2D", "up", ["a", 0, 0], size=size, interpolation="bilinear")
+    model = read_model(graph([given("a", 2, 2, 1), up], [["a", 0, 0]], [["up", 0, 0]]), "2.2.4")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "block.yaml")
+        path.write_text(block)
+        found = convert(File("2.2.4", "tensorflow", model), {"up": translator(path)} if block else {})
+    return cortex.network(found.description("m"))
+
+
+POINTS = """
+layers:
+  - upsampling2d: {size: 2, mode: nearest}
+  - padding2d: {padding: [[0, 1], [0, 1]], mode: replicate}
+  - avg_pool2d: {size: 2, stride: 1}
+"""
+
+
+def test_bilinear_up_sampling_before_keras_2_3_is_refused_and_a_block_stands_for_it() -> None:
+    """TensorFlow 1's resize_bilinear makes [0, 1/2, 1, 1] of [0, 1], TensorFlow 2 [0, 1/4, 3/4, 1]."""
+    words = r"up \(UpSampling2D\): .*TensorFlow 2 the block is upsampling2d with.*; --map up=block.yaml"
+    with pytest.raises(SpecError, match=words):
+        before_2_3([2, 2])
+    x = np.array([[0, 1], [0, 1]], np.float32).reshape(1, 2, 2, 1)
+    squares = "layers: [upsampling2d: {size: 2, mode: bilinear}]"
+    for block, row in ((POINTS, [0, 0.5, 1, 1]), (squares, [0, 0.25, 0.75, 1])):
+        found = before_2_3([2, 2], block).predict(x)[0, ..., 0]
+        np.testing.assert_allclose(found, [row] * 4, atol=1e-7)
