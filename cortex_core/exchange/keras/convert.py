@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 from cortex_compute.errors import CortexError, SpecError
@@ -17,8 +18,11 @@ from cortex_core.exchange.keras.model import Call, File, Layer, Model, Out, rele
 from cortex_core.exchange.keras.order import INPUT, steps
 from cortex_core.exchange.keras.refused import REFUSED
 from cortex_core.exchange.keras.steps import Steps
-from cortex_core.exchange.keras.tokens import is_tokens
+from cortex_core.exchange.keras.tokens import tokens
 from cortex_core.exchange.keras.unsaid import penalties
+
+MOST_TOLD = 50
+"""Of so many layers that cannot be imported it is said why."""
 
 
 @frozen
@@ -44,7 +48,7 @@ class Converted:
     inputs: list[Value] = field(default_factory=list)
     outputs: list[Value] = field(default_factory=list)
     results: dict[str, list[list[Value]]] = field(default_factory=dict)
-    faults: list[Fault] = field(default_factory=list)
+    faults: dict[Fault, None] = field(default_factory=dict)  # each once, in their order
     notes: list[str] = field(default_factory=list)
 
     def description(self, name: str) -> dict[str, Any]:
@@ -73,8 +77,11 @@ def convert(
     walk = _Walk(made, maps or {}, release(file.version))
     walk.model(file.model)
     if made.faults:
-        lines = "\n".join(f"  {fault}" for fault in made.faults)
-        raise SpecError(f"{len(made.faults)} of the model's layers cannot be imported:\n{lines}")
+        lines = [f"  {fault}" for fault in islice(made.faults, MOST_TOLD)]
+        more = len(made.faults) - len(lines)
+        lines += [f"  and {more:,} more"] if more else []
+        told = f"{len(made.faults):,} of the model's layers cannot be imported:"
+        raise SpecError("\n".join((told, *lines)))
     if walk.unused:
         raise SpecError(
             f"no layer or class of the model is called {', '.join(walk.unused)}: nothing is mapped"
@@ -107,9 +114,10 @@ class _Walk:
 
     def model(self, model: Model) -> None:
         values: Table = {}
+        layers = {layer.name: layer for layer in model.layers}
+        whole = tokens(model)
         for out in model.inputs:
-            layer = next(x for x in model.layers if x.name == out.layer)
-            values[out] = self._input(layer, is_tokens(model, out))
+            values[out] = self._input(layers[out.layer], out in whole)
             self.made.inputs.append(values[out])  # type: ignore[arg-type]
         self._layers(model, values, "")
         found = [values.get(out) for out in model.outputs]
@@ -132,7 +140,8 @@ class _Walk:
         if dtype == "string":
             self._fault(layer.name, layer, "it takes text; give numbers, and the model from there on")
         known, held = tuple(shape[1:]), "int64" if tokens else _held(dtype)
-        return Value(self.made.builder.input(layer.name, known, held), known, held)
+        source = self.made.builder.input(layer.name, known, held)
+        return Value(source, known, held, whole=dtype if held == "float32" and "int" in dtype else "")
 
     def _layers(self, model: Model, values: Table, prefix: str) -> None:
         for layer, number in steps(model):
@@ -221,9 +230,7 @@ class _Walk:
         return inside._nested(layer, x, {}, path)
 
     def _fault(self, path: str, layer: Layer, told: str) -> None:
-        fault = Fault(path, layer.kind, told)
-        if fault not in self.made.faults:
-            self.made.faults.append(fault)
+        self.made.faults[Fault(path, layer.kind, told)] = None
 
 
 def _inputs(model: Model, args: Any, keywords: Data, version: tuple[int, ...]) -> list[Value]:

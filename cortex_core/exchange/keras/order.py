@@ -112,5 +112,5 @@ def _check_out(model: Model, places: Mapping[str, int], out: Out, place: str) ->
 
 
 def count(model: Model) -> int:
-    """How many layers are called, those of nested models each time."""
-    return sum(len(x.calls) * (count(x.model) if x.model is not None else 1) for x in model.layers)
+    """How many layers are called, nested models and what they hold each time."""
+    return sum(len(x.calls) * (1 + (count(x.model) if x.model is not None else 0)) for x in model.layers)

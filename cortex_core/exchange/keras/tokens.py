@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Mapping
 
 from cortex_core.exchange.keras.model import Layer, Model, Out
 from cortex_core.exchange.keras.order import taken
@@ -10,24 +10,34 @@ from cortex_core.exchange.keras.order import taken
 COMPARES = ("ops.NotEqual", "NotEqual")
 """What Keras 3 makes masks with."""
 
-
-def is_tokens(model: Model, out: Out) -> bool:
-    """Whether embeddings take a value, and nothing else does."""
-    kinds = set(_takers(model, out))
-    return "Embedding" in kinds and kinds <= {"Embedding", *COMPARES}
+Kinds = Mapping[Out, set[str]]
 
 
-def _takers(model: Model, out: Out) -> Iterator[str]:
-    """The classes of the layers that are called with a value, also of those in nested models."""
+def tokens(model: Model) -> set[Out]:
+    """The inputs of a model that embeddings take, and nothing else does."""
+    kinds = _takers(model)
+    return {
+        out
+        for out in model.inputs
+        if "Embedding" in (found := kinds.get(out, set())) and found <= {"Embedding", *COMPARES}
+    }
+
+
+def _takers(model: Model) -> Kinds:
+    """The classes of the layers that are called with each value, also of those in nested models."""
+    found: dict[Out, set[str]] = {}
     for layer in model.layers:
+        inside = _takers(layer.model) if layer.model is not None else {}
         for call in layer.calls:
-            for place in (i for i, one in enumerate(taken(call)) if one == out):
-                yield from _takers_in(layer, place)
+            for place, out in enumerate(taken(call)):
+                found.setdefault(out, set()).update(_takers_in(layer, place, inside))
+    return found
 
 
-def _takers_in(layer: Layer, place: int) -> Iterator[str]:
-    if layer.model is None:
-        inner = layer.config.get("layer") if layer.kind == "TimeDistributed" else None
-        yield inner["class_name"] if inner else layer.kind
-    elif place < len(layer.model.inputs):
-        yield from _takers(layer.model, layer.model.inputs[place])
+def _takers_in(layer: Layer, place: int, inside: Kinds) -> set[str]:
+    """The classes of what takes a value that a layer is called with, as the one at this place."""
+    if layer.model is not None:
+        inputs = layer.model.inputs
+        return inside.get(inputs[place], set()) if place < len(inputs) else set()
+    inner = layer.config.get("layer") if layer.kind == "TimeDistributed" else None
+    return {inner["class_name"] if inner else layer.kind}

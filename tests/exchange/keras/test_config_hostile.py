@@ -260,8 +260,28 @@ def test_models_that_call_models_are_bounded_by_what_they_call_in_all() -> None:
     model = graph([given(), dense(A)], [["a", 0, 0]], [["d", 0, 0]], name="m")
     for number in range(10):
         model = twice(model, f"m{number}")
-    assert count(read_model(model, "2.4.0")) == 2**10
+    dense_layers, models = 2**10, 2**11 - 2  # 2 + 4 + ... + 1,024
+    assert count(read_model(model, "2.4.0")) == dense_layers + models
     for number in range(10, 20):
         model = twice(model, f"m{number}")
     with pytest.raises(SpecError, match="more than 100,000 times"):
         read_model(model, "2.4.0")
+
+
+def test_models_that_hold_nothing_but_models_count_too() -> None:
+    model = graph([given()], [["a", 0, 0]], [["a", 0, 0]], name="m")
+    for number in range(24):
+        model = twice(model, f"m{number}")
+    with pytest.raises(SpecError, match="more than 100,000 times"):
+        read_model(model, "2.4.0")
+
+
+def test_of_very_many_layers_that_cannot_be_imported_some_are_told() -> None:
+    layers = [entry(f"Own{number}", f"x{number}", A) for number in range(20_000)]
+    model = read_model(graph([given(), *layers], [["a", 0, 0]], [["x0", 0, 0]]), "2.4.0")
+    with pytest.raises(SpecError, match=r"^20,000 of the model's layers cannot") as caught:
+        convert(File("2.4.0", "tensorflow", model))
+    _, *told, last = str(caught.value).split("\n")
+    assert len(told) == 50
+    assert told[49].startswith("  x49 (Own49): ")
+    assert last == "  and 19,950 more"
