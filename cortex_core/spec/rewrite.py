@@ -8,6 +8,9 @@ from typing import Any
 
 from cortex_core.initializers import Auto
 from cortex_core.layers.activations import Softmax
+from cortex_core.layers.recurrence import Recurrence
+from cortex_core.layers.recurrent import SimpleRnn
+from cortex_core.layers.time_distributed import TimeDistributed
 from cortex_core.registry import INITIALIZERS, LAYERS
 from cortex_core.spec.description import ALL, LayerNode, LossNode, MetricNode, owner
 from cortex_core.spec.tree import Problems
@@ -80,7 +83,7 @@ def use_logits(
 
     A softmax in an ``activation`` field becomes a layer of its own: the layer without it is ID/logits, so
     that ID stays what it was; who named its parameters names those of ID/logits.  The notes say what was
-    done.
+    done.  Where the layer works at each step of a sequence, so does the one without the softmax.
     """
     notes = []
     moved: dict[str, str] = {}
@@ -90,9 +93,9 @@ def use_logits(
         if not loss.loss.logits or index is None or loss.of in moved:
             continue
         node = layers[index]
-        if _is_softmax(node.layer):
+        if _is_softmax(_of_each_step(node.layer)):
             moved[node.id] = node.sources[0]
-        elif _is_softmax(getattr(node.layer, "activation", None)):
+        elif _is_softmax(_last_activation(node.layer)) and not _is_recurrence(node.layer):
             layers[index : index + 1] = _split(node, {other.id for other in layers})
             moved[node.id] = split[node.id] = layers[index].id
         else:
@@ -128,15 +131,24 @@ _PROBABILITIES = ("sigmoid", "hard_sigmoid", "softmax")
 
 
 def check_probabilities(layers: list[LayerNode], losses: tuple[LossNode, ...], problems: Problems) -> None:
-    """Binary cross entropy on logits that it takes for probabilities, or the other way round."""
+    """Cross entropy on logits that it takes for probabilities, or the other way round."""
     by_id = {node.id: node for node in layers}
     for loss in losses:
         node = by_id.get(loss.of)
-        if not hasattr(loss.loss, "from_logits") or loss.loss.logits or node is None:
+        if node is None:
             continue
-        last = node.layer if getattr(node.layer, "is_activation", False) else None
-        last = getattr(node.layer, "activation", last)
-        given = getattr(last, "kind", "no activation" if hasattr(node.layer, "activation") else None)
+        if loss.loss.logits:
+            if _gives_softmax(node.layer):
+                found = f"'{loss.of}' ends in softmax at each step of its recurrence"
+                problems.add(
+                    loss.place, found, f"expected another activation there: {loss.kind} takes logits"
+                )
+            continue
+        if not hasattr(loss.loss, "from_logits"):
+            continue
+        last = _last_activation(node.layer)
+        has_none = last is None and hasattr(_of_each_step(node.layer), "activation")
+        given = "no activation" if has_none else getattr(last, "kind", None)
         if loss.loss.from_logits and given in _PROBABILITIES:
             found = f"from_logits, but '{loss.of}' ends in {given}, which gives probabilities"
             problems.add(loss.place, found, "expected from_logits: false")
@@ -151,6 +163,29 @@ def check_probabilities(layers: list[LayerNode], losses: tuple[LossNode, ...], p
             problems.add(loss.place, found, "expected activation: sigmoid there, or from_logits: true here")
 
 
+def _of_each_step(layer: Any) -> Any:
+    """The layer; that which it puts to each step of a sequence."""
+    return _of_each_step(layer.layer) if isinstance(layer, TimeDistributed) else layer
+
+
+def _last_activation(layer: Any) -> Any:
+    """What the numbers of a layer come out of; None where that is no activation."""
+    layer = _of_each_step(layer)
+    return layer if getattr(layer, "is_activation", False) else getattr(layer, "activation", None)
+
+
+def _is_recurrence(layer: Any) -> bool:
+    """Whether what a layer gives goes into its next step: its activation cannot be taken off."""
+    return isinstance(_of_each_step(layer), Recurrence)
+
+
+def _gives_softmax(layer: Any) -> bool:
+    """Whether a recurrence gives probabilities, one way or both; an lstm and a gru with a softmax do not."""
+    layer = _of_each_step(layer)
+    layer = getattr(layer, "layer", layer)
+    return isinstance(layer, SimpleRnn) and _is_softmax(layer.activation)
+
+
 def _is_softmax(layer: Any) -> bool:
     return isinstance(layer, Softmax) and layer.axis == -1
 
@@ -159,6 +194,11 @@ def _split(node: LayerNode, taken: set[str]) -> list[LayerNode]:
     name = f"{node.id}/logits"
     while name in taken:
         name += "_"
-    logits = dataclasses.replace(node, id=name, layer=dataclasses.replace(node.layer, activation=None))
-    softmax = LayerNode(node.id, "softmax", node.layer.activation, (name,), True, 1.0, (), node.place)
+    logits = dataclasses.replace(node, id=name, layer=_without_activation(node.layer))
+    softmax = LayerNode(node.id, "softmax", _last_activation(node.layer), (name,), True, 1.0, (), node.place)
     return [logits, softmax]
+
+
+def _without_activation(layer: Any) -> Any:
+    inner = {"layer": _without_activation(layer.layer)} if isinstance(layer, TimeDistributed) else {}
+    return dataclasses.replace(layer, **(inner or {"activation": None}))

@@ -112,9 +112,19 @@ def _ending(converted: Converted, source: str) -> str:
     for entry in reversed(converted.builder.layers):
         ((kind, fields),) = entry.items()
         if fields["id"] == source:
-            last = fields.get("activation")
-            return str(next(iter(last)) if isinstance(last, Mapping) else last or kind)
+            return _last(kind, fields)
     return ""
+
+
+def _last(kind: str, fields: Any) -> str:
+    """The activation that a layer of the description ends in, or its kind."""
+    if not isinstance(fields, Mapping):
+        return kind
+    inner = fields.get("layer")
+    if kind == "time_distributed" and isinstance(inner, Mapping):
+        return _last(*next(iter(inner.items())))
+    last = fields.get("activation")
+    return str(next(iter(last)) if isinstance(last, Mapping) else last or kind)
 
 
 # One loss

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+import cortex
+from cortex_compute.errors import SpecError
 from cortex_core.layers.dense import Dense
 from cortex_core.optimizers import SGD
 from cortex_core.spec import Penalty, read
@@ -101,6 +103,69 @@ def test_cross_entropy_takes_the_logits_before_a_softmax_activation() -> None:
     assert description.layers[0].layer.activation is None
     assert (description.losses[0].of, description.outputs) == ("p/logits", ("p",))
     assert read(description.canonical).canonical == description.canonical
+
+
+STEPS: Any = {"reshape": [8, 8]}
+
+
+def of_each_step(layer: Any, depth: int = 1, **fields: Any) -> Any:
+    return {"time_distributed": {"layer": of_each_step(layer, depth - 1) if depth > 1 else layer, **fields}}
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_cross_entropy_takes_the_logits_of_each_step(depth: int) -> None:
+    """Layers in layers; the same predictions, and their logits, are those without the loss."""
+    ending = {"dense": {"units": 3, "activation": "softmax"}}
+    layers = (of_each_step(ending, depth, id="p"),)
+    description = network(*layers, loss={"softmax_cross_entropy": "label"})
+    assert [(n.id, n.kind, n.sources) for n in description.layers] == [
+        ("p/logits", "time_distributed", ("x",)),
+        ("p", "softmax", ("p/logits",)),
+    ]
+    assert (description.losses[0].of, description.outputs) == ("p/logits", ("p",))
+    assert "'p' ends in softmax: softmax_cross_entropy takes its logits" in description.notes[0]
+    assert read(description.canonical).canonical == description.canonical
+    made, plain = cortex.Network(description), cortex.Network(network(*layers))
+    for name in plain.parameters:
+        plain.parameters[name] = made.parameters[name.replace("p/", "p/logits/")]
+    x = np.random.default_rng(0).normal(size=(2, 8, 8, 1)).astype("float32")
+    np.testing.assert_allclose(made.predict(x), plain.predict(x), rtol=1e-6)
+
+
+def test_cross_entropy_takes_the_logits_of_a_softmax_at_each_step() -> None:
+    layers = ({"dense": 3}, of_each_step("softmax", id="p"))
+    description = network(*layers, loss={"softmax_cross_entropy": "label"})
+    assert (description.losses[0].of, description.outputs) == ("dense", ("p",))
+
+
+RNN: Any = {"simple_rnn": {"units": 3, "activation": "softmax"}}
+
+
+@pytest.mark.parametrize("layer", [RNN, {"bidirectional": {"layer": RNN}}, of_each_step(RNN)])
+def test_a_softmax_within_a_recurrence_has_no_logits(layer: Any) -> None:
+    before = () if "time_distributed" in layer else (STEPS,)
+    with pytest.raises(SpecError, match="ends in softmax at each step of its recurrence: expected another"):
+        network(*before, layer, loss={"softmax_cross_entropy": "label"})
+
+
+def test_a_softmax_within_gates_stays_where_it_is() -> None:
+    layer = {"lstm": {"units": 3, "activation": "softmax"}}
+    description = network(STEPS, layer, loss={"softmax_cross_entropy": "label"})
+    assert [n.kind for n in description.layers] == ["reshape", "lstm"]
+    assert description.layers[-1].layer.activation is not None
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss"),
+    [
+        ("sigmoid", {"binary_cross_entropy": {"target": "t", "from_logits": True}}),
+        (None, {"binary_cross_entropy": "t"}),
+    ],
+)
+def test_what_each_step_ends_in_is_looked_at(activation: str | None, loss: Any) -> None:
+    layer = of_each_step({"dense": {"units": 3, "activation": activation}}, id="p")
+    with pytest.raises(SpecError, match=r"'p' ends in (sigmoid|no activation), which gives"):
+        network(layer, loss=loss)
 
 
 def test_softmax_along_another_axis_is_left_alone() -> None:

@@ -201,6 +201,28 @@ def test_losses(loss: Any, activation: str | None, wanted: dict[str, Any], tmp_p
         assert (fields["of"], fields["target"]) == ("out", "target")
 
 
+@pytest.mark.parametrize("loss", ["categorical_crossentropy", "binary_crossentropy"])
+def test_the_loss_of_each_step_takes_what_the_layer_of_each_step_ends_in(loss: str, tmp_path: Path) -> None:
+    """The usual end of a model that writes sequences; its predictions stay those of Keras."""
+    keras.utils.set_random_seed(1)
+    activation = "softmax" if loss.startswith("cat") else "sigmoid"
+    ending = keras.layers.Dense(3, activation=activation)
+    layers = [keras.Input((4, 3)), keras.layers.GRU(5, return_sequences=True)]
+    model = keras.Sequential([*layers, keras.layers.TimeDistributed(ending, name="out")])
+    model.compile("adam", loss)
+    x = np.random.default_rng(0).normal(size=(6, 4, 3)).astype("float32")
+    y = np.eye(3, dtype="float32")[np.random.default_rng(1).integers(3, size=(6, 4))]
+    expected = float(model.evaluate(x, y, verbose=0))
+    for kind in FORMATS:
+        model.save(tmp_path / f"model.{kind}")
+        made = load(tmp_path / f"model.{kind}")
+        assert made.notes == []
+        np.testing.assert_allclose(made.network.predict(x), model.predict(x, verbose=0), rtol=1e-5)
+        inputs = {made.network.description.inputs[0].name: x, "target": y}
+        found = cortex.compile(made.network, batch_size=6).run(inputs)["loss"]
+        assert float(found) == pytest.approx(expected, rel=1e-5)
+
+
 def test_losses_of_several_outputs(tmp_path: Path) -> None:
     x = keras.Input((3,))
     outputs = [keras.layers.Dense(2, name=name)(x) for name in ("a", "b")]
