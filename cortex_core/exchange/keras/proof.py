@@ -165,7 +165,8 @@ def _matched(imported: Imported, recording: Recording) -> dict[Part, Kept]:
         lacking = [p.key for p in imported.parts if p not in found and not p.path.startswith(hidden)]
         _expect_none(recording, lacking, "it lacks")
         known = {part.key for part in found}
-        extra = [key for key in recording.layers if key not in known and key[0] not in imported.unused]
+        ignored = imported.unused | recording.masks
+        extra = [key for key in recording.layers if key not in known and key[0] not in ignored]
         _expect_none(recording, extra, "the model has no")
     else:
         named = {(_said(key[0]), *key[1:]): kept for key, kept in recording.layers.items()}

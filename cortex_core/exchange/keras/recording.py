@@ -70,6 +70,11 @@ class Recording:
         found = self.about.get("left_out")
         return tuple(map(str, found)) if isinstance(found, list) else ()
 
+    @property
+    def masks(self) -> frozenset[str]:
+        """What gave truths: Keras 3 makes masks by operations that need not stand in the model's file."""
+        return frozenset(key[0] for key, kept in self.layers.items() if kept.dtype.kind == "b")
+
     def read(self, kept: Kept) -> np.ndarray:
         """The numbers of an array."""
         with self._opened() as archive, archive.open(kept.key + SUFFIX) as file:

@@ -241,6 +241,14 @@ def test_what_leads_to_no_output_is_not_compared(imported: Imported, npz: Path) 
     assert len(compare(imported, written(npz, arrays)).rows) == 3
 
 
+def test_masks_that_keras_makes_when_it_loads_a_model_are_left_out(imported: Imported, npz: Path) -> None:
+    arrays = recorded(imported)
+    arrays |= {f"layer/{name}/0/0": np.ones((5, 3), bool) for name in ("not_equal_3", "any")}
+    proof = compare(imported, written(npz, arrays))
+    assert [row.name for row in proof.rows] == ["a", "b", "prediction b"]
+    assert proof.verdict == "proved"
+
+
 def test_layers_of_a_description_are_known_by_name(imported: Imported, npz: Path) -> None:
     """What has no name in common is not compared."""
     imported.whole = False

@@ -124,3 +124,33 @@ def test_the_inside_of_a_model_that_is_called_with_a_mask_is_left_out(
     assert Recording(tmp_path / "recording.npz").left_out == ("inner",)
     assert "layer/inner/0/0" in made
     assert "layer/inner/lstm/0/0" not in made
+
+
+def masked(first: list[Any]) -> Any:
+    """A Sequential whose LSTM takes a mask, which Keras 3 makes by operations that it does not save."""
+    import keras
+    from keras import layers
+
+    last = [layers.LSTM(3, name="lstm"), layers.Dense(2, name="out")]
+    return keras.Sequential([*first, *last])
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("kind", ["Embedding", "Masking"])
+@pytest.mark.parametrize("file", ["model.keras", "model.h5"])
+def test_a_masked_sequential_is_proved(record: ModuleType, tmp_path: Path, kind: str, file: str) -> None:
+    import keras
+    from keras import layers
+
+    words = [keras.Input((6,), name="x"), layers.Embedding(9, 4, mask_zero=True, name="words")]
+    numbers = [keras.Input((6, 4), name="x"), layers.Masking(name="steps")]
+    masked(words if kind == "Embedding" else numbers).save(tmp_path / file)
+    model = keras.models.load_model(tmp_path / file, compile=False)
+    x = np.random.default_rng(0).integers(1, 9, (4, 6) if kind == "Embedding" else (4, 6, 4))
+    x[1:3, 4:] = 0
+    made = record.write(model, str(tmp_path / "recording.npz"), x.astype("float32"))
+    layers_ = [layer.name for layer in model.layers]
+    assert [key for key in made if key.startswith("layer/")] == [f"layer/{name}/0/0" for name in layers_]
+    found = proof.compare(load(tmp_path / file), Recording(tmp_path / "recording.npz"))
+    assert found.verdict == proof.PROVED, str(found)
+    assert found.compared == (3, 3)
