@@ -105,7 +105,7 @@ def add(found: Operation) -> Value:
     a, b = _pair(found)
     if isinstance(a, Value) and isinstance(b, Value):
         return _merged(found, "add", a, b)
-    return scaled(found.at, a, 1.0, b) if isinstance(a, Value) else scaled(found.at, b, 1.0, a)
+    return scaled(found.at, a, 1, b) if isinstance(a, Value) else scaled(found.at, b, 1, a)
 
 
 @operation("biasadd")
@@ -130,7 +130,7 @@ def subtract(found: Operation) -> Value:
     a, b = _pair(found)
     if isinstance(a, Value) and isinstance(b, Value):
         return _merged(found, "subtract", a, b)
-    return scaled(found.at, a, 1.0, -_array(b)) if isinstance(a, Value) else scaled(found.at, b, -1.0, a)
+    return scaled(found.at, a, 1, -_array(b)) if isinstance(a, Value) else scaled(found.at, b, -1, a)
 
 
 @operation("multiply", "mul", "rmul")
@@ -143,7 +143,12 @@ def multiply(found: Operation) -> Value:
 
 @operation("divide", "truediv", "truedivide", "realdiv", "rtruediv", "rdiv", "div")
 def divide(found: Operation) -> Value:
-    a, b = _pair(found)
+    """Of whole numbers too it gives floating ones; div, of TensorFlow's graphs, would truncate."""
+    pair = _pair(found)
+    if found.name not in ("div", "rdiv"):
+        a, b = (found.at.floats(x) if isinstance(x, Value) else x for x in pair)
+    else:
+        a, b = pair
     if isinstance(a, Value) and isinstance(b, Value):
         return _merged(found, "divide", a, b)
     if isinstance(a, Value):
@@ -171,8 +176,10 @@ def extreme(found: Operation) -> Value:
 
 
 def _array(given: Any) -> np.ndarray:
+    """Numbers in 64 bits: whole ones stay whole."""
     try:
-        return np.asarray(given, np.float64)
+        array = np.asarray(given)
+        return array.astype(np.int64 if array.dtype.kind == "i" else np.float64)
     except (TypeError, ValueError):
         raise Unfit(f"{given!r:.60} is no number, and no list of them") from None
 
@@ -198,7 +205,7 @@ def clip(found: Operation) -> Value:
     return found.at.put("clip", x, minimum=_number(given[0]), maximum=_number(given[1]))
 
 
-FACTORS: dict[str, float] = {"negative": -1.0, "neg": -1.0}
+FACTORS: dict[str, int] = {"negative": -1, "neg": -1}
 EXPONENTS: dict[str, float] = {"square": 2, "sqrt": 0.5, "rsqrt": -0.5, "reciprocal": -1}
 
 
@@ -209,13 +216,15 @@ def negative(found: Operation) -> Value:
 
 @operation(*EXPONENTS)
 def root(found: Operation) -> Value:
-    return found.at.put("power", found.value(), exponent=EXPONENTS[found.name])
+    x = found.value()
+    x = x if found.name == "square" else found.at.floats(x)
+    return found.at.put("power", x, exponent=EXPONENTS[found.name])
 
 
 @operation("abs", "absolute")
 def absolute(found: Operation) -> Value:
     x = found.value()
-    return found.at.put("maximum", [x, scaled(found.at, x, -1.0, part="negative")])
+    return found.at.put("maximum", [x, scaled(found.at, x, -1, part="negative")])
 
 
 def _called() -> Iterator[tuple[str, Written]]:
@@ -285,7 +294,7 @@ def cast(found: Operation) -> Value:
     x, to = found.value(), found.option("dtype", "DstT")
     if to not in FLOATS:
         raise Unfit(f"a cast of {x.dtype} to {to!r:.40} is not supported")
-    return x if x.dtype == "float32" else found.at.put("cast", x)
+    return replace(x, whole="") if x.dtype == "float32" else found.at.put("cast", x)
 
 
 @operation("mean", "reducemean", "sum", "reducesum")
@@ -298,6 +307,8 @@ def reduced(found: Operation) -> Value:
     if not axes or any(a % rank == 0 for a in axes):
         raise Unfit(f"{found.name} along axis {axis!r:.40}; the examples of a batch stay apart here")
     kind = "mean" if found.name.endswith("mean") else "sum"
+    if kind == "mean" and found.at.version >= (3,):  # TensorFlow's truncates
+        x = found.at.floats(x)
     keep = bool(found.option("keepdims", "keep_dims", default=False))
     return found.at.put(kind, x, axes=sorted(a % rank for a in axes), keepdims=keep)
 

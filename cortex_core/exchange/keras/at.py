@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,25 @@ UNREAD = re.compile(
     r"|\w*_regularizer|\w*_constraint|activity_regularizer|synchronized|implementation|unroll"
 )
 """Fields of a configuration that say nothing of what a trained layer computes, or that the builder reads."""
+
+WHOLE = frozenset(
+    (
+        "flatten",
+        "reshape",
+        "permute",
+        "repeat_vector",
+        "flip",
+        "slice",
+        "select",
+        "concatenate",
+        "linear",
+        "relu",
+    )
+    + ("clip", "maximum", "minimum", "masking", "not_equal", "scale", "resize2d")
+    + tuple(f"{kind}{rank}d" for kind in ("padding", "cropping", "upsampling") for rank in (1, 2, 3))
+    + tuple(f"{kind}max_pool{rank}d" for kind in ("", "global_") for rank in (1, 2, 3))
+)
+"""What gives the same of floating numbers as of narrow whole ones; of `scale` see `core.scaled`."""
 
 Inputs = Sequence[Any]
 Result = Value | Sequence[Value]
@@ -199,7 +219,13 @@ class At:
         id_ = self._builder.put(
             self._builder.name(f"{self.path}_axes"), "permute", {"axes": axes}, [x.source], {}
         )
-        return Value(id_, x.shape, x.dtype, moved, x.mask)
+        return replace(x, source=id_, moved=moved)
+
+    def floats(self, x: Value) -> Value:
+        """The value as floating numbers, where Keras casts whole ones."""
+        if x.dtype == "float32":
+            return replace(x, whole="")
+        return replace(self.put("cast", x, part="floats"), mask=x.mask)
 
     # What becomes of it
 
@@ -217,9 +243,13 @@ class At:
 
         ``part`` names one of several layers that stand for one of Keras; the most important has none.  The
         result lies as the first of ``x`` does, and has its mask if the class of Keras hands masks on.
-        Weights of a layer that is called again are shared with those of the first call.
+        Weights of a layer that is called again are shared with those of the first call.  Beside weights whole
+        numbers are cast, but for those that an embedding looks up.
         """
         given = [x] if isinstance(x, Value) else list(x)
+        if weights:
+            given = [replace(v, whole="") if kind == "embedding" else self.floats(v) for v in given]
+        whole = _whole(kind, given, fields)
         told = {name.rstrip("_"): value for name, value in fields.items() if value is not None}
         path = f"{self.path}_{part}" if part else self.path
         owner = self._owners.get(path, "") if weights else ""
@@ -233,7 +263,8 @@ class At:
         shape = self._builder.shape(id_)
         shape = (shape[-1], *shape[:-1]) if moved else shape
         mask = given[0].mask if self.kind in PASSES_MASK else None
-        return Value(id_, shape, self._builder.dtype(id_), moved, mask)
+        dtype = self._builder.dtype(id_)
+        return Value(id_, shape, dtype, moved, mask, whole if dtype == "float32" else "")
 
     def beside(self, x: Value, output: str) -> Value:
         """Another result of a layer of ours, such as the state ``last`` of an lstm."""
@@ -255,6 +286,20 @@ class At:
             | ({"penalty": penalties} if penalties else {})
             | ({"constraint": constraints} if constraints else {})
         )
+
+
+def _whole(kind: str, given: Sequence[Value], fields: Mapping[str, Any]) -> str:
+    """The narrow type of what a layer of ours makes of values.  Raises `Unfit` where Keras would wrap or
+    truncate numbers."""
+    types = {x.whole for x in given}
+    if types == {""}:
+        return ""
+    if len(types) == 1 and kind in WHOLE and fields.get("mode") != "bilinear":
+        return types.pop()
+    raise Unfit(
+        f"{kind} of {', '.join(sorted(types - {''}))}: Keras computes in that type, which wraps and truncates, "
+        "and here all is floating; cast or rescale the value before it, in Keras"
+    )
 
 
 def flat(x: Any) -> Iterator[Value]:

@@ -34,7 +34,8 @@ class Value:
 
     ``shape`` is as Keras has it, without the batch axis; None is an axis of any length.  ``source`` is what a
     description calls it.  ``moved``: there the channels are last, in Keras first.  ``mask`` says which of
-    the steps count: another value of the description, or None where all do.
+    the steps count: another value of the description, or None where all do.  ``whole`` is the type, such as
+    uint8, in whose whole numbers Keras computes what is floating here; empty for all others.
     """
 
     source: str
@@ -42,6 +43,7 @@ class Value:
     dtype: str = "float32"
     moved: bool = False
     mask: str | None = None
+    whole: str = ""
 
     @property
     def there(self) -> Shape:
@@ -64,9 +66,10 @@ class Builder:
         self.layers: list[dict[str, Any]] = []
         self.weights: dict[str, np.ndarray] = {}
         self._traced = [Traced(), Traced()]
-        self._declared: dict[str, Declaration] = {}
+        self._declared: dict[str, dict[str, Declaration]] = {}  # by the id of a layer, its own by name
         self._takes: dict[str, tuple[str, ...]] = {}  # by the id of a layer, what it takes
         self._used: set[str] = {"input"}  # which has a meaning of its own there
+        self._numbers: dict[str, int] = {}  # the last number behind each name
 
     def input(self, name: str, shape: Shape, dtype: str) -> str:
         """Declares an input; gives its name here."""
@@ -80,9 +83,10 @@ class Builder:
     def name(self, wanted: str) -> str:
         """A name that is free, and that a description can say."""
         base = re.sub(r"[^A-Za-z0-9_\-]+", "_", wanted).strip("_-")[:LONGEST_NAME] or "layer"
-        found, number = base, 2
+        found = base
         while found in self._used:
-            found, number = f"{base}_{number}", number + 1
+            self._numbers[base] = self._numbers.get(base, 1) + 1
+            found = f"{base}_{self._numbers[base]}"
         self._used.add(found)
         return found
 
@@ -154,7 +158,8 @@ class Builder:
                 raise Unfit(f"{getattr(error, 'reason', error)} (its input is {shown})") from None
 
     def _fetch(self, name: str, declaration: Declaration, layer: Any) -> Any:
-        known = self._declared.setdefault(name, declaration)
+        id_, _, own = name.rpartition("/")
+        known = self._declared.setdefault(id_, {}).setdefault(own, declaration)
         if known.shape != declaration.shape:
             raise ShapeError(
                 f"{name} is {[*known.shape]} here and {[*declaration.shape]} there: one size is needed"
@@ -163,17 +168,15 @@ class Builder:
 
     def _take(self, id_: str, weights: Mapping[str, np.ndarray]) -> None:
         """Keeps the weights of a layer, if they are those that it declares."""
-        wanted = {name: d for name, d in self._declared.items() if name.rpartition("/")[0] == id_}
-        given = {f"{id_}/{name}": array for name, array in weights.items()}
-        lacking = [name for name, d in wanted.items() if name not in given and isinstance(d, Parameter)]
-        if lacking or given.keys() - wanted.keys():
+        wanted = self._declared.get(id_, {})
+        lacking = [name for name, d in wanted.items() if name not in weights and isinstance(d, Parameter)]
+        if lacking or weights.keys() - wanted.keys():
             told = f"has the weights {', '.join(weights) or 'none'}"
-            raise Unfit(f"{told}; expected {', '.join(n.rpartition('/')[2] for n in wanted) or 'none'}")
-        for name, array in given.items():
+            raise Unfit(f"{told}; expected {', '.join(wanted) or 'none'}")
+        for name, array in weights.items():
             if array.shape != wanted[name].shape:
-                own = name.rpartition("/")[2]
-                raise Unfit(f"{own} has shape {[*array.shape]}; expected {[*wanted[name].shape]}")
-        self.weights |= given
+                raise Unfit(f"{name} has shape {[*array.shape]}; expected {[*wanted[name].shape]}")
+        self.weights |= {f"{id_}/{name}": array for name, array in weights.items()}
 
 
 def _id(entry: Mapping[str, Any]) -> str:

@@ -166,11 +166,24 @@ def stochastic_depth(at: At) -> Value:
 
 @translates("Rescaling", masks=True)
 def rescaling(at: At) -> Value:
-    return scaled(at, at.any(), at.get("scale"), at.get("offset", 0.0))
+    return scaled(at, at.floats(at.any()), at.get("scale"), at.get("offset", 0.0))
 
 
-def scaled(at: At, x: Value, factor: Any = 1.0, offset: Any = 0.0, part: str = "") -> Value:
-    """factor x + offset, of numbers, or lists of a number for each place along Keras's last axis."""
+def scaled(at: At, x: Value, factor: Any = 1, offset: Any = 0, part: str = "") -> Value:
+    """factor x + offset, of numbers, or lists of a number for each place along Keras's last axis.
+
+    Whole numbers stay whole beside whole ones.  Raises `Unfit` where those of a narrow type would wrap.
+    """
+    if any(np.asarray(given).dtype.kind == "f" for given in (factor, offset)):
+        x = at.floats(x)
+    if x.whole:
+        ends = (int(np.iinfo(x.whole).min), int(np.iinfo(x.whole).max))
+        reached = [np.multiply(end, factor) + np.asarray(offset) for end in ends]
+        if min(map(np.min, reached)) < ends[0] or max(map(np.max, reached)) > ends[1]:
+            raise Unfit(
+                f"{factor!r:.40} x + {offset!r:.40} of {x.whole} leaves that type, in which Keras wraps numbers; "
+                "cast or rescale the value before it, in Keras"
+            )
     numbers = [_numbers(given, x) for given in (factor, offset)]
     lies = x if all(isinstance(n, float) for n in numbers) else at.plain(x)
     return at.put("scale", lies, part=part, factor=numbers[0], offset=numbers[1])
@@ -193,7 +206,7 @@ def _numbers(given: Any, x: Value) -> float | list[float]:
 @translates("Normalization", masks=True)
 def normalization(at: At) -> Value:
     """(x - mean) / deviation, of given numbers or of those that it was adapted to; or the inverse of that."""
-    x, axis = at.any(), at.get("axis", -1)
+    x, axis = at.floats(at.any()), at.get("axis", -1)
     mean, variance = (at.get(key, None) for key in ("mean", "variance"))
     if mean is None and at.left():
         mean, variance = at.arrays("mean", "variance")

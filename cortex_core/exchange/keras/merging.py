@@ -15,7 +15,11 @@ MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
 
 
 def alike(at: At, given: Sequence[Value]) -> list[Value]:
-    """The values with their axes in one order: as they lie, or as Keras has them where they differ."""
+    """The values with their axes in one order: as they lie, or as Keras has them where they differ; all of
+    them floating, where one is.
+    """
+    if any(x.dtype == "float32" and not x.whole for x in given):
+        given = [at.floats(x) for x in given]
     ranks = {len(x.shape) for x in given}
     same = len({x.moved for x in given}) == 1 and (len(ranks) == 1 or not given[0].moved)
     return [*given] if same else [at.plain(x) for x in given]

@@ -119,9 +119,9 @@ def extreme(found: Operation) -> Value:
         x, axes = found.at.put("permute", x, part="turned", axes=[2, 1]), [1]
     if axes != [*range(1, rank)] or rank not in (2, 3, 4):
         raise Unfit(f"{found.name} along axis {axis!r:.40} of {[*x.shape]} is not supported")
-    x = scaled(found.at, x, -1.0, part="negative") if small else x
+    x = scaled(found.at, x, -1, part="negative") if small else x
     y = found.at.put(f"global_max_pool{rank - 1}d", x, part="largest" if small else "", keepdims=keeps)
-    return scaled(found.at, y, -1.0) if small else y
+    return scaled(found.at, y, -1) if small else y
 
 
 @operation("matmul", "batchmatmul", "batchmatmulv2")
