@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from cortex_compute.errors import SpecError
+from cortex_compute.errors import CortexError, SpecError
 from cortex_core.exchange.keras.at import At, Translator
 from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.registry import data_of, sources_of
@@ -38,10 +38,14 @@ def translator(path: str | Path) -> Translator:
         given = at.several()
         if at.keyword("mask") is not None:
             at.notes.append(f"{at.path}: its mask is not handed to the block")
-        description = _expanded(block, at, given, str(path))
-        names = _declared(description) if wanted is None else wanted
-        weights = dict(zip(names, at.arrays(*names)))
-        return _put(at, description, given, weights)
+        try:
+            description = _expanded(block, at, given)
+            names = _declared(description) if wanted is None else wanted
+            found = _put(at, description, given, dict(zip(names, at.arrays(*names))))
+            at.finish()
+        except (CortexError, Unfit) as error:
+            raise Unfit(f"{path}: {error}") from None
+        return found
 
     return put
 
@@ -68,19 +72,14 @@ def read_block(path: str | Path) -> dict[str, Any]:
     return block
 
 
-def _expanded(block: Mapping[str, Any], at: At, given: Sequence[Value], file: str) -> Any:
+def _expanded(block: Mapping[str, Any], at: At, given: Sequence[Value]) -> Any:
     """The description of the block alone, for a layer that is called with these values."""
     from cortex_core.spec import read
 
     inputs = {f"x{i}": {"shape": [*x.shape], "dtype": x.dtype} for i, x in enumerate(given)}
     use = {**_arguments(at, block.get("parameters") or {}), "id": BLOCK, "from": [*inputs]}
     layers = [{BLOCK: use}, {"linear": {"id": RESULT, "from": BLOCK}}]
-    try:
-        return read(
-            {"cortex": 1, "name": BLOCK, "inputs": inputs, "blocks": {BLOCK: block}, "layers": layers}
-        )
-    except SpecError as error:
-        raise Unfit(f"{file}: {error}") from None
+    return read({"cortex": 1, "name": BLOCK, "inputs": inputs, "blocks": {BLOCK: block}, "layers": layers})
 
 
 def _arguments(at: At, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -129,6 +129,7 @@ def test_what_is_wrong_with_a_block_is_told(tmp_path: Path, text: str, told: str
     with pytest.raises(SpecError) as caught:
         predicted(gated(), {"Gate": written(tmp_path, text)})
     assert told in str(caught.value)
+    assert str(caught.value).count("block.yaml: ") == 1  # whose mistake it is
 
 
 def test_no_file_and_no_layer_of_that_name(tmp_path: Path) -> None:
