@@ -169,14 +169,27 @@ def _matched(imported: Imported, recording: Recording) -> dict[Part, Kept]:
         extra = [key for key in recording.layers if key not in known and key[0] not in ignored]
         _expect_none(recording, extra, "the model has no")
     else:
-        named = {(_said(key[0]), *key[1:]): kept for key, kept in recording.layers.items()}
-        pairs = ((part, named.get((_said(part.path), part.call, part.index))) for part in imported.parts)
-        found = {part: kept for part, kept in pairs if kept}
+        found = dict(_named(imported, recording))
     if not found:
         raise DataError(f"{recording.path}: none of its layers has the name of a layer of the model")
     for part, kept in found.items():
         _expect_shape(recording, kept, part.value.shape)
     return found
+
+
+def _named(imported: Imported, recording: Recording) -> Iterator[tuple[Part, Kept]]:
+    """What is recorded of the layers of a description, by their names.
+
+    Several results of a layer stand in an order of their own there: an LSTM's states stand behind its last
+    step, where ours gives all steps.  They are the same only where the shapes say so.
+    """
+    named = {(_said(key[0]), *key[1:]): kept for key, kept in recording.layers.items()}
+    for part in imported.parts:
+        path = _said(part.path)
+        kept = named.get((path, part.call, part.index))
+        several = (path, part.call, 1) in named
+        if kept and (not several or _fits(recording, kept, part.value.shape)):
+            yield part, kept
 
 
 def _said(name: str) -> str:
@@ -194,11 +207,14 @@ def _expect_none(recording: Recording, keys: Sequence[Key], told: str) -> None:
 
 
 def _expect_shape(recording: Recording, kept: Kept, shape: Shape) -> None:
-    wanted = (recording.examples, *shape)
-    fits = len(kept.shape) == len(wanted) and all(b in (None, a) for a, b in zip(kept.shape, wanted))
-    if not fits or kept.dtype.kind == "U":
+    if not _fits(recording, kept, shape) or kept.dtype.kind == "U":
         told = f"'{kept.key}' is {kept.dtype} {[*kept.shape]}"
-        raise DataError(f"{recording.path}: {told}; the model gives {[*wanted]}")
+        raise DataError(f"{recording.path}: {told}; the model gives {[recording.examples, *shape]}")
+
+
+def _fits(recording: Recording, kept: Kept, shape: Shape) -> bool:
+    wanted = (recording.examples, *shape)
+    return len(kept.shape) == len(wanted) and all(b in (None, a) for a, b in zip(kept.shape, wanted))
 
 
 def _inputs(imported: Imported, recording: Recording) -> Arrays:

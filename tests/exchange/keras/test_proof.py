@@ -263,6 +263,18 @@ def test_layers_of_a_description_are_known_by_name(imported: Imported, npz: Path
         compare(imported, written(npz, arrays))
 
 
+def test_several_results_of_a_layer_of_a_description(imported: Imported, npz: Path) -> None:
+    """An LSTM of Keras gives its last step and its states, and none of them is what ours gives first."""
+    imported.whole = False
+    arrays = change(recorded(imported), layer__a__0__0=np.zeros((5, 7)))
+    with pytest.raises(DataError, match=r"\[5, 7\]; the model gives \[5, 4\]"):
+        compare(imported, written(npz, arrays))
+    proof = compare(imported, written(npz, change(arrays, layer__a__0__1=np.zeros((5, 7)))))
+    assert [row.verdict for row in proof.rows] == ["not recorded", "agrees", "agrees"]
+    states = change(recorded(imported), layer__a__0__1=np.zeros((5, 7)))
+    assert compare(imported, written(npz, states)).compared == (2, 2)
+
+
 def test_a_pickle_is_refused(imported: Imported, npz: Path) -> None:
     arrays = change(recorded(imported), layer__b__0__0=np.array([{}] * 5, object))
     with pytest.raises(DataError, match=r"'layer/b/0/0\.npy' holds object, not numbers"):
