@@ -35,7 +35,8 @@ class Row:
     """One value of a layer: the largest and mean absolute difference, and the largest one relative to the
     largest absolute value that was recorded.
 
-    ``prediction``: an output as `predict` gives it, not a layer that was looked into.
+    ``prediction``: an output as `predict` gives it, not a layer that was looked into.  ``not_finite`` says
+    which of the two holds NaN or infinity where the other does not.
     """
 
     layer: str
@@ -48,6 +49,7 @@ class Row:
     mean: float | None = None
     relative: float | None = None
     prediction: bool = False
+    not_finite: str = ""
 
     @property
     def name(self) -> str:
@@ -92,14 +94,15 @@ class Proof:
     def compared(self) -> tuple[int, int]:
         """How many layers were compared, at every call, and how many there are."""
         layers = {row.layer for row in self.rows if not row.prediction}
-        left_out = {row.layer for row in self.rows if not row.prediction and row.verdict == LEFT_OUT}
+        left_out = {r.layer for r in self.rows if not r.prediction and r.verdict in (LEFT_OUT, UNPROVED)}
         return len(layers) - len(left_out), len(layers)
 
     def __str__(self) -> str:
         if not self.recorded:
             return UNPROVED
         if self.first is not None:
-            return f"departs from Keras, first at {self.first.name}"
+            why = f", where {self.first.not_finite} holds NaN or infinity" if self.first.not_finite else ""
+            return f"departs from Keras, first at {self.first.name}{why}"
         worst = max((row.relative or 0.0 for row in self.rows), default=0.0)
         within = f"{worst:.1e}" if worst > NOISE else "1e-6"
         some, all_ = self.compared
@@ -163,11 +166,11 @@ def _matched(imported: Imported, recording: Recording) -> dict[Part, Kept]:
         found = {part: kept for part in imported.parts if (kept := recording.layers.get(part.key))}
         hidden = tuple(f"{path}/" for path in recording.left_out)
         lacking = [p.key for p in imported.parts if p not in found and not p.path.startswith(hidden)]
-        _expect_none(recording, lacking, "it lacks")
+        _expect_none(recording, lacking, "an incomplete recording, or one of another model", "it lacks")
         known = {part.key for part in found}
         ignored = imported.unused | recording.masks
         extra = [key for key in recording.layers if key not in known and key[0] not in ignored]
-        _expect_none(recording, extra, "the model has no")
+        _expect_none(recording, extra, "a recording of another model", "the model has no")
     else:
         found = dict(_named(imported, recording))
     if not found:
@@ -197,13 +200,11 @@ def _said(name: str) -> str:
     return name.replace("/", "_")
 
 
-def _expect_none(recording: Recording, keys: Sequence[Key], told: str) -> None:
+def _expect_none(recording: Recording, keys: Sequence[Key], what: str, told: str) -> None:
     if keys:
         names = list(dict.fromkeys(Row(k[0], "", k[1], k[2], ()).name for k in keys))
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-        raise DataError(
-            f"{recording.path}: this is a recording of another model: {told} {', '.join(names[:SHOWN])}{more}"
-        )
+        raise DataError(f"{recording.path}: this is {what}: {told} {', '.join(names[:SHOWN])}{more}")
 
 
 def _expect_shape(recording: Recording, kept: Kept, shape: Shape) -> None:
@@ -292,7 +293,8 @@ def _row(part: Part, ours: np.ndarray, theirs: np.ndarray, tolerance: float) -> 
     largest, mean, relative = differences(ours, theirs)
     verdict = AGREES if relative <= tolerance else DEPARTS
     shape = theirs.shape[1:]
-    return Row(part.path, part.kind, part.call, part.index, shape, verdict, largest, mean, relative)
+    found = Row(part.path, part.kind, part.call, part.index, shape, verdict, largest, mean, relative)
+    return replace(found, not_finite=_not_finite(ours, theirs))
 
 
 def differences(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
@@ -310,6 +312,13 @@ def differences(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, flo
     scale = float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
     relative = 0.0 if largest == 0 else largest / scale if scale else np.inf
     return largest, float(apart.mean()), float(relative)
+
+
+def _not_finite(ours: np.ndarray, theirs: np.ndarray) -> str:
+    for who, its, others in (("the recording", theirs, ours), ("the network", ours, theirs)):
+        if np.any(np.isfinite(others) & ~np.isfinite(its)):
+            return who
+    return ""
 
 
 def number(x: float) -> str:

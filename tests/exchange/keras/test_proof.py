@@ -85,6 +85,19 @@ def test_the_first_layer_that_departs_is_named(imported: Imported, npz: Path) ->
     assert str(proof) == "departs from Keras, first at a"
 
 
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_numbers_that_are_not_finite_are_told(imported: Imported, npz: Path, number: float) -> None:
+    there = recorded(imported)
+    there["layer/a/0/0"][2, 1] = number
+    proof = compare(imported, written(npz, there))
+    assert str(proof) == "departs from Keras, first at a, where the recording holds NaN or infinity"
+    assert [row["not_finite"] for row in proof.as_data()["layers"]] == ["the recording", "", ""]
+    arrays = recorded(imported)
+    imported.network.parameters["dense/bias"] = np.array([number, 0], np.float32)
+    here = compare(imported, written(npz, arrays))
+    assert str(here) == "departs from Keras, first at b, where the network holds NaN or infinity"
+
+
 def test_the_tolerance_is_relative_to_the_largest_value(imported: Imported, npz: Path) -> None:
     arrays = recorded(imported)
     scale = np.abs(arrays["layer/b/0/0"]).max()
@@ -117,7 +130,9 @@ def test_without_a_recording_nothing_is_proved(imported: Imported) -> None:
     proof = unproved(imported)
     assert str(proof) == "unproved"
     assert {row.verdict for row in proof.rows} == {"unproved"}
-    assert proof.as_data()["verdict"] == "unproved"
+    data = proof.as_data()
+    told = [data[key] for key in ("verdict", "layers_compared", "layers_in_all", "examples")]
+    assert told == ["unproved", 0, 2, 0]
 
 
 @pytest.mark.parametrize(
@@ -144,8 +159,8 @@ def change(arrays: dict[str, np.ndarray], gone: str = "", **new: Any) -> dict[st
 @pytest.mark.parametrize(
     ("gone", "new", "told"),
     [
-        ("layer/b/0/0", {}, "it lacks b"),
-        ("", {"layer__c__0__0": np.zeros((5, 2))}, "the model has no c"),
+        ("layer/b/0/0", {}, "an incomplete recording, or one of another model: it lacks b"),
+        ("", {"layer__c__0__0": np.zeros((5, 2))}, "a recording of another model: the model has no c"),
         ("", {"layer__a__1__0": np.zeros((5, 2))}, r"the model has no a \(call 2\)"),
         ("", {"layer__b__0__0": np.zeros((5, 3))}, r"float64 \[5, 3\]; the model gives \[5, 2\]"),
         ("", {"layer__b__0__0": np.zeros((4, 2))}, r"float64 \[4, 2\]; the model gives \[5, 2\]"),
