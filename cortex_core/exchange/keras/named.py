@@ -6,7 +6,6 @@ layer that was frozen has none that are trained.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 
 from cortex_compute.errors import SpecError
@@ -96,9 +95,10 @@ def _dealt(outer: Layer, model: Model, weights: Weights, keras_1: bool) -> Given
             f"{outer.name}: the file has {len(weights)} arrays for this model; its layers need "
             f"{sum(map(sum, numbers))}: {needed:.500}"
         )
-    return {
-        id(leaf): tuple(w for w, owner in zip(weights, order) if owner == i) for i, leaf in enumerate(leaves)
-    }
+    own: list[list[Weight]] = [[] for _ in leaves]
+    for weight, owner in zip(weights, order):
+        own[owner].append(weight)
+    return {id(leaf): tuple(found) for leaf, found in zip(leaves, own)}
 
 
 def _owners(leaves: Sequence[Layer], numbers: Sequence[Counts], weights: Weights) -> list[int] | None:
@@ -133,15 +133,21 @@ def _trained_first(leaves: Sequence[Layer], numbers: Sequence[Counts]) -> list[i
 
 def _tells(weight: Weight, layer: str) -> bool:
     """Whether a weight's name is that of a layer's; TensorFlow numbers names that it has seen before."""
-    return any(re.fullmatch(rf"{re.escape(layer)}(_\d+)?", part) for part in weight.name.split("/"))
+    for part in weight.name.split("/"):
+        number = part.removeprefix(f"{layer}_")
+        if part == layer or (number != part and number.isdecimal()):
+            return True
+    return False
 
 
 def _by_names(leaves: Sequence[Layer], weights: Weights) -> list[int] | None:
     """Whose each weight is by its name alone, where all names tell: that helps with custom layers."""
+    called: dict[str, list[int]] = {}
+    for i, leaf in enumerate(leaves):
+        called.setdefault(leaf.name, []).append(i)
     found = []
     for weight in weights:
-        parts = weight.name.split("/")
-        owners = [i for i, leaf in enumerate(leaves) if leaf.name in parts]
+        owners = [i for part in set(weight.name.split("/")) for i in called.get(part, ())]
         if len(owners) != 1:
             return None
         found += owners

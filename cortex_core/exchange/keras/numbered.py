@@ -8,7 +8,7 @@ called.  What a layer is made of lies in groups inside, by attribute: ``lstm/cel
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from cortex_core.exchange.keras.config import SHARED
@@ -55,7 +55,7 @@ def numbered_weights(file: Hdf5) -> dict[str, Weights]:
 def gathered(file: Hdf5, group: str) -> Weights:
     """The weights of a layer: its own, then those of its parts."""
     inner = file.inner.get(group, [])
-    own = [name for name in file.inner.get(f"{group}/{OWN}", []) if name.isdigit()] if OWN in inner else []
+    own = [name for name in file.inner.get(f"{group}/{OWN}", []) if name.isdecimal()] if OWN in inner else []
     weights = [file.weight(f"{group}/{OWN}/{name}") for name in sorted(own, key=int)]
     for part in sorted(inner, key=_place):
         twin = part == "layer" and "forward_layer" in inner  # what Bidirectional was made from
@@ -67,7 +67,7 @@ def gathered(file: Hdf5, group: str) -> Weights:
 def _place(part: str) -> tuple[int, str, int]:
     known = PARTS.index(part) if part in PARTS else len(PARTS)
     stem, _, number = part.rpartition("_")
-    return (known, stem, int(number)) if number.isdigit() else (known, part, 0)
+    return (known, stem, int(number)) if number.isdecimal() else (known, part, 0)
 
 
 def snake_case(kind: str) -> str:
@@ -127,15 +127,20 @@ class _Found:
 
     def _groups(self, model: Model, container: str) -> dict[str, str]:
         """The group of each layer, by the layer's name."""
-        present = self.file.inner.get(container, [])
+        present = dict.fromkeys(self.file.inner.get(container, ()))
+        stems = _by_stem(present)
         told = {name: f"{container}/{g}" for g in present if (name := self._told(f"{container}/{g}"))}
         found: dict[str, str] = {}
-        for kind, names in _by_class(model).items():
-            own = sorted((g for g in present if re.fullmatch(rf"{kind}(_\d+)?", g)), key=_place)
+        for kind, own in _by_class(model).items():
             skips = container.rpartition("/")[2] == CONTAINERS[1]
-            numbered = own if skips else [kind if i == 0 else f"{kind}_{i}" for i in range(len(names))]
-            found |= {n: f"{container}/{g}" for n, g in zip(names, numbered) if g in present}
-        return found | {name: g for name, g in told.items() if name in {x.name for x in model.layers}}
+            numbered = (
+                sorted(stems.get(kind, ()), key=_place)
+                if skips
+                else [kind if i == 0 else f"{kind}_{i}" for i in range(len(own))]
+            )
+            found |= {n: f"{container}/{g}" for n, g in zip(own, numbered) if g in present}
+        names = {layer.name for layer in model.layers}
+        return found | {name: g for name, g in told.items() if name in names}
 
     def _told(self, group: str) -> str:
         """The name of a layer, which its group has from 3.5 on."""
@@ -157,6 +162,17 @@ def _by_class(model: Model) -> dict[str, list[str]]:
     for layer in model.layers:
         if not layer.kind.startswith("ops."):
             found.setdefault(snake_case(layer.kind), []).append(layer.name)
+    return found
+
+
+def _by_stem(groups: Iterable[str]) -> dict[str, list[str]]:
+    """The groups by the class that they may be of: ``dense_2`` is the third Dense, or the first Dense_2."""
+    found: dict[str, list[str]] = {}
+    for group in groups:
+        found.setdefault(group, []).append(group)
+        stem, _, number = group.rpartition("_")
+        if number.isdecimal():
+            found.setdefault(stem, []).append(group)
     return found
 
 
