@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,35 @@ def test_a_python_of_the_days_of_keras_1_reads_it() -> None:
     assert functions
     assert not [f for f in functions if f.returns or any(a.annotation for a in f.args.args)]
     assert not [f for f in functions if f.args.kwonlyargs or f.args.posonlyargs]
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            TypeError("Could not locate class 'A'.\nIt is not registered.\n"),
+            "TypeError: Could not locate class 'A'.",
+        ),
+        (ValueError(), "ValueError: "),
+    ],
+)
+def test_what_keras_cannot_load_is_told_in_one_line(
+    record: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, told: str
+) -> None:
+    def load_model(path: str, **options: Any) -> None:
+        raise error
+
+    keras = SimpleNamespace(__version__="3.15.1", models=SimpleNamespace(load_model=load_model))
+    monkeypatch.setitem(sys.modules, "keras", keras)
+    out, old = tmp_path / "recording.npz", tmp_path / "old.h5"
+    monkeypatch.setattr(sys, "argv", ["record.py", str(old), str(out)])
+    assert record.main() == f"{old}: there is no such file"
+    old.touch()
+    assert record.main() == (
+        f"{old}: Keras 3.15.1 cannot load this file ({told}); record it where the version that wrote it is, "
+        "or build the model in code and call record.write"
+    )
+    assert not out.exists()
 
 
 def two_towers() -> Any:
