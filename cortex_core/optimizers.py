@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any, ClassVar
 
 from cortex_core.ops.pointwise import maximum, select, sqrt
@@ -192,6 +193,35 @@ class Adamax:
         return p - rate * m / (largest + self.epsilon), m, largest
 
 
+class Momenta:
+    """The momenta of Nadam, and their product, which goes on from the step that was asked for last."""
+
+    def __init__(self, beta1: float, decay: float) -> None:
+        self._beta1, self._decay = beta1, decay
+        self._last = 0, 1.0  # a step and its product, replaced as one: threads may share it
+
+    @staticmethod
+    @lru_cache(maxsize=64)
+    def of(beta1: float, decay: float) -> Momenta:
+        """The same ones for equal settings."""
+        return Momenta(beta1, decay)
+
+    def at(self, step: int) -> float:
+        return self._beta1 * (1 - 0.5 * math.pow(0.96, step * self._decay))
+
+    def product(self, step: int) -> float:
+        """That of the steps 1 to ``step``, with the same bits from wherever it goes on."""
+        last, product = self._last
+        if step < last:
+            last, product = 0, 1.0
+        for t in range(last + 1, step + 1):
+            if product < FLOAT64_VANISHES:  # as all that follow: each momentum is below 1
+                break
+            product *= self.at(t)
+        self._last = step, product
+        return product
+
+
 @optimizer("nadam")
 class Nadam:
     """Adam that looks ahead along its mean, as Nesterov's momentum does.  Dozat, 2016.
@@ -212,17 +242,13 @@ class Nadam:
     state: ClassVar[tuple[str, ...]] = ("m", "v")
 
     def scalars(self, step: int, learning_rate: float) -> dict[str, float]:
-        now, ahead = self._momentum(step), self._momentum(step + 1)
-        vanished = self.beta1**step < FLOAT64_VANISHES  # then the product of as many, all smaller, has too
-        product = 0.0 if vanished else math.prod(map(self._momentum, range(1, step + 1)))
+        momenta = Momenta.of(self.beta1, self.momentum_decay)
+        now, ahead, product = momenta.at(step), momenta.at(step + 1), momenta.product(step)
         return {
             "of_mean": learning_rate * ahead / (1 - product * ahead),
             "of_gradient": learning_rate * (1 - now) / (1 - product),
             "correction": 1 / math.sqrt(1 - self.beta2**step),
         }
-
-    def _momentum(self, step: int) -> float:
-        return self.beta1 * (1 - 0.5 * math.pow(0.96, step * self.momentum_decay))
 
     def update(self, p: Any, g: Any, m: Any, v: Any, of_mean: Any, of_gradient: Any, correction: Any) -> Any:
         g = decayed(g, p, self.weight_decay)

@@ -206,6 +206,18 @@ def test_nadam_is_its_papers_program() -> None:
     np.testing.assert_allclose(found, p, rtol=1e-12)
 
 
+def test_nadam_goes_on_from_the_step_before_also_after_another() -> None:
+    """Multiplied anew at each step, these products would take minutes."""
+    steps, b1 = 30_000, 0.9998
+    optimizer = Nadam(beta1=b1, momentum_decay=1.0)
+    walked = [optimizer.scalars(step, 1.0) for step in range(1, steps + 1)]
+    momenta = b1 * (1 - 0.5 * 0.96 ** np.arange(1, steps + 1, dtype=np.longdouble))
+    expected = (1 - momenta) / (1 - np.cumprod(momenta))
+    np.testing.assert_allclose([x["of_gradient"] for x in walked], expected.astype(float), rtol=1e-9)
+    for step in (7, steps, 3, steps - 1):  # as a run that is resumed, or goes back
+        assert optimizer.scalars(step, 1.0) == walked[step - 1]
+
+
 def test_lion_is_its_papers_program() -> None:
     b1, b2, rate, decay = 0.9, 0.99, 0.01, 0.2
     p, m = start(), np.zeros(7)
