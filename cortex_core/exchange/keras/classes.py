@@ -19,6 +19,7 @@ OPERATIONS = re.compile(rf"{PACKAGES}\.(?:ops|activations)(?:\.\w+)*", re.ASCII)
 CODE = "Lambda"
 UNTOLD = re.compile(r"SpatialDropout[123]D")
 """Layers whose configuration does not say whether they are trainable, as those of all others do."""
+IS_CODE = "it holds code of Python, which is never run"
 OPERATION = "ops."
 """Stands before the class of an operation: `Add` is a layer, `ops.Add` what ``x + 3.0`` makes."""
 
@@ -30,7 +31,7 @@ def judged(data: Mapping[str, Any]) -> tuple[str, str]:
     """
     kind = text(data.get("class_name"))
     if kind == CODE:
-        return kind, "it holds code of Python, which is never run"
+        return kind, IS_CODE
     if "module" not in data:
         return (OPERATION + kind if _is_operation(data) else kind), ""
     module, registered = data["module"], data.get("registered_name")

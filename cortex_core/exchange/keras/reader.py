@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from cortex_core.exchange.keras.legacy import modern_weights
 from cortex_core.exchange.keras.model import File, Model, Optimizer, Weight, release
 from cortex_core.exchange.keras.named import Given, by_name, group_of_weights, named_weights, weights_in
 from cortex_core.exchange.keras.numbered import by_number, gathered, is_numbered, numbered_weights
+from cortex_core.exchange.keras.strangers import hint
 
 Path_ = str | os.PathLike[str]
 
@@ -65,6 +67,8 @@ def read(path: Path_, weights: Path_ | None = None) -> File:
     """
     content = _opened(path)
     if content.config is None:
+        if content.file is not None and group_of_weights(content.file) is None:
+            _expect_numbered(content.file)
         raise SpecError(
             f"{path}: holds weights without an architecture; give the JSON of `model.to_json()`, or a "
             f"description, and this file by --weights"
@@ -119,10 +123,8 @@ def _opened(path: Path_) -> _Content:
         return _of_archive(path)
     if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
         return _of_json(path)
-    raise SpecError(
-        f"{path}: is neither HDF5, nor an archive of Keras, nor the JSON of an architecture; pickles and "
-        f"other formats are not read"
-    )
+    told = "is neither HDF5, nor an archive of Keras, nor the JSON of an architecture"
+    raise SpecError(f"{path}: {told}; {hint(path, start)}")
 
 
 def _of_hdf5(file: Hdf5) -> _Content:
@@ -235,8 +237,14 @@ def _lacking(model: Model, given: Given, keras_1: bool, start: str = "") -> Iter
 
 
 def _expect_numbered(file: Hdf5) -> None:
-    if file.arrays and not is_numbered(file):
-        file.refuse("", "does not hold weights as any version of Keras from 1.0 on writes them")
+    """Raises `SpecError` for arrays that are no weights of Keras; a file may hold none at all."""
+    if not file.arrays or is_numbered(file):
+        return
+    if file.text("", "format") == "cortex":
+        file.refuse("", "is a model of Cortex already; `cortex predict` and `cortex train` take it as it is")
+    there = ", ".join(islice(file.arrays, 8))
+    told = "does not hold weights as any version of Keras from 1.0 on writes them; its arrays are"
+    file.refuse("", f"{told} {there:.200}")
 
 
 def _filled(model: Model, given: Given, version: str, backend: str) -> Model:

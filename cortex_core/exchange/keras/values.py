@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from cortex_compute.errors import SpecError
-from cortex_core.exchange.keras.classes import VALUES, of_value, text
+from cortex_core.exchange.keras.classes import IS_CODE, VALUES, of_value, text
 from cortex_core.exchange.keras.model import Out
 
 MAX_DEPTH = 64
@@ -35,7 +35,7 @@ def _object(x: Mapping[str, Any], faults: list[str], depth: int) -> Any:
     if kind in ("__tuple__", "TensorShape"):
         return decoded(x.get("items", []), faults, depth)
     if kind == "__lambda__":
-        faults.append("it holds a lambda: code of Python, which is never run")
+        faults.append(IS_CODE)
         return None
     if kind == "function":
         return _function(x, faults)

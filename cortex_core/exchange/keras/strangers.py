@@ -1,0 +1,34 @@
+"""Files that hold no model of Keras: what they seem to be, and what to do."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable
+
+STARTS = {
+    b"version https://git-lfs": "it is a pointer of git-lfs in place of the file; get it by `git lfs pull`",
+    b"<!doctype html": "it is a page of HTML, which a download gave in place of the file",
+    b"<html": "it is a page of HTML, which a download gave in place of the file",
+    b"model_checkpoint_path:": "it is of TensorFlow's checkpoints; save the model there as .keras or .h5",
+}
+TENSORFLOW = re.compile(r".*(\.pb|\.ckpt|\.index|\.data-\d+-of-\d+)")
+"""Names of files that have no beginning of their own."""
+PYTORCH = "it is of PyTorch, and holds a pickle, which is not read"
+
+
+def hint(path: str | os.PathLike[str], start: bytes) -> str:
+    """What to say of a file that begins so; its name says no more than what it may be."""
+    if not start:
+        return "it is empty; get it again"
+    for beginning, told in STARTS.items():
+        if start.lstrip().lower().startswith(beginning):
+            return told
+    if TENSORFLOW.fullmatch(os.fspath(path)):
+        return "by its name it is of TensorFlow; save the model there as .keras or .h5"
+    return "pickles and other formats are not read"
+
+
+def of_pytorch(members: Iterable[str]) -> bool:
+    """Whether an archive with these members is one that ``torch.save`` writes."""
+    return any(name.endswith("/data.pkl") for name in members)
