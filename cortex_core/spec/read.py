@@ -15,6 +15,8 @@ from cortex_core.spec.syntax import explain
 from cortex_core.spec.tree import MAX_DEPTH, MAX_NODES, Mark, Node, Problems, printable
 
 MAX_BYTES = 4 * 2**20
+HDF5 = b"\x89HDF\r\n\x1a\n"
+"""What an HDF5 file begins with."""
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,1000}")
 _RADIX = re.compile(r"0o[0-7]{1,100}|0x[0-9a-fA-F]{1,100}")
@@ -52,6 +54,10 @@ def parse(text: str | bytes, file: str, problems: Problems) -> Node:
 
 
 def _decode(text: str | bytes, file: str, problems: Problems) -> str | None:
+    if isinstance(text, bytes) and text.startswith(HDF5):
+        found = "this is HDF5, as the file of a model is"
+        problems.add(Place(file, 1, 1), found, "expected the text of a description, such as model.yaml")
+        return None
     if len(text) > MAX_BYTES:
         found = f"the file has {len(text):,} bytes"
         problems.add(Place(file, 1, 1), found, f"expected {MAX_BYTES:,} at most")

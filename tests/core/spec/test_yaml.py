@@ -30,6 +30,11 @@ REFUSED = {
     "indentation": ("".join(" " * i + "a:\n" for i in range(1000)), "65:65: a.a.a"),
     "a large file": ("#" * (MAX_BYTES + 1), f"1:1: the file has {MAX_BYTES + 1:,} bytes"),
     "a binary file": (b"\x89PNG\r\n\x1a\n\x00\xff", "1:1: byte 0x89 is not UTF-8"),
+    "a model": (
+        b"\x89HDF\r\n\x1a\n\x00\xff",
+        "1:1: this is HDF5, as the file of a model is: expected the text",
+    ),
+    "a large model": (b"\x89HDF\r\n\x1a\n" + b"\0" * MAX_BYTES, "1:1: this is HDF5"),
     "zeros": ("\0" * 100, "1:1: a control character"),
     "nothing": ("# only a comment\n", "1:1: the file is empty"),
     "two documents": ("a: 1\n---\nb: 2\n", "2:1: a second document ('---')"),
