@@ -115,14 +115,16 @@ def add_bias(found: Operation) -> Value:
     if not isinstance(x, Value) or isinstance(bias, Value):
         raise Unfit("a bias is supported of numbers that are added to a value")
     order, numbers = str(found.option("data_format", default="N...C")), _array(bias)
-    axis = 1 if order in FIRST else -1
-    if order not in (*FIRST, *LAST):
-        raise Unfit(f"data_format is {order!r:.40}; supported: {', '.join((*FIRST, *LAST))}")
+    axis = 1 if order in CHANNELS_FIRST else -1
+    if order not in (*CHANNELS_FIRST, *CHANNELS_LAST):
+        raise Unfit(
+            f"data_format is {order!r:.40}; supported: {', '.join((*CHANNELS_FIRST, *CHANNELS_LAST))}"
+        )
     return scaled_along(found.at, x, axis, [np.ones_like(numbers), numbers])
 
 
-FIRST = ("NC...", "NCW", "NCHW", "NCDHW", "channels_first")
-LAST = ("N...C", "NWC", "NHWC", "NDHWC", "channels_last")
+CHANNELS_FIRST = ("NC...", "NCW", "NCHW", "NCDHW", "channels_first")
+CHANNELS_LAST = ("N...C", "NWC", "NHWC", "NDHWC", "channels_last")
 
 
 @operation("subtract", "sub", "rsub")
@@ -273,9 +275,12 @@ def _relu(found: Operation) -> Written:
     return rectifier(found.option("max_value"), slope, found.option("threshold", default=0.0))
 
 
-@operation("identity", "stopgradient", "copy")
+@operation("identity", "stopgradient", "copy", "converttotensor")
 def same(found: Operation) -> Value:
-    x = found.value()
+    """Keras 3 writes a conversion of the mask that its attention hands on."""
+    x, to = found.value(), found.option("dtype")
+    if to not in (None, x.whole or x.dtype):
+        raise Unfit(f"{found.name} of {x.whole or x.dtype} to {to!r:.40} is not supported")
     if x.mask and found.at.version >= (3,):
         raise Unfit(f"{found.name} of a masked value: some backends of Keras keep the mask, others do not")
     return x

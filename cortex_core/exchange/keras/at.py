@@ -20,23 +20,12 @@ UNREAD = re.compile(
 )
 """Fields of a configuration that say nothing of what a trained layer computes, or that the builder reads."""
 
-WHOLE = frozenset(
-    (
-        "flatten",
-        "reshape",
-        "permute",
-        "repeat_vector",
-        "flip",
-        "slice",
-        "select",
-        "concatenate",
-        "linear",
-        "relu",
-    )
-    + ("clip", "maximum", "minimum", "masking", "not_equal", "scale", "resize2d")
-    + tuple(f"{kind}{rank}d" for kind in ("padding", "cropping", "upsampling") for rank in (1, 2, 3))
-    + tuple(f"{kind}max_pool{rank}d" for kind in ("", "global_") for rank in (1, 2, 3))
-)
+WHOLE = {
+    *("flatten", "reshape", "permute", "repeat_vector", "flip", "slice", "select", "concatenate", "linear"),
+    *("relu", "clip", "maximum", "minimum", "masking", "not_equal", "scale", "resize2d"),
+    *(f"{kind}{rank}d" for kind in ("padding", "cropping", "upsampling") for rank in (1, 2, 3)),
+    *(f"{kind}max_pool{rank}d" for kind in ("", "global_") for rank in (1, 2, 3)),
+}
 """What gives the same of floating numbers as of narrow whole ones; of `scale` see `core.scaled`."""
 
 Inputs = Sequence[Any]
@@ -297,8 +286,8 @@ def _whole(kind: str, given: Sequence[Value], fields: Mapping[str, Any]) -> str:
     if len(types) == 1 and kind in WHOLE and fields.get("mode") != "bilinear":
         return types.pop()
     raise Unfit(
-        f"{kind} of {', '.join(sorted(types - {''}))}: Keras computes in that type, which wraps and truncates, "
-        "and here all is floating; cast or rescale the value before it, in Keras"
+        f"{kind} of {', '.join(sorted(types - {''}))}: Keras computes in that type, which wraps and "
+        "truncates, and here all is floating; cast or rescale the value before it, in Keras"
     )
 
 

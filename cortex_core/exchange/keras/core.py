@@ -181,8 +181,8 @@ def scaled(at: At, x: Value, factor: Any = 1, offset: Any = 0, part: str = "") -
         reached = [np.multiply(end, factor) + np.asarray(offset) for end in ends]
         if min(map(np.min, reached)) < ends[0] or max(map(np.max, reached)) > ends[1]:
             raise Unfit(
-                f"{factor!r:.40} x + {offset!r:.40} of {x.whole} leaves that type, in which Keras wraps numbers; "
-                "cast or rescale the value before it, in Keras"
+                f"{factor!r:.40} x + {offset!r:.40} of {x.whole} leaves that type, in which Keras wraps "
+                "numbers; cast or rescale the value before it, in Keras"
             )
     numbers = [_numbers(given, x) for given in (factor, offset)]
     lies = x if all(isinstance(n, float) for n in numbers) else at.plain(x)

@@ -14,9 +14,9 @@ from cortex_core.exchange.keras.arithmetic import Operation, translated
 from cortex_core.exchange.keras.at import At, translates
 from cortex_core.exchange.keras.build import Unfit, Value
 
-FIRST = ("x", "x1", "a", "input", "features", "value", "values", "input_tensor", "t")
-SECOND = ("y", "x2", "b", "bias", "xs")
-OPERANDS = FIRST + SECOND
+FIRST_OPERANDS = ("x", "x1", "a", "input", "features", "value", "values", "input_tensor", "t")
+SECOND_OPERANDS = ("y", "x2", "b", "bias", "xs")
+OPERANDS = FIRST_OPERANDS + SECOND_OPERANDS
 """Keywords under which operands come, those of the first before those of the second."""
 
 OF_TYPES = ("T", "Tidx", "SrcT", "N")
@@ -81,6 +81,6 @@ KERAS = (
     "Add Subtract Multiply Divide TrueDivide Power Maximum Minimum Clip Negative Square Sqrt Rsqrt Reciprocal"
     " Absolute Abs Exp Relu ReLU Relu6 LeakyRelu Elu Selu Celu Gelu Silu Sigmoid LogSigmoid HardSigmoid"
     " HardSilu Tanh TanhShrink HardTanh SoftShrink HardShrink Softplus Softsign Squareplus SparsePlus"
-    " SparseSigmoid Softmax LogSoftmax StopGradient Cast Mean Sum Concatenate Copy"
+    " SparseSigmoid Softmax LogSoftmax StopGradient Cast ConvertToTensor Mean Sum Concatenate Copy"
 )
 translates(*(f"ops.{name}" for name in KERAS.split()))(of_keras)

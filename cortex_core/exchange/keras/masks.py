@@ -77,17 +77,6 @@ def constant(at: At) -> Value:
     return at.put("not_equal", at.put("scale", x, part="number", factor=0.0, offset=number), value=0.0)
 
 
-@translates("ops.ExpandDims")
-def expand_dims(at: At) -> Value:
-    x, axis = at.one(), at.get("axis")
-    rank = len(x.shape) + 2
-    place = axis % rank if isinstance(axis, int) else 0
-    if not 0 < place < rank or sum(n is None for n in x.shape) > 1:
-        raise Unfit(f"axis is {axis!r:.40} of {[*x.shape]}, which is not supported")
-    sizes = [-1 if n is None else n for n in x.shape]
-    return at.put("reshape", x, shape=[*sizes[: place - 1], 1, *sizes[place - 1 :]])
-
-
 def _operands(at: At, count: int) -> Sequence[object]:
     found = [x for x in at.inputs if x is not None]
     if len(found) != count:

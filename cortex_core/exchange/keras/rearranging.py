@@ -20,7 +20,7 @@ def _with(found: Operation, *names: str) -> tuple[Value, Any]:
     return found.at.plain(found.value()), told
 
 
-def _axis(given: Any, rank: int) -> int:
+def _place(given: Any, rank: int) -> int:
     """An axis from 1 to rank - 1, which may stand in a list of one."""
     (axis,) = given if isinstance(given, (list, tuple)) and len(given) == 1 else (given,)
     if type(axis) is not int or not -rank <= axis < rank or axis % rank == 0:
@@ -62,14 +62,14 @@ def transpose(found: Operation) -> Value:
 @operation("swapaxes")
 def swap_axes(found: Operation) -> Value:
     x, rank = found.at.plain(found.value()), len(found.value().shape) + 1
-    a, b = (_axis(found.option(name), rank) for name in ("axis1", "axis2"))
+    a, b = (_place(found.option(name), rank) for name in ("axis1", "axis2"))
     return _ordered(found, x, [{a: b, b: a}.get(axis, axis) for axis in range(rank)])
 
 
 @operation("moveaxis")
 def move_axis(found: Operation) -> Value:
     x, rank = found.at.plain(found.value()), len(found.value().shape) + 1
-    source, target = (_axis(found.option(name), rank) for name in ("source", "destination"))
+    source, target = (_place(found.option(name), rank) for name in ("source", "destination"))
     order = [axis for axis in range(rank) if axis != source]
     order.insert(target, source)
     return _ordered(found, x, order)
@@ -78,7 +78,7 @@ def move_axis(found: Operation) -> Value:
 @operation("squeeze")
 def squeeze(found: Operation) -> Value:
     x, axis = _with(found, "axis", "squeeze_dims")
-    gone = _axis(axis, len(x.shape) + 1)
+    gone = _place(axis, len(x.shape) + 1)
     if x.shape[gone - 1] != 1:
         raise Unfit(f"axis {gone} of {[*x.shape]} has not the size 1")
     return _reshaped(found, x, [n for i, n in enumerate(x.shape, 1) if i != gone])
@@ -87,14 +87,14 @@ def squeeze(found: Operation) -> Value:
 @operation("expanddims")
 def expand_dims(found: Operation) -> Value:
     x, axis = _with(found, "axis")
-    place = _axis(axis, len(x.shape) + 2)
+    place = _place(axis, len(x.shape) + 2)
     return _reshaped(found, x, [*x.shape[: place - 1], 1, *x.shape[place - 1 :]])
 
 
 @operation("flip", "reverse", "reversev2")
 def flip(found: Operation) -> Value:
     x, axis = _with(found, "axis")
-    return found.at.put("flip", x, axis=_axis(axis, len(x.shape) + 1))
+    return found.at.put("flip", x, axis=_place(axis, len(x.shape) + 1))
 
 
 @operation("stack", "pack")
@@ -102,18 +102,18 @@ def stack(found: Operation) -> Value:
     given = [found.at.plain(x) if isinstance(x, Value) else x for x in found.operands]
     if not given or not all(isinstance(x, Value) and x.shape == given[0].shape for x in given):
         raise Unfit("what is stacked are no values of one shape")
-    place = _axis(found.option("axis", default=0), len(given[0].shape) + 2)
+    place = _place(found.option("axis", default=0), len(given[0].shape) + 2)
     shape = [*given[0].shape[: place - 1], 1, *given[0].shape[place - 1 :]]
     parts = [_reshaped(found, x, shape, f"part_{i}") for i, x in enumerate(given, 1)]
     return found.at.put("concatenate", parts, axis=place) if len(parts) > 1 else parts[0]
 
 
 @operation("max", "reducemax", "amax", "min", "reducemin", "amin")
-def extreme(found: Operation) -> Value:
+def largest_along(found: Operation) -> Value:
     """Of steps, or of places in a picture, for each channel; of the channels of a sequence."""
     x, axis = _with(found, "axis", "reduction_indices")
     rank, keeps = len(x.shape), bool(found.option("keepdims", "keep_dims", default=False))
-    axes = sorted(_axis(a, rank + 1) for a in (axis if isinstance(axis, (list, tuple)) else [axis]))
+    axes = sorted(_place(a, rank + 1) for a in (axis if isinstance(axis, (list, tuple)) else [axis]))
     small = found.name.removeprefix("reduce").endswith("min")
     if axes == [rank] and rank == 2 and not keeps:
         x, axes = found.at.put("permute", x, part="turned", axes=[2, 1]), [1]
@@ -137,5 +137,5 @@ def matmul(found: Operation) -> Value:
 
 translates(
     *(f"ops.{name}" for name in ("Reshape", "Transpose", "Swapaxes", "Moveaxis", "Squeeze", "Flip", "Stack")),
-    *(f"ops.{name}" for name in ("Max", "Min", "Matmul")),
+    *(f"ops.{name}" for name in ("ExpandDims", "Max", "Min", "Matmul")),
 )(of_keras)

@@ -239,3 +239,21 @@ def test_attention() -> None:
         return made
 
     check_layers(None, *SHAPES, call=call, inputs=[sequences(0), sequences(1)[::-1].copy()])
+
+
+@pytest.mark.parametrize("taker", ["GlobalAveragePooling1D", "LSTM"])
+@pytest.mark.parametrize("kind", ["Attention", "AdditiveAttention"])
+def test_attention_hands_the_mask_of_its_query_on(kind: str, taker: str) -> None:
+    """Keras 3 writes a conversion of that mask into the file."""
+    import keras
+
+    layers = keras.layers
+    behind = layers.LSTM(3) if taker == "LSTM" else layers.GlobalAveragePooling1D()
+    embedding, attention = layers.Embedding(9, 4, mask_zero=True), getattr(layers, kind)()
+
+    def call(x: Any) -> Any:
+        steps = embedding(x)
+        return behind(attention([steps, steps]))
+
+    some = words()[[0, 1, 3, 4]]  # the mean of no steps is not finite
+    check_layers(None, (LENGTH,), call=call, inputs=[some], tokens=9)

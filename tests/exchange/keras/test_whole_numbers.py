@@ -1,4 +1,4 @@
-"""Inputs of whole numbers: cast where Keras casts them, and refused where Keras would wrap or truncate them."""
+"""Inputs of whole numbers: cast where Keras casts them, and refused where Keras would wrap them."""
 
 from __future__ import annotations
 

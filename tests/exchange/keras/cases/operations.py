@@ -54,6 +54,13 @@ OF_ONE = (
     "Softplus Softsign SparsePlus SparseSigmoid Square StopGradient Tanh TanhShrink Copy"
 )
 operation(OF_ONE, LINE)
+operation(
+    "ConvertToTensor",
+    LINE,
+    dtype=among(None, "float32"),
+    sparse=among(None, False),
+    ragged=among(None, False),
+)
 operation("Celu Elu", LINE, alpha=among(1.0, 0.5))
 operation("Gelu", LINE, approximate=BOTH)
 operation("LeakyRelu", LINE, negative_slope=among(0.2, 0.05))
