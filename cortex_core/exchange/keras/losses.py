@@ -19,6 +19,8 @@ Loss = tuple[str, dict[str, Any]]
 MEANS = ("auto", "sum_over_batch_size", "mean", "mean_with_sample_weight")
 ACCURACY = ("accuracy", "acc", "categorical_accuracy", "sparse_categorical_accuracy")
 """That of Keras's class Accuracy is another one: how many numbers are exactly the target's."""
+BINARY = ("accuracy", "acc", "binary_accuracy")
+NUMBERS = {"mae": "mae", "mean_absolute_error": "mae", "mse": "mse", "mean_squared_error": "mse"}
 NEUTRAL = ("name", "dtype", "fn", "reduction", "class_name", "module", "registered_name")
 """What of a configuration says nothing of the numbers, or is read beside the loss."""
 
@@ -42,16 +44,35 @@ def losses_of(file: File, converted: Converted) -> Iterator[dict[str, Any]]:
         yield {kind: {"of": value.source, "target": target, **fields, **_weight(weight, name, notes)}}
 
 
-def metrics_of(training: Config, losses: Sequence[Mapping[str, Any]], notes: list[str]) -> dict[str, Any]:
-    """The field ``metrics`` of ``train``: the accuracy of classes; others are told in a note."""
+def metrics_of(training: Config, losses: Sequence[Mapping[str, Any]], converted: Converted) -> dict[str, Any]:
+    """The field ``metrics`` of ``train``: those that are here as in Keras; others are told in a note."""
     found = dict.fromkeys(
         name for key in ("metrics", "weighted_metrics") for name in _names(training.get(key))
     )
-    known = ACCURACY if [*map(list, losses)] == [["softmax_cross_entropy"]] else ()
+    known = _known(losses, converted)
     left = [name for name in found if name not in known]
     if left:
-        notes.append(f"metrics are not imported ({', '.join(left)}); train.metrics names those of here")
-    return {"metrics": ["accuracy"]} if len(left) < len(found) else {}
+        told = f"metrics are not imported ({', '.join(left)}); train.metrics names those of here"
+        converted.notes.append(told)
+    taken = dict.fromkeys(known[name] for name in found if name in known)
+    return {"metrics": [*taken]} if taken else {}
+
+
+def _known(losses: Sequence[Mapping[str, Any]], converted: Converted) -> Mapping[str, str]:
+    """What metrics of Keras are called here, where there is one loss; they measure what it compares.
+
+    Of several numbers that each say yes or no, the accuracy of Keras is another one.
+    """
+    kinds = [(kind, fields) for loss in losses for kind, fields in loss.items()]
+    if len(kinds) != 1:
+        return {}
+    ((kind, fields),) = kinds
+    if kind == "softmax_cross_entropy":
+        return dict.fromkeys(ACCURACY, "accuracy")
+    alone = all(value.shape[-1:] == (1,) for value in converted.outputs)
+    if kind == "binary_cross_entropy" and alone and not fields.get("from_logits"):
+        return dict.fromkeys(BINARY, "accuracy")
+    return NUMBERS if kind in ("mse", "mae", "huber") else {}
 
 
 def _of_each(said: Any, names: Sequence[str], what: str, notes: list[str]) -> list[Any]:
@@ -103,7 +124,8 @@ def _names(said: Any) -> Iterator[str]:
             left += said[::-1]
         elif said is not None:
             name, config = named(said)
-            told = name if name == "Accuracy" else config.get("name") or name or said
+            otherwise = name == "Accuracy" or config.get("threshold", 0.5) != 0.5
+            told = name if otherwise else config.get("name") or name or said
             yield told if isinstance(told, str) else shown(told)
 
 

@@ -122,5 +122,5 @@ def train_section(file: File, converted: Converted) -> tuple[list[dict[str, Any]
     """
     losses = list(losses_of(file, converted)) if file.training else []
     train = train_of(file.optimizer, converted.notes) if file.optimizer else {}
-    train |= metrics_of(file.training or {}, losses, converted.notes)
+    train |= metrics_of(file.training or {}, losses, converted)
     return (losses, train) if losses or train else None

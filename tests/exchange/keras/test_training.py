@@ -223,6 +223,43 @@ def test_the_loss_of_each_step_takes_what_the_layer_of_each_step_ends_in(loss: s
         assert float(found) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("loss", "units", "activation", "metrics", "wanted"),
+    [
+        ("mse", 2, None, ["mae", "mse"], ["mae", "mse"]),
+        ("mae", 2, None, [keras.metrics.MeanSquaredError()], ["mse"]),
+        ("binary_crossentropy", 1, "sigmoid", ["accuracy"], ["accuracy"]),
+        ("binary_crossentropy", 1, "sigmoid", [keras.metrics.BinaryAccuracy()], ["accuracy"]),
+        ("binary_crossentropy", 1, "sigmoid", [keras.metrics.BinaryAccuracy(threshold=0.9)], None),
+        ("binary_crossentropy", 3, "sigmoid", ["accuracy"], None),
+        (keras.losses.BinaryCrossentropy(from_logits=True), 1, None, ["accuracy"], None),
+        ("mse", 1, None, ["accuracy"], None),
+    ],
+)
+def test_metrics_are_those_of_keras_or_none(
+    loss: Any, units: int, activation: str | None, metrics: Any, wanted: list[str] | None, tmp_path: Path
+) -> None:
+    """What they measure of the same predictions is what Keras measures."""
+    keras.utils.set_random_seed(1)
+    layers = [keras.Input((3,)), keras.layers.Dense(units, activation=activation, name="out")]
+    model = keras.Sequential(layers)
+    model.compile("adam", loss, metrics=metrics)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(9, 3)).astype("float32"), rng.integers(2, size=(9, units)).astype("float32")
+    measured = [float(found) for found in model.evaluate(x, y, verbose=0)[1:]]
+    for kind in FORMATS:
+        model.save(tmp_path / f"model.{kind}")
+        made = load(tmp_path / f"model.{kind}")
+        found = [metric.kind for metric in made.network.description.train.metrics]
+        assert found == (wanted or [])
+        assert any("metrics are not imported" in note for note in made.notes) == (wanted is None)
+        if wanted:
+            given = {made.network.description.inputs[0].name: x, "target": y}
+            results = cortex.evaluate(made.network, given)
+            ours = [results[metric.name] for metric in made.network.description.train.metrics]
+            np.testing.assert_allclose(ours, measured, rtol=1e-5)
+
+
 def test_losses_of_several_outputs(tmp_path: Path) -> None:
     x = keras.Input((3,))
     outputs = [keras.layers.Dense(2, name=name)(x) for name in ("a", "b")]
