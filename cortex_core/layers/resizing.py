@@ -12,6 +12,9 @@ from cortex_core.ops.indexing import gather
 from cortex_core.ops.resize import resize
 from cortex_core.registry import Size, field, layer
 
+LARGEST = 65_536
+"""No side is longer: what a description says must not take the memory before anything is computed."""
+
 
 @layer("resize2d", main="size", rank=2, transparent=True)
 class Resize2D:
@@ -31,7 +34,7 @@ class Resize2D:
     kind: ClassVar[str]
     rank: ClassVar[int]
 
-    size: Size = field(doc="height and width of the new picture", minimum=1)
+    size: Size = field(doc="height and width of the new picture", minimum=1, maximum=LARGEST)
     mode: Literal["bilinear", "nearest"] = field(default="bilinear", doc="what is between the elements")
 
     def forward(self, p: Scope, x: Any) -> Any:

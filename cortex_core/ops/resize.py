@@ -30,6 +30,8 @@ def resize(
     # The last axis first: then the copy of the larger array has the longer rows.
     for axis in range(len(sizes), 0, -1):
         n, m, factor = x.shape[axis], sizes[axis - 1], factors[axis - 1]
+        if m == n and (align_corners or factor == 1):
+            continue
         if linear:
             x = mix(x, linear_weights(n, m, factor, align_corners), axis)
         elif m > n and m % n == 0 and factor == m / n:

@@ -50,6 +50,14 @@ def test_linear_is_interpolation_between_middles(size: tuple[int, int], align_co
     np.testing.assert_allclose(y.data, wanted, rtol=1e-12, atol=1e-14)
 
 
+@pytest.mark.parametrize("align_corners", [False, True])
+def test_an_axis_that_stays_as_it_is_takes_no_matrix(align_corners: bool) -> None:
+    """That would have 3e11 elements."""
+    x = np.arange(600_000.0).reshape(1, -1, 1)
+    y = resize(Tensor(x), x.shape[1:2], (1.0,), True, align_corners)
+    np.testing.assert_array_equal(y.data, x)
+
+
 @pytest.mark.parametrize("linear", [False, True])
 @pytest.mark.parametrize("size", [(8, 10), (6, 3)])
 def test_derivatives_of_resizing(linear: bool, size: tuple[int, int]) -> None:

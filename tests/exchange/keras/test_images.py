@@ -118,6 +118,8 @@ def refused(kind: str, *shape: Any, **config: Any) -> str:
         ("Resizing", {"pad_to_aspect_ratio": True, "fill_value": 1.0}, "fill_value is 1.0; supported: 0.0"),
         ("Resizing", {"fill_bottom": 1}, "does not know fill_bottom=1"),
         ("Resizing", {"height": 0}, "0 is too small"),
+        ("Resizing", {"height": 3 * 10**9}, "3000000000 is too large"),
+        ("Resizing", {"height": 300_000, "interpolation": "nearest"}, "300000 is too large"),
         ("Resizing", {"height": "x", "crop_to_aspect_ratio": True}, "its configuration is not as Keras"),
         ("Resizing", {"width": 0, "crop_to_aspect_ratio": True}, "its configuration is not as Keras"),
         ("RandomCrop", {}, "it makes [4, 4] of [8, 9], in predictions in another way"),
