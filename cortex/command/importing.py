@@ -158,7 +158,7 @@ def _write(
     from cortex_core.training.checkpoint import image
     from cortex_core.training.files import write_together
 
-    found.network.origin = {"file": found.file, "proof": str(proved)}
+    found.network.origin = found.origin(str(proved))
     text = f"# Imported from {found.file}: {proved}.\n{found.yaml}"
     told = (json.dumps(finite(report), indent=2) + "\n").encode()
     files = dict(zip(_written(out), (image(found.network), text.encode(), told)))

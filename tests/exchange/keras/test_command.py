@@ -92,6 +92,14 @@ def test_the_origin_stays_when_it_is_saved_again(cli: Cli, model: Path, tmp_path
     assert cortex.load(tmp_path / "b.cortex").origin["proof"] == "unproved"
 
 
+def test_what_the_command_imports_tells_its_notes_too(cli: Cli, tmp_path: Path) -> None:
+    write_model(tmp_path / "model.h5", LAYERS, training={"loss": "poisson"})
+    code, _, told = cli("import", "keras", tmp_path / "model.h5", "-o", tmp_path / "net.cortex")
+    (note,) = cortex.load(tmp_path / "net.cortex").origin["notes"]
+    assert (code, told) == (0, f"note: {note}\n")
+    assert "'poisson'" in note
+
+
 def test_what_python_imports_tells_its_notes_also_from_a_file(tmp_path: Path) -> None:
     """As the command line does."""
     bound = {"class_name": "MyBound", "config": {}}
