@@ -37,6 +37,7 @@ class Recurrence:
     kind: ClassVar[str]
     outputs: ClassVar[tuple[str, ...]]
     rank: ClassVar[int]
+    is_recurrence: ClassVar[bool] = True
     axes: ClassVar[str] = "(length, features)"
 
     gives: Literal["last", "sequence", "both"] = field(

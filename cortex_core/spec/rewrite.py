@@ -8,9 +8,6 @@ from typing import Any
 
 from cortex_core.initializers import Auto
 from cortex_core.layers.activations import Softmax
-from cortex_core.layers.recurrence import Recurrence
-from cortex_core.layers.recurrent import SimpleRnn
-from cortex_core.layers.time_distributed import TimeDistributed
 from cortex_core.registry import INITIALIZERS, LAYERS
 from cortex_core.spec.description import ALL, LayerNode, LossNode, MetricNode, owner
 from cortex_core.spec.tree import Problems
@@ -163,9 +160,13 @@ def check_probabilities(layers: list[LayerNode], losses: tuple[LossNode, ...], p
             problems.add(loss.place, found, "expected activation: sigmoid there, or from_logits: true here")
 
 
+def _is_at_each_step(layer: Any) -> bool:
+    return getattr(layer, "kind", "") == "time_distributed"  # by name: few descriptions need the class
+
+
 def _of_each_step(layer: Any) -> Any:
     """The layer; that which it puts to each step of a sequence."""
-    return _of_each_step(layer.layer) if isinstance(layer, TimeDistributed) else layer
+    return _of_each_step(layer.layer) if _is_at_each_step(layer) else layer
 
 
 def _last_activation(layer: Any) -> Any:
@@ -176,14 +177,14 @@ def _last_activation(layer: Any) -> Any:
 
 def _is_recurrence(layer: Any) -> bool:
     """Whether what a layer gives goes into its next step: its activation cannot be taken off."""
-    return isinstance(_of_each_step(layer), Recurrence)
+    return getattr(_of_each_step(layer), "is_recurrence", False)
 
 
 def _gives_softmax(layer: Any) -> bool:
     """Whether a recurrence gives probabilities, one way or both; an lstm and a gru with a softmax do not."""
     layer = _of_each_step(layer)
     layer = getattr(layer, "layer", layer)
-    return isinstance(layer, SimpleRnn) and _is_softmax(layer.activation)
+    return getattr(layer, "kind", "") == "simple_rnn" and _is_softmax(layer.activation)
 
 
 def _is_softmax(layer: Any) -> bool:
@@ -200,5 +201,5 @@ def _split(node: LayerNode, taken: set[str]) -> list[LayerNode]:
 
 
 def _without_activation(layer: Any) -> Any:
-    inner = {"layer": _without_activation(layer.layer)} if isinstance(layer, TimeDistributed) else {}
+    inner = {"layer": _without_activation(layer.layer)} if _is_at_each_step(layer) else {}
     return dataclasses.replace(layer, **(inner or {"activation": None}))
