@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 
+from cortex_compute.errors import ShapeError
 from cortex_compute.primitives.normalization import vector_type
 from cortex_core.ops.arrange import repeat_interleave
 from cortex_core.ops.indexing import gather
 from cortex_core.ops.linear import matmul
 from cortex_core.ops.pointwise import cast
 from cortex_core.ops.views import reshape
+
+MOST_WEIGHTS = 2**24
+"""Matrices that mix neighbours have no more elements: a description could ask for all memory."""
 
 
 def resize(
@@ -56,6 +60,9 @@ def mix(x: Any, weights: np.ndarray, axis: int) -> Any:
 
 def linear_weights(n: int, m: int, factor: float, align_corners: bool = False) -> np.ndarray:
     """The matrix (m, n) whose row i mixes the two neighbours of new element i."""
+    if m * n > MOST_WEIGHTS:
+        told = f"an axis of {n:,} elements cannot become one of {m:,} by mixing neighbours"
+        raise ShapeError(f"{told}: their product is at most {MOST_WEIGHTS:,}; 'nearest' has no such bound")
     i = np.arange(m)
     at = i * ((n - 1) / max(m - 1, 1)) if align_corners else (i + 0.5) / factor - 0.5
     at = np.clip(at, 0, n - 1)

@@ -20,6 +20,7 @@ from cortex_core.exchange.keras.refused import REFUSED
 from cortex_core.exchange.keras.steps import Steps
 from cortex_core.exchange.keras.tokens import tokens
 from cortex_core.exchange.keras.unsaid import penalties
+from cortex_core.registry import nearest
 
 MOST_TOLD = 50
 """Of so many layers that cannot be imported it is said why."""
@@ -81,11 +82,9 @@ def convert(
         more = len(made.faults) - len(lines)
         lines += [f"  and {more:,} more"] if more else []
         told = f"{len(made.faults):,} of the model's layers cannot be imported:"
-        raise SpecError("\n".join((told, *lines)))
+        raise SpecError("\n".join((told, *lines, *walk.unmatched())))
     if walk.unused:
-        raise SpecError(
-            f"no layer or class of the model is called {', '.join(walk.unused)}: nothing is mapped"
-        )
+        raise SpecError("\n".join(walk.unmatched()))
     _drop_unused(made)
     return made
 
@@ -111,6 +110,7 @@ class _Walk:
         self.made, self.maps, self.version = made, maps, version
         self.owners: dict[str, str] = {}
         self.unused = dict.fromkeys(maps)
+        self.known: dict[str, None] = {}
 
     def model(self, model: Model) -> None:
         values: Table = {}
@@ -203,10 +203,19 @@ class _Walk:
     def _translator(self, layer: Layer, path: str) -> Translator | None:
         """The user's, for the layer or for its class (without its package); else that of its class."""
         for name in (path, layer.name, layer.kind, layer.kind.rpartition(">")[2]):
+            self.known[name] = None
             if name in self.maps:
                 self.unused.pop(name, None)
                 return self.maps[name]
         return None if layer.refused else TRANSLATORS.get(layer.kind)
+
+    def unmatched(self) -> list[str]:
+        """What is to be said of names to which something is mapped, and which the model does not have."""
+        return [
+            f"no layer or class of the model is called {name}, so nothing is mapped to it. {hint}".rstrip()
+            for name in self.unused
+            for hint in (nearest(name, self.known),)
+        ]
 
     def _nested(self, layer: Layer, args: Any, keywords: Data, path: str) -> list[Value] | None:
         model = layer.model

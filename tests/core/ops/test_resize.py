@@ -31,6 +31,12 @@ def test_nearest_takes_the_element_at_its_place(size: tuple[int, int]) -> None:
     np.testing.assert_array_equal(first.data, np.moveaxis(wanted, -1, 1))
 
 
+def test_a_matrix_that_would_take_all_memory_is_refused() -> None:
+    x = Tensor(np.zeros((1, 60_000, 1), np.float32))
+    with pytest.raises(ShapeError, match="60,000 elements cannot become one of 65,536"):
+        resize(x, (65_536,), (65_536 / 60_000,), linear=True)
+
+
 def test_a_factor_says_what_lies_where() -> None:
     """Of 5 elements 2.5 times as many are 12, rounded down: element i is that at i / 2.5, not at 5 i / 12."""
     x = np.arange(5.0).reshape(1, 5, 1)

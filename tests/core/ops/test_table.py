@@ -153,7 +153,7 @@ EXCEPTIONS = {
     "random": "of a key: see test_random.py; people draw by `cortex_core.creation`",
     "attention": "of heads: see test_attention.py",
     "recurrence": "over time: see test_recurrence.py",
-    "pointwise.steep_sigmoid": "the activation hard_sigmoid of another slope, and gates: see test_recurrence.py",
+    "pointwise.steep_sigmoid": "an activation, and gates: see test_recurrence.py",
     "boxes": "of detectors: see tests/core/test_detection.py",
     "ctc": "a loss: see test_ctc.py",
     "distance": "of losses: see tests/core/nn",

@@ -136,5 +136,8 @@ def test_no_file_and_no_layer_of_that_name(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"none\.yaml: No such file"):
         translator(tmp_path / "none.yaml")
     both = {"Gate": translator(written(tmp_path, GATE)), "Gaet": translator(written(tmp_path, GATE))}
-    with pytest.raises(SpecError, match="no layer or class of the model is called Gaet"):
+    told = "no layer or class of the model is called Gaet.* Did you mean 'Gate'"
+    with pytest.raises(SpecError, match=told):
         convert(gated(), both)
+    with pytest.raises(SpecError, match=r"(?s)this class is not known.*" + told):
+        convert(gated(), {"Gaet": both["Gaet"]})
