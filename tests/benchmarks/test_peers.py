@@ -58,7 +58,7 @@ def test_the_lines_for_a_gpu_do_the_same_work(name: str, tmp_path: Path) -> None
     if row.workload == "resnet50":
         row = replace(row, precision="float32", tf32=False)
         task["description"]["inputs"]["image"] = [64, 64, 3]
-        task["description"]["train"]["optimizer"]["sgd"]["learning_rate"] = 1e-5
+        task["description"]["train"]["optimizer"]["sgd"]["learning_rate"] = 1e-6
     ours = first_values(cortex_worker.make({**deepcopy(task), "precision": "float32"}))
     task |= {"precision": row.precision, "way": "channels_last"}
     peers = [import_module("benchmarks.torch_worker").queued(task, "cpu")]

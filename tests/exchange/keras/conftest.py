@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
-os.environ.setdefault("XLA_FLAGS", "--xla_backend_optimization_level=0")  # compiling is what takes long
 FOLDER = Path(__file__).parent
 OF_PEERS = ("peers", "keras_all")
 OF_KERAS = "ignore:__array__ implementation:DeprecationWarning"

@@ -55,7 +55,9 @@ def results(model: Any, inputs: Sequence[Any], settled: bool = False) -> tuple[l
             outputs = _walk(model, inputs, _settling() if settled else _called, "", (), found)
         return outputs, found, [scope.get_current_value(x) for x in variables]
 
-    outputs, found, values = jax.jit(run)([x.value for x in variables], [*inputs])
+    quickly = {"xla_backend_optimization_level": 0}  # to compile is what takes long
+    program = jax.jit(run, compiler_options=quickly)
+    outputs, found, values = program([x.value for x in variables], [*inputs])
     for variable, value in zip(variables, values if settled else ()):
         variable.assign(value)
     named = {

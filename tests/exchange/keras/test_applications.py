@@ -12,11 +12,15 @@ from tests.exchange.keras.support import check_model
 
 
 class Family(NamedTuple):
-    """The smallest pictures that it takes, how large their numbers are, its models, the smallest first."""
+    """The smallest pictures that it takes, how large their numbers are, its models, the smallest first.
+
+    ``batch``: norms over few numbers magnify what is rounding, and some models end in pictures of one place.
+    """
 
     size: int
     scale: float
     models: tuple[str, ...]
+    batch: int = 8
 
 
 def _numbered(name: str, *numbers: object) -> tuple[str, ...]:
@@ -27,7 +31,7 @@ FAMILIES = {
     "vgg": Family(32, 1, ("VGG16", "VGG19")),
     "resnet": Family(32, 1, ("ResNet50", "ResNet101", "ResNet152")),
     "resnet_v2": Family(32, 1, ("ResNet50V2", "ResNet101V2", "ResNet152V2")),
-    "inception": Family(75, 1, ("InceptionV3",)),
+    "inception": Family(75, 1, ("InceptionV3",), batch=32),
     "inception_resnet": Family(75, 1, ("InceptionResNetV2",)),
     "xception": Family(71, 1, ("Xception",)),
     "mobilenet": Family(32, 1, ("MobileNet",)),
@@ -68,7 +72,7 @@ def _check(name: str, family: Family) -> None:
 
     shape = (family.size, family.size, 3)
     model: Any = getattr(keras.applications, name)(weights=None, input_shape=shape, classes=10)
-    check_model(model, batch=8, scale=family.scale)
+    check_model(model, batch=family.batch, scale=family.scale)
 
 
 @pytest.mark.keras_all
