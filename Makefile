@@ -42,7 +42,8 @@ verify: .venv/installed     ## train the MNIST suite; up to 12 minutes on two co
 verify-all: .venv/installed-dev ## all suites, and more of what .ci/run draws at random; hours
 	$(BIN)/cortex verify backend --backend numpy
 	$(BIN)/cortex verify backend --backend auto
-	$(BIN)/cortex verify gradients
+	$(BIN)/cortex verify gradients --backend numpy
+	$(BIN)/cortex verify gradients --backend auto
 	$(BIN)/cortex verify mnist
 	$(BIN)/cortex verify examples
 	THOROUGH=1 $(ONE) $(BIN)/python $(PYTEST) tests/gpu/test_sources.py tests/gpu/test_networks.py \

@@ -79,7 +79,7 @@ GRU_AFTER = GATES + r"""
     const Real z = gate(load(a[units]) + load(p[units]) + own[units]);
     const Real inner = load(p[2 * units]) + inner_bias[j];
     const Real m = fresh(load(a[2 * units]) + own[2 * units] + r * inner);
-    const Real value = m + z * (load(h[e]) - m);
+    const Real value = (1 - z) * m + z * load(h[e]);
     if (kept) {
       a[0] = store<Storage>(r);
       a[units] = store<Storage>(z);
@@ -99,7 +99,7 @@ GRU_RESET = (
 
 GRU_BEFORE = GATES + r"""
     const Real m = fresh(load(a[2 * units]) + load(p[0]) + own[2 * units]);
-    const Real value = m + load(a[units]) * (load(h[e]) - m);
+    const Real z = load(a[units]), value = (1 - z) * m + z * load(h[e]);
     if (kept) a[2 * units] = store<Storage>(m);""" + MOVE  # fmt: skip
 
 # Backward.

@@ -261,7 +261,9 @@ class GruCell(Cell):
         else:
             calls += [partial(np.multiply, r, h, out), partial(np.matmul, out, u[2], third)]
         calls += [partial(np.add, m, third, m), self.renew(m, m)]
-        return [*calls, partial(np.subtract, h, m, out), *multiply(out, z), partial(np.add, out, m, out)]
+        # not m + z (h - m), which loses h where z is 1 and m is large
+        calls += [partial(np.multiply, z, h, out), partial(np.subtract, 1.0, z, third)]
+        return [*calls, *multiply(third, m), partial(np.add, out, third, out)]
 
     def gradient_scratch(self) -> list[TensorType]:
         """Two of one step; and, of all steps, dm r with ``reset_after``, else r h: the factor of the

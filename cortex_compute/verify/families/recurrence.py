@@ -194,7 +194,7 @@ def _gru(p: Gru, n: dict[str, Estimate], x: Estimate, h: Estimate, c: Estimate) 
     inner = h @ u[2] + n["n"] if p.reset_after else h
     of_m = a[2] + (r * inner if p.reset_after else (r * inner) @ u[2])
     m = _new(p, of_m)
-    return [of_r, of_z, of_m, inner], m + z * (h - m), c  # which rounds more than (1 - z) m + z h
+    return [of_r, of_z, of_m, inner], (ONE - z) * m + z * h, c
 
 
 def _gru_back(p: Gru, n: dict[str, Estimate], s: Step, dh: Estimate, dc: Estimate) -> Back:
