@@ -101,7 +101,7 @@ def test_a_name_that_is_nearly_one(name: str, meant: str) -> None:
         ("nn.init", "xavier_uniform_ kaiming_normal_ orthogonal_"),
         ("nn.utils", "clip_grad_norm_ clip_grad_value_ rnn"),
         ("nn.utils.rnn", "PackedSequence pack_padded_sequence pad_packed_sequence pad_sequence"),
-        ("optim", "SGD Adam AdamW RMSprop Adagrad Adadelta Lion RAdam LBFGS lr_scheduler"),
+        ("optim", "SGD Adam AdamW RMSprop Adagrad Adadelta Lion RAdam Adamax NAdam LBFGS lr_scheduler"),
         ("optim.lr_scheduler", "StepLR OneCycleLR ReduceLROnPlateau SequentialLR"),
         ("autograd", "grad Function gradcheck checkpoint backward"),
         ("data", "DataLoader TensorDataset random_split"),

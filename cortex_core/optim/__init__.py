@@ -6,7 +6,18 @@ from cortex_core.optim import lr_scheduler as lr_scheduler
 from cortex_core.optim.clip import clip_grad_norm_, clip_grad_value_
 from cortex_core.optim.lbfgs import LBFGS
 from cortex_core.optim.optimizer import Optimizer
-from cortex_core.optim.pointwise import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, RAdam, RMSprop
+from cortex_core.optim.pointwise import (
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    Adamax,
+    AdamW,
+    Lion,
+    NAdam,
+    RAdam,
+    RMSprop,
+)
 
 __all__ = [
     "LBFGS",
@@ -15,7 +26,9 @@ __all__ = [
     "Adagrad",
     "Adam",
     "AdamW",
+    "Adamax",
     "Lion",
+    "NAdam",
     "Optimizer",
     "RAdam",
     "RMSprop",

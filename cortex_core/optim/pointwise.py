@@ -1,7 +1,8 @@
 """The optimisers that move each number of a parameter by itself, under PyTorch's names.
 
-Their formulas are those of the descriptions (`cortex_core.optimizers`); here each becomes one kernel per
-parameter, which writes the new numbers into the memory of the parameter and of its moments.
+Their formulas are those of the descriptions (`cortex_core.optimizers`), Adamax's but for its epsilon; here
+each becomes one kernel per parameter, which writes the new numbers into the memory of the parameter and of its
+moments.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from cortex_compute.primitives.elementwise import Elementwise
 from cortex_core import changes
 from cortex_core import optimizers as formulas
 from cortex_core.modes import user_line
+from cortex_core.ops.pointwise import maximum
 from cortex_core.optim.optimizer import Closure, Optimizer, evaluate
 from cortex_core.rows import Rows, update
 from cortex_core.tensor import Tensor
@@ -308,6 +310,82 @@ class RAdam(Pointwise):
 
     def by_rows(self, group: Mapping[str, Any]) -> bool:
         return bool(group["lazy"])
+
+
+class AdamaxFormula(formulas.Adamax):
+    """PyTorch's, which adds epsilon to each gradient; the descriptions' is added to the largest of them."""
+
+    def update(self, p: Any, g: Any, m: Any, largest: Any, rate: Any) -> Any:
+        g = formulas.decayed(g, p, self.weight_decay)
+        m = formulas.mean(m, g, self.beta1)
+        largest = maximum(self.beta2 * largest, abs(g) + self.epsilon)
+        return p - rate * m / largest, m, largest
+
+
+class Adamax(Pointwise):
+    """Adam with the largest gradient so far for the root.  Kingma and Ba, 2015, section 7."""
+
+    formula = AdamaxFormula
+    moments = {"m": "exp_avg", "largest": "exp_inf"}
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, maximize=maximize)
+
+
+class NAdam(Pointwise):
+    """Adam that looks ahead along its mean, as Nesterov's momentum does.  Dozat, 2016.
+
+    The product of the momenta follows from the number of the step, as if betas and momentum_decay had always
+    been what they are; PyTorch keeps it in the state, as ``mu_product``.
+    """
+
+    formula = formulas.Nadam
+    moments = {"m": "exp_avg", "v": "exp_avg_sq"}
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float = 2e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+        momentum_decay: float = 4e-3,
+        *,
+        maximize: bool = False,
+    ) -> None:
+        super().__init__(
+            params,
+            lr=lr,
+            betas=betas,
+            eps=eps,
+            weight_decay=weight_decay,
+            momentum_decay=momentum_decay,
+            maximize=maximize,
+        )
+
+    def read_state(
+        self, where: str, p: Tensor, kept: Mapping[str, Any], group: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The state without PyTorch's product, which must be that of the options, but for its float32."""
+        rest = {name: value for name, value in kept.items() if name != "mu_product"}
+        read = super().read_state(where, p, rest, group)
+        expected = formulas.Momenta.of(group["betas"][0], group["momentum_decay"]).product(read["step"])
+        product = float(kept.get("mu_product", expected))
+        if not abs(product - expected) < 1e-5:
+            raise CheckpointError(
+                f"{where}: mu_product is {product:.6g}, and after {read['step']} steps with the same betas "
+                f"and momentum_decay {expected:.6g}. Momenta that changed on the way are not supported"
+            )
+        return read
 
 
 class RMSprop(Pointwise):

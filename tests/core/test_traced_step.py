@@ -29,6 +29,8 @@ OPTIMIZERS: dict[str, Make] = {
     "adadelta": lambda p: optim.Adadelta(p, 0.5),
     "lion": lambda p: optim.Lion(p, 1e-3),
     "radam": lambda p: optim.RAdam(p, 0.01),
+    "adamax": lambda p: optim.Adamax(p, 0.01),
+    "nadam": lambda p: optim.NAdam(p, 0.01),
 }
 TOLERANCE = {"float64": 1e-10, "float32": 1e-4}
 

@@ -31,6 +31,8 @@ ALIKE: list[tuple[str, str, dict[str, Any], dict[str, Any]]] = [
     ("rmsprop", "RMSprop", {"lr": 0.01, "alpha": 0.9}, {"learning_rate": 0.01}),
     ("adagrad", "Adagrad", {"lr": 0.1}, {"learning_rate": 0.1}),
     ("adadelta", "Adadelta", {"rho": 0.95}, {}),
+    ("adamax", "Adamax", {"lr": 0.05, "eps": 1e-30}, {"learning_rate": 0.05, "epsilon": 1e-30}),
+    ("nadam", "NAdam", {"lr": 0.05}, {"learning_rate": 0.05}),
 ]  # fmt: skip
 
 

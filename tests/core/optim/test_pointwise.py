@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ import pytest
 from cortex_compute.errors import ArgumentError, CheckpointError, ShapeError
 from cortex_core import optim
 from cortex_core.nn import Linear, Sequential
+from cortex_core.optim.pointwise import Pointwise
+from cortex_core.registry import OPTIMIZERS
 from cortex_core.tensor import Tensor
 
 STEPS = 100
@@ -40,11 +43,29 @@ TABLE: list[tuple[str, dict[str, Any]]] = [
     ("RAdam", {}),
     ("RAdam", {"lr": 0.05, "betas": (0.8, 0.9), "eps": 1e-3, "weight_decay": 0.1}),
     ("RAdam", {"lr": 0.05, "maximize": True}),
+    ("Adamax", {}),
+    ("Adamax", {"lr": 0.05, "betas": (0.8, 0.7), "eps": 1e-2, "weight_decay": 0.1}),
+    ("Adamax", {"lr": 0.05, "maximize": True}),
+    ("NAdam", {}),
+    ("NAdam", {"lr": 0.05, "betas": (0.8, 0.9), "eps": 1e-3, "weight_decay": 0.1, "momentum_decay": 0.5}),
+    ("NAdam", {"lr": 0.05, "maximize": True}),
 ]
 WITH_LION = [*TABLE, ("Lion", {}), ("Lion", {"lr": 0.01, "weight_decay": 0.1, "maximize": True})]
 row = pytest.mark.parametrize(("name", "options"), TABLE, ids=lambda x: x if isinstance(x, str) else "")
 row_with_lion = pytest.mark.parametrize(("name", "options"), WITH_LION, ids=lambda x: str(x))
 SHAPES = ((4, 3), (), (5,))
+FOLLOWS = "mu_product"
+"""Of NAdam: what PyTorch keeps, and which follows from the number of the step."""
+
+
+@pytest.fixture
+def torch() -> Iterator[Any]:
+    """PyTorch in float64, also for what it keeps beside the moments."""
+    torch = pytest.importorskip("torch")
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield torch
+    torch.set_default_dtype(before)
 
 
 def starts(dtype: str = "float64") -> list[np.ndarray]:
@@ -73,8 +94,7 @@ def train(optimizer: Any, params: list[Tensor], steps: range) -> None:
 
 @pytest.mark.peers
 @row
-def test_a_hundred_steps_are_pytorchs(name: str, options: dict[str, Any]) -> None:
-    torch = pytest.importorskip("torch")
+def test_a_hundred_steps_are_pytorchs(torch: Any, name: str, options: dict[str, Any]) -> None:
     ours, theirs = parameters(), [torch.nn.Parameter(torch.tensor(x)) for x in starts()]
     mine, other = getattr(optim, name)(ours, **options), getattr(torch.optim, name)(theirs, **options)
     for step in range(STEPS):
@@ -89,14 +109,13 @@ def test_a_hundred_steps_are_pytorchs(name: str, options: dict[str, Any]) -> Non
     assert [g["params"] for g in saved["param_groups"]] == [g["params"] for g in known["param_groups"]]
     for i, kept in known["state"].items():
         for key, value in kept.items():
-            if value is not None:
+            if value is not None and key != FOLLOWS:
                 np.testing.assert_allclose(np.asarray(saved["state"][i][key]), value, rtol=1e-9, atol=1e-14)
 
 
 @pytest.mark.peers
 @row
-def test_pytorchs_state_loads(name: str, options: dict[str, Any]) -> None:
-    torch = pytest.importorskip("torch")
+def test_pytorchs_state_loads(torch: Any, name: str, options: dict[str, Any]) -> None:
     theirs = [torch.nn.Parameter(torch.tensor(x)) for x in starts()]
     other = getattr(torch.optim, name)(theirs, **options)
     for step in range(20):
@@ -116,8 +135,7 @@ def test_pytorchs_state_loads(name: str, options: dict[str, Any]) -> None:
 
 @pytest.mark.peers
 @row
-def test_defaults_are_pytorchs(name: str, options: dict[str, Any]) -> None:
-    torch = pytest.importorskip("torch")
+def test_defaults_are_pytorchs(torch: Any, name: str, options: dict[str, Any]) -> None:
     mine = getattr(optim, name)(parameters()).defaults
     known = getattr(torch.optim, name)([torch.nn.Parameter(torch.zeros(1))]).defaults
     assert mine.pop("lazy", False) is False  # ours alone
@@ -302,6 +320,9 @@ def leaf() -> Tensor:
         (lambda: optim.Adam([leaf()], betas=(0.9,)), ArgumentError, "betas.*two numbers"),
         (lambda: optim.Adam([leaf()], betas=(0.9, 1.0)), ArgumentError, "beta2"),
         (lambda: optim.RAdam([leaf()], amsgrad=True), TypeError, "amsgrad"),
+        (lambda: optim.NAdam([leaf()], decoupled_weight_decay=True), TypeError, "decoupled_weight_decay"),
+        (lambda: optim.NAdam([leaf()], momentum_decay=-1), ArgumentError, "momentum_decay.*-1"),
+        (lambda: optim.Adamax([leaf()], eps=0), ArgumentError, "epsilon.*above 0"),
         (lambda: optim.Adam([leaf()], fused=True), TypeError, "fused"),
         (lambda: optim.Adam([{"params": [leaf()], "learning_rate": 1}]), TypeError, "'learning_rate'"),
         (lambda: optim.Adam([{"weights": [leaf()]}]), TypeError, "'params'"),
@@ -352,6 +373,27 @@ def test_loading_refuses_what_does_not_fit_and_changes_nothing() -> None:
             optimizer.state[p]["exp_avg"].numpy(), before["state"][i]["exp_avg"].numpy()
         )
     assert optimizer.param_groups[0]["lr"] == 0.1
+
+
+def test_nadam_goes_on_only_from_momenta_that_stayed() -> None:
+    params = parameters()
+    optimizer = optim.NAdam(params)
+    train(optimizer, params, range(3))
+    state = optimizer.state_dict()
+    product = np.prod([0.9 * (1 - 0.5 * 0.96 ** (0.004 * t)) for t in (1, 2, 3)])
+    for kept in state["state"].values():
+        kept["mu_product"] = np.float32(product)
+    optimizer.load_state_dict(state)
+    assert FOLLOWS not in optimizer.state[params[0]]
+    state["state"][1]["mu_product"] = np.float32(0.5)
+    with pytest.raises(CheckpointError, match=r"parameter 1: mu_product is 0.5, and after 3 steps .* 0.0912"):
+        optimizer.load_state_dict(state)
+
+
+def test_every_formula_of_the_descriptions_has_its_class() -> None:
+    classes = [getattr(optim, name) for name in optim.__all__]
+    made = {x.formula.kind for x in classes if isinstance(x, type) and issubclass(x, Pointwise)}
+    assert made == set(OPTIMIZERS)
 
 
 def test_one_kernel_serves_all_options() -> None:
