@@ -1,8 +1,8 @@
 """The optimisers that move each number of a parameter by itself, under PyTorch's names.
 
 Their formulas are those of the descriptions (`cortex_core.optimizers`), Adamax's but for its epsilon; here
-each becomes one kernel per parameter, which writes the new numbers into the memory of the parameter and of its
-moments.
+each becomes one kernel per parameter, which writes the new numbers into the memory of the parameter and of
+its moments.
 """
 
 from __future__ import annotations
