@@ -31,6 +31,9 @@ from cortex_core.step import (
 Purpose = Literal["train", "evaluate", "predict"]
 PURPOSES = ("train", "evaluate", "predict")
 KEPT = 8  # programs of different batch sizes
+FEW_FLOPS = 1e9
+"""Fewer than these, about ten milliseconds of a core, and one example is predicted on one thread: each kernel is
+so short that threads cost what they save, and where another program keeps a core busy they wait for it."""
 LOOK = 64  # steps after which the host looks whether all were good, where it may not look after each
 Types = tuple[tuple[str, TensorType], ...]
 
@@ -84,14 +87,20 @@ class Compiled:
 
     def plan(self, types: Mapping[str, TensorType]) -> tuple[Plan, Step | None]:
         """The plan for these types of inputs and targets; takes no memory."""
-        backend = self._backend_for(types)
+        plan, step, _ = self._plan(types)
+        return plan, step
+
+    def _plan(self, types: Mapping[str, TensorType]) -> tuple[Plan, Step | None, Backend]:
+        """The plan, and the backend that it is for."""
         if self.purpose == "predict":
             graph = predict_graph(self.network, types, self.raw)
-            return compile_graph(graph, backend, self.options), None
+            few = _batch(types) == 1 and graph.flops() < FEW_FLOPS
+            backend = self.backend.single() if few else self.backend
+            return compile_graph(graph, backend, self.options), None, backend
         if self.purpose == "train":
             self._check_carried(_batch(types))
         step = (train_step if self.purpose == "train" else evaluate_step)(self.network, types, self.kept)
-        return compile_graph(step.graph, backend, self.options, self.halting), step
+        return compile_graph(step.graph, self.backend, self.options, self.halting), step, self.backend
 
     def _check_carried(self, batch: int) -> None:
         """What a batch hands to the next one is there once for each of its examples."""
@@ -100,11 +109,6 @@ class Compiled:
             if kept is not None and kept.shape[0] != batch:
                 told = f"'{name}' keeps a state for each of {kept.shape[0]} examples, the batch has {batch}"
                 raise ShapeError(f"{told}; train with batches of one size (train.batch_size)")
-
-    def _backend_for(self, types: Mapping[str, TensorType]) -> Backend:
-        """The backend; on one thread to predict one example: a busy core would make the others wait."""
-        one = self.purpose == "predict" and _batch(types) == 1
-        return self.backend.single() if one else self.backend
 
     def entry(self, types: Mapping[str, TensorType]) -> Entry:
         """The program for these types, compiled where it is new."""
@@ -115,8 +119,7 @@ class Compiled:
             found = self._entries.get(k)
             if found is None:
                 types = dict(k)
-                plan, step = self.plan(types)
-                backend = self._backend_for(types)
+                plan, step, backend = self._plan(types)
                 program = self._program(plan, backend, types)
                 scalars = tuple(self._scalars(program, step))
                 found = self._entries[k] = Entry(program, step, _batch(types), scalars)

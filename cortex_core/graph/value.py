@@ -250,6 +250,11 @@ class Graph:
         """Every node that the roots need, leaves included."""
         return ancestors(self.roots)
 
+    def flops(self) -> int:
+        """The operations of all nodes together."""
+        inner = (node for node in self.nodes() if not is_leaf(node))
+        return sum(node.primitive.flops(*(x.type for x in node.inputs)) for node in inner)
+
     def states(self) -> dict[str, Value]:
         """Each state that is read or written, by name."""
         found: dict[str, Value] = {}

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from cortex_compute.errors import BackendError, DataError, DTypeError, SpecError
-from cortex_core.compiled import KEPT, compile
+from cortex_compute.numpy_backend.backend import NumpyBackend
+from cortex_core.compiled import KEPT, Compiled, Purpose, compile
 from cortex_core.network import Network, network
 from cortex_core.training.train import train
 from tests.core.training.networks import blobs, description, line, plain, states
@@ -109,6 +110,23 @@ def test_other_batch_sizes_compile_once_and_eight_are_kept() -> None:
         program.entry(program.types(size))
     assert program.entry(program.types(8)) is not first
     assert len(program._entries) == KEPT == 8
+
+
+def test_one_small_example_is_predicted_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    backend, single = NumpyBackend(), NumpyBackend()
+    monkeypatch.setattr(backend, "single", lambda: single)
+    small, large = (
+        description(),
+        {"inputs": {"x": [96, 96, 64]}, "layers": [{"conv2d": {"filters": 100, "kernel": 3}}]},
+    )
+
+    def chosen(spec: Any, purpose: Purpose = "predict") -> list[Any]:
+        program = Compiled(network(spec), backend, purpose)
+        return [program.entry(program.types(size)).program.backend for size in (1, 2)]
+
+    assert chosen(small) == [single, backend]
+    assert chosen(small, "evaluate") == [backend, backend]
+    assert chosen(large) == [backend, backend]  # 3 x 3 x 64 x 100 x 96 x 96 products and sums: 1.06e9
 
 
 def test_the_same_steps_in_other_batch_sizes_share_the_moments() -> None:
