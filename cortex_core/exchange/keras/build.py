@@ -198,16 +198,27 @@ def _written(
     share: str,
     common: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The entry of a description: what differs from the defaults; what was given as a word stays one."""
-    data = data_of(layer)
-    known = fields_of(type(layer))
-    told = {
-        name: given if isinstance(given, str) else data[name]
-        for name, given in fields.items()
-        if name in data and not _is_default(known[name], data, layer)
-    }
+    """The entry of a description."""
+    told = _told_fields(layer, fields)
     from_ = sources[0] if len(sources) == 1 else [*sources]
     return {kind: {**told, "id": id_, "from": from_, **({"share": share} if share else {}), **common}}
+
+
+def _told_fields(layer: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """The given fields that differ from the defaults, within layers in layers too; a word stays one."""
+    data, known = data_of(layer), fields_of(type(layer))
+    return {
+        name: _told_value(getattr(layer, known[name].attribute), value, data[name])
+        for name, value in given.items()
+        if name in data and not _is_default(known[name], data, layer)
+    }
+
+
+def _told_value(own: Any, given: Any, data: Any) -> Any:
+    if isinstance(given, str):
+        return given
+    within = given.get(getattr(own, "kind", "")) if isinstance(given, Mapping) else None
+    return {own.kind: _told_fields(own, within)} if isinstance(within, Mapping) else data
 
 
 def _is_default(field: Any, data: Mapping[str, Any], layer: Any) -> bool:

@@ -1,6 +1,8 @@
-"""Layers of Keras have names here that a description can say, each its own."""
+"""How layers of Keras are written in a description: names that it can say, and no fields as they are unsaid."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import pytest
 
@@ -19,3 +21,23 @@ def test_a_description_can_say_it(name: str) -> None:
     assert len({given, *ids}) == 4
     described = read({"cortex": 1, "name": "net", "inputs": builder.inputs, "layers": builder.layers})
     assert [node.id for node in described.layers] == ids
+
+
+@pytest.mark.parametrize(
+    ("inner", "told"),
+    [
+        ("tanh", "tanh"),
+        ({"leaky_relu": {"slope": 0.01}}, {"leaky_relu": {}}),
+        ({"leaky_relu": {"slope": 0.5}}, {"leaky_relu": {"slope": 0.5}}),
+        (
+            {"time_distributed": {"layer": {"softmax": {"axis": -1}}, "mask": None}},
+            {"time_distributed": {"layer": {"softmax": {}}}},
+        ),
+    ],
+)
+def test_defaults_are_left_out_within_layers_too(inner: Any, told: Any) -> None:
+    builder = Builder()
+    x = builder.input("x", (5, 6, 3), "float32")
+    builder.put("t", "time_distributed", {"layer": inner, "mask": None}, [x], {})
+    assert builder.layers == [{"time_distributed": {"layer": told, "id": "t", "from": "x"}}]
+    read({"cortex": 1, "name": "net", "inputs": builder.inputs, "layers": builder.layers})

@@ -88,8 +88,8 @@ def test_what_nobody_takes_is_left_out() -> None:
     assert [*made.results] == ["e", "f", "m", "p"]
 
 
-@pytest.mark.parametrize(("version", "masked"), [("2.1.6", "hold"), ("2.15.0", "zero"), ("3.0.5", "zero")])
-def test_sequences_of_both_ways(version: str, masked: str) -> None:
+@pytest.mark.parametrize(("version", "masked"), [("2.1.6", "hold"), ("2.15.0", None), ("3.0.5", None)])
+def test_sequences_of_both_ways(version: str, masked: str | None) -> None:
     config = {"units": 2, "activation": "tanh", "recurrent_activation": "sigmoid", "return_sequences": True}
     inner = {"class_name": "LSTM", "config": config}
     both = layer(
@@ -97,7 +97,7 @@ def test_sequences_of_both_ways(version: str, masked: str) -> None:
     )
     made = converted(layer("k", "Masking", "x", mask_value=0.0), both, version=version, x=STEPS)
     (found,) = entries(made, "bidirectional")
-    assert found["layer"]["lstm"]["masked"] == masked
+    assert found["layer"]["lstm"].get("masked") == masked
     assert found["layer"]["lstm"]["mask"] == "k.mask"
 
 
