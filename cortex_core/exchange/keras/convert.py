@@ -11,7 +11,7 @@ from typing import Any
 from cortex_compute.errors import CortexError, SpecError
 from cortex_compute.frozen import frozen
 from cortex_core.exchange.keras import translators
-from cortex_core.exchange.keras.at import TRANSLATORS, At, Translator, flat
+from cortex_core.exchange.keras.at import At, Translator, flat
 from cortex_core.exchange.keras.build import Builder, Unfit, Value
 from cortex_core.exchange.keras.config import TIME_DISTRIBUTED
 from cortex_core.exchange.keras.model import Call, File, Layer, Model, Out, release
@@ -73,7 +73,6 @@ def convert(
     what puts the layers, where it is not a new one.  Raises
     `SpecError` with every layer that cannot be imported, all at once.
     """
-    translators.load()
     made = Converted(builder or Builder())
     walk = _Walk(made, maps or {}, release(file.version))
     walk.model(file.model)
@@ -207,7 +206,7 @@ class _Walk:
             if name in self.maps:
                 self.unused.pop(name, None)
                 return self.maps[name]
-        return None if layer.refused else TRANSLATORS.get(layer.kind)
+        return None if layer.refused else translators.find(layer.kind)
 
     def unmatched(self) -> list[str]:
         """What is to be said of names to which something is mapped, and which the model does not have."""

@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from cortex_core.exchange.keras.at import TRANSLATORS, At, Result, translates
+from cortex_core.exchange.keras import translators
+from cortex_core.exchange.keras.at import At, Result, translates
 from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.model import Layer, Weight
 
@@ -135,11 +136,14 @@ def spectral_normalization(at: At) -> Result:
     """Its layer alone: the kernel in the file is the one that training normalised last."""
     at.get("power_iterations", None)
     told = at.get("layer")
-    kind, config = (told.get("class_name"), told.get("config")) if isinstance(told, Mapping) else (None, None)
-    if kind not in TRANSLATORS or not isinstance(config, Mapping):
+    kind, config = (
+        (told.get("class_name", ""), told.get("config")) if isinstance(told, Mapping) else ("", None)
+    )
+    translator = translators.find(kind)
+    if translator is None or not isinstance(config, Mapping):
         raise Unfit(f"its layer is {kind!r:.60}, which is not known")
     inner = at.within(Layer(at.layer.name, kind, config, (), _without_vector(at.layer.weights)))
-    found = TRANSLATORS[kind](inner)
+    found = translator(inner)
     unread = [*inner.unread()]
     if unread or inner.left():
         raise Unfit(f"its layer ({kind}) has {', '.join(unread) or 'more arrays'}, which is not supported")

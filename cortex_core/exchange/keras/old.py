@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from cortex_core.exchange.keras import translators
-from cortex_core.exchange.keras.at import TRANSLATORS
 from cortex_core.exchange.keras.model import release
 
 Fields = dict[str, Any]
@@ -87,14 +86,14 @@ def modern(kind: str, config: Mapping[str, Any], version: str) -> tuple[str, Fie
 
     Of a class that is not one of Keras's the fields have the meaning that its author gave them.
     """
-    known = _is_known(kind)
+    known = release(version) < (3,) and _is_known(kind)
     fields = _renamed(kind, config) if known and release(version) < (2,) else dict(config)
     if "batch_input_shape" in fields:
         fields["batch_shape"] = fields.pop("batch_input_shape")
     change = CHANGES.get(kind)
     if change is not None:
         change(fields)
-    if known and release(version) < (3,):
+    if known:
         _defaults(KINDS.get(kind, kind), fields)
     if kind == "Merge":
         return _merged(fields)
@@ -102,8 +101,10 @@ def modern(kind: str, config: Mapping[str, Any], version: str) -> tuple[str, Fie
 
 
 def _is_known(kind: str) -> bool:
-    translators.load()
-    return kind in KINDS or kind in HELD or kind in TRANSLATORS
+    """Inputs have no translator; looking for it would import the modules of all."""
+    if kind == "InputLayer":
+        return False
+    return kind in KINDS or kind in HELD or translators.find(kind) is not None
 
 
 def _renamed(kind: str, config: Mapping[str, Any]) -> Fields:

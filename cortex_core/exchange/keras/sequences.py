@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from cortex_core.exchange.keras.at import TRANSLATORS, At, flat, translates
+from cortex_core.exchange.keras import translators
+from cortex_core.exchange.keras.at import At, flat, translates
 from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.model import Layer
 from cortex_core.exchange.keras.recurrent import KINDS
@@ -58,7 +59,7 @@ def time_distributed(at: At) -> Value | tuple[()]:
 def _of_layer(at: At, x: Value, mask: str | None) -> Sequence[Value]:
     inner = at.get("layer")
     kind, config = inner["class_name"], inner["config"]
-    translator = TRANSLATORS.get(kind)
+    translator = translators.find(kind)
     if translator is None:
         raise Unfit(f"it holds a {kind}, which is not supported at each step")
     if mask and not x.mask and kind in TAKE_MASKS and at.version >= MASKS_SINCE:

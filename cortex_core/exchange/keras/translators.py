@@ -4,14 +4,26 @@ from __future__ import annotations
 
 from importlib import import_module
 
+from cortex_core.exchange.keras.at import TRANSLATORS, Translator
+
 PACKAGE = "cortex_core.exchange.keras"
 MODULES = (
-    *("activations", "attention", "convolution", "core", "former", "functions", "images", "masks"),
-    *("merging", "normalization", "pooling", "rearranging", "recurrent", "sequences", "shapes", "slicing"),
+    *("core", "shapes", "convolution", "pooling", "normalization", "merging", "recurrent", "functions"),
+    *("rearranging", "attention", "slicing", "sequences", "images", "masks", "activations", "former"),
 )
+"""What most models hold comes first."""
 
 
 def load() -> None:
     """Makes every class known that can be imported."""
     for name in MODULES:
         import_module(f"{PACKAGE}.{name}")
+
+
+def find(kind: str) -> Translator | None:
+    """The translator of a class.  Modules are imported in turn until one has it: a model needs few of them."""
+    for name in MODULES:
+        if kind in TRANSLATORS:
+            break
+        import_module(f"{PACKAGE}.{name}")
+    return TRANSLATORS.get(kind)
