@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -50,16 +49,12 @@ def _maps(context: click.Context, option: click.Parameter, given: tuple[str, ...
     return found
 
 
-def _tolerance(context: click.Context, option: click.Parameter, given: float | None) -> float | None:
-    if given is not None and not 0 < given < math.inf:
-        raise click.BadParameter(f"{given:g}: expected a number above 0, such as 0.0001")
-    return given
-
-
 @command.command("keras", short_help="A Keras model becomes a description with weights.")
 @click.argument("model", metavar="MODEL")
 @click.option(
-    "--weights", metavar="FILE", help="Where MODEL is an architecture or a description: its weights."
+    "--weights",
+    metavar="FILE",
+    help="The weights of an architecture or a description, or in place of those that MODEL has.",
 )
 @click.option("--outputs", metavar="FILE.npz", help="Recorded outputs of all layers, which prove the import.")
 @click.option(
@@ -73,7 +68,6 @@ def _tolerance(context: click.Context, option: click.Parameter, given: float | N
 @click.option(
     "--tolerance",
     type=float,
-    callback=_tolerance,
     metavar="T",
     help="With --outputs: how far a layer may depart, relative to its largest value (0.0001).",
 )
@@ -98,6 +92,8 @@ def keras(
     """Turn a Keras model into a description with weights, and prove it layer by layer.
 
     MODEL is HDF5 or .keras, of any version; or, with --weights, an architecture as JSON or a description.
+    Where MODEL has weights too, those of --weights are taken, and a note says so.
+
     Writes NAME.cortex, NAME.yaml (the description alone) and NAME.report.json, all of them or none. Nothing
     in the file is executed, and neither Keras nor TensorFlow is needed.
 
@@ -112,60 +108,51 @@ def keras(
       cortex import keras model.h5 --map Swish=swish.yaml --map Gate=gate.yaml -o model.cortex
       cortex import keras squeezenet.yaml --weights squeezenet.h5 -o squeezenet.cortex
     """
-    from cortex_core.exchange.keras import proof
-    from cortex_core.exchange.keras.imported import load
-    from cortex_core.exchange.keras.recording import Recording
+    from cortex_core.exchange.keras.proof import PROVED, load_proved
 
-    if tolerance is not None and outputs is None:
-        raise click.UsageError("--tolerance is for --outputs: without a recording nothing is compared")
-    _expect_apart(out, [model, *maps.values(), *filter(None, (weights, outputs))], Path(model), json_file)
-    recording = None if outputs is None else Recording(outputs)
-    found = load(model, weights, maps)
-    if recording is None:
-        proved = proof.unproved(found)
-    else:
-        proved = proof.compare(found, recording, proof.TOLERANCE if tolerance is None else tolerance)
+    places = _places(out, json_file)
+    _expect_apart(places, [model, *maps.values(), *filter(None, (weights, outputs))], Path(model))
+    found, proved = load_proved(model, weights, maps, outputs, tolerance)
     report = {"file": found.file, **proved.as_data(), "notes": found.notes}
-    _write(out, Path(model), found, proved, report, json_file)
+    _write(places, Path(model), found, proved, report)
+    if json_file == "-":
+        write_json(json_file, report)
     for note in found.notes:
         say(f"note: {note}", sys.stderr)
     for line in (*_table(proved), f"{out}: {proved}"):
         say(line, people(json_file))
-    if recording is not None and proved.verdict != proof.PROVED:
+    if outputs is not None and proved.verdict != PROVED:
         raise click.exceptions.Exit(1)
 
 
-def _written(out: Path) -> tuple[Path, Path, Path]:
-    """The model, the description and the report."""
-    return out, out.with_suffix(".yaml"), out.with_suffix(".report.json")
+def _places(out: Path, json_file: str | None) -> list[Path]:
+    """Where the model, the description and the report go, and the report once more by ``--json``."""
+    places = [out, out.with_suffix(".yaml"), out.with_suffix(".report.json")]
+    return places if json_file in (None, "-") else [*places, Path(json_file)]
 
 
-def _expect_apart(out: Path, read: Sequence[str], model: Path, json_file: str | None) -> None:
-    """No file that is read may be written, but for the description that is imported: that stays as it is."""
-    _, described, _ = written = _written(out)
-    places = [*written, *([Path(json_file)] if json_file not in (None, "-") else [])]
-    sources = {Path(file).resolve() for file in read}
+def _expect_apart(places: Sequence[Path], read: Sequence[str], model: Path) -> None:
+    """Each file is written once, and none that is read, but for the description that is imported: that stays
+    as it is."""
+    taken = {Path(file).resolve(): "is read, and would be written" for file in read}
+    if places[1].resolve() == model.resolve():
+        del taken[model.resolve()]
     for place in places:
-        if place.resolve() in sources and not (place == described and place.resolve() == model.resolve()):
-            raise click.UsageError(f"{place} is read, and would be written: give another name")
+        if place.resolve() in taken:
+            raise click.UsageError(f"{place} {taken[place.resolve()]}: give another name")
+        taken[place.resolve()] = "would be written twice"
 
 
 def _write(
-    out: Path, model: Path, found: Imported, proved: Proof, report: dict[str, Any], json_file: str | None
+    places: Sequence[Path], model: Path, found: Imported, proved: Proof, report: dict[str, Any]
 ) -> None:
-    """The three files, and that of ``--json``: all of them or none.  A description that was imported stays as
-    people wrote it."""
+    """All of the files or none.  A description that was imported stays as people wrote it."""
     from cortex_core.training.checkpoint import image
     from cortex_core.training.files import write_together
 
-    found.network.origin = found.origin(str(proved))
     text = f"# Imported from {found.file}: {proved}.\n{found.yaml}"
     told = (json.dumps(finite(report), indent=2) + "\n").encode()
-    files = dict(zip(_written(out), (image(found.network), text.encode(), told)))
-    if json_file == "-":
-        write_json(json_file, report)
-    elif json_file is not None:
-        files[Path(json_file)] = told
+    files = dict(zip(places, (image(found.network), text.encode(), told, told)))
     write_together({path: data for path, data in files.items() if path.resolve() != model.resolve()})
 
 

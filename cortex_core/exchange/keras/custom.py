@@ -20,6 +20,7 @@ from cortex_core.registry import data_of, sources_of
 WEIGHTS = "weights"
 FIELDS = ("layers", "parameters", "optional", WEIGHTS)
 BLOCK, RESULT = "mapped", "result"
+EXPECTED = "expected the YAML file of a block, such as one with the line 'layers: [silu]'"
 
 
 def translator(path: str | Path) -> Translator:
@@ -52,13 +53,16 @@ def translator(path: str | Path) -> Translator:
 
 def read_block(path: str | Path) -> dict[str, Any]:
     """What the file of a block says.  Raises `SpecError`."""
-    from cortex_core.spec.read import parse
+    from cortex_core.spec.read import MAX_BYTES, parse
     from cortex_core.spec.tree import Problems
 
     try:
-        text = Path(path).read_bytes()
+        with Path(path).open("rb") as file:
+            text = file.read(MAX_BYTES + 1)
     except OSError as error:
-        raise SpecError(f"{path}: {error.strerror or error}") from None
+        raise SpecError(f"{path}: {error.strerror or error}; {EXPECTED}") from None
+    if b"\0" in text:
+        raise SpecError(f"{path}: this is no text, but a binary file; {EXPECTED}")
     problems = Problems()
     node = parse(text, str(path), problems)
     if problems:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +13,7 @@ from cortex_compute.errors import ArgumentError, SpecError
 from cortex_compute.frozen import frozen
 from cortex_core.declared import declare
 from cortex_core.exchange.keras.build import Value
+from cortex_core.exchange.keras.classes import text
 from cortex_core.exchange.keras.convert import Converted, convert
 from cortex_core.exchange.keras.model import File, Model
 from cortex_core.exchange.keras.order import INPUT
@@ -19,6 +21,7 @@ from cortex_core.exchange.keras.said import shortest
 from cortex_core.exchange.keras.training import train_section
 from cortex_core.network import Network
 from cortex_core.spec import Description, read
+from cortex_core.spec.sections import default_name
 from cortex_core.spec.write import to_yaml
 
 if TYPE_CHECKING:
@@ -63,27 +66,48 @@ class Imported:
     notes: list[str] = field(default_factory=list)
     converted: Converted | None = None
 
-    def origin(self, proof: str) -> dict[str, Any]:
-        """What the network tells of where it is from, see `Network`."""
-        told = {"file": self.file, "proof": proof}
-        return told | ({"notes": self.notes} if self.notes else {})
+    def tell(self, proof: str) -> None:
+        """Writes into the network where it is from, see `Network`."""
+        told: dict[str, Any] = {"file": self.file, "proof": proof}
+        self.network.origin = told | ({"notes": self.notes} if self.notes else {})
 
 
-def from_keras(path: Name, weights: Name | None = None, maps: Mapping[str, Name] | None = None) -> Network:
+def from_keras(
+    path: Name,
+    weights: Name | None = None,
+    maps: Mapping[str, Name] | None = None,
+    outputs: Name | None = None,
+    tolerance: float | None = None,
+) -> Network:
     """The network of a Keras file: HDF5 or .keras, of any version; TensorFlow is not needed.
 
-    ``weights``: a file of weights for an architecture (JSON) or a description (YAML).  ``maps``: for layers
-    that are not known here, such as Lambda, by their name or class the file of a block.
+    ``weights``: a file of weights for an architecture (JSON) or a description (YAML), or in place of those
+    that a model has.  ``maps``: for layers that are not known here, such as Lambda, by their name or class
+    the file of a block.  ``outputs``: a recording that the script of ``cortex keras-recorder`` made, with
+    which every layer is compared; ``tolerance``: how far a layer may depart, relative to its largest value
+    (0.0001).
 
     Example::
 
-        network = cortex.from_keras("model.h5")
+        network = cortex.from_keras("model.h5", outputs="recording.npz")
+        network.origin["proof"]  # "proved: 2 of 2 layers within 1e-6 of Keras, on 4 examples"
         network.predict(x)
 
-    What is not as it was in Keras, ``network.summary()`` tells, and ``network.origin["notes"]``.
-    Raises `SpecError` with every layer that cannot be imported.  Nothing in the file is executed.
+    What the comparison found is in ``network.origin["proof"]``; a warning says where nothing was proved, or
+    a layer departs.  What is not as it was in Keras, ``network.summary()`` tells, and
+    ``network.origin["notes"]``.
+
+    Raises `SpecError` with every layer that cannot be imported, and `DataError` for outputs of another model.
+    Nothing in the file is executed.
     """
-    return load(path, weights, maps).network
+    if outputs is None and tolerance is None:
+        return load(path, weights, maps).network
+    from cortex_core.exchange.keras.proof import PROVED, load_proved
+
+    found, proof = load_proved(path, weights, maps, outputs, tolerance)
+    if proof.verdict != PROVED:
+        warnings.warn(f"{path}: {proof}", stacklevel=2)
+    return found.network
 
 
 def load(path: Name, weights: Name | None = None, maps: Mapping[str, Name] | None = None) -> Imported:
@@ -91,7 +115,7 @@ def load(path: Name, weights: Name | None = None, maps: Mapping[str, Name] | Non
     place = Path(path)
     described = place.suffix.lower() in DESCRIPTIONS
     found = _assigned(place, weights, maps) if described else _read(place, weights, maps)
-    found.network.origin = found.origin("unproved")
+    found.tell("unproved")
     return found
 
 
@@ -102,15 +126,18 @@ def _read(place: Path, weights: Name | None, maps: Mapping[str, Name] | None) ->
     file = reader.read(place, weights)
     translators = _translators(maps)
     converted = convert(file, translators)
-    data, description = _described(converted, file, place.stem)
+    data, description = _described(converted, file, default_name(place.name))
     network = _network(description, converted)
-    if file.optimizer is not None and file.optimizer.weights and description.train is not None:
+    if file.replaced and weights is not None:
+        told = f"the weights are those of this file, not of {place.name}; the optimizer starts anew"
+        converted.notes.append(f"{Path(weights).name}: {told}")
+    elif file.optimizer is not None and file.optimizer.weights and description.train is not None:
         from cortex_core.exchange.keras.optimizer import resume
 
         converted.notes.append(resume(network, file, converted, translators))
     kinds = dict(_kinds(file.model, ""))
     return Imported(
-        place.name + (f" (Keras {file.version})" if file.version else ""),
+        _told(place, weights, file.version),
         network,
         to_yaml(data),
         dict(zip((out.layer for out in file.model.inputs), converted.inputs)),
@@ -129,11 +156,17 @@ def _assigned(place: Path, weights: Name | None, maps: Mapping[str, Name] | None
     if weights is None:
         raise ArgumentError(f"{place}: this is a description; give the file of its weights (--weights)")
     network = assign(place, Path(weights), {name: Path(path) for name, path in (maps or {}).items()})
-    text = to_yaml(network.description.canonical) if maps else place.read_text(encoding="utf-8")
+    yaml = to_yaml(network.description.canonical) if maps else place.read_text(encoding="utf-8-sig")
     inputs = {x.name: Value(x.name, x.shape, str(x.dtype)) for x in network.description.inputs}
     shapes = [(row.id, row.kind, row.output) for row in rows(network.description)]
     parts = [Part(id_, kind, 0, 0, Value(id_, shape)) for id_, kind, shape in shapes if shape is not None]
-    return Imported(f"{place.name}, {Path(weights).name}", network, text, inputs, parts, whole=False)
+    return Imported(_told(place, weights), network, yaml, inputs, parts, whole=False)
+
+
+def _told(place: Path, weights: Name | None, version: str = "") -> str:
+    """What was imported, on one line whatever the files are called and say."""
+    names = ", ".join(Path(file).name for file in (place, weights) if file is not None)
+    return text(f"{names} (Keras {version})" if version else names)
 
 
 def _translators(maps: Mapping[str, Name] | None) -> dict[str, Translator]:
@@ -148,15 +181,16 @@ def _described(converted: Converted, file: File, name: str) -> tuple[dict[str, A
     """The description, as data and as read; without the training where that is not possible here."""
     data = _short(converted.description(name))
     losses, train = train_section(file, converted) or ([], {})
-    said = _short(({"loss": losses} if losses else {}) | ({"train": train} if train else {}))
-    for left_out in ((), ("train",), ("loss",)):
-        whole = data | {key: section for key, section in said.items() if key not in left_out}
+    said = {key: _short(section) for key, section in (("loss", losses), ("train", train)) if section}
+    for kept in (("loss", "train"), ("loss",), ("train",)):
+        whole = data | {key: said[key] for key in kept if key in said}
         try:
             return whole, read(whole)
         except SpecError as error:
             if whole == data:
                 raise
-            converted.notes += [] if left_out else [f"how it was trained is not all imported: {error}"]
+            if len(kept) == 2:
+                converted.notes.append(f"how it was trained is not all imported: {error}")
     return data, read(data)
 
 

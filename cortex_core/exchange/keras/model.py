@@ -91,7 +91,7 @@ class File:
     """All that a file says.  ``training`` is what `compile` was given; None where it is not known.
 
     ``version`` is that of Keras, such as "2.1.6", empty where the file does not say; ``backend`` what
-    it ran on.
+    it ran on.  ``replaced``: it holds weights of its own, which were left for those of another file.
     """
 
     version: str
@@ -99,6 +99,7 @@ class File:
     model: Model
     training: Config | None = None
     optimizer: Optimizer | None = None
+    replaced: bool = False
 
 
 def release(version: str) -> tuple[int, ...]:

@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from cortex_compute.errors import DataError
+from cortex_compute.errors import ArgumentError, DataError
 from cortex_compute.frozen import frozen
 from cortex_core.exchange.keras.build import Shape, Value
-from cortex_core.exchange.keras.imported import Part
+from cortex_core.exchange.keras.classes import text
+from cortex_core.exchange.keras.imported import Imported, Name, Part, load
 from cortex_core.exchange.keras.order import INPUT
-from cortex_core.exchange.keras.recording import ADVICE, Kept, Key, Recording
+from cortex_core.exchange.keras.recording import ADVICE, OTHER_INPUTS, Kept, Key, Recording
 from cortex_core.probe import activations
-
-if TYPE_CHECKING:
-    from cortex_core.exchange.keras.imported import Imported
 
 TOLERANCE = 1e-4
 NOISE = 1e-6  # what the order of additions may change
@@ -127,6 +126,27 @@ class Proof:
         }
 
 
+def load_proved(
+    path: Name,
+    weights: Name | None,
+    maps: Mapping[str, Name] | None,
+    outputs: Name | None,
+    tolerance: float | None,
+) -> tuple[Imported, Proof]:
+    """As `imported.from_keras`, with the proof, which the network tells too."""
+    if outputs is None and tolerance is not None:
+        raise ArgumentError("a tolerance is for recorded outputs (--outputs): nothing else is compared")
+    if tolerance is not None and not 0 < tolerance < math.inf:
+        raise ArgumentError(f"tolerance {tolerance:g}: expected a number above 0, such as {TOLERANCE}")
+    recording = None if outputs is None else Recording(Path(outputs))
+    imported = load(path, weights, maps)
+    if recording is None:
+        return imported, unproved(imported)
+    proof = compare(imported, recording, TOLERANCE if tolerance is None else tolerance)
+    imported.tell(str(proof))
+    return imported, proof
+
+
 def unproved(imported: Imported) -> Proof:
     """The report of an import without a recording."""
     rows = (Row(p.path, p.kind, p.call, p.index, p.value.shape) for p in imported.parts)
@@ -202,7 +222,7 @@ def _said(name: str) -> str:
 
 def _expect_none(recording: Recording, keys: Sequence[Key], what: str, told: str) -> None:
     if keys:
-        names = list(dict.fromkeys(Row(k[0], "", k[1], k[2], ()).name for k in keys))
+        names = list(dict.fromkeys(text(Row(k[0], "", k[1], k[2], ()).name) for k in keys))
         more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
         raise DataError(f"{recording.path}: this is {what}: {told} {', '.join(names[:SHOWN])}{more}")
 
@@ -231,7 +251,18 @@ def _inputs(imported: Imported, recording: Recording) -> Arrays:
     for name, array in pairs:
         value = wanted[name]
         _expect_shape(recording, array, value.shape)
-        found[value.source] = recording.read(array).astype(value.dtype)
+        found[value.source] = _input(recording, array, value.dtype)
+    return found
+
+
+def _input(recording: Recording, kept: Kept, dtype: str) -> np.ndarray:
+    """The numbers of an input.  Raises `DataError` where some are infinite, also where only ``dtype`` makes
+    them so."""
+    with np.errstate(over="ignore"):
+        found = recording.read(kept).astype(dtype)
+    if not np.isfinite(found).all():
+        told = f"'{kept.key}' holds infinity, and what layers give for it proves nothing"
+        raise DataError(f"{recording.path}: {told}; {OTHER_INPUTS}")
     return found
 
 
@@ -300,13 +331,13 @@ def _row(part: Part, ours: np.ndarray, theirs: np.ndarray, tolerance: float) -> 
 def differences(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float, float]:
     """The largest and the mean absolute difference, and the largest relative to the largest of ``theirs``.
 
-    Numbers that are not finite agree where both are the same.
+    Infinity agrees with itself; NaN with nothing.
     """
     if not theirs.size:
         return 0.0, 0.0, 0.0
     a, b = ours.astype(np.float64), theirs.astype(np.float64)
     with np.errstate(invalid="ignore"):
-        apart = np.where((a == b) | (np.isnan(a) & np.isnan(b)), 0.0, np.abs(a - b))
+        apart = np.where(a == b, 0.0, np.abs(a - b))
     apart[np.isnan(apart)] = np.inf
     largest = float(apart.max())
     scale = float(np.abs(b[np.isfinite(b)]).max(initial=0.0))
@@ -328,4 +359,4 @@ def number(x: float) -> str:
 
 def _is_same(array: np.ndarray) -> bool:
     """Whether all examples gave the same."""
-    return len(array) > 1 and all(np.array_equal(x, array[0], equal_nan=True) for x in array[1:])
+    return len(array) > 1 and all(np.array_equal(x, array[0]) for x in array[1:])

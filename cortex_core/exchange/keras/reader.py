@@ -62,6 +62,7 @@ class _Content:
 
 def read(path: Path_, weights: Path_ | None = None) -> File:
     """The model of a file: HDF5, an archive, or the JSON of an architecture with the weights in another one.
+    Those of another one also win over weights of its own.
 
     Nothing is executed, unpacked or unpickled.  Raises `SpecError`.
     """
@@ -82,7 +83,9 @@ def read(path: Path_, weights: Path_ | None = None) -> File:
         model = read_model(content.config, version)
     with _of(stored.file.path):
         model = _with_weights(model, stored, version, backend)
-    return File(version, backend, model, content.training, _optimizer(content.training, stored.file))
+    replaced = stored is not content and content.file is not None and bool(content.file.arrays)
+    optimizer = _optimizer(content.training, stored.file)
+    return File(version, backend, model, content.training, optimizer, replaced)
 
 
 def read_weights(path: Path_) -> Weights:

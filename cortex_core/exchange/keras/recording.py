@@ -17,6 +17,7 @@ from cortex_compute.errors import DataError
 from cortex_compute.frozen import frozen
 
 ADVICE = "record the model anew with the script of `cortex keras-recorder`"
+OTHER_INPUTS = "give the script of `cortex keras-recorder` other --inputs"
 LARGEST = 1 << 31  # bytes of an array
 SUFFIX = ".npy"
 BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, ValueError, RuntimeError, NotImplementedError)
@@ -76,7 +77,14 @@ class Recording:
         return frozenset(key[0] for key, kept in self.layers.items() if kept.dtype.kind == "b")
 
     def read(self, kept: Kept) -> np.ndarray:
-        """The numbers of an array."""
+        """The numbers of an array, which may be infinite.  Raises `DataError` where some are NaN."""
+        found = self._array(kept)
+        if np.isnan(found).any():
+            told = f"'{kept.key}' holds NaN, with which nothing can be compared"
+            raise DataError(f"{self.path}: {told}; {OTHER_INPUTS}")
+        return found
+
+    def _array(self, kept: Kept) -> np.ndarray:
         with self._opened() as archive, archive.open(kept.key + SUFFIX) as file:
             found: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
         return found
@@ -115,7 +123,7 @@ class Recording:
         if kept is None:
             return {}
         try:
-            found = json.loads(str(self.read(kept)[()]))
+            found = json.loads(str(self._array(kept)[()]))
         except (ValueError, RecursionError):
             raise self._wrong("'about' is no JSON") from None
         return found if isinstance(found, dict) else {}

@@ -10,8 +10,10 @@ import numpy as np
 import pytest
 
 import cortex
+from cortex_compute.errors import ArgumentError
 from cortex_core.check import check
 from tests.conftest import Cli
+from tests.exchange.keras.handmade import save_named, weights_of
 from tests.keras_file import LAYERS, forward, weights, write_model, write_recording
 
 SWISH = {"class_name": "Lambda", "config": {"name": "swish", "function": ["x", None, None]}}
@@ -111,6 +113,82 @@ def test_what_python_imports_tells_its_notes_also_from_a_file(tmp_path: Path) ->
     assert network.summary().endswith(f"unproved\nnote: {note}")
     network.save(tmp_path / "a.cortex")
     assert cortex.load(tmp_path / "a.cortex").summary().endswith(f"unproved\nnote: {note}")
+
+
+def test_given_weights_win_over_those_of_the_model_and_a_note_says_so(cli: Cli, tmp_path: Path) -> None:
+    """The state of some other training is none of this one's, and not even looked at."""
+    model, other = tmp_path / "model.h5", tmp_path / "other.h5"
+    write_model(model, training=COMPILED)
+    save_named(other, {"hidden": weights_of("hidden", 3, 4), "out": weights_of("out", 4, 2)})
+    with h5py.File(other, "r+") as file:
+        state = file.create_group("optimizer_weights")
+        state.attrs["weight_names"] = [b"Adam/iterations:0", b"Adam/m:0"]
+        state["Adam/iterations:0"], state["Adam/m:0"] = 7, np.ones(5)
+    code, _, told = cli("import", "keras", model, "--weights", other, "-o", tmp_path / "net.cortex")
+    note = "other.h5: the weights are those of this file, not of model.h5; the optimizer starts anew"
+    assert (code, told) == (0, f"note: {note}\n")
+    network = cortex.load(tmp_path / "net.cortex")
+    assert network.origin["file"] == "model.h5, other.h5 (Keras 2.9.0)"
+    np.testing.assert_array_equal(network.parameters["out/logits/kernel"], np.arange(8).reshape(4, 2))
+
+
+def test_weights_of_an_architecture_are_no_news(tmp_path: Path, model: Path) -> None:
+    with h5py.File(model) as file:
+        (tmp_path / "model.json").write_text(file.attrs["model_config"])
+    network = cortex.from_keras(tmp_path / "model.json", model)
+    assert network.origin == {"file": "model.json, model.h5 (Keras 2.9.0)", "proof": "unproved"}
+
+
+def test_a_recording_proves_it_in_python(model: Path, recording: Path) -> None:
+    network = cortex.from_keras(model, outputs=recording)
+    proof = "proved: 2 of 2 layers within 1e-6 of Keras, on 4 examples"
+    assert network.origin["proof"] == proof
+    assert network.summary().endswith(f"imported from model.h5 (Keras 2.9.0): {proof}")
+
+
+def test_python_is_warned_of_what_departs(model: Path, recording: Path) -> None:
+    write_recording(recording, wrong=0.001)
+    with pytest.warns(UserWarning, match=r"model.h5: departs from Keras, first at out$") as caught:
+        network = cortex.from_keras(model, outputs=recording)
+    assert caught[0].filename == __file__
+    assert network.origin["proof"] == "departs from Keras, first at out"
+    assert cortex.from_keras(model, outputs=recording, tolerance=0.1).origin["proof"].startswith("proved")
+
+
+@pytest.mark.parametrize("tolerance", [0.0, -1.0, np.nan, np.inf])
+def test_wrong_tolerances_in_python(model: Path, recording: Path, tolerance: float) -> None:
+    with pytest.raises(ArgumentError, match=f"tolerance {tolerance:g}: expected a number above 0"):
+        cortex.from_keras(model, outputs=recording, tolerance=tolerance)
+    with pytest.raises(ArgumentError, match="a tolerance is for recorded outputs"):
+        cortex.from_keras(model, tolerance=0.1)
+
+
+def test_what_a_file_says_stays_on_its_line(cli: Cli, tmp_path: Path) -> None:
+    """The description begins with a comment that holds the version and the name of the file."""
+    write_model(tmp_path / "a\nb.h5")
+    with h5py.File(tmp_path / "a\nb.h5", "r+") as file:
+        for place in (file, file["model_weights"]):
+            place.attrs["keras_version"] = "2.9.0\noutputs: []"
+    assert cli("import", "keras", tmp_path / "a\nb.h5", "-o", tmp_path / "net.cortex").code == 0
+    first, second, *_ = (tmp_path / "net.yaml").read_text().splitlines()
+    assert first == r"# Imported from 'a\nb.h5 (Keras 2.9.0\noutputs: [])': unproved."
+    assert second == "cortex: 1"
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        ("my model (1)", "my_model__1_"),
+        ("über", "_ber"),
+        ("-x", "x"),
+        ("...", "network"),
+        ("y" * 200, "y" * 100),
+    ],
+)
+def test_a_file_may_have_any_name(cli: Cli, tmp_path: Path, file: str, name: str) -> None:
+    write_model(tmp_path / f"{file}.h5")
+    assert cli("import", "keras", tmp_path / f"{file}.h5", "-o", tmp_path / "net.cortex").code == 0
+    assert cortex.network(tmp_path / "net.yaml").description.name == name
 
 
 COMPILED = {
@@ -228,18 +306,25 @@ WRONG: list[tuple[list[str], str]] = [
     (["--tolerance", "nan", "--outputs", "recording.npz"], "nan: expected a number above 0"),
     (["--tolerance", "inf", "--outputs", "recording.npz"], "inf: expected a number above 0"),
     (["--tolerance", "-1", "--outputs", "recording.npz"], "-1: expected a number above 0"),
-    (["--tolerance", "0.1"], "--tolerance is for --outputs"),
+    (["--tolerance", "0.1"], "a tolerance is for recorded outputs (--outputs)"),
     (["--outputs", "folder"], "folder: cannot be read: Is a directory"),
     (["--outputs", "other.npz"], "other.npz: cannot be read: No such file"),
     (["--weights", "other.h5"], "other.h5: No such file"),
     (["--weights", "folder"], "folder: is a folder"),
     (["--map", "x=a.yaml", "--map", "x=b.yaml"], "x is mapped twice, to a.yaml and b.yaml"),
-    (["--map", "x=folder"], "folder: Is a directory"),
-    (["--map", "x=other.yaml"], "other.yaml: No such file"),
+    (["--map", "x=folder"], "folder: Is a directory; expected the YAML file of a block"),
+    (["--map", "x=silu"], "silu: No such file or directory; expected the YAML file of a block"),
+    (
+        ["--map", "x=pic.png"],
+        "pic.png: this is no text, but a binary file; expected the YAML file of a block",
+    ),
+    (["--map", "x=latin.yaml"], "latin.yaml:1:4: byte 0xe4 is not UTF-8"),
     (["--map", "x=no_block.yaml"], "no_block.yaml: expected 'layers'"),
     (["--map", "x=block.yaml"], "no layer or class of the model is called x"),
     (["--json", "folder"], "folder: cannot be written"),
     (["--json", "model.h5"], "model.h5 is read, and would be written: give another name"),
+    (["--json", "./net.cortex"], "net.cortex would be written twice: give another name"),
+    (["--json", "net.yaml"], "net.yaml would be written twice: give another name"),
 ]
 
 
@@ -257,6 +342,8 @@ def test_wrong_options_write_nothing(
     (tmp_path / "folder").mkdir()
     (tmp_path / "block.yaml").write_text("layers: [silu]\n")
     (tmp_path / "no_block.yaml").write_text("cortex: 1\n")
+    (tmp_path / "pic.png").write_bytes(b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR")
+    (tmp_path / "latin.yaml").write_bytes("#  ä".encode("latin-1"))
     said = cli("import", "keras", "model.h5", *options, "-o", "net.cortex")
     assert said.code == 2
     assert told in " ".join(said.err.split())

@@ -1,4 +1,4 @@
-"""How layers of Keras are written in a description: names that it can say, and no fields as they are unsaid."""
+"""How layers of Keras are written here: with names that a description can say, without its defaults."""
 
 from __future__ import annotations
 

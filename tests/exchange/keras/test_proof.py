@@ -85,13 +85,54 @@ def test_the_first_layer_that_departs_is_named(imported: Imported, npz: Path) ->
     assert str(proof) == "departs from Keras, first at a"
 
 
-@pytest.mark.parametrize("number", [np.nan, np.inf])
-def test_numbers_that_are_not_finite_are_told(imported: Imported, npz: Path, number: float) -> None:
-    there = recorded(imported)
-    there["layer/a/0/0"][2, 1] = number
-    proof = compare(imported, written(npz, there))
+def test_infinity_of_one_alone_is_told(imported: Imported, npz: Path) -> None:
+    arrays = recorded(imported)
+    arrays["layer/a/0/0"][2, 1] = np.inf
+    proof = compare(imported, written(npz, arrays))
     assert str(proof) == "departs from Keras, first at a, where the recording holds NaN or infinity"
     assert [row["not_finite"] for row in proof.as_data()["layers"]] == ["the recording", "", ""]
+
+
+def test_infinity_agrees_with_itself(npz: Path) -> None:
+    """What 0 divides is infinite there and here; with the other sign it would be something else."""
+    spec = {
+        "cortex": 1,
+        "name": "it",
+        "inputs": {"x": [2]},
+        "layers": [{"power": {"exponent": -1, "id": "r"}}],
+    }
+    parts = [Part("r", "ops.Reciprocal", 0, 0, Value("r", (2,)))]
+    imported = Imported("m.h5", cortex.network(spec), "", {"x": Value("x", (2,))}, parts)
+    arrays = {"input/x": np.array([[0, 4]], np.float32), "layer/r/0/0": np.array([[np.inf, 0.25]])}
+    assert compare(imported, written(npz, arrays)).verdict == "proved"
+    arrays["layer/r/0/0"] *= [-1, 1]
+    assert compare(imported, written(npz, arrays)).verdict == "departs"
+
+
+@pytest.mark.parametrize(
+    ("key", "number", "told"),
+    [
+        ("layer/a/0/0", np.nan, "'layer/a/0/0' holds NaN, with which nothing can be compared; give the "),
+        ("layer/b/0/0", np.nan, "'layer/b/0/0' holds NaN"),
+        ("input/input_1", np.nan, "'input/input_1' holds NaN"),
+        ("input/input_1", -np.inf, "'input/input_1' holds infinity, and what layers give for it proves "),
+        ("input/input_1", 1e39, "'input/input_1' holds infinity"),  # which it is in float32
+    ],
+)
+def test_what_nothing_can_be_compared_with_is_refused(
+    imported: Imported, npz: Path, key: str, number: float, told: str
+) -> None:
+    arrays = recorded(imported)
+    arrays[key] = arrays[key].astype(np.float64)
+    arrays[key][2, 1] = number
+    with pytest.raises(DataError, match=f"recording.npz: {told}"):
+        compare(imported, written(npz, arrays))
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_what_the_network_gives_that_is_not_finite_is_told(
+    imported: Imported, npz: Path, number: float
+) -> None:
     arrays = recorded(imported)
     imported.network.parameters["dense/bias"] = np.array([number, 0], np.float32)
     here = compare(imported, written(npz, arrays))
@@ -142,7 +183,7 @@ def test_without_a_recording_nothing_is_proved(imported: Imported) -> None:
         ([0.0, 0.0], [0.0, 0.0], (0.0, 0.0, 0.0)),
         ([1.0, 0.0], [0.0, 0.0], (1.0, 0.5, np.inf)),
         ([np.inf, 1.0], [np.inf, 1.0], (0.0, 0.0, 0.0)),
-        ([np.nan, 4.0], [np.nan, 2.0], (2.0, 1.0, 1.0)),
+        ([-np.inf, 4.0], [-np.inf, 2.0], (2.0, 1.0, 1.0)),
         ([np.nan, 1.0], [1.0, 1.0], (np.inf, np.inf, np.inf)),
         ([np.inf, 1.0], [-np.inf, 1.0], (np.inf, np.inf, np.inf)),
     ],
