@@ -24,11 +24,13 @@ from cortex_core.exchange.keras.model import Layer, Weight
 from cortex_core.exchange.keras.reader import read_weights
 from cortex_core.exchange.weights import ATTENTION, GATES, from_keras
 from cortex_core.network import Network, network
+from cortex_core.spec import read
 
 PLAIN = {f"conv{n}d": f"Conv{n}D" for n in (1, 2, 3)}
 CLASSES = PLAIN | {f"conv_transpose{n}d": f"Conv{n}DTranspose" for n in (1, 2, 3)}
 CLASSES |= {f"separable_conv{n}d": f"SeparableConv{n}D" for n in (1, 2)}
 CLASSES |= {"depthwise_conv2d": "DepthwiseConv2D", "conv_lstm2d": "ConvLSTM2D", "lstm": "LSTM", "gru": "GRU"}
+CLASSES |= {f"locally_connected{n}d": f"LocallyConnected{n}D" for n in (1, 2)}
 CLASSES |= {"bidirectional": "Bidirectional", "time_distributed": "TimeDistributed"}
 """What Keras calls the layers whose arrays lie otherwise in old files; those of others have never changed."""
 
@@ -60,9 +62,12 @@ def assign(
 
     ``maps`` are files of blocks for the names that the description uses and does not explain.  A file whose
     kernels are (out, in, ...), and which does not say what Keras ran on, is taken for one of Theano: there
-    they are turned by 180 degrees.  Raises `SpecError` with all that does not fit.
+    they are turned by 180 degrees.  Raises `SpecError` with all that does not fit, and for a block that the
+    description does not need.
     """
-    made = network(description, list(_blocks(maps or {})))
+    blocks = dict(_blocks(maps or {}))
+    _expect_needed(description, blocks)
+    made = network(description, [*blocks.values()])
     stored = read_weights(weights_path)
     owners = list(_owners(made))
     pairs, faults = _pairs({name: w for name, w in stored.layers.items() if w}, owners)
@@ -82,14 +87,25 @@ def assign(
     return made
 
 
-def _blocks(maps: Mapping[str, str | Path]) -> Iterator[str]:
-    """What adds these blocks to a description."""
+def _blocks(maps: Mapping[str, str | Path]) -> Iterator[tuple[str, str]]:
+    """By the name of each block, what adds it to a description."""
     for name, path in maps.items():
         block = read_block(path)
         if WEIGHTS in block:
             told = "in a description arrays go to the layers of a block in their order"
             raise SpecError(f"{path}: {WEIGHTS}: {told}; expected none here")
-        yield f"blocks.{name}={json.dumps(block)}"
+        yield name, f"blocks.{name}={json.dumps(block)}"
+
+
+def _expect_needed(description: Any, blocks: Mapping[str, str]) -> None:
+    """Each block must stand for something: the description cannot be read without it."""
+    for name in blocks:
+        try:
+            read(description, [override for other, override in blocks.items() if other != name])
+        except SpecError:
+            continue
+        told = f"no layer of the description is called '{name}' and needs a block"
+        raise SpecError(f"{told}; --map is for names that it uses and does not explain")
 
 
 def _owners(made: Network) -> Iterator[Owner]:

@@ -128,7 +128,7 @@ def _read(place: Path, weights: Name | None, maps: Mapping[str, Name] | None) ->
     converted = convert(file, translators)
     data, description = _described(converted, file, default_name(place.name))
     network = _network(description, converted)
-    if file.replaced and weights is not None:
+    if file.replaced and weights is not None and not place.samefile(weights):
         told = f"the weights are those of this file, not of {place.name}; the optimizer starts anew"
         converted.notes.append(f"{Path(weights).name}: {told}")
     elif file.optimizer is not None and file.optimizer.weights and description.train is not None:

@@ -194,3 +194,16 @@ def test_a_map_that_names_arrays(tmp_path: Path) -> None:
     path = stored(tmp_path, {"gate": dense("gate", 3, 3)})
     with pytest.raises(SpecError, match=r"gate\.yaml: weights: .*in their order"):
         assign(described([3], {"Gate": {"id": "gate"}}), path, {"Gate": file})
+
+
+@pytest.mark.parametrize("name", ["Gaet", "Own", "relu", "Custom>Gate", "a.b"])
+def test_a_map_that_the_description_does_not_need(tmp_path: Path, name: str) -> None:
+    """It uses no such layer, has a block of its own for it, or knows it; the others do not hide that."""
+    file = tmp_path / "gate.yaml"
+    file.write_text("layers: [dense: {units: 3, id: a}]\n")
+    layers = {"Gate": {"id": "gate"}}, {"Own": {"id": "own"}}, {"relu": {"id": "end"}}
+    network = described([3], *layers, blocks={"Own": {"layers": ["tanh"]}})
+    path = stored(tmp_path, {"gate": dense("gate", 3, 3)})
+    with pytest.raises(SpecError, match=f"no layer of the description is called '{name}' and needs a block"):
+        assign(network, path, {"Gate": file, name: file})
+    assert "gate/a/kernel" in assign(network, path, {"Gate": file}).parameters

@@ -137,6 +137,7 @@ def test_weights_of_an_architecture_are_no_news(tmp_path: Path, model: Path) -> 
         (tmp_path / "model.json").write_text(file.attrs["model_config"])
     network = cortex.from_keras(tmp_path / "model.json", model)
     assert network.origin == {"file": "model.json, model.h5 (Keras 2.9.0)", "proof": "unproved"}
+    assert "notes" not in cortex.from_keras(model, model).origin
 
 
 def test_a_recording_proves_it_in_python(model: Path, recording: Path) -> None:
