@@ -37,6 +37,7 @@ KINDS = {
     "flip": "flip",
     "global_pool": _GLOBAL,
     "local_response": "local_response_normalization",
+    "locally_connected": "locally_connected1d locally_connected2d",
     "masking": "masking masked_mean not_equal any logical_and logical_or",
     "normalization": "batch_norm layer_norm rms_norm unit_norm group_norm",
     "merge": "add subtract multiply divide average maximum minimum dot concatenate",

@@ -16,17 +16,25 @@ def paddings(
 ) -> Pairs:
     """(before, after) for each spatial axis of x; a window that does not fit in is refused."""
     sizes = x.shape[1:-1]
-    reach = [(k - 1) * d + 1 for k, d in zip(window, dilation)]
     if padding == "valid":
         pairs: Pairs = ((0, 0),) * len(sizes)
     elif padding == "same":
-        pairs = same_padding(sizes, reach, stride)
+        pairs = same_padding(sizes, [(k - 1) * d + 1 for k, d in zip(window, dilation)], stride)
     else:
         pairs = padding
-    counts = map(window_count, sizes, window, stride, pairs, dilation)
-    if min(counts) < 1:
-        refuse(f"{layer.kind} has a window of {tuple(reach)}, which does not fit into it", x)
+    window_counts(layer, x, window, stride, pairs, dilation)
     return pairs
+
+
+def window_counts(
+    layer: Any, x: Any, window: Sequence[int], stride: Sequence[int], padding: Pairs, dilation: Sequence[int]
+) -> tuple[int, ...]:
+    """How many windows there are along each spatial axis of x; one that does not fit in is refused."""
+    counts = tuple(map(window_count, x.shape[1:-1], window, stride, padding, dilation))
+    if min(counts) < 1:
+        reach = tuple((k - 1) * d + 1 for k, d in zip(window, dilation))
+        refuse(f"{layer.kind} has a window of {reach}, which does not fit into it", x)
+    return counts
 
 
 def same_padding(sizes: Sequence[int], reach: Sequence[int], stride: Sequence[int]) -> Pairs:

@@ -1,4 +1,4 @@
-"""The cases of the gradient suite for convolutions of volumes, transposed ones and those of each channel."""
+"""The cases of the gradient suite for convolutions: of volumes, transposed, of each channel or place."""
 
 from __future__ import annotations
 
@@ -70,3 +70,19 @@ def separable_conv2d(rng: Rng) -> Made:
     yield of_layer("valid", layer("separable_conv2d", filters=3, kernel=2), x, rng=rng)
     fields = {"stride": 2, "padding": "same", "multiplier": 2, "activation": "tanh", "use_bias": False}
     yield of_layer("same, multiplied", layer("separable_conv2d", filters=1, kernel=3, **fields), x, rng=rng)
+
+
+@cases("layer", "locally_connected1d")
+def locally_connected1d(rng: Rng) -> Made:
+    x = rng.normal(size=(2, 6, 2))
+    made = layer("locally_connected1d", filters=2, kernel=3, stride=2, activation="tanh")
+    yield of_layer("overlapping, stride 2, tanh", made, x, rng=rng)
+    yield of_layer("gaps", layer("locally_connected1d", filters=1, kernel=1, stride=3), x, rng=rng)
+
+
+@cases("layer", "locally_connected2d")
+def locally_connected2d(rng: Rng) -> Made:
+    x = rng.normal(size=(2, 3, 5, 2))
+    yield of_layer("overlapping", layer("locally_connected2d", filters=2, kernel=[2, 3]), x, rng=rng)
+    plain = layer("locally_connected2d", filters=3, kernel=[3, 2], stride=[1, 2], use_bias=False)
+    yield of_layer("strided, without bias", plain, x, rng=rng)

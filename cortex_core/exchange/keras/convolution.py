@@ -62,6 +62,26 @@ def _of_each_channel(kernel: np.ndarray) -> np.ndarray:
     return kernel.reshape(*kernel.shape[:-2], 1, math.prod(kernel.shape[-2:]))
 
 
+@translates("LocallyConnected1D", "LocallyConnected2D")
+def locally_connected(at: At) -> Value:
+    """Of Keras 1 and 2, with an array of kernels for each place."""
+    x = at.channels(at.any())
+    if at.get("implementation", 1) != 1:
+        raise Unfit(
+            f"its weights lie as implementation {at.get('implementation')!r:.20} keeps them; supported is 1, "
+            "with a kernel (places, window, filters): build the model with it, in Keras, and copy the weights"
+        )
+    at.expect("padding", "valid")
+    fields = {
+        "filters": at.get("filters"),
+        "kernel": numbers(at, "kernel_size", _rank(x)),
+        "stride": numbers(at, "strides", _rank(x)),
+        "use_bias": at.get("use_bias", True),
+        "activation": activation(at, moved=x.moved),
+    }
+    return at.put(f"locally_connected{_rank(x)}d", x, weights=_weights(at, "kernel"), **fields)
+
+
 @translates("DepthwiseConv1D", "DepthwiseConv2D")
 def depthwise(at: At) -> Value:
     x = at.channels(at.any())

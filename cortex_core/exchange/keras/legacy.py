@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -29,6 +30,7 @@ GATES = {"LSTM": 4, "GRU": 3, "ConvLSTM2D": 4}
 OLD_GATES = {"LSTM": (0, 2, 1, 3), "GRU": (0, 1, 2), "ConvLSTM2D": (0, 2, 1, 3)}
 """Where Keras 1 keeps the gates i, f, c, o (z, r, h), each with its kernel, recurrent kernel and bias."""
 
+LOCAL = ("LocallyConnected1D", "LocallyConnected2D")
 WRAPPERS = ("Bidirectional", "TimeDistributed")
 
 
@@ -43,6 +45,8 @@ def modern_weights(layer: Layer, weights: Sequence[Weight], version: str, backen
         return _wrapped(layer, found, version, backend)
     if release(version) < (2,):
         found = _of_keras1(layer, found)
+    if layer.kind in LOCAL and layer.config.get("data_format") == "channels_first":
+        found = _of_places(layer, found)
     if layer.kind in ("LSTM", "GRU"):
         found = _of_cudnn(GATES[layer.kind], found)
     if backend == "theano" and release(version) < (3,):
@@ -103,6 +107,31 @@ def _of_steps(layer: Layer, kernel: Weight) -> Weight:
     if kernel.shape[1] != 1:
         return kernel
     return _changed(kernel, (kernel.shape[0], *kernel.shape[2:]), lambda x: x[:, 0])
+
+
+# Locally connected layers with their channels first
+
+
+def _of_places(layer: Layer, weights: Weights) -> Weights:
+    """The kernel (places, window, filters) has the channels before the elements of the window.  The bias is
+    (*places, filters) by its shape alone: Keras takes its numbers for those of (filters, *places)."""
+    told = layer.config.get("kernel_size")
+    sizes = told if isinstance(told, (list, tuple)) else [told]
+    if not all(isinstance(n, int) and n > 0 for n in sizes):
+        return weights
+    window = math.prod(sizes)
+
+    def kernel(x: np.ndarray) -> np.ndarray:
+        each = x.reshape(len(x), x.shape[1] // window, window, x.shape[2])
+        return each.swapaxes(1, 2).reshape(x.shape)
+
+    def bias(x: np.ndarray) -> np.ndarray:
+        return np.moveaxis(x.reshape(x.shape[-1], *x.shape[:-1]), 0, -1)
+
+    ranks = [len(w.shape) for w in weights]
+    if ranks not in ([3], [3, len(sizes) + 1]) or weights[0].shape[1] % window:
+        return weights
+    return tuple(_changed(w, w.shape, change) for w, change in zip(weights, (kernel, bias)))
 
 
 # Theano and cuDNN

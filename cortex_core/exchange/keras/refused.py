@@ -18,10 +18,6 @@ REFUSED = {
     **dict.fromkeys(("FlaxLayer", "JaxLayer", "TorchModuleWrapper", "TFSMLayer"), _FOREIGN),
     **dict.fromkeys(("MelSpectrogram", "STFTSpectrogram"), _SOUND),
     **dict.fromkeys(
-        ("LocallyConnected1D", "LocallyConnected2D"),
-        "kernels that differ from place to place are not supported",
-    ),
-    **dict.fromkeys(
         ("ConvLSTM1D", "ConvLSTM3D"), "of the recurrent layers with convolutions ConvLSTM2D is supported"
     ),
     "SReLU": "rectifiers whose thresholds are learnt are not supported",

@@ -103,9 +103,9 @@ def _said(at: At, weight: str, what: str) -> Any:
 def _over_all(axis: Any, at: At, weight: str) -> bool:
     """Whether a norm is over all that leads to a unit, as ours: over all axes but the last, or a vector's.
 
-    Heads have an axis of their own in Keras.
+    Heads have an axis of their own in Keras, and so has each place of a locally connected layer.
     """
-    if at.kind in PROJECTED:
+    if at.kind in PROJECTED or at.kind.startswith("LocallyConnected"):
         return False
     axes = axis if isinstance(axis, (list, tuple)) else [0 if axis is None else axis]
     spatial = sum(int(c) for c in at.kind if c.isdigit()) if "Conv" in at.kind and "kernel" in weight else 0

@@ -109,6 +109,8 @@ LAYERS: list[tuple[str, Shape, Json, Sequence[Shape], Shape]] = [
     ("GlobalMaxPooling1D", (8, 4), {}, (), (4,)),
     ("LSTM", (7, 4), LSTM, GATE * 4, (7, 5)),
     ("LeakyReLU", (4,), {"alpha": 0.3}, (), (4,)),
+    ("LocallyConnected1D", (8, 4), {**STEPS, "border_mode": "valid"}, [(6, 12, 6), (6, 6)], (6, 6)),
+    ("LocallyConnected2D", (4, 8, 8), FIRST, [(42, 24, 6), (6, 7, 6)], (6, 6, 7)),
     ("Masking", (7, 4), {"mask_value": 0.0}, (), (7, 4)),
     ("MaxPooling1D", (8, 4), {"pool_length": 2, "stride": 2, "border_mode": "valid"}, (), (4, 4)),
     ("MaxPooling2D", (8, 8, 4), POOL, (), (4, 4, 4)),

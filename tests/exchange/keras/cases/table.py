@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from cortex_core.exchange.keras.images import VARIED
 
 FORMER = ("Highway", "MaxoutDense", "Merge", "ParametricSoftplus")
+LOCAL = ("LocallyConnected1D", "LocallyConnected2D")
 REARRANGING = (
     *("Flip", "Matmul", "Max", "Min", "Moveaxis", "Reshape", "Squeeze", "Stack", "Swapaxes"),
     "Transpose",
@@ -52,6 +53,7 @@ ELSEWHERE = {
     **dict.fromkeys(VARIED, "in training alone, where Keras calls it; test_images.py has all"),
     **dict.fromkeys(("CenterCrop", "RandomCrop", "Resizing"), "test_images.py has it"),
     **dict.fromkeys(FORMER, "of Keras 1; test_former.py has it"),
+    **dict.fromkeys(LOCAL, "of Keras 1 and 2; test_locally_connected.py has it"),
     **dict.fromkeys(("SlicingOpLambda", "ops.GetItem"), "test_slicing.py has it"),
     **{f"ops.{name}": "test_rearranging.py has it" for name in REARRANGING},
     "GroupedQueryAttention": "another name of GroupQueryAttention, which files have",
