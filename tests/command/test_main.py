@@ -20,10 +20,11 @@ from cortex_core.registry import LAYERS
 from cortex_core.training import source
 from tests.conftest import Cli
 
-COMMANDS = ["check", "train", "evaluate", "predict", "generate", "surgery", "import", "keras-recorder"]
-COMMANDS += ["verify", "backends", "profile", "data", "visualize", "compare", "descend", "schema"]
+COMMANDS = ["check", "train", "evaluate", "predict", "generate", "surgery", "import", "export"]
+COMMANDS += ["keras-recorder", "verify", "backends", "profile", "data", "visualize", "compare", "descend", "schema"]
 INNER = {
-    "import": ["keras"],
+    "import": ["keras", "onnx", "safetensors"],
+    "export": ["keras", "onnx", "safetensors"],
     "data": ["list", "fetch", "show", "describe"],
     "verify": ["backend", "gradients", "mnist", "examples", "same"],
     "visualize": list(PICTURES),

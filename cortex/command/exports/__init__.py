@@ -1,0 +1,1 @@
+"""The commands under ``cortex export``, one module each."""

@@ -1,0 +1,1 @@
+"""The commands under ``cortex import``, one module each."""
