@@ -10,6 +10,7 @@ PACKAGE = "cortex_core.exchange.keras"
 MODULES = (
     *("core", "shapes", "convolution", "pooling", "normalization", "merging", "recurrent", "functions"),
     *("rearranging", "attention", "slicing", "sequences", "images", "masks", "activations", "former"),
+    *("reductions", "repeating", "products", "truths", "of_tensorflow"),
 )
 """What most models hold comes first."""
 
