@@ -22,7 +22,7 @@ def load() -> None:
 
 
 def find(kind: str) -> Translator | None:
-    """The translator of a class.  Modules are imported in turn until one has it: a model needs few of them."""
+    """The translator of a class.  Modules are imported in turn until one has it: a model needs few."""
     for name in MODULES:
         if kind in TRANSLATORS:
             break
