@@ -32,7 +32,7 @@ Purpose = Literal["train", "evaluate", "predict"]
 PURPOSES = ("train", "evaluate", "predict")
 KEPT = 8  # programs of different batch sizes
 FEW_FLOPS = 1e9
-"""Fewer than these, about ten milliseconds of a core, and one example is predicted on one thread: each kernel is
+"""Fewer than these, about ten milliseconds of a core, and one example is predicted on one thread: kernels are
 so short that threads cost what they save, and where another program keeps a core busy they wait for it."""
 LOOK = 64  # steps after which the host looks whether all were good, where it may not look after each
 Types = tuple[tuple[str, TensorType], ...]
