@@ -53,8 +53,8 @@ def logical(at: At) -> Tensor:
     return y
 
 
-def truths(at: At, mask: Tensor | None) -> Tensor | None:
+def truths(at: At, mask: Tensor | None, name: str = "mask") -> Tensor | None:
     """A mask as truths: here it may be of whole numbers too."""
     if mask is None or mask.dtype == "bool":
         return mask
-    return at.op("NotEqual", mask, 0, part="truths", shape=mask.shape, gives="bool")
+    return at.op("NotEqual", mask, 0, part=f"{name}_truths", shape=mask.shape, gives="bool")

@@ -35,8 +35,9 @@ def _held(at: At) -> tuple[Layer, Weights]:
     graph, kind = Graph(), at.layer.layer.kind
     graph.input("x", at.x.shape[1:], at.x.dtype)
     notes: list[str] = []
-    y = translators.translated(_inside(at, graph, notes))
-    if not isinstance(y, Tensor):
+    found = translators.translated(_inside(at, graph, notes))
+    y, *others = [found] if isinstance(found, Tensor) else found.values()
+    if others:
         at.fail("its layer gives several values at each step; Keras takes one")
     for note in notes:
         at.note(note)
