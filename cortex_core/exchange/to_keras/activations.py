@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cortex_compute.frozen import frozen
-from cortex_core.exchange.to_keras.at import At, exports
+from cortex_core.exchange.to_keras.at import At, Unfit, exports
 from cortex_core.exchange.to_keras.graph import LAYERS, Layer, Tensor
 
 NAMES = {
@@ -75,14 +75,15 @@ def _shrunk(name: str, kind: str, threshold: float) -> Written:
     return _named(name, threshold == 0.5, Function(kind, {"threshold": threshold}))
 
 
-def inner(at: At, field: str) -> str | Layer:
-    """The activation in a field, for what needs it inside of a layer of Keras.  Raises `Unfit`."""
-    found = written(getattr(at.layer, field))
+def inner(layer: Any, field: str) -> str | Layer:
+    """The activation in a field of a layer that has it inside of one of Keras.  Raises `Unfit`."""
+    activation = getattr(layer, field)
+    found = written(activation)
     if isinstance(found, Function):
-        told = (
-            f"{getattr(at.layer, field).kind}, which {at.kind} has inside, is no activation of Keras as it is"
+        told = f"{activation.kind}, which {layer.kind} has inside, is no activation of Keras as it is"
+        raise Unfit(
+            f"{told}; train it with another {field}, such as tanh, sigmoid, hard_sigmoid of slope 1/6"
         )
-        at.fail(f"{told}; train it with another {field}, such as sigmoid, tanh or hard_sigmoid of slope 1/6")
     return found
 
 

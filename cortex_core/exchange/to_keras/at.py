@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -20,7 +20,7 @@ from cortex_core.exchange.to_keras.graph import (
     Weights,
     encoded,
 )
-from cortex_core.spec.description import LayerNode, Named
+from cortex_core.spec.description import ALL, LayerNode, Named
 
 Shape = tuple[int | None, ...]
 Result = Tensor | Mapping[str, Tensor]
@@ -100,8 +100,12 @@ class At:
 
     @property
     def shape(self) -> Shape:
-        """What it gives, without the batch axis."""
-        return self.whole.shapes[self.node.id]
+        """That of what it gives, without the batch axis."""
+        return self.shape_of("")
+
+    def shape_of(self, output: str) -> Shape:
+        """That of what it gives beside its value, such as "last"."""
+        return self.whole.shapes[f"{self.node.id}.{output}" if output else self.node.id]
 
     @property
     def dtype(self) -> str:
@@ -150,7 +154,7 @@ class At:
         has the shape and the type of what our layer gives, unless ``shape`` and ``gives`` tell others.
         """
         own = weights if isinstance(weights, Mapping) else {"": weights} if len(weights) else {}
-        if own and not self.node.trainable:
+        if own and not self.whole.nodes[self.node.holder].trainable:
             config["trainable"] = False
         if FORMATTED.fullmatch(kind):
             config["data_format"] = "channels_last"
@@ -172,12 +176,6 @@ class At:
         layer = self.whole.graph.add(self._name(part), f"{OPERATIONS}.{module}", kind, config)
         return self.whole.graph.call(layer, Call(args, {}), *self._type(shape, gives))
 
-    def beside(self, x: Tensor, *outputs: str) -> dict[str, Tensor]:
-        """A value, and the further results of its call by the names that they have here."""
-        shapes = [self.whole.shapes[f"{self.node.id}.{name}"] for name in outputs]
-        found = (replace(x, shape=shape, index=i, mask="") for i, shape in enumerate(shapes, 1))
-        return {"": x, **dict(zip(outputs, found))}
-
     def _type(self, shape: Shape | None, gives: str) -> tuple[Shape, str]:
         return self.shape if shape is None else shape, gives or self.dtype
 
@@ -186,15 +184,15 @@ class At:
 
     def _shared(self, part: str, kind: str, config: Mapping[str, Any], own: Weights) -> Layer:
         """The layer that has these weights already, if it is the same in all else; or a new one."""
-        key = self.node.holder, part
-        first = self.whole.shared.get(key) if own else None
+        if not own:
+            return self.whole.graph.add(self._name(part), LAYERS, kind, config)
+        holder, shared = self.node.holder, dict(self.node.shared)
+        first = self.whole.shared.get((holder, part))
         if first is not None and (first.kind, encoded(first.config)) == (kind, encoded(config)):
             return first
-        others = {id_.rpartition("/")[0] or id_ for id_ in dict(self.node.shared).values()} if own else ()
-        if own and (first is not None or (self.node.holder == self.node.id and others)):
-            names = ", ".join(sorted({self.node.holder, *others} - {self.node.id}))
+        if first is not None or any(parameter != ALL for parameter in shared):
+            names = ", ".join(sorted({name.rpartition("/")[0] or name for name in shared.values()}))
             self.note(f"it has a copy of the numbers of {names} in Keras, where training moves them apart")
         made = self.whole.graph.add(self._name(part), LAYERS, kind, config, own)
-        if own:
-            self.whole.shared.setdefault(key, made)
+        self.whole.shared.setdefault((holder, part), made)
         return made

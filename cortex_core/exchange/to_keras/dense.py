@@ -52,7 +52,7 @@ def positional_encoding(at: At) -> Tensor:
     else:
         table = waves(length, channels)
     if table.size > MOST_CONSTANTS:
-        at.fail(f"its {table.size:,} numbers would be text; at most {MOST_CONSTANTS:,} are written so")
+        at.fail(f"its {table.size:,} numbers would be text; {MOST_CONSTANTS:,} are the most: give it fewer")
     return at.op("Add", at.x, table)
 
 

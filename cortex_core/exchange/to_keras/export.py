@@ -13,7 +13,7 @@ from cortex_compute.errors import ArgumentError, SpecError
 from cortex_core.declared import OTHER, free_length, traced_declarations
 from cortex_core.exchange.to_keras.archive import archive, grouped, weights
 from cortex_core.exchange.to_keras.at import At, Shape, Unfit, Whole
-from cortex_core.exchange.to_keras.graph import Graph, Tensor
+from cortex_core.exchange.to_keras.graph import Graph, Tensor, valid
 from cortex_core.exchange.to_keras.order import listed
 from cortex_core.exchange.to_keras.outputs import shown
 from cortex_core.exchange.to_keras.translators import translated
@@ -52,11 +52,10 @@ def to_keras(network: Any, path: str | os.PathLike[str], raw: bool = False) -> l
     if not place.name.endswith((WHOLE, ALONE)):
         raise ArgumentError(f"{place}: expected a name that ends in {WHOLE}, or in {ALONE} for weights alone")
     made = exported(opened(network), raw)
-    name = made.name
     if place.name.endswith(WHOLE):
-        write_atomically(place, archive(made.graph, made.outputs, name))
+        write_atomically(place, archive(made.graph, made.outputs, made.name))
         return made.notes
-    write_atomically(place, weights(made.graph, made.outputs, name))
+    write_atomically(place, weights(made.graph, made.outputs, made.name))
     return [*made.notes, *_places(made)]
 
 
@@ -81,7 +80,7 @@ def exported(network: Network, raw: bool = False) -> Exported:
         told = f"{len(walk.faults):,} of the network's layers cannot be said in Keras:"
         raise SpecError("\n".join((told, *lines)))
     notes = list(dict.fromkeys(walk.whole.notes))
-    return Exported(network.name, walk.whole.graph, outputs, notes)
+    return Exported(valid(network.name), walk.whole.graph, outputs, notes)
 
 
 def _places(made: Exported) -> Iterator[str]:
@@ -152,6 +151,7 @@ class _Walk:
             for field, found in node.keywords
             if not (isinstance(found, str) and found.endswith(".table"))
         }
+        self.whole.notes.extend(_of_training(node))
         try:
             found = translated(At(node, [*map(given, node.positional)], named, self.whole))
         except Unfit as unfit:
@@ -165,6 +165,15 @@ class _Walk:
         shapes, dtypes = self.whole.shapes, self.whole.dtypes
         sources = {node.id: "", **{s: s[len(node.id) + 1 :] for s in shapes if s.startswith(f"{node.id}.")}}
         return {name: Tensor(shapes[s], dtypes[s], "?") for s, name in sources.items()}
+
+
+def _of_training(node: LayerNode) -> Iterator[str]:
+    """What changes no prediction, and is not in the model."""
+    rules = [f"{x.kind} of {x.parameter}" for x in node.penalties]
+    rules += [f"{x.rule.kind} of {x.parameter}" for x in node.constraints]
+    rules += [f"its learning rate times {node.learning_rate:g}"] if node.learning_rate != 1 else []
+    if rules:
+        yield f"{node.id}: not exported for training: {', '.join(rules)}"
 
 
 def _types(description: Any) -> tuple[dict[str, Shape], dict[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -108,8 +108,7 @@ class Graph:
         return self._plain[x]
 
     def _free(self, wanted: str) -> str:
-        """Keras divides paths at "/", and TensorFlow wants these characters."""
-        base = re.sub(r"[^A-Za-z0-9_.\-]+", "_", wanted).lstrip("_.-") or "layer"
+        base = valid(wanted)
         found, number = base, 1
         while found in self.layers:
             number += 1
@@ -117,9 +116,9 @@ class Graph:
         return found
 
 
-def results(first: Tensor, shapes: Sequence[tuple[int | None, ...]]) -> list[Tensor]:
-    """All results of a call: the first, and those behind it, of these shapes."""
-    return [first, *(replace(first, shape=shape, index=i) for i, shape in enumerate(shapes, 1))]
+def valid(name: str) -> str:
+    """A name that Keras takes: it divides paths at "/", and TensorFlow wants these characters."""
+    return re.sub(r"[^A-Za-z0-9_.\-]+", "_", name).lstrip("_.-") or "layer"
 
 
 def encoded(x: Any) -> Any:

@@ -41,7 +41,7 @@ def layer_norm(at: At) -> Tensor:
     return at.put("LayerNormalization", at.x, weights=_learned(at), axis=_last(at), **config)
 
 
-@exports("rms_norm", to="`RMSNormalization`, of Keras 3.9 or newer")
+@exports("rms_norm", to="`RMSNormalization`, which older Keras 3 lacks")
 def rms_norm(at: At) -> Tensor:
     """It has always a gamma in Keras."""
     config = {"axis": _last(at), "epsilon": at.layer.epsilon}

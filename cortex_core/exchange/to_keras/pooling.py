@@ -25,14 +25,11 @@ def _class(at: At) -> str:
 @exports(
     *(f"max_pool{n}d" for n in RANKS),
     to="`MaxPooling1D` to `3D`; margins as copies of the border, which change no maximum",
-    refuses="margins as wide as the window",
 )
 def largest(at: At) -> Tensor:
     pairs = _margins(at)
     if pairs is None:
         return _pooled(at, at.x, at.layer.padding)
-    if any(max(pair) >= k for pair, k in zip(pairs, at.layer.size)):
-        at.fail("a window lies in the margin alone; make the margin less than the window")
     return _pooled(at, bordered(at, at.x, pairs), "valid")
 
 
@@ -105,11 +102,15 @@ def everything(at: At) -> Tensor:
 
 @exports(
     *(f"adaptive_{kind}_pool{n}d" for kind in KINDS for n in RANKS),
-    to="`AdaptiveMaxPooling1D` to `3D`, `AdaptiveAveragePooling1D` to `3D`, of the newest Keras 3; to the "
-    "size 1 as global pooling, of any version",
+    to="pooling over windows, or over everything, where the size divides that of the input; else "
+    "`AdaptiveMaxPooling1D` to `3D`, `AdaptiveAveragePooling1D` to `3D`, which older Keras 3 lacks",
 )
 def to_a_size(at: At) -> Tensor:
-    if set(at.layer.size) == {1}:
+    """Windows of one size, where the output divides the input, are those of any version of Keras."""
+    size, sizes = [*at.layer.size], at.x.shape[:-1]
+    if set(size) == {1}:
         return at.put(f"Global{_class(at)}", at.x, keepdims=True)
-    size = [*at.layer.size]
+    if all(n is not None and n % m == 0 for n, m in zip(sizes, size)):
+        steps = [(n or 0) // m for n, m in zip(sizes, size)]
+        return at.put(_class(at), at.x, pool_size=steps, strides=steps, padding="valid")
     return at.put(f"Adaptive{_class(at)}", at.x, output_size=size if rank(at) > 1 else size[0])

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from cortex_core.exchange.to_keras.activations import inner
-from cortex_core.exchange.to_keras.at import At, Result, exports
+from cortex_core.exchange.to_keras.at import At, Result, Shape, exports
 from cortex_core.exchange.to_keras.graph import LAYERS, Layer, Tensor
 from cortex_core.exchange.to_keras.masks import truths
 from cortex_core.exchange.weights import to_keras
 
 CLASSES = {"simple_rnn": "SimpleRNN", "lstm": "LSTM", "gru": "GRU", "conv_lstm2d": "ConvLSTM2D"}
+WAYS = {"forward": False, "backward": True}
 MERGES = {"concat": "concat", "sum": "sum", "multiply": "mul", "average": "ave"}
 ALONE = {"concat": "Concatenate", "sum": "Add", "multiply": "Multiply", "average": "Average"}
 INSIDE = "an activation that is a function there; a projection; lengths of a sequence of any length"
@@ -26,11 +27,11 @@ INSIDE = "an activation that is a function there; a projection; lengths of a seq
     refuses=INSIDE,
 )
 def recurrent(at: At) -> Result:
-    _notes(at, at.layer)
-    mask, named = _mask(at, at.layer)
-    found = _walked(at, at.layer, mask, at.named.get("initial") or (), at.layer.reverse, "")
-    y = found[""]
-    return {**found, "": replace(y, mask=named if at.layer.gives != "last" and not at.layer.reverse else "")}
+    layer = at.layer
+    mask, named = _mask(at, layer)
+    found = _walked(at, layer, mask, at.named.get("initial") or (), layer.reverse)
+    masks = named if layer.gives != "last" and not layer.reverse else ""
+    return {**found, "": replace(found[""], mask=masks)}
 
 
 @exports(
@@ -41,105 +42,88 @@ def recurrent(at: At) -> Result:
 def bidirectional(at: At) -> Result:
     """The states of both ways are merged here, and stand one behind the other in Keras."""
     held = at.layer.layer
-    outer = At(replace(at.node, layer=held), at.inputs, at.named, at.whole)
-    mask, named = _mask(outer, held)
+    mask, named = _mask(at, held)
     initial = at.named.get("initial") or ()
     if mask is not None and held.masked == "hold" and held.gives != "last":
-        return _apart(outer, at, held, mask, initial)
-    ways = {
-        f"{way}_layer": Layer(f"{way}_{held.kind}", LAYERS, CLASSES[held.kind], _config(outer, held, reverse))
-        for way, reverse in (("forward", False), ("backward", True))
-    }
-    weights = {f"{way}_layer/cell": _weights(at, held, f"{way}_") for way in ("forward", "backward")}
+        half = len(initial) // 2
+        forward = _walked(at, held, mask, initial[:half], False, "forward")
+        backward = _walked(at, held, mask, initial[half:], True, "backward")
+        return {name: _merged(at, name, forward[name], backward[name]) for name in forward}
+    one, other = (
+        Layer(f"{way}_{held.kind}", LAYERS, CLASSES[held.kind], _config(at, held, reverse))
+        for way, reverse in WAYS.items()
+    )
     y = at.put(
         "Bidirectional",
         at.x,
-        weights=weights,
+        weights={f"{way}_layer/cell": _weights(at, held, f"{way}_") for way in WAYS},
         keywords={"mask": mask, "initial_state": [*initial] or None},
-        layer=ways["forward_layer"],
-        backward_layer=ways["backward_layer"],
         merge_mode=MERGES[at.layer.merge],
+        layer=one,
+        backward_layer=other,
     )
-    y = replace(y, mask=named if held.gives != "last" else "")
-    if held.gives != "both":
-        return y
-    names, shapes = held.outputs, [at.whole.shapes[f"{at.node.id}.{name}"] for name in held.outputs]
-    each = [_half(shape, at.layer.merge) for shape in shapes]
-    states = [replace(y, shape=shape, index=i, mask="") for i, shape in enumerate((*each, *each), 1)]
-    pairs = zip(names, shapes, states, states[len(names) :])
-    return {"": y, **{name: _merged(at, [a, b], name, shape) for name, shape, a, b in pairs}}
+    names = [*held.outputs] if held.gives == "both" else []
+    shapes = [_half(at, at.shape_of(name)) for name in names]
+    states = [replace(y, shape=shape, index=i) for i, shape in enumerate(shapes * 2, 1)]
+    pairs = zip(names, states, states[len(names) :])
+    merged = {name: _merged(at, name, a, b) for name, a, b in pairs}
+    return {"": replace(y, mask=named if held.gives != "last" else ""), **merged}
 
 
-def _apart(outer: At, at: At, held: Any, mask: Tensor, initial: Sequence[Tensor]) -> Result:
-    """Two layers, each with its half of the weights and of the first states."""
-    half = len(initial) // 2
-    halves = initial[:half], initial[half:]
-    ways = (("forward", False), ("backward", True))
-    found = [_walked(outer, held, mask, states, reverse, way) for (way, reverse), states in zip(ways, halves)]
-    one, other = found
-    return {
-        name: _merged(
-            at, [one[name], other[name]], name, at.whole.shapes[at.node.id + (f".{name}" if name else "")]
-        )
-        for name in one
-    }
-
-
-def _merged(at: At, both: Sequence[Tensor], part: str, shape: Any) -> Tensor:
+def _merged(at: At, name: str, *both: Tensor) -> Tensor:
+    """What both ways give, as one; ``name`` is that of a state, or empty."""
     kind = ALONE[at.layer.merge]
-    plain = [at.whole.graph.unmasked(x) if x.mask else x for x in both]
     config: dict[str, Any] = {"axis": -1} if kind == "Concatenate" else {}
-    return at.put(kind, plain, part=part, shape=shape, **config)
+    return at.put(kind, [*both], part=name, shape=at.shape_of(name), **config)
 
 
-def _half(shape: tuple[int | None, ...], merge: str) -> tuple[int | None, ...]:
+def _half(at: At, shape: Shape) -> Shape:
+    """The shape of what one way gives."""
     *outer, last = shape
-    return (*outer, last // 2 if merge == "concat" and last is not None else last)
-
-
-# One way
+    return (*outer, last // 2 if at.layer.merge == "concat" and last is not None else last)
 
 
 def _walked(
-    at: At, layer: Any, mask: Tensor | None, initial: Sequence[Tensor], reverse: bool, way: str
-) -> Mapping[str, Tensor]:
-    """What a walk gives, by name; a sequence stands in the order of its steps, as Keras's does not."""
-    names = [name for name in layer.outputs if layer.gives == "both"]
-    shapes = [at.whole.shapes[f"{at.node.id}.{name}"] for name in names]
-    shape = at.shape
-    if way:
-        shape, *shapes = (_half(s, _merge_of(at)) for s in (shape, *shapes))
+    at: At, layer: Any, mask: Tensor | None, initial: Sequence[Tensor], reverse: bool, way: str = ""
+) -> dict[str, Tensor]:
+    """What one walk gives, by name; a sequence stands in the order of its steps, as Keras's does not."""
+    names = ["", *(name for name in layer.outputs if layer.gives == "both")]
+    shapes = [_half(at, at.shape_of(name)) if way else at.shape_of(name) for name in names]
+    config = _config(at, layer, reverse)
     y = at.put(
         CLASSES[layer.kind],
         at.x,
         part=way,
         weights={"cell": _weights(at, layer, f"{way}_" if way else "")},
         keywords={"mask": mask, "initial_state": [*initial] or None},
-        shape=shape,
-        **_config(at, layer, reverse),
+        shape=shapes[0],
+        **config,
     )
-    states = {name: replace(y, shape=s, index=i) for i, (name, s) in enumerate(zip(names, shapes), 1)}
-    if reverse and layer.gives != "last":
-        y = at.op("Flip", y, part=f"{way}_turned".lstrip("_"), shape=shape, axis=1)
-    return {"": y, **states}
-
-
-def _merge_of(at: At) -> str:
-    return str(at.whole.nodes[at.node.id].layer.merge)
+    found = {name: replace(y, shape=shape, index=i) for i, (name, shape) in enumerate(zip(names, shapes))}
+    if layer.gives == "last":
+        return found
+    if reverse:
+        found[""] = at.op("Flip", y, part=f"{way}_turned".lstrip("_"), shape=y.shape, axis=1)
+    elif way and mask is not None:
+        found[""] = at.whole.graph.unmasked(replace(y, mask="its own"))
+    return found
 
 
 def _config(at: At, layer: Any, reverse: bool) -> dict[str, Any]:
+    if layer.stateful:
+        at.note("it is stateful; in Keras training begins anew with each batch, as prediction does here")
+    if layer.truncate:
+        at.note(f"in Keras gradients flow back over all steps, not over {layer.truncate}")
     if getattr(layer, "projection", None):
         at.fail("Keras's LSTM has no projection; train it with as many units, and a dense layer behind it")
-    inside = At(replace(at.node, layer=layer), at.inputs, at.named, at.whole)
-    config: dict[str, Any] = {"use_bias": layer.use_bias, "activation": inner(inside, "activation")}
+    config: dict[str, Any] = {"use_bias": layer.use_bias, "activation": inner(layer, "activation")}
     if layer.kind != "simple_rnn":
-        config["recurrent_activation"] = inner(inside, "recurrent_activation")
+        config["recurrent_activation"] = inner(layer, "recurrent_activation")
     if layer.kind == "gru":
         config["reset_after"] = layer.reset_after
     if layer.kind == "conv_lstm2d":
         sizes = {"kernel_size": [*layer.kernel], "strides": [*layer.stride], "padding": layer.padding}
-        config |= {"filters": layer.filters, "data_format": "channels_last", **sizes}
+        config |= {"filters": layer.filters, **sizes}
     else:
         config["units"] = layer.units
     return config | {
@@ -173,10 +157,3 @@ def _mask(at: At, layer: Any) -> tuple[Tensor | None, str]:
     wide = at.op("Tile", lengths, part="lengths", shape=steps, gives=lengths.dtype, repeats=[1, steps[0]])
     places = np.arange(steps[0] or 0).astype(lengths.dtype)
     return at.op("Greater", wide, places, part="steps", shape=steps, gives="bool"), f"{at.node.id}/steps"
-
-
-def _notes(at: At, layer: Any) -> None:
-    if layer.stateful:
-        at.note("it is stateful; in Keras training begins anew with each batch, as prediction does here")
-    if layer.truncate:
-        at.note(f"in Keras gradients flow back over all steps, not over {layer.truncate}")

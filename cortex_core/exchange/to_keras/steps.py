@@ -25,7 +25,7 @@ def time_distributed(at: At) -> Tensor:
     held, weights = _held(at)
     mask = truths(at, at.named.get("mask"))
     if mask is not None and held.kind == FUNCTIONAL:
-        at.fail("what its mask is for is not one layer in Keras")
+        at.fail("what its mask is for is several layers in Keras; train it without what makes them several")
     found = at.put("TimeDistributed", at.x, weights=weights, keywords={"mask": mask}, layer=held)
     return replace(found, mask=str(at.source("mask")))
 
@@ -38,7 +38,7 @@ def _held(at: At) -> tuple[Layer, Weights]:
     found = translators.translated(_inside(at, graph, notes))
     y, *others = [found] if isinstance(found, Tensor) else found.values()
     if others:
-        at.fail("its layer gives several values at each step; Keras takes one")
+        at.fail("its layer gives several values at each step; Keras takes one: 'return: sequence' or last")
     for note in notes:
         at.note(note)
     layers = [layer for layer in listed(graph.layers, [y]) if layer.kind != "InputLayer"]

@@ -19,9 +19,14 @@ BATCH, LENGTH, STEPS = 4, 6, 3
 
 def drawn(description: Any) -> Network:
     """The network of a description, with numbers that matter."""
-    network, rng = cortex.network(description), np.random.default_rng(1)
+    return redrawn(cortex.network(description))
+
+
+def redrawn(network: Network) -> Network:
+    """The network with other numbers, of statistics too."""
+    rng = np.random.default_rng(1)
     for name, old in network.parameters.items():
-        fan = np.prod(old.shape[:-1]) if old.ndim > 1 else 4.0
+        fan = np.prod(old.shape[:-1]) if old.ndim > 1 else 9
         network.parameters[name] = rng.normal(0, 1 / np.sqrt(fan), old.shape).astype(np.float32)
     for name, old in network.variables.items():
         network.variables[name] = rng.uniform(0.5, 1.5, old.shape).astype(np.float32)
@@ -47,6 +52,12 @@ def _drawn(x: Any, below: int, rng: np.random.Generator) -> np.ndarray:
     if len(shape) > 2:
         found[0, 0] = found[1, -1] = 0
     return found
+
+
+def of_keras(model: Any, x: Arrays) -> Any:
+    """What a model of Keras makes of a batch."""
+    given = [x[tensor.name] for tensor in model.inputs]
+    return model.predict(given if len(given) > 1 else given[0], verbose=0)
 
 
 def listed(found: Any) -> list[np.ndarray]:

@@ -12,19 +12,13 @@ import cortex
 from cortex_core.network import Network
 from tests.exchange.keras.peer import draw_weights
 from tests.exchange.keras.test_applications import FAMILIES, SMALLEST, Family
-from tests.exchange.to_keras.support import CASES, apart, drawn, inputs
+from tests.exchange.to_keras.support import CASES, apart, drawn, inputs, of_keras
 from tests.exchange.to_keras.test_every_layer import OWN, of_layer
 from tests.exchange.to_keras.test_order import crossed
 
 pytestmark = pytest.mark.peers
 
 TOLERANCE = 1e-5
-
-
-def predicted(model: Any, x: dict[str, np.ndarray]) -> Any:
-    """What Keras makes of a batch."""
-    given = [x[tensor.name] for tensor in model.inputs]
-    return model.predict(given if len(given) > 1 else given[0], verbose=0)
 
 
 def check(network: Network, folder: Path) -> None:
@@ -35,7 +29,7 @@ def check(network: Network, folder: Path) -> None:
     ours = network.predict(x)
     cortex.to_keras(network, folder / "model.keras")
     model = keras.models.load_model(folder / "model.keras")
-    assert apart(ours, predicted(model, x)) <= TOLERANCE
+    assert apart(ours, of_keras(model, x)) <= TOLERANCE
     cortex.to_keras(network, folder / "model.weights.h5")
     again = type(model).from_config(model.get_config())
     again.load_weights(folder / "model.weights.h5")
