@@ -48,6 +48,9 @@ FORMATTED = re.compile(
 )
 """Layers for which Keras must be told that channels are last: people may have set another default."""
 
+MOST_CONSTANTS = 1 << 19
+"""How many numbers a layer may have in the configuration of a model, which is text."""
+
 REFUSED: dict[str, str] = {}
 """Kinds that Keras has no layer for, and why, with the way round."""
 
@@ -136,6 +139,14 @@ class At:
                 f"{why}, and an axis has any length; `cortex surgery --resize-input` gives the input a size"
             )
         return tuple(sizes)
+
+    def constant(self, array: np.ndarray) -> np.ndarray:
+        """An array that the configuration will hold, if it is small enough to be text."""
+        if array.size > MOST_CONSTANTS:
+            self.fail(
+                f"its {array.size:,} constants would be text in Keras; at most {MOST_CONSTANTS:,} may be"
+            )
+        return array
 
     def put(
         self,

@@ -9,9 +9,6 @@ from cortex_core.exchange.to_keras.at import At, Result, exports
 from cortex_core.exchange.to_keras.graph import Tensor
 from cortex_core.layers.positional import frequencies
 
-MOST_CONSTANTS = 1 << 19
-"""How many numbers the configuration of a model may hold, which is text."""
-
 
 @exports("dense", to="`Dense`")
 def dense(at: At) -> Tensor:
@@ -51,9 +48,7 @@ def positional_encoding(at: At) -> Tensor:
         at.note("the positions that it has learned are constants in Keras: training leaves them as they are")
     else:
         table = waves(length, channels)
-    if table.size > MOST_CONSTANTS:
-        at.fail(f"its {table.size:,} numbers would be text; {MOST_CONSTANTS:,} are the most: give it fewer")
-    return at.op("Add", at.x, table)
+    return at.op("Add", at.x, at.constant(table))
 
 
 def waves(length: int, channels: int) -> np.ndarray:

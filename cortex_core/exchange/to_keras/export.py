@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -16,8 +16,10 @@ from cortex_core.exchange.to_keras.at import At, Shape, Unfit, Whole
 from cortex_core.exchange.to_keras.graph import Graph, Tensor, valid
 from cortex_core.exchange.to_keras.order import listed
 from cortex_core.exchange.to_keras.outputs import shown
-from cortex_core.exchange.to_keras.translators import translated
+from cortex_core.exchange.to_keras.translators import load, translated
+from cortex_core.graph.value import Value
 from cortex_core.spec.description import LayerNode, owner
+from cortex_core.trace import has_free_axes
 from cortex_core.training.files import write_atomically
 
 if TYPE_CHECKING:
@@ -79,8 +81,12 @@ def exported(network: Network, raw: bool = False) -> Exported:
         lines += [f"  and {more:,} more"] if more else []
         told = f"{len(walk.faults):,} of the network's layers cannot be said in Keras:"
         raise SpecError("\n".join((told, *lines)))
-    notes = list(dict.fromkeys(walk.whole.notes))
-    return Exported(valid(network.name), walk.whole.graph, outputs, notes)
+    graph, notes = walk.whole.graph, walk.whole.notes
+    reached = {layer.name for layer in listed(graph.layers, outputs)}
+    aside = [x.layer for x in graph.inputs if x.layer not in reached]
+    notes += [f"the model does not take '{name}', which leads to no output" for name in aside]
+    graph.inputs = [x for x in graph.inputs if x.layer in reached]
+    return Exported(valid(network.name), graph, outputs, list(dict.fromkeys(notes)))
 
 
 def _places(made: Exported) -> Iterator[str]:
@@ -94,14 +100,16 @@ class _Walk:
     """Calls each layer's translator in order, of the layers that lead to an output."""
 
     def __init__(self, network: Network) -> None:
+        load()
         self.network, self.description = network, network.description
         self.nodes = {node.id: node for node in self.description.layers}
         self.faults: dict[str, None] = {}
         self.whole = Whole(Graph(), self.nodes, self._array, *_types(self.description), [], {})
         self.values: dict[str, Tensor] = {}
-        needed = self._needed()
         for x in self.description.inputs:
-            self._input(x, x.name in needed)
+            kind = str(x.dtype)
+            self.values[x.name] = self.whole.graph.input(x.name, x.shape, TYPES.get(kind, kind))
+        needed = self._needed()
         for node in self.description.layers:
             if node.id in needed:
                 self._layer(node)
@@ -123,7 +131,7 @@ class _Walk:
         return (network.parameters if name in network.slots else network.variables)[name]
 
     def _needed(self) -> set[str]:
-        """The inputs and layers that lead to an output."""
+        """What leads to an output."""
         left, found = [*self.description.outputs], set[str]()
         while left:
             id_ = owner(left.pop(), self.nodes)
@@ -132,13 +140,6 @@ class _Walk:
                 left += self.nodes[id_].sources if id_ in self.nodes else ()
         return found
 
-    def _input(self, x: Any, needed: bool) -> None:
-        if needed:
-            kind = str(x.dtype)
-            self.values[x.name] = self.whole.graph.input(x.name, x.shape, TYPES.get(kind, kind))
-        else:
-            self.whole.notes.append(f"the model does not take '{x.name}', which leads to no output")
-
     def _layer(self, node: LayerNode) -> None:
         mine = {id_ for field, id_ in node.keywords if field == "mask"}
 
@@ -146,10 +147,11 @@ class _Walk:
             x = self.values[source]
             return self.whole.graph.unmasked(x) if x.mask and x.mask not in mine else x
 
+        tables = getattr(node.layer, "takes_whole", ())
         named = {
             field: given(found) if isinstance(found, str) else [*map(given, found)]
             for field, found in node.keywords
-            if not (isinstance(found, str) and found.endswith(".table"))
+            if field not in tables
         }
         self.whole.notes.extend(_of_training(node))
         try:
@@ -178,16 +180,24 @@ def _of_training(node: LayerNode) -> Iterator[str]:
 
 def _types(description: Any) -> tuple[dict[str, Shape], dict[str, str]]:
     """The shape of each value without the batch axis, None for axes of any length, and its type in Keras."""
-    traces = [
-        traced_declarations(description, n, training=False)[1] for n in (free_length(description), OTHER)
-    ]
-    one, other = (traced.values for traced in traces)
+    length = free_length(description)
+    one = traced_declarations(description, length, training=False)[1].values
+    other = _of_another_length(description, length) if has_free_axes(description) else one
     shapes, dtypes = {}, {}
     for source, value in one.items():
-        twin = other.get(source)
-        if value is None:
-            continue
-        sizes = value.shape if twin is None else twin.shape
-        shapes[source] = tuple(n if n == m else None for n, m in zip(value.shape[1:], sizes[1:]))
+        twin = other[source]
+        assert value is not None
+        assert twin is not None
+        shapes[source] = tuple(n if n == m else None for n, m in zip(value.shape[1:], twin.shape[1:]))
         dtypes[source] = TYPES.get(str(value.dtype), str(value.dtype))
     return shapes, dtypes
+
+
+def _of_another_length(description: Any, length: int) -> Mapping[str, Value | None]:
+    """The values where axes of any length have another one, which all layers take: what differs is free."""
+    for other in (OTHER, length // 2, *range(length - 1, 0, -1)):
+        traced = traced_declarations(description, other, training=False)[1]
+        if not traced.problems:
+            return traced.values
+    told = f"an axis of any length has the length {length} for these layers, and no other one"
+    raise SpecError(f"{told}; `cortex surgery --resize-input` writes it into the description")

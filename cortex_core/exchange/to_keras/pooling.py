@@ -50,7 +50,7 @@ def mean(at: At) -> Tensor:
         inside = np.pad(np.ones(n), pair)
         counts = np.array([inside[i : i + k].sum() for i in range(0, len(inside) - k + 1, s)])
         factor = np.multiply.outer(factor, k / counts)
-    return at.put("Rescaling", y, part="counted", scale=factor[..., None].tolist(), offset=0.0)
+    return at.put("Rescaling", y, part="counted", scale=at.constant(factor[..., None]).tolist(), offset=0.0)
 
 
 def _margins(at: At) -> Sequence[Sequence[int]] | None:

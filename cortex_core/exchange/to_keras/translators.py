@@ -21,7 +21,6 @@ def load() -> None:
 
 def translated(at: At) -> Result:
     """What becomes of a layer.  Raises `Unfit`."""
-    load()
     if at.kind not in TABLE:
         other = (
             "it is a layer of your own, which Keras does not know; write it as a block of layers that it does"

@@ -158,6 +158,18 @@ def test_a_mask_goes_no_further_than_here(name: str, barriers: list[str], tmp_pa
     assert layers["lstm"]["inbound_nodes"][0]["kwargs"]["mask"]["config"]["keras_history"][0] == "padded_mask"
 
 
+def test_an_input_that_only_training_reads_stays_here(tmp_path: Path) -> None:
+    layers = [
+        {"dense": {"units": 2, "from": "y", "id": "spread"}},
+        {"sampling": {"log_variance": "spread", "from": "x"}},
+    ]
+    network = drawn({"inputs": {"x": [2], "y": [3]}, "layers": layers})
+    *_, told = cortex.to_keras(network, tmp_path / "model.keras")
+    assert told == "the model does not take 'y', which leads to no output"
+    x = inputs(network)
+    assert apart(network.predict(x), cortex.from_keras(tmp_path / "model.keras").predict(x["x"])) == 0
+
+
 # Notes
 
 
@@ -237,6 +249,10 @@ REFUSED = {
     "states at each step": (
         alone({"time_distributed": {"layer": {"lstm": {"units": 2, "return": "both"}}}}, 3, 4, 2),
         "Keras takes one: 'return: sequence' or last",
+    ),
+    "learned positions of any length": (
+        alone({"positional_encoding": {"kind": "learned", "length": 6}}, None, 2),
+        "the positions are constants in Keras, and an axis has any length",
     ),
     "positions of any length": (
         alone("positional_encoding", None, 2),
