@@ -17,6 +17,8 @@ from tests.exchange.keras.handmade import dense, save_named, sequential, weights
 
 HEAVY = "sklearn scipy pandas matplotlib PIL pooch h5py yaml tqdm threadpoolctl platformdirs torch keras"
 
+KERAS = "cortex_core.exchange.keras"
+
 EVERYTHING = """
 import importlib, pkgutil
 for name in ("cortex", "cortex_viz", "cortex_core", "cortex_compute", "cortex_datasets"):
@@ -49,9 +51,12 @@ def test_a_prediction_of_an_imported_model_loads_what_it_needs(tmp_path: Path) -
     code = f"import cortex, numpy\ncortex.from_keras({str(path)!r}).predict(numpy.ones((1, 3)))"
     loaded = modules(code) - modules("import numpy, h5py")
     assert len(loaded) <= 220
-    homes = ("cortex_core.layers.", "cortex_core.losses.", "cortex_compute.primitives.")
+    homes = ("cortex_core.layers.", "cortex_core.losses.", "cortex_compute.primitives.", f"{KERAS}.")
     families = {name.rpartition(".")[2] for name in loaded if name.startswith(homes)}
     assert families.isdisjoint({"conv", "recurrent", "attention", "ctc", "yolo2"})
+    assert f"{KERAS}.core" in loaded and families.isdisjoint(
+        {"convolution", "functions", "slicing", "former"}
+    )
     assert loaded.isdisjoint({"zipfile", "difflib", "click", "yaml", "cortex_core.training.trainer"})
 
 
