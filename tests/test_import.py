@@ -17,6 +17,8 @@ from tests.exchange.keras.handmade import dense, save_named, sequential, weights
 
 HEAVY = "sklearn scipy pandas matplotlib PIL pooch h5py yaml tqdm threadpoolctl platformdirs torch keras"
 
+KERAS = "cortex_core.exchange.keras"
+
 EVERYTHING = """
 import importlib, pkgutil
 for name in ("cortex", "cortex_viz", "cortex_core", "cortex_compute", "cortex_datasets"):
@@ -52,6 +54,9 @@ def test_a_prediction_of_an_imported_model_loads_what_it_needs(tmp_path: Path) -
     homes = ("cortex_core.layers.", "cortex_core.losses.", "cortex_compute.primitives.")
     families = {name.rpartition(".")[2] for name in loaded if name.startswith(homes)}
     assert families.isdisjoint({"conv", "recurrent", "attention", "ctc", "yolo2"})
+    assert loaded.isdisjoint(
+        {f"{KERAS}.{name}" for name in ("convolution", "recurrent", "functions", "former")}
+    )
     assert loaded.isdisjoint({"zipfile", "difflib", "click", "yaml", "cortex_core.training.trainer"})
 
 

@@ -20,6 +20,8 @@ from cortex_compute.types import TensorType, contiguous_strides
 
 PEAK = 1e11  # FLOP per second, of a small machine; only the order of costs matters
 STREAM = 8e10  # bytes per second, from the caches
+MEMORY = 3e10  # the same of what they do not hold
+CACHES = 3e7  # bytes
 
 
 def blas_reads(t: TensorType, strides: tuple[int, ...] | None) -> bool:
@@ -71,5 +73,6 @@ def gemm(p: Gemm, operands: Sequence[Operand]) -> Offer | Refusal:
             calls += bind(p.epilogue, p.literals, [out, *inputs[2:]], [out], rest, dtypes)
         return sequence(calls)
 
-    cost = max(p.flops(*types) / PEAK, p.nbytes(*types) / STREAM)
+    nbytes = p.nbytes(*types)
+    cost = max(p.flops(*types) / PEAK, nbytes / (STREAM if nbytes < CACHES else MEMORY))
     return kernel(bound, workspace=copies + scratch, cost=cost, direct=partial(direct.gemm, p, types))

@@ -14,6 +14,7 @@ from cortex_compute.onednn_backend import constants as c
 from cortex_compute.onednn_backend.backend import offers
 from cortex_compute.onednn_backend.descriptors import MemoryDesc, PrimitiveDesc, chosen, strided
 from cortex_compute.onednn_backend.epilogue import translate
+from cortex_compute.onednn_backend.library import load
 from cortex_compute.onednn_backend.packing import is_packed, layout_of, packed, with_packed
 from cortex_compute.onednn_backend.recipe import (
     BANDWIDTH,
@@ -122,8 +123,12 @@ def gemm(p: Gemm, operands: Sequence[Operand]) -> Offer | Refusal:
     wanted = primitive.desc("weights")
     arguments[c.WEIGHTS] = In(1), wanted
     recipe.call(primitive, arguments)
-    work = sum(t.nbytes for t in types) + result.nbytes
-    cost = seconds(p.flops(*types), work * BANDWIDTH / STREAM if own else work, 1, types[0].dtype)
+    work: float = sum(t.nbytes for t in types) + result.nbytes
+    if own:
+        work *= BANDWIDTH / STREAM
+    elif load().threads() == 1:  # which reads a row of a large matrix more slowly than BLAS does
+        work *= 2
+    cost = seconds(p.flops(*types), work, 1, types[0].dtype)
     if own:
         layouts = with_packed(operands, layout_of(plain, wanted))
     if sums:

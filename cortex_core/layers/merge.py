@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
 from functools import reduce
 from typing import Any, ClassVar
 
-from cortex_core.layers.expect import each_position, refuse
+from cortex_compute.errors import DTypeError
+from cortex_core.layers.expect import each_position, reasoned, refuse
 from cortex_core.layers.normalization import unit
 from cortex_core.layers.scope import Scope
 from cortex_core.ops import pointwise as ops
+from cortex_core.ops.einsum import einsum
 from cortex_core.ops.indexing import concatenate
 from cortex_core.ops.linear import matmul
 from cortex_core.ops.pointwise import pointwise
 from cortex_core.ops.views import reshape, transpose
-from cortex_core.registry import Fault, base, field, layer
+from cortex_core.registry import Fault, Source, base, field, layer
 
 
 @pointwise
@@ -180,6 +183,29 @@ class Minimum(Merge):
         return smallest(*x)
 
 
+@layer("where", main="condition", inputs=2, positionwise=True)
+class Where(Merge):
+    """The first where a condition is true, else the second.   two x (B, ...), condition (B, ...) -> (B, ...)
+
+    All of equal shape, or 1 along an axis.  As numpy.where.
+
+    Example:
+        inputs: {a: [3, 2], b: [3, 1]}
+        layers:
+        - not_equal: {value: 0, from: a, id: told}
+        - where: {condition: told, from: [a, b]}
+    """
+
+    condition: Source = field(doc="truths, as not_equal makes them")
+
+    def forward(self, p: Scope, *x: Any, condition: Any = None) -> Any:
+        self.fitting((*x, condition))
+        if condition.dtype.kind != "bool":
+            needs = f"where needs a condition of truths, not {condition.dtype}; not_equal makes them"
+            raise reasoned(DTypeError, f"the condition is {condition.dtype} {condition.shape[1:]}", needs)
+        return ops.select(condition, *x)
+
+
 @layer("dot", main="axes", inputs=2)
 class Dot:
     """Inner products along an axis of each, for each example.   x (B, ..., n, ...), y (B, ..., n, ...)
@@ -216,6 +242,39 @@ class Dot:
         order = [a for a in range(rank) if a != axis % rank]
         turned = transpose(x, (*order, axis % rank))
         return unit(turned, -1) if self.normalize else turned
+
+
+@layer("einsum", main="equation", inputs="several")
+class Einsum:
+    """Products of all elements whose axes have equal names, summed over the names that the result lacks.
+
+    The first axis of each is the batch.  As numpy.einsum.
+
+    Example:
+        inputs: {queries: [3, 2, 4], keys: [5, 2, 4]}
+        layers: [einsum: {equation: "bqhd,bkhd->bhqk", from: [queries, keys]}]
+    """
+
+    equation: str = field(doc="a letter for each axis of each input, and behind -> for those of the result")
+
+    def check(self) -> Iterator[Fault]:
+        """Letters, of which those of the result are others' too; samples stay apart."""
+        shown = f"{self.equation!r:.80}"
+        if not re.fullmatch(r"[a-zA-Z]+(,[a-zA-Z]+)+->[a-zA-Z]+", self.equation):
+            yield Fault(("equation",), shown, "expected letters such as bij,bjk->bik")
+            return
+        before, _, behind = self.equation.partition("->")
+        terms = [*before.split(","), behind]
+        if any(term[0] != behind[0] or term.count(behind[0]) > 1 for term in terms):
+            yield Fault(("equation",), shown, "expected one letter, of the batch, in front of each")
+        if not {*behind} <= {*before} or len({*behind}) < len(behind):
+            yield Fault(("equation",), shown, "expected each letter of the result once, and before ->")
+
+    def forward(self, p: Scope, *x: Any) -> Any:
+        terms = self.equation.partition("->")[0].split(",")
+        if [*map(len, terms)] != [len(v.shape) for v in x]:
+            refuse(f"einsum needs inputs with as many axes as {self.equation!r} names, with the batch", *x)
+        return einsum(self.equation, *x)
 
 
 @layer("concatenate", main="axis", inputs="several", transparent=True)

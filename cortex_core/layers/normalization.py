@@ -27,9 +27,9 @@ def moved(old: Any, new: Any, momentum: float, correction: float = 1.0) -> Any:
     return momentum * old + ((1 - momentum) * correction) * new
 
 
-def unit(x: Any, axes: int | tuple[int, ...]) -> Any:
-    """x divided by its Euclidean length along the axes, or by `SHORTEST` if that is more"""
-    return x * rsqrt(maximum(total(x * x, axes, keepdims=True), SHORTEST**2))
+def unit(x: Any, axes: int | tuple[int, ...], shortest: float = SHORTEST) -> Any:
+    """x divided by its Euclidean length along the axes, or by the shortest one if that is more"""
+    return x * rsqrt(maximum(total(x * x, axes, keepdims=True), shortest**2))
 
 
 def scaling(layer: Any, x: TensorType, axes: slice = CHANNELS) -> Iterator[Parameter]:
@@ -181,7 +181,7 @@ class RmsNorm(Together):
 
 @layer("unit_norm", main="axis", transparent=True, positionwise=True)
 class UnitNorm:
-    """x / max(sqrt(sum x^2), 1e-12), the sum along an axis: vectors of length 1.   x (B, ...) -> (B, ...)
+    """x / max(sqrt(sum x^2), shortest), the sum along an axis: vectors of length 1.   x (B, ...) -> (B, ...)
 
     Schroff et al., 2015.
 
@@ -191,13 +191,14 @@ class UnitNorm:
     """
 
     axis: int = field(default=-1, doc="the axis along which the squares are summed, with the batch as 0")
+    shortest: float = field(default=SHORTEST, doc="shorter vectors are divided by this", above=0)
 
     def forward(self, p: Scope, x: Any) -> Any:
         floating(self, x)
         rank = len(x.shape)
         if not 0 < self.axis + rank * (self.axis < 0) < rank:
             refuse(f"unit_norm has no axis {self.axis} to sum along (0 is the batch)", x)
-        return unit(x, self.axis)
+        return unit(x, self.axis, self.shortest)
 
     def step(self, p: Scope, x: Any) -> Any:
         """Of one position, where the axis is not that of the positions."""

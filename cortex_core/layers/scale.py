@@ -1,10 +1,10 @@
-"""Arithmetic with given numbers, a learned factor for each channel, means and sums along axes."""
+"""Arithmetic with given numbers, functions of each element, a learned factor per channel, means and sums."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 
@@ -13,10 +13,8 @@ from cortex_core.initializers import Constant
 from cortex_core.layers.expect import each_position, floating, refuse
 from cortex_core.layers.scope import Parameter, Scope
 from cortex_core.ops import reduce
-from cortex_core.ops.pointwise import cast, maximum, minimum, pointwise
-from cortex_core.registry import Fault, Initializer, Shape, base, field, layer
-
-Numbers = float | tuple[float, ...]
+from cortex_core.ops.pointwise import cast, cos, erf, expm1, log, log1p, maximum, minimum, pointwise, sin
+from cortex_core.registry import Array, Fault, Initializer, Shape, base, field, layer
 
 
 @pointwise
@@ -33,17 +31,18 @@ def clipped(x: Any, low: float, high: float) -> Any:
 
 @layer("scale", main="factor", transparent=True, positionwise=True)
 class Scale:
-    """factor x + offset, with given numbers: one for all, or one for each channel.   x (B, ..., C)
+    """factor x + offset, with given numbers: one for all, one for each channel, or an array.   x (B, ..., C)
 
-    As data are prepared: [0, 255] becomes [-1, 1] by a factor of 1 / 127.5 and an offset of -1.
+    An array fits the last axes of x, each with its size or 1.  As data are prepared: [0, 255] becomes [-1, 1]
+    by a factor of 1 / 127.5 and an offset of -1.
 
     Example:
         inputs: {image: [2, 2, 3]}
-        layers: [scale: {factor: 2, offset: [-1, 0, 0.5]}]
+        layers: [scale: {factor: 2, offset: [[[-1, 0, 0.5]], [[0, 1, 0]]]}]
     """
 
-    factor: Numbers = field(default=1.0, doc="what x is multiplied by: a number, or one per channel")
-    offset: Numbers = field(default=0.0, doc="what is added: a number, or one per channel")
+    factor: Array = field(default=1.0, doc="what x is multiplied by: a number, one per channel, or an array")
+    offset: Array = field(default=0.0, doc="what is added: a number, one per channel, or an array")
 
     def forward(self, p: Scope, x: Any) -> Any:
         floating(self, x)
@@ -57,9 +56,11 @@ class Scale:
         given = getattr(self, name)
         if isinstance(given, float):
             return given
-        if len(x.shape) < 2 or x.shape[-1] != len(given):
-            refuse(f"scale needs as many channels as its {name} has numbers, {len(given)}", x)
-        return np.array(given, x.dtype.storage)
+        array = np.array(given, x.dtype.storage)
+        sizes = x.shape[1:][-array.ndim :]
+        if array.ndim >= len(x.shape) or any(n not in (1, m) for n, m in zip(array.shape, sizes)):
+            refuse(f"scale needs last axes that fit its {name} of shape {[*array.shape]}", x)
+        return array
 
 
 @layer("layer_scale", transparent=True, positionwise=True)
@@ -145,6 +146,27 @@ class Power:
         floating(self, x)
         whole = self.exponent.is_integer() and abs(self.exponent) < 2**31
         return x ** (int(self.exponent) if whole else self.exponent)
+
+
+FUNCTIONS = {f.__name__: f for f in (cos, erf, expm1, log, log1p, sin)}
+
+
+@layer("elementwise", main="function", positionwise=True)
+class Elementwise:
+    """A function of each element that is no activation.   x (B, ...) -> (B, ...)
+
+    As the function of this name in NumPy; erf(x) is 2 / sqrt(pi) times the integral of exp(-t^2) up to x.
+
+    Example:
+        inputs: {x: [4]}
+        layers: [softplus, elementwise: log1p]
+    """
+
+    function: Literal["cos", "erf", "expm1", "log", "log1p", "sin"] = field(doc="its name")
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        floating(self, x)
+        return FUNCTIONS[self.function](x)
 
 
 @base

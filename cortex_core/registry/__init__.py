@@ -56,7 +56,7 @@ from cortex_core.registry.declare import (
     stream,
 )
 from cortex_core.registry.faults import UNKNOWN, Fault, Invalid, Unknown
-from cortex_core.registry.kinds import Fraction, Padding, Plain, Shape, Size
+from cortex_core.registry.kinds import Array, Fraction, Padding, Plain, Shape, Size
 from cortex_core.registry.named import Named, Written, unfold
 from cortex_core.registry.nearest import nearest
 from cortex_core.registry.sources import (
@@ -84,6 +84,7 @@ __all__ = [
     "STREAMS",
     "UNKNOWN",
     "Activation",
+    "Array",
     "Augmentation",
     "Fault",
     "Field",

@@ -413,6 +413,39 @@ class ShapeKind(Kind):
 
 
 @frozen
+class ArrayKind(Kind):
+    """A number, or lists of them within lists, as numpy.array takes them; held as tuples."""
+
+    depth: int = 5
+
+    words = "a number, or lists of numbers, of one length at each depth"
+
+    def read(self, value: Any) -> Any:
+        if not isinstance(value, (list, tuple)):
+            return read_as(self, Real(), value)
+        if not value or not self.depth:
+            raise self.refuse(value)
+        items = read_items(ArrayKind(self.depth - 1), value)
+        if len({*map(lengths, items)}) > 1:
+            raise self.refuse(value)
+        return items
+
+    def data(self, value: Any) -> Any:
+        return [self.data(item) for item in value] if isinstance(value, tuple) else value
+
+    def schema(self) -> Schema:
+        number = Real().schema()
+        if not self.depth:
+            return number
+        return {"anyOf": [number, Many(ArrayKind(self.depth - 1)).schema()]}
+
+
+def lengths(array: Any) -> tuple[int, ...]:
+    """The shape of what an `ArrayKind` holds."""
+    return (len(array), *lengths(array[0])) if isinstance(array, tuple) else ()
+
+
+@frozen
 class PlainKind(Kind):
     """Plain data of any form, kept as it is: what another package reads and checks."""
 
@@ -460,6 +493,9 @@ Shape = Annotated[tuple[int, ...], FromClass(lambda limits, rank: ShapeKind(limi
 
 Fraction = Annotated[Any, FromClass(lambda limits, rank: Either((Real(Limits(minimum=0, below=1)), Text())))]
 """A part of the data, from 0 up to but without 1, or the name of other data."""
+
+Array = Annotated[Any, FromClass(lambda limits, rank: ArrayKind())]
+"""A number, or an array of them: lists within lists, held as tuples."""
 
 Plain = Annotated[Any, FromClass(lambda limits, rank: PlainKind())]
 """Any plain data, kept as it is."""

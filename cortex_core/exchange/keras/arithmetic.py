@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from cortex_core.exchange.keras.activations import ALONG, NAMED, Written, applied, rectifier
-from cortex_core.exchange.keras.at import At
+from cortex_core.exchange.keras.at import At, Result
 from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.core import scaled, scaled_along
 from cortex_core.exchange.keras.merging import alike, concatenated
@@ -44,32 +44,61 @@ class Operation:
         return [f"{key}={x!r:.40}" for key, x in told.items() if x is not None and x is not False]
 
 
-OPERATIONS: dict[str, Callable[[Operation], Value]] = {}
+Made = TypeVar("Made", bound=Callable[[Operation], Result])
+OPERATIONS: dict[str, Callable[[Operation], Result]] = {}
 
 
-def operation(*names: str) -> Callable[[Callable[[Operation], Value]], Callable[[Operation], Value]]:
+def operation(*names: str) -> Callable[[Made], Made]:
     """Registers what becomes of functions of these names, in small letters and without underscores."""
 
-    def decorate(made: Callable[[Operation], Value]) -> Callable[[Operation], Value]:
+    def decorate(made: Made) -> Made:
         OPERATIONS.update(dict.fromkeys(names, made))
         return made
 
     return decorate
 
 
-def translated(found: Operation) -> Value:
+def translated(found: Operation) -> Result:
     """What becomes of an operation.  Raises `Unfit` for one that is not known, or has unknown options.
 
     Functions of TensorFlow hand no mask on; in Keras 3 it stays with a value that stays as it is.
     """
     name = found.name.rpartition(".")[2].replace("_", "").lower()
     if name not in OPERATIONS:
-        raise Unfit(f"the function {found.name!r:.60} is not known")
+        told = f"the function {found.name!r:.60} is not known"
+        raise Unfit(f"{told}; --map {found.at.layer.name}=block.yaml maps it to a block")
     found.name = name
     made = OPERATIONS[name](found)
     if left := found.unread():
         raise Unfit(f"the function {name} with {', '.join(left)} is not supported")
-    return made if found.at.version >= (3,) else replace(made, mask=None)
+    if found.at.version >= (3,):
+        return made
+    return replace(made, mask=None) if isinstance(made, Value) else [replace(x, mask=None) for x in made]
+
+
+def valued(found: Operation, *names: str) -> tuple[Value, Any]:
+    """The value, with axes as Keras has them, and what stands behind it or under one of these names."""
+    told = found.option(*names)
+    if told is None and len(found.operands) == 2:
+        told = found.operands.pop()
+    return found.at.plain(found.value()), told
+
+
+def places(given: Any, rank: int) -> list[int]:
+    """Axes from 1 to rank - 1, of one or of a list, in their order, each of them once."""
+    axes = [*given] if isinstance(given, (list, tuple)) else [given]
+    if not axes or any(type(a) is not int or not -rank <= a < rank or a % rank == 0 for a in axes):
+        told = f"axis is {given!r:.40}; supported: 1 to {rank - 1}, or from the end"
+        raise Unfit(f"{told}; the examples of a batch stay apart here")
+    return sorted({a % rank for a in axes})
+
+
+def place(given: Any, rank: int) -> int:
+    """An axis from 1 to rank - 1, which may stand in a list of one."""
+    found = places(given, rank)
+    if len(found) > 1:
+        raise Unfit(f"axis is {given!r:.40}; one axis is supported")
+    return found[0]
 
 
 # Two operands
@@ -114,7 +143,7 @@ def add_bias(found: Operation) -> Value:
     x, bias = _pair(found)
     if not isinstance(x, Value) or isinstance(bias, Value):
         raise Unfit("a bias is supported of numbers that are added to a value")
-    order, numbers = str(found.option("data_format", default="N...C")), _array(bias)
+    order, numbers = str(found.option("data_format", default="N...C")), array(bias)
     axis = 1 if order in CHANNELS_FIRST else -1
     if order not in (*CHANNELS_FIRST, *CHANNELS_LAST):
         raise Unfit(
@@ -132,7 +161,7 @@ def subtract(found: Operation) -> Value:
     a, b = _pair(found)
     if isinstance(a, Value) and isinstance(b, Value):
         return _merged(found, "subtract", a, b)
-    return scaled(found.at, a, 1, -_array(b)) if isinstance(a, Value) else scaled(found.at, b, -1, a)
+    return scaled(found.at, a, 1, -array(b)) if isinstance(a, Value) else scaled(found.at, b, -1, a)
 
 
 @operation("multiply", "mul", "rmul")
@@ -154,16 +183,16 @@ def divide(found: Operation) -> Value:
     if isinstance(a, Value) and isinstance(b, Value):
         return _merged(found, "divide", a, b)
     if isinstance(a, Value):
-        return scaled(found.at, a, 1 / _array(b))
+        return scaled(found.at, a, 1 / array(b))
     return scaled(found.at, found.at.put("power", b, part="inverse", exponent=-1), a)
 
 
 @operation("power", "pow")
 def power(found: Operation) -> Value:
     a, b = _pair(found)
-    if not isinstance(a, Value) or _array(b).size != 1:
+    if not isinstance(a, Value) or isinstance(b, Value) or array(b).size != 1:
         raise Unfit("a power is supported of a value to a number")
-    return found.at.put("power", a, exponent=float(_array(b).reshape(())))
+    return found.at.put("power", a, exponent=float(array(b).reshape(())))
 
 
 @operation("maximum", "minimum")
@@ -172,25 +201,33 @@ def extreme(found: Operation) -> Value:
     if isinstance(a, Value) and isinstance(b, Value):
         return _merged(found, found.name, a, b)
     x, bound = (a, b) if isinstance(a, Value) else (b, a)
+    if array(bound).size > 1:
+        return _merged(found, found.name, x, constant(found.at, x, bound, "bound"))
     if found.name == "maximum":
-        return found.at.put("clip", x, minimum=_number(bound))
-    return found.at.put("clip", x, maximum=_number(bound))
+        return found.at.put("clip", x, minimum=number(bound))
+    return found.at.put("clip", x, maximum=number(bound))
 
 
-def _array(given: Any) -> np.ndarray:
+def constant(at: At, like: Value, numbers: Any, part: str) -> Value:
+    """Numbers as a value of the shape of another one."""
+    zeros = at.put("clip", at.plain(at.floats(like)), part=f"{part}_zeros", minimum=0.0, maximum=0.0)
+    return scaled(at, zeros, 1, numbers, part=part)
+
+
+def array(given: Any) -> np.ndarray:
     """Numbers in 64 bits: whole ones stay whole."""
     try:
-        array = np.asarray(given)
-        return array.astype(np.int64 if array.dtype.kind == "i" else np.float64)
+        found = np.asarray(given)
+        return found.astype(np.int64 if found.dtype.kind == "i" else np.float64)
     except (TypeError, ValueError):
         raise Unfit(f"{given!r:.60} is no number, and no list of them") from None
 
 
-def _number(given: Any) -> float:
-    array = _array(given)
-    if array.size != 1:
+def number(given: Any) -> float:
+    found = array(given)
+    if found.size != 1:
         raise Unfit(f"{given!r:.60} is no number")
-    return float(array.reshape(()))
+    return float(found.reshape(()))
 
 
 # One operand
@@ -204,7 +241,7 @@ def clip(found: Operation) -> Value:
     given += [bound for name in names if (bound := found.option(*name)) is not None]
     if not isinstance(x, Value) or len(given) != 2:
         raise Unfit("clip needs a value, and a number for each bound")
-    return found.at.put("clip", x, minimum=_number(given[0]), maximum=_number(given[1]))
+    return found.at.put("clip", x, minimum=number(given[0]), maximum=number(given[1]))
 
 
 FACTORS: dict[str, int] = {"negative": -1, "neg": -1}
@@ -227,6 +264,11 @@ def root(found: Operation) -> Value:
 def absolute(found: Operation) -> Value:
     x = found.value()
     return found.at.put("maximum", [x, scaled(found.at, x, -1, part="negative")])
+
+
+@operation("log", "log1p", "expm1", "sin", "cos", "erf")
+def elementwise(found: Operation) -> Value:
+    return found.at.put("elementwise", found.at.floats(found.value()), function=found.name)
 
 
 def _called() -> Iterator[tuple[str, Written]]:
@@ -267,7 +309,7 @@ def _along(found: Operation) -> int:
     axis = found.option("axis", "dim", default=-1)
     if found.options.get("axis", axis) is None:
         raise Unfit(f"{found.name} along all axes; the examples of a batch stay apart here")
-    return int(_number(axis))
+    return int(number(axis))
 
 
 def _relu(found: Operation) -> Written:
@@ -302,22 +344,6 @@ def cast(found: Operation) -> Value:
     return replace(x, whole="") if x.dtype == "float32" else found.at.put("cast", x)
 
 
-@operation("mean", "reducemean", "sum", "reducesum")
-def reduced(found: Operation) -> Value:
-    """The axis may be the second operand."""
-    axis = found.operands.pop() if len(found.operands) == 2 else found.option("axis", "reduction_indices")
-    x = found.at.plain(found.value())
-    axes = [axis] if isinstance(axis, int) else [*(axis or ())]
-    rank = len(x.shape) + 1
-    if not axes or any(a % rank == 0 for a in axes):
-        raise Unfit(f"{found.name} along axis {axis!r:.40}; the examples of a batch stay apart here")
-    kind = "mean" if found.name.endswith("mean") else "sum"
-    if kind == "mean" and found.at.version >= (3,):  # TensorFlow's truncates
-        x = found.at.floats(x)
-    keep = bool(found.option("keepdims", "keep_dims", default=False))
-    return found.at.put(kind, x, axes=sorted(a % rank for a in axes), keepdims=keep)
-
-
 @operation("concat", "concatv2", "concatenate")
 def joined(found: Operation) -> Value:
     """The axis may be the last operand."""
@@ -326,7 +352,7 @@ def joined(found: Operation) -> Value:
     axis = found.option("axis", default=told)
     if not given or not all(isinstance(x, Value) for x in given):
         raise Unfit("values joined with numbers are not supported")
-    return concatenated(found.at, [replace(x, mask=None) for x in given], int(_number(axis)))
+    return concatenated(found.at, [replace(x, mask=None) for x in given], int(number(axis)))
 
 
 @operation("addn")

@@ -226,14 +226,16 @@ class At:
         *,
         part: str = "",
         weights: Mapping[str, np.ndarray] | None = None,
+        fixed: bool = False,
         **fields: Any,
     ) -> Value:
         """Puts a layer of ours: ``kind`` and fields as in a description (``return_`` for ``return``).
 
         ``part`` names one of several layers that stand for one of Keras; the most important has none.  The
         result lies as the first of ``x`` does, and has its mask if the class of Keras hands masks on.
-        Weights of a layer that is called again are shared with those of the first call.  Beside weights whole
-        numbers are cast, but for those that an embedding looks up.
+        Weights of a layer that is called again are shared with those of the first call; those that are
+        ``fixed``, constants of this call, are not, and training leaves them as they are.  Beside weights
+        whole numbers are cast, but for those that an embedding looks up.
         """
         given = [x] if isinstance(x, Value) else list(x)
         if weights:
@@ -241,12 +243,12 @@ class At:
         whole = _whole(kind, given, fields)
         told = {name.rstrip("_"): value for name, value in fields.items() if value is not None}
         path = f"{self.path}_{part}" if part else self.path
-        owner = self._owners.get(path, "") if weights else ""
+        owner = self._owners.get(path, "") if weights and not fixed else ""
         id_ = self._builder.name(path)
-        common = {} if owner or not weights else self._common(weights)
+        common = {} if owner or not weights else {"trainable": False} if fixed else self._common(weights)
         sources = [v.source for v in given]
         self._builder.put(id_, kind, told, sources, {} if owner else weights or {}, owner, common)
-        if weights:
+        if weights and not fixed:
             self._owners.setdefault(path, id_)
         moved = given[0].moved
         shape = self._builder.shape(id_)

@@ -170,7 +170,7 @@ def rescaling(at: At) -> Value:
 
 
 def scaled(at: At, x: Value, factor: Any = 1, offset: Any = 0, part: str = "") -> Value:
-    """factor x + offset, of numbers, or lists of a number for each place along Keras's last axis.
+    """factor x + offset, of numbers, or arrays of them that fit Keras's last axes.
 
     Whole numbers stay whole beside whole ones.  Raises `Unfit` where those of a narrow type would wrap.
     """
@@ -189,18 +189,20 @@ def scaled(at: At, x: Value, factor: Any = 1, offset: Any = 0, part: str = "") -
     return at.put("scale", lies, part=part, factor=numbers[0], offset=numbers[1])
 
 
-def _numbers(given: Any, x: Value) -> float | list[float]:
-    """A number, or one for each place along the last axis of x.  Raises `Unfit` for others."""
+def _numbers(given: Any, x: Value) -> Any:
+    """A number, or an array that fits the last axes of x as lists of lists.  Raises `Unfit` for others."""
     try:
         array = np.asarray(given, np.float64)
     except (TypeError, ValueError):
         raise Unfit(f"{given!r:.60} is no number, and no list of them") from None
-    fits = array.ndim <= len(x.shape) + 1
-    if fits and array.size == 1:
-        return float(array.reshape(()))
-    if not fits or array.size != array.shape[-1] or array.size != x.shape[-1]:
-        raise Unfit(f"numbers of shape {[*array.shape]} beside {[*x.shape]}: one per channel is supported")
-    return [float(n) for n in array.reshape(-1)]
+    told = [*array.shape]
+    while array.ndim and len(array) == 1 and (array.size == 1 or array.ndim > len(x.shape)):
+        array = array[0]
+    sizes = x.shape[-array.ndim :] if array.ndim else ()
+    fits = len(told) <= len(x.shape) + 1 and array.ndim <= len(x.shape)
+    if not fits or any(n not in (1, m) for n, m in zip(array.shape, sizes)):
+        raise Unfit(f"numbers of shape {told} beside {[*x.shape]}: they must fit its last axes")
+    return array.tolist()
 
 
 @translates("Normalization", masks=True)

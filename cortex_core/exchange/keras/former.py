@@ -28,7 +28,7 @@ def highway(at: At) -> Value:
     arrays = dict(zip(names, at.arrays(*names)))
     own: dict[str, np.ndarray] = {name: arrays[name] for name in ("kernel", "bias") if name in arrays}
     gate = {name: arrays[f"gate_{name}"] for name in own}
-    fields = {"units": units, "use_bias": "bias" in own}
+    fields: dict[str, Any] = {"units": units, "use_bias": "bias" in own}
     h = at.put("dense", x, part="transform", weights=own, activation=activation(at), **fields)
     t = _unpenalised(at).put("dense", x, part="gate", weights=gate, activation="sigmoid", **fields)
     change = at.put("subtract", [h, x], part="change")

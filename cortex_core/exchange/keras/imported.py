@@ -128,10 +128,12 @@ def _read(place: Path, weights: Name | None, maps: Mapping[str, Name] | None) ->
     converted = convert(file, translators)
     data, description = _described(converted, file, default_name(place.name))
     network = _network(description, converted)
+    resumable = bool(file.optimizer and file.optimizer.weights) and description.train is not None
     if file.replaced and weights is not None and not place.samefile(weights):
-        told = f"the weights are those of this file, not of {place.name}; the optimizer starts anew"
-        converted.notes.append(f"{Path(weights).name}: {told}")
-    elif file.optimizer is not None and file.optimizer.weights and description.train is not None:
+        anew = "; the optimizer starts anew" if resumable else ""
+        told = f"the weights are those of this file, not of {text(place.name)}{anew}"
+        converted.notes.append(f"{text(Path(weights).name)}: {told}")
+    elif resumable:
         from cortex_core.exchange.keras.optimizer import resume
 
         converted.notes.append(resume(network, file, converted, translators))
@@ -164,9 +166,9 @@ def _assigned(place: Path, weights: Name | None, maps: Mapping[str, Name] | None
 
 
 def _told(place: Path, weights: Name | None, version: str = "") -> str:
-    """What was imported, on one line whatever the files are called and say."""
-    names = ", ".join(Path(file).name for file in (place, weights) if file is not None)
-    return text(f"{names} (Keras {version})" if version else names)
+    """What was imported, on one line whatever the files are called and say; long names are shortened."""
+    names = ", ".join(text(Path(file).name) for file in (place, weights) if file is not None)
+    return f"{names} (Keras {text(version)})" if version else names
 
 
 def _translators(maps: Mapping[str, Name] | None) -> dict[str, Translator]:

@@ -91,7 +91,8 @@ class File:
     """All that a file says.  ``training`` is what `compile` was given; None where it is not known.
 
     ``version`` is that of Keras, such as "2.1.6", empty where the file does not say; ``backend`` what
-    it ran on.  ``replaced``: it holds weights of its own, which were left for those of another file.
+    it ran on.  ``replaced``: it holds weights of its own, which were left for those of another file; the
+    state of the optimizer is its own then.
     """
 
     version: str

@@ -1,31 +1,14 @@
-"""Functions that put the same elements in other places, find the largest of them, or multiply matrices."""
+"""Functions that put the same elements in other places."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
-from cortex_core.exchange.keras.arithmetic import Operation, operation
+from cortex_core.exchange.keras.arithmetic import Operation, operation, place, places, valued
 from cortex_core.exchange.keras.at import translates
 from cortex_core.exchange.keras.build import Unfit, Value
-from cortex_core.exchange.keras.core import free, scaled
+from cortex_core.exchange.keras.core import free
 from cortex_core.exchange.keras.functions import of_keras
-
-
-def _with(found: Operation, *names: str) -> tuple[Value, Any]:
-    """The value, and what stands behind it or under one of these names."""
-    told = found.option(*names)
-    if told is None and len(found.operands) == 2:
-        told = found.operands.pop()
-    return found.at.plain(found.value()), told
-
-
-def _place(given: Any, rank: int) -> int:
-    """An axis from 1 to rank - 1, which may stand in a list of one."""
-    (axis,) = given if isinstance(given, (list, tuple)) and len(given) == 1 else (given,)
-    if type(axis) is not int or not -rank <= axis < rank or axis % rank == 0:
-        raise Unfit(f"axis is {given!r:.40}; supported: 1 to {rank - 1}, or from the end")
-    return axis % rank
 
 
 def _ordered(found: Operation, x: Value, order: Sequence[int]) -> Value:
@@ -44,7 +27,7 @@ def _reshaped(found: Operation, x: Value, shape: Sequence[int | None], part: str
 
 @operation("reshape")
 def reshape(found: Operation) -> Value:
-    x, shape = _with(found, "newshape", "shape")
+    x, shape = valued(found, "newshape", "shape")
     sizes = [*shape] if isinstance(shape, (list, tuple)) else [shape]
     if not sizes or sizes[0] not in (-1, None) or any(type(n) is not int for n in sizes[1:]):
         raise Unfit(f"the shape {shape!r:.60}; supported: -1, and sizes of what is in an example")
@@ -53,7 +36,7 @@ def reshape(found: Operation) -> Value:
 
 @operation("transpose")
 def transpose(found: Operation) -> Value:
-    x, axes = _with(found, "axes", "perm")
+    x, axes = valued(found, "axes", "perm")
     rank = len(x.shape) + 1
     given = [*range(rank)][::-1] if axes is None else [a % rank for a in axes]
     return _ordered(found, x, given)
@@ -62,39 +45,47 @@ def transpose(found: Operation) -> Value:
 @operation("swapaxes")
 def swap_axes(found: Operation) -> Value:
     x, rank = found.at.plain(found.value()), len(found.value().shape) + 1
-    a, b = (_place(found.option(name), rank) for name in ("axis1", "axis2"))
+    a, b = (place(found.option(name), rank) for name in ("axis1", "axis2"))
     return _ordered(found, x, [{a: b, b: a}.get(axis, axis) for axis in range(rank)])
 
 
 @operation("moveaxis")
 def move_axis(found: Operation) -> Value:
     x, rank = found.at.plain(found.value()), len(found.value().shape) + 1
-    source, target = (_place(found.option(name), rank) for name in ("source", "destination"))
-    order = [axis for axis in range(rank) if axis != source]
-    order.insert(target, source)
-    return _ordered(found, x, order)
+    told = [found.option(name) for name in ("source", "destination")]
+    sources, targets = ([a % rank for a in ([t] if isinstance(t, int) else t)] for t in told)
+    rest = iter([axis for axis in range(rank) if axis not in sources])
+    to = dict(zip(targets, sources, strict=True))
+    return _ordered(found, x, [to[i] if i in to else next(rest) for i in range(rank)])
 
 
 @operation("squeeze")
 def squeeze(found: Operation) -> Value:
-    x, axis = _with(found, "axis", "squeeze_dims")
-    gone = _place(axis, len(x.shape) + 1)
-    if x.shape[gone - 1] != 1:
-        raise Unfit(f"axis {gone} of {[*x.shape]} has not the size 1")
-    return _reshaped(found, x, [n for i, n in enumerate(x.shape, 1) if i != gone])
+    """Of no axis it would be of all with the size 1: also of a batch of one example."""
+    x, axis = valued(found, "axis", "squeeze_dims")
+    gone = places(axis, len(x.shape) + 1)
+    for a in gone:
+        if x.shape[a - 1] != 1:
+            raise Unfit(f"axis {a} of {[*x.shape]} has not the size 1")
+    return _reshaped(found, x, [n for i, n in enumerate(x.shape, 1) if i not in gone])
 
 
 @operation("expanddims")
 def expand_dims(found: Operation) -> Value:
-    x, axis = _with(found, "axis")
-    place = _place(axis, len(x.shape) + 2)
-    return _reshaped(found, x, [*x.shape[: place - 1], 1, *x.shape[place - 1 :]])
+    x, axis = valued(found, "axis")
+    count = len(axis) if isinstance(axis, (list, tuple)) else 1
+    new, sizes = places(axis, len(x.shape) + 1 + count), iter(x.shape)
+    rank = len(x.shape) + len(new)
+    return _reshaped(found, x, [1 if i in new else next(sizes) for i in range(1, rank + 1)])
 
 
 @operation("flip", "reverse", "reversev2")
 def flip(found: Operation) -> Value:
-    x, axis = _with(found, "axis")
-    return found.at.put("flip", x, axis=_place(axis, len(x.shape) + 1))
+    x, axis = valued(found, "axis")
+    *others, last = places(axis, len(x.shape) + 1)
+    for a in others:
+        x = found.at.put("flip", x, part=f"axis_{a}", axis=a)
+    return found.at.put("flip", x, axis=last)
 
 
 @operation("stack", "pack")
@@ -102,40 +93,11 @@ def stack(found: Operation) -> Value:
     given = [found.at.plain(x) if isinstance(x, Value) else x for x in found.operands]
     if not given or not all(isinstance(x, Value) and x.shape == given[0].shape for x in given):
         raise Unfit("what is stacked are no values of one shape")
-    place = _place(found.option("axis", default=0), len(given[0].shape) + 2)
-    shape = [*given[0].shape[: place - 1], 1, *given[0].shape[place - 1 :]]
+    axis = place(found.option("axis", default=0), len(given[0].shape) + 2)
+    shape = [*given[0].shape[: axis - 1], 1, *given[0].shape[axis - 1 :]]
     parts = [_reshaped(found, x, shape, f"part_{i}") for i, x in enumerate(given, 1)]
-    return found.at.put("concatenate", parts, axis=place) if len(parts) > 1 else parts[0]
+    return found.at.put("concatenate", parts, axis=axis) if len(parts) > 1 else parts[0]
 
 
-@operation("max", "reducemax", "amax", "min", "reducemin", "amin")
-def largest_along(found: Operation) -> Value:
-    """Of steps, or of places in a picture, for each channel; of the channels of a sequence."""
-    x, axis = _with(found, "axis", "reduction_indices")
-    rank, keeps = len(x.shape), bool(found.option("keepdims", "keep_dims", default=False))
-    axes = sorted(_place(a, rank + 1) for a in (axis if isinstance(axis, (list, tuple)) else [axis]))
-    small = found.name.removeprefix("reduce").endswith("min")
-    if axes == [rank] and rank == 2 and not keeps:
-        x, axes = found.at.put("permute", x, part="turned", axes=[2, 1]), [1]
-    if axes != [*range(1, rank)] or rank not in (2, 3, 4):
-        raise Unfit(f"{found.name} along axis {axis!r:.40} of {[*x.shape]} is not supported")
-    x = scaled(found.at, x, -1, part="negative") if small else x
-    y = found.at.put(f"global_max_pool{rank - 1}d", x, part="largest" if small else "", keepdims=keeps)
-    return scaled(found.at, y, -1) if small else y
-
-
-@operation("matmul", "batchmatmul", "batchmatmulv2")
-def matmul(found: Operation) -> Value:
-    """Of a matrix for each example with another."""
-    given = [found.at.plain(x) if isinstance(x, Value) else x for x in found.operands]
-    if len(given) != 2 or not all(isinstance(x, Value) and len(x.shape) == 2 for x in given):
-        raise Unfit(f"{found.name} is supported of two values of matrices")
-    first = bool(found.option("transpose_a", "adj_x", default=False))
-    second = bool(found.option("transpose_b", "adj_y", default=False))
-    return found.at.put("dot", given, axes=[1 if first else 2, 2 if second else 1])
-
-
-translates(
-    *(f"ops.{name}" for name in ("Reshape", "Transpose", "Swapaxes", "Moveaxis", "Squeeze", "Flip", "Stack")),
-    *(f"ops.{name}" for name in ("ExpandDims", "Max", "Min", "Matmul")),
-)(of_keras)
+NAMES = ("Reshape", "Transpose", "Swapaxes", "Moveaxis", "Squeeze", "ExpandDims", "Flip", "Stack")
+translates(*(f"ops.{name}" for name in NAMES))(of_keras)

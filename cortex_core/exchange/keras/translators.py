@@ -10,6 +10,7 @@ PACKAGE = "cortex_core.exchange.keras"
 MODULES = (
     *("core", "shapes", "convolution", "pooling", "normalization", "merging", "recurrent", "functions"),
     *("rearranging", "attention", "slicing", "sequences", "images", "masks", "activations", "former"),
+    *("reductions", "repeating", "products", "truths", "of_tensorflow"),
 )
 """What most models hold comes first."""
 
@@ -21,7 +22,7 @@ def load() -> None:
 
 
 def find(kind: str) -> Translator | None:
-    """The translator of a class.  Modules are imported in turn until one has it: a model needs few of them."""
+    """The translator of a class.  Modules are imported in turn until one has it: a model needs few."""
     for name in MODULES:
         if kind in TRANSLATORS:
             break

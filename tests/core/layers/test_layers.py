@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortex_compute.errors import DTypeError, ShapeError
+from cortex_compute.errors import DTypeError, ShapeError, SpecError
 from cortex_core.registry import LAYERS
+from cortex_core.tensor import Tensor
 from tests.core.layers.use import Used
 
 rng = np.random.default_rng(3)
@@ -327,6 +328,43 @@ def test_multiplying_takes_a_factor_for_all_of_an_axis() -> None:
         Used(layer("multiply"), x, gate[:, 0])
     with pytest.raises(ShapeError, match="multiply needs equal shapes, or 1 along an axis"):
         Used(layer("multiply"), x, images(2, 2, 1, 3))
+
+
+def test_where() -> None:
+    a, b, condition = images(2, 3, 4), images(2, 1, 4), images(2, 3, 1) > 0
+    found = Used(layer("where", condition="it"), a, b, condition=Tensor(condition)).y
+    np.testing.assert_array_equal(found, np.where(condition, a, b))
+    with pytest.raises(DTypeError, match="where needs a condition of truths, not float64"):
+        Used(layer("where", condition="it"), a, b, condition=Tensor(a))
+    with pytest.raises(ShapeError, match="where needs equal shapes, or 1 along an axis"):
+        Used(layer("where", condition="it"), a, b, condition=Tensor(condition[:, :, 0]))
+
+
+def test_einsum() -> None:
+    a, b = images(2, 3, 4), images(2, 5, 4)
+    for equation in ("btc,bsc->bts", "btc,bsc->bc", "btc,bsc->b", "btc,bsc->bsct"):
+        found = Used(layer("einsum", equation=equation), a, b).y
+        np.testing.assert_allclose(found, np.einsum(equation, a, b), rtol=1e-12, atol=1e-12)
+    with pytest.raises(ShapeError, match="einsum needs inputs with as many axes as 'btc,bs->bts' names"):
+        Used(layer("einsum", equation="btc,bs->bts"), a, b)
+    with pytest.raises(ShapeError, match="axis 'c' of 'btc,bcs->bts' has size 4, and 5"):
+        Used(layer("einsum", equation="btc,bcs->bts"), a, b)
+
+
+@pytest.mark.parametrize(
+    ("equation", "told"),
+    [
+        ("btc,bsc", "expected letters such as bij,bjk->bik"),
+        ("btc->bct", "expected letters such as bij,bjk->bik"),
+        ("tc,bsc->bts", "expected one letter, of the batch, in front of each"),
+        ("btb,bsc->bts", "expected one letter, of the batch, in front of each"),
+        ("btc,bsc->btx", "expected each letter of the result once, and before ->"),
+        ("btc,bsc->btt", "expected each letter of the result once, and before ->"),
+    ],
+)
+def test_equations_that_are_refused(equation: str, told: str) -> None:
+    with pytest.raises(SpecError, match=told):
+        layer("einsum", equation=equation)
 
 
 def test_inner_products() -> None:

@@ -4,6 +4,7 @@ told.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ def layer(name: str, **fields: Any) -> Any:
         ({"factor": [1, 2, 3]}, X * [1, 2, 3]),
         ({"factor": [1, 2, 3], "offset": -1}, X * [1, 2, 3] - 1),
         ({"factor": 0.5, "offset": [1, 0, -1]}, 0.5 * X + [1, 0, -1]),
+        ({"factor": [[2], [3]], "offset": [[1, 2, 3], [4, 5, 6]]}, X * [[2], [3]] + [[1, 2, 3], [4, 5, 6]]),
     ],
 )
 def test_scale(fields: dict[str, Any], wanted: np.ndarray) -> None:
@@ -37,8 +39,14 @@ def test_scale(fields: dict[str, Any], wanted: np.ndarray) -> None:
 
 
 def test_scale_says_what_it_cannot_take() -> None:
-    with pytest.raises(ShapeError, match="scale needs as many channels as its factor has numbers, 2"):
-        Used(layer("scale", factor=[1, 2]), X)
+    for factor in ([1, 2], [[1, 2, 3]] * 3, [[[1, 2, 3], [4, 5, 6]]]):
+        with pytest.raises(ShapeError, match="scale needs last axes that fit its factor of shape"):
+            Used(layer("scale", factor=factor), X)
+    for factor in ([[1, 2], [3]], [[1], 2], [], [[]], [[[[[[1]]]]]]):
+        with pytest.raises(SpecError, match="expected a number, or lists of numbers, of one length"):
+            layer("scale", factor=factor)
+    with pytest.raises(SpecError, match=r"factor\.1\.0: .x. is text"):
+        layer("scale", factor=[[1], ["x"]])
     with pytest.raises(DTypeError, match="scale needs a floating type"):
         Used(layer("scale", factor=2), np.ones((2, 3), np.int64))
 
@@ -123,3 +131,25 @@ def test_layer_norm_of_two_axes_is_pytorchs() -> None:
     x = np.random.default_rng(1).normal(size=(4, 2, 3, 5))
     theirs = torch.nn.functional.layer_norm(torch.tensor(x), (3, 5)).numpy()
     np.testing.assert_allclose(Used(layer("layer_norm", axes=2), x).y, theirs, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["log", "log1p", "expm1", "sin", "cos"])
+def test_functions_of_each_element(name: str) -> None:
+    x = abs(X)
+    found = Used(layer("elementwise", function=name), x).y
+    np.testing.assert_allclose(found, getattr(np, name)(x), rtol=1e-14)
+    with pytest.raises(DTypeError, match="elementwise needs a floating type"):
+        Used(layer("elementwise", function=name), np.ones((2, 3), np.int64))
+
+
+def test_the_integral_of_errors() -> None:
+    erf = np.vectorize(math.erf)(X)
+    np.testing.assert_allclose(Used(layer("elementwise", function="erf"), X).y, erf, rtol=1e-12)
+    with pytest.raises(SpecError, match="expected cos, erf, expm1, log, log1p or sin"):
+        layer("elementwise", function="exp")
+
+
+def test_shortest_vectors_of_length_1() -> None:
+    x = np.array([[[3.0, 4.0], [0.3, 0.4]]])
+    found = Used(layer("unit_norm", shortest=1), x).y
+    np.testing.assert_allclose(found, [[[0.6, 0.8], [0.3, 0.4]]], rtol=1e-14)

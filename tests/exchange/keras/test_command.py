@@ -115,17 +115,21 @@ def test_what_python_imports_tells_its_notes_also_from_a_file(tmp_path: Path) ->
     assert cortex.load(tmp_path / "a.cortex").summary().endswith(f"unproved\nnote: {note}")
 
 
-def test_given_weights_win_over_those_of_the_model_and_a_note_says_so(cli: Cli, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("trained", "anew"), [(True, "; the optimizer starts anew"), (False, "")])
+def test_given_weights_win_over_those_of_the_model_and_a_note_says_so(
+    cli: Cli, tmp_path: Path, trained: bool, anew: str
+) -> None:
     """The state of some other training is none of this one's, and not even looked at."""
     model, other = tmp_path / "model.h5", tmp_path / "other.h5"
     write_model(model, training=COMPILED)
     save_named(other, {"hidden": weights_of("hidden", 3, 4), "out": weights_of("out", 4, 2)})
-    with h5py.File(other, "r+") as file:
-        state = file.create_group("optimizer_weights")
-        state.attrs["weight_names"] = [b"Adam/iterations:0", b"Adam/m:0"]
-        state["Adam/iterations:0"], state["Adam/m:0"] = 7, np.ones(5)
+    for path in (model, other) if trained else (other,):
+        with h5py.File(path, "r+") as file:
+            state = file.create_group("optimizer_weights")
+            state.attrs["weight_names"] = [b"Adam/iterations:0", b"Adam/m:0"]
+            state["Adam/iterations:0"], state["Adam/m:0"] = 7, np.ones(5)
     code, _, told = cli("import", "keras", model, "--weights", other, "-o", tmp_path / "net.cortex")
-    note = "other.h5: the weights are those of this file, not of model.h5; the optimizer starts anew"
+    note = f"other.h5: the weights are those of this file, not of model.h5{anew}"
     assert (code, told) == (0, f"note: {note}\n")
     network = cortex.load(tmp_path / "net.cortex")
     assert network.origin["file"] == "model.h5, other.h5 (Keras 2.9.0)"
@@ -172,7 +176,7 @@ def test_what_a_file_says_stays_on_its_line(cli: Cli, tmp_path: Path) -> None:
             place.attrs["keras_version"] = "2.9.0\noutputs: []"
     assert cli("import", "keras", tmp_path / "a\nb.h5", "-o", tmp_path / "net.cortex").code == 0
     first, second, *_ = (tmp_path / "net.yaml").read_text().splitlines()
-    assert first == r"# Imported from 'a\nb.h5 (Keras 2.9.0\noutputs: [])': unproved."
+    assert first == r"# Imported from 'a\nb.h5' (Keras '2.9.0\noutputs: []'): unproved."
     assert second == "cortex: 1"
 
 
@@ -190,6 +194,16 @@ def test_a_file_may_have_any_name(cli: Cli, tmp_path: Path, file: str, name: str
     write_model(tmp_path / f"{file}.h5")
     assert cli("import", "keras", tmp_path / f"{file}.h5", "-o", tmp_path / "net.cortex").code == 0
     assert cortex.network(tmp_path / "net.yaml").description.name == name
+    shown = f"{file}.h5" if len(file) < 200 else f"{file[:197]}..."
+    assert cortex.load(tmp_path / "net.cortex").origin["file"] == f"{shown} (Keras 2.9.0)"
+
+
+def test_of_two_files_with_long_names_both_are_told(tmp_path: Path) -> None:
+    model, other = (tmp_path / f"{letter * 220}.h5" for letter in "mw")
+    write_model(model)
+    save_named(other, {"hidden": weights_of("hidden", 3, 4), "out": weights_of("out", 4, 2)})
+    told = f"{'m' * 197}..., {'w' * 197}... (Keras 2.9.0)"
+    assert cortex.from_keras(model, other).origin["file"] == told
 
 
 COMPILED = {

@@ -124,7 +124,7 @@ def test_functions(made: Layer, wanted: np.ndarray) -> None:
         (function("math.add", A, "text"), "'text' is no number"),
         (function("math.reduce_mean", A, axis=0), "the examples of a batch stay apart"),
         (function("math.reduce_mean", A), "the examples of a batch stay apart"),
-        (function("math.multiply", A, [1.0, 2.0]), "one per channel is supported"),
+        (function("math.multiply", A, [1.0, 2.0]), "they must fit its last axes"),
         (function("math.pow", 2.0, A), "a power is supported of a value to a number"),
         (function("cast", A, dtype="int32"), "a cast of float32 to 'int32'"),
         (Layer("it", "TensorFlowOpLayer", {"node_def": "name: x"}, (Call((A,), {}),)), "is text"),

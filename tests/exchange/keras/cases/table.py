@@ -15,6 +15,11 @@ REARRANGING = (
     *("Flip", "Matmul", "Max", "Min", "Moveaxis", "Reshape", "Squeeze", "Stack", "Swapaxes"),
     "Transpose",
 )
+FUNCTIONS = (
+    *("Amax", "Amin", "BroadcastTo", "Cos", "Einsum", "Equal", "Erf", "Expm1", "Greater", "GreaterEqual"),
+    *("Less", "LessEqual", "Log", "Log1p", "LogicalNot", "Norm", "Normalize", "Pad", "Repeat", "Roll", "Sin"),
+    *("Split", "Std", "Take", "Tile", "Unstack", "Var", "Where"),
+)
 Settings = Mapping[str, Any]
 Shape = tuple[int, ...]
 Call = Callable[..., Any]
@@ -56,6 +61,7 @@ ELSEWHERE = {
     **dict.fromkeys(LOCAL, "of Keras 1 and 2; test_locally_connected.py has it"),
     **dict.fromkeys(("SlicingOpLambda", "ops.GetItem"), "test_slicing.py has it"),
     **{f"ops.{name}": "test_rearranging.py has it" for name in REARRANGING},
+    **{f"ops.{name}": "test_functions.py has it" for name in FUNCTIONS},
     "GroupedQueryAttention": "another name of GroupQueryAttention, which files have",
 }
 """Classes that cannot be made with Keras 3, and what tests them."""

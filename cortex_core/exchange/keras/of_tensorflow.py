@@ -1,0 +1,60 @@
+"""What `x + 3.0` and calls of single functions become in a file of tf.keras: operations without weights.
+
+It writes them as TFOpLambda with the name of a function, its first versions as TensorFlowOpLayer with a node
+of TensorFlow's graph.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from typing import Any
+
+from cortex_core.exchange.keras import products, rearranging, reductions, repeating, slicing, truths
+from cortex_core.exchange.keras.arithmetic import Operation, translated
+from cortex_core.exchange.keras.at import At, Result, translates
+from cortex_core.exchange.keras.build import Unfit
+from cortex_core.exchange.keras.functions import operands, options
+
+FILLED_BY = (products, rearranging, reductions, repeating, slicing, truths)
+"""These register what becomes of functions, beside `arithmetic`: a layer here may be any of them."""
+
+OF_TYPES = (
+    *("T", "Tidx", "SrcT", "N", "Tmultiples", "Tpaddings", "Tparams", "Tindices", "Taxis", "Tshift", "Tlen"),
+    *("Tdim", "Tshape"),
+)
+"""Attributes of nodes that tell of the types and of the number of operands."""
+
+
+@translates("TFOpLambda")
+def function_of_tensorflow(at: At) -> Result:
+    return translated(Operation(at, str(at.get("function")), operands(at), options(at)))
+
+
+@translates("TensorFlowOpLayer")
+def node_of_tensorflow(at: At) -> Result:
+    """``constants`` are operands by their places among all."""
+    node = at.get("node_def")
+    if not isinstance(node, Mapping) or "op" not in node:
+        raise Unfit("its node_def is text, which is not read")
+    values, constants = operands(at), at.get("constants", None) or {}
+    places = [str(place) for place in range(len(values) + len(constants))]
+    if not isinstance(constants, Mapping) or not {str(key) for key in constants} <= {*places}:
+        raise Unfit(f"its constants are {constants!r:.60}; expected operands by their places: {places}")
+    told = {str(key): value for key, value in constants.items()}
+    ordered = [told[place] if place in told else values.pop(0) for place in places]
+    return translated(Operation(at, str(node["op"]), ordered, _of_node(node.get("attr") or {})))
+
+
+def _of_node(attributes: Any) -> dict[str, Any]:
+    """The attributes of a node, which stand as ``{"keep_dims": {"b": true}}``."""
+    if not isinstance(attributes, Mapping):
+        raise Unfit(f"its attributes are {attributes!r:.60}; expected a mapping")
+    told = {key: x for key, x in attributes.items() if key not in OF_TYPES and not key.startswith("_")}
+    return {key: _attribute(x) for key, x in told.items()}
+
+
+def _attribute(said: Mapping[str, Any]) -> Any:
+    """A flag, a number or a name; text is in base64."""
+    ((kind, value),) = said.items()
+    return base64.b64decode(value).decode() if kind == "s" else value

@@ -1,0 +1,205 @@
+"""Functions that repeat elements, shift them, take some of them apart, or put margins around them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from cortex_core.exchange.keras.arithmetic import Operation, array, number, operation, place, valued
+from cortex_core.exchange.keras.at import translates
+from cortex_core.exchange.keras.build import Unfit, Value
+from cortex_core.exchange.keras.core import free
+from cortex_core.exchange.keras.functions import of_keras
+
+
+@operation("tile")
+def tile(found: Operation) -> Value:
+    """All along an axis again and again."""
+    x, told = valued(found, "repeats", "multiples")
+    times = [*told] if isinstance(told, (list, tuple)) else [told]
+    rank = len(x.shape) + 1
+    times = [1] * (rank - len(times)) + times
+    if len(times) != rank or times[0] != 1:
+        raise Unfit(f"tile by {told!r:.60} of {[*x.shape]}: the examples of a batch stay as many here")
+    for axis, n in enumerate(times):
+        x = _repeated(found, x, axis, n, whole=True)
+    return x
+
+
+@operation("repeat")
+def repeat(found: Operation) -> Value:
+    """Each place along an axis again and again."""
+    x, times = valued(found, "repeats")
+    return _repeated(found, x, place(found.option("axis"), len(x.shape) + 1), int(number(times)), whole=False)
+
+
+@operation("broadcastto")
+def broadcast(found: Operation) -> Value:
+    x, shape = valued(found, "shape")
+    told = [*(shape or ())]
+    if len(told) != len(x.shape) + 1:
+        raise Unfit(f"{[*x.shape]} as large as {shape!r:.60}: supported is the same number of axes")
+    for axis, (n, m) in enumerate(zip(x.shape, told[1:]), 1):
+        if m not in (n, -1, None):
+            if n != 1:
+                raise Unfit(f"{[*x.shape]} as large as {shape!r:.60}: axis {axis} has not the size 1")
+            x = _repeated(found, x, axis, m, whole=True)
+    return x
+
+
+def _repeated(found: Operation, x: Value, axis: int, times: Any, whole: bool) -> Value:
+    """The whole of an axis so many times, or each of its places: as a further axis, that joins it then."""
+    if type(times) is not int or times < 1:
+        raise Unfit(f"{found.name} is supported of a whole number of times, not {times!r:.40}")
+    if times == 1:
+        return x
+    at, rank, size = found.at, len(x.shape), x.shape[axis - 1]
+    y = at.put("repeat_vector", x, part=f"times_{axis}", times=times)
+    before = axis - 1 if whole else axis
+    if before:
+        order = [*range(2, before + 2), 1, *range(before + 2, rank + 2)]
+        y = at.put("permute", y, part=f"axis_{axis}", axes=order)
+    sizes = [*x.shape[: axis - 1], None if size is None else size * times, *x.shape[axis:]]
+    return at.put("reshape", y, part=f"joined_{axis}", shape=free(sizes))
+
+
+@operation("roll")
+def roll(found: Operation) -> Value:
+    """What leaves at one end comes in at the other."""
+    x, shift = valued(found, "shift")
+    axis = found.option("axis")
+    shifts, axes = ([*n] if isinstance(n, (list, tuple)) else [n] for n in (shift, axis))
+    for number_, (n, a) in enumerate(zip(shifts, axes, strict=True)):
+        along = place(a, len(x.shape) + 1)
+        size = x.shape[along - 1]
+        if size is None or type(n) is not int:
+            raise Unfit(f"roll by {n!r:.40} of {[*x.shape]}: supported is a whole number, of a known size")
+        if n % size:
+            parts = [(size - n % size, None), (None, size - n % size)]
+            x = _joined(found, x, along, parts, f"roll_{number_}")
+    return x
+
+
+def _joined(found: Operation, x: Value, axis: int, parts: Sequence[tuple[Any, Any]], name: str) -> Value:
+    """Parts of an axis one behind the other."""
+    taken = [
+        found.at.put("slice", x, part=f"{name}_{i}", axis=axis, start=start, stop=stop)
+        for i, (start, stop) in enumerate(parts)
+    ]
+    return found.at.put("concatenate", taken, part=name, axis=axis) if len(taken) > 1 else taken[0]
+
+
+@operation("take", "gather", "gatherv2")
+def take(found: Operation) -> Value:
+    """Places of an axis that are known: one, or several in their order."""
+    x, told = valued(found, "indices")
+    rank = len(x.shape) + 1
+    axis, places = place(found.option("axis"), rank), array(told)
+    size = x.shape[axis - 1]
+    if places.dtype.kind != "i" or places.ndim > 1 or not places.size:
+        raise Unfit(f"{found.name} of the places {told!r:.60} is not supported: one is, or a list")
+    if not places.ndim:
+        return found.at.put("select", x, axis=axis, index=int(places))
+    if size is None or not ((places >= -size) & (places < size)).all():
+        raise Unfit(f"{found.name} of the places {told!r:.60} of {[*x.shape]}: axis {axis} must have them")
+    return _joined(found, x, axis, [(int(n) % size, int(n) % size + 1) for n in places], "taken")
+
+
+@operation("split", "splitv", "arraysplit")
+def split(found: Operation) -> list[Value]:
+    """In so many equal parts; at places in Keras 3, in parts of given sizes in TensorFlow."""
+    x, told = valued(found, "indices_or_sections", "num_or_size_splits")
+    found.option("num")
+    axis = place(found.option("axis", "split_dim", default=0), len(x.shape) + 1)
+    size = x.shape[axis - 1]
+    if size is None:
+        raise Unfit(f"split of {[*x.shape]} along an axis of any length is not supported")
+    ends = _ends(told, size, found)
+    return [
+        found.at.put("slice", x, part=f"part_{i}", axis=axis, start=start, stop=stop)
+        for i, (start, stop) in enumerate(zip([0, *ends], ends), 1)
+    ]
+
+
+def _ends(told: Any, size: int, found: Operation) -> list[int]:
+    """Where each part ends."""
+    if isinstance(told, (list, tuple)) and found.at.version >= (3,):
+        ends = [*(n % size if n < 0 else n for n in told), size]
+    elif isinstance(told, (list, tuple)):
+        left = size - sum(n for n in told if n != -1)
+        sizes = [left if n == -1 else n for n in told]
+        ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
+    elif type(told) is int and 0 < told <= size and size % told == 0:
+        ends = [*range(size // told, size + 1, size // told)]
+    else:
+        ends = []
+    if not ends or ends[-1] != size or any(a >= b for a, b in zip([0, *ends], ends)):
+        raise Unfit(f"{found.name} by {told!r:.60} of an axis of {size} is not supported: parts of it are")
+    return ends
+
+
+@operation("unstack", "unpack")
+def unstack(found: Operation) -> list[Value]:
+    x = found.at.plain(found.value())
+    axis, count = place(found.option("axis", default=0), len(x.shape) + 1), found.option("num")
+    size = x.shape[axis - 1]
+    if size is None or count not in (None, size):
+        raise Unfit(
+            f"unstack of {[*x.shape]} into {count or 'all'}: all places of a known size are supported"
+        )
+    return [found.at.put("select", x, part=f"place_{i}", axis=axis, index=i) for i in range(size)]
+
+
+MODES = {"constant": "zero", "reflect": "reflect", "edge": "replicate"}
+
+
+@operation("pad", "padv2", "mirrorpad")
+def pad(found: Operation) -> Value:
+    """Margins around an example."""
+    x, told = valued(found, "pad_width", "paddings")
+    mode = MODES.get(str(found.option("mode", default="constant")).lower())
+    if mode is None or float(number(found.option("constant_values", default=0))):
+        raise Unfit(f"pad is supported with zeros, and in the modes {', '.join(MODES)}")
+    margins = array(told).tolist()
+    if array(told).shape != (len(x.shape) + 1, 2) or any(margins[0]):
+        raise Unfit(
+            f"margins {told!r:.60} of {[*x.shape]}: a pair for each axis is supported, [0, 0] of examples"
+        )
+    return _padded(found, x, margins[1:], mode)
+
+
+def _padded(found: Operation, x: Value, margins: Sequence[Sequence[int]], mode: str) -> Value:
+    """Margins of a line, a picture or a volume; around its channels too, as those of one channel."""
+    channels = any(margins[-1])
+    rank = len(x.shape) - (not channels)
+    if not 1 <= rank <= 3:
+        raise Unfit(f"margins of {[*x.shape]} are not supported: up to three axes are")
+    if not channels:
+        return found.at.put(f"padding{rank}d", x, padding=margins[:-1], mode=mode)
+    y = found.at.put("reshape", x, part="of_one_channel", shape=[*free(x.shape), 1])
+    y = found.at.put(f"padding{rank}d", y, part="margins", padding=margins, mode=mode)
+    return found.at.put("reshape", y, shape=free(y.shape[:-1]))
+
+
+@operation("depthtospace", "spacetodepth")
+def blocks(found: Operation) -> Value:
+    """Channels that become squares of pixels, or the other way."""
+    x, told = valued(found, "block_size")
+    n, sizes = int(number(told)), [size for size in x.shape if size is not None]
+    if found.option("data_format", default="NHWC") != "NHWC" or len(sizes) != 3 or n < 1:
+        raise Unfit(f"{found.name} of {[*x.shape]} is supported of pictures of a known size, channels last")
+    high, wide, channels = sizes
+    if found.name == "depthtospace":
+        inner, shape = [high, wide, n, n, channels // n**2], [high * n, wide * n, channels // n**2]
+    else:
+        inner, shape = [high // n, n, wide // n, n, channels], [high // n, wide // n, channels * n**2]
+    if math.prod(inner) != math.prod(sizes):
+        raise Unfit(f"{found.name} of {sizes} by {n} leaves something over")
+    y = found.at.put("reshape", x, part="blocks", shape=inner)
+    y = found.at.put("permute", y, part="turned", axes=[1, 3, 2, 4, 5])
+    return found.at.put("reshape", y, shape=shape)
+
+
+NAMES = ("Tile", "Repeat", "BroadcastTo", "Roll", "Take", "Split", "Unstack", "Pad")
+translates(*(f"ops.{name}" for name in NAMES))(of_keras)
