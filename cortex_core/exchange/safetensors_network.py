@@ -65,8 +65,9 @@ def write(network: Network, path: Name) -> list[str]:
 def from_safetensors(path: Name, description: Any = None) -> Network:
     """A network with the arrays of a file, which have the names of its parameters and variables.
 
-    ``description`` is what `cortex.network` takes; of a network with numbers, only its description is taken,
-    and what it learned of its data.  Without it, it is the one that `to_safetensors` wrote into the file.
+    ``description`` is what `cortex.network` takes; of a network that has numbers only its description is
+    taken, and what it learned of its data.  Where none is given, it is the one in the file, where
+    `to_safetensors` wrote it.
 
     Example::
 
@@ -142,7 +143,7 @@ def _hint(stored: Stored) -> str:
     """What to do with the weights of a PyTorch module, whose names end so."""
     if not any(name.endswith(("weight", "weight_ih_l0")) for name in stored.entries):
         return ""
-    return ". Its names are PyTorch's: nn.load_safetensors reads it for the same module of cortex.nn"
+    return ". Its names look like PyTorch's: nn.load_safetensors reads it for the same module of cortex.nn"
 
 
 def _fill(path: Name, stored: Stored, network: Network, names: Iterable[str]) -> None:
