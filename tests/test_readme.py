@@ -32,6 +32,7 @@ PAGES = [
             "generate",
             "import",
             "pictures",
+            "safetensors",
             "sequences",
             "surgery",
             "verification",
