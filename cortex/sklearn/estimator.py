@@ -1,0 +1,182 @@
+"""What both estimators are: parameters, training and prediction over arrays, state as plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+from sklearn.base import BaseEstimator  # type: ignore[import-untyped]
+from sklearn.model_selection import train_test_split  # type: ignore[import-untyped]
+from sklearn.utils import check_random_state  # type: ignore[import-untyped]
+from sklearn.utils.validation import check_is_fitted, validate_data  # type: ignore[import-untyped]
+
+from cortex.sklearn.engine import Engine, lent
+from cortex.sklearn.loop import train
+from cortex.sklearn.recipe import ACTIVATION, HIDDEN, Recipe, Task, check_network, make, recipe_of
+from cortex_core.network import Network
+
+
+class CortexEstimator(BaseEstimator):  # type: ignore[misc]
+    """The base of `CortexClassifier` and `CortexRegressor`; these say what the parameters mean."""
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = HIDDEN,
+        *,
+        activation: Any = ACTIVATION,
+        description: Any = None,
+        optimizer: Any = None,
+        learning_rate: float | None = None,
+        schedule: Any = None,
+        batch_size: int | None = None,
+        epochs: int | None = None,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        patience: int = 10,
+        warm_start: bool = False,
+        random_state: Any = None,
+        backend: str = "auto",
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.description = description
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.schedule = schedule
+        self.batch_size = batch_size
+        self.epochs = epochs
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.warm_start = warm_start
+        self.random_state = random_state
+        self.backend = backend
+
+    @property
+    def network_(self) -> Network:
+        """A `cortex.Network` of its own with what was learned: to save, draw, export, or train on."""
+        check_is_fitted(self)
+        network = Network(self._ready().description)
+        for name, array in self.weights_.items():
+            network.store.write(name, array)
+        return network
+
+    def _fit(self, x: np.ndarray, y: np.ndarray, task: Task) -> None:
+        """A whole training of examples that are validated, from the start, or with ``warm_start`` from the
+        weights that are there."""
+        draws = check_random_state(self.random_state)
+        seed = int(draws.randint(2**31))
+        start = self.weights_ if self.warm_start and hasattr(self, "weights_") else None
+        x, y, held = self._held_out(x, y, draws)
+        recipe = make(self, x.shape, task)
+        with lent(recipe, self.backend) as engine:
+            check_network(engine.network, task)
+            engine.draw(seed)
+            if start is not None:
+                self._check_same(engine, start)
+                engine.load(start)
+            progress = _Progress(self._scorer(engine, recipe, held), self.patience)
+            train(engine, recipe, recipe.examples(x), y, seed, progress.watch)
+            self.weights_ = engine.weights() if progress.best is None else progress.best
+        self._keep(recipe, progress.losses)
+        self._going = None
+        self.validation_scores_ = progress.scores if held is not None else None
+
+    def _partial_fit(self, x: np.ndarray, y: np.ndarray, task: Task) -> None:
+        """One pass over examples that are validated, going on where the last one ended."""
+        if self.early_stopping:
+            raise ValueError("early_stopping is True, which partial_fit does not know: it sees no whole data")
+        recipe = make(self, x.shape, task, once=True)
+        going: Mapping[str, Any] | None = getattr(self, "_going", None)
+        with lent(recipe, self.backend) as engine:
+            check_network(engine.network, task)
+            seed = going["seed"] if going else int(check_random_state(self.random_state).randint(2**31))
+            engine.draw(seed)
+            if hasattr(self, "weights_"):
+                self._check_same(engine, self.weights_)
+                engine.load(self.weights_)
+            passes = 0
+            if going:
+                engine.resume(going)
+                passes = going["passes"]
+            progress = _Progress(None, self.patience)
+            train(engine, recipe, recipe.examples(x), y, seed, progress.watch, first=passes)
+            self.weights_ = engine.weights()
+            self._going = {**engine.moments(), "seed": seed, "passes": passes + 1}
+        self._keep(recipe, [*getattr(self, "loss_curve_", []), *progress.losses])
+
+    def _keep(self, recipe: Recipe, losses: list[float]) -> None:
+        self._recipe = recipe
+        self.description_ = recipe.description.canonical
+        self.loss_curve_, self.loss_, self.n_iter_ = losses, losses[-1], len(losses)
+
+    def _outputs(self, given: Any) -> np.ndarray:
+        """What the network gives for each example, in float64: (examples, outputs)."""
+        check_is_fitted(self)
+        x = validate_data(self, given, reset=False, dtype=np.float32, order="C")
+        recipe = self._ready()
+        with lent(recipe, self.backend) as engine:
+            engine.load(self.weights_)
+            return engine.predict(recipe.examples(x)).astype(np.float64)
+
+    def _ready(self) -> Recipe:
+        """The recipe that the weights are of; what was unpickled reads it anew."""
+        recipe: Recipe | None = getattr(self, "_recipe", None)
+        if recipe is None:
+            recipe = self._recipe = recipe_of(self.description_)
+        return recipe
+
+    def _held_out(self, x: np.ndarray, y: np.ndarray, draws: Any) -> tuple[Any, Any, Any]:
+        """What is trained on, and what early stopping looks at, if anything."""
+        if not self.early_stopping:
+            return x, y, None
+        labels = y if y.ndim == 1 else None
+        parts = train_test_split(
+            x, y, test_size=self.validation_fraction, random_state=draws, stratify=labels
+        )
+        return np.ascontiguousarray(parts[0]), parts[2], (parts[1], parts[3])
+
+    def _scorer(self, engine: Engine, recipe: Recipe, held: Any) -> Callable[[], Any] | None:
+        if held is None:
+            return None
+        examples = recipe.examples(held[0])
+        return lambda: (self._score(engine.predict(examples), held[1]), engine.weights)
+
+    def _score(self, outputs: np.ndarray, y: np.ndarray) -> float:
+        raise NotImplementedError
+
+    def _check_same(self, engine: Engine, weights: Mapping[str, np.ndarray]) -> None:
+        """Raises ValueError where weights are those of another network."""
+        has = {**engine.network.parameters, **engine.network.variables}
+        now, then = ({n: a.shape for n, a in found.items()} for found in (has, weights))
+        if now != then:
+            raise ValueError(
+                "the layers have changed since the last fit, whose weights this one would go on with: "
+                "fit with warm_start=False"
+            )
+
+    def __getstate__(self) -> dict[str, Any]:
+        state: dict[str, Any] = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_recipe"}
+
+
+class _Progress:
+    """The losses of the epochs, and with ``score`` their scores and the weights of the best."""
+
+    def __init__(self, score: Callable[[], Any] | None, patience: int) -> None:
+        self.score, self.patience = score, patience
+        self.losses: list[float] = []
+        self.scores: list[float] = []
+        self.best: dict[str, np.ndarray] | None = None
+
+    def watch(self, loss: float) -> bool:
+        """Takes down an epoch; whether to go on."""
+        self.losses.append(loss)
+        if self.score is None:
+            return True
+        score, weights = self.score()
+        if not self.scores or score > max(self.scores):
+            self.best = weights()
+        self.scores.append(score)
+        return len(self.scores) - 1 - int(np.argmax(self.scores)) < self.patience
