@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 _HOMES = {"CortexClassifier": "classifier", "CortexRegressor": "regressor"}
 
-__all__ = ["CortexClassifier", "CortexRegressor"]  # noqa: F822 (fetched below)
+__all__ = ["CortexClassifier", "CortexRegressor"]
 
 
 def __getattr__(name: str) -> Any:

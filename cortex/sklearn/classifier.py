@@ -23,9 +23,9 @@ class CortexClassifier(ClassifierMixin, CortexEstimator):  # type: ignore[misc]
     ----------
     hidden_layer_sizes : how many units each hidden dense layer has; () for none.
     activation : of the hidden layers, as descriptions name them: relu, tanh, gelu, ...
-    description : instead of these two: a description (a dict, or the path of a YAML file) with one input, of as
-        many numbers as X has features in any shape ([8, 8, 1] for pictures of 64 pixels), and one output, of a
-        number for each class in the order of ``classes_``.  Its loss is softmax_cross_entropy or focal;
+    description : instead of these two: a description (a dict, or the path of a YAML file) with one input, of
+        as many numbers as X has features in any shape ([8, 8, 1] for pictures of 64 pixels), and one output,
+        of a number for each class in the order of ``classes_``.  Its loss is softmax_cross_entropy or focal;
         without one the first.  X and y stand for its data, ``random_state`` for its seed.
     optimizer, learning_rate, schedule, batch_size, epochs : as under ``train`` in descriptions.  What is None
         is as the description says under ``train``; where there is no such section, as here: adamw with
@@ -53,12 +53,14 @@ class CortexClassifier(ClassifierMixin, CortexEstimator):  # type: ignore[misc]
     being finite.
     """
 
+    classes_: np.ndarray
+
     def fit(self, X: Any, y: Any) -> CortexClassifier:
         """Trains a network on X (examples, features) and labels y (examples,)."""
         x, y = self._examples(X, y, reset=True)
         labels, codes = np.unique(y, return_inverse=True)
         if len(labels) < 2:
-            raise ValueError(f"y has one class, {labels[0]!r}: a classifier needs two at least")
+            raise ValueError(f"y has one class, {labels.tolist()[0]!r}: a classifier needs two at least")
         if self.warm_start and hasattr(self, "classes_") and not np.array_equal(self.classes_, labels):
             raise ValueError(f"warm_start needs the classes of before, {self.classes_}; y has {labels}")
         self._fit(x, codes.astype(np.int64), telling(len(labels)))
@@ -82,7 +84,7 @@ class CortexClassifier(ClassifierMixin, CortexEstimator):  # type: ignore[misc]
         x, y = self._examples(X, y, reset=fresh)
         unknown = np.setdiff1d(y, known)
         if len(unknown):
-            raise ValueError(f"y holds {unknown[0]!r}, which is none of the classes {known}")
+            raise ValueError(f"y holds {unknown.tolist()[0]!r}, which is none of the classes {known}")
         self._partial_fit(x, np.searchsorted(known, y), telling(len(known)))
         self.classes_ = known
         return self

@@ -1,7 +1,7 @@
 """Compiled networks that are lent to one estimator after the other.
 
-To compile the step of a small network takes as long as a hundred steps.  The fits of a cross-validation, or of
-a search, train networks that differ in their numbers alone: so they take turns with the same programs.
+To compile the step of a small network takes as long as a hundred steps.  The fits of a cross-validation, or
+of a search, train networks that differ in their numbers alone: so they take turns with the same programs.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ class Engine:
 
     def draw(self, seed: int) -> None:
         """Draws new numbers."""
+        self.changed()
         self.network.initialize(seed)
-        self._holds = None
 
     def load(self, weights: Arrays) -> None:
         """Takes over the numbers of an estimator, where it has others."""
@@ -62,11 +62,10 @@ class Engine:
         made = {name: self.network.store.array(name).copy() for name in names}
         for array in made.values():
             array.flags.writeable = False
-        self._holds = made
         return made
 
     def changed(self) -> None:
-        """Says that a step has changed the numbers."""
+        """Says that the numbers are nobody's: they are being trained."""
         self._holds = None
 
     def moments(self) -> dict[str, Any]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,9 +18,22 @@ from cortex.sklearn.loop import train
 from cortex.sklearn.recipe import ACTIVATION, HIDDEN, Recipe, Task, check_network, make, recipe_of
 from cortex_core.network import Network
 
+SEEDS = 2**31
+
 
 class CortexEstimator(BaseEstimator):  # type: ignore[misc]
-    """The base of `CortexClassifier` and `CortexRegressor`; these say what the parameters mean."""
+    """The base of `CortexClassifier` and `CortexRegressor`; these say what the parameters mean.
+
+    What it learns is plain: arrays, numbers and text.  ``_going``: of `partial_fit`, what the next one goes
+    on with.  ``_recipe``: the description, read; no part of what is pickled.
+    """
+
+    weights_: Mapping[str, np.ndarray]
+    description_: dict[str, Any]
+    loss_curve_: list[float]
+    validation_scores_: list[float] | None
+    _going: dict[str, Any] | None
+    _recipe: Recipe
 
     def __init__(
         self,
@@ -63,48 +78,49 @@ class CortexEstimator(BaseEstimator):  # type: ignore[misc]
         return network
 
     def _fit(self, x: np.ndarray, y: np.ndarray, task: Task) -> None:
-        """A whole training of examples that are validated, from the start, or with ``warm_start`` from the
+        """A whole training on examples that are validated: from the start, or with ``warm_start`` from the
         weights that are there."""
-        draws = check_random_state(self.random_state)
-        seed = int(draws.randint(2**31))
-        start = self.weights_ if self.warm_start and hasattr(self, "weights_") else None
-        x, y, held = self._held_out(x, y, draws)
         recipe = make(self, x.shape, task)
+        draws = check_random_state(self.random_state)
+        seed = int(draws.randint(SEEDS))
+        start = getattr(self, "weights_", None) if self.warm_start else None
+        x, y, held = self._held_out(x, y, draws)
+        with self._lent(recipe, task, seed, start) as engine:
+            score = None if held is None else partial(self._score_of, engine, recipe, *held)
+            progress = Progress(engine, score, self.patience)
+            train(engine, recipe, recipe.examples(x), y, seed, progress.watch)
+            self.weights_ = progress.best or engine.weights()
+        self._keep(recipe, progress.losses)
+        self._going, self.validation_scores_ = None, progress.scores or None
+
+    def _partial_fit(self, x: np.ndarray, y: np.ndarray, task: Task) -> None:
+        """One pass over examples that are validated, going on where the last one ended."""
+        if self.early_stopping:
+            raise ValueError("early_stopping is True, which partial_fit cannot do: it never sees all data")
+        recipe = make(self, x.shape, task, once=True)
+        going = getattr(self, "_going", None)
+        seed = going["seed"] if going else int(check_random_state(self.random_state).randint(SEEDS))
+        passes = going["passes"] if going else 0
+        with self._lent(recipe, task, seed, getattr(self, "weights_", None)) as engine:
+            if going:
+                engine.resume(going)
+            progress = Progress(engine, None, self.patience)
+            train(engine, recipe, recipe.examples(x), y, seed, progress.watch, first=passes)
+            self.weights_ = engine.weights()
+            self._going = {**engine.moments(), "seed": seed, "passes": passes + 1}
+        self._keep(recipe, [*getattr(self, "loss_curve_", []), *progress.losses])
+        self.validation_scores_ = None
+
+    @contextmanager
+    def _lent(self, recipe: Recipe, task: Task, seed: int, start: Any) -> Iterator[Engine]:
+        """An engine with new numbers, or with those of ``start``."""
         with lent(recipe, self.backend) as engine:
             check_network(engine.network, task)
             engine.draw(seed)
             if start is not None:
                 self._check_same(engine, start)
                 engine.load(start)
-            progress = _Progress(self._scorer(engine, recipe, held), self.patience)
-            train(engine, recipe, recipe.examples(x), y, seed, progress.watch)
-            self.weights_ = engine.weights() if progress.best is None else progress.best
-        self._keep(recipe, progress.losses)
-        self._going = None
-        self.validation_scores_ = progress.scores if held is not None else None
-
-    def _partial_fit(self, x: np.ndarray, y: np.ndarray, task: Task) -> None:
-        """One pass over examples that are validated, going on where the last one ended."""
-        if self.early_stopping:
-            raise ValueError("early_stopping is True, which partial_fit does not know: it sees no whole data")
-        recipe = make(self, x.shape, task, once=True)
-        going: Mapping[str, Any] | None = getattr(self, "_going", None)
-        with lent(recipe, self.backend) as engine:
-            check_network(engine.network, task)
-            seed = going["seed"] if going else int(check_random_state(self.random_state).randint(2**31))
-            engine.draw(seed)
-            if hasattr(self, "weights_"):
-                self._check_same(engine, self.weights_)
-                engine.load(self.weights_)
-            passes = 0
-            if going:
-                engine.resume(going)
-                passes = going["passes"]
-            progress = _Progress(None, self.patience)
-            train(engine, recipe, recipe.examples(x), y, seed, progress.watch, first=passes)
-            self.weights_ = engine.weights()
-            self._going = {**engine.moments(), "seed": seed, "passes": passes + 1}
-        self._keep(recipe, [*getattr(self, "loss_curve_", []), *progress.losses])
+            yield engine
 
     def _keep(self, recipe: Recipe, losses: list[float]) -> None:
         self._recipe = recipe
@@ -122,10 +138,9 @@ class CortexEstimator(BaseEstimator):  # type: ignore[misc]
 
     def _ready(self) -> Recipe:
         """The recipe that the weights are of; what was unpickled reads it anew."""
-        recipe: Recipe | None = getattr(self, "_recipe", None)
-        if recipe is None:
-            recipe = self._recipe = recipe_of(self.description_)
-        return recipe
+        if not hasattr(self, "_recipe"):
+            self._recipe = recipe_of(self.description_)
+        return self._recipe
 
     def _held_out(self, x: np.ndarray, y: np.ndarray, draws: Any) -> tuple[Any, Any, Any]:
         """What is trained on, and what early stopping looks at, if anything."""
@@ -137,13 +152,11 @@ class CortexEstimator(BaseEstimator):  # type: ignore[misc]
         )
         return np.ascontiguousarray(parts[0]), parts[2], (parts[1], parts[3])
 
-    def _scorer(self, engine: Engine, recipe: Recipe, held: Any) -> Callable[[], Any] | None:
-        if held is None:
-            return None
-        examples = recipe.examples(held[0])
-        return lambda: (self._score(engine.predict(examples), held[1]), engine.weights)
+    def _score_of(self, engine: Engine, recipe: Recipe, x: np.ndarray, y: np.ndarray) -> float:
+        return self._score(engine.predict(recipe.examples(x)), y)
 
     def _score(self, outputs: np.ndarray, y: np.ndarray) -> float:
+        """How good the outputs are for examples that were held out; more is better."""
         raise NotImplementedError
 
     def _check_same(self, engine: Engine, weights: Mapping[str, np.ndarray]) -> None:
@@ -161,11 +174,11 @@ class CortexEstimator(BaseEstimator):  # type: ignore[misc]
         return {name: value for name, value in state.items() if name != "_recipe"}
 
 
-class _Progress:
-    """The losses of the epochs, and with ``score`` their scores and the weights of the best."""
+class Progress:
+    """The losses of the epochs; with ``score`` their scores, and the weights of the best."""
 
-    def __init__(self, score: Callable[[], Any] | None, patience: int) -> None:
-        self.score, self.patience = score, patience
+    def __init__(self, engine: Engine, score: Callable[[], float] | None, patience: int) -> None:
+        self.engine, self.score, self.patience = engine, score, patience
         self.losses: list[float] = []
         self.scores: list[float] = []
         self.best: dict[str, np.ndarray] | None = None
@@ -175,8 +188,8 @@ class _Progress:
         self.losses.append(loss)
         if self.score is None:
             return True
-        score, weights = self.score()
-        if not self.scores or score > max(self.scores):
-            self.best = weights()
+        score = self.score()
+        if score > max(self.scores, default=-np.inf):
+            self.best = self.engine.weights()
         self.scores.append(score)
-        return len(self.scores) - 1 - int(np.argmax(self.scores)) < self.patience
+        return len(self.scores) - int(np.argmax(self.scores)) <= self.patience

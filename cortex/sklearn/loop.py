@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import count
+from itertools import count, islice
 from typing import Any
 
 import numpy as np
@@ -39,22 +39,23 @@ def train(
     ``first`` is the number of the first epoch, which its order follows from.  Raises `NonFiniteError`, which
     names the layer, where the loss stops being finite.
     """
-    options, compiled = recipe.train, engine.training
+    options, compiled, names = recipe.train, engine.training, (recipe.input.name, recipe.target)
     size = min(options.batch_size, len(x))
     entry = compiled.entry(compiled.types(size))
     each, steps = -(-len(x) // size), -(-len(x) * options.epochs // size)
-    feed = batches(len(x), size, seed, first)
     compiled.reset(entry)
     engine.changed()
     epoch = 0
-    for step in range(steps):
-        rows = next(feed)
-        arrays = {recipe.input.name: x.take(rows, 0), recipe.target: y.take(rows, 0)}
+    for step, rows in enumerate(islice(batches(len(x), size, seed, first), steps)):
         compiled.set_scalars(entry, _rate(options, step, each, steps))
-        compiled.launch(entry, arrays, results=False)
-        if compiled.due and compiled.look():
-            raise explain(engine.network, Batch(step, arrays, rows), f"epoch {epoch + 1}, step {step + 1}")
-        if (step + 1) * size >= (epoch + 1) * len(x):
+        compiled.launch(entry, dict(zip(names, (x.take(rows, 0), y.take(rows, 0)))), results=False)
+        ended = (step + 1) * size >= (epoch + 1) * len(x)
+        if (ended or compiled.due) and (skipped := compiled.look()):
+            bad = step + 1 - skipped
+            rows = next(islice(batches(len(x), size, seed, first), bad, None))
+            batch = Batch(bad, dict(zip(names, (x.take(rows, 0), y.take(rows, 0)))), rows)
+            raise explain(engine.network, batch, f"epoch {bad * size // len(x) + 1}, step {bad + 1}")
+        if ended:
             epoch += 1
             loss = compiled.totals(entry)["loss"]
             compiled.reset(entry)

@@ -16,7 +16,7 @@ from cortex_compute.errors import SpecError
 from cortex_core.network import Network, with_train
 from cortex_core.registry import OPTIMIZERS, Invalid, Named, unfold
 from cortex_core.schedules import ReduceOnPlateau
-from cortex_core.spec import Description, read
+from cortex_core.spec import Description, inspect, read
 from cortex_core.spec.description import InputNode
 from cortex_core.streams import CHOICES, SCALED
 from cortex_core.training.data import pinned
@@ -27,13 +27,20 @@ DEFAULTS: dict[str, Any] = {
     "schedule": "one_cycle",
     "batch_size": 64,
 }
-"""How a network is trained of which nobody says it.  One cycle of a large rate reaches in 30 epochs what a small
-constant one takes hundreds for (Smith and Topin, 2019)."""
+"""How a network is trained of which nobody says it.  One cycle of a large rate reaches in 30 epochs what a
+small constant one takes a hundred for (Smith and Topin, 2019)."""
 EPOCHS, STEPS = 30, 100  # of a fit, and the fewest steps that it has
 STEADY = 0.001  # the rate of `partial_fit`, which knows no end and has no cycle
 CONSTANT = "constant"
 NO_END = "partial_fit does not know how many steps will come: expected constant"
-REPLACED = {"data": None, "test": None, "validation": None, "fold": None, "metrics": [], "seed": 0}
+REPLACED: dict[str, Any] = {
+    "data": None,
+    "test": None,
+    "validation": None,
+    "fold": None,
+    "metrics": [],
+    "seed": 0,
+}
 """Options of a description in whose place stand X and y, validation_fraction, `score` and random_state."""
 
 
@@ -42,7 +49,7 @@ class Task:
     """What is learned of X and y.
 
     ``losses``: the losses that can learn it; the first is taken where a description has none.  ``outputs``:
-    how many numbers the network gives for an example, which are ``noun``.
+    how many numbers the network gives for an example, one for each of ``noun``.
     """
 
     losses: tuple[str, ...]
@@ -52,12 +59,12 @@ class Task:
 
 def classes(count: int) -> Task:
     """The task to tell so many classes apart."""
-    return Task(CHOICES, count, "classes")
+    return Task(CHOICES, count, "the classes")
 
 
 def targets(count: int) -> Task:
     """The task to predict so many numbers."""
-    return Task(SCALED, count, "targets")
+    return Task(SCALED, count, "the targets")
 
 
 @dataclass(frozen=True)
@@ -70,7 +77,7 @@ class Recipe:
     def input(self) -> InputNode:
         return self.description.inputs[0]
 
-    @property
+    @cached_property
     def target(self) -> str:
         """The stream that the losses read."""
         return next(name for name in self.description.loss_streams if name != self.input.name)
@@ -113,11 +120,16 @@ def make(estimator: Any, shape: tuple[int, int], task: Task, once: bool = False)
     if once and changes.get("schedule", CONSTANT) != CONSTANT:
         wrong.append(f"schedule is {changes['schedule']!r:.60}: {NO_END}")
     if estimator.description is None:
-        layers = list(_layers(estimator, task.outputs))
-        _report(wrong)
-        loss = {task.losses[0]: {"of": "output", "target": "y"}}
-        options = _options(defaults(examples, changes, once), changes, rate, once)
-        return Recipe(read({"inputs": {"x": [features]}, "layers": layers, "loss": loss, "train": options}))
+        data = {
+            "inputs": {"x": [features]},
+            "layers": list(_layers(estimator, task.outputs)),
+            "loss": {task.losses[0]: {"of": "output", "target": "y"}},
+            "train": _options(defaults(examples, changes, once), changes, rate, once),
+        }
+        made, problems = inspect(data)
+        _report([*wrong, *map(str, problems)])
+        assert made is not None  # or there were problems
+        return Recipe(made)
     _report(wrong)
     description = _completed(_read(estimator.description), features, task)
     _report(_misfits(description, features, task))
@@ -152,12 +164,15 @@ def _options(own: Mapping[str, Any], changes: Mapping[str, Any], rate: Any, once
 
 def _wrong(estimator: Any) -> Iterator[str]:
     """What is wrong with the parameters that are no options of a description."""
+    for name in ("early_stopping", "warm_start"):
+        if not isinstance(getattr(estimator, name), (bool, np.bool_)):
+            yield f"{name} is {getattr(estimator, name)!r:.60}: expected True or False"
     fraction, patience, sizes = estimator.validation_fraction, estimator.patience, _sizes(estimator)
     if not isinstance(fraction, (float, np.floating)) or not 0 < fraction < 1:
         yield f"validation_fraction is {fraction!r:.60}: expected a number between 0 and 1"
     if isinstance(patience, bool) or not isinstance(patience, (int, np.integer)) or patience < 1:
         yield f"patience is {patience!r:.60}: expected a whole number, at least 1"
-    if not all(isinstance(n, int) and n > 0 for n in sizes):
+    if not all(map(_is_size, sizes)):
         found = f"hidden_layer_sizes is {estimator.hidden_layer_sizes!r:.60}"
         yield f"{found}: expected whole numbers above 0, such as (100,)"
     if estimator.description is None:
@@ -175,6 +190,10 @@ def _sizes(estimator: Any) -> list[Any]:
     return found
 
 
+def _is_size(units: Any) -> bool:
+    return isinstance(units, int) and not isinstance(units, bool) and units > 0
+
+
 def plain(value: Any) -> Any:
     """Numbers of NumPy, such as those of a grid that is searched, as Python's."""
     if isinstance(value, np.generic):
@@ -187,7 +206,7 @@ def plain(value: Any) -> Any:
 def _layers(estimator: Any, outputs: int) -> Iterator[dict[str, Any]]:
     """Dense layers of the sizes that are asked for, drawn as MLPClassifier draws them, and the last one."""
     drawn = {"kernel_initializer": "glorot_uniform"}
-    for units in _sizes(estimator):
+    for units in filter(_is_size, _sizes(estimator)):
         yield {"dense": {"units": units, "activation": plain(estimator.activation), **drawn}}
     yield {"dense": {"units": outputs, "id": "output", **drawn}}
 
@@ -232,7 +251,8 @@ def _misfits(description: Description, features: int, task: Task) -> Iterator[st
     compared = [node for node in description.compared if node.kind in task.losses]
     streams = set(description.loss_streams) - set(names)
     if not compared:
-        yield f"the description has no loss that learns {task.noun}: expected {' or '.join(task.losses)}"
+        expected = f"{', '.join(task.losses[:-1])} or {task.losses[-1]}"
+        yield f"the description has no loss that learns {task.noun} of y: expected {expected}"
     if len(streams) > 1:
         yield f"its losses read {', '.join(sorted(streams))}: expected one stream, which y is"
     if len(description.outputs) != 1:
@@ -258,7 +278,7 @@ def check_network(network: Network, task: Task) -> None:
     shape = network.types[output].shape[1:]
     if shape != (task.outputs,):
         told = f"the output {output!r} of the description is {list(shape)}"
-        raise SpecError(f"{told}, but y has {task.outputs} {task.noun}: expected {[task.outputs]}")
+        raise SpecError(f"{told}: expected {[task.outputs]}, a number for each of {task.noun} of y")
     if network.carried:
         told = f"{network.carried[0]!r} is carried from batch to batch"
         raise SpecError(f"{told}, but the examples of an estimator stand alone; use cortex.train")
