@@ -33,6 +33,7 @@ PAGES = [
             "import",
             "pictures",
             "sequences",
+            "sklearn",
             "surgery",
             "verification",
         )
