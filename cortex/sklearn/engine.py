@@ -32,7 +32,7 @@ class Engine:
     """A network, its programs, and whose numbers it has."""
 
     def __init__(self, recipe: Recipe, backend: str) -> None:
-        self.key = recipe.key, backend
+        self.key = recipe.key, get(backend)
         self.backend = backend
         self.network = Network(recipe.description)
         self.training = Compiled(self.network, get(backend), "train", halting=True)
@@ -104,7 +104,7 @@ _lock = threading.Lock()
 @contextmanager
 def lent(recipe: Recipe, backend: str) -> Iterator[Engine]:
     """An engine that nobody else has for as long; after an error it is not lent again."""
-    key = recipe.key, backend
+    key = recipe.key, get(backend)
     with _lock:
         found = next((engine for engine in reversed(_idle) if engine.key == key), None)
         if found is not None:

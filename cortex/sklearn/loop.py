@@ -39,7 +39,11 @@ def train(
     ``first`` is the number of the first epoch, which its order follows from.  Raises `NonFiniteError`, which
     names the layer, where the loss stops being finite.
     """
-    options, compiled, names = recipe.train, engine.training, (recipe.input.name, recipe.target)
+
+    def given(rows: np.ndarray) -> dict[str, np.ndarray]:
+        return {recipe.input.name: x.take(rows, 0), recipe.target: y.take(rows, 0)}
+
+    options, compiled = recipe.train, engine.training
     size = min(options.batch_size, len(x))
     entry = compiled.entry(compiled.types(size))
     each, steps = -(-len(x) // size), -(-len(x) * options.epochs // size)
@@ -48,13 +52,13 @@ def train(
     epoch = 0
     for step, rows in enumerate(islice(batches(len(x), size, seed, first), steps)):
         compiled.set_scalars(entry, _rate(options, step, each, steps))
-        compiled.launch(entry, dict(zip(names, (x.take(rows, 0), y.take(rows, 0)))), results=False)
+        compiled.launch(entry, given(rows), results=False)
         ended = (step + 1) * size >= (epoch + 1) * len(x)
         if (ended or compiled.due) and (skipped := compiled.look()):
             bad = step + 1 - skipped
             rows = next(islice(batches(len(x), size, seed, first), bad, None))
-            batch = Batch(bad, dict(zip(names, (x.take(rows, 0), y.take(rows, 0)))), rows)
-            raise explain(engine.network, batch, f"epoch {bad * size // len(x) + 1}, step {bad + 1}")
+            when = f"epoch {bad * size // len(x) + 1}, step {bad + 1}"
+            raise explain(engine.network, Batch(bad, given(rows), rows), when)
         if ended:
             epoch += 1
             loss = compiled.totals(entry)["loss"]

@@ -22,14 +22,10 @@ from cortex_core.streams import CHOICES, SCALED
 from cortex_core.training.data import pinned
 
 HIDDEN, ACTIVATION = (100,), "relu"
-DEFAULTS: dict[str, Any] = {
-    "optimizer": {"adamw": {"learning_rate": 0.01, "weight_decay": 0.3}},
-    "schedule": "one_cycle",
-    "batch_size": 64,
-}
-"""How a network is trained of which nobody says it.  One cycle of a large rate reaches in 30 epochs what a
-small constant one takes a hundred for (Smith and Topin, 2019)."""
+PEAK, DECAY, BATCH = 0.01, 0.3, 64
 EPOCHS, STEPS = 30, 100  # of a fit, and the fewest steps that it has
+"""How a network is trained of which nobody says it: one cycle of a large rate reaches in 30 epochs what a
+small constant one takes a hundred for (Smith and Topin, 2019)."""
 STEADY = 0.001  # the rate of `partial_fit`, which knows no end and has no cycle
 CONSTANT = "constant"
 NO_END = "partial_fit does not know how many steps will come: expected constant"
@@ -141,13 +137,12 @@ def make(estimator: Any, shape: tuple[int, int], task: Task, once: bool = False)
 
 def defaults(examples: int, changes: Mapping[str, Any], once: bool) -> dict[str, Any]:
     """The options of a training of which nobody says them."""
-    if once:
-        kind, fields = next(iter(DEFAULTS["optimizer"].items()))
-        optimizer = {kind: {**fields, "learning_rate": STEADY}}
-        return {**DEFAULTS, "optimizer": optimizer, "schedule": CONSTANT}
-    size = changes.get("batch_size", DEFAULTS["batch_size"])
+    optimizer = {"adamw": {"learning_rate": STEADY if once else PEAK, "weight_decay": DECAY}}
+    schedule = CONSTANT if once else "one_cycle"
+    size = changes.get("batch_size", BATCH)
     fewest = -(-STEPS * min(size, examples) // examples) if isinstance(size, int) else 0
-    return {**DEFAULTS, "epochs": max(EPOCHS, fewest)}
+    epochs = max(EPOCHS, fewest)
+    return {"optimizer": optimizer, "schedule": schedule, "batch_size": BATCH, "epochs": epochs}
 
 
 def _options(own: Mapping[str, Any], changes: Mapping[str, Any], rate: Any, once: bool) -> dict[str, Any]:
@@ -255,9 +250,11 @@ def _misfits(description: Description, features: int, task: Task) -> Iterator[st
         yield f"the description has no loss that learns {task.noun} of y: expected {expected}"
     if len(streams) > 1:
         yield f"its losses read {', '.join(sorted(streams))}: expected one stream, which y is"
-    if len(description.outputs) != 1:
+    compared_ids = {node.of for node in compared}
+    softmax = {x.id for x in description.layers if x.kind == "softmax" and x.sources[0] in compared_ids}
+    if len(description.outputs) != 1 or (compared and description.outputs[0] not in compared_ids | softmax):
         found = ", ".join(description.outputs)
-        yield f"the description has the outputs {found}: name the one that predicts under 'outputs'"
+        yield f"outputs: {found}: expected the one that a loss compares with y, {', '.join(compared_ids)}"
 
 
 def _unsuited(options: Any, once: bool) -> Iterator[str]:

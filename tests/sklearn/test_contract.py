@@ -16,6 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import check_estimator
 
+from cortex import sklearn
 from cortex.sklearn import CortexClassifier, CortexRegressor
 
 ARRAY_API = "check_array_api_input"  # which asks for SCIPY_ARRAY_API=1 before SciPy is loaded
@@ -89,3 +90,12 @@ def test_a_clone_is_not_fitted_and_has_the_parameters() -> None:
     copy = clone(model)
     assert not hasattr(copy, "weights_")
     assert copy.get_params() == model.get_params()
+
+
+def test_without_scikit_learn_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(vars(sklearn), "CortexClassifier")
+    monkeypatch.setitem(sys.modules, "sklearn.utils.validation", None)
+    with pytest.raises(ImportError, match=r"1\.6 or newer: pip install 'cortex-nn\[sklearn\]'"):
+        sklearn.CortexClassifier  # noqa: B018
+    with pytest.raises(AttributeError, match="'Nix'"):
+        sklearn.Nix  # noqa: B018

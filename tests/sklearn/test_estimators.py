@@ -223,6 +223,13 @@ def test_parameters_that_are_refused(digits: Data, parameters: dict[str, Any], m
         CortexClassifier(**parameters).fit(*digits)
 
 
+def test_an_output_that_no_loss_compares_is_refused(digits: Data) -> None:
+    layers = [{"dense": {"units": 10, "id": "p"}}, {"dense": {"units": 10, "id": "q", "from": "p"}}]
+    loss = {"softmax_cross_entropy": {"of": "p", "target": "y"}}
+    with pytest.raises(cortex.SpecError, match="outputs: q: expected the one that a loss compares with y, p"):
+        CortexClassifier(description={**DENSE, "layers": layers, "loss": loss}).fit(*digits)
+
+
 def test_two_streams_and_states_are_refused(digits: Data) -> None:
     two = [{"softmax_cross_entropy": {"of": "p", "target": "a"}}, {"mse": {"of": "p", "target": "b"}}]
     with pytest.raises(cortex.SpecError, match="its losses read a, b"):
