@@ -117,7 +117,7 @@ _HOMES = {
 _HOME_OF = {name: (home, name) for home, names in _HOMES.items() for name in names}
 _HOME_OF["find_data"] = ("cortex_core.training.source", "find")
 _HOME_OF["register_data"] = ("cortex_core.training.source", "register")
-_MODULES = ("autograd", "data", "descent", "nn", "optim", "surgery")
+_MODULES = ("autograd", "data", "descent", "nn", "optim", "sklearn", "surgery")
 # PyTorch's words for types and numbers, which a star import leaves out: they are Python's, or too short.
 _WORDS = {
     **{word: ("cortex_compute.types", name) for word, name in (

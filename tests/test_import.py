@@ -19,11 +19,12 @@ HEAVY = "sklearn scipy pandas matplotlib PIL pooch h5py yaml tqdm threadpoolctl 
 
 KERAS = "cortex_core.exchange.keras"
 
+# Estimators are classes of scikit-learn's: their modules are loaded when one is asked for.
 EVERYTHING = """
 import importlib, pkgutil
 for name in ("cortex", "cortex_viz", "cortex_core", "cortex_compute", "cortex_datasets"):
     for module in pkgutil.walk_packages(importlib.import_module(name).__path__, name + "."):
-        if not module.name.endswith("__main__"):
+        if not module.name.endswith("__main__") and not module.name.startswith("cortex.sklearn."):
             importlib.import_module(module.name)
 """
 

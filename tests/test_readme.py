@@ -34,6 +34,7 @@ PAGES = [
             "pictures",
             "safetensors",
             "sequences",
+            "sklearn",
             "surgery",
             "verification",
         )
