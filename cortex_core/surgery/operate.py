@@ -43,8 +43,8 @@ def remove(
 
 
 def replace_head(x: Any, units: int, of: str | None = None, seed: int | None = None) -> Any:
-    """``x`` with a new head of ``units`` outputs: the last dense layer, or convolution of kernel 1, before a
-    loss.
+    """``x`` with a new head of ``units`` outputs: the last dense layer before a loss, or convolution whose
+    channels it compares.
 
     ``of`` names the head where there are several.  Its weights are drawn anew, also where it had as many
     outputs.  Losses, metrics and targets stay; the names of the old classes are forgotten, and training
@@ -78,6 +78,7 @@ def resize_input(
     return _operated(x, "resize_input", lambda data: edits.resized(data, shape, name), drop_unfitting, seed)
 
 
+CHANGED = "; changed by surgery since"
 Make = Callable[[edits.Data], Edit]
 
 
@@ -91,8 +92,16 @@ def _operated(x: Any, what: str, edit: Make, drop_unfitting: bool = False, seed:
     encoding, notes = _encoding(old.encoding, description, made, what)
     description = replace(description, notes=(*description.notes, *notes))
     network = _with_numbers(old, description, what, made, drop_unfitting, seed)
-    network.encoding = encoding
+    network.encoding, network.origin = encoding, _origin(old.origin)
     return network
+
+
+def _origin(origin: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Where what was kept is from, and that it is not all that was compared there."""
+    if origin is None:
+        return None
+    proof = str(origin.get("proof")).removesuffix(CHANGED)
+    return {**origin, "proof": proof + CHANGED}
 
 
 def _changed(old: Description, what: str, edit: Make) -> tuple[Description, Edit]:
