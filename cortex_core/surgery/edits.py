@@ -199,6 +199,15 @@ def frozen_until(data: Data, until: str) -> Edit:
     return Edit(_with_trainable(old, chosen, False))
 
 
+def norms_frozen(data: Data) -> Edit:
+    """With all batch norms frozen: they normalise with their running statistics, and keep them."""
+    old = read(data)
+    norms = {x.id for x in old.layers if getattr(x.layer, "layer", x.layer).kind == "batch_norm"}
+    if not norms:
+        raise SpecError("freeze_norms: there is no batch_norm")
+    return Edit(_with_trainable(old, norms, False))
+
+
 def unfrozen(data: Data, until: str | None = None) -> Edit:
     """With all layers trained, or those that lead to ``until``, and this one."""
     old = read(data)

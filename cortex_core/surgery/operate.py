@@ -58,6 +58,12 @@ def freeze(x: Any, until: str) -> Any:
     return _operated(x, "freeze", lambda data: edits.frozen_until(data, until))
 
 
+def freeze_norms(x: Any) -> Any:
+    """``x`` whose batch norms normalise with their running statistics when it is trained, and keep them, and
+    their parameters: for small batches, which tell little of the data."""
+    return _operated(x, "freeze_norms", edits.norms_frozen)
+
+
 def unfreeze(x: Any, until: str | None = None) -> Any:
     """``x`` whose layers are all trained; or those up to ``until``, this one included."""
     return _operated(x, "unfreeze", lambda data: edits.unfrozen(data, until))

@@ -212,6 +212,28 @@ def test_it_still_tells_where_it_was_imported() -> None:
     assert surgery.replace_head(cortex.network(DIGITS), 3).origin is None
 
 
+def test_norms_alone_are_frozen_wherever_they_stand(tmp_path: Path) -> None:
+    spec = {
+        "inputs": {"x": [3, 4]},
+        "layers": [
+            {"dense": {"units": 5, "id": "first"}},
+            {"batch_norm": {"id": "norm"}},
+            {"time_distributed": {"layer": {"batch_norm": {}}, "id": "inner"}},
+            "flatten",
+            {"dense": {"units": 3, "id": "out"}},
+        ],
+        "loss": {"softmax_cross_entropy": {"of": "out", "target": "y"}},
+    }
+    data = {"x": np.random.default_rng(0).normal(5, 2, (64, 3, 4)).astype(np.float32), "y": np.arange(64) % 3}
+    network = surgery.freeze_norms(cortex.network(spec))
+    before = numbers(network)
+    cortex.train(network, data, out=tmp_path, progress=False, report=False)
+    changed = {name for name, bits in numbers(network).items() if bits != before[name]}
+    assert changed == {"first/kernel", "first/bias", "out/kernel", "out/bias"}
+    with pytest.raises(SpecError, match="freeze_norms: there is no batch_norm"):
+        surgery.freeze_norms(DIGITS)
+
+
 def test_a_frozen_norm_without_parameters_keeps_its_statistics(tmp_path: Path) -> None:
     norm = {"batch_norm": {"scale": False, "center": False}}
     spec = {

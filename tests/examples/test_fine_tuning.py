@@ -78,6 +78,14 @@ def test_the_same_by_the_command(ran: Ran, cli: Cli, monkeypatch: pytest.MonkeyP
     assert "imported from digits.h5 (Keras 2.9.0): unproved; changed by surgery since" in told
 
 
+def test_all_but_the_norms_by_the_command(ran: Ran, cli: Cli) -> None:
+    made = ran.folder / "all.cortex"
+    said = cli("surgery", ran.folder / "runs" / "loops", "--unfreeze", "--freeze-norms", "-o", made)
+    assert said.code == 0, said.err
+    frozen = {name for name, slot in cortex.load(made).slots.items() if not slot.segment.trainable}
+    assert frozen == {f"norm_{i}/{name}" for i in (1, 2) for name in ("scale", "shift")}
+
+
 @pytest.mark.peers
 def test_keras_reads_the_file_of_the_example(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("KERAS_BACKEND", "jax")
