@@ -48,9 +48,9 @@ KINDS = {
     "prelu": "prelu",
     "resizing": "resize2d",
     "sampling": "sampling",
-    "scale": "scale layer_scale clip cast power elementwise mean sum",
+    "scale": "scale affine layer_scale clip cast power elementwise mean sum",
     "shape": "flatten reshape permute repeat_vector",
-    "slicing": "slice select",
+    "slicing": "slice select take",
     "time_distributed": "time_distributed",
 }
 """The names that each module registers, which is imported when one of them is needed."""

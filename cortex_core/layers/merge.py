@@ -9,7 +9,7 @@ from functools import reduce
 from typing import Any, ClassVar
 
 from cortex_compute.errors import DTypeError
-from cortex_core.layers.expect import each_position, reasoned, refuse
+from cortex_core.layers.expect import each_position, floating, reasoned, refuse
 from cortex_core.layers.normalization import unit
 from cortex_core.layers.scope import Scope
 from cortex_core.ops import pointwise as ops
@@ -271,9 +271,12 @@ class Einsum:
             yield Fault(("equation",), shown, "expected each letter of the result once, and before ->")
 
     def forward(self, p: Scope, *x: Any) -> Any:
+        for v in x:
+            floating(self, v)
         terms = self.equation.partition("->")[0].split(",")
         if [*map(len, terms)] != [len(v.shape) for v in x]:
-            refuse(f"einsum needs inputs with as many axes as {self.equation!r} names, with the batch", *x)
+            told = f"{self.equation!r:.60}"
+            refuse(f"einsum needs inputs with as many axes as {told} names, with the batch", *x)
         return einsum(self.equation, *x)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -204,8 +205,15 @@ def extreme(found: Operation) -> Value:
     if array(bound).size > 1:
         return _merged(found, found.name, x, constant(found.at, x, bound, "bound"))
     if found.name == "maximum":
-        return found.at.put("clip", x, minimum=number(bound))
-    return found.at.put("clip", x, maximum=number(bound))
+        return _between(found, x, minimum=number(bound))
+    return _between(found, x, maximum=number(bound))
+
+
+def _between(found: Operation, x: Value, minimum: float = -math.inf, maximum: float = math.inf) -> Value:
+    """What lies outside becomes the bound; an infinite one bounds nothing."""
+    low, high = None if minimum == -math.inf else minimum, None if maximum == math.inf else maximum
+    kind = "linear" if low is None and high is None else "clip"
+    return found.at.put(kind, x, minimum=low, maximum=high)
 
 
 def constant(at: At, like: Value, numbers: Any, part: str) -> Value:
@@ -241,7 +249,7 @@ def clip(found: Operation) -> Value:
     given += [bound for name in names if (bound := found.option(*name)) is not None]
     if not isinstance(x, Value) or len(given) != 2:
         raise Unfit("clip needs a value, and a number for each bound")
-    return found.at.put("clip", x, minimum=number(given[0]), maximum=number(given[1]))
+    return _between(found, x, number(given[0]), number(given[1]))
 
 
 FACTORS: dict[str, int] = {"negative": -1, "neg": -1}

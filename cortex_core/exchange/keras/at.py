@@ -21,8 +21,8 @@ UNREAD = re.compile(
 """Fields of a configuration that say nothing of what a trained layer computes, or that the builder reads."""
 
 WHOLE = {
-    *("flatten", "reshape", "permute", "repeat_vector", "flip", "slice", "select", "concatenate", "linear"),
-    *("relu", "clip", "maximum", "minimum", "masking", "not_equal", "scale", "resize2d"),
+    *("flatten", "reshape", "permute", "repeat_vector", "flip", "slice", "select", "take", "linear"),
+    *("concatenate", "relu", "clip", "maximum", "minimum", "masking", "not_equal", "scale", "resize2d"),
     *(f"{kind}{rank}d" for kind in ("padding", "cropping", "upsampling") for rank in (1, 2, 3)),
     *(f"{kind}max_pool{rank}d" for kind in ("", "global_") for rank in (1, 2, 3)),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
@@ -20,6 +21,8 @@ from cortex_core.spec.description import ALL, LayerNode, flat
 from cortex_core.trace import Declaration, Traced, batch_type, run_layer
 
 BATCH = 2
+LARGEST = 2**31
+"""How many numbers of one example a layer may give: 8 GiB, so that a file of few bytes asks for no more."""
 LONGEST_NAME = 80
 SIZES = (64, 96)
 """Two lengths of an axis of any length: what differs between them depends on it."""
@@ -65,6 +68,7 @@ class Builder:
         self.inputs: dict[str, Any] = {}
         self.layers: list[dict[str, Any]] = []
         self.weights: dict[str, np.ndarray] = {}
+        self._given: Mapping[str, np.ndarray] = {}  # those of the layer that is put
         self._traced = [Traced(), Traced()]
         self._declared: dict[str, dict[str, Declaration]] = {}  # by the id of a layer, its own by name
         self._takes: dict[str, tuple[str, ...]] = {}  # by the id of a layer, what it takes
@@ -110,6 +114,7 @@ class Builder:
         shared = ((ALL, share),) if share else ()
         all_sources = (*sources, *flat(named for _, named in keywords))
         node = LayerNode(id_, kind, layer, all_sources, True, 1.0, (), Place(), keywords, shared)
+        self._given = {} if share else weights
         self._trace(node)
         if not share:
             self._take(id_, weights)
@@ -152,10 +157,14 @@ class Builder:
     def _trace(self, node: LayerNode) -> None:
         for traced in self._traced:
             try:
-                traced.values[node.id] = run_layer(node, False, self._fetch, traced, float32)
+                made = run_layer(node, False, self._fetch, traced, float32)
             except (ShapeError, DTypeError) as error:
                 shown = ", ".join(str([*self.shape(s)]) for s in node.positional)
                 raise Unfit(f"{getattr(error, 'reason', error)} (its input is {shown})") from None
+            traced.values[node.id] = made
+            size = [*made.shape[1:]]
+            if math.prod(size) > LARGEST:
+                raise Unfit(f"it gives {size!r:.80} for each example: more than {LARGEST} numbers")
 
     def _fetch(self, name: str, declaration: Declaration, layer: Any) -> Any:
         id_, _, own = name.rpartition("/")
@@ -164,18 +173,18 @@ class Builder:
             raise ShapeError(
                 f"{name} is {[*known.shape]} here and {[*declaration.shape]} there: one size is needed"
             )
+        given = self._given.get(own)
+        if given is not None and given.shape != declaration.shape:  # before a layer makes tables of its sizes
+            raise Unfit(f"{own} has shape {[*given.shape]}; expected {[*declaration.shape]}")
         return state_value(name, TensorType(declaration.shape, float32))
 
     def _take(self, id_: str, weights: Mapping[str, np.ndarray]) -> None:
-        """Keeps the weights of a layer, if they are those that it declares."""
+        """Keeps the weights of a layer, if they are those that it declares; their shapes are known to be."""
         wanted = self._declared.get(id_, {})
         lacking = [name for name, d in wanted.items() if name not in weights and isinstance(d, Parameter)]
         if lacking or weights.keys() - wanted.keys():
             told = f"has the weights {', '.join(weights) or 'none'}"
             raise Unfit(f"{told}; expected {', '.join(wanted) or 'none'}")
-        for name, array in weights.items():
-            if array.shape != wanted[name].shape:
-                raise Unfit(f"{name} has shape {[*array.shape]}; expected {[*wanted[name].shape]}")
         self.weights |= {f"{id_}/{name}": array for name, array in weights.items()}
 
 
