@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.errors import DTypeError, ShapeError
-from cortex_compute.frozen import frozen
 from cortex_compute.types import TensorType, float32
 from cortex_core.graph.value import input_value, state_value
 from cortex_core.layers.scope import Parameter
@@ -26,29 +25,6 @@ SIZES = (64, 96)
 
 Shape = tuple[int | None, ...]
 Sources = str | Sequence[str]
-
-
-@frozen
-class Value:
-    """What a layer gives.
-
-    ``shape`` is as Keras has it, without the batch axis; None is an axis of any length.  ``source`` is what a
-    description calls it.  ``moved``: there the channels are last, in Keras first.  ``mask`` says which of
-    the steps count: another value of the description, or None where all do.  ``whole`` is the type, such as
-    uint8, in whose whole numbers Keras computes what is floating here; empty for all others.
-    """
-
-    source: str
-    shape: Shape
-    dtype: str = "float32"
-    moved: bool = False
-    mask: str | None = None
-    whole: str = ""
-
-    @property
-    def there(self) -> Shape:
-        """The shape in the description."""
-        return (*self.shape[1:], self.shape[0]) if self.moved else self.shape
 
 
 class Unfit(Exception):
@@ -133,8 +109,12 @@ class Builder:
 
     def shape(self, source: str) -> Shape:
         """The shape of a value as it is here, without the batch axis."""
-        one, other = (traced.values[source].shape[1:] for traced in self._traced)  # type: ignore[union-attr]
+        one, other = self.sizes(source)
         return tuple(a if a == b else None for a, b in zip(one, other))
+
+    def sizes(self, source: str) -> tuple[tuple[int, ...], ...]:
+        """The shape without the batch axis, for each of `SIZES`."""
+        return tuple(traced.values[source].shape[1:] for traced in self._traced)  # type: ignore[union-attr]
 
     def dtype(self, source: str) -> str:
         return str(self._traced[0].values[source].dtype)  # type: ignore[union-attr]
