@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cortex_compute.errors import SpecError as SpecError
     from cortex_core.check import check as check
     from cortex_core.compiled import compile as compile
+    from cortex_core.exchange.from_onnx.imported import from_onnx as from_onnx
     from cortex_core.exchange.keras.imported import from_keras as from_keras
     from cortex_core.generate import Generation as Generation
     from cortex_core.generate import generate as generate
@@ -78,6 +79,7 @@ _HOMES = {
         *("randn", "randn_like", "randperm", "tensor", "zeros", "zeros_like"),
     ),
     "cortex_core.eager_graph": ("AutogradGraph", "graph_of"),
+    "cortex_core.exchange.from_onnx.imported": ("from_onnx",),
     "cortex_core.exchange.keras.imported": ("from_keras",),
     "cortex_core.explain": ("explain",),
     "cortex_core.recompute": ("checkpoint",),

@@ -9,7 +9,7 @@ from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.from_onnx.at import At
 from cortex_core.exchange.from_onnx.layers import joined
 from cortex_core.exchange.from_onnx.operators import operator
-from cortex_core.exchange.from_onnx.value import Value
+from cortex_core.exchange.from_onnx.value import Mixed, Value
 
 Written = tuple[str, dict[str, Any]]
 PLAIN = {
@@ -54,7 +54,7 @@ FIELDS: dict[str, Callable[[At], Written]] = {
 
 @operator("LeakyRelu", since=(6, 16))
 @operator("Elu", since=(6, 22))
-@operator("Celu", since=(12,))
+@operator("Celu", since=(12, 28))
 @operator("Gelu", since=(20,))
 @operator("ThresholdedRelu", since=(10, 22))
 def with_fields(at: At) -> Value:
@@ -126,7 +126,7 @@ def softmax(at: At) -> Value:
     axis = x.axis(at.attribute("axis", -1 if at.version >= 13 else 1))
     together = [axis] if at.version >= 13 else [*range(axis, x.rank)]
     if x.batch in together:
-        raise Unfit(f"axis is {axis}: the examples along axis {x.batch} stay apart here")
+        raise Mixed(f"axis is {axis}: the examples along axis {x.batch} stay apart here")
     if len(together) == 1:
         lying = at.lay(x, [*(a for a in x.lying if a != axis), axis])
         return at.put(kind, lying)

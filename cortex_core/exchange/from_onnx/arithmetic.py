@@ -13,7 +13,7 @@ from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.from_onnx.at import At
 from cortex_core.exchange.from_onnx.layers import joined
 from cortex_core.exchange.from_onnx.operators import operator
-from cortex_core.exchange.from_onnx.value import BATCHES, Known, Value, shown
+from cortex_core.exchange.from_onnx.value import BATCHES, Known, Mixed, Value, shown
 
 MOST_COPIES = 64
 
@@ -32,7 +32,7 @@ def together(at: At, kind: str, given: Sequence[Value], **fields: Any) -> Value:
     values = [raised(x, rank) for x in given]
     if len({x.batch for x in values}) > 1:
         shapes = ", ".join(map(shown, given))
-        raise Unfit(f"the examples of {shapes} do not meet: they lie along different axes")
+        raise Mixed(f"the examples of {shapes} do not meet: they lie along different axes")
     most = max(values, key=lambda x: len(x.lying))
     axes = [
         *most.lying,
@@ -78,7 +78,7 @@ def affine(at: At, x: Value, factor: Any = None, offset: Any = None, part: str =
     x = raised(x, max(x.rank, len(shape)))
     shape = (1,) * (x.rank - len(shape)) + shape
     if x.batch is not None and shape[x.batch] != 1:
-        raise Unfit(f"numbers of shape {[*shape]} beside {shown(x)} differ from example to example")
+        raise Mixed(f"numbers of shape {[*shape]} beside {shown(x)} differ from example to example")
     for axis, n in enumerate(shape):
         if n != 1 and x.sizes[axis] == 1:
             x = repeated(at, x, axis, n)
@@ -95,7 +95,7 @@ def _of_places(
     last = x.lying[-len(varying) :]
     varying = last if sorted(last) == varying else varying
     lying = at.lay(x, [*(a for a in x.lying if a not in varying), *varying])
-    numbers = [None if a is None else _at_places(a, shape, varying) for a in (factor, offset)]
+    numbers: list[Any] = [None if a is None else _at_places(a, shape, varying) for a in (factor, offset)]
     lead = lying.shape[: len(lying.shape) - len(varying)]
     count = math.prod(shape[a] for a in varying)
     if offset is None:
@@ -175,8 +175,9 @@ def several(at: At) -> Value:
     if len(bounds) < len(numbers):
         raise Unfit(f"{at.op} with constant numbers, other than one for all, is not supported")
     x = values[0] if len(values) == 1 else together(at, kind, values, part="values")
-    bound = {"minimum": max(bounds)} if kind == "maximum" else {"maximum": min(bounds)}
-    return at.put("clip", x, **bound)
+    if kind == "maximum":
+        return at.put("clip", x, minimum=max(bounds))
+    return at.put("clip", x, maximum=min(bounds))
 
 
 @operator("Pow", since=(7, 12, 13, 15))
@@ -230,5 +231,4 @@ def clip(at: At) -> Value:
         return at.put("relu6", x)
     if low is not None and high is not None and low > high:
         low = high  # as ONNX has it since opset 12: min(max(x, low), high)
-    limits = {name: n for name, n in (("minimum", low), ("maximum", high)) if n is not None}
-    return at.put("clip", x, **limits)
+    return at.put("clip", x, minimum=low, maximum=high)

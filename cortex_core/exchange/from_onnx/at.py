@@ -148,7 +148,7 @@ class At(Layers):
         trainable: bool = True,
         **fields: Any,
     ) -> Value:
-        """Puts a layer of ours, see `Layers.put_at`.  ``part`` names one of several layers of a node; the most
-        important one has none."""
+        """Puts a layer of ours, see `Layers.put_at`.  ``part`` names one of several layers of a node; the
+        most important one has none."""
         path = f"{self.path}_{part}" if part else self.path
         return self.put_at(path, kind, x, weights, order, trainable, fields)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
@@ -18,7 +18,7 @@ from cortex_core.exchange.from_onnx.layers import Layers
 from cortex_core.exchange.from_onnx.model import File, Graph, Node, Port
 from cortex_core.exchange.from_onnx.order import ordered
 from cortex_core.exchange.from_onnx.tensors import TYPES
-from cortex_core.exchange.from_onnx.value import Known, Value, fixed
+from cortex_core.exchange.from_onnx.value import Known, Mixed, Value, fixed
 
 MOST_TOLD = 50
 """Of so many nodes that cannot be imported it is said why."""
@@ -30,6 +30,11 @@ WIDER = {"DOUBLE": "float32", "FLOAT16": "float32", "BFLOAT16": "float32", "INT3
 NARROW = ("INT8", "INT16", "UINT8", "UINT16", "UINT32")
 """Those whose numbers an int64 holds, but which wrap around elsewhere."""
 RECURRENT = ("RNN", "LSTM", "GRU")
+SUBGRAPHS = "graphs within the graph are not supported; export the model traced, for one way through it"
+HINTS = {
+    **dict.fromkeys(("If", "Loop", "Scan", "SequenceMap"), SUBGRAPHS),
+    "Erf": "it is supported within x (1 + erf(x / sqrt(2))) / 2 alone, which is a Gelu",
+}
 
 
 @frozen
@@ -49,7 +54,8 @@ class Converted:
     """What became of a graph.
 
     ``inputs`` and ``outputs`` say by the names of ONNX what is here; ``batch`` is the axis of the inputs in
-    ONNX along which the examples lie, None where a whole input is one example.
+    ONNX along which the examples lie (of those that have only one axis that one), None where a whole input is
+    one example.
     """
 
     builder: Builder
@@ -75,21 +81,20 @@ def convert(file: File) -> Converted:
 
     The first axis of the inputs is read as that of the examples; where that cannot be, the second, which
     recurrent operators have there, and else no axis: then all of an input is one example.  Raises `SpecError`
-    with every node that cannot be imported in the first of these readings.
+    with every node that cannot be imported in the likeliest of these readings.
     """
     graph = ordered(plainer(file.graph))
     unknown = {fault: None for node in graph.nodes for fault in _unknown(node, file.opset)}
     if unknown:
         raise _error(unknown)
-    first: Converted | None = None
+    walks = []
     for batch in _readings(graph):
-        made = _Walk(graph, file.opset, batch).made
-        if not made.faults:
-            made.builder.keep(value.source for value in made.outputs.values())
-            return made
-        first = first or made
-    assert first is not None
-    raise _error(first.faults)
+        walk = _Walk(graph, file.opset, batch)
+        if not walk.made.faults:
+            walk.made.builder.keep(value.source for value in walk.made.outputs.values())
+            return walk.made
+        walks.append(walk)
+    raise _error(min(walks, key=lambda walk: walk.mixed).made.faults)
 
 
 def _error(faults: dict[Fault, None]) -> SpecError:
@@ -108,7 +113,7 @@ def _unknown(node: Node, opset: int) -> Iterator[Fault]:
     if not since:
         yield Fault(node.called, node.kind, f"ONNX has no such operator in opset {opset}")
     elif known is None and node.op not in FOLDS:
-        yield Fault(node.called, node.kind, "this operator is not supported")
+        yield Fault(node.called, node.kind, HINTS.get(node.op, "this operator is not supported"))
     elif known is not None and since not in known.versions:
         told = f"its definition of opset {since} is not supported; those of {_listed(known.versions)} are"
         yield Fault(node.called, node.kind, told)
@@ -125,10 +130,10 @@ def _listed(versions: Sequence[int]) -> str:
 
 def _readings(graph: Graph) -> Iterator[int | None]:
     """The axes of the inputs that may be that of the examples, the likeliest first."""
+    shapes = [port.shape or () for port in graph.inputs]
     for axis in (0, 1) if any(node.op in RECURRENT for node in graph.nodes) else (0,):
-        shapes = [port.shape or () for port in graph.inputs]
-        sizes = {shape[axis] for shape in shapes if len(shape) > axis}
-        if shapes and min(map(len, shapes)) > axis and len({n for n in sizes if isinstance(n, int)}) < 2:
+        sizes = {shape[min(axis, len(shape) - 1)] for shape in shapes if shape}
+        if shapes and all(shapes) and len({n for n in sizes if isinstance(n, int)}) < 2:
             yield axis
     yield None
 
@@ -143,6 +148,7 @@ class _Walk:
         self.values: dict[str, Given] = {"": None}
         self.consumers = graph.consumers()
         self.absorbed: set[str] = set()
+        self.mixed = 0  # how many nodes do not suit this reading
         self._names = dict.fromkeys(graph.outputs)
         self.made.inputs = {port.name: x for port in graph.inputs if (x := self._input(port)) is not None}
         for node in graph.nodes:
@@ -172,7 +178,7 @@ class _Walk:
             self.made.notes.append(f"{port.name} is of {port.dtype} there; here all is computed in float32")
         dtype = SAME.get(port.dtype) or WIDER.get(port.dtype, "int64")
         sizes = tuple(n if isinstance(n, int) else None for n in port.shape)
-        batch = self.made.batch
+        batch = None if self.made.batch is None else min(self.made.batch, len(sizes) - 1)
         here = sizes if batch is None else sizes[:batch] + sizes[batch + 1 :]
         places = iter(range(1, len(sizes) + 1))
         order = tuple(0 if axis == batch else next(places) for axis in range(len(sizes)))
@@ -215,6 +221,7 @@ class _Walk:
         except _Unknown:
             results = ()
         except (Unfit, CortexError) as error:
+            self.mixed += isinstance(error, Mixed)
             self._fault(node.called, node.kind, str(error))
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             # A file may hold anything where a translator expects a number, or a list of them.
@@ -252,7 +259,7 @@ class _Walk:
         return name != "" and (name in self.consumers or name in self._names)
 
     def _path(self, node: Node) -> str:
-        """What the layers of a node are called: as the output of the graph, if it gives one, or as the node."""
+        """What the layers of a node are called: as the output that it gives of the graph, or as the node."""
         output = next((name for name in node.outputs if name in self._names), "")
         return output or node.name or node.op.lower()
 

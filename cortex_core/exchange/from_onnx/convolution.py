@@ -69,8 +69,8 @@ def conv(at: At) -> Value:
         raise Unfit(f"its kernel has the shape {[*w.shape]}, its input {shown(x)}")
     stride, dilation = numbers(at, "strides", rank), numbers(at, "dilations", rank)
     reach = [(k - 1) * d + 1 for k, d in zip(w.shape[2:], dilation)]
-    fields = {"kernel": [*w.shape[2:]], "stride": stride, "dilation": dilation, "use_bias": at.has(2)}
-    fields["padding"] = paddings(at, x, reach, stride)
+    fields: dict[str, Any] = {"kernel": [*w.shape[2:]], "stride": stride, "dilation": dilation}
+    fields |= {"use_bias": at.has(2), "padding": paddings(at, x, reach, stride)}
     kernel = np.moveaxis(w, (0, 1), (-1, -2))
     if groups == x.sizes[1] and groups > 1 and rank < 3 and w.shape[1] == 1 and len(w) % groups == 0:
         weights = {"kernel": kernel} | _bias(at)
@@ -98,7 +98,7 @@ def transposed(at: At) -> Value:
     stride, dilation = numbers(at, "strides", rank), numbers(at, "dilations", rank)
     reach = [(k - 1) * d + 1 for k, d in zip(w.shape[2:], dilation)]
     cut, more = _cut(at, x, reach, stride)
-    fields = {
+    fields: dict[str, Any] = {
         **{"filters": w.shape[1] * groups, "kernel": [*w.shape[2:]], "stride": stride, "dilation": dilation},
         **{"groups": groups, "use_bias": at.has(2), "padding": cut, "output_padding": more},
     }

@@ -13,7 +13,6 @@ import numpy as np
 
 from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.from_onnx.at import At
-from cortex_core.exchange.from_onnx.model import Tensor
 from cortex_core.exchange.from_onnx.tensors import TYPES, type_name
 from cortex_core.exchange.from_onnx.value import VARIANTS, Known, Value
 
@@ -42,7 +41,7 @@ def folds(*names: str) -> Callable[[Folder], Folder]:
 
 def folded(at: At) -> list[Known]:
     """What a node gives whose inputs are all known, or that asks for the shape of a value."""
-    given = [x for x in at.given]
+    given = at.given
     one = _computed(at, given, 0)
     same = all(x is None or (isinstance(x, Known) and x.fixed) for x in given)
     other = one if same else _computed(at, given, 1)
@@ -268,7 +267,7 @@ def mod(at: At, a: np.ndarray, b: np.ndarray) -> Any:
 @folds(*REDUCED)
 def reduced(at: At, x: np.ndarray, *axes: Any) -> Any:
     found, keeps = _ints(at, "axes", *axes), bool(at.attribute("keepdims", 1))
-    if not found and at.attribute("noop_with_empty_axes", 0):
+    if at.attribute("noop_with_empty_axes", 0) and not found:
         return x
     return REDUCED[at.op](x, tuple(found) if found else None, keepdims=keeps).astype(x.dtype)
 

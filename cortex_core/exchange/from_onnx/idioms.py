@@ -37,8 +37,7 @@ class _Gelus:
                 x = self._divided(node.inputs[0])
                 last = x and self._last(node, x)
                 if last:
-                    told = {"domain": "", "op": "Gelu", "inputs": (x,), "attributes": {}, "since": GELU_SINCE}
-                    yield id(last), replace(last, **told)
+                    yield id(last), Node("Gelu", "", last.name, (x,), last.outputs, {}, GELU_SINCE)
 
     def _divided(self, name: str) -> str:
         """x, where the value is x / sqrt(2)."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,8 +26,7 @@ class Imported:
     """A network, and where the inputs and outputs of the ONNX file are in it.
 
     ``file`` says what was imported, ``yaml`` is its description, for people.  ``inputs`` and ``outputs`` give
-    for each name of the file the value here; ``batch`` is the axis of the inputs in ONNX along which the
-    examples lie, None where a whole input is one.
+    for each name of the file the value here.
     """
 
     file: str
@@ -34,7 +34,6 @@ class Imported:
     yaml: str
     inputs: dict[str, Value]
     outputs: dict[str, Value]
-    batch: int | None
     notes: list[str]
 
     def report(self) -> dict[str, Any]:
@@ -42,9 +41,8 @@ class Imported:
         return {
             "file": self.file,
             "verdict": UNPROVED,
-            "inputs": {name: value.source for name, value in self.inputs.items()},
-            "outputs": {name: value.source for name, value in self.outputs.items()},
-            "axis_of_the_examples": self.batch,
+            "inputs": _told(self.inputs),
+            "outputs": _told(self.outputs),
             "notes": self.notes,
         }
 
@@ -84,8 +82,12 @@ def load(path: str | os.PathLike[str]) -> Imported:
     told = f"{place.name} (ONNX opset {file.opset}{', ' if file.producer else ''}{file.producer})"
     notes = [*_reading(converted), *dict.fromkeys(converted.notes)]
     network.origin = {"file": told, "proof": UNPROVED} | ({"notes": notes} if notes else {})
-    yaml, batch = to_yaml(data), converted.batch
-    return Imported(told, network, yaml, converted.inputs, converted.outputs, batch, notes)
+    return Imported(told, network, to_yaml(data), converted.inputs, converted.outputs, notes)
+
+
+def _told(values: Mapping[str, Value]) -> dict[str, Any]:
+    """What values of ONNX are called here, and which of their axes there is that of the examples."""
+    return {name: {"id": x.source, "axis_of_the_examples": x.batch} for name, x in values.items()}
 
 
 def _reading(converted: Converted) -> list[str]:
@@ -95,5 +97,7 @@ def _reading(converted: Converted) -> list[str]:
     if converted.batch is None:
         told = "the whole of an input is one example: give it with an axis of the examples before all others"
     else:
-        told = f"the examples lie along axis {converted.batch} of the inputs in ONNX, and along the first here"
+        told = (
+            f"the examples lie along axis {converted.batch} of the inputs in ONNX, and along the first here"
+        )
     return [f"{told}, for the graph cannot be read with them along its first axis"]

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from cortex_core.exchange.build import Builder, Shape, Unfit
-from cortex_core.exchange.from_onnx.value import Value, shown
+from cortex_core.exchange.from_onnx.value import Mixed, Value, shown
 
 MOST = 2**31
 """So many numbers are the most that an example has anywhere: what a file says must not take all memory."""
@@ -73,13 +73,13 @@ class Layers:
     # Axes
 
     def lay(self, x: Value, axes: Sequence[int]) -> Value:
-        """The value with these axes of ONNX behind the batch, in this order; all that lie here are among them.
+        """The value with these axes of ONNX behind the batch, in this order: all that lie here.
 
         An axis of size 1 that only ONNX has is made where it is named.
         """
         real = [a for a in axes if x.order[a] is not None]
         if len(real) != len(x.lying) or any(x.order[a] == 0 for a in axes):
-            raise Unfit(f"the axes of {shown(x)} cannot be laid as {[*axes]}: one is that of the examples")
+            raise Mixed(f"the axes of {shown(x)} cannot be laid as {[*axes]}: one is that of the examples")
         long = [a for a in x.lying if x.shape[(x.order[a] or 0) - 1] != 1]
         if [a for a in real if a in long] != long:
             x = self._permuted(x, real)
@@ -105,7 +105,7 @@ class Layers:
         """A value with the batch on its axis 0, and with this axis behind all others."""
         if x.batch != 0:
             where = "is part of an example" if x.batch is None else "is not that of the examples"
-            raise Unfit(f"the axis 0 of its input {shown(x)} {where}")
+            raise Mixed(f"the axis 0 of its input {shown(x)} {where}")
         return self.lay(x, [*(a for a in range(1, x.rank) if a != axis), axis])
 
     def reshape(

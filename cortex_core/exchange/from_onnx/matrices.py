@@ -10,7 +10,7 @@ from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.from_onnx.arithmetic import affine, together
 from cortex_core.exchange.from_onnx.at import At
 from cortex_core.exchange.from_onnx.operators import operator
-from cortex_core.exchange.from_onnx.value import Known, Value, shown
+from cortex_core.exchange.from_onnx.value import Known, Mixed, Value, shown
 
 
 @operator("MatMul", since=(9, 13))
@@ -36,7 +36,7 @@ def _without(at: At, x: Value, axis: int) -> Value:
 
 
 def _dense(at: At, x: Value, axis: int, kernel: np.ndarray, biased: bool = False) -> Value:
-    """x times a kernel (in, out) along an axis of ONNX, with the bias that a next node adds if there is one."""
+    """x times a kernel (in, out) along an axis of ONNX, with the bias that a next node adds, if it does."""
     if x.order[axis] == 0 or kernel.ndim != 2 or x.sizes[axis] != len(kernel):
         raise Unfit(
             f"a product of {shown(x)} along axis {axis} with a matrix {[*kernel.shape]} is not supported"
@@ -44,8 +44,7 @@ def _dense(at: At, x: Value, axis: int, kernel: np.ndarray, biased: bool = False
     lying = at.lay(x, [*(a for a in x.lying if a != axis), axis])
     bias = _bias(at, kernel.shape[1]) if biased and axis == x.rank - 1 else None
     weights = {"kernel": kernel} | ({} if bias is None else {"bias": bias})
-    flat = lying if lying.shape[:-1] or x.batch is not None else lying
-    y = at.put("dense", flat, weights=weights, units=kernel.shape[1], use_bias=bias is not None)
+    y = at.put("dense", lying, weights=weights, units=kernel.shape[1], use_bias=bias is not None)
     if bias is not None:
         follower = at.around.follower(at.node)
         assert follower is not None
@@ -68,12 +67,14 @@ def _of_values(at: At, a: Value, b: Value) -> Value:
     """Of matrices for each example, or of stacks of them."""
     if a.rank == b.rank == 1 and a.batch is None and b.batch is None:
         return _without(at, at.put("dot", [a, b], axes=[1, 1], order=(1,)), 0)
-    if min(a.rank, b.rank) < 2:
-        raise Unfit(f"a product of {shown(a)} and {shown(b)} is not supported")
+    if a.rank == 1:
+        return _without(at, _of_values(at, replace(a, order=(None, *a.order)), b), max(0, b.rank - 2))
+    if b.rank == 1:
+        return _without(at, _of_values(at, a, replace(b, order=(*b.order, None))), a.rank - 1)
     rank = max(a.rank, b.rank)
     a, b = (replace(x, order=(None,) * (rank - x.rank) + x.order) for x in (a, b))
     if a.batch != b.batch or (a.batch or 0) >= rank - 2 > 0 or (rank == 2 and a.batch is not None):
-        raise Unfit(f"the product of {shown(a)} and {shown(b)} mixes examples, or takes others of each")
+        raise Mixed(f"the product of {shown(a)} and {shown(b)} mixes examples, or takes others of each")
     axes = [i for i in range(rank) if i != a.batch]
     left, right = at.lay(a, axes), at.lay(b, axes)
     if len(axes) == 2:

@@ -64,7 +64,8 @@ class Node:
 
 @frozen
 class Port:
-    """An input of the graph: ``dtype`` by its name in ONNX, such as FLOAT; a shape that is not said is None."""
+    """An input of the graph: ``dtype`` as ONNX calls it, such as FLOAT; a shape of which nothing is said is
+    None."""
 
     name: str
     dtype: str

@@ -12,7 +12,7 @@ from cortex_core.exchange.from_onnx.arithmetic import magnitude, together
 from cortex_core.exchange.from_onnx.at import At
 from cortex_core.exchange.from_onnx.layers import joined
 from cortex_core.exchange.from_onnx.operators import operator
-from cortex_core.exchange.from_onnx.value import Value, shown
+from cortex_core.exchange.from_onnx.value import Mixed, Value, shown
 
 
 @operator("BatchNormalization", since=(7, 9, 14, 15))
@@ -25,7 +25,7 @@ def batch_normalization(at: At) -> Value:
     fields = {"epsilon": at.attribute("epsilon", 1e-5), "momentum": at.attribute("momentum", 0.9)}
     if at.version < 9 and not at.attribute("spatial", 1):
         lying = at.plain(x)
-        shaped = {name: w.reshape(lying.shape) for name, w in weights.items()}
+        shaped = {name: w.reshape([n or 0 for n in lying.shape]) for name, w in weights.items()}
         return at.put("batch_norm", lying, weights=shaped, mode="elementwise", **fields)
     return at.put("batch_norm", at.channels_last(x) if x.rank > 1 else x, weights=weights, **fields)
 
@@ -68,7 +68,7 @@ def _last_axes(at: At, x: Value) -> tuple[list[int], Value]:
     first = x.axis(at.attribute("axis", -1))
     axes = [*range(first, x.rank)]
     if x.batch in axes:
-        raise Unfit(f"axis is {first} of {shown(x)}: the examples stay apart here")
+        raise Mixed(f"axis is {first} of {shown(x)}: the examples stay apart here")
     return axes, at.lay(x, [*(a for a in range(first) if x.order[a] != 0), *axes])
 
 
@@ -114,7 +114,7 @@ def lp_normalization(at: At) -> Value:
     x, p = at.value(), at.expect("p", 2, 1)
     axis = x.axis(at.attribute("axis", -1))
     if x.batch == axis:
-        raise Unfit(f"axis is {axis}: the examples stay apart here")
+        raise Mixed(f"axis is {axis}: the examples stay apart here")
     lying = at.plain(x)
     here = lying.order[axis] or 0
     if p == 2:
@@ -129,7 +129,7 @@ def mean_variance_normalization(at: At) -> Value:
     x = at.value()
     axes = sorted(x.axis(a) for a in at.attribute("axes", [0, 2, 3]))
     if x.batch in axes:
-        raise Unfit(f"axes are {axes}: the examples along axis {x.batch} stay apart here")
+        raise Mixed(f"axes are {axes}: the examples along axis {x.batch} stay apart here")
     lying = at.lay(x, [*(a for a in range(x.rank) if a not in axes and x.order[a] != 0), *axes])
     lead = lying.shape[: len(lying.shape) - len(axes)]
     shape = [*lead, joined(lying.shape[len(lead) :])]

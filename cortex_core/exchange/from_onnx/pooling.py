@@ -27,7 +27,7 @@ class Windows:
         self.reach = [(k - 1) * d + 1 for k, d in zip(self.size, self.dilation)]
         self.padding = paddings(at, x, self.reach, self.stride)
         self.up = bool(at.attribute("ceil_mode", 0))
-        if self.up and not isinstance(self.padding, str) or self.up and self.padding == "valid":
+        if self.up and self.padding != "same":
             self.padding = self._rounded_up(x)
 
     @property
@@ -109,6 +109,9 @@ def average_pool(at: At) -> Value:
 def _summed(at: At, x: Value, windows: Windows, part: str) -> Value:
     """The sum of each window, by a convolution of each channel with ones."""
     channels, rank = x.shape[-1], windows.rank
+    if windows.plain and windows.padding == "valid":
+        mean = at.put(f"avg_pool{rank}d", x, part="mean", size=windows.size, stride=windows.stride)
+        return at.put("scale", mean, part=part, factor=math.prod(windows.size))
     if channels is None or rank > 2:
         raise Unfit("such windows are supported along one or two axes, of so many channels as are known")
     fields: dict[str, Any] = {"kernel": windows.size, "stride": windows.stride, "padding": windows.padding}

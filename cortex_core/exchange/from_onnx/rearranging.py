@@ -7,12 +7,15 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import numpy as np
+
 from cortex_core.exchange.build import Unfit
-from cortex_core.exchange.from_onnx.arithmetic import repeated
+from cortex_core.exchange.from_onnx.arithmetic import affine, of_example, repeated
 from cortex_core.exchange.from_onnx.at import At
 from cortex_core.exchange.from_onnx.layers import joined
 from cortex_core.exchange.from_onnx.operators import operator
-from cortex_core.exchange.from_onnx.value import BATCH, VARIANTS, Known, Value, shown
+from cortex_core.exchange.from_onnx.slicing import margin
+from cortex_core.exchange.from_onnx.value import BATCH, VARIANTS, Known, Mixed, Value, shown
 
 Shape = tuple[int, ...]
 
@@ -57,7 +60,7 @@ def flatten(at: At) -> Value:
     parts = [[*range(axis)], [*range(axis, x.rank)]]
     held = next((i for i, part in enumerate(parts) if x.batch in part), None)
     if held is not None and any(x.sizes[a] != 1 for a in parts[held] if a != x.batch):
-        raise Unfit(f"{shown(x)} from axis {axis} on: the examples would be mixed with other axes")
+        raise Mixed(f"{shown(x)} from axis {axis} on: the examples would be mixed with other axes")
     lying = at.plain(x)
     sizes = [joined([n for a in part if not isinstance(n := lying.sizes[a], type(BATCH))]) for part in parts]
     order = tuple(0 if i == held else None for i in range(2))
@@ -104,7 +107,7 @@ def shaped(at: At, x: Value, variants: Sequence[Sequence[int]]) -> Value:
             places = iter(range(1, len(made) + 1))
             order = tuple(0 if i == place else next(places) for i in range(len(variants[0])))
             return at.reshape(lying, made, order)
-    raise Unfit(f"{shown(x)} as {[*variants[0]]} would mix the examples, or has not as many elements")
+    raise Mixed(f"{shown(x)} as {[*variants[0]]} would mix the examples, or has not as many elements")
 
 
 def _places(x: Value, variants: Sequence[Sequence[int]]) -> Iterator[int | None]:
@@ -160,7 +163,7 @@ def tile(at: At) -> Value:
     """Copies one behind the other along each axis."""
     x, times = at.value(), [int(n) for n in at.constant(1)]
     if len(times) != x.rank or any(n < 1 for n in times) or (x.batch is not None and times[x.batch] != 1):
-        raise Unfit(f"{shown(x)} so many times: {times}; the examples stay as they are")
+        raise Mixed(f"{shown(x)} so many times: {times}; the examples stay as they are")
     for axis, count in enumerate(times):
         x = repeated(at, x, axis, count)
     return x
@@ -169,16 +172,48 @@ def tile(at: At) -> Value:
 @operator("Concat", since=(4, 11, 13))
 def concat(at: At) -> Value:
     if any(isinstance(x, Known) for x in at.given):
-        raise Unfit("values joined with constant numbers are not supported")
+        return _joined_with_numbers(at)
     values = at.values()
-    axis = values[0].axis(at.attribute("axis"))
+    return _joined(at, values, values[0].axis(at.attribute("axis")))
+
+
+def _joined(at: At, values: Sequence[Value], axis: int, part: str = "") -> Value:
+    """The values one behind the other."""
     if len({(x.rank, x.batch) for x in values}) > 1 or values[0].batch == axis:
-        raise Unfit(f"{', '.join(map(shown, values))} along axis {axis}: the examples stay apart here")
+        raise Mixed(f"{', '.join(map(shown, values))} along axis {axis}: the examples stay apart here")
     axes = [*values[0].lying, *([axis] if values[0].order[axis] is None else [])]
     axes += [a for a in range(values[0].rank) if a not in axes and any(x.order[a] for x in values)]
     lying = [at.lay(x, axes) for x in values]
     here, last = lying[0].order[axis] or 0, len(lying[0].shape)
-    return at.put("concatenate", lying, axis=-1 if here == last else here) if len(lying) > 1 else lying[0]
+    if len(lying) == 1:
+        return lying[0]
+    return at.put("concatenate", lying, part=part, axis=-1 if here == last else here)
+
+
+def _joined_with_numbers(at: At) -> Value:
+    """Numbers before and behind values, such as the token of a class: added to zeros that are put there."""
+    known = [isinstance(x, Known) for x in at.given]
+    first, last = known.index(False), len(known) - known[::-1].index(False)
+    if any(known[first:last]):
+        raise Unfit("constant numbers between values are not supported")
+    values = [x for x in at.given[first:last] if isinstance(x, Value)]
+    axis = values[0].axis(at.attribute("axis"))
+    x = _joined(at, values, axis, "values")
+    ends = [
+        [of_example(k) for k in part if isinstance(k, Known)] for part in (at.given[:first], at.given[last:])
+    ]
+    counts = [sum(k.shape[axis] for k in end) for end in ends]
+    size = x.sizes[axis]
+    if not isinstance(size, int) or x.dtype != "float32":
+        raise Unfit(f"numbers beside {shown(x)} along axis {axis} are not supported")
+    shape = [1 if n is BATCH else n for n in x.sizes]
+    between = np.zeros([size if a == axis else 1 for a in range(x.rank)])
+    parts = [*ends[0], between, *ends[1]]
+    wide = [max(k.shape[a] for k in parts) for a in range(x.rank)]
+    if any(a != axis and n not in (1, shape[a]) for a, n in enumerate(wide)):
+        raise Unfit(f"numbers of shapes {[[*k.shape] for k in parts]} beside {shown(x)} are not supported")
+    whole = [np.broadcast_to(k, [k.shape[a] if a == axis else n for a, n in enumerate(wide)]) for k in parts]
+    return affine(at, margin(at, x, axis, *counts), offset=np.concatenate(whole, axis))
 
 
 @operator("DepthToSpace", since=(1, 11, 13, 28))
@@ -186,7 +221,7 @@ def depth_to_space(at: At) -> Value:
     """Channels become places: (block, block, channels) of them, or (channels, block, block) by CRD."""
     x, block = at.value(), at.attribute("blocksize")
     first = at.expect("mode", "DCR", "CRD") == "DCR"
-    n, c, h, w = _picture(x)
+    c, h, w = _picture(x)
     inner = c // block**2
     split = [block, block, inner] if first else [inner, block, block]
     apart = at.reshape(at.plain(x), [*split, h, w], (0, 1, 2, 3, 4, 5), "apart")
@@ -199,17 +234,15 @@ def depth_to_space(at: At) -> Value:
 def space_to_depth(at: At) -> Value:
     x, block = at.value(), at.attribute("blocksize")
     first = at.expect("mode", "DCR", "CRD") == "DCR"
-    n, c, h, w = _picture(x)
+    c, h, w = _picture(x)
     apart = at.reshape(at.plain(x), [c, h // block, block, w // block, block], (0, 1, 2, 3, 4, 5), "apart")
     turned = at.lay(apart, [3, 5, 1, 2, 4] if first else [1, 3, 5, 2, 4])
     made = [c * block**2, h // block, w // block]
     return at.reshape(replace(turned, order=(0, 1, 2, 3, 4, 5)), made, (0, 1, 2, 3))
 
 
-def _picture(x: Value) -> tuple[object, int, int, int]:
-    sizes = x.sizes
-    if x.rank != 4 or x.batch != 0 or any(n is None for n in sizes):
+def _picture(x: Value) -> list[int]:
+    sizes = [n for n in x.sizes[1:] if isinstance(n, int)]
+    if x.rank != 4 or x.batch != 0 or len(sizes) != 3:
         raise Unfit(f"its input is {shown(x)}; supported are pictures of known sizes, (N, C, H, W)")
-    n, c, h, w = sizes
-    assert isinstance(c, int) and isinstance(h, int) and isinstance(w, int)
-    return n, c, h, w
+    return sizes

@@ -10,7 +10,7 @@ from cortex_compute.frozen import frozen
 from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.from_onnx.at import At
 from cortex_core.exchange.from_onnx.operators import operator
-from cortex_core.exchange.from_onnx.value import Known, Value, shown
+from cortex_core.exchange.from_onnx.value import Known, Mixed, Value, shown
 
 ACTIVATIONS = {
     **{"Tanh": "tanh", "Relu": "relu", "Sigmoid": "sigmoid", "Softsign": "softsign", "Softplus": "softplus"},
@@ -40,7 +40,7 @@ LAYOUTS = {0: Axes(0, 1, (0, 1, 2), (0, 1)), 1: Axes(1, 0, (1, 2, 0), (1, 0))}
 def recurrent(at: At) -> list[Value]:
     x, axes = at.value(), LAYOUTS[at.expect("layout", 0, 1)]
     if x.rank != 3 or x.batch != axes.batch:
-        raise Unfit(f"its input is {shown(x)}; the examples must lie along axis {axes.batch}")
+        raise Mixed(f"its input is {shown(x)}; the examples must lie along axis {axes.batch}")
     direction = at.expect("direction", *WAYS)
     w, r, count = at.weights(1), at.weights(2), WAYS[direction]
     units = at.attribute("hidden_size", r.shape[-1])

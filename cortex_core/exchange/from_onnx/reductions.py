@@ -10,16 +10,17 @@ from cortex_core.exchange.from_onnx.arithmetic import magnitude, together
 from cortex_core.exchange.from_onnx.at import At
 from cortex_core.exchange.from_onnx.layers import joined
 from cortex_core.exchange.from_onnx.operators import operator
-from cortex_core.exchange.from_onnx.value import Value, shown
+from cortex_core.exchange.from_onnx.value import Mixed, Value, shown
 
 
 def _axes(at: At, x: Value) -> list[int]:
     """The axes; all where none are told."""
     given = at.whole_numbers("axes", 1, [])
     noop = at.attribute("noop_with_empty_axes", 0)
+    at.attribute("keepdims", 1)
     axes = sorted({x.axis(a) for a in given} if given or noop else range(x.rank))
     if x.batch in axes:
-        raise Unfit(f"axes are {axes} of {shown(x)}: the examples along axis {x.batch} stay apart here")
+        raise Mixed(f"axes are {axes} of {shown(x)}: the examples along axis {x.batch} stay apart here")
     return axes
 
 
@@ -79,7 +80,7 @@ def largest(at: At) -> Value:
     return y if keeps else replace(y, order=tuple(a for i, a in enumerate(order) if i not in axes))
 
 
-@operator("ReduceLogSumExp", since=(1, 11, 13, 18))
+@operator("ReduceLogSumExp", since=(1, 11, 13, 18, 28))
 def log_sum_exp(at: At) -> Value:
     """x - log_softmax(x), which is the same at each place along the axes: of the first."""
     x = at.value()

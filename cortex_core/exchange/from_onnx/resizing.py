@@ -11,7 +11,7 @@ import numpy as np
 from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.from_onnx.at import At
 from cortex_core.exchange.from_onnx.operators import operator
-from cortex_core.exchange.from_onnx.value import Value, shown
+from cortex_core.exchange.from_onnx.value import Mixed, Value, shown
 from cortex_core.ops.resize import MOST_WEIGHTS, linear_weights
 
 LONGEST = 65_536
@@ -71,7 +71,8 @@ def _resized(
         if not isinstance(old, int):
             if (n == 1 and sizes is None) or (sizes is not None and axis == x.batch):
                 continue
-            raise Unfit(f"{shown(x)} along axis {axis}, whose size is not known here")
+            kind = Mixed if axis == x.batch else Unfit
+            raise kind(f"{shown(x)} along axis {axis}, whose size is not known here")
         new = int(n) if sizes is not None else math.floor(old * n)
         if not 0 < new <= LONGEST or old * new > MOST_WEIGHTS:
             raise Unfit(f"an axis of {old:,} elements becomes one of {new:,}, which is not supported")
@@ -90,7 +91,7 @@ def _mixed(at: At, x: Value, changes: dict[int, np.ndarray]) -> Value:
                 return at.put("resize2d", at.channels_last(x), size=[len(height), len(width)], mode=mode)
     for number, (axis, matrix) in enumerate(changes.items(), 1):
         if x.order[axis] == 0:
-            raise Unfit(f"axis {axis} of {shown(x)} is that of the examples, which stay as many")
+            raise Mixed(f"axis {axis} of {shown(x)} is that of the examples, which stay as many")
         lying = at.lay(x, [*(a for a in x.lying if a != axis), axis])
         kernel = {"kernel": matrix.T.astype(np.float32)}
         part = "" if number == len(changes) else f"axis_{axis}"
@@ -109,7 +110,8 @@ def _size(x: Value, axis: int) -> int:
 
 def _nearest(n: int, m: int) -> np.ndarray:
     """What `nearest` of our resize2d is as a matrix."""
-    return np.eye(n)[(2 * np.arange(m) + 1) * n // (2 * m)]
+    found: np.ndarray = np.eye(n)[(2 * np.arange(m) + 1) * n // (2 * m)]
+    return found
 
 
 def _linear(n: int, m: int) -> np.ndarray:
@@ -122,7 +124,8 @@ def weights(n: int, m: int, scale: float, mode: str, settings: dict[str, Any]) -
     at = _places(n, m, scale, settings["coordinates"])
     if mode == "nearest":
         places = _ROUND[settings["nearest"]](at)
-        return np.eye(n)[np.clip(places, 0, n - 1).astype(int)]
+        chosen: np.ndarray = np.eye(n)[np.clip(places, 0, n - 1).astype(int)]
+        return chosen
     wide = max(1.0, 1 / scale) if settings.get("antialias") else 1.0
     reach = 1 if mode == "linear" else 2
     kernel = _triangle if mode == "linear" else _cubic(settings["cubic"])
@@ -164,7 +167,8 @@ _ROUND: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 
 
 def _triangle(x: np.ndarray) -> np.ndarray:
-    return np.maximum(0, 1 - np.abs(x))
+    found: np.ndarray = np.maximum(0, 1 - np.abs(x))
+    return found
 
 
 def _cubic(a: float) -> Callable[[np.ndarray], np.ndarray]:
@@ -174,6 +178,7 @@ def _cubic(a: float) -> Callable[[np.ndarray], np.ndarray]:
         x = np.abs(x)
         inner = (a + 2) * x**3 - (a + 3) * x**2 + 1
         outer = a * x**3 - 5 * a * x**2 + 8 * a * x - 4 * a
-        return np.where(x <= 1, inner, np.where(x < 2, outer, 0))
+        found: np.ndarray = np.where(x <= 1, inner, np.where(x < 2, outer, 0))
+        return found
 
     return kernel

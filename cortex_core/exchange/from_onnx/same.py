@@ -8,7 +8,7 @@ from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.from_onnx.at import At
 from cortex_core.exchange.from_onnx.operators import operator
 from cortex_core.exchange.from_onnx.tensors import TYPES, type_name
-from cortex_core.exchange.from_onnx.value import Value
+from cortex_core.exchange.from_onnx.value import Known, Value
 
 FLOATS = ("FLOAT", "DOUBLE", "FLOAT16", "BFLOAT16")
 WHOLE = ("INT64", "INT32")
@@ -36,12 +36,14 @@ def cast(at: At) -> Value:
 
 
 @operator("CastLike", since=(15, 19, 21, 23, 24, 25))
-def cast_like(at: At) -> Value:
+def cast_like(at: At) -> Value | Known:
     """To the type of another value, or of numbers."""
     at.attribute("saturate", 1), at.attribute("round_mode", "up")
-    other = at.any(1)
-    name = str(other.one.dtype) if not isinstance(other, Value) else other.whole or other.dtype
-    return converted(at, at.value(), {own: told for told, own in TYPES.items()}.get(name, name.upper()))
+    x, other = at.any(0), at.any(1)
+    name = str(other.one.dtype) if isinstance(other, Known) else other.whole or other.dtype
+    if isinstance(x, Known):
+        return Known(x.one.astype(name), x.other.astype(name))
+    return converted(at, x, {own: told for told, own in TYPES.items()}[name])
 
 
 def converted(at: At, x: Value, to: str) -> Value:

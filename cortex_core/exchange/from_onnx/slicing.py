@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 
@@ -11,16 +11,18 @@ from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.from_onnx.at import At
 from cortex_core.exchange.from_onnx.layers import joined
 from cortex_core.exchange.from_onnx.operators import operator
-from cortex_core.exchange.from_onnx.value import Known, Value, shown
+from cortex_core.exchange.from_onnx.value import Known, Mixed, Value, shown
 
 MOST_PARTS = 64
+ENDLESS = 2**31 - 1
+"""Where exporters say that a part ends where the axis does."""
 MODES = {"reflect": "reflect", "edge": "replicate"}
 
 
 def along(at: At, x: Value, axis: int) -> tuple[Value, int]:
     """The value and where an axis of ONNX is here."""
     if x.order[axis] == 0:
-        raise Unfit(f"a part of {shown(x)} along axis {axis}: the examples stay apart here")
+        raise Mixed(f"a part of {shown(x)} along axis {axis}: the examples stay apart here")
     lying = at.lay(x, [*x.lying, axis]) if x.order[axis] is None else x
     return lying, lying.order[axis] or 0
 
@@ -31,7 +33,8 @@ def part_of(
     """x[start:stop:step] along an axis, as Python has it; no layer where that is all of it."""
     size = x.sizes[axis]
     whole = isinstance(size, int) and range(size)[start:stop:step] == range(size)
-    if whole or (start, step) == (0, 1) and (stop is None or stop >= 2**31 - 1):
+    everything = (start, step) == (0, 1) and (stop is None or stop >= ENDLESS)
+    if whole or everything:
         return x
     lying, here = along(at, x, axis)
     return at.put("slice", lying, part=part, axis=here, start=start, stop=stop, step=step)
@@ -76,7 +79,7 @@ def split(at: At) -> list[Value]:
     starts = np.cumsum([0, *sizes])
     return [
         part_of(at, x, axis, int(a), int(b), part=f"{i}" if i else "")
-        for i, (a, b) in enumerate(zip(starts, starts[1:]))
+        for i, (a, b) in enumerate(pairwise(starts))
     ]
 
 
@@ -93,16 +96,24 @@ def gather(at: At) -> Value:
     if index.ndim == 0:
         order = tuple(a and a - (a > here) for i, a in enumerate(lying.order) if i != axis)
         return at.put("select", lying, axis=here, index=int(index), order=order)
-    if index.ndim > 1:
-        raise Unfit(f"places of shape {[*index.shape]}; supported are one place, and a list")
-    return _listed(at, lying, axis, [int(n) for n in index])
+    found = _listed(at, lying, axis, [int(n) for n in index.reshape(-1)])
+    return found if index.ndim == 1 else _parted(at, found, axis, index.shape)
+
+
+def _parted(at: At, x: Value, axis: int, sizes: Sequence[int]) -> Value:
+    """The value with several axes in the place of one."""
+    here = x.order[axis] or 0
+    more = len(sizes) - 1
+    moved = [a + more if a and a > here else a for a in x.order]
+    order = (*moved[:axis], *range(here, here + len(sizes)), *moved[axis + 1 :])
+    return at.reshape(x, [*x.shape[: here - 1], *sizes, *x.shape[here:]], order, "shape")
 
 
 def _listed(at: At, x: Value, axis: int, index: Sequence[int]) -> Value:
     """Some places along an axis, one behind the other."""
     size = x.sizes[axis]
     places = [n + size if n < 0 and isinstance(size, int) else n for n in index]
-    steps = {b - a for a, b in zip(places, places[1:])} or {1}
+    steps = {b - a for a, b in pairwise(places)} or {1}
     if len(steps) == 1 and 0 not in steps and min(places) >= 0:
         (step,) = steps
         stop = places[-1] + (1 if step > 0 else -1)
@@ -121,8 +132,8 @@ def _embedded(at: At, x: Value) -> Value:
         raise Unfit(f"rows along axis {axis} of a table {[*table.shape]}; supported is the axis 0")
     rows = table.reshape(len(table), -1)
     order = (*x.order, len(x.shape) + 1)
-    fields = {"tokens": rows.shape[0], "units": rows.shape[1]}
-    y = at.put("embedding", x, weights={"table": rows}, order=order, **fields)
+    tokens, units = rows.shape
+    y = at.put("embedding", x, weights={"table": rows}, order=order, tokens=tokens, units=units)
     if table.ndim == 2:
         return y
     inner = range(len(x.shape) + 1, len(x.shape) + table.ndim)
@@ -143,11 +154,11 @@ def pad(at: At) -> Value:
     shifted = bool(mode == "constant" and value)
     x = at.put("scale", x, part="shifted", offset=-value) if shifted else x
     for number, axis in enumerate(axes):
-        x = _margin(at, x, x.axis(axis), pads[number], pads[len(axes) + number], mode)
+        x = margin(at, x, x.axis(axis), pads[number], pads[len(axes) + number], mode)
     return at.put("scale", x, offset=value) if shifted else x
 
 
-def _margin(at: At, x: Value, axis: int, before: int, behind: int, mode: str) -> Value:
+def margin(at: At, x: Value, axis: int, before: int, behind: int, mode: str = "constant") -> Value:
     """More before and behind along one axis, or less where that is below 0."""
     if before < 0 or behind < 0:
         x = part_of(at, x, axis, max(0, -before), behind if behind < 0 else None, part=f"cut_{axis}")
@@ -157,7 +168,7 @@ def _margin(at: At, x: Value, axis: int, before: int, behind: int, mode: str) ->
     lying, here = along(at, x, axis)
     lead, size, rest = lying.shape[: here - 1], lying.shape[here - 1], lying.shape[here:]
     flat = at.reshape(lying, [joined(lead), size, joined(rest)], (0, 1, 2, 3), f"flat_{axis}")
-    fields = {"padding": [[0, 0], [before, behind]], "mode": MODES.get(mode)}
-    y = at.put("padding2d", flat, part=f"{axis}", **fields)
+    pairs = [[0, 0], [before, behind]]
+    y = at.put("padding2d", flat, part=f"{axis}", padding=pairs, mode=MODES.get(mode))
     made = [*lead, None if size is None else size + before + behind, *rest]
     return at.reshape(y, made, lying.order, f"axes_{axis}")

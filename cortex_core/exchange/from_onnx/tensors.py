@@ -33,7 +33,7 @@ def type_name(number: int) -> str:
     """FLOAT for 1; of a number that is none of ONNX's types the number."""
     import onnx
 
-    names = {value: name for name, value in onnx.TensorProto.DataType.items()}
+    names: dict[int, str] = {value: name for name, value in onnx.TensorProto.DataType.items()}
     return names.get(number, str(number))
 
 

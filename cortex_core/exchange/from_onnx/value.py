@@ -15,6 +15,10 @@ BATCHES = (2, 3)
 VARIANTS = tuple(zip(BATCHES, SIZES))
 
 
+class Mixed(Unfit):
+    """What would mix the examples of a batch, where an axis is read as theirs; another reading may not."""
+
+
 class Batch:
     """The size of the axis of the examples, in a shape."""
 
