@@ -13,7 +13,7 @@ from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.from_onnx.at import At
 from cortex_core.exchange.from_onnx.layers import joined
 from cortex_core.exchange.from_onnx.operators import operator
-from cortex_core.exchange.from_onnx.value import BATCHES, Known, Mixed, Value, shown
+from cortex_core.exchange.from_onnx.value import Known, Mixed, Value, shown
 
 MOST_COPIES = 64
 
@@ -44,18 +44,18 @@ def together(at: At, kind: str, given: Sequence[Value], **fields: Any) -> Value:
 def split(at: At) -> tuple[list[Value], list[np.ndarray]]:
     """The inputs that are values, and those that are numbers."""
     known = [x for x in at.given if isinstance(x, Known)]
-    return [x for x in at.given if isinstance(x, Value)], [of_example(x) for x in known]
+    return [x for x in at.given if isinstance(x, Value)], [of_example(at, x) for x in known]
 
 
-def of_example(x: Known) -> np.ndarray:
+def of_example(at: At, x: Known) -> np.ndarray:
     """The numbers beside each example: where they are repeated for each of a batch, those of one."""
     if x.fixed:
         return x.one
     if x.one.ndim == x.other.ndim:
-        axes = [a for a in range(x.one.ndim) if (x.one.shape[a], x.other.shape[a]) == BATCHES]
+        axes = [a for a in range(x.one.ndim) if (x.one.shape[a], x.other.shape[a]) == at.batches]
         if len(axes) == 1:
             first = np.take(x.one, [0], axes[0])
-            if all(np.array_equal(first + 0 * y, y) for y in (x.one, x.other)):
+            if all(np.array_equal(np.broadcast_to(first, y.shape), y) for y in (x.one, x.other)):
                 return first
     raise Unfit("it takes numbers that depend on how many examples there are, or on their lengths")
 
@@ -69,10 +69,11 @@ def affine(at: At, x: Value, factor: Any = None, offset: Any = None, part: str =
     One number for all becomes one of the description; others become parameters: of a scale for each place
     along the last axes, or of a convolution of each such place by itself.
     """
-    arrays = [np.asarray(a, np.float64) for a in (factor, offset) if a is not None]
+    factor, offset = (None if a is None else of_one(x, np.asarray(a, np.float64)) for a in (factor, offset))
+    arrays = [a for a in (factor, offset) if a is not None]
     if all(a.size == 1 for a in arrays):
         x = raised(x, max(x.rank, *(a.ndim for a in arrays)))
-        numbers = [None if a is None else float(np.asarray(a).reshape(())) for a in (factor, offset)]
+        numbers = [None if a is None else float(a.reshape(())) for a in (factor, offset)]
         return at.put("scale", x, part=part, factor=numbers[0], offset=numbers[1])
     shape = np.broadcast_shapes(*(a.shape for a in arrays))
     x = raised(x, max(x.rank, len(shape)))
@@ -86,6 +87,15 @@ def affine(at: At, x: Value, factor: Any = None, offset: Any = None, part: str =
     if any(x.sizes[a] != shape[a] for a in varying):
         raise Unfit(f"numbers of shape {[*shape]} do not fit beside {shown(x)}")
     return _of_places(at, x, varying, factor, offset, shape, part)
+
+
+def of_one(x: Value, array: np.ndarray) -> np.ndarray:
+    """The numbers beside one example, where those of a graph for batches of one size are alike for all."""
+    axis = -1 if x.batch is None else x.batch - x.rank + array.ndim
+    if axis < 0 or array.shape[axis] == 1:
+        return array
+    first = np.take(array, [0], axis)
+    return first if np.array_equal(np.broadcast_to(first, array.shape), array) else array
 
 
 def _of_places(

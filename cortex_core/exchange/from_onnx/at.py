@@ -43,7 +43,7 @@ class At(Layers):
         path: str,
         around: Graph,
     ) -> None:
-        super().__init__(layers.builder, layers.notes, layers.reshaped)
+        super().__init__(layers.builder, layers.notes, layers.batches, layers.reshaped)
         self.node, self.version, self.given, self.wanted, self.path = node, version, given, wanted, path
         self.around = around
         self._read: set[str] = set()

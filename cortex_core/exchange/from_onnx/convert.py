@@ -18,7 +18,7 @@ from cortex_core.exchange.from_onnx.layers import Layers
 from cortex_core.exchange.from_onnx.model import File, Graph, Node, Port
 from cortex_core.exchange.from_onnx.order import ordered
 from cortex_core.exchange.from_onnx.tensors import TYPES
-from cortex_core.exchange.from_onnx.value import Known, Mixed, Value, fixed
+from cortex_core.exchange.from_onnx.value import BATCHES, Known, Mixed, Value, fixed
 
 MOST_TOLD = 50
 """Of so many nodes that cannot be imported it is said why."""
@@ -94,7 +94,8 @@ def convert(file: File) -> Converted:
             walk.made.builder.keep(value.source for value in walk.made.outputs.values())
             return walk.made
         walks.append(walk)
-    raise _error(min(walks, key=lambda walk: walk.mixed).made.faults)
+    likeliest = next((walk for walk in walks if not walk.mixed), walks[0])
+    raise _error(likeliest.made.faults)
 
 
 def _error(faults: dict[Fault, None]) -> SpecError:
@@ -138,17 +139,30 @@ def _readings(graph: Graph) -> Iterator[int | None]:
     yield None
 
 
+def _axis(port: Port, batch: int | None) -> int | None:
+    """The axis of the examples of an input; where there is but one, that."""
+    return None if batch is None or port.shape is None else min(batch, len(port.shape) - 1)
+
+
+def _batches(graph: Graph, batch: int | None) -> tuple[int, int]:
+    """Two sizes of a batch, or twice the one for which the graph is."""
+    axes = [(port.shape, _axis(port, batch)) for port in graph.inputs]
+    sizes = [shape[axis] for shape, axis in axes if shape and axis is not None]
+    size = next((n for n in sizes if isinstance(n, int)), None)
+    return BATCHES if size is None else (size, size)
+
+
 class _Walk:
     """Translates each node in order; a value that depends on what is not known is None."""
 
     def __init__(self, graph: Graph, opset: int, batch: int | None) -> None:
         self.graph, self.opset = graph, opset
         self.made = Converted(Builder(), batch)
-        self.layers = Layers(self.made.builder, self.made.notes, {})
+        self.layers = Layers(self.made.builder, self.made.notes, _batches(graph, batch), {})
         self.values: dict[str, Given] = {"": None}
         self.consumers = graph.consumers()
         self.absorbed: set[str] = set()
-        self.mixed = 0  # how many nodes do not suit this reading
+        self.mixed = False  # whether a node does not suit this reading
         self._names = dict.fromkeys(graph.outputs)
         self.made.inputs = {port.name: x for port in graph.inputs if (x := self._input(port)) is not None}
         for node in graph.nodes:
@@ -178,7 +192,7 @@ class _Walk:
             self.made.notes.append(f"{port.name} is of {port.dtype} there; here all is computed in float32")
         dtype = SAME.get(port.dtype) or WIDER.get(port.dtype, "int64")
         sizes = tuple(n if isinstance(n, int) else None for n in port.shape)
-        batch = None if self.made.batch is None else min(self.made.batch, len(sizes) - 1)
+        batch = _axis(port, self.made.batch)
         here = sizes if batch is None else sizes[:batch] + sizes[batch + 1 :]
         places = iter(range(1, len(sizes) + 1))
         order = tuple(0 if axis == batch else next(places) for axis in range(len(sizes)))
@@ -221,7 +235,7 @@ class _Walk:
         except _Unknown:
             results = ()
         except (Unfit, CortexError) as error:
-            self.mixed += isinstance(error, Mixed)
+            self.mixed |= isinstance(error, Mixed)
             self._fault(node.called, node.kind, str(error))
         except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
             # A file may hold anything where a translator expects a number, or a list of them.

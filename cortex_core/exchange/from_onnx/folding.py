@@ -14,7 +14,7 @@ import numpy as np
 from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.from_onnx.at import At
 from cortex_core.exchange.from_onnx.tensors import TYPES, type_name
-from cortex_core.exchange.from_onnx.value import VARIANTS, Known, Value
+from cortex_core.exchange.from_onnx.value import Known, Value
 
 MOST = 2**24
 """So many numbers are the most that are computed in this way."""
@@ -65,9 +65,7 @@ def _array(at: At, x: Value | Known | None, variant: int) -> Any:
         if at.op not in VIEWS:
             _expect_few(found.size)
         return found
-    batch = VARIANTS[variant][0]
-    there = (batch, *at.builder.sizes(x.source)[variant])
-    return np.array([1 if a is None else there[a] for a in x.order], np.int64)
+    return np.array(at.concrete(x, variant), np.int64)
 
 
 def _expect_few(*sizes: int) -> None:

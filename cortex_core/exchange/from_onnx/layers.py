@@ -25,13 +25,20 @@ MOVES = {
 class Layers:
     """Puts layers into a description, and brings the axes of values where they are needed.
 
-    ``reshaped`` says of what value each reshape is one: of two in a row only the last is needed.
+    ``batches`` are the two sizes of a batch for which known numbers are computed.  ``reshaped`` says of what
+    value each reshape is one: of two in a row only the last is needed.
     """
 
     path = ""
 
-    def __init__(self, builder: Builder, notes: list[str], reshaped: dict[str, tuple[str, Shape]]) -> None:
-        self.builder, self.notes, self.reshaped = builder, notes, reshaped
+    def __init__(
+        self,
+        builder: Builder,
+        notes: list[str],
+        batches: tuple[int, int],
+        reshaped: dict[str, tuple[str, Shape]],
+    ) -> None:
+        self.builder, self.notes, self.batches, self.reshaped = builder, notes, batches, reshaped
 
     def put_at(
         self,
@@ -69,6 +76,11 @@ class Layers:
                     f"it would give {math.prod(sizes):,} numbers for an example; the most are {MOST:,}"
                 )
         return Value(source, self.builder.shape(source), order, self.builder.dtype(source))
+
+    def concrete(self, x: Value, variant: int) -> tuple[int, ...]:
+        """The shape in ONNX with one of two sizes of the batch, and of lengths."""
+        there = (self.batches[variant], *self.builder.sizes(x.source)[variant])
+        return tuple(1 if a is None else there[a] for a in x.order)
 
     # Axes
 

@@ -10,12 +10,12 @@ from dataclasses import replace
 import numpy as np
 
 from cortex_core.exchange.build import Unfit
-from cortex_core.exchange.from_onnx.arithmetic import affine, of_example, repeated
+from cortex_core.exchange.from_onnx.arithmetic import affine, of_example, of_one, repeated
 from cortex_core.exchange.from_onnx.at import At
 from cortex_core.exchange.from_onnx.layers import joined
 from cortex_core.exchange.from_onnx.operators import operator
 from cortex_core.exchange.from_onnx.slicing import margin
-from cortex_core.exchange.from_onnx.value import BATCH, VARIANTS, Known, Mixed, Value, shown
+from cortex_core.exchange.from_onnx.value import BATCH, Known, Mixed, Value, shown
 
 Shape = tuple[int, ...]
 
@@ -87,20 +87,14 @@ def reshape(at: At) -> Value:
 
 def _copied(x: Value, at: At, variant: int, place: int, n: int) -> int:
     """The size that a shape asks for; 0 is that of the same axis."""
-    return n if n else _concrete(at, x, variant)[place]
-
-
-def _concrete(at: At, x: Value, variant: int) -> Shape:
-    """The shape in ONNX with one of two sizes of the batch, and of lengths."""
-    there = (VARIANTS[variant][0], *at.builder.sizes(x.source)[variant])
-    return tuple(1 if a is None else there[a] for a in x.order)
+    return n if n else at.concrete(x, variant)[place]
 
 
 def shaped(at: At, x: Value, variants: Sequence[Sequence[int]]) -> Value:
     """The value in a shape that is told for two sizes of the batch; one size may be -1."""
     lying = at.plain(x)
-    befores = [_concrete(at, lying, v) for v in (0, 1)]
-    for place in _places(lying, variants):
+    befores = [at.concrete(lying, v) for v in (0, 1)]
+    for place in _places(lying, variants, at.batches):
         sizes = [_fitting(b, lying.batch, s, place) for b, s in zip(befores, variants)]
         if sizes[0] is not None and sizes[1] is not None:
             made = [a if a == b else None for a, b in zip(sizes[0], sizes[1])]
@@ -110,14 +104,13 @@ def shaped(at: At, x: Value, variants: Sequence[Sequence[int]]) -> Value:
     raise Mixed(f"{shown(x)} as {[*variants[0]]} would mix the examples, or has not as many elements")
 
 
-def _places(x: Value, variants: Sequence[Sequence[int]]) -> Iterator[int | None]:
+def _places(x: Value, variants: Sequence[Sequence[int]], batches: tuple[int, int]) -> Iterator[int | None]:
     """Where in the new shape the examples may lie: where both sizes of the batch stand, or what is left, or
     the one size that the file was made for."""
     if x.batch is None:
         yield None
         return
     pairs = [*zip(*variants)]
-    batches = tuple(v[0] for v in VARIANTS)
     yield from (i for i, pair in enumerate(pairs) if pair == batches)
     yield from (i for i, pair in enumerate(pairs) if pair == (-1, -1))
     yield from (i for i, (a, b) in enumerate(pairs) if a == b > 0)
@@ -148,7 +141,7 @@ def expand(at: At) -> Value:
     rank = max(x.rank, len(pairs))
     x = replace(x, order=(None,) * (rank - x.rank) + x.order)
     pairs = [(1, 1)] * (rank - len(pairs)) + pairs
-    concrete = [*zip(*(_concrete(at, x, v) for v in (0, 1)))]
+    concrete = [*zip(*(at.concrete(x, v) for v in (0, 1)))]
     for axis, (pair, held) in enumerate(zip(pairs, concrete)):
         if pair in (held, (1, 1)) or axis == x.batch:
             continue
@@ -200,7 +193,8 @@ def _joined_with_numbers(at: At) -> Value:
     axis = values[0].axis(at.attribute("axis"))
     x = _joined(at, values, axis, "values")
     ends = [
-        [of_example(k) for k in part if isinstance(k, Known)] for part in (at.given[:first], at.given[last:])
+        [of_one(x, of_example(at, k)) for k in part if isinstance(k, Known)]
+        for part in (at.given[:first], at.given[last:])
     ]
     counts = [sum(k.shape[axis] for k in end) for end in ends]
     size = x.sizes[axis]

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from cortex_core.exchange.build import Unfit
-from cortex_core.exchange.from_onnx.arithmetic import affine, of_example, split, together
+from cortex_core.exchange.from_onnx.arithmetic import affine, of_example, raised, split, together
 from cortex_core.exchange.from_onnx.at import At
 from cortex_core.exchange.from_onnx.operators import operator
 from cortex_core.exchange.from_onnx.value import Known, Value
@@ -33,9 +33,10 @@ def equal(at: At) -> Value:
     if len(values) == 2 and all(x.dtype == "int64" for x in values):
         apart = together(at, "subtract", [replace(x, whole="") for x in values], part="apart")
         return at.put("not_equal", at.put("not_equal", apart, part="other", value=0), value=1)
-    if len(values) != 1 or numbers[0].size != 1 or numbers[0].ndim > values[0].rank:
-        raise Unfit("supported are a value beside one constant number, and whole numbers")
-    other = at.put("not_equal", values[0], part="other", value=float(numbers[0].reshape(())))
+    if len(values) != 1 or numbers[0].size != 1 or not np.isfinite(numbers[0]).all():
+        raise Unfit("supported are a value beside one finite number, and whole numbers")
+    x = raised(values[0], max(values[0].rank, numbers[0].ndim))
+    other = at.put("not_equal", x, part="other", value=float(numbers[0].reshape(())))
     return at.put("not_equal", other, value=1)
 
 
@@ -48,7 +49,7 @@ def where(at: At) -> Value:
     """
     condition = at.any(0)
     if isinstance(condition, Known):
-        return _masked(at, of_example(condition).astype(bool))
+        return _masked(at, of_example(at, condition).astype(bool))
     chosen = at.put("cast", condition, part="chosen")
     left = at.put("scale", chosen, part="left", factor=-1, offset=1)
     parts = [_part(at, factor, place) for factor, place in ((chosen, 1), (left, 2))]
@@ -61,7 +62,7 @@ def _part(at: At, factor: Value, place: int) -> Value:
     if isinstance(x, Value):
         _expect_floats(x)
         return together(at, "multiply", [factor, x], part=part)
-    numbers = of_example(x).astype(np.float64)
+    numbers = of_example(at, x).astype(np.float64)
     if not np.all(np.isfinite(numbers)):
         raise Unfit("infinite numbers, chosen by what the model computes, are not supported; take large ones")
     return affine(at, factor, numbers, part=part)

@@ -7,12 +7,11 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.frozen import frozen
-from cortex_core.exchange.build import SIZES, Shape, Unfit
+from cortex_core.exchange.build import Shape, Unfit
 
 BATCHES = (2, 3)
 """Two sizes of a batch.  Known numbers are computed with both, and with two lengths of axes of any length
-(`SIZES`): what differs depends on them."""
-VARIANTS = tuple(zip(BATCHES, SIZES))
+(`build.SIZES`): what differs depends on them.  In a graph for batches of one size, that stands for both."""
 
 
 class Mixed(Unfit):
@@ -76,7 +75,7 @@ class Value:
 
 @frozen
 class Known:
-    """Numbers that depend on no input: an array for each of `VARIANTS`."""
+    """Numbers that depend on no input: an array for each of two sizes of what is not known."""
 
     one: np.ndarray
     other: np.ndarray
