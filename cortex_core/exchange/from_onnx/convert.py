@@ -175,8 +175,8 @@ class _Walk:
     def _input(self, port: Port) -> Value | None:
         try:
             value = self._declared(port)
-        except Unfit as unfit:
-            self._fault(f"the input {port.name!r:.60}", "", str(unfit))
+        except (Unfit, CortexError) as error:
+            self._fault(f"the input {port.name!r:.60}", "", str(error))
             return None
         self.values[port.name] = value
         return value
@@ -207,8 +207,8 @@ class _Walk:
                     raise Unfit("it is constant; take it out of the outputs")
                 self.layers.path = name
                 self.made.outputs[name] = self._given(self.layers.plain(found), name)
-            except Unfit as unfit:
-                self._fault(f"the output {name!r:.60}", "", str(unfit))
+            except (Unfit, CortexError) as error:
+                self._fault(f"the output {name!r:.60}", "", str(error))
 
     def _given(self, value: Value, name: str) -> Value:
         """An output; an input that is one as it is goes through a layer, as a description needs, and so does

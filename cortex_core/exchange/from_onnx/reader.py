@@ -25,7 +25,7 @@ def read(path: str | os.PathLike[str]) -> File:
     if faults:
         raise SpecError(f"{place}: {'; '.join(faults)}")
     opset = _opset(proto, place)
-    return File(_graph(proto.graph, place.parent), opset, _line(f"{proto.producer_name}"))
+    return File(_graph(proto.graph, place.parent), opset, _line(proto.producer_name))
 
 
 def _bytes(place: Path) -> bytes:
@@ -73,7 +73,7 @@ def _opset(proto: Any, place: Path) -> int:
     """The version of ONNX's own operators."""
     from onnx.defs import onnx_opset_version
 
-    found = [entry.version for entry in proto.opset_import if entry.domain in OWN_DOMAINS]
+    found = [entry.version for entry in proto.opset_import if _text(entry.domain) in OWN_DOMAINS]
     newest = onnx_opset_version()
     if len(found) != 1 or not 0 < found[0] <= newest:
         told = f"its operators are of opset {', '.join(map(str, found)) or 'none'}"
@@ -82,32 +82,33 @@ def _opset(proto: Any, place: Path) -> int:
 
 
 def _graph(proto: Any, folder: Path) -> Graph:
-    tensors = {t.name: tensor(t, folder) for t in proto.initializer}
-    inputs = [_port(x) for x in proto.input if x.name not in tensors]
-    return Graph([_node(n, folder) for n in proto.node], inputs, [x.name for x in proto.output], tensors)
+    tensors = {_text(t.name): tensor(t, folder) for t in proto.initializer}
+    inputs = [port for x in proto.input if (port := _port(x)).name not in tensors]
+    outputs = [_text(x.name) for x in proto.output]
+    return Graph([_node(n, folder) for n in proto.node], inputs, outputs, tensors)
 
 
 def _port(proto: Any) -> Port:
     kind = proto.type.WhichOneof("value")
     if kind != "tensor_type":
-        return Port(proto.name, f"the type {kind}", None)
+        return Port(_text(proto.name), f"the type {kind}", None)
     told = proto.type.tensor_type
     shape = tuple(map(_dimension, told.shape.dim)) if told.HasField("shape") else None
-    return Port(proto.name, type_name(told.elem_type), shape)
+    return Port(_text(proto.name), type_name(told.elem_type), shape)
 
 
 def _dimension(proto: Any) -> int | str | None:
     """A size, or its name; what is below 0 or empty is not known, as some programs write it."""
     if proto.WhichOneof("value") == "dim_value":
         return int(proto.dim_value) if proto.dim_value >= 0 else None
-    return proto.dim_param or None
+    return _text(proto.dim_param) or None
 
 
 def _node(proto: Any, folder: Path) -> Node:
-    attributes = {a.name: _attribute(a, folder) for a in proto.attribute}
-    domain = "" if proto.domain in OWN_DOMAINS else _line(proto.domain)
+    attributes = {_text(a.name): _attribute(a, folder) for a in proto.attribute}
+    domain = "" if _text(proto.domain) in OWN_DOMAINS else _line(proto.domain)
     told = (_line(proto.op_type), domain, _line(proto.name))
-    return Node(*told, tuple(proto.input), tuple(proto.output), attributes)
+    return Node(*told, tuple(map(_text, proto.input)), tuple(map(_text, proto.output)), attributes)
 
 
 def _attribute(proto: Any, folder: Path) -> Any:
@@ -122,15 +123,20 @@ def _attribute(proto: Any, folder: Path) -> Any:
     if proto.type in (kinds.FLOATS, kinds.INTS):
         return [*(proto.floats if proto.type == kinds.FLOATS else proto.ints)]
     if proto.type == kinds.STRING:
-        return _line(proto.s.decode("utf-8", "replace"))
+        return _line(proto.s)
     if proto.type == kinds.STRINGS:
-        return [_line(s.decode("utf-8", "replace")) for s in proto.strings]
+        return [_line(s) for s in proto.strings]
     if proto.type == kinds.TENSOR:
         return tensor(proto.t, folder)
     names = {value: name for name, value in kinds.AttributeType.items()}
     return Refused(f"a value of the kind {names.get(proto.type, proto.type)}")
 
 
-def _line(told: str) -> str:
+def _text(told: str | bytes) -> str:
+    """A name; protobuf gives bytes where it is no UTF-8."""
+    return told if isinstance(told, str) else told.decode("utf-8", "replace")
+
+
+def _line(told: str | bytes) -> str:
     """A name on one line, whatever the file says."""
-    return re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", told)[:200]
+    return re.sub(r"[\s\x00-\x1f\x7f-\x9f]+", " ", _text(told))[:200]

@@ -78,7 +78,7 @@ def _plain(array: np.ndarray, dtype: str) -> np.ndarray:
 
 def _external(proto: Any, folder: Path, dtype: str, dims: tuple[int, ...]) -> np.ndarray:
     """Numbers of a file in the folder of the model, or below it."""
-    told = {entry.key: entry.value for entry in proto.external_data}
+    told = {str(entry.key): str(entry.value) for entry in proto.external_data}
     path = place(folder, told.get("location", ""), proto.name)
     size = 2 if dtype == "bfloat16" else np.dtype(dtype).itemsize
     wanted = math.prod(dims) * size
