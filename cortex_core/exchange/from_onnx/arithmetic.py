@@ -33,7 +33,7 @@ def together(at: At, kind: str, given: Sequence[Value], **fields: Any) -> Value:
     if len({x.batch for x in values}) > 1:
         shapes = ", ".join(map(shown, given))
         raise Mixed(f"the examples of {shapes} do not meet: they lie along different axes")
-    most = max(values, key=lambda x: len(x.lying))
+    most = max(values, key=lambda x: (len(x.lying), x.lying == sorted(x.lying)))
     axes = [
         *most.lying,
         *(a for a in range(rank) if most.order[a] is None and any(x.order[a] for x in values)),

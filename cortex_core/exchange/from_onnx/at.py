@@ -10,10 +10,10 @@ import numpy as np
 from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.from_onnx.layers import Layers
 from cortex_core.exchange.from_onnx.model import Node, Refused, Tensor
-from cortex_core.exchange.from_onnx.value import Known, Value
+from cortex_core.exchange.from_onnx.stacked import Given, Stacked
+from cortex_core.exchange.from_onnx.value import Known, Mixed, Value
 
 REQUIRED: Any = object()
-Given = Value | Known | None
 
 
 class Graph(Protocol):
@@ -88,6 +88,8 @@ class At(Layers):
         found = self.given[place] if place < len(self.given) else None
         if found is None:
             raise Unfit(f"its input {place} is lacking")
+        if isinstance(found, Stacked):
+            raise Mixed("its examples and another axis are one axis here")
         return found
 
     def value(self, place: int = 0) -> Value:

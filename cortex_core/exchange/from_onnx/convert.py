@@ -11,12 +11,13 @@ from cortex_compute.errors import CortexError, SpecError
 from cortex_compute.frozen import frozen
 from cortex_core.exchange.build import Builder, Unfit
 from cortex_core.exchange.from_onnx import operators
-from cortex_core.exchange.from_onnx.at import At, Given
+from cortex_core.exchange.from_onnx.at import At
 from cortex_core.exchange.from_onnx.folding import FOLDS, folded
 from cortex_core.exchange.from_onnx.idioms import plainer
 from cortex_core.exchange.from_onnx.layers import Layers
 from cortex_core.exchange.from_onnx.model import File, Graph, Node, Port
 from cortex_core.exchange.from_onnx.order import ordered
+from cortex_core.exchange.from_onnx.stacked import Given, Stacked, apart
 from cortex_core.exchange.from_onnx.tensors import TYPES
 from cortex_core.exchange.from_onnx.value import BATCHES, Known, Mixed, Value, fixed
 
@@ -29,8 +30,12 @@ WIDER = {"DOUBLE": "float32", "FLOAT16": "float32", "BFLOAT16": "float32", "INT3
 """Those that are other ones here, which compute alike."""
 NARROW = ("INT8", "INT16", "UINT8", "UINT16", "UINT32")
 """Those whose numbers an int64 holds, but which wrap around elsewhere."""
+SHAPES = ("Shape", "Size")
+UNSTACKED = (*SHAPES, "Reshape", "Transpose")
+"""What takes `Stacked` values as they are."""
 RECURRENT = ("RNN", "LSTM", "GRU")
 SUBGRAPHS = "graphs within the graph are not supported; export the model traced, for one way through it"
+Result = Value | Known | Stacked
 HINTS = {
     **dict.fromkeys(("If", "Loop", "Scan", "SequenceMap"), SUBGRAPHS),
     "Erf": "it is supported within x (1 + erf(x / sqrt(2))) / 2 alone, which is a Gelu",
@@ -84,7 +89,8 @@ def convert(file: File) -> Converted:
     with every node that cannot be imported in the likeliest of these readings.
     """
     graph = ordered(plainer(file.graph))
-    unknown = {fault: None for node in graph.nodes for fault in _unknown(node, file.opset)}
+    computed = _computed(graph)
+    unknown = {fault: None for node in graph.nodes for fault in _unknown(node, file.opset, computed)}
     if unknown:
         raise _error(unknown)
     walks = []
@@ -105,7 +111,16 @@ def _error(faults: dict[Fault, None]) -> SpecError:
     return SpecError("\n".join((f"{len(faults):,} of the graph's nodes cannot be imported:", *lines)))
 
 
-def _unknown(node: Node, opset: int) -> Iterator[Fault]:
+def _computed(graph: Graph) -> set[str]:
+    """The names of values that depend on what the inputs hold, and not on their shapes alone."""
+    found = {port.name for port in graph.inputs}
+    for node in graph.nodes:
+        if node.op not in SHAPES and not found.isdisjoint(node.inputs):
+            found.update(node.outputs)
+    return found - {""}
+
+
+def _unknown(node: Node, opset: int, computed: set[str]) -> Iterator[Fault]:
     """What is not in the table of operators."""
     if node.domain:
         yield Fault(node.called, node.kind, f"operators of {node.domain} are not known; export without them")
@@ -115,6 +130,8 @@ def _unknown(node: Node, opset: int) -> Iterator[Fault]:
         yield Fault(node.called, node.kind, f"ONNX has no such operator in opset {opset}")
     elif known is None and node.op not in FOLDS:
         yield Fault(node.called, node.kind, HINTS.get(node.op, "this operator is not supported"))
+    elif known is None and node.op not in SHAPES and not computed.isdisjoint(node.inputs):
+        yield Fault(node.called, node.kind, "it is supported of constants alone, and of the shapes of values")
     elif known is not None and since not in known.versions:
         told = f"its definition of opset {since} is not supported; those of {_listed(known.versions)} are"
         yield Fault(node.called, node.kind, told)
@@ -162,6 +179,7 @@ class _Walk:
         self.values: dict[str, Given] = {"": None}
         self.consumers = graph.consumers()
         self.absorbed: set[str] = set()
+        self.stack: int | None = None  # the axis that is `Stacked`, of the node that is translated
         self.mixed = False  # whether a node does not suit this reading
         self._names = dict.fromkeys(graph.outputs)
         self.made.inputs = {port.name: x for port in graph.inputs if (x := self._input(port)) is not None}
@@ -203,11 +221,14 @@ class _Walk:
         for name in self.graph.outputs:
             found = self.values.get(name)
             try:
+                if isinstance(found, Stacked):
+                    raise Mixed("its examples and another axis are one axis; export it with both")
                 if not isinstance(found, Value):
                     raise Unfit("it is constant; take it out of the outputs")
                 self.layers.path = name
                 self.made.outputs[name] = self._given(self.layers.plain(found), name)
             except (Unfit, CortexError) as error:
+                self.mixed |= isinstance(error, Mixed)
                 self._fault(f"the output {name!r:.60}", "", str(error))
 
     def _given(self, value: Value, name: str) -> Value:
@@ -224,7 +245,7 @@ class _Walk:
     # Nodes
 
     def _node(self, node: Node) -> None:
-        results: Sequence[Value | Known] = ()
+        results: Sequence[Result] = ()
         if node.outputs[0] in self.absorbed:
             return
         try:
@@ -245,21 +266,27 @@ class _Walk:
             self.values[name] = results[place] if place < len(results) else None
         self.values[""] = None
 
-    def _results(self, node: Node) -> Sequence[Value | Known]:
-        given = [self._operand(name) for name in node.inputs]
+    def _results(self, node: Node) -> Sequence[Result]:
+        given: Sequence[Given] = [self._operand(name) for name in node.inputs]
         since, wanted = _since(node, self.opset), [self._is_wanted(name) for name in node.outputs]
+        stacks = node.op not in UNSTACKED and any(isinstance(x, Stacked) for x in given)
+        self.stack = None
+        if stacks:
+            given, self.stack = apart(node, given)
         at = At(node, since, given, wanted, self.layers, self._path(node), self)
-        known = node.op in FOLDS and (
-            not any(isinstance(x, Value) for x in given) or node.op in ("Shape", "Size")
-        )
+        computed = any(isinstance(x, (Value, Stacked)) for x in given)
+        known = node.op in FOLDS and (not computed or node.op in SHAPES)
         if known:
             found: Any = folded(at)
-        elif node.op in operators.OPERATORS:
-            found = operators.OPERATORS[node.op].translate(at)
         else:
-            raise Unfit("it is supported of constants alone, and of the shapes of values")
+            found = operators.OPERATORS[node.op].translate(at)
         at.finish()
-        return [found] if isinstance(found, (Value, Known)) else list(found)
+        results = [found] if isinstance(found, (Value, Known, Stacked)) else list(found)
+        return [self._together(x) for x in results]
+
+    def _together(self, x: Result) -> Result:
+        """What a node gives whose inputs are `Stacked`, and taken apart for its layers."""
+        return Stacked(x, self.stack) if self.stack is not None and isinstance(x, Value) else x
 
     def _operand(self, name: str) -> Given:
         if name in self.graph.tensors and name not in self.values:
@@ -295,7 +322,7 @@ class _Walk:
     def absorb(self, node: Node, value: Value) -> None:
         """A node whose result is already there."""
         self.absorbed.add(node.outputs[0])
-        self.values[node.outputs[0]] = value
+        self.values[node.outputs[0]] = self._together(value)
 
     def _fault(self, called: str, kind: str, told: str) -> None:
         self.made.faults[Fault(called, kind, told)] = None

@@ -13,8 +13,9 @@ import numpy as np
 
 from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.from_onnx.at import At
+from cortex_core.exchange.from_onnx.stacked import Given, Stacked
 from cortex_core.exchange.from_onnx.tensors import TYPES, type_name
-from cortex_core.exchange.from_onnx.value import Known, Value
+from cortex_core.exchange.from_onnx.value import Known
 
 MOST = 2**24
 """So many numbers are the most that are computed in this way."""
@@ -48,7 +49,7 @@ def folded(at: At) -> list[Known]:
     return [Known(a, b) for a, b in zip(one, other)]
 
 
-def _computed(at: At, given: Sequence[Value | Known | None], variant: int) -> list[np.ndarray]:
+def _computed(at: At, given: Sequence[Given], variant: int) -> list[np.ndarray]:
     arrays = [_array(at, x, variant) for x in given]
     with np.errstate(all="ignore"):
         found = FOLDS[at.op](at, *arrays)
@@ -56,7 +57,7 @@ def _computed(at: At, given: Sequence[Value | Known | None], variant: int) -> li
     return results
 
 
-def _array(at: At, x: Value | Known | None, variant: int) -> Any:
+def _array(at: At, x: Given, variant: int) -> Any:
     """The array of a constant; of a value the sizes, as many as it has axes."""
     if x is None:
         return None
@@ -65,6 +66,8 @@ def _array(at: At, x: Value | Known | None, variant: int) -> Any:
         if at.op not in VIEWS:
             _expect_few(found.size)
         return found
+    if isinstance(x, Stacked):
+        return np.array(x.merged(at.concrete(x.value, variant)), np.int64)
     return np.array(at.concrete(x, variant), np.int64)
 
 
@@ -88,13 +91,13 @@ def constant(at: At) -> Any:
 
 @folds("Shape")
 def shape(at: At, sizes: np.ndarray) -> Any:
-    sizes = sizes if isinstance(at.given[0], Value) else np.array(sizes.shape, np.int64)
+    sizes = np.array(sizes.shape, np.int64) if isinstance(at.given[0], Known) else sizes
     return sizes[at.attribute("start", 0) : at.attribute("end", None)]
 
 
 @folds("Size")
 def size(at: At, sizes: np.ndarray) -> Any:
-    return np.int64(np.prod(sizes) if isinstance(at.given[0], Value) else sizes.size)
+    return np.int64(sizes.size if isinstance(at.given[0], Known) else np.prod(sizes))
 
 
 @folds("ConstantOfShape")

@@ -106,7 +106,8 @@ def gemm(at: At) -> Value:
 def _of_weights(at: At, x: Value, turned: bool, alpha: float, beta: float) -> Value:
     kernel = alpha * (at.weights(1).T if turned else at.weights(1))
     units = kernel.shape[-1]
-    if x.rank != 2 or x.order[1] == 0 or x.sizes[1] != len(kernel):
+    last = x.rank - 1  # of two axes, or of more where one of them is `Stacked`
+    if x.rank < 2 or x.order[last] == 0 or x.sizes[last] != len(kernel):
         raise Unfit(f"a product of {shown(x)} with a matrix {[*kernel.shape]} is not supported")
     bias = at.given[2] if at.has(2) else None
     weights = {"kernel": kernel.astype(np.float32)}
@@ -116,7 +117,7 @@ def _of_weights(at: At, x: Value, turned: bool, alpha: float, beta: float) -> Va
     fits = fits and isinstance(bias, Known) and bias.one.size == bias.one.shape[-1]
     if fits and isinstance(bias, Known):
         weights["bias"] = np.broadcast_to(beta * bias.one.reshape(-1), units).astype(np.float32)
-    lying = at.lay(x, [*(a for a in x.lying if a != 1), 1])
+    lying = at.lay(x, [*(a for a in x.lying if a != last), last])
     y = at.put("dense", lying, weights=weights, units=units, use_bias="bias" in weights)
     return y if fits else _plus(at, y, beta)
 

@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import Any
 
 from cortex_compute.frozen import frozen
+from cortex_core.exchange.from_onnx.stacked import Stacked
 from cortex_core.exchange.from_onnx.value import Known, Value
 
 PACKAGE = "cortex_core.exchange.from_onnx"
@@ -14,7 +15,7 @@ MODULES = (
     *("activations", "arithmetic", "convolution", "matrices", "pooling", "normalization", "rearranging"),
     *("reductions", "slicing", "resizing", "recurrent", "truths", "same"),
 )
-Result = Value | Known | Sequence[Value | Known]
+Result = Value | Known | Stacked | Sequence[Value | Known]
 Translator = Callable[[Any], Result]
 
 

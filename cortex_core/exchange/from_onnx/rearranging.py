@@ -15,17 +15,21 @@ from cortex_core.exchange.from_onnx.at import At
 from cortex_core.exchange.from_onnx.layers import joined
 from cortex_core.exchange.from_onnx.operators import operator
 from cortex_core.exchange.from_onnx.slicing import margin
+from cortex_core.exchange.from_onnx.stacked import Stacked
 from cortex_core.exchange.from_onnx.value import BATCH, Known, Mixed, Value, shown
 
 Shape = tuple[int, ...]
 
 
 @operator("Transpose", since=(1, 13, 21, 23, 24, 25))
-def transpose(at: At) -> Value:
-    x = at.value()
+def transpose(at: At) -> Value | Stacked:
+    x = at.given[0]
+    x = x if isinstance(x, Stacked) else at.value()
     perm = at.attribute("perm", [*range(x.rank)][::-1])
     if sorted(perm) != [*range(x.rank)]:
-        raise Unfit(f"perm is {perm!r:.60} of {shown(x)}")
+        raise Unfit(f"perm is {perm!r:.60} of {x.rank} axes")
+    if isinstance(x, Stacked):
+        return x.transposed(perm)
     return replace(x, order=tuple(x.order[a] for a in perm))
 
 
@@ -70,8 +74,9 @@ def flatten(at: At) -> Value:
 
 
 @operator("Reshape", since=(5, 13, 14, 19, 21, 23, 24, 25))
-def reshape(at: At) -> Value:
-    x, told = at.value(), at.any(1)
+def reshape(at: At) -> Value | Stacked:
+    given, told = at.given[0], at.any(1)
+    x = given.value if isinstance(given, Stacked) else at.value()
     zero = at.attribute("allowzero", 0)
     if isinstance(told, Value):
         raise Unfit("its shape is computed by the model; a description holds it as numbers")
@@ -90,9 +95,37 @@ def _copied(x: Value, at: At, variant: int, place: int, n: int) -> int:
     return n if n else at.concrete(x, variant)[place]
 
 
-def shaped(at: At, x: Value, variants: Sequence[Sequence[int]]) -> Value:
+def shaped(at: At, x: Value, variants: Sequence[Sequence[int]]) -> Value | Stacked:
     """The value in a shape that is told for two sizes of the batch; one size may be -1."""
     lying = at.plain(x)
+    found = _kept_apart(at, lying, variants)
+    if found is not None:
+        return found
+    for axis, n in _stacks(at, lying, variants):
+        for pair in zip(at.batches, (n, n)), zip((n, n), at.batches):
+            wide = [[*v[:axis], *two, *v[axis + 1 :]] for v, two in zip(variants, pair)]
+            found = _kept_apart(at, lying, wide)
+            if found is not None:
+                return Stacked(found, axis)
+    raise Mixed(f"{shown(x)} as {[*variants[0]]} would mix the examples, or has not as many elements")
+
+
+def _stacks(at: At, x: Value, variants: Sequence[Sequence[int]]) -> Iterator[tuple[int, int]]:
+    """Where in the new shape an axis may be that of the examples and another one in one, and how long that
+    other one is."""
+    if x.batch is None:
+        return
+    totals = [math.prod(at.concrete(x, v)) for v in (0, 1)]
+    known = [math.prod(n for n in sizes if n != -1) for sizes in variants]
+    for axis, pair in enumerate(zip(*variants)):
+        sizes = [t // max(k, 1) if n == -1 else n for n, t, k in zip(pair, totals, known)]
+        each = [n // b for n, b in zip(sizes, at.batches)]
+        if each[0] == each[1] > 1 and all(n % b == 0 for n, b in zip(sizes, at.batches)):
+            yield axis, each[0]
+
+
+def _kept_apart(at: At, lying: Value, variants: Sequence[Sequence[int]]) -> Value | None:
+    """The value in a shape in which the examples have an axis of their own; None if it is none such."""
     befores = [at.concrete(lying, v) for v in (0, 1)]
     for place in _places(lying, variants, at.batches):
         sizes = [_fitting(b, lying.batch, s, place) for b, s in zip(befores, variants)]
@@ -101,7 +134,7 @@ def shaped(at: At, x: Value, variants: Sequence[Sequence[int]]) -> Value:
             places = iter(range(1, len(made) + 1))
             order = tuple(0 if i == place else next(places) for i in range(len(variants[0])))
             return at.reshape(lying, made, order)
-    raise Mixed(f"{shown(x)} as {[*variants[0]]} would mix the examples, or has not as many elements")
+    return None
 
 
 def _places(x: Value, variants: Sequence[Sequence[int]], batches: tuple[int, int]) -> Iterator[int | None]:

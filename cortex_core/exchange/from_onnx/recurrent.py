@@ -124,7 +124,7 @@ def _gives(at: At) -> str:
 
 def _lengths(at: At) -> str | None:
     """How many steps count, where not all do."""
-    found = at.given[4] if at.has(4) else None
+    found = at.any(4) if at.has(4) else None
     if isinstance(found, Value):
         return found.source
     if found is not None and not np.all(found.one == found.one.reshape(-1)[:1]):
@@ -140,7 +140,7 @@ def _lengths(at: At) -> str | None:
 
 def _initial(at: At, count: int, axes: Axes) -> list[str] | None:
     """The first states: for each direction the hidden one, and of an lstm the cell."""
-    given = [at.given[i] if at.has(i) else None for i in ((5, 6) if at.op == "LSTM" else (5,))]
+    given = [at.any(i) if at.has(i) else None for i in ((5, 6) if at.op == "LSTM" else (5,))]
     if all(x is None or (isinstance(x, Known) and not np.any(x.one)) for x in given):
         return None
     states = []

@@ -267,3 +267,35 @@ def test_bytes_are_cast_before_they_are_computed_with(tmp_path: Path) -> None:
     path = saved(tmp_path, nodes, {"x": ["n", 3]}, ["y"], held, dtype=TensorProto.UINT8)
     x = np.array([[0, 51, 255]])
     np.testing.assert_allclose(cortex.from_onnx(path).predict(x), x / 255, rtol=1e-6)
+
+
+def test_heads_of_all_examples_side_by_side(tmp_path: Path) -> None:
+    """(N heads, steps, channels), as older exports of PyTorch's attention have it; and back."""
+    nodes = [
+        node("Shape", ["x"], ["n"], end=1),
+        node("Mul", ["n", "two"], ["all"]),
+        node("Concat", ["all", "rest"], ["shape"], axis=0),
+        node("Reshape", ["x", "shape"], ["h"]),
+        node("Transpose", ["h"], ["t"], perm=[0, 2, 1]),
+        node("MatMul", ["h", "t"], ["s"]),
+        node("Softmax", ["s"], ["p"], axis=-1),
+        node("MatMul", ["p", "h"], ["z"]),
+        node("Concat", ["n", "back"], ["last"], axis=0),
+        node("Reshape", ["z", "last"], ["y"]),
+    ]
+    held = {"two": np.array([2]), "rest": np.array([5, 3]), "back": np.array([2, 5, 3])}
+    path = saved(tmp_path, nodes, {"x": ["n", 2, 5, 3]}, ["y"], held)
+    x = numbers(4, 2, 5, 3)
+    e = np.exp(x @ x.swapaxes(-1, -2))
+    wanted = e / e.sum(-1, keepdims=True) @ x
+    np.testing.assert_allclose(cortex.from_onnx(path).predict(x), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_what_would_mix_the_examples_with_their_heads_is_no_batch(tmp_path: Path) -> None:
+    """A sum over examples and heads: the whole is one example then."""
+    nodes = [node("Reshape", ["x", "shape"], ["h"]), node("ReduceSum", ["h", "axes"], ["y"], keepdims=0)]
+    held = {"shape": np.array([6, 4]), "axes": np.array([0])}
+    found = load(saved(tmp_path, nodes, {"x": [2, 3, 4]}, ["y"], held))
+    x = numbers(1, 2, 3, 4)
+    np.testing.assert_allclose(found.network.predict(x), x.sum((1, 2)), rtol=1e-5)
+    assert "the whole of an input is one example" in found.notes[0]

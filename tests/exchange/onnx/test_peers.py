@@ -192,7 +192,34 @@ def attentive() -> tuple[Any, tuple[int | None, ...]]:
     return Attentive(), (None, 6, 16)
 
 
-MODULES: list[Callable[[], tuple[Any, tuple[int | None, ...]]]] = [perceptrons, excited, halves, attentive]
+def transformer() -> tuple[Any, tuple[int | None, ...]]:
+    """A vision transformer of PyTorch's own layers, which lay the heads of all examples side by side."""
+    import torch
+    from torch import nn
+
+    class Transformer(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.patches, self.token = nn.Conv2d(3, 16, 4, 4), nn.Parameter(torch.randn(1, 1, 16))
+            self.places, self.head = nn.Parameter(torch.randn(1, 17, 16)), nn.Linear(16, 10)
+            layer = nn.TransformerEncoderLayer(16, 4, 32, batch_first=True, activation="gelu")
+            self.layers = nn.TransformerEncoder(layer, 2)
+
+        def forward(self, x: Any) -> Any:
+            x = self.patches(x).flatten(2).transpose(1, 2)
+            x = torch.cat([self.token.expand(x.shape[0], -1, -1), x], 1) + self.places
+            return self.head(self.layers(x)[:, 0])
+
+    return Transformer(), (None, 3, 16, 16)
+
+
+MODULES: list[Callable[[], tuple[Any, tuple[int | None, ...]]]] = [
+    perceptrons,
+    excited,
+    halves,
+    attentive,
+    transformer,
+]
 
 
 @pytest.mark.parametrize("make", MODULES)
