@@ -104,13 +104,14 @@ def gemm(at: At) -> Value:
 
 
 def _of_weights(at: At, x: Value, turned: bool, alpha: float, beta: float) -> Value:
-    kernel = alpha * (at.weights(1).T if turned else at.weights(1))
+    kernel = at.weights(1).T if turned else at.weights(1)
+    kernel = kernel if alpha == 1 else alpha * kernel
     units = kernel.shape[-1]
     last = x.rank - 1  # of two axes, or of more where one of them is `Stacked`
     if x.rank < 2 or x.order[last] == 0 or x.sizes[last] != len(kernel):
         raise Unfit(f"a product of {shown(x)} with a matrix {[*kernel.shape]} is not supported")
     bias = at.given[2] if at.has(2) else None
-    weights = {"kernel": kernel.astype(np.float32)}
+    weights = {"kernel": kernel.astype(np.float32, copy=False)}
     fits = (
         isinstance(bias, Known) and bias.fixed and bias.one.size in (1, units) and bias.one.shape[-1:] != ()
     )
