@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from cortex_compute.errors import SpecError as SpecError
     from cortex_core.check import check as check
     from cortex_core.compiled import compile as compile
+    from cortex_core.exchange.from_onnx.imported import from_onnx as from_onnx
     from cortex_core.exchange.keras.imported import from_keras as from_keras
     from cortex_core.exchange.safetensors_network import from_safetensors as from_safetensors
     from cortex_core.exchange.safetensors_network import to_safetensors as to_safetensors
@@ -80,6 +81,7 @@ _HOMES = {
         *("randn", "randn_like", "randperm", "tensor", "zeros", "zeros_like"),
     ),
     "cortex_core.eager_graph": ("AutogradGraph", "graph_of"),
+    "cortex_core.exchange.from_onnx.imported": ("from_onnx",),
     "cortex_core.exchange.keras.imported": ("from_keras",),
     "cortex_core.exchange.safetensors_network": ("from_safetensors", "to_safetensors"),
     "cortex_core.explain": ("explain",),

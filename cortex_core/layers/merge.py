@@ -280,6 +280,26 @@ class Einsum:
         return einsum(self.equation, *x)
 
 
+@layer("matmul", inputs=2)
+class MatMul:
+    """Products of matrices, for each example and each place along the axes before them.
+
+    x (B, ..., m, k), y (B, ..., k, n) -> (B, ..., m, n).  What is 1 along an axis before the last two holds
+    for all of that axis.  As numpy.matmul.
+
+    Example:
+        inputs: {a: [2, 3, 4], b: [2, 4, 5]}
+        layers: [matmul: {from: [a, b]}]
+    """
+
+    def forward(self, p: Scope, x: Any, y: Any) -> Any:
+        if len(x.shape) < 3 or len(x.shape) != len(y.shape) or x.shape[-1] != y.shape[-2]:
+            refuse("matmul needs matrices (..., m, k) and (..., k, n), with equally many axes", x, y)
+        if any(len({m, n} - {1}) > 1 for m, n in zip(x.shape[:-2], y.shape[:-2])):
+            refuse("matmul needs equal sizes, or 1, along the axes before the matrices", x, y)
+        return matmul(x, y)
+
+
 @layer("concatenate", main="axis", inputs="several", transparent=True)
 class Concatenate:
     """One behind the other.   several x (B, ..., n_i) -> (B, ..., sum n_i).

@@ -11,18 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cortex.command.common import finite, json_option, people, say, write_json
+from cortex.command.imports.places import cortex_file, expect_apart, places_of
 
 if TYPE_CHECKING:
     from cortex_core.exchange.keras.imported import Imported
     from cortex_core.exchange.keras.proof import Proof
-
-SUFFIX = ".cortex"
-
-
-def _file(context: click.Context, option: click.Parameter, out: str) -> Path:
-    if Path(out).suffix != SUFFIX:
-        raise click.BadParameter(f"{out}: expected a name that ends in {SUFFIX}")
-    return Path(out)
 
 
 def _maps(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -65,7 +58,7 @@ def _maps(context: click.Context, option: click.Parameter, given: tuple[str, ...
     "-o",
     "--out",
     required=True,
-    callback=_file,
+    callback=cortex_file,
     metavar="NAME.cortex",
     help="What is written, and NAME.yaml and NAME.report.json beside it.",
 )
@@ -100,8 +93,8 @@ def command(
     """
     from cortex_core.exchange.keras.proof import PROVED, load_proved
 
-    places = _places(out, json_file)
-    _expect_apart(places, [model, *maps.values(), *filter(None, (weights, outputs))], Path(model))
+    places = places_of(out, json_file)
+    expect_apart(places, [model, *maps.values(), *filter(None, (weights, outputs))], Path(model))
     found, proved = load_proved(model, weights, maps, outputs, tolerance)
     report = {"file": found.file, **proved.as_data(), "notes": found.notes}
     _write(places, Path(model), found, proved, report)
@@ -113,24 +106,6 @@ def command(
         say(line, people(json_file))
     if outputs is not None and proved.verdict != PROVED:
         raise click.exceptions.Exit(1)
-
-
-def _places(out: Path, json_file: str | None) -> list[Path]:
-    """Where the model, the description and the report go, and the report once more by ``--json``."""
-    places = [out, out.with_suffix(".yaml"), out.with_suffix(".report.json")]
-    return places if json_file in (None, "-") else [*places, Path(json_file)]
-
-
-def _expect_apart(places: Sequence[Path], read: Sequence[str], model: Path) -> None:
-    """Each file is written once, and none that is read, but for the description that is imported: that stays
-    as it is."""
-    taken = {Path(file).resolve(): "is read, and would be written" for file in read}
-    if places[1].resolve() == model.resolve():
-        del taken[model.resolve()]
-    for place in places:
-        if place.resolve() in taken:
-            raise click.UsageError(f"{place} {taken[place.resolve()]}: give another name")
-        taken[place.resolve()] = "would be written twice"
 
 
 def _write(

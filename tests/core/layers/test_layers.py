@@ -381,6 +381,22 @@ def test_inner_products() -> None:
         Used(layer("dot", axes=[3, 1]), a, b)
 
 
+def test_products_of_matrices() -> None:
+    """Of each example and head; what is 1 along the axis of the heads holds for all of them."""
+    a, b = images(2, 3, 4, 5), images(2, 1, 5, 2)
+    used = Used(layer("matmul"), a, b)
+    np.testing.assert_allclose(used.y, a @ b, rtol=1e-12)
+    used.output.sum().backward()
+    wanted = np.broadcast_to(b.sum(-1)[:, :, None], a.shape)
+    np.testing.assert_allclose(used.inputs[0].grad.numpy(), wanted, rtol=1e-12)
+    with pytest.raises(ShapeError, match=r"matmul needs matrices \(..., m, k\) and \(..., k, n\)"):
+        Used(layer("matmul"), a, images(2, 3, 4, 5))
+    with pytest.raises(
+        ShapeError, match="matmul needs equal sizes, or 1, along the axes before the matrices"
+    ):
+        Used(layer("matmul"), a, images(2, 2, 5, 2))
+
+
 def test_concatenate_says_what_is_wrong() -> None:
     with pytest.raises(
         ShapeError, match=r"input 1 is \(4, 3\): concatenate needs shapes that differ on axis -1"
