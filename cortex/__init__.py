@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from cortex_core.check import check as check
     from cortex_core.compiled import compile as compile
     from cortex_core.exchange.keras.imported import from_keras as from_keras
+    from cortex_core.exchange.to_onnx.exported import to_onnx as to_onnx
     from cortex_core.generate import Generation as Generation
     from cortex_core.generate import generate as generate
     from cortex_core.layers.scope import Parameter as Parameter
@@ -79,6 +80,7 @@ _HOMES = {
     ),
     "cortex_core.eager_graph": ("AutogradGraph", "graph_of"),
     "cortex_core.exchange.keras.imported": ("from_keras",),
+    "cortex_core.exchange.to_onnx.exported": ("to_onnx",),
     "cortex_core.explain": ("explain",),
     "cortex_core.recompute": ("checkpoint",),
     "cortex_core.generate": ("Generation", "generate"),

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cortex_compute.types import TensorType
-from cortex_core.exchange.to_onnx.samples import Size
+from cortex_core.exchange.to_onnx.samples import FIX, Size
 from cortex_core.exchange.to_onnx.sizes import constant_size
 from cortex_core.exchange.to_onnx.spoken import ChannelsFirst
 from cortex_core.exchange.to_onnx.unsaid import Unsaid
@@ -34,7 +34,9 @@ class Row(NamedTuple):
 TRANSLATORS: dict[type[Any], Row] = {}
 
 
-def translates(primitive: type[Any], *ops: str, free: Sequence[str] = ()) -> Callable[[Translator], Translator]:
+def translates(
+    primitive: type[Any], *ops: str, free: Sequence[str] = ()
+) -> Callable[[Translator], Translator]:
     """Registers what writes a primitive as these ``ops`` of ONNX: it gives the names of the results, and None
     or nothing for those that no prediction reads."""
 
@@ -106,7 +108,7 @@ class At:
             if f.name not in free and len({getattr(p, f.name) for p in self.primitives}) > 1:
                 raise Unsaid(
                     f"its {f.name} depends on a length that is free",
-                    way="fix it: `cortex surgery MODEL --resize-input SHAPE -o FIXED.cortex`",
+                    way=FIX,
                 )
 
     def fixed_shape(self, i: int) -> tuple[int, ...]:

@@ -43,7 +43,9 @@ def recognised(at: At) -> str | None:
         return None
     if factor.scale is not None and factor.scale.shape != (channels,):
         return None
-    scale = at.writer.constant(np.ones(channels, np.float32)) if factor.scale is None else at.name(factor.scale)
+    scale = (
+        at.writer.constant(np.ones(channels, np.float32)) if factor.scale is None else at.name(factor.scale)
+    )
     added = at.name(shift[0]) if shift else at.writer.constant(np.zeros(channels, np.float32))
     statistics = (at.name(mean), at.name(factor.variance))
     return at.emit("BatchNormalization", at.name(x), scale, added, *statistics, epsilon=factor.epsilon)

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from cortex_core.exchange.to_onnx.samples import FIX
 from cortex_core.exchange.to_onnx.sizes import Sizes
 from cortex_core.exchange.to_onnx.unsaid import Unsaid
 from cortex_core.exchange.to_onnx.writer import Writer
 
 
 def varying(writer: Writer, sizes: Sizes, arrays: Sequence[np.ndarray]) -> str:
-    """The name of a constant that is one number everywhere, or counts along one axis; else raises `Unsaid`."""
+    """The name of a constant that is one number everywhere, or counts along an axis; else raises `Unsaid`."""
     shape = list(zip(*(a.shape for a in arrays)))
     first = arrays[0].reshape(-1)
     if first.size and all((a == first[0]).all() for a in arrays):
@@ -24,7 +25,7 @@ def varying(writer: Writer, sizes: Sizes, arrays: Sequence[np.ndarray]) -> str:
             return _counting(writer, sizes, int(first[0]), int(step), shape[long[0]], shape, first.dtype)
     raise Unsaid(
         "its numbers depend on a length that is free",
-        way="fix it: `cortex surgery MODEL --resize-input SHAPE -o FIXED.cortex`",
+        way=FIX,
     )
 
 

@@ -23,6 +23,7 @@ from cortex_core.exchange.to_onnx.types import code_of
 from cortex_core.exchange.to_onnx.unsaid import at_once
 from cortex_core.exchange.to_onnx.writer import Writer, build
 from cortex_core.network import Network
+from cortex_core.network import network as make_network
 from cortex_core.training.files import write_atomically
 
 OPSET, IR_VERSION = 17, 8
@@ -36,9 +37,10 @@ MODULES = ("pointwise", "views", "products", "reductions", "indexing", "recurren
 Shapes = dict[str, tuple[DType, list[int | str | None]]]
 
 
-def to_onnx(network: Network, path: str | os.PathLike[str] | None = None, raw: bool = False) -> Any:
+def to_onnx(network: Any, path: str | os.PathLike[str] | None = None, raw: bool = False) -> Any:
     """The prediction of a network as an `onnx.ModelProto`, which is also written where there is a ``path``.
 
+    ``network``: a `Network`, or what `cortex.network` makes one of: a .cortex file, the folder of a run.
     Inputs and outputs have the names of the description.  The batch is free, and so are axes of any length;
     images are channels last, as here.  The outputs are those of `Network.predict` for arrays: probabilities,
     and values in the unit of a scaled target; with ``raw`` what the layers give.
@@ -50,7 +52,7 @@ def to_onnx(network: Network, path: str | os.PathLike[str] | None = None, raw: b
 
         cortex.to_onnx(run.network, "digits.onnx")
     """
-    onnx = _library()
+    onnx, network = _library(), make_network(network)
     load_translators()
     _expect_small(network)
     writer, inputs, outputs = _written(network, raw)
@@ -78,8 +80,8 @@ def _expect_small(network: Network) -> None:
     total = sum(slot.type.nbytes for slot in network.slots.values())
     if total > MOST:
         raise CortexError(
-            f"{network.name}: its weights take {total / 1e9:.2f} GB, and an ONNX file holds {MOST / 1e9:.2f} at "
-            "most; export parts of it, whose `outputs` are layers in the middle"
+            f"{network.name}: its weights take {total / 1e9:.2f} GB, and an ONNX file holds at most "
+            f"{MOST / 1e9:.2f}; export parts of it, whose `outputs` are layers in the middle"
         )
 
 

@@ -11,8 +11,11 @@ from cortex_core.streams import CHOICES
 
 
 def metadata(network: Network) -> dict[str, str]:
-    """Texts by name.  ``cortex.description`` is YAML, the others JSON: ``cortex.classes`` has for an output
-    the names of its classes, ``cortex.preprocessing`` how raw data become inputs, as a .cortex file has it."""
+    """Texts by name.  ``cortex.description`` is YAML, the others JSON.
+
+    ``cortex.classes`` has for an output the names of its classes, ``cortex.preprocessing`` how raw data
+    become inputs, as a .cortex file has it, ``cortex.origin`` where the parameters were imported.
+    """
     told = {"cortex.description": to_yaml(network.description.canonical)}
     classes = _classes(network)
     if classes:

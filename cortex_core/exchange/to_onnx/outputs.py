@@ -13,7 +13,9 @@ from cortex_core.predict import in_units
 PROBES = (0.0, 1.0, -1.0, 1000.0)
 
 
-def put_outputs(network: Network, writer: Writer, found: dict[str, str], values: dict[str, Value], raw: bool) -> None:
+def put_outputs(
+    network: Network, writer: Writer, found: dict[str, str], values: dict[str, Value], raw: bool
+) -> None:
     """Gives what was found for each output its name; in the unit of a scaled target unless ``raw``."""
     writer.where = "outputs"
     for name, made in found.items():
@@ -45,4 +47,6 @@ def unit(network: Network, name: str, value: Value) -> tuple[float, float] | Non
         straight = np.allclose(numbers, centre + spread * np.array(PROBES)[:, None], rtol=1e-9)
         if straight and np.ptp(centre) == np.ptp(spread) == 0:
             return float(spread[0]), float(centre[0])
-    raise SpecError(f"{name}: ONNX cannot say the unit of its target; --raw (raw=True) leaves the layer's output")
+    raise SpecError(
+        f"{name}: ONNX cannot say the unit of its target; --raw (raw=True) leaves the layer's output"
+    )

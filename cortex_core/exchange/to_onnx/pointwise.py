@@ -17,7 +17,9 @@ from cortex_core.exchange.to_onnx.unsaid import Unsaid
 from cortex_core.exchange.to_onnx.writer import Writer
 
 OPS = {
-    **{op: op.capitalize() for op in ("add", "sub", "mul", "div", "neg", "pow", "min", "max", "abs", "floor")},
+    **{
+        op: op.capitalize() for op in ("add", "sub", "mul", "div", "neg", "pow", "min", "max", "abs", "floor")
+    },
     **{op: op.capitalize() for op in ("relu", "exp", "log", "sqrt", "tanh", "sigmoid", "erf", "sin", "cos")},
     **{"lt": "Less", "le": "LessOrEqual", "gt": "Greater", "ge": "GreaterOrEqual", "eq": "Equal"},
     **{"and": "And", "or": "Or", "not": "Not", "select": "Where"},
@@ -91,8 +93,8 @@ def _instruction(
     op, *refs = instruction
     terms = [_term(ref, operands, computed) for ref in refs]
     shape = broadcast(t.shape for t in terms if t)
-    if op.startswith("cast:"):
-        return Term(_cast(w, terms[0], result).name, result, shape)
+    if op.startswith("cast:") and terms[0] is not None:
+        return _cast(w, terms[0], result)
     computing = _computing(op, refs, terms, literals, result)
     names = []
     for i, (ref, term) in enumerate(zip(refs, terms)):

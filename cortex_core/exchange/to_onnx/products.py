@@ -20,7 +20,9 @@ def _gemm(at: At) -> str:
     if p.epilogue is not None or p.sums:
         raise Unsaid("it is fused with what stands behind it")
     if all(t.rank == 2 for t in at.types):
-        return at.emit("Gemm", *at.names, transA=int(p.transpose_a) or None, transB=int(p.transpose_b) or None)
+        return at.emit(
+            "Gemm", *at.names, transA=int(p.transpose_a) or None, transB=int(p.transpose_b) or None
+        )
     turned = zip(at.names, at.types, (p.transpose_a, p.transpose_b))
     return at.emit("MatMul", *(_turned(at, name, t.rank) if turn else name for name, t, turn in turned))
 
@@ -71,15 +73,28 @@ def _reached(at: At) -> Padding:
     return tuple(found)
 
 
-@translates(MaxPool, "MaxPool")
+def _whole(at: At) -> bool:
+    """Whether one window covers all, of whatever length that is."""
+    spatial = tuple(zip(*at.shape(0)[2:]))
+    if all(p.size == n and not any(map(any, p.padding)) for p, n in zip(at.primitives, spatial)):
+        return True
+    at.expect_fixed(())
+    return False
+
+
+@translates(MaxPool, "MaxPool", "GlobalMaxPool", free=("size", "stride"))
 def _max_pool(at: At) -> str:
+    if _whole(at):
+        return at.emit("GlobalMaxPool", at.names[0])
     p = at.p
     return at.emit("MaxPool", at.names[0], kernel_shape=p.size, strides=p.stride, pads=_pads(_reached(at)))
 
 
-@translates(AvgPool, "AveragePool")
+@translates(AvgPool, "AveragePool", "GlobalAveragePool", free=("size", "stride"))
 def _avg_pool(at: At) -> str:
     """Where a window is divided by other numbers than ONNX knows, its mean is put right by a factor."""
+    if _whole(at):
+        return at.emit("GlobalAveragePool", at.names[0])
     p, padding = at.p, _reached(at)
     counted = int(p.count_padding) or None
     given = {"kernel_shape": p.size, "strides": p.stride, "pads": _pads(padding)}
@@ -90,5 +105,3 @@ def _avg_pool(at: At) -> str:
     divisors = p.divisors(at.types[0]._replace(shape=(1, *spatial, n)))
     factors = math.prod(p.size) / math.prod(np.ix_(*(np.array(d, np.float64) for d in divisors)))
     return at.emit("Mul", y, at.writer.constant(np.float32(factors)))
-
-

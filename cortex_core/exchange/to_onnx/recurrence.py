@@ -56,17 +56,12 @@ def _walk(at: At) -> list[str | None]:
         [(name, at.types[0].dtype) for name in outputs],
     )
     scanned = [at.names[0], *([named["mask"]] if "mask" in named else [])]
-    backwards = [int(p.of.reverse)] * len(scanned)
     *last, y = at.writer.several(
         "Scan",
         [*(named[name] for name in p.states), *scanned],
         len(outputs),
         body=body,
         num_scan_inputs=len(scanned),
-        scan_input_axes=[1] * len(scanned),
-        scan_input_directions=backwards,
-        scan_output_axes=[1],
-        scan_output_directions=backwards[:1],
     )
     return [y, *last]
 
@@ -89,4 +84,4 @@ def _step(node: Node) -> Graph:
 
 
 def _at_one_place(t: TensorType) -> TensorType:
-    return TensorType((t.shape[0], *t.shape[2:]), t.dtype)
+    return TensorType(t.shape[1:], t.dtype)

@@ -33,7 +33,7 @@ from cortex_core.ops.pointwise import cast, logical_and, select
 from cortex_core.ops.recurrence import parts
 from cortex_core.ops.reduce import max as largest
 from cortex_core.ops.softmax import softmax
-from cortex_core.ops.views import broadcast_to, narrow, reshape, transpose
+from cortex_core.ops.views import broadcast_to, flip, narrow, reshape, transpose
 
 Said = Callable[..., Any]
 SAID: dict[type[Primitive], Said] = {}
@@ -153,6 +153,12 @@ def _front(x: Any) -> Any:
 
 
 def _walk(p: Recurrence, named: dict[str, Any]) -> tuple[Any, ...]:
+    """Step by step along the first axis, always forwards: not all that runs ONNX knows more of Scan."""
     a = matmul(named["x"], named["w"]) + named["b"]
     rest = {name: x for name, x in named.items() if name not in ("x", "w", "b")}
-    return tuple(apply(Walk(p, tuple(rest)), a, *rest.values()))
+    a, *walked = (transpose(x, (1, 0, *range(2, x.ndim))) for x in (a, *([rest["mask"]] if p.masked else [])))
+    if p.reverse:
+        a, walked = flip(a, 0), [flip(x, 0) for x in walked]
+    rest |= dict(zip(("mask",), walked))
+    y, *last = apply(Walk(p, tuple(rest)), a, *rest.values())
+    return (transpose(flip(y, 0) if p.reverse else y, (1, 0, 2)), *last)

@@ -6,7 +6,6 @@ tuple, with one number for each trace.
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -22,6 +21,7 @@ from cortex_core.network import Network
 from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import topological
 from cortex_core.step import predict_graph
+from cortex_core.trace import Declaration, has_free_axes
 
 Size = tuple[int, ...]
 BATCH = "batch"
@@ -30,6 +30,11 @@ BATCHES = (1009, 2003, 4001)
 PRIMES = ((61, 97, 71), (67, 101, 131), (73, 103, 83), (79, 107, 139), (89, 109, 149), (113, 151, 127))
 FACTORS = ((1, 2, 4), (3, 5, 7), (2, 9, 11), (8, 3, 13), (4, 15, 6), (10, 12, 1))
 """For each axis of any length its sizes in the traces; multiples of a length are for what halves it often."""
+
+
+SHORTEST = 4
+"""Lengths near 1 are taken for what is repeated."""
+FIX = "fix the lengths: `cortex surgery MODEL --resize-input SHAPE -o FIXED.cortex`"
 
 
 @frozen
@@ -42,15 +47,21 @@ class Samples:
 
 def sampled(network: Network, raw: bool, say: Callable[[Graph], Graph]) -> Samples:
     """The prediction graph of a network at several sizes, each as ``say`` puts it."""
-    named = copy.copy(network)  # whose parameters are states by name, and no parts of a segment
-    vars(named)["fetch"] = lambda name, declaration, layer: state_value(name, network.declared[name].type)
+
+    def by_name(name: str, declaration: Declaration, layer: Any) -> Value:
+        return state_value(name, network.declared[name].type)
+
     error: CortexError | None = None
     for names, types in _attempts(network):
         try:
-            return Samples(tuple(say(predict_graph(named, given, raw)) for given in types), names)
+            return Samples(tuple(say(predict_graph(network, given, raw, by_name)) for given in types), names)
         except CortexError as wrong:
-            error = error or wrong
-    raise error or SpecError(f"{network.name}: there are more than {len(PRIMES)} axes of any length")
+            error = wrong
+    if error is None:
+        raise SpecError(f"{network.name}: there are more than {len(PRIMES)} axes of any length; {FIX}")
+    if not has_free_axes(network.description):
+        raise error
+    raise SpecError(f"{network.name}: no three lengths were found that it takes ({error}); {FIX}")
 
 
 Attempt = tuple[dict[tuple[str, int], str], list[dict[str, TensorType]]]
@@ -67,6 +78,7 @@ def _attempts(network: Network) -> Iterator[Attempt]:
     ladders: list[Sequence[Size]] = [PRIMES]
     for short in (length, length // 2, length // 4):
         ladders.append([tuple(short * factor for factor in each) for each in FACTORS] if short else [])
+    ladders.append([(length, length - 1, length - 2)] if length > SHORTEST else [])
     apart = {axis: f"{axis[0]}_length" if _alone(axis, free) else f"{axis[0]}_axis{axis[1]}" for axis in free}
     for ladder in ladders:
         if len(ladder) >= len(free):
@@ -146,5 +158,5 @@ def _differs(node: Node | None) -> Unsaid:
     return Unsaid(
         "it is computed in another way for other lengths or batches",
         node,
-        "fix the lengths first: `cortex surgery MODEL --resize-input SHAPE -o FIXED.cortex`",
+        FIX,
     )

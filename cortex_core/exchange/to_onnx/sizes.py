@@ -19,7 +19,7 @@ def constant_size(size: Size) -> bool:
 class Sizes:
     """Finds for a size where it stands, or how it follows from one or two that do.
 
-    A size is a tuple of numbers, one for each trace: so a relation that holds in all of them is taken to hold.
+    A size is a tuple of numbers, one for each trace: a relation that holds in all of them is taken to hold.
     """
 
     def __init__(self, writer: Writer) -> None:
@@ -60,7 +60,7 @@ class Sizes:
         return self._made[size]
 
     def _found(self, size: Size) -> str:
-        emit, number = self._writer.emit, lambda n: self._writer.constant(np.array([n], np.int64))
+        emit, number = self._writer.emit, self._number
         if size in self._axes:
             name, axis = self._axes[size]
             return emit("Shape", name, start=axis, end=axis + 1)
@@ -80,6 +80,9 @@ class Sizes:
             if len(apart) == 1:
                 return emit("Add", self.of(known), number(apart.pop()))
         raise Unsaid("a size in it does not follow from those of its inputs")
+
+    def _number(self, n: int) -> str:
+        return self._writer.constant(np.array([n], np.int64))
 
     def _is_multiple(self, size: Size) -> bool:
         return any(_common(size, known) is not None for known in self._axes)

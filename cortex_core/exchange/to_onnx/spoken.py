@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from cortex_compute.frozen import frozen
 from cortex_compute.primitives.base import Primitive
+from cortex_compute.primitives.recurrence import Recurrence
 from cortex_compute.types import TensorType, bool_
 
 Axes = tuple[int, ...]
@@ -75,11 +76,11 @@ class Recurrent(Primitive):
 class Walk(Primitive):
     """A recurrence ``of``, step by step: what ONNX has no name for, such as one with a mask.
 
-    a (B, T, G H), which is x w + b, then the further operands of ``of`` without x, w and b -> y (B, T, R),
-    and the last states.
+    a (T, B, G H), which is x w + b, then the further operands of ``of`` without x, w and b, of which a mask
+    is (T, B) -> y (T, B, R), and the last states.  It walks from the first step to the last.
     """
 
-    of: Primitive
+    of: Recurrence
     names: tuple[str, ...]
     operands = ("a",)
 

@@ -42,7 +42,6 @@ class Translation:
         self.given, self.arrays = given, arrays
         self.names: dict[tuple[int, int], str | None] = {}
         self.known: set[Node] = set()
-        self.lost: set[Node] = set()
         self.problems: list[Unsaid] = []
         self._numbers: dict[Node, tuple[np.ndarray, ...]] = {}
 
@@ -50,14 +49,14 @@ class Translation:
         for node in self.twins.order:
             if self._is_known(node):
                 self.known.add(node)
-            elif any(x.node in self.lost for x in node.inputs):
-                self.lost.add(node)
-            else:
+            elif not isinstance(node.primitive, Constant):  # which are put where they are read
                 self._put(node)
         found = {}
         for name, x in self.twins.outputs.items():
-            if x.node not in self.lost:
+            try:
                 found[name] = self.name(x)
+            except Unsaid as unsaid:
+                self.problems.append(unsaid)
         return found, self.problems
 
     def name(self, x: Value) -> str:
@@ -65,6 +64,9 @@ class Translation:
         translator does not give."""
         if key(x) not in self.names and x.node in self.known:
             self.names[key(x)] = self.writer.initializer(self._stem(x.node), self.numbers(x))
+        elif key(x) not in self.names and isinstance(x.node.primitive, Constant):
+            arrays = [twin.primitive.array for twin in self.twins.of(x.node)]
+            self.names[key(x)] = varying(self.writer, self.sizes, arrays)
         name = self.names.get(key(x))
         if name is None:
             raise Unsaid(f"result {x.index} of {x.node.primitive.name} is read", x.node)
@@ -86,8 +88,7 @@ class Translation:
         except Unsaid as unsaid:
             unsaid.node = unsaid.node or node
             self.problems.append(unsaid)
-            self.lost.add(node)
-            return
+            names = [self.writer.unique("unsaid") for _ in node.types]  # so that what follows is looked at
         for i, name in enumerate(names):
             self.names[id(node), i] = name
             if name is not None:
@@ -97,9 +98,7 @@ class Translation:
         p = node.primitive
         if isinstance(p, Input):
             return self.given[p.name]
-        if isinstance(p, State):
-            raise Unsaid(f"{p.name} is carried from batch to batch")
-        return varying(self.writer, self.sizes, [twin.primitive.array for twin in self.twins.of(node)])
+        raise Unsaid(f"{p.name} is carried from batch to batch")
 
     def _translated(self, node: Node) -> list[str | None]:
         row = row_of(node.primitive)
@@ -115,7 +114,11 @@ class Translation:
         if is_leaf(node):
             twins = self.twins.of(node)
             return fixed(twins) if isinstance(p, Constant) else isinstance(p, State) and p.name in self.arrays
-        if isinstance(p, (Broadcast, *OWN)) or p.residual or not all(x.node in self.known for x in node.inputs):
+        if (
+            isinstance(p, (Broadcast, *OWN))
+            or p.residual
+            or not all(x.node in self.known for x in node.inputs)
+        ):
             return False
         return len({twin.primitive for twin in self.twins.of(node)}) == 1
 

@@ -7,7 +7,6 @@ from typing import NoReturn
 
 from cortex_compute.errors import SpecError
 from cortex_core.ops.array import Node
-from cortex_core.place import Problem
 
 SHOWN = 50
 AROUND = "put other layers in its place, by `cortex surgery`"
@@ -25,7 +24,7 @@ class Unsaid(Exception):
         """Where in the description it stands, or what it is."""
         if self.node is None:
             return "the network"
-        return str(self.node.place) if self.node.place is not None else self.node.primitive.name
+        return str(self.node.place) if self.node.place is not None else "what predict makes of the outputs"
 
 
 def at_once(found: Sequence[Unsaid]) -> NoReturn:
@@ -33,12 +32,6 @@ def at_once(found: Sequence[Unsaid]) -> NoReturn:
     lines = list(dict.fromkeys(f"{x.place}: {x.why}; {x.way}" for x in found))
     many = f"{len(lines)} parts of the network" if len(lines) > 1 else "a part of the network"
     more = [f"  and {len(lines) - SHOWN} more"] if len(lines) > SHOWN else []
-    problems = tuple(
-        Problem(x.node.place.path, x.why, x.way, "", x.node.place)
-        for x in found
-        if x.node is not None and x.node.place is not None
-    )
     raise SpecError(
-        "\n".join([f"{many} cannot be said in ONNX:", *(f"  {line}" for line in lines[:SHOWN]), *more]),
-        problems,
+        "\n".join([f"{many} cannot be said in ONNX:", *(f"  {line}" for line in lines[:SHOWN]), *more])
     )

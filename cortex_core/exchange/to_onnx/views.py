@@ -18,7 +18,7 @@ END, START = np.iinfo(np.int64).max, np.iinfo(np.int64).min
 
 @translates(Reshape, "Reshape", free=("shape",))
 def _reshape(at: At) -> str:
-    """Sizes that are free are copied from the same axis (0) or follow from the others (-1), where they can."""
+    """A size that is free is copied from the same axis (0) or follows from the others (-1), where it can."""
     before, after = at.shape(0), at.result
     sizes: list[Size | int] = []
     for axis, size in enumerate(after):
@@ -75,7 +75,9 @@ def _range(size: Size, starts: Size, sizes: Size, step: int) -> Range:
     else:
         past = tuple(a - 1 for a in last)
         past = START if min(past) < 0 else past
-    return Range(_from_the_end(starts, size), past if isinstance(past, int) else _from_the_end(past, size), step)
+    return Range(
+        _from_the_end(starts, size), past if isinstance(past, int) else _from_the_end(past, size), step
+    )
 
 
 def _from_the_end(place: Size, size: Size) -> Size | int:

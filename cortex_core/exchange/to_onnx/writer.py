@@ -121,9 +121,7 @@ def every(nodes: Sequence[Written]) -> Iterator[Written]:
                 yield from every(value.nodes)
 
 
-def build(
-    nodes: Sequence[Written], type_of: Callable[[DType], int]
-) -> list[Any]:
+def build(nodes: Sequence[Written], type_of: Callable[[DType], int]) -> list[Any]:
     """The nodes as the library has them."""
     from onnx import helper
 
