@@ -22,11 +22,12 @@ from cortex_core.exchange.to_onnx.spoken import (
     channels_last,
     filters_first,
 )
+from cortex_core.exchange.to_onnx.turned import moved_on
 from cortex_core.graph.simplify import literal, rewrite, simplify
 from cortex_core.graph.value import Graph, Value, constant, is_leaf
 from cortex_core.ops.apply import apply, at
 from cortex_core.ops.array import Node
-from cortex_core.ops.differentiate import DECOMPOSITIONS, decompose, key
+from cortex_core.ops.differentiate import DECOMPOSITIONS, decompose
 from cortex_core.ops.indexing import concatenate
 from cortex_core.ops.linear import matmul
 from cortex_core.ops.pointwise import cast, logical_and, select
@@ -64,11 +65,26 @@ def said(graph: Graph, translated: Callable[[type[Any]], bool]) -> Graph:
                 return out if isinstance(out, tuple) else (out,)
             return decompose(node, inputs) if type(p) in DECOMPOSITIONS else None
 
-    while True:  # what a primitive is made of may itself be made of others
-        new = rewrite(graph, rule)
-        if list(map(key, new.roots)) == list(map(key, graph.roots)):
-            return simplify(new)
-        graph = new
+    graph, changed = _rewritten(graph, rule)
+    while changed:  # what a primitive is made of may itself be made of others
+        graph, changed = _rewritten(graph, rule)
+    graph, changed = _rewritten(simplify(graph), moved_on)
+    while changed:  # and what a transpose meets then may let it pass too
+        graph, changed = _rewritten(simplify(graph), moved_on)
+    return graph
+
+
+def _rewritten(graph: Graph, rule: Callable[[Node, list[Value]], Sequence[Value] | None]) -> tuple[Graph, bool]:
+    """The graph, and whether the rule had anything to say."""
+    fired = False
+
+    def noticed(node: Node, inputs: list[Value]) -> Sequence[Value] | None:
+        nonlocal fired
+        found = rule(node, inputs)
+        fired = fired or found is not None
+        return found
+
+    return rewrite(graph, noticed), fired
 
 
 @says(Conv, ConvInputGrad, MaxPool, AvgPool)
