@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from cortex_core.exchange.keras.imported import from_keras as from_keras
     from cortex_core.exchange.safetensors_network import from_safetensors as from_safetensors
     from cortex_core.exchange.safetensors_network import to_safetensors as to_safetensors
+    from cortex_core.exchange.to_keras.export import to_keras as to_keras
     from cortex_core.exchange.to_onnx.exported import to_onnx as to_onnx
     from cortex_core.generate import Generation as Generation
     from cortex_core.generate import generate as generate
@@ -86,6 +87,7 @@ _HOMES = {
     "cortex_core.exchange.keras.imported": ("from_keras",),
     "cortex_core.exchange.safetensors_network": ("from_safetensors", "to_safetensors"),
     "cortex_core.exchange.to_onnx.exported": ("to_onnx",),
+    "cortex_core.exchange.to_keras.export": ("to_keras",),
     "cortex_core.explain": ("explain",),
     "cortex_core.recompute": ("checkpoint",),
     "cortex_core.generate": ("Generation", "generate"),

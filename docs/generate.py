@@ -14,6 +14,8 @@ from cortex_compute.types import TensorType
 from cortex_core import registry
 from cortex_core.exchange.keras import translators
 from cortex_core.exchange.keras.at import TRANSLATORS
+from cortex_core.exchange.to_keras import translators as to_keras_translators
+from cortex_core.exchange.to_keras.at import REFUSED, TABLE
 from cortex_core.explain import explanation
 from cortex_core.ops.table import OPS
 from cortex_core.reference import default, section
@@ -24,7 +26,7 @@ from cortex_datasets.table.declare import KINDS
 from cortex_gpu.backend import CupyBackend, Gpu
 from cortex_gpu.prelude import PRELUDE
 
-NAMES = ("data.md", "description.md", "gpu.md", "import.md", "layers.md", "losses.md", "ops.md")
+NAMES = ("data.md", "description.md", "export.md", "gpu.md", "import.md", "layers.md", "losses.md", "ops.md")
 PAGES = [Path(__file__).with_name(name) for name in NAMES]
 MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 REGISTRIES = {
@@ -60,6 +62,8 @@ def table(name: str) -> str:
         return kernel()
     if name == "keras":
         return keras()
+    if name == "to_keras":
+        return to_keras()
     if name.startswith("ops_"):
         return ops(name.removeprefix("ops_"))
     if name.startswith("reference_"):
@@ -102,6 +106,18 @@ def keras() -> str:
     for name, kinds in modules.items():
         rows.append(f"| {_doc(import_module(name))} | {', '.join(f'`{kind}`' for kind in sorted(kinds))} |")
     return "\n".join(["| what | classes of Keras |", "|---|---|", *sorted(rows)])
+
+
+def to_keras() -> str:
+    """What becomes of each layer in Keras, a line for each translator, and the layers that are refused."""
+    to_keras_translators.load()
+    kinds: dict[tuple[str, str], list[str]] = {}
+    for kind in sorted(registry.LAYERS):
+        said, refused = TABLE.get(kind), REFUSED.get(kind)
+        if said or refused:
+            kinds.setdefault((said.to, said.refuses) if said else ("", refused or ""), []).append(kind)
+    rows = [f"| {', '.join(f'`{k}`' for k in own)} | {to} | {no} |" for (to, no), own in kinds.items()]
+    return "\n".join(["| layer | in Keras | refused |", "|---|---|---|", *rows])
 
 
 def reference(name: str) -> str:

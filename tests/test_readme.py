@@ -28,6 +28,7 @@ PAGES = [
             "detection",
             "eager",
             "examples",
+            "export",
             "extending",
             "generate",
             "import",

@@ -12,8 +12,6 @@ import numpy as np
 from cortex_core.exchange.build import Builder, Shape, Unfit
 from cortex_core.exchange.from_onnx.value import Mixed, Value, shown
 
-MOST = 2**31
-"""So many numbers are the most that an example has anywhere: what a file says must not take all memory."""
 MOVES = {
     *("reshape", "permute", "slice", "select", "flip", "concatenate", "linear", "cast", "not_equal"),
     *("maximum", "minimum", "embedding"),
@@ -70,11 +68,6 @@ class Layers:
         return self._value(f"{x.source}.{output}", order)
 
     def _value(self, source: str, order: tuple[int | None, ...]) -> Value:
-        for sizes in self.builder.sizes(source):
-            if math.prod(sizes) > MOST:
-                raise Unfit(
-                    f"it would give {math.prod(sizes):,} numbers for an example; the most are {MOST:,}"
-                )
         return Value(source, self.builder.shape(source), order, self.builder.dtype(source))
 
     def concrete(self, x: Value, variant: int) -> tuple[int, ...]:

@@ -74,7 +74,9 @@ def said(graph: Graph, translated: Callable[[type[Any]], bool]) -> Graph:
     return graph
 
 
-def _rewritten(graph: Graph, rule: Callable[[Node, list[Value]], Sequence[Value] | None]) -> tuple[Graph, bool]:
+def _rewritten(
+    graph: Graph, rule: Callable[[Node, list[Value]], Sequence[Value] | None]
+) -> tuple[Graph, bool]:
     """The graph, and whether the rule had anything to say."""
     fired = False
 

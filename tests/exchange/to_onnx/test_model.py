@@ -95,7 +95,9 @@ def test_padding_slices_and_joins_stay_between_the_transposes() -> None:
 
 
 def test_initializers_are_called_as_the_parameters() -> None:
-    net = made({"image": [6, 6, 2]}, [{"conv2d": {"filters": 5, "kernel": 3}}, "batch_norm", "flatten", {"dense": 4}])
+    net = made(
+        {"image": [6, 6, 2]}, [{"conv2d": {"filters": 5, "kernel": 3}}, "batch_norm", "flatten", {"dense": 4}]
+    )
     found = {x.name: tuple(x.dims) for x in to_onnx(net).graph.initializer}
     assert {*net.parameters, *net.variables} <= found.keys()
     assert found["conv2d/kernel"] == (5, 2, 3, 3)
@@ -182,7 +184,9 @@ def test_all_that_cannot_be_said_is_told_at_once_and_nothing_is_written(tmp_path
         to_onnx(net, tmp_path / "net.onnx")
     told = str(error.value).splitlines()
     assert told[0] == "2 parts of the network cannot be said in ONNX:"
-    assert told[1].startswith("  layers[1].positional_encoding: its numbers depend on a length that is free; fix")
+    assert told[1].startswith(
+        "  layers[1].positional_encoding: its numbers depend on a length that is free; fix"
+    )
     assert told[2].startswith("  layers[3].multi_head_attention: its numbers depend on a length")
     assert not list(tmp_path.iterdir())
     fixed = cortex.surgery.resize_input(net, [6, 3])  # the way round that is told

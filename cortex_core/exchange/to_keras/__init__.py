@@ -1,0 +1,1 @@
+"""Networks as models of Keras 3.  Keras itself is never imported."""

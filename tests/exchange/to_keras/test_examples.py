@@ -1,0 +1,57 @@
+"""The example networks, as Keras has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import cortex
+from cortex_core.network import Network
+from cortex_core.training import source
+from tests.examples import made
+from tests.exchange.to_keras.support import apart, inputs, of_keras, redrawn
+
+EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
+RAW = ("yolo2",)
+"""What people are shown of these, boxes, Keras cannot compute."""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("data")
+    made.write_tables(path)
+    made.write_texts(path)
+    return path
+
+
+@pytest.fixture
+def network(request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Network:
+    """An example before its training, with statistics as after it."""
+    monkeypatch.setenv("CORTEX_DATA", str(folder))
+    for name, data in made.pictures().items():
+        monkeypatch.setitem(source._registered, name, data)
+    return redrawn(cortex.network(str(request.param)))
+
+
+every = pytest.mark.parametrize("network", EXAMPLES, indirect=True, ids=lambda path: path.stem)
+
+
+@pytest.mark.slow
+@every
+def test_reading_again(network: Network, tmp_path: Path) -> None:
+    raw, x = network.name in RAW, inputs(network)
+    cortex.to_keras(network, tmp_path / "model.keras", raw=raw)
+    again = cortex.from_keras(tmp_path / "model.keras")
+    assert apart(network.predict(x, raw=raw), again.predict(x)) <= 1e-6
+
+
+@pytest.mark.peers
+@every
+def test_keras_predicts_the_same(network: Network, tmp_path: Path) -> None:
+    import keras
+
+    raw, x = network.name in RAW, inputs(network)
+    cortex.to_keras(network, tmp_path / "model.keras", raw=raw)
+    model = keras.models.load_model(tmp_path / "model.keras")
+    assert apart(network.predict(x, raw=raw), of_keras(model, x)) <= 1e-5
