@@ -38,9 +38,11 @@ KINDS = {
     "global_pool": _GLOBAL,
     "local_response": "local_response_normalization",
     "locally_connected": "locally_connected1d locally_connected2d",
-    "masking": "masking masked_mean not_equal any logical_and logical_or",
+    "masking": "masking masked_mean any logical_and logical_or logical_not",
     "normalization": "batch_norm layer_norm rms_norm unit_norm group_norm",
-    "merge": "add subtract multiply divide average maximum minimum where dot matmul einsum concatenate",
+    "merge": (
+        "add subtract multiply divide average maximum minimum compare where dot matmul einsum concatenate"
+    ),
     "noise": "gaussian_noise gaussian_dropout",
     "pictures": _PICTURES,
     "plain_attention": "attention additive_attention",

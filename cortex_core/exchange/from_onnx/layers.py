@@ -13,7 +13,7 @@ from cortex_core.exchange.build import Builder, Shape, Unfit
 from cortex_core.exchange.from_onnx.value import Mixed, Value, shown
 
 MOVES = {
-    *("reshape", "permute", "slice", "select", "flip", "concatenate", "linear", "cast", "not_equal"),
+    *("reshape", "permute", "slice", "select", "flip", "concatenate", "linear", "cast", "compare"),
     *("maximum", "minimum", "embedding"),
     *(f"padding{rank}d" for rank in (1, 2, 3)),
 }

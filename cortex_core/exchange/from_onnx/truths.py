@@ -23,21 +23,19 @@ def both(at: At) -> Value:
 
 @operator("Not", since=(1,))
 def opposite(at: At) -> Value:
-    return at.put("not_equal", at.value(), value=1)
+    return at.put("logical_not", at.value())
 
 
 @operator("Equal", since=(7, 11, 13, 19))
 def equal(at: At) -> Value:
-    """To a constant number; or of two whole numbers, whose difference is 0 then."""
     values, numbers = split(at)
-    if len(values) == 2 and all(x.dtype == "int64" for x in values):
-        apart = together(at, "subtract", [replace(x, whole="") for x in values], part="apart")
-        return at.put("not_equal", at.put("not_equal", apart, part="other", value=0), value=1)
+    values = [replace(x, whole="") for x in values]
+    if len(values) == 2:
+        return together(at, "compare", values, operation="equal")
     if len(values) != 1 or numbers[0].size != 1 or not np.isfinite(numbers[0]).all():
-        raise Unfit("supported are a value beside one finite number, and whole numbers")
+        raise Unfit("supported are two values, and a value beside one finite number")
     x = raised(values[0], max(values[0].rank, numbers[0].ndim))
-    other = at.put("not_equal", x, part="other", value=float(numbers[0].reshape(())))
-    return at.put("not_equal", other, value=1)
+    return at.put("compare", x, operation="equal", value=float(numbers[0].reshape(())))
 
 
 @operator("Where", since=(9, 16))
