@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from cortex_core.exchange.keras.proof import Proof
 
 SUFFIX = ".cortex"
+FROM = "# Imported from "
+"""The beginning of a description that was imported."""
 
 
 @click.group("import")
@@ -94,8 +96,9 @@ def keras(
     MODEL is HDF5 or .keras, of any version; or, with --weights, an architecture as JSON or a description.
     Where MODEL has weights too, those of --weights are taken, and a note says so.
 
-    Writes NAME.cortex, NAME.yaml (the description alone) and NAME.report.json, all of them or none. Nothing
-    in the file is executed, and neither Keras nor TensorFlow is needed.
+    Writes NAME.cortex, NAME.yaml (the description alone) and NAME.report.json, all of them or none. A
+    NAME.yaml that is there and says anything else is not written over. Nothing in the file is executed, and
+    neither Keras nor TensorFlow is needed.
 
     With --outputs, which the script of `cortex keras-recorder` records, every layer is compared. Exit codes:
     0 proved, or unproved because nothing was recorded; 1 a layer departs, or the outputs are not in the
@@ -113,6 +116,7 @@ def keras(
     places = _places(out, json_file)
     _expect_apart(places, [model, *maps.values(), *filter(None, (weights, outputs))], Path(model))
     found, proved = load_proved(model, weights, maps, outputs, tolerance)
+    _expect_own(places[1], Path(model), found.yaml)
     report = {"file": found.file, **proved.as_data(), "notes": found.notes}
     _write(places, Path(model), found, proved, report)
     if json_file == "-":
@@ -143,6 +147,17 @@ def _expect_apart(places: Sequence[Path], read: Sequence[str], model: Path) -> N
         taken[place.resolve()] = "would be written twice"
 
 
+def _expect_own(place: Path, model: Path, yaml: str) -> None:
+    """A description is written over only by itself: people may have changed one that was imported before, or
+    written it.  The line that tells its proof may be another one."""
+    if place.resolve() == model.resolve() or not place.is_file():
+        return
+    first, _, rest = (there := place.read_bytes()).partition(b"\n")
+    if yaml.encode() not in (there, rest if first.startswith(FROM.encode()) else there):
+        told = "is there and was changed, or is of another model"
+        raise click.UsageError(f"{place} {told}: give another name, or remove it")
+
+
 def _write(
     places: Sequence[Path], model: Path, found: Imported, proved: Proof, report: dict[str, Any]
 ) -> None:
@@ -150,7 +165,7 @@ def _write(
     from cortex_core.training.checkpoint import image
     from cortex_core.training.files import write_together
 
-    text = f"# Imported from {found.file}: {proved}.\n{found.yaml}"
+    text = f"{FROM}{found.file}: {proved}.\n{found.yaml}"
     told = (json.dumps(finite(report), indent=2) + "\n").encode()
     files = dict(zip(places, (image(found.network), text.encode(), told, told)))
     write_together({path: data for path, data in files.items() if path.resolve() != model.resolve()})

@@ -276,6 +276,30 @@ def test_a_description_that_is_imported_stays_as_it_is(cli: Cli, model: Path, tm
     assert (tmp_path / "net.cortex").exists()
 
 
+def test_a_description_that_was_changed_is_not_written_over(
+    cli: Cli, model: Path, recording: Path, tmp_path: Path
+) -> None:
+    """The same once more, with another proof, is written; a loss or a comment of one's own is never lost."""
+    importing = ["import", "keras", model, "-o", tmp_path / "net.cortex"]
+    spec = tmp_path / "net.yaml"
+    assert cli(*importing).code == 0
+    written = spec.read_text()
+    assert cli(*importing, "--outputs", recording).code == 0
+    assert spec.read_text().partition("\n")[0].endswith("on 4 examples.")
+    assert cli(*importing).code == 0
+    assert spec.read_text() == written
+    before = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("net*")}
+    for mine in (written + TRAINED, "# Mine.\n" + written.partition("\n")[2], "notes: ü\n", ""):
+        spec.write_text(mine, encoding="utf-8")
+        before["net.yaml"] = spec.stat().st_mtime_ns
+        said = cli(*importing)
+        assert (said.code, said.out) == (2, "")
+        told = "net.yaml is there and was changed, or is of another model: give another name, or remove it"
+        assert told in " ".join(said.err.split())
+        assert {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("net*")} == before
+        assert spec.read_text(encoding="utf-8") == mine
+
+
 def unwritten(folder: Path) -> bool:
     return not list(folder.glob("*net*"))
 
