@@ -13,7 +13,7 @@ import cortex
 from cortex_compute.errors import ArgumentError
 from cortex_core.check import check
 from tests.conftest import Cli
-from tests.exchange.keras.handmade import save_named, weights_of
+from tests.exchange.keras.handmade import save_named, save_numbered, weights_of
 from tests.keras_file import LAYERS, forward, weights, write_model, write_recording
 
 SWISH = {"class_name": "Lambda", "config": {"name": "swish", "function": ["x", None, None]}}
@@ -262,6 +262,38 @@ def test_what_lacks_a_loss_gets_one_in_the_description(cli: Cli, model: Path, tm
     assert cli("train", out, f"train.data={tmp_path / 'data.npz'}", "--out", tmp_path / "run").code == 0
     trained = cortex.load(tmp_path / "run").parameters["out/logits/kernel"]
     assert 0 < np.abs(trained - weights()["out/kernel"]).max() < 0.1
+
+
+def with_state(path: Path, archive: bool) -> None:
+    """A model, and the state of its optimizer, in HDF5 or in an archive."""
+    if archive:
+        names = {"hidden": "layers/dense", "out": "layers/dense_1"}
+        arrays = {
+            f"{names[layer]}/vars/{n}": weights()[f"{layer}/{part}"]
+            for layer in names
+            for n, part in enumerate(("kernel", "bias"))
+        }
+        config = {"class_name": "Sequential", "config": {"name": "sequential", "layers": [*LAYERS]}}
+        save_numbered(path, config, arrays | {"optimizer/vars/0": np.array(7)})
+        return
+    write_model(path)
+    with h5py.File(path, "r+") as file:
+        file["optimizer_weights/Adam/iterations:0"] = 7
+
+
+@pytest.mark.parametrize("name", ["whole.h5", "whole.keras"])
+def test_a_description_takes_no_state_of_an_optimizer_and_a_note_says_so(
+    cli: Cli, model: Path, tmp_path: Path, name: str
+) -> None:
+    assert cli("import", "keras", model, "-o", tmp_path / "net.cortex").code == 0
+    with_state(tmp_path / name, archive=name.endswith("keras"))
+    spec, out = tmp_path / "net.yaml", tmp_path / "again.cortex"
+    said = cli("import", "keras", spec, "--weights", tmp_path / name, "-o", out)
+    note = f"{name}: it holds the state of an optimizer, which starts anew"
+    assert (said.code, said.err) == (0, f"note: {note}\n")
+    assert cortex.load(out).origin["notes"] == [note]
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_allclose(cortex.load(out).predict(x), forward(x)[1], rtol=1e-5)
 
 
 def test_a_description_that_is_imported_stays_as_it_is(cli: Cli, model: Path, tmp_path: Path) -> None:
