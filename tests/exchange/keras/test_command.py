@@ -240,6 +240,24 @@ def test_a_recording_proves_what_has_a_loss(cli: Cli, recording: Path, tmp_path:
     assert said.out.splitlines()[-1].endswith("proved: 2 of 2 layers within 1e-6 of Keras, on 4 examples")
 
 
+@pytest.mark.parametrize("loss", ["SparseCategoricalCrossentropy", "BinaryCrossentropy"])
+def test_a_note_says_that_predict_gives_probabilities_of_logits(tmp_path: Path, loss: str) -> None:
+    """Keras gives the logits, as with `raw`; of a model that ends in softmax both are the same: no note."""
+    linear = {"class_name": "Dense", "config": {**LAYERS[2]["config"], "activation": "linear"}}
+    training = {"loss": {"class_name": loss, "config": {"from_logits": True}}}
+    write_model(tmp_path / "model.h5", [*LAYERS[:2], linear], training)
+    network = cortex.from_keras(tmp_path / "model.h5")
+    told = "predict gives probabilities; predict(x, raw=True) gives what Keras predicts, the logits"
+    assert network.origin["notes"] == [f"out: {told}"]
+    x, w = np.ones((2, 3), np.float32), weights()
+    logits = forward(x)[0] @ w["out/kernel"] + w["out/bias"]
+    np.testing.assert_allclose(network.predict(x, raw=True), logits, rtol=1e-5)
+    assert np.all(network.predict(x) < 1)
+    assert np.abs(network.predict(x) - logits).max() > 0.1
+    write_model(tmp_path / "model.h5", training=COMPILED)
+    assert "notes" not in cortex.from_keras(tmp_path / "model.h5").origin
+
+
 TRAINED = """\
 loss:
   softmax_cross_entropy: {of: out, target: y}
