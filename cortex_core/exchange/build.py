@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -51,20 +51,20 @@ class Builder:
         self._used: set[str] = {"input"}  # which has a meaning of its own there
         self._numbers: dict[str, int] = {}  # the last number behind each name
 
-    def input(self, name: str, shape: Shape, dtype: str) -> str:
-        """Declares an input; gives its name here."""
-        id_ = self.name(name)
+    def input(self, name: str, shape: Shape, dtype: str, others: Container[str] = ()) -> str:
+        """Declares an input; gives its name here, which is none of ``others``: those inputs take it."""
+        id_ = self.name(name, others)
         given = [*shape]
         self.inputs[id_] = given if dtype == "float32" else {"shape": given, "dtype": dtype}
         for traced, size in zip(self._traced, SIZES):
             traced.values[id_] = input_value(id_, batch_type(shape, dtype, BATCH, size), Place())
         return id_
 
-    def name(self, wanted: str) -> str:
-        """A name that is free, and that a description can say."""
+    def name(self, wanted: str, others: Container[str] = ()) -> str:
+        """A name that is free, and that a description can say; of ``others`` only the one that is wanted."""
         base = re.sub(r"[^A-Za-z0-9_\-]+", "_", wanted).strip("_-")[:LONGEST_NAME] or "layer"
         found = base
-        while found in self._used:
+        while found in self._used or (found != wanted and found in others):
             self._numbers[base] = self._numbers.get(base, 1) + 1
             found = f"{base}_{self._numbers[base]}"
         self._used.add(found)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cortex.command.common import finite, json_option, people, say, write_json
-from cortex.command.imports.places import cortex_file, expect_apart, places_of
+from cortex.command.imports.places import FROM, cortex_file, expect_apart, expect_own, places_of
 
 if TYPE_CHECKING:
     from cortex_core.exchange.keras.imported import Imported
@@ -77,8 +77,9 @@ def command(
     MODEL is HDF5 or .keras, of any version; or, with --weights, an architecture as JSON or a description.
     Where MODEL has weights too, those of --weights are taken, and a note says so.
 
-    Writes NAME.cortex, NAME.yaml (the description alone) and NAME.report.json, all of them or none. Nothing
-    in the file is executed, and neither Keras nor TensorFlow is needed.
+    Writes NAME.cortex, NAME.yaml (the description alone) and NAME.report.json, all of them or none. A
+    NAME.yaml that is there and says anything else is not written over. Nothing in the file is executed, and
+    neither Keras nor TensorFlow is needed.
 
     With --outputs, which the script of `cortex keras-recorder` records, every layer is compared. Exit codes:
     0 proved, or unproved because nothing was recorded; 1 a layer departs, or the outputs are not in the
@@ -96,6 +97,7 @@ def command(
     places = places_of(out, json_file)
     expect_apart(places, [model, *maps.values(), *filter(None, (weights, outputs))], Path(model))
     found, proved = load_proved(model, weights, maps, outputs, tolerance)
+    expect_own(places[1], Path(model), found.yaml)
     report = {"file": found.file, **proved.as_data(), "notes": found.notes}
     _write(places, Path(model), found, proved, report)
     if json_file == "-":
@@ -115,7 +117,7 @@ def _write(
     from cortex_core.training.checkpoint import image
     from cortex_core.training.files import write_together
 
-    text = f"# Imported from {found.file}: {proved}.\n{found.yaml}"
+    text = f"{FROM}{found.file}: {proved}.\n{found.yaml}"
     told = (json.dumps(finite(report), indent=2) + "\n").encode()
     files = dict(zip(places, (image(found.network), text.encode(), told, told)))
     write_together({path: data for path, data in files.items() if path.resolve() != model.resolve()})

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from cortex.command.common import json_option, people, say, write_json
-from cortex.command.imports.places import cortex_file, expect_apart, places_of
+from cortex.command.imports.places import FROM, cortex_file, expect_apart, expect_own, places_of
 
 
 @click.command("onnx")
@@ -29,8 +29,8 @@ def command(model: str, out: Path, json_file: str | None) -> None:
     FILE is a model for inference, such as torch.onnx.export writes. All operators that are not supported are
     told at once.
 
-    Writes NAME.cortex, NAME.yaml (the description alone) and NAME.report.json, all of them or none. Nothing
-    in the file is executed. Exit codes: 0 imported; 2 wrong input, and nothing is written.
+    Writes NAME.cortex, NAME.yaml (the description alone) and NAME.report.json, all of them or none. A
+    NAME.yaml that is there and says anything else is not written over. Nothing in the file is executed. Exit codes: 0 imported; 2 wrong input, and nothing is written.
 
     \b
     Example:
@@ -43,8 +43,9 @@ def command(model: str, out: Path, json_file: str | None) -> None:
     places = places_of(out, json_file)
     expect_apart(places, [model], Path(model))
     found = load(model)
+    expect_own(places[1], Path(model), found.yaml)
     report = found.report()
-    text = f"# Imported from {found.file}.\n{found.yaml}"
+    text = f"{FROM}{found.file}.\n{found.yaml}"
     told = (json.dumps(report, indent=2) + "\n").encode()
     write_together(dict(zip(places, (image(found.network), text.encode(), told, told))))
     if json_file == "-":

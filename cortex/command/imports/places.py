@@ -8,6 +8,8 @@ from pathlib import Path
 import click
 
 SUFFIX = ".cortex"
+FROM = "# Imported from "
+"""The beginning of a description that was imported."""
 
 
 def cortex_file(context: click.Context, option: click.Parameter, out: str) -> Path:
@@ -33,3 +35,14 @@ def expect_apart(places: Sequence[Path], read: Sequence[str], model: Path) -> No
         if place.resolve() in taken:
             raise click.UsageError(f"{place} {taken[place.resolve()]}: give another name")
         taken[place.resolve()] = "would be written twice"
+
+
+def expect_own(place: Path, model: Path, yaml: str) -> None:
+    """A description is written over only by itself: people may have changed one that was imported before, or
+    written it.  The line that tells its proof may be another one."""
+    if place.resolve() == model.resolve() or not place.is_file():
+        return
+    first, _, rest = (there := place.read_bytes()).partition(b"\n")
+    if yaml.encode() not in (there, rest if first.startswith(FROM.encode()) else there):
+        told = "is there and was changed, or is of another model"
+        raise click.UsageError(f"{place} {told}: give another name, or remove it")

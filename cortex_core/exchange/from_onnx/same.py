@@ -53,7 +53,11 @@ def converted(at: At, x: Value, to: str) -> Value:
             at.notes.append(f"{at.path}: a cast to {to}; here all is computed in float32")
         return replace(at.put("cast", x), whole="") if x.dtype != "float32" else x
     if to == "BOOL":
-        return x if x.dtype == "bool" else at.put("compare", replace(x, whole=""), operation="not_equal", value=0)
+        return (
+            x
+            if x.dtype == "bool"
+            else at.put("compare", replace(x, whole=""), operation="not_equal", value=0)
+        )
     if to in WHOLE and x.dtype == "int64":
         return replace(x, whole="")
     raise Unfit(f"a cast of {x.whole or x.dtype} to {to} is not supported")

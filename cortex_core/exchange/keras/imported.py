@@ -153,6 +153,7 @@ def _read(place: Path, weights: Name | None, maps: Mapping[str, Name] | None) ->
 def _assigned(place: Path, weights: Name | None, maps: Mapping[str, Name] | None) -> Imported:
     """A description of ours with the weights of a file."""
     from cortex_core.exchange.keras.assign import assign
+    from cortex_core.exchange.keras.reader import has_state
     from cortex_core.summary import rows
 
     if weights is None:
@@ -162,7 +163,9 @@ def _assigned(place: Path, weights: Name | None, maps: Mapping[str, Name] | None
     inputs = {x.name: Value(x.name, x.shape, str(x.dtype)) for x in network.description.inputs}
     shapes = [(row.id, row.kind, row.output) for row in rows(network.description)]
     parts = [Part(id_, kind, 0, 0, Value(id_, shape)) for id_, kind, shape in shapes if shape is not None]
-    return Imported(_told(place, weights), network, yaml, inputs, parts, whole=False)
+    anew = f"{text(Path(weights).name)}: it holds the state of an optimizer, which starts anew"
+    notes = [anew] if has_state(weights) else []
+    return Imported(_told(place, weights), network, yaml, inputs, parts, whole=False, notes=notes)
 
 
 def _told(place: Path, weights: Name | None, version: str = "") -> str:

@@ -106,7 +106,9 @@ class Proof:
         within = f"{worst:.1e}" if worst > NOISE else "1e-6"
         some, all_ = self.compared
         left_out = f"; {all_ - some} not recorded" if some < all_ else ""
-        told = f"{some} of {all_} layers within {within} of Keras, on {self.examples} examples{left_out}"
+        same = f"; {len(self.same)} gave the same for all examples" if self.same else ""
+        found = f"within {within} of Keras, on {self.examples} examples"
+        told = f"{some} of {all_} layers {found}{left_out}{same}"
         if self.lacking:
             return f"{UNPROVED}: {', '.join(self.lacking)} is not recorded; {told}"
         return f"{PROVED}: {told}"

@@ -100,6 +100,13 @@ def read_weights(path: Path_) -> Weights:
     return Weights(_version_of_numbered(content), content.backend, numbered_weights(file))
 
 
+def has_state(path: Path_) -> bool:
+    """Whether a file holds the state of an optimizer, whatever that is."""
+    file = _of_weights(_opened(path), path)
+    place = "optimizer/" if group_of_weights(file) is None else "optimizer_weights/"
+    return any(name.startswith(place) for name in file.arrays)
+
+
 def _of_weights(content: _Content, path: Path_) -> Hdf5:
     if content.file is None:
         raise SpecError(f"{path}: it holds an architecture, no weights; --weights takes a file of weights")

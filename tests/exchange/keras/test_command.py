@@ -13,7 +13,7 @@ import cortex
 from cortex_compute.errors import ArgumentError
 from cortex_core.check import check
 from tests.conftest import Cli
-from tests.exchange.keras.handmade import save_named, weights_of
+from tests.exchange.keras.handmade import save_named, save_numbered, weights_of
 from tests.keras_file import LAYERS, forward, weights, write_model, write_recording
 
 SWISH = {"class_name": "Lambda", "config": {"name": "swish", "function": ["x", None, None]}}
@@ -240,6 +240,24 @@ def test_a_recording_proves_what_has_a_loss(cli: Cli, recording: Path, tmp_path:
     assert said.out.splitlines()[-1].endswith("proved: 2 of 2 layers within 1e-6 of Keras, on 4 examples")
 
 
+@pytest.mark.parametrize("loss", ["SparseCategoricalCrossentropy", "BinaryCrossentropy"])
+def test_a_note_says_that_predict_gives_probabilities_of_logits(tmp_path: Path, loss: str) -> None:
+    """Keras gives the logits, as with `raw`; of a model that ends in softmax both are the same: no note."""
+    linear = {"class_name": "Dense", "config": {**LAYERS[2]["config"], "activation": "linear"}}
+    training = {"loss": {"class_name": loss, "config": {"from_logits": True}}}
+    write_model(tmp_path / "model.h5", [*LAYERS[:2], linear], training)
+    network = cortex.from_keras(tmp_path / "model.h5")
+    told = "predict gives probabilities; predict(x, raw=True) gives what Keras predicts, the logits"
+    assert network.origin["notes"] == [f"out: {told}"]
+    x, w = np.ones((2, 3), np.float32), weights()
+    logits = forward(x)[0] @ w["out/kernel"] + w["out/bias"]
+    np.testing.assert_allclose(network.predict(x, raw=True), logits, rtol=1e-5)
+    assert np.all(network.predict(x) < 1)
+    assert np.abs(network.predict(x) - logits).max() > 0.1
+    write_model(tmp_path / "model.h5", training=COMPILED)
+    assert "notes" not in cortex.from_keras(tmp_path / "model.h5").origin
+
+
 TRAINED = """\
 loss:
   softmax_cross_entropy: {of: out, target: y}
@@ -264,6 +282,38 @@ def test_what_lacks_a_loss_gets_one_in_the_description(cli: Cli, model: Path, tm
     assert 0 < np.abs(trained - weights()["out/kernel"]).max() < 0.1
 
 
+def with_state(path: Path, archive: bool) -> None:
+    """A model, and the state of its optimizer, in HDF5 or in an archive."""
+    if archive:
+        names = {"hidden": "layers/dense", "out": "layers/dense_1"}
+        arrays = {
+            f"{names[layer]}/vars/{n}": weights()[f"{layer}/{part}"]
+            for layer in names
+            for n, part in enumerate(("kernel", "bias"))
+        }
+        config = {"class_name": "Sequential", "config": {"name": "sequential", "layers": [*LAYERS]}}
+        save_numbered(path, config, arrays | {"optimizer/vars/0": np.array(7)})
+        return
+    write_model(path)
+    with h5py.File(path, "r+") as file:
+        file["optimizer_weights/Adam/iterations:0"] = 7
+
+
+@pytest.mark.parametrize("name", ["whole.h5", "whole.keras"])
+def test_a_description_takes_no_state_of_an_optimizer_and_a_note_says_so(
+    cli: Cli, model: Path, tmp_path: Path, name: str
+) -> None:
+    assert cli("import", "keras", model, "-o", tmp_path / "net.cortex").code == 0
+    with_state(tmp_path / name, archive=name.endswith("keras"))
+    spec, out = tmp_path / "net.yaml", tmp_path / "again.cortex"
+    said = cli("import", "keras", spec, "--weights", tmp_path / name, "-o", out)
+    note = f"{name}: it holds the state of an optimizer, which starts anew"
+    assert (said.code, said.err) == (0, f"note: {note}\n")
+    assert cortex.load(out).origin["notes"] == [note]
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_allclose(cortex.load(out).predict(x), forward(x)[1], rtol=1e-5)
+
+
 def test_a_description_that_is_imported_stays_as_it_is(cli: Cli, model: Path, tmp_path: Path) -> None:
     assert cli("import", "keras", model, "-o", tmp_path / "net.cortex").code == 0
     spec = tmp_path / "net.yaml"
@@ -274,6 +324,30 @@ def test_a_description_that_is_imported_stays_as_it_is(cli: Cli, model: Path, tm
     assert (said.code, said.err) == (0, "")
     assert spec.read_text() == written
     assert (tmp_path / "net.cortex").exists()
+
+
+def test_a_description_that_was_changed_is_not_written_over(
+    cli: Cli, model: Path, recording: Path, tmp_path: Path
+) -> None:
+    """The same once more, with another proof, is written; a loss or a comment of one's own is never lost."""
+    importing = ["import", "keras", model, "-o", tmp_path / "net.cortex"]
+    spec = tmp_path / "net.yaml"
+    assert cli(*importing).code == 0
+    written = spec.read_text()
+    assert cli(*importing, "--outputs", recording).code == 0
+    assert spec.read_text().partition("\n")[0].endswith("on 4 examples.")
+    assert cli(*importing).code == 0
+    assert spec.read_text() == written
+    before = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("net*")}
+    for mine in (written + TRAINED, "# Mine.\n" + written.partition("\n")[2], "notes: ü\n", ""):
+        spec.write_text(mine, encoding="utf-8")
+        before["net.yaml"] = spec.stat().st_mtime_ns
+        said = cli(*importing)
+        assert (said.code, said.out) == (2, "")
+        told = "net.yaml is there and was changed, or is of another model: give another name, or remove it"
+        assert told in " ".join(said.err.split())
+        assert {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("net*")} == before
+        assert spec.read_text(encoding="utf-8") == mine
 
 
 def unwritten(folder: Path) -> bool:
