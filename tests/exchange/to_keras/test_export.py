@@ -146,6 +146,18 @@ def test_what_leads_to_no_output_stays_here(tmp_path: Path) -> None:
     assert apart(network.predict(x), again.predict(x["x"])) == 0
 
 
+@pytest.mark.parametrize(
+    ("name", "barriers"), [("masked, then not", ["lstm_unmasked"]), ("masked twice", [])]
+)
+def test_a_mask_goes_no_further_than_here(name: str, barriers: list[str], tmp_path: Path) -> None:
+    """Keras would hand that of the first layer on to the second, which heeds none."""
+    cortex.to_keras(drawn(CASES[name]), tmp_path / "model.keras")
+    config = json.loads(zipfile.ZipFile(tmp_path / "model.keras").read("config.json"))
+    layers = {layer["name"]: layer for layer in config["config"]["layers"]}
+    assert [name for name in layers if name.endswith("_unmasked")] == barriers
+    assert layers["lstm"]["inbound_nodes"][0]["kwargs"]["mask"]["config"]["keras_history"][0] == "padded_mask"
+
+
 # Notes
 
 
