@@ -30,7 +30,8 @@ def command(model: str, out: Path, json_file: str | None) -> None:
     told at once.
 
     Writes NAME.cortex, NAME.yaml (the description alone) and NAME.report.json, all of them or none. A
-    NAME.yaml that is there and says anything else is not written over. Nothing in the file is executed. Exit codes: 0 imported; 2 wrong input, and nothing is written.
+    NAME.yaml that is there and says anything else is not written over. Nothing in the file is executed.
+    Exit codes: 0 imported; 2 wrong input, and nothing is written.
 
     \b
     Example:
