@@ -31,6 +31,7 @@ PAGES = [
             "extending",
             "generate",
             "import",
+            "onnx",
             "pictures",
             "sequences",
             "surgery",

@@ -79,8 +79,9 @@ def _called(layer: Any, args: Any, keywords: Any) -> Any:
 def _settling(calmed: float) -> Callable[..., Any]:
     """How a layer is called where batch norms take the statistics of the batch, of their first call.
 
-    The variances are larger by ``calmed`` times their mean over the channels: at the end of a network a channel has so few
-    values in a batch that it may hardly vary, and dividing by that would blow up what rounding has left.
+    The variances are larger by ``calmed`` times their mean over the channels: at the end of a network a
+    channel has so few values in a batch that it may hardly vary, and dividing by that would blow up what
+    rounding has left.
     """
     known = set[int]()
 

@@ -1,4 +1,4 @@
-"""Every layer and loss, and what of them ONNX says in another way, gives in onnxruntime what it gives here."""
+"""Every layer and loss, and variants that ONNX says in other words, give the same in onnxruntime."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ VARIANTS: dict[str, Any] = {
     ),
     "uneven padding": (IMAGE, [{"conv2d": {"filters": 3, "kernel": 3, "padding": [[2, 0], [0, 1]]}}]),
     "strides of same": (IMAGE, [{"conv2d": {"filters": 3, "kernel": 4, "stride": 3, "padding": "same"}}]),
-    "transposed": (IMAGE, [{"conv_transpose2d": {"filters": 3, "kernel": 3, "stride": 2, "padding": "same"}}]),
+    "transposed": (
+        IMAGE,
+        [{"conv_transpose2d": {"filters": 3, "kernel": 3, "stride": 2, "padding": "same"}}],
+    ),
     "transposed, with a rest": (
         IMAGE,
         [{"conv_transpose2d": {"filters": 3, "kernel": 3, "stride": 3, "output_padding": 2}}],
