@@ -26,7 +26,7 @@ def test_a_run_is_written(cli: Cli, iris_run: Path, tmp_path: Path) -> None:
         (found,) = reference.ReferenceEvaluator(model).run(None, {"features": x})
         np.testing.assert_allclose(found, network.predict(x, raw=raw), rtol=1e-5, atol=1e-6)
     told = {entry.key: entry.value for entry in model.metadata_props}
-    print(json.loads(told.get("cortex.classes", "{}")))
+    assert json.loads(told["cortex.classes"]) == {"kind": ["setosa", "versicolor", "virginica"]}
 
 
 def test_another_suffix_is_refused(cli: Cli, iris_run: Path, tmp_path: Path) -> None:

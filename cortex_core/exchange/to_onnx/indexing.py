@@ -20,12 +20,12 @@ from cortex_core.exchange.to_onnx.types import code_of
 from cortex_core.exchange.to_onnx.unsaid import Unsaid
 
 
-@translates(Gather, "Gather")
+@translates(Gather, "Gather", "Clip")
 def _gather(at: At) -> str:
     return at.emit("Gather", at.names[0], _places(at), axis=at.p.axis)
 
 
-@translates(TakeAlong, "GatherElements")
+@translates(TakeAlong, "GatherElements", "Clip")
 def _take_along(at: At) -> str:
     return at.emit("GatherElements", at.names[0], _places(at), axis=at.p.axis)
 
@@ -52,7 +52,7 @@ def _concatenate(at: At) -> str:
     return at.emit("Concat", *at.names, axis=at.p.axis)
 
 
-@translates(Pad, "Pad", "Slice")
+@translates(Pad, "Pad")
 def _pad(at: At) -> str:
     """Negative numbers cut off, in ONNX too."""
     p, t = at.p, at.types[0]

@@ -64,7 +64,7 @@ class Term(NamedTuple):
     shape: tuple[int, ...]
 
 
-@translates(Elementwise, "Add, Mul, Relu, ...")
+@translates(Elementwise, *sorted({*OPS.values()}), "Cast", "BatchNormalization")
 def _elementwise(at: At) -> list[str | None]:
     found = recognised(at)
     if found is not None:
@@ -77,9 +77,9 @@ def _elementwise(at: At) -> list[str | None]:
     return [_whole(at, ref, operands, computed) for ref in p.code.results]
 
 
-@translates(Copy)
+@translates(Copy, "Identity")
 def _copy(at: At) -> str:
-    return at.names[0]
+    return at.emit("Identity", at.names[0])
 
 
 def _instruction(

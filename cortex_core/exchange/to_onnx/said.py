@@ -22,7 +22,7 @@ from cortex_core.exchange.to_onnx.spoken import (
     channels_last,
     filters_first,
 )
-from cortex_core.exchange.to_onnx.turned import moved_on
+from cortex_core.exchange.to_onnx.turned import as_reshape, passed
 from cortex_core.graph.simplify import literal, rewrite, simplify
 from cortex_core.graph.value import Graph, Value, constant, is_leaf
 from cortex_core.ops.apply import apply, at
@@ -68,10 +68,7 @@ def said(graph: Graph, translated: Callable[[type[Any]], bool]) -> Graph:
     graph, changed = _rewritten(graph, rule)
     while changed:  # what a primitive is made of may itself be made of others
         graph, changed = _rewritten(graph, rule)
-    graph, changed = _rewritten(simplify(graph), moved_on)
-    while changed:  # and what a transpose meets then may let it pass too
-        graph, changed = _rewritten(simplify(graph), moved_on)
-    return graph
+    return simplify(rewrite(simplify(graph, passed), as_reshape), passed)
 
 
 def _rewritten(

@@ -74,7 +74,7 @@ class Recurrent(Primitive):
 
 @frozen
 class Walk(Primitive):
-    """A recurrence ``of``, step by step: what ONNX has no name for, such as one with a mask.
+    """A recurrence of which ONNX has none such, with a mask or a projection, step by step.
 
     a (T, B, G H), which is x w + b, then the further operands of ``of`` without x, w and b, of which a mask
     is (T, B) -> y (T, B, R), and the last states.  It walks from the first step to the last.
@@ -98,9 +98,10 @@ class Walk(Primitive):
 
 @frozen
 class Before(Primitive):
-    """Whether a key stands at the place of a query or before it.   q (B, Tq, ...), k (B, Tk, ...) -> (Tq, Tk)
+    """Whether a key stands at the place of a query or before it.
 
-    A primitive, and no constant, because the lengths may not be known before the model runs.
+    q (B, Tq, ...), k (B, Tk, ...) -> (Tq, Tk).  A primitive, and no constant, because the lengths may not be
+    known before the model runs.
     """
 
     operands = ("q", "k")

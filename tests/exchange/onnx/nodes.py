@@ -24,7 +24,7 @@ from cortex_core.exchange.from_onnx.folding import FOLDS
 from cortex_core.exchange.from_onnx.imported import Imported, load
 
 PAGE = Path(__file__).parents[3] / "docs" / "onnx.md"
-MARKED = re.compile(r"(<!-- onnx_operators -->\n).*?(<!-- end -->)", re.DOTALL)
+MARKED = re.compile(r"(<!-- node tests -->\n).*?(<!-- end of node tests -->)", re.DOTALL)
 ABSOLUTE = 1e-5
 """Beside ONNX's relative 1e-3: it would have 1e-7, below what float32 adds up to."""
 REDUCED = ("L1", "L2", "LogSumExp", "Max", "Mean", "Min", "Sum", "SumSquare")

@@ -1,4 +1,4 @@
-"""Every layer and loss, and what of them ONNX says in another way, gives in onnxruntime what it gives here."""
+"""Every layer and loss, and variants that ONNX says in other words, give the same in onnxruntime."""
 
 from __future__ import annotations
 
