@@ -84,5 +84,5 @@ clean:                       ## the environments and what tools left behind; nev
 
 .venv-peers/installed: .venv-peers/bin/python $(SETTINGS)
 	$(PEERS)/python $(INSTALL) $(EDITABLE) -e '.[datasets,dev,peers]' \
-	  || $(PEERS)/python $(INSTALL) $(EDITABLE) -e '.[datasets,dev]' torch==2.13.0  # Keras and JAX where they install
+	  || $(PEERS)/python $(INSTALL) $(EDITABLE) -e '.[datasets,dev]' torch==2.13.0 safetensors  # Keras and JAX where they install
 	touch $@

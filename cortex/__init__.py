@@ -23,8 +23,12 @@ if TYPE_CHECKING:
     from cortex_compute.errors import SpecError as SpecError
     from cortex_core.check import check as check
     from cortex_core.compiled import compile as compile
+    from cortex_core.exchange.from_onnx.imported import from_onnx as from_onnx
     from cortex_core.exchange.keras.imported import from_keras as from_keras
+    from cortex_core.exchange.safetensors_network import from_safetensors as from_safetensors
+    from cortex_core.exchange.safetensors_network import to_safetensors as to_safetensors
     from cortex_core.exchange.to_keras.export import to_keras as to_keras
+    from cortex_core.exchange.to_onnx.exported import to_onnx as to_onnx
     from cortex_core.generate import Generation as Generation
     from cortex_core.generate import generate as generate
     from cortex_core.layers.scope import Parameter as Parameter
@@ -79,7 +83,10 @@ _HOMES = {
         *("randn", "randn_like", "randperm", "tensor", "zeros", "zeros_like"),
     ),
     "cortex_core.eager_graph": ("AutogradGraph", "graph_of"),
+    "cortex_core.exchange.from_onnx.imported": ("from_onnx",),
     "cortex_core.exchange.keras.imported": ("from_keras",),
+    "cortex_core.exchange.safetensors_network": ("from_safetensors", "to_safetensors"),
+    "cortex_core.exchange.to_onnx.exported": ("to_onnx",),
     "cortex_core.exchange.to_keras.export": ("to_keras",),
     "cortex_core.explain": ("explain",),
     "cortex_core.recompute": ("checkpoint",),
@@ -116,7 +123,7 @@ _HOMES = {
 _HOME_OF = {name: (home, name) for home, names in _HOMES.items() for name in names}
 _HOME_OF["find_data"] = ("cortex_core.training.source", "find")
 _HOME_OF["register_data"] = ("cortex_core.training.source", "register")
-_MODULES = ("autograd", "data", "descent", "nn", "optim", "surgery")
+_MODULES = ("autograd", "data", "descent", "nn", "optim", "sklearn", "surgery")
 # PyTorch's words for types and numbers, which a star import leaves out: they are Python's, or too short.
 _WORDS = {
     **{word: ("cortex_compute.types", name) for word, name in (

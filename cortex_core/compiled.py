@@ -16,6 +16,7 @@ from cortex_compute.types import TensorType, dtype, float32, int64
 from cortex_core.given import WholeNumbers, check_input, check_numbers
 from cortex_core.graph.guard import SKIPPED
 from cortex_core.graph.plan import Plan
+from cortex_core.graph.value import Graph, flops, is_leaf
 from cortex_core.network import Network, check_batch_size, network
 from cortex_core.program import Options, Program, Result, compile_graph
 from cortex_core.step import (
@@ -31,9 +32,8 @@ from cortex_core.step import (
 Purpose = Literal["train", "evaluate", "predict"]
 PURPOSES = ("train", "evaluate", "predict")
 KEPT = 8  # programs of different batch sizes
-FEW_FLOPS = 1e9
-"""Fewer than these, about ten milliseconds of a core, and one example is predicted on one thread: kernels are
-so short that threads cost what they save, and where another program keeps a core busy they wait for it."""
+LIGHT = 1e8
+"""Operations that a core does in about a millisecond; see `_is_light`."""
 LOOK = 64  # steps after which the host looks whether all were good, where it may not look after each
 Types = tuple[tuple[str, TensorType], ...]
 
@@ -94,8 +94,8 @@ class Compiled:
         """The plan, and the backend that it is for."""
         if self.purpose == "predict":
             graph = predict_graph(self.network, types, self.raw)
-            few = _batch(types) == 1 and graph.flops() < FEW_FLOPS
-            backend = self.backend.single() if few else self.backend
+            light = _batch(types) == 1 and _is_light(graph)
+            backend = self.backend.single() if light else self.backend
             return compile_graph(graph, backend, self.options), None, backend
         if self.purpose == "train":
             self._check_carried(_batch(types))
@@ -314,6 +314,13 @@ class Compiled:
 
 def _batch(types: Mapping[str, TensorType]) -> int:
     return next(iter(types.values())).shape[0]
+
+
+def _is_light(graph: Graph) -> bool:
+    """Whether each kernel, or each step of a recurrence, is short: then threads cost what they save, and
+    where another program keeps a core busy they wait for it."""
+    inner = (node for node in graph.nodes() if not is_leaf(node))
+    return all(flops(node) < LIGHT * node.primitive.turns(*(x.type for x in node.inputs)) for node in inner)
 
 
 def check_precision(name: str, backend: Backend) -> None:

@@ -241,9 +241,14 @@ class Nadam:
 
     state: ClassVar[tuple[str, ...]] = ("m", "v")
 
-    def scalars(self, step: int, learning_rate: float) -> dict[str, float]:
-        momenta = Momenta.of(self.beta1, self.momentum_decay)
-        now, ahead, product = momenta.at(step), momenta.at(step + 1), momenta.product(step)
+    @property
+    def momenta(self) -> Momenta:
+        return Momenta.of(self.beta1, self.momentum_decay)
+
+    def scalars(self, step: int, learning_rate: float, mu_product: float | None = None) -> dict[str, float]:
+        """``mu_product`` is that of the momenta so far, where these changed on the way."""
+        now, ahead = self.momenta.at(step), self.momenta.at(step + 1)
+        product = self.momenta.product(step) if mu_product is None else mu_product
         return {
             "of_mean": learning_rate * ahead / (1 - product * ahead),
             "of_gradient": learning_rate * (1 - now) / (1 - product),

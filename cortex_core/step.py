@@ -23,7 +23,7 @@ from cortex_core.ops.reduce import sum as total_of
 from cortex_core.ops.views import broadcast_to, reshape
 from cortex_core.store import SegmentKey
 from cortex_core.terms import known, samples_of, stream_value, types_of_streams
-from cortex_core.trace import Traced, trace
+from cortex_core.trace import Fetch, Traced, trace
 
 ROWS = "rows of the data"
 """The input that names the examples of a batch, where the data lie on the device."""
@@ -59,10 +59,15 @@ def types_of(
     return types
 
 
-def predict_graph(network: Network, types: Mapping[str, TensorType], raw: bool = False) -> Graph:
-    """Inputs to outputs; probabilities where a loss on that output knows how."""
+def predict_graph(
+    network: Network, types: Mapping[str, TensorType], raw: bool = False, fetch: Fetch | None = None
+) -> Graph:
+    """Inputs to outputs; probabilities where a loss on that output knows how.
+
+    ``fetch`` gives parameters in place of the network, in whose graphs they are parts of their segments.
+    """
     inputs = {x.name: input_value(x.name, types[x.name], x.place) for x in network.description.inputs}
-    traced = trace(network.description, inputs, network.fetch, None, training=False)
+    traced = trace(network.description, inputs, fetch or network.fetch, None, training=False)
     outputs = {}
     for name in network.description.outputs:
         value = known(traced, name)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from cortex_core.declared import CHECK_BATCH, OTHER, free_length, traced_declarations
-from cortex_core.graph.value import Value, is_leaf
+from cortex_core.graph.value import Value, flops, is_leaf
 from cortex_core.network import Network
 from cortex_core.ops.array import Node
 from cortex_core.trace import Traced, has_free_axes
@@ -86,7 +86,7 @@ def _flops(description: Any, traced: Traced) -> dict[str, int]:
                 continue
             seen.add(node)
             if not is_leaf(node):
-                counts[layer.id] += node.primitive.flops(*(x.type for x in node.inputs))
+                counts[layer.id] += flops(node)
                 pending += [x.node for x in node.inputs]
     return counts
 

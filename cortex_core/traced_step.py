@@ -233,16 +233,20 @@ class TracedStep:
             self._settings = settings
             return True
         for segment in self._segments:
-            steps = set()
+            counts = set()
             for slot in segment.slots.values():
                 kept = self.optimizer.state[slot.tensor]
-                steps.add(kept.get("step", 0))
+                counts.add(self._counts(segment.group, kept))
                 for name, moment in slot.moments.items():
                     if kept.get(name) is not moment:
                         self._take_moment(segment, slot, name)
-            if len(steps) > 1:
+            if len(counts) > 1:
                 return True
         return False
+
+    def _counts(self, group: int, state: Mapping[str, Any]) -> tuple[float, ...]:
+        """What is alike in the states of a segment's parameters."""
+        return tuple(self.optimizer.counted(self._rules[group], state).values())
 
     def _lay_out(self, arrays: Sequence[np.ndarray], structure: Any) -> None:
         """Makes the segments: one trace tells which parameters have gradients, and how they are best laid."""
@@ -260,18 +264,18 @@ class TracedStep:
     def _cut(self, names: Mapping[str, Any], orders: Mapping[str, tuple[int, ...]]) -> Iterator[Segment]:
         memory, state = self._memory, self.optimizer.state
         number = {id(p): i for i, group in enumerate(self.optimizer.param_groups) for p in group["params"]}
-        found: dict[tuple[int, DType, int], list[str]] = {}
+        found: dict[tuple[int, DType, tuple[float, ...]], list[str]] = {}
         # Those that would leave their followers off a cache line come last.
         for name in sorted(names, key=lambda n: memory.homes[n].tensor.size % LINE != 0):
             p = memory.homes[name].tensor
-            age = state[p].get("step", 0)
-            found.setdefault((number[id(p)], p.dtype, age), []).append(name)
-        for (group, dtype, age), members in found.items():
+            group = number[id(p)]
+            found.setdefault((group, p.dtype, self._counts(group, state[p])), []).append(name)
+        for (group, dtype, counts), members in found.items():
             slots, offset = {}, 0
             for name in members:
                 slots[name] = Slot(memory.homes[name].tensor, offset, orders[name])
                 offset += slots[name].tensor.size
-            name, type = f"group{group}.{dtype}.{age}", TensorType((offset,), dtype)
+            name, type = ".".join(map(str, (f"group{group}", dtype, *counts))), TensorType((offset,), dtype)
             yield Segment(name, group, type, self._rules[group].moments, slots)
 
     def _take_moment(self, segment: Segment, slot: Slot, name: str) -> None:
@@ -354,23 +358,24 @@ class TracedStep:
 
     # What the host does beside it.
 
-    def _set_scalars(self, program: Program) -> list[int]:
-        """Writes rates, options and the like; the number of the step of each segment, counted from 1."""
-        steps = []
+    def _set_scalars(self, program: Program) -> list[dict[str, Any]]:
+        """Writes rates, options and the like; what the states of each segment count after the step."""
+        counts = []
         for segment in self._segments:
             first = next(iter(segment.slots.values())).tensor
-            steps.append(self.optimizer.state[first].get("step", 0) + 1)
+            rule = self._rules[segment.group]
+            counts.append(self.optimizer.counted(rule, self.optimizer.state[first]))
             lr = float(self.optimizer.param_groups[segment.group]["lr"])
-            for name, number in self._rules[segment.group].scalars(steps[-1], lr).items():
+            for name, number in rule.scalars(counts[-1], lr).items():
                 memory = program.inputs.get(segment.scalar(name))
                 if memory is not None:
                     memory[...] = number
-        return steps
+        return counts
 
-    def _count(self, steps: Sequence[int]) -> None:
-        for segment, step in zip(self._segments, steps):
+    def _count(self, counts: Sequence[Mapping[str, Any]]) -> None:
+        for segment, counted in zip(self._segments, counts):
             for slot in segment.slots.values():
-                self.optimizer.state[slot.tensor]["step"] = step
+                self.optimizer.state[slot.tensor].update(counted)
 
     def __repr__(self) -> str:
         name = type(self.optimizer).__name__
@@ -381,7 +386,7 @@ def _update(segment: Segment, rule: Any, g: Value, options_vary: bool) -> tuple[
     """The new parameters and moments of a segment by one pointwise node, and the scalars that it reads."""
     states = [state_value(name, segment.type) for name in (segment.name, *map(segment.moment, rule.moments))]
     kind = TensorType((), segment.type.dtype)
-    names = rule.scalars(1, 0.0) if options_vary else rule.names
+    names = [*rule.names, *rule.constants] if options_vary else rule.names
     scalars = [input_value(segment.scalar(name), kind) for name in names]
     new = apply(rule.primitive if options_vary else rule.fixed, states[0], g, *states[1:], *scalars)
     results = new if isinstance(new, tuple) else (new,)

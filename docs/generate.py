@@ -16,6 +16,10 @@ from cortex_core.exchange.keras import translators
 from cortex_core.exchange.keras.at import TRANSLATORS
 from cortex_core.exchange.to_keras import translators as to_keras_translators
 from cortex_core.exchange.to_keras.at import REFUSED, TABLE
+from cortex_core.exchange.to_onnx import at as to_onnx
+from cortex_core.exchange.to_onnx import spoken
+from cortex_core.exchange.to_onnx.exported import load_translators
+from cortex_core.exchange.to_onnx.said import SAID
 from cortex_core.explain import explanation
 from cortex_core.ops.table import OPS
 from cortex_core.reference import default, section
@@ -26,7 +30,10 @@ from cortex_datasets.table.declare import KINDS
 from cortex_gpu.backend import CupyBackend, Gpu
 from cortex_gpu.prelude import PRELUDE
 
-NAMES = ("data.md", "description.md", "export.md", "gpu.md", "import.md", "layers.md", "losses.md", "ops.md")
+NAMES = (
+    *("data.md", "description.md", "export.md", "gpu.md", "import.md", "layers.md", "losses.md", "onnx.md"),
+    "ops.md",
+)
 PAGES = [Path(__file__).with_name(name) for name in NAMES]
 MARKED = re.compile(r"(<!-- (\w+) -->\n).*?(<!-- end -->)", re.DOTALL)
 REGISTRIES = {
@@ -64,6 +71,8 @@ def table(name: str) -> str:
         return keras()
     if name == "to_keras":
         return to_keras()
+    if name == "onnx_export":
+        return onnx_export()
     if name.startswith("ops_"):
         return ops(name.removeprefix("ops_"))
     if name.startswith("reference_"):
@@ -118,6 +127,19 @@ def to_keras() -> str:
             kinds.setdefault((said.to, said.refuses) if said else ("", refused or ""), []).append(kind)
     rows = [f"| {', '.join(f'`{k}`' for k in own)} | {to} | {no} |" for (to, no), own in kinds.items()]
     return "\n".join(["| layer | in Keras | refused |", "|---|---|---|", *rows])
+
+
+def onnx_export() -> str:
+    """The operators of ONNX that are written, a line for each primitive, and those that others stand for."""
+    load_translators()
+    rows = []
+    for cls, row in sorted(to_onnx.TRANSLATORS.items(), key=lambda item: item[0].__name__):
+        own = cls.__module__ == spoken.__name__  # a part of what others become
+        name = _doc(cls).split(".  ")[0].rstrip(".") if own else f"`{cls.__name__}`"
+        rows.append(f"| {name.replace('``', '`')} | {', '.join(f'`{op}`' for op in row.ops)} |")
+    said = ", ".join(f"`{cls.__name__}`" for cls in SAID if cls not in to_onnx.TRANSLATORS)
+    table = "\n".join(["| primitive | operators of ONNX |", "|---|---|", *rows])
+    return f"{table}\n\nSaid in these: {said}, and what has a decomposition."
 
 
 def reference(name: str) -> str:

@@ -28,6 +28,7 @@ def write_data(folder: Path) -> None:
     signals = (json.dumps({"signal": [i % 2] * 12, "kind": ["walk", "run"][i % 2]}) for i in range(40))
     _write(folder / "steps.jsonl", signals)
     write_keras(folder)
+    write_onnx(folder)
 
 
 def write_titanic(path: Path) -> None:
@@ -58,6 +59,16 @@ def write_pictures(folder: Path, random: np.random.Generator) -> None:
         for i in range(6):
             pixels = random.integers(0, 256, (20, 24, 3), np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{i}.png")
+
+
+def write_onnx(folder: Path) -> None:
+    """A perceptron, and a model with operators that are not supported."""
+    from tests.exchange.onnx import handmade
+
+    handmade.written(folder, handmade.perceptron())
+    nodes = [handmade.node("Det", ["x"], ["a"], "volume"), handmade.node("Mod", ["x", "a"], ["y"], "rest")]
+    path = handmade.saved(folder / "tabular", nodes, {"x": ["batch", 3, 3]}, ["y"])
+    path.rename(folder / "odd.onnx")
 
 
 def write_keras(folder: Path) -> None:

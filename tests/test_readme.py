@@ -32,8 +32,11 @@ PAGES = [
             "extending",
             "generate",
             "import",
+            "onnx",
             "pictures",
+            "safetensors",
             "sequences",
+            "sklearn",
             "surgery",
             "verification",
         )

@@ -74,8 +74,10 @@ spec_argument = click.argument("spec", metavar="SPEC")
 overrides_argument = click.argument("overrides", nargs=-1, metavar="[KEY=VALUE]...")
 
 
-def out_option(*suffixes: str, help: str, metavar: str = "FILE") -> Callable[[Command], Command]:
-    """``--out``: a file whose name ends in one of ``suffixes``, in letters of either case."""
+def out_option(
+    *suffixes: str, help: str, metavar: str = "FILE", required: bool = False
+) -> Callable[[Command], Command]:
+    """``--out``, or ``-o``: a file whose name ends in one of ``suffixes``, in letters of either case."""
 
     def checked(context: click.Context, option: click.Parameter, out: str | None) -> str | None:
         if out is not None and Path(out).suffix.lower() not in suffixes:
@@ -84,7 +86,7 @@ def out_option(*suffixes: str, help: str, metavar: str = "FILE") -> Callable[[Co
             raise click.BadParameter(f"{out}: expected a name that ends in {expected}")
         return out
 
-    return click.option("--out", metavar=metavar, callback=checked, help=help)
+    return click.option("-o", "--out", metavar=metavar, required=required, callback=checked, help=help)
 
 
 @contextmanager

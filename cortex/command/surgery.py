@@ -41,7 +41,8 @@ def _file(context: click.Context, option: click.Parameter, out: str) -> Path:
 @click.option("--replace-head", "units", type=int, metavar="N", help="A new last layer, of N outputs.")
 @click.option("--head", metavar="ID", help="Which head is replaced, where there are several.")
 @click.option("--freeze-until", metavar="ID", help="The last of the layers that are not trained any more.")
-@click.option("--unfreeze", is_flag=True, help="All layers are trained, but for those of --freeze-until.")
+@click.option("--unfreeze", is_flag=True, help="All layers are trained, but for those named to freeze.")
+@click.option("--freeze-norms", is_flag=True, help="Batch norms keep their statistics and parameters.")
 @click.option("--drop-unfitting", is_flag=True, help="Draws weights anew whose shape changes.")
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Of the weights that are drawn anew.")
 @click.option("-o", "--out", required=True, callback=_file, metavar="MODEL", help="The file that is written.")
@@ -55,6 +56,7 @@ def command(
     head: str | None,
     freeze_until: str | None,
     unfreeze: bool,
+    freeze_norms: bool,
     drop_unfitting: bool,
     seed: int | None,
     out: Path,
@@ -75,8 +77,9 @@ def command(
         input_alone = name is not None and shape is None
         asked = "--input belongs to --resize-input" if input_alone else "--head belongs to --replace-head"
         raise click.UsageError(f"{asked}, which is missing.")
-    if not gone and shape is None and units is None and freeze_until is None and not unfreeze:
-        wanted = "--remove, --resize-input, --replace-head, --freeze-until or --unfreeze"
+    freezing = freeze_until is not None or unfreeze or freeze_norms
+    if not gone and shape is None and units is None and not freezing:
+        wanted = "--remove, --resize-input, --replace-head, --freeze-until, --freeze-norms or --unfreeze"
         raise click.UsageError(f"Nothing to do: expected {wanted}.")
     from cortex_core import surgery
 
@@ -92,6 +95,8 @@ def command(
         network = surgery.unfreeze(network)
     if freeze_until is not None:
         network = surgery.freeze(network, freeze_until)
+    if freeze_norms:
+        network = surgery.freeze_norms(network)
     network.save(out)
     found = surgery.report(before, network)
     notes = network.description.notes[len(before.description.notes) :]

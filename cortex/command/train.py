@@ -39,6 +39,12 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Keeps how weights and gradients are spread, by epoch: see visualize.",
 )
+@click.option("--tensorboard", is_flag=True, help="Writes event files for TensorBoard.")
+@click.option(
+    "--tensorboard-dir",
+    metavar="DIR",
+    help="The folder of --tensorboard, which it implies; RUN/tensorboard by default.",
+)
 @click.option("--live", is_flag=True, help="Serves the report to browsers on this machine while it trains.")
 @click.option(
     "--live-port",
@@ -64,6 +70,8 @@ def command(
     threads: int | None,
     precision: str | None,
     histograms: bool,
+    tensorboard: bool,
+    tensorboard_dir: str | None,
     live: bool,
     live_port: int | None,
     live_host: str | None,
@@ -97,6 +105,7 @@ def command(
         "precision": precision,
         "overrides": overrides,
         "report": not no_report,
+        "tensorboard": tensorboard_dir or tensorboard,
     }
     options["callbacks"] = _callbacks(histograms, live, live_port, live_host)
     if folds is not None:
@@ -106,7 +115,7 @@ def command(
 
     run = train(spec, **options)
     write_json(json_file, run.summary)
-    _report(run, people(json_file))
+    _report(run, tensorboard_dir or tensorboard, people(json_file))
 
 
 def _callbacks(histograms: bool, live: bool, port: int | None, host: str | None) -> list[Callback]:
@@ -133,8 +142,9 @@ def _cross_validate(spec: str | None, folds: int, json_file: str | None, options
     print(f"runs        {made.path}", file=people(json_file))
 
 
-def _report(run: Run, file: IO[str]) -> None:
+def _report(run: Run, tensorboard: bool | str, file: IO[str]) -> None:
     from cortex_core.training.progress import words
+    from cortex_core.training.tensorboard import FOLDER
 
     for part, numbers in run.metrics.items():
         print(f"{part:<11} {words(numbers)}", file=file)
@@ -142,5 +152,7 @@ def _report(run: Run, file: IO[str]) -> None:
     if run.pictures:
         drawn = run.pictures
         rows["pictures"] = drawn if isinstance(drawn, str) else ", ".join(map(str, drawn))
+    if tensorboard:
+        rows["tensorboard"] = run.path / FOLDER if tensorboard is True else tensorboard
     for name, value in rows.items():
         print(f"{name:<11} {value}", file=file)

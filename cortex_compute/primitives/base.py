@@ -41,6 +41,10 @@ class Primitive:
         """Floating-point operations."""
         return 0
 
+    def turns(self, *types: TensorType) -> int:
+        """Parts that follow one another: after each of them the threads of a kernel meet."""
+        return 1
+
     def nbytes(self, *types: TensorType) -> int:
         """Bytes read and written at least once."""
         return sum(t.nbytes for t in types) + sum(t.nbytes for t in self.infer(*types))

@@ -78,6 +78,9 @@ class Recurrence(Primitive):
         project = 2 * types[6].size if self.weights[-1] == "p" else 0
         return batch * steps * (2 * (size + rows) * columns + project + 10 * columns)
 
+    def turns(self, *types: TensorType) -> int:
+        return types[0].shape[1]
+
     def _expect(self, types: tuple[TensorType, ...]) -> dict[str, TensorType]:
         """The forward's operands by name, all of which fit together."""
         if self.activation not in ACTIVATIONS:

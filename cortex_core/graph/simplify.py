@@ -21,6 +21,8 @@ from cortex_core.graph.value import Constant, Graph, Value, constant, is_leaf
 from cortex_core.ops.array import Node
 from cortex_core.ops.differentiate import key, topological
 
+Turn = Callable[[Primitive, Sequence[Value]], "tuple[Primitive, list[Value], Primitive] | None"]
+"""What `behind` says of an op."""
 FOLD_LIMIT = 4096  # elements; a larger constant is better computed than stored
 
 
@@ -50,8 +52,11 @@ def rewrite(
     return graph.with_roots([done[key(x)] for x in graph.roots])
 
 
-def simplify(graph: Graph) -> Graph:
-    """Folds constants, joins views, moves transposes on, looks through broadcasts, and merges equal nodes."""
+def simplify(graph: Graph, further: Turn | None = None) -> Graph:
+    """Folds constants, joins views, moves transposes on, looks through broadcasts, and merges equal nodes.
+
+    ``further`` says behind which ops transposes move that stay where they are in programs.
+    """
     seen: dict[Any, list[Value]] = {}
 
     def rule(node: Node, inputs: list[Value]) -> Sequence[Value] | None:
@@ -70,6 +75,8 @@ def simplify(graph: Graph) -> Graph:
         elif isinstance(primitive, Elementwise):
             primitive, inputs = _elementwise(primitive, inputs)
         turned = behind(primitive, inputs, lambda p, x: applied(p, [x], node)[0])
+        if turned is None and further is not None:
+            turned = further(primitive, inputs)
         if turned is not None:
             primitive, inputs, back = turned
             return [applied(back, [y], node)[0] for y in applied(primitive, inputs, node)]

@@ -208,6 +208,11 @@ def is_leaf(node: Node) -> bool:
     return isinstance(node.primitive, Leaf)
 
 
+def flops(node: Node) -> int:
+    """Floating-point operations of a node; a leaf has none."""
+    return 0 if is_leaf(node) else int(node.primitive.flops(*(x.type for x in node.inputs)))
+
+
 @frozen
 class Update:
     """After a run ``state`` holds ``value``.  A guarded update is left out where the predicate is false."""
@@ -249,11 +254,6 @@ class Graph:
     def nodes(self) -> set[Node]:
         """Every node that the roots need, leaves included."""
         return ancestors(self.roots)
-
-    def flops(self) -> int:
-        """The operations of all nodes together."""
-        inner = (node for node in self.nodes() if not is_leaf(node))
-        return sum(node.primitive.flops(*(x.type for x in node.inputs)) for node in inner)
 
     def states(self) -> dict[str, Value]:
         """Each state that is read or written, by name."""

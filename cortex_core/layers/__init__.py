@@ -38,9 +38,11 @@ KINDS = {
     "global_pool": _GLOBAL,
     "local_response": "local_response_normalization",
     "locally_connected": "locally_connected1d locally_connected2d",
-    "masking": "masking masked_mean not_equal any logical_and logical_or",
+    "masking": "masking masked_mean any logical_and logical_or logical_not",
     "normalization": "batch_norm layer_norm rms_norm unit_norm group_norm",
-    "merge": "add subtract multiply divide average maximum minimum where dot einsum concatenate",
+    "merge": (
+        "add subtract multiply divide average maximum minimum compare where dot matmul einsum concatenate"
+    ),
     "noise": "gaussian_noise gaussian_dropout",
     "pictures": _PICTURES,
     "plain_attention": "attention additive_attention",
@@ -48,9 +50,9 @@ KINDS = {
     "prelu": "prelu",
     "resizing": "resize2d",
     "sampling": "sampling",
-    "scale": "scale layer_scale clip cast power elementwise mean sum",
+    "scale": "scale affine layer_scale clip cast power elementwise mean sum",
     "shape": "flatten reshape permute repeat_vector",
-    "slicing": "slice select",
+    "slicing": "slice select take",
     "time_distributed": "time_distributed",
 }
 """The names that each module registers, which is imported when one of them is needed."""

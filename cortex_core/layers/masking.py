@@ -9,7 +9,7 @@ from typing import Any
 from cortex_compute.errors import DTypeError
 from cortex_core.layers.expect import floating, reasoned, refuse
 from cortex_core.layers.scope import Scope
-from cortex_core.ops.pointwise import cast, logical_and, logical_or, maximum, not_equal, select
+from cortex_core.ops.pointwise import cast, logical_and, logical_not, logical_or, maximum, not_equal, select
 from cortex_core.ops.reduce import any as some
 from cortex_core.ops.reduce import sum as total
 from cortex_core.ops.views import reshape
@@ -62,24 +62,6 @@ class MaskedMean:
         return total(select(seen, x, 0.0), 1, keepdims=self.keepdims) / count
 
 
-@layer("not_equal", main="value", positionwise=True)
-class NotEqual:
-    """Where x has another value.   x (B, ...) -> (B, ...) of bool.  As numpy.not_equal.
-
-    Example:
-        inputs: {words: {shape: [3], dtype: int64}}
-        layers:
-        - not_equal: {value: 0, id: seen}
-        - embedding: {tokens: 5, units: 2, from: words}
-        - gru: {units: 2, mask: seen}
-    """
-
-    value: float = field(default=0.0, doc="the value that is not true")
-
-    def forward(self, p: Scope, x: Any) -> Any:
-        return not_equal(x, int(self.value) if x.dtype.kind == "int" else self.value)
-
-
 @layer("any", main="axis")
 class Any_:
     """Whether any along an axis is true.   x (B, ..., n) of bool -> (B, ...).  As numpy.any.
@@ -87,7 +69,7 @@ class Any_:
     Example:
         inputs: {sequence: [3, 2]}
         layers:
-        - not_equal: {value: 0, id: told}
+        - compare: {operation: not_equal, value: 0, id: told}
         - any: {axis: -1, id: seen}
         - gru: {units: 2, from: sequence, mask: seen}
     """
@@ -105,16 +87,16 @@ class Any_:
         if not -rank < self.axis < rank:
             refuse(f"any has no axis {self.axis} (0 is the batch)", x)
         if x.dtype.kind != "bool":
-            needs = f"any needs truths, not {x.dtype}; not_equal makes them"
+            needs = f"any needs truths, not {x.dtype}; compare makes them"
             raise reasoned(DTypeError, f"the input is {x.dtype} {x.shape[1:]}", needs)
         return some(x, self.axis, keepdims=self.keepdims)
 
 
 @base
 class _Truths:
-    """Layers that make one truth of several."""
+    """Layers that make truths of truths."""
 
-    def truths(self, x: tuple[Any, ...]) -> tuple[Any, ...]:
+    def truths(self, *x: Any) -> tuple[Any, ...]:
         """The inputs, if they are truths of one shape."""
         kind = self.kind  # type: ignore[attr-defined]
         sizes = [set(along) - {1} for along in zip(*(v.shape for v in x))]
@@ -142,7 +124,7 @@ class LogicalAnd(_Truths):
     """
 
     def forward(self, p: Scope, *x: Any) -> Any:
-        return reduce(logical_and, self.truths(x))
+        return reduce(logical_and, self.truths(*x))
 
 
 @layer("logical_or", inputs="several", positionwise=True)
@@ -160,4 +142,19 @@ class LogicalOr(_Truths):
     """
 
     def forward(self, p: Scope, *x: Any) -> Any:
-        return reduce(logical_or, self.truths(x))
+        return reduce(logical_or, self.truths(*x))
+
+
+@layer("logical_not", positionwise=True)
+class LogicalNot(_Truths):
+    """Whether it is false.   x (B, ...) of bool -> (B, ...).  As numpy.logical_not.
+
+    Example:
+        inputs: {sequence: [3, 2], padded: {shape: [3], dtype: bool}}
+        layers:
+        - logical_not: {from: padded, id: seen}
+        - gru: {units: 2, from: sequence, mask: seen}
+    """
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        return logical_not(*self.truths(x))

@@ -6,10 +6,10 @@ import math
 import re
 from collections.abc import Iterator, Sequence
 from functools import reduce
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from cortex_compute.errors import DTypeError
-from cortex_core.layers.expect import each_position, reasoned, refuse
+from cortex_core.layers.expect import each_position, floating, reasoned, refuse
 from cortex_core.layers.normalization import unit
 from cortex_core.layers.scope import Scope
 from cortex_core.ops import pointwise as ops
@@ -18,7 +18,7 @@ from cortex_core.ops.indexing import concatenate
 from cortex_core.ops.linear import matmul
 from cortex_core.ops.pointwise import pointwise
 from cortex_core.ops.views import reshape, transpose
-from cortex_core.registry import Fault, Source, base, field, layer
+from cortex_core.registry import Fault, base, field, layer
 
 
 @pointwise
@@ -183,27 +183,73 @@ class Minimum(Merge):
         return smallest(*x)
 
 
-@layer("where", main="condition", inputs=2, positionwise=True)
-class Where(Merge):
-    """The first where a condition is true, else the second.   two x (B, ...), condition (B, ...) -> (B, ...)
+@layer("compare", main="operation", inputs=(1, 2), positionwise=True)
+class Compare(Merge):
+    """How x is to a value, or the first to the second.   one or two x (B, ...) -> (B, ...) of bool
 
-    All of equal shape, or 1 along an axis.  As numpy.where.
+    Two of equal shape, or 1 along an axis.  Whole numbers are compared as such with whole ones, and NaN is
+    not_equal to all.  As numpy.equal, numpy.not_equal, numpy.less and so on.
 
     Example:
-        inputs: {a: [3, 2], b: [3, 1]}
+        inputs: {words: {shape: [3], dtype: int64}}
         layers:
-        - not_equal: {value: 0, from: a, id: told}
-        - where: {condition: told, from: [a, b]}
+        - compare: {operation: not_equal, value: 0, id: seen}
+        - embedding: {tokens: 5, units: 2, from: words}
+        - gru: {units: 2, mask: seen}
     """
 
-    condition: Source = field(doc="truths, as not_equal makes them")
+    operation: Literal["equal", "not_equal", "less", "less_equal", "greater", "greater_equal"] = field(
+        doc="what is true"
+    )
+    value: float | None = field(default=None, doc="what one x is compared with")
 
-    def forward(self, p: Scope, *x: Any, condition: Any = None) -> Any:
-        self.fitting((*x, condition))
+    def of(self, *x: Any) -> Any:
+        if (len(x) == 1) == (self.value is None):
+            refuse("compare needs two inputs, or one and a value", *x)
+        other = x[1:] or (number_beside(x[0], self.value),)
+        return getattr(ops, self.operation)(x[0], *other)
+
+
+def number_beside(x: Any, number: Any) -> float | int:
+    """A number that is whole beside whole numbers, if it can be: else they would become floating ones."""
+    return int(number) if x.dtype.kind == "int" and number.is_integer() and abs(number) < 2**63 else number
+
+
+@layer("where", inputs=(1, 2, 3), positionwise=True)
+class Where(Merge):
+    """The second where the first is true, elsewhere the third.   (B, ...) of bool, two x (B, ...) -> (B, ...)
+
+    In place of an x there may be a number.  All of equal shape, or 1 along an axis.  As numpy.where: what is
+    not taken may be NaN.
+
+    Example:
+        inputs: {told: {shape: [3, 1], dtype: bool}, a: [3, 2]}
+        layers: [where: {from: [told, a], otherwise: -1}]
+    """
+
+    then: float | None = field(default=None, doc="a number in place of the second")
+    otherwise: float | None = field(default=None, doc="a number in place of the third")
+
+    def of(self, *x: Any) -> Any:
+        condition, *given = x
         if condition.dtype.kind != "bool":
-            needs = f"where needs a condition of truths, not {condition.dtype}; not_equal makes them"
+            needs = f"where needs a condition of truths, not {condition.dtype}; compare makes them"
             raise reasoned(DTypeError, f"the condition is {condition.dtype} {condition.shape[1:]}", needs)
-        return ops.select(condition, *x)
+        rest = iter(given)
+        sides = [next(rest, None) if n is None else n for n in (self.then, self.otherwise)]
+        if any(side is None for side in sides) or next(rest, None) is not None:
+            refuse("where needs a condition and two inputs, or a number in place of each", *x)
+        if given:
+            sides = [number_beside(given[0], side) if isinstance(side, float) else side for side in sides]
+        self._alike(sides)
+        return ops.select(condition, *sides)
+
+    def _alike(self, sides: Sequence[Any]) -> None:
+        """Rejects whole numbers beside floating ones, which would become such."""
+        kinds = [type(x).__name__ if isinstance(x, (int, float)) else x.dtype.kind for x in sides]
+        if len({*kinds}) > 1:
+            needs = "where needs two of one kind; 'cast' makes floating numbers of others"
+            raise reasoned(DTypeError, f"what it takes is {kinds[0]} and {kinds[1]}", needs)
 
 
 @layer("dot", main="axes", inputs=2)
@@ -271,10 +317,33 @@ class Einsum:
             yield Fault(("equation",), shown, "expected each letter of the result once, and before ->")
 
     def forward(self, p: Scope, *x: Any) -> Any:
+        for v in x:
+            floating(self, v)
         terms = self.equation.partition("->")[0].split(",")
         if [*map(len, terms)] != [len(v.shape) for v in x]:
-            refuse(f"einsum needs inputs with as many axes as {self.equation!r} names, with the batch", *x)
+            told = f"{self.equation!r:.60}"
+            refuse(f"einsum needs inputs with as many axes as {told} names, with the batch", *x)
         return einsum(self.equation, *x)
+
+
+@layer("matmul", inputs=2)
+class MatMul:
+    """Products of matrices, for each example and each place along the axes before them.
+
+    x (B, ..., m, k), y (B, ..., k, n) -> (B, ..., m, n).  What is 1 along an axis before the last two holds
+    for all of that axis.  As numpy.matmul.
+
+    Example:
+        inputs: {a: [2, 3, 4], b: [2, 4, 5]}
+        layers: [matmul: {from: [a, b]}]
+    """
+
+    def forward(self, p: Scope, x: Any, y: Any) -> Any:
+        if len(x.shape) < 3 or len(x.shape) != len(y.shape) or x.shape[-1] != y.shape[-2]:
+            refuse("matmul needs matrices (..., m, k) and (..., k, n), with equally many axes", x, y)
+        if any(len({m, n} - {1}) > 1 for m, n in zip(x.shape[:-2], y.shape[:-2])):
+            refuse("matmul needs equal sizes, or 1, along the axes before the matrices", x, y)
+        return matmul(x, y)
 
 
 @layer("concatenate", main="axis", inputs="several", transparent=True)

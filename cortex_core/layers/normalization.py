@@ -19,6 +19,7 @@ from cortex_core.registry import base, field, layer
 CHANNELS, ELEMENTS = slice(-1, None), slice(1, None)
 """The axes that a normalisation has parameters for: the last, or all but the batch."""
 SHORTEST = 1e-12  # what a shorter length counts as
+LONGEST = 1e18  # the square of a length up to it, and of the inverse, is a normal number of 32 bits
 
 
 @pointwise
@@ -191,7 +192,9 @@ class UnitNorm:
     """
 
     axis: int = field(default=-1, doc="the axis along which the squares are summed, with the batch as 0")
-    shortest: float = field(default=SHORTEST, doc="shorter vectors are divided by this", above=0)
+    shortest: float = field(
+        default=SHORTEST, doc="shorter vectors are divided by this", minimum=1 / LONGEST, maximum=LONGEST
+    )
 
     def forward(self, p: Scope, x: Any) -> Any:
         floating(self, x)

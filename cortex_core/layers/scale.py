@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from cortex_compute.types import TensorType
-from cortex_core.initializers import Constant
+from cortex_compute.primitives.normalization import vector_type
+from cortex_compute.types import TensorType, dtype
+from cortex_core.initializers import Constant, ones, zeros
 from cortex_core.layers.expect import each_position, floating, refuse
 from cortex_core.layers.scope import Parameter, Scope
+from cortex_core.layers.stepping import StepScope
 from cortex_core.ops import reduce
+from cortex_core.ops.indexing import gather
 from cortex_core.ops.pointwise import cast, cos, erf, expm1, log, log1p, maximum, minimum, pointwise, sin
 from cortex_core.registry import Array, Fault, Initializer, Shape, base, field, layer
+from cortex_core.registry.kinds import lengths
 
 
 @pointwise
@@ -29,12 +33,28 @@ def clipped(x: Any, low: float, high: float) -> Any:
     return minimum(maximum(x, low), high)
 
 
+def check_beside(layer: Any, name: str, shape: Sequence[int], x: Any) -> None:
+    """Refuses numbers of a shape that NumPy would not broadcast with the last axes of x (B, ...)."""
+    sizes = x.shape[1:][-len(shape) :] if shape else ()
+    if len(shape) >= len(x.shape) or any(n not in (1, m) and m != 1 for n, m in zip(shape, sizes)):
+        refuse(f"{layer.kind} needs last axes that fit its {name} of shape {[*shape]}", x)
+
+
+def of_position(layer: Any, p: StepScope, numbers: Any, x: Any) -> Any:
+    """What of an array stands beside the one position of x (B, 1, ...); of a number, or of None, that."""
+    if numbers is None or isinstance(numbers, float) or len(numbers.shape) < len(x.shape) - 1:
+        return numbers
+    if 1 < numbers.shape[0] < p.context:
+        refuse(f"{layer.kind} has numbers for {numbers.shape[0]} positions, not for {p.context}", x)
+    return gather(numbers, p.position) if numbers.shape[0] > 1 else numbers
+
+
 @layer("scale", main="factor", transparent=True, positionwise=True)
 class Scale:
     """factor x + offset, with given numbers: one for all, one for each channel, or an array.   x (B, ..., C)
 
-    An array fits the last axes of x, each with its size or 1.  As data are prepared: [0, 255] becomes [-1, 1]
-    by a factor of 1 / 127.5 and an offset of -1.
+    An array stands beside the last axes of x, as NumPy broadcasts them; a large one is rather weights, of
+    `affine`.  As data are prepared: [0, 255] becomes [-1, 1] by a factor of 1 / 127.5 and an offset of -1.
 
     Example:
         inputs: {image: [2, 2, 3]}
@@ -45,22 +65,70 @@ class Scale:
     offset: Array = field(default=0.0, doc="what is added: a number, one per channel, or an array")
 
     def forward(self, p: Scope, x: Any) -> Any:
-        floating(self, x)
-        factor, offset = (self._operand(x, name) for name in ("factor", "offset"))
+        return self._of(x, *self._operands(x))
+
+    def step(self, p: StepScope, x: Any) -> Any:
+        """Of one position, with the numbers of that."""
+        return self._of(x, *(of_position(self, p, n, x) for n in self._operands(x)))
+
+    def _of(self, x: Any, factor: Any, offset: Any) -> Any:
         if self.offset == 0:
             return x * factor
         return x + offset if self.factor == 1 else scaled(x, factor, offset)
 
+    def _operands(self, x: Any) -> list[Any]:
+        """The factor and the offset: numbers, or arrays of the type of x."""
+        floating(self, x)
+        return [self._operand(x, name) for name in ("factor", "offset")]
+
     def _operand(self, x: Any, name: str) -> Any:
-        """The number, or an array of them."""
         given = getattr(self, name)
         if isinstance(given, float):
             return given
-        array = np.array(given, x.dtype.storage)
-        sizes = x.shape[1:][-array.ndim :]
-        if array.ndim >= len(x.shape) or any(n not in (1, m) for n, m in zip(array.shape, sizes)):
-            refuse(f"scale needs last axes that fit its {name} of shape {[*array.shape]}", x)
-        return array
+        check_beside(self, name, lengths(given), x)
+        return cast(np.array(given, vector_type(dtype(x.dtype)).storage), x.dtype)
+
+
+@layer("affine", main="shape", transparent=True, positionwise=True)
+class Affine:
+    """gamma x + beta, with learned numbers of a shape.   x (B, ...), gamma and beta (*shape)
+
+    The shape stands beside the last axes of x, as NumPy broadcasts them: beside x (B, T, C) ``[T, C]`` has
+    numbers for each channel of each position, ``[T, 1]`` for each position.
+
+    Example:
+        inputs: {sequence: [3, 4]}
+        layers: [affine: [3, 1]]
+    """
+
+    shape: Shape = field(doc="the shape of gamma and of beta", minimum=1)
+    scale: bool = field(default=True, doc="multiplies by gamma, which is learnt")
+    center: bool = field(default=True, doc="adds beta, which is learnt")
+
+    def check(self) -> Iterator[Fault]:
+        """Something is learnt."""
+        if not self.scale and not self.center:
+            yield Fault(("center",), "neither scale nor center is true", "expected one of them")
+
+    def parameters(self, x: TensorType) -> Iterator[Parameter]:
+        floating(self, x)
+        check_beside(self, "numbers", self.shape, x)
+        if self.scale:
+            yield Parameter("scale", self.shape, ones)
+        if self.center:
+            yield Parameter("shift", self.shape, zeros)
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        return self._of(x, p.get("scale"), p.get("shift"))
+
+    def step(self, p: StepScope, x: Any) -> Any:
+        """Of one position, with the numbers of that."""
+        return self._of(x, *(of_position(self, p, p.get(name), x) for name in ("scale", "shift")))
+
+    def _of(self, x: Any, scale: Any | None, shift: Any | None) -> Any:
+        if shift is None:
+            return x * scale
+        return x + shift if scale is None else scaled(x, scale, shift)
 
 
 @layer("layer_scale", transparent=True, positionwise=True)

@@ -1,12 +1,15 @@
-"""Layers that take a part of an axis, or one place of it."""
+"""Layers that take a part of an axis, one place of it, or several."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
+import numpy as np
+
 from cortex_core.layers.expect import each_position, refuse
 from cortex_core.layers.scope import Scope
+from cortex_core.ops.indexing import gather
 from cortex_core.ops.views import index
 from cortex_core.registry import Fault, base, field, layer
 
@@ -15,7 +18,7 @@ WHOLE = slice(None)
 
 @base
 class _Part:
-    """What both share: `key` says what of the axis is taken."""
+    """What all share: `key` says what of the axis is taken."""
 
     kind: ClassVar[str]
 
@@ -31,11 +34,16 @@ class _Part:
         raise NotImplementedError
 
     def forward(self, p: Scope, x: Any) -> Any:
+        axis = self.along(x)
+        return index(x, (*(WHOLE,) * axis, self.key(x, x.shape[axis])))
+
+    def along(self, x: Any) -> int:
+        """The axis, counted from the first."""
         rank = len(x.shape)
         axis = self.axis + rank if self.axis < 0 else self.axis
         if not 0 < axis < rank:
             refuse(f"{self.kind} has no axis {self.axis} to take from (0 is the batch)", x)
-        return index(x, (*(WHOLE,) * axis, self.key(x, x.shape[axis])))
+        return axis
 
     def step(self, p: Scope, x: Any) -> Any:
         """Of one position, where the axis is not that of the positions."""
@@ -88,3 +96,33 @@ class Select(_Part):
         if not -size <= self.place < size:
             refuse(f"select finds no place {self.place} among {size} along axis {self.axis}", x)
         return self.place
+
+
+@layer("take", main="indices", transparent=True)
+class Take(_Part):
+    """Places of an axis in a given order, also several times.   x (B, ..., n, ...) -> (B, ..., m, ...)
+
+    As numpy.take: places below 0 count from the end.
+
+    Example:
+        inputs: {sequence: [5, 2]}
+        layers: [take: [4, 0, 0], lstm: 2]
+    """
+
+    indices: tuple[int, ...] = field(doc="the places")
+
+    def check(self) -> Iterator[Fault]:
+        """One place at least."""
+        yield from super().check()
+        if not self.indices:
+            yield Fault(("indices",), "no places", "expected one at least")
+
+    def key(self, x: Any, size: int) -> Any:
+        lacking = [n for n in self.indices if not -size <= n < size]
+        if lacking:
+            refuse(f"take finds no place {lacking[0]} among {size} along axis {self.axis}", x)
+        return np.array(self.indices) % size
+
+    def forward(self, p: Scope, x: Any) -> Any:
+        axis = self.along(x)
+        return gather(x, self.key(x, x.shape[axis]), axis)

@@ -344,6 +344,8 @@ class Module:
 
         Numbers of another floating type are cast.  A `CheckpointError` lists what is missing, what is
         unexpected (neither matters without ``strict``) and which shapes differ; then nothing is changed.
+        Not missing are counts of batches, which old files lack, and a parameter of two names that is given
+        under one: so safetensors.torch.save_model writes it.
         """
         if not isinstance(state, Mapping):
             raise DTypeError(
@@ -351,7 +353,9 @@ class Module:
                 "is read by load_safetensors(path), the state of a module is module.state_dict()"
             )
         own = self.state_dict(keep_vars=True)
-        found = Incompatible([k for k in own if k not in state], [k for k in state if k not in own])
+        known = {id(tensor) for key, tensor in own.items() if key in state}
+        missing = [key for key, tensor in own.items() if id(tensor) not in known and not _is_count(key)]
+        found = Incompatible(missing, [key for key in state if key not in own])
         given = {key: np.asarray(state[key]) for key in own if key in state}
         wrong = [
             f"{key} is {array.shape} in the state, {own[key].shape} in the module"
@@ -430,6 +434,11 @@ def _instead(given: Any) -> str:
     if isinstance(given, (list, tuple)):
         return f"{found}: give its modules one by one, by a star before it"
     return f"{found}: functions are called in a forward" if callable(given) else found
+
+
+def _is_count(key: str) -> bool:
+    """Whether this is what PyTorch's normalisations did not save before 0.4.1, and do not miss."""
+    return key.rpartition(".")[2] == "num_batches_tracked"
 
 
 def _called(kind: type) -> str:

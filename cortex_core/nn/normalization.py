@@ -44,12 +44,13 @@ class _Running(Module):
         affine: bool,
         track_running_stats: bool,
         dtype: object,
+        bias: bool,
     ) -> None:
         super().__init__()
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         self.register_parameter("weight", empty(num_features, dtype=dtype) if affine else None)
-        self.register_parameter("bias", empty(num_features, dtype=dtype) if affine else None)
+        self.register_parameter("bias", empty(num_features, dtype=dtype) if affine and bias else None)
         kind = as_dtype(dtype or "float32").storage
         for name, first in (("running_mean", np.zeros), ("running_var", np.ones)):
             self.register_buffer(name, Tensor(first(num_features, kind)) if track_running_stats else None)
@@ -60,8 +61,9 @@ class _Running(Module):
     def reset_parameters(self) -> None:
         """Weights of 1, biases of 0, no statistics yet."""
         self.reset_running_stats()
-        if self.affine:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def reset_running_stats(self) -> None:
@@ -101,8 +103,10 @@ class _BatchNorm(_Running):
         affine: bool = True,
         track_running_stats: bool = True,
         dtype: object = None,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
 
     def forward(self, input: Any) -> Any:
         self.expect(input)
@@ -161,8 +165,10 @@ class _InstanceNorm(_Running):
         affine: bool = False,
         track_running_stats: bool = False,
         dtype: object = None,
+        *,
+        bias: bool = True,
     ) -> None:
-        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype)
+        super().__init__(num_features, eps, momentum, affine, track_running_stats, dtype, bias)
 
     def forward(self, input: Any) -> Any:
         if len(input.shape) == self.ranks[0] - 1:  # one example
@@ -277,6 +283,8 @@ class GroupNorm(Module):
         eps: float = 1e-5,
         affine: bool = True,
         dtype: object = None,
+        *,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         if num_groups < 1 or num_channels % num_groups:
@@ -285,13 +293,14 @@ class GroupNorm(Module):
             )
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
         self.register_parameter("weight", empty(num_channels, dtype=dtype) if affine else None)
-        self.register_parameter("bias", empty(num_channels, dtype=dtype) if affine else None)
+        self.register_parameter("bias", empty(num_channels, dtype=dtype) if affine and bias else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
         """Weights of 1, biases of 0."""
-        if self.affine:
+        if self.weight is not None:
             init.ones_(self.weight)
+        if self.bias is not None:
             init.zeros_(self.bias)
 
     def forward(self, input: Any) -> Any:

@@ -20,6 +20,7 @@ from cortex_core.ops.views import diagonal, moveaxis, permute, reshape
 
 Names = list[str]
 DOTS = "..."
+MOST = 16  # operands
 
 
 @op(
@@ -52,10 +53,12 @@ def einsum(equation: str, *operands: Any) -> Any:
         stretched = [a for a, name in enumerate(names) if x.shape[a] != sizes[name]]  # of size 1: broadcast
         x = reshape(x, [n for a, n in enumerate(x.shape) if a not in stretched])
         terms.append(([name for a, name in enumerate(names) if a not in stretched], x))
+    later = [set(output)]  # from the last: the names that are still needed behind each product
+    for rest, _ in reversed(terms[2:]):
+        later.append(later[-1] | set(rest))
     names, x = terms[0]
-    for i, (other, y) in enumerate(terms[1:], 2):
-        later = {name for rest, _ in terms[i:] for name in rest} | set(output)
-        names, x = _product(names, x, other, y, later)
+    for other, y in terms[1:]:
+        names, x = _product(names, x, other, y, later.pop())
     x = _summed(names, x, output)
     return permute(x, [[n for n in names if n in output].index(name) for name in output])
 
@@ -65,8 +68,9 @@ def _parsed(equation: str, arrays: Sequence[Any]) -> tuple[list[Names], Names]:
     text = equation.replace(" ", "")
     left, arrow, right = text.partition("->")
     terms = left.split(",")
-    if len(terms) != len(arrays):
-        raise ShapeError(f"einsum: {equation!r} names {len(terms)} operands, {len(arrays)} are given")
+    if not len(terms) == len(arrays) <= MOST:
+        told = f"einsum: {equation!r:.80} names {len(terms)} operands, {len(arrays)} are given"
+        raise ShapeError(f"{told}; expected as many, {MOST} at most")
     inputs = [_names(equation, term, x.shape) for term, x in zip(terms, arrays)]
     dots = max((sum(len(name) > 1 for name in names) for names in inputs), default=0)
     every = [name for names in inputs for name in names]
@@ -79,17 +83,17 @@ def _parsed(equation: str, arrays: Sequence[Any]) -> tuple[list[Names], Names]:
     output = [*before, *(hidden if found else []), *after]
     unknown = [name for name in output if name not in every and name not in hidden]
     if unknown or len(set(output)) != len(output):
-        raise ShapeError(f"einsum: the result of {equation!r} must name axes of the operands, each once")
+        raise ShapeError(f"einsum: the result of {equation!r:.80} must name axes of the operands, each once")
     return inputs, output
 
 
 def _names(equation: str, term: str, shape: tuple[int, ...]) -> Names:
     before, found, after = term.partition(DOTS)
     if not all(c.isalpha() for c in before + after):
-        raise ShapeError(f"einsum: {term!r} in {equation!r} must be letters and at most one '...'")
+        raise ShapeError(f"einsum: {term!r:.80} in {equation!r:.80} must be letters and at most one '...'")
     dots = len(shape) - len(before) - len(after)
     if dots < 0 or (dots and not found):
-        raise ShapeError(f"einsum: {term!r} in {equation!r} does not name the axes of shape {shape}")
+        raise ShapeError(f"einsum: {term!r:.80} in {equation!r:.80} does not name the axes of shape {shape}")
     return [*before, *(f".{i}" for i in reversed(range(dots))), *after]
 
 
@@ -100,7 +104,7 @@ def _sizes(equation: str, inputs: Sequence[Names], arrays: Sequence[Any]) -> dic
             known = sizes.setdefault(name, n)
             if 1 not in (known, n) and known != n:
                 raise ShapeError(
-                    f"einsum: axis {name!r} of {equation!r} has size {known}, and {n} in {x.shape}"
+                    f"einsum: axis {name!r} of {equation!r:.80} has size {known}, and {n} in {x.shape}"
                 )
             sizes[name] = n if known == 1 else known
     return sizes
@@ -144,9 +148,10 @@ def _product(a_names: Names, a: Any, b_names: Names, b: Any, kept: set[str]) -> 
     left, right = ordered(a, a_names, batch, rows, inner), ordered(b, b_names, batch, inner, columns)
     m, k, n = (math.prod(size[name] for name in group) for group in (rows, inner, columns))
     left, right = reshape(left, (*lead, m, k)), reshape(right, (*lead, k, n))
-    floating = a.dtype.kind == b.dtype.kind == "float"
-    if inner and floating:
+    if not inner:
+        y = left * right  # (..., m, 1) and (..., 1, n)
+    elif a.dtype.kind == b.dtype.kind == "float":
         y = matmul(left, right)
-    else:  # nothing to sum, or integers, of which there are no matrix products
+    else:  # of integers there are no matrix products
         y = total(reshape(left, (*lead, m, k, 1)) * reshape(right, (*lead, 1, k, n)), len(lead) + 1)
     return [*batch, *rows, *columns], reshape(y, shape)

@@ -237,7 +237,7 @@ def held(y: Any, first: Any, mask: Any, reverse: bool = False) -> Any:
     return take_along(whole, broadcast_to(places, y.shape), 1)
 
 
-class _Cell:
+class Cell:
     """One step: what x gives to the gates, and the states before it, to the states after it.
 
     Everything is computed in the type of the bias, states are kept in their own.
@@ -293,7 +293,7 @@ def parts(a: Any, count: int) -> list[Any]:
 def _unrolled(p: Recurrence, operands: Sequence[Any]) -> tuple[Any, ...]:
     """y and the last states."""
     named = dict(zip(p.inputs, operands))
-    step = _Cell(p, named)
+    step = Cell(p, named)
     of_x = cast(matmul(named["x"], named["w"]), step.wide) + named["b"]
     states = [named[k] for k in ("h0", "c0") if k in named]
     return walked(step, of_x, states, named["mask"] if p.masked else None, p.reverse)

@@ -49,9 +49,12 @@ class Rule:
         new: Sequence[E] = self.formula.update(p, -g if self.maximize else g, *rest[:n], **scalars)
         return new
 
-    def scalars(self, step: int, lr: float) -> dict[str, float]:
-        """The numbers of a step, counted from 1, in the order in which the primitive takes them."""
-        return {**self.formula.scalars(step, lr), **self.constants}
+    def scalars(self, counts: Mapping[str, Any], lr: float) -> dict[str, float]:
+        """The numbers of a step, in the order in which the primitive takes them.
+
+        ``counts`` holds ``step``, counted from 1, and what else the formula counts.
+        """
+        return {**self.formula.scalars(**counts, learning_rate=lr), **self.constants}
 
 
 @lru_cache(maxsize=256)
@@ -139,22 +142,27 @@ class Pointwise(Optimizer):
         loss, line = evaluate(closure), user_line()
         for group in self.param_groups:
             rule, lr = self.rule(group), group["lr"]
-            known: dict[int, list[float]] = {}  # most parameters share the number of the step
+            known: dict[tuple[float, ...], list[float]] = {}  # most parameters share the number of the step
             for p in group["params"]:
                 if p.grad is None:
                     continue
                 state = self.state_of(p, rule)
-                step = state["step"] + 1
-                if step not in known:
-                    known[step] = list(rule.scalars(step, lr).values())
+                counts = self.counted(rule, state)
+                key = tuple(counts.values())
+                if key not in known:
+                    known[key] = list(rule.scalars(counts, lr).values())
                 if isinstance(p.grad, Rows) and self.by_rows(group):
                     arrays = [p.data, *(state[name].data for name in rule.moments)]
-                    update(rule.primitive, p.grad, arrays, known[step])
+                    update(rule.primitive, p.grad, arrays, known[key])
                 else:
-                    self._bound_to(rule, p, state).run(p.grad, known[step])
+                    self._bound_to(rule, p, state).run(p.grad, known[key])
                 changes.note(p.data, line)
-                state["step"] = step
+                state.update(counts)
         return loss
+
+    def counted(self, rule: Rule, state: Mapping[str, Any]) -> dict[str, Any]:
+        """What a parameter's state counts, after one more step."""
+        return {"step": state.get("step", 0) + 1}
 
     def by_rows(self, group: Mapping[str, Any]) -> bool:
         """Whether rows without a gradient stay as they are, so that a gradient of rows need touch no more."""
@@ -341,12 +349,11 @@ class Adamax(Pointwise):
         super().__init__(params, lr=lr, betas=betas, eps=eps, weight_decay=weight_decay, maximize=maximize)
 
 
-class NAdam(Pointwise):
-    """Adam that looks ahead along its mean, as Nesterov's momentum does.  Dozat, 2016.
+PRODUCT = "mu_product"
 
-    The product of the momenta follows from the number of the step, as if betas and momentum_decay had always
-    been what they are; PyTorch keeps it in the state, as ``mu_product``.
-    """
+
+class NAdam(Pointwise):
+    """Adam that looks ahead along its mean, as Nesterov's momentum does.  Dozat, 2016."""
 
     formula = formulas.Nadam
     moments = {"m": "exp_avg", "v": "exp_avg_sq"}
@@ -372,20 +379,18 @@ class NAdam(Pointwise):
             maximize=maximize,
         )
 
+    def counted(self, rule: Rule, state: Mapping[str, Any]) -> dict[str, Any]:
+        """The step, and the product of the momenta so far, which a schedule may have changed on the way."""
+        counts = super().counted(rule, state)
+        return counts | {PRODUCT: state.get(PRODUCT, 1.0) * rule.formula.momenta.at(counts["step"])}
+
     def read_state(
         self, where: str, p: Tensor, kept: Mapping[str, Any], group: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """The state without PyTorch's product, which must be that of the options, but for its float32."""
-        rest = {name: value for name, value in kept.items() if name != "mu_product"}
-        read = super().read_state(where, p, rest, group)
-        expected = formulas.Momenta.of(group["betas"][0], group["momentum_decay"]).product(read["step"])
-        product = float(kept.get("mu_product", expected))
-        if not abs(product - expected) < 1e-5:
-            raise CheckpointError(
-                f"{where}: mu_product is {product:.6g}, and after {read['step']} steps with the same betas "
-                f"and momentum_decay {expected:.6g}. Momenta that changed on the way are not supported"
-            )
-        return read
+        if PRODUCT not in kept:
+            raise CheckpointError(f"{where} has no {PRODUCT}, the product of its momenta")
+        moments = {name: value for name, value in kept.items() if name != PRODUCT}
+        return {**super().read_state(where, p, moments, group), PRODUCT: float(kept[PRODUCT])}
 
 
 class RMSprop(Pointwise):

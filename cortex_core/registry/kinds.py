@@ -20,6 +20,7 @@ Schema = dict[str, Any]
 
 
 LARGEST = 2**63 - 1  # what a shape, a count or a seed can be: a signed 64-bit number
+MOST_FAULTS = 20  # that are told of one list
 
 
 @frozen
@@ -288,7 +289,7 @@ class Many(Kind):
 
 
 def read_items(kind: Kind, values: Sequence[Any]) -> tuple[Any, ...]:
-    """Reads each item of a list and collects the faults of all."""
+    """Reads each item of a list and collects the faults of all, of a long list the first ones."""
     good: list[Any] = []
     faults: list[Fault] = []
     for index, value in enumerate(values):
@@ -296,8 +297,10 @@ def read_items(kind: Kind, values: Sequence[Any]) -> tuple[Any, ...]:
             good.append(kind.read(value))
         except Invalid as invalid:
             faults += [fault.under(index) for fault in invalid.faults]
+            if len(faults) >= MOST_FAULTS:
+                break
     if faults:
-        raise Invalid(faults)
+        raise Invalid(faults[:MOST_FAULTS])
     return tuple(good)
 
 
@@ -412,18 +415,23 @@ class ShapeKind(Kind):
         return {"anyOf": [whole, {"type": "array", "items": whole}]}
 
 
+MAX_DEPTH = 5  # axes of an array
+
+
 @frozen
 class ArrayKind(Kind):
     """A number, or lists of them within lists, as numpy.array takes them; held as tuples."""
 
-    depth: int = 5
+    depth: int = MAX_DEPTH
 
     words = "a number, or lists of numbers, of one length at each depth"
 
     def read(self, value: Any) -> Any:
         if not isinstance(value, (list, tuple)):
             return read_as(self, Real(), value)
-        if not value or not self.depth:
+        if not self.depth:
+            raise Invalid([Fault((), f"a list within {MAX_DEPTH} others", f"expected {self.words}")])
+        if not value:
             raise self.refuse(value)
         items = read_items(ArrayKind(self.depth - 1), value)
         if len({*map(lengths, items)}) > 1:
@@ -437,7 +445,8 @@ class ArrayKind(Kind):
         number = Real().schema()
         if not self.depth:
             return number
-        return {"anyOf": [number, Many(ArrayKind(self.depth - 1)).schema()]}
+        items = {"type": "array", "items": ArrayKind(self.depth - 1).schema(), "minItems": 1}
+        return {"anyOf": [number, items]}
 
 
 def lengths(array: Any) -> tuple[int, ...]:

@@ -264,7 +264,7 @@ def size_problems(layers: list[Node], blocks: Mapping[str, Block], problems: Pro
     counter = Counter(blocks)
     total = 0
     largest: tuple[int, Node | None] = (0, None)
-    for item, environment in _all_items(layers, blocks):
+    for item, environment in all_items(layers, blocks):
         try:
             count = counter.of(item, environment)
         except Endless as endless:
@@ -280,7 +280,7 @@ def size_problems(layers: list[Node], blocks: Mapping[str, Block], problems: Pro
     return False
 
 
-def _all_items(layers: list[Node], blocks: Mapping[str, Block]) -> Iterator[tuple[Node, Environment | None]]:
+def all_items(layers: list[Node], blocks: Mapping[str, Block]) -> Iterator[tuple[Node, Environment | None]]:
     """The layers of the description, and those of each block with its defaults (it may be unused)."""
     yield from ((item, None) for item in layers)
     for block in blocks.values():

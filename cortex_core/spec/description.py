@@ -192,13 +192,7 @@ class Description:
     @property
     def hash(self) -> str:
         """SHA-256 of the canonical data as JSON with sorted keys."""
-        import hashlib
-        import json
-
-        text = json.dumps(
-            self.canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-        )
-        return hashlib.sha256(text.encode()).hexdigest()
+        return hash_of(self.canonical)
 
     @property
     def compared(self) -> tuple[LossNode, ...]:
@@ -209,3 +203,12 @@ class Description:
     def loss_streams(self) -> tuple[str, ...]:
         """The streams that losses read, each once."""
         return tuple(dict.fromkeys(name for node in self.losses for name in node.streams))
+
+
+def hash_of(canonical: dict[str, Any]) -> str:
+    """See `Description.hash`."""
+    import hashlib
+    import json
+
+    text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()

@@ -16,7 +16,8 @@ from cortex_core.spec.tree import MAX_DEPTH, MAX_NODES, Mark, Node, Problems, pr
 
 MAX_BYTES = 4 * 2**20
 HDF5 = b"\x89HDF\r\n\x1a\n"
-"""What an HDF5 file begins with."""
+ARCHIVE = b"PK\x03\x04"
+"""What HDF5 files and zip archives begin with."""
 
 _INTEGER = re.compile(r"[-+]?[0-9]{1,1000}")
 _RADIX = re.compile(r"0o[0-7]{1,100}|0x[0-9a-fA-F]{1,100}")
@@ -54,6 +55,9 @@ def parse(text: str | bytes, file: str, problems: Problems) -> Node:
 
 
 def _decode(text: str | bytes, file: str, problems: Problems) -> str | None:
+    if isinstance(text, bytes) and text.startswith((HDF5, ARCHIVE)) and (told := _of_keras(file)):
+        problems.add(Place(file, 1, 1), told)
+        return None
     if isinstance(text, bytes) and text.startswith(HDF5):
         found = "this is HDF5, as the file of a model is"
         problems.add(Place(file, 1, 1), found, "expected the text of a description, such as model.yaml")
@@ -71,6 +75,12 @@ def _decode(text: str | bytes, file: str, problems: Problems) -> str | None:
         place = Place(file, before.count(b"\n") + 1, error.start - before.rfind(b"\n"))
         problems.add(place, f"byte 0x{text[error.start]:02x} is not UTF-8", "expected text in UTF-8")
         return None
+
+
+def _of_keras(file: str) -> str:
+    from cortex_core.exchange.keras.recognised import advice
+
+    return advice(file)
 
 
 class _Stop(Exception):

@@ -12,7 +12,7 @@ from cortex_compute.errors import SpecError
 from cortex_core.place import DICT, Place, Problem
 from cortex_core.registry import UNKNOWN, with_sources
 from cortex_core.spec import sections
-from cortex_core.spec.blocks import Block, read_blocks, size_problems
+from cortex_core.spec.blocks import Block, Counter, Endless, all_items, read_blocks, size_problems
 from cortex_core.spec.canonical import canonical
 from cortex_core.spec.description import UNKNOWN_SOURCE, Description, InputNode, LayerNode, Named, flat
 from cortex_core.spec.expand import Entry, Expander, Reference, Scope
@@ -20,6 +20,7 @@ from cortex_core.spec.overrides import apply_overrides
 from cortex_core.spec.read import MAX_BYTES, parse
 from cortex_core.spec.rewrite import beside, check_probabilities, choose_initializers, use_logits
 from cortex_core.spec.sharing import Sharing
+from cortex_core.spec.standard import NAMES as STANDARD
 from cortex_core.spec.standard import with_standard
 from cortex_core.spec.tree import Node, Problems, from_python
 from cortex_core.spec.wiring import Wiring, ancestors, check_arity, in_order, leaves, report_circles
@@ -74,6 +75,26 @@ def _read_file(file: str, problems: Problems) -> Node:
     except OSError as error:
         raise SpecError(f"{file}: cannot be read: {error.strerror or error}") from None
     return parse(text, file, problems)
+
+
+def needed(source: Source, blocks: Mapping[str, Any]) -> frozenset[str]:
+    """Which of these blocks a description needs: it, or a block that it needs, uses their names, and it does
+    not explain them.  All of them where that cannot be told, for a mistake that `read` reports."""
+    ignored = Problems()
+    top = sections.read_top(_root(source, (), ignored), ignored)
+    layers, own = top.get("layers"), read_blocks(top.get("blocks"), ignored)
+    if layers is None or not isinstance(layers.value, list):
+        return frozenset(blocks)
+    explained = {*own, *STANDARD}
+    given = read_blocks(from_python(blocks, ignored), ignored)
+    given = {name: block for name, block in given.items() if name not in explained}
+    counter = Counter(with_standard({**given, **own}, layers.value, ignored))
+    try:
+        for item, environment in all_items(layers.value, own):
+            counter.of(item, environment)
+    except Endless:
+        return frozenset(blocks)
+    return frozenset(name for name, _ in counter.known if name in given)
 
 
 class _Resolver:

@@ -16,6 +16,7 @@ from __future__ import annotations
 from cortex_core.surgery.operate import (
     add,
     freeze,
+    freeze_norms,
     remove,
     replace_head,
     resize_input,
@@ -23,4 +24,14 @@ from cortex_core.surgery.operate import (
 )
 from cortex_core.surgery.report import Report, report
 
-__all__ = ["Report", "add", "freeze", "remove", "replace_head", "report", "resize_input", "unfreeze"]
+__all__ = [
+    "Report",
+    "add",
+    "freeze",
+    "freeze_norms",
+    "remove",
+    "replace_head",
+    "report",
+    "resize_input",
+    "unfreeze",
+]

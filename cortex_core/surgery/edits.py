@@ -14,6 +14,7 @@ from typing import Any
 from cortex_compute.errors import SpecError
 from cortex_compute.frozen import frozen
 from cortex_core.check import measured
+from cortex_core.declared import declare
 from cortex_core.layers.conv import Convolution
 from cortex_core.registry import nearest, with_sources
 from cortex_core.spec import Description, LayerNode, LossNode, read
@@ -23,6 +24,7 @@ from cortex_core.spec.wiring import ancestors
 
 Data = dict[str, Any]
 Names = Mapping[str, str]
+HEAD = "replace_head"
 
 
 @frozen
@@ -150,8 +152,7 @@ def _with_monitors(description: Description) -> tuple[Description, tuple[str, ..
 
 
 def headed(data: Data, units: int, of: str | None = None) -> Edit:
-    """With another head: the last dense layer, or convolution of single pixels, before a loss has ``units``
-    outputs.
+    """With another head: the last dense layer, or convolution, before a loss has ``units`` outputs.
 
     ``of`` names the head, or what comes behind it, where there are several.  Losses, metrics and targets
     stay; what they say of classes is adapted.  Layers that share all parameters with the head are changed
@@ -160,17 +161,18 @@ def headed(data: Data, units: int, of: str | None = None) -> Edit:
     old = read(data)
     nodes = {node.id: node for node in old.layers}
     compared = {loss.name: _before(nodes, loss.of) for loss in old.losses if loss.target}
+    seen = [x.of for x in old.losses if x.target] or (old.outputs if of is None else [_end(HEAD, old, of)])
     if of is None:
-        ends = [*compared.values()] or [_before(nodes, name) for name in old.outputs]
+        ends = [_before(nodes, name) for name in seen]
         sources = {node.id: node.sources for node in old.layers}
         behind = {end: ancestors([end], sources, nodes) - {end} for end in ends}
         last = [end for end in behind if not any(end in found for found in behind.values())]
         own = {nodes[end].holder: end for end in last}
-        head = _only("replace_head", own.values(), "heads", "'of' (--head)")
+        head = _only(HEAD, own.values(), "heads", "'of' (--head)")
     else:
-        head = _before(nodes, _end("replace_head", old, of))
-    holder = nodes[head].holder
-    heads = {x.id: _with_units(nodes, x.id, units) for x in old.layers if x.holder == holder}
+        head = _before(nodes, _end(HEAD, old, of))
+    holder, whole = nodes[head].holder, _whole(old, nodes, seen)
+    heads = {x.id: _with_units(nodes, x.id, units, whole) for x in old.layers if x.holder == holder}
     count = heads[head][0]
     inputs = {x.name for x in old.inputs}
     targets = {x.target for x in old.losses if compared.get(x.name) in heads} - inputs
@@ -195,6 +197,15 @@ def frozen_until(data: Data, until: str) -> Edit:
         told = f"nothing would be left to train behind '{until}'"
         raise SpecError(f"freeze: {told}; expected a layer before the last that has parameters")
     return Edit(_with_trainable(old, chosen, False))
+
+
+def norms_frozen(data: Data) -> Edit:
+    """With all batch norms frozen: they normalise with their running statistics, and keep them."""
+    old = read(data)
+    norms = {x.id for x in old.layers if getattr(x.layer, "layer", x.layer).kind == "batch_norm"}
+    if not norms:
+        raise SpecError("freeze_norms: there is no batch_norm")
+    return Edit(_with_trainable(old, norms, False))
 
 
 def unfrozen(data: Data, until: str | None = None) -> Edit:
@@ -343,29 +354,45 @@ def _before(nodes: Mapping[str, LayerNode], name: str) -> str:
     while here in nodes and not _learns(nodes[here]):
         if len(nodes[here].positional) != 1:
             told = f"'{here}' takes {len(nodes[here].positional)} values, and no head comes before '{name}'"
-            raise SpecError(f"replace_head: {told}; expected a dense layer behind it")
+            raise SpecError(f"{HEAD}: {told}; `add` of cortex.surgery puts a dense layer behind it")
         here = owner(nodes[here].positional[0], nodes)
     if here not in nodes:
-        raise SpecError(f"replace_head: no layer with parameters comes before '{name}': there is no head")
+        raise SpecError(f"{HEAD}: no layer with parameters comes before '{name}': there is no head")
     return here
 
 
-def _with_units(nodes: Mapping[str, LayerNode], head: str, units: int) -> tuple[int, Any]:
+def _whole(
+    description: Description, nodes: Mapping[str, LayerNode], seen: Iterable[str]
+) -> set[tuple[str, int]]:
+    """The last layers with parameters before values, each with the size of the last axis there: the channels
+    of a convolution, where nothing has mixed them."""
+    values = declare(description)[1].values
+    found = ((_before(nodes, name), values.get(name)) for name in seen)
+    return {(head, value.type.shape[-1]) for head, value in found if value is not None}
+
+
+def _with_units(
+    nodes: Mapping[str, LayerNode], head: str, units: int, whole: Container[tuple[str, int]]
+) -> tuple[int, Any]:
     """How many outputs a head has, and its layer with another number of them."""
     outer = nodes[head].layer
     layer = getattr(outer, "layer", outer)  # (of time_distributed)
-    pixels = isinstance(layer, Convolution) and set(layer.kernel) == {1} and layer.groups == 1
-    if layer.kind != "dense" and not pixels:
+    convolution = isinstance(layer, Convolution) and layer.groups == 1
+    head_of_maps = convolution and (set(layer.kernel) == {1} or (head, layer.filters) in whole)
+    if layer.kind != "dense" and not head_of_maps:
         told = f"the last layer with parameters is {layer.kind} '{head}', which is no head"
-        raise SpecError(f"replace_head: {told}; expected dense, or a convolution with kernel 1")
+        raise SpecError(
+            f"{HEAD}: {told}; expected dense, or a convolution whose channels the loss compares. "
+            "`add` of cortex.surgery puts a head behind it"
+        )
     if {name for name, _ in nodes[head].shared} - {ALL}:
         told = f"'{head}' shares parameters with others"
-        raise SpecError(f"replace_head: {told}; remove it, and add another head by `add`")
-    size = "filters" if pixels else "units"
+        raise SpecError(f"{HEAD}: {told}; remove it, and add another head by `add`")
+    size = "filters" if convolution else "units"
     try:
         made = replace(layer, **{size: units})
     except SpecError as error:
-        raise SpecError(f"replace_head: {error}") from None
+        raise SpecError(f"{HEAD}: {error}") from None
     return getattr(layer, size), made if outer is layer else replace(outer, layer=made)
 
 

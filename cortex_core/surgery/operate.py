@@ -43,8 +43,8 @@ def remove(
 
 
 def replace_head(x: Any, units: int, of: str | None = None, seed: int | None = None) -> Any:
-    """``x`` with a new head of ``units`` outputs: the last dense layer, or convolution of kernel 1, before a
-    loss.
+    """``x`` with a new head of ``units`` outputs: the last dense layer before a loss, or convolution whose
+    channels it compares.
 
     ``of`` names the head where there are several.  Its weights are drawn anew, also where it had as many
     outputs.  Losses, metrics and targets stay; the names of the old classes are forgotten, and training
@@ -56,6 +56,12 @@ def replace_head(x: Any, units: int, of: str | None = None, seed: int | None = N
 def freeze(x: Any, until: str) -> Any:
     """``x`` whose layers up to ``until``, this one included, keep their parameters when it is trained."""
     return _operated(x, "freeze", lambda data: edits.frozen_until(data, until))
+
+
+def freeze_norms(x: Any) -> Any:
+    """``x`` whose batch norms normalise with their running statistics when it is trained, and keep them, and
+    their parameters: for small batches, which tell little of the data."""
+    return _operated(x, "freeze_norms", edits.norms_frozen)
 
 
 def unfreeze(x: Any, until: str | None = None) -> Any:
@@ -78,6 +84,7 @@ def resize_input(
     return _operated(x, "resize_input", lambda data: edits.resized(data, shape, name), drop_unfitting, seed)
 
 
+CHANGED = "; changed by surgery since"
 Make = Callable[[edits.Data], Edit]
 
 
@@ -91,8 +98,16 @@ def _operated(x: Any, what: str, edit: Make, drop_unfitting: bool = False, seed:
     encoding, notes = _encoding(old.encoding, description, made, what)
     description = replace(description, notes=(*description.notes, *notes))
     network = _with_numbers(old, description, what, made, drop_unfitting, seed)
-    network.encoding = encoding
+    network.encoding, network.origin = encoding, _origin(old.origin)
     return network
+
+
+def _origin(origin: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Where what was kept is from, and that it is not all that was compared there."""
+    if origin is None:
+        return None
+    proof = str(origin.get("proof")).removesuffix(CHANGED)
+    return {**origin, "proof": proof + CHANGED}
 
 
 def _changed(old: Description, what: str, edit: Make) -> tuple[Description, Edit]:

@@ -299,14 +299,23 @@ def _opened(path: Path) -> Iterator[Any]:
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
+        _expect_not_of_keras(path)
         what = "it is cut short or damaged" if h5py.is_hdf5(path) else "it is no .cortex file, or cut short"
         advice = "take an older checkpoint, or train again"
         raise CheckpointError(f"{path}: {what} ({error}); {advice}") from error
 
 
+def _expect_not_of_keras(path: Path) -> None:
+    from cortex_core.exchange.keras.recognised import advice
+
+    if told := advice(path):
+        raise CheckpointError(f"{path}: {told}")
+
+
 def _header(file: Any, path: Path) -> Header:
     form, version = file.attrs.get("format"), file.attrs.get("version")
     if form != FORMAT:
+        _expect_not_of_keras(path)
         raise CheckpointError(f"{path}: an HDF5 file, but no .cortex file")
     if not isinstance(version, np.integer) or version != VERSION:
         raise CheckpointError(

@@ -88,6 +88,7 @@ def cross_validate(
     resume: str | Path | None = None,
     overrides: Sequence[str] = (),
     callbacks: Sequence[Callback] = (),
+    tensorboard: bool | str | Path = False,
     **options: Any,
 ) -> Folds:
     """Trains a description anew for each of ``folds`` folds of the training part, made by ``train.split``,
@@ -95,9 +96,10 @@ def cross_validate(
 
     ``out``: a folder, which gets that of each run (fold-1, ...), folds.csv and summary.json.  ``resume``: the
     folder of one that was cut short; finished runs are kept, the others go on with the same bits.
-    ``callbacks``: each fold gets copies of its own.  ``options``: those of `train`; each fold has a
-    report, which takes a second or more, unless ``report`` is False.  Raises `SpecError` for a
-    network with parameters: it may have seen what is held out.
+    ``callbacks``: each fold gets copies of its own.  ``tensorboard``: True, or a folder, which gets one for
+    each fold.  ``options``: those of `train`; each fold has a report, which takes a second or more, unless
+    ``report`` is False.  Raises `SpecError` for a network with parameters: it may have seen what is held
+    out.
     """
     if isinstance(network, Network) or str(network).endswith(".cortex"):
         raise SpecError(
@@ -118,6 +120,7 @@ def cross_validate(
         fold = f"train.fold={{number: {number}, of: {folds}}}"
         try:
             where["callbacks"] = own[number - 1]
+            where["tensorboard"] = _own(tensorboard, folder.name)
             runs.append(train(network, data, overrides=[*overrides, fold], **where, **options))
         except Interrupted:
             told = f"stopped in fold {number} of {folds}; go on with --folds {folds} --resume {path}"
@@ -125,3 +128,7 @@ def cross_validate(
     made = Folds(runs, path)
     made.write()
     return made
+
+
+def _own(tensorboard: bool | str | Path, fold: str) -> bool | Path:
+    return tensorboard if isinstance(tensorboard, bool) else Path(tensorboard) / fold

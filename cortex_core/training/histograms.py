@@ -28,15 +28,21 @@ class Histograms(Callback):
 
     The gradients are computed op by op beside the training, with the dropout that the step will have, in
     float32 and before clipping.  They change no state: the run has the same bits with and without them.
+    ``rows``: what was read or written last, for those who show it too: at the start all, then that of the
+    epoch.
     """
 
     kept = False
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.rows: list[dict[str, Any]] = []
+
     def start(self, trainer: Trainer) -> None:
         path = trainer.path / FILE
         went_on = trainer.step > 0 and path.is_file()
-        rows = [row for row in _read(path) if row["epoch"] <= trainer.epoch] if went_on else []
-        write_atomically(path, b"".join(map(_line, rows)))
+        self.rows = [row for row in _read(path) if row["epoch"] <= trainer.epoch] if went_on else []
+        write_atomically(path, b"".join(map(_line, self.rows)))
         if trainer.step == 0:
             self.epoch(trainer)
 
@@ -48,6 +54,7 @@ class Histograms(Callback):
         row |= {"weights": {name: histogram(weights[name]) for name in weights}}
         row |= {"gradients": {name: histogram(gradients[name]) for name in weights}}
         append(trainer.path / FILE, _line(row))
+        self.rows = [row]
 
 
 def _line(row: dict[str, Any]) -> bytes:

@@ -40,6 +40,7 @@ from cortex_core.training.run import (
 )
 from cortex_core.training.setup import check_data, name_metrics, running_notes, with_options
 from cortex_core.training.summary import summary
+from cortex_core.training.tensorboard import TensorBoard
 from cortex_core.training.trainer import Trainer
 from cortex_core.training.units import loss_notes
 
@@ -64,6 +65,7 @@ def train(
     callbacks: Sequence[Callback] = (),
     checkpoint_seconds: float = 60.0,
     report: bool = True,
+    tensorboard: bool | str | Path = False,
 ) -> Run:
     """Trains a network and returns the `Run`.
 
@@ -80,6 +82,7 @@ def train(
     silence.  ``checkpoint_seconds``: how often the state is written within an epoch.  ``report``: whether
     pictures and report.html are made at the end, where cortex_viz is there to make them; this takes a second
     or more even after a training that took none, and a few the first time, when what draws is loaded.
+    ``tensorboard``: whether event files are written, or the folder for them; see `TensorBoard`.
     ``cudnn``, ``deterministic``, ``tf32``: choices of a GPU, for this training (`cortex.choose`).
 
     Raises a `CortexError` for anything wrong in the arguments, and where the loss stops being finite; Ctrl-C
@@ -96,7 +99,8 @@ def train(
         else:
             start = _resumed(run_folder(resume), network, data, validation, overrides, changes)
         made, found = _with_data(*start, data, validation)
-        hooks = _hooks(made.description.train, callbacks, progress, checkpoint_seconds)
+        shown = [*callbacks, *_events(tensorboard)]
+        hooks = _hooks(made.description.train, shown, progress, checkpoint_seconds)
         trainer = Trainer(made, found, hooks, backend)
         if resume is None:
             trainer.path = new_folder(out, made.name)
@@ -207,6 +211,13 @@ def _hooks(
     if progress is not False:
         hooks.append(progress if isinstance(progress, Callback) else Progress(bar=progress))
     return hooks
+
+
+def _events(tensorboard: bool | str | Path) -> list[Callback]:
+    """What writes event files, where they are wanted."""
+    if not tensorboard:
+        return []
+    return [TensorBoard(None if tensorboard is True else tensorboard)]
 
 
 def finish(trainer: Trainer) -> Run:

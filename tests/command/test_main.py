@@ -21,7 +21,17 @@ from cortex_core.training import source
 from tests.conftest import Cli
 
 COMMANDS = ["check", "train", "evaluate", "predict", "generate", "surgery", "import", "export"]
-COMMANDS += ["keras-recorder", "verify", "backends", "profile", "data", "visualize", "compare", "descend", "schema"]
+COMMANDS += [
+    "keras-recorder",
+    "verify",
+    "backends",
+    "profile",
+    "data",
+    "visualize",
+    "compare",
+    "descend",
+    "schema",
+]
 INNER = {
     "import": ["keras", "onnx", "safetensors"],
     "export": ["keras", "onnx", "safetensors"],

@@ -115,10 +115,9 @@ def test_other_batch_sizes_compile_once_and_eight_are_kept() -> None:
 def test_one_small_example_is_predicted_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     backend, single = NumpyBackend(), NumpyBackend()
     monkeypatch.setattr(backend, "single", lambda: single)
-    small, large = (
-        description(),
-        {"inputs": {"x": [96, 96, 64]}, "layers": [{"conv2d": {"filters": 100, "kernel": 3}}]},
-    )
+    small = description()
+    long = {"inputs": {"x": [200, 256]}, "layers": [{"lstm": {"units": 256}}]}
+    large = {"inputs": {"x": [34, 34, 64]}, "layers": [{"conv2d": {"filters": 100, "kernel": 3}}]}
 
     def chosen(spec: Any, purpose: Purpose = "predict") -> list[Any]:
         program = Compiled(network(spec), backend, purpose)
@@ -126,7 +125,8 @@ def test_one_small_example_is_predicted_on_one_thread(monkeypatch: pytest.Monkey
 
     assert chosen(small) == [single, backend]
     assert chosen(small, "evaluate") == [backend, backend]
-    assert chosen(large) == [backend, backend]  # 3 x 3 x 64 x 100 x 96 x 96 products and sums: 1.06e9
+    assert chosen(long) == [single, backend]  # in each of the 200 steps 2 x 512 x 1024 = 1.05e6
+    assert chosen(large) == [backend, backend]  # 2 x 3 x 3 x 64 x 100 x 32 x 32 = 1.18e8
 
 
 def test_the_same_steps_in_other_batch_sizes_share_the_moments() -> None:

@@ -187,6 +187,69 @@ def test_a_head_is_found_behind_what_learns_nothing() -> None:
     assert fields_of(edits.headed(canonical(pixels), 2).data, "conv2d")["filters"] == 2
 
 
+def test_a_head_of_larger_windows_is_one_whose_channels_the_loss_compares() -> None:
+    """As mini_XCEPTION ends (Arriaga et al., 2017); behind `flatten` the channels are mixed with places."""
+    maps = {
+        "inputs": {"x": [4, 4, 3]},
+        "layers": [{"conv2d": {"filters": 7, "kernel": 3}}, "global_avg_pool2d", "softmax"],
+        "loss": {"softmax_cross_entropy": {"of": "softmax", "target": "y"}},
+    }
+    assert fields_of(edits.headed(canonical(maps), 2).data, "conv2d")["filters"] == 2
+    without = {key: value for key, value in maps.items() if key != "loss"}
+    assert fields_of(edits.headed(canonical(without), 2).data, "conv2d")["filters"] == 2
+    maps["layers"][1] = "flatten"
+    with pytest.raises(SpecError, match="expected dense, or a convolution whose channels the loss compares"):
+        edits.headed(canonical(maps), 2)
+
+
+def test_it_still_tells_where_it_was_imported() -> None:
+    network = cortex.network(DIGITS)
+    network.origin = {"file": "x.h5", "proof": "proved", "notes": ["its rate"]}
+    twice = surgery.freeze(surgery.replace_head(network, 3), "dense")
+    told = {"file": "x.h5", "proof": "proved; changed by surgery since", "notes": ["its rate"]}
+    assert twice.origin == told
+    assert network.origin["proof"] == "proved"
+    assert surgery.replace_head(cortex.network(DIGITS), 3).origin is None
+
+
+def test_norms_alone_are_frozen_wherever_they_stand(tmp_path: Path) -> None:
+    spec = {
+        "inputs": {"x": [3, 4]},
+        "layers": [
+            {"dense": {"units": 5, "id": "first"}},
+            {"batch_norm": {"id": "norm"}},
+            {"time_distributed": {"layer": {"batch_norm": {}}, "id": "inner"}},
+            "flatten",
+            {"dense": {"units": 3, "id": "out"}},
+        ],
+        "loss": {"softmax_cross_entropy": {"of": "out", "target": "y"}},
+    }
+    data = {"x": np.random.default_rng(0).normal(5, 2, (64, 3, 4)).astype(np.float32), "y": np.arange(64) % 3}
+    network = surgery.freeze_norms(cortex.network(spec))
+    before = numbers(network)
+    cortex.train(network, data, out=tmp_path, progress=False, report=False)
+    changed = {name for name, bits in numbers(network).items() if bits != before[name]}
+    assert changed == {"first/kernel", "first/bias", "out/kernel", "out/bias"}
+    with pytest.raises(SpecError, match="freeze_norms: there is no batch_norm"):
+        surgery.freeze_norms(DIGITS)
+
+
+def test_a_frozen_norm_without_parameters_keeps_its_statistics(tmp_path: Path) -> None:
+    norm = {"batch_norm": {"scale": False, "center": False}}
+    spec = {
+        "inputs": {"x": [4]},
+        "layers": [norm, {"dense": {"units": 3, "id": "out"}}],
+        "loss": {"softmax_cross_entropy": {"of": "out", "target": "y"}},
+    }
+    data = {"x": np.random.default_rng(0).normal(5, 2, (64, 4)).astype(np.float32), "y": np.arange(64) % 3}
+    network = cortex.network(spec)
+    frozen = surgery.freeze(network, "batch_norm")
+    cortex.train(frozen, data, out=tmp_path / "a", progress=False, report=False)
+    cortex.train(network, data, out=tmp_path / "b", progress=False, report=False)
+    assert np.all(np.asarray(frozen.variables["batch_norm/moving_mean"]) == 0)
+    assert np.all(np.asarray(network.variables["batch_norm/moving_mean"]) > 0.4)
+
+
 def test_of_heads_behind_each_other_the_last_is_meant() -> None:
     net = {
         "inputs": {"x": [4]},

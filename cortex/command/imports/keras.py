@@ -11,18 +11,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cortex.command.common import finite, json_option, people, say, write_json
+from cortex.command.imports.places import FROM, cortex_file, expect_apart, expect_own, places_of
 
 if TYPE_CHECKING:
     from cortex_core.exchange.keras.imported import Imported
     from cortex_core.exchange.keras.proof import Proof
-
-SUFFIX = ".cortex"
-
-
-def _file(context: click.Context, option: click.Parameter, out: str) -> Path:
-    if Path(out).suffix != SUFFIX:
-        raise click.BadParameter(f"{out}: expected a name that ends in {SUFFIX}")
-    return Path(out)
 
 
 def _maps(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, str]:
@@ -65,7 +58,7 @@ def _maps(context: click.Context, option: click.Parameter, given: tuple[str, ...
     "-o",
     "--out",
     required=True,
-    callback=_file,
+    callback=cortex_file,
     metavar="NAME.cortex",
     help="What is written, and NAME.yaml and NAME.report.json beside it.",
 )
@@ -84,8 +77,9 @@ def command(
     MODEL is HDF5 or .keras, of any version; or, with --weights, an architecture as JSON or a description.
     Where MODEL has weights too, those of --weights are taken, and a note says so.
 
-    Writes NAME.cortex, NAME.yaml (the description alone) and NAME.report.json, all of them or none. Nothing
-    in the file is executed, and neither Keras nor TensorFlow is needed.
+    Writes NAME.cortex, NAME.yaml (the description alone) and NAME.report.json, all of them or none. A
+    NAME.yaml that is there and says anything else is not written over. Nothing in the file is executed, and
+    neither Keras nor TensorFlow is needed.
 
     With --outputs, which the script of `cortex keras-recorder` records, every layer is compared. Exit codes:
     0 proved, or unproved because nothing was recorded; 1 a layer departs, or the outputs are not in the
@@ -100,9 +94,10 @@ def command(
     """
     from cortex_core.exchange.keras.proof import PROVED, load_proved
 
-    places = _places(out, json_file)
-    _expect_apart(places, [model, *maps.values(), *filter(None, (weights, outputs))], Path(model))
+    places = places_of(out, json_file)
+    expect_apart(places, [model, *maps.values(), *filter(None, (weights, outputs))], Path(model))
     found, proved = load_proved(model, weights, maps, outputs, tolerance)
+    expect_own(places[1], Path(model), found.yaml)
     report = {"file": found.file, **proved.as_data(), "notes": found.notes}
     _write(places, Path(model), found, proved, report)
     if json_file == "-":
@@ -115,24 +110,6 @@ def command(
         raise click.exceptions.Exit(1)
 
 
-def _places(out: Path, json_file: str | None) -> list[Path]:
-    """Where the model, the description and the report go, and the report once more by ``--json``."""
-    places = [out, out.with_suffix(".yaml"), out.with_suffix(".report.json")]
-    return places if json_file in (None, "-") else [*places, Path(json_file)]
-
-
-def _expect_apart(places: Sequence[Path], read: Sequence[str], model: Path) -> None:
-    """Each file is written once, and none that is read, but for the description that is imported: that stays
-    as it is."""
-    taken = {Path(file).resolve(): "is read, and would be written" for file in read}
-    if places[1].resolve() == model.resolve():
-        del taken[model.resolve()]
-    for place in places:
-        if place.resolve() in taken:
-            raise click.UsageError(f"{place} {taken[place.resolve()]}: give another name")
-        taken[place.resolve()] = "would be written twice"
-
-
 def _write(
     places: Sequence[Path], model: Path, found: Imported, proved: Proof, report: dict[str, Any]
 ) -> None:
@@ -140,7 +117,7 @@ def _write(
     from cortex_core.training.checkpoint import image
     from cortex_core.training.files import write_together
 
-    text = f"# Imported from {found.file}: {proved}.\n{found.yaml}"
+    text = f"{FROM}{found.file}: {proved}.\n{found.yaml}"
     told = (json.dumps(finite(report), indent=2) + "\n").encode()
     files = dict(zip(places, (image(found.network), text.encode(), told, told)))
     write_together({path: data for path, data in files.items() if path.resolve() != model.resolve()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
@@ -49,7 +50,10 @@ OPERATIONS: dict[str, Callable[[Operation], Result]] = {}
 
 
 def operation(*names: str) -> Callable[[Made], Made]:
-    """Registers what becomes of functions of these names, in small letters and without underscores."""
+    """Registers what becomes of functions of these names, in small letters and without underscores.
+
+    A name has the module in front where those of other modules do something else.
+    """
 
     def decorate(made: Made) -> Made:
         OPERATIONS.update(dict.fromkeys(names, made))
@@ -61,19 +65,32 @@ def operation(*names: str) -> Callable[[Made], Made]:
 def translated(found: Operation) -> Result:
     """What becomes of an operation.  Raises `Unfit` for one that is not known, or has unknown options.
 
-    Functions of TensorFlow hand no mask on; in Keras 3 it stays with a value that stays as it is.
+    Functions hand no mask on.  In Keras 3 it hangs on the array: where a function gives its operand itself,
+    as some do that have nothing to do, in some backends, it stays.
     """
-    name = found.name.rpartition(".")[2].replace("_", "").lower()
-    if name not in OPERATIONS:
+    full = found.name.replace("_", "").lower()
+    module, _, name = full.rpartition(".")
+    name = full if full in OPERATIONS else name
+    if name not in OPERATIONS or module in OTHERS:
         told = f"the function {found.name!r:.60} is not known"
         raise Unfit(f"{told}; --map {found.at.layer.name}=block.yaml maps it to a block")
     found.name = name
     made = OPERATIONS[name](found)
     if left := found.unread():
         raise Unfit(f"the function {name} with {', '.join(left)} is not supported")
-    if found.at.version >= (3,):
-        return made
-    return replace(made, mask=None) if isinstance(made, Value) else [replace(x, mask=None) for x in made]
+    several = [made] if isinstance(made, Value) else made
+    if found.at.version >= (3,) and name not in COPYING and any(x.mask for x in several):
+        raise Unfit(
+            f"{name} that leaves a masked value as it is: some backends of Keras keep the mask, others do not"
+        )
+    several = [replace(x, mask=None) for x in several]
+    return several[0] if isinstance(made, Value) else several
+
+
+COPYING = ("tile", "repeat", "roll", "copy")
+"""These give another array in all backends of Keras 3, even where they have nothing to do."""
+OTHERS = ("experimental.numpy",)
+"""Modules of TensorFlow whose functions take other arguments than those of the same names."""
 
 
 def valued(found: Operation, *names: str) -> tuple[Value, Any]:
@@ -115,7 +132,7 @@ def _pair(found: Operation) -> tuple[Any, Any]:
     return a, b
 
 
-REVERSED = ("radd", "rsub", "rmul", "rtruediv", "rdiv")
+REVERSED = ("radd", "rsub", "rmul", "rtruediv")
 
 
 def _merged(found: Operation, kind: str, *given: Value) -> Value:
@@ -172,14 +189,13 @@ def multiply(found: Operation) -> Value:
     return scaled(found.at, a, b) if isinstance(a, Value) else scaled(found.at, b, a)
 
 
-@operation("divide", "truediv", "truedivide", "realdiv", "rtruediv", "rdiv", "div")
+@operation("divide", "truediv", "truedivide", "realdiv", "rtruediv", "div")
 def divide(found: Operation) -> Value:
     """Of whole numbers too it gives floating ones; div, of TensorFlow's graphs, would truncate."""
     pair = _pair(found)
-    if found.name not in ("div", "rdiv"):
-        a, b = (found.at.floats(x) if isinstance(x, Value) else x for x in pair)
-    else:
-        a, b = pair
+    if found.name == "div" and any(x.dtype == "int64" or x.whole for x in pair if isinstance(x, Value)):
+        raise Unfit(f"{found.name} of whole numbers truncates, which is not supported")
+    a, b = (found.at.floats(x) if isinstance(x, Value) else x for x in pair)
     if isinstance(a, Value) and isinstance(b, Value):
         return _merged(found, "divide", a, b)
     if isinstance(a, Value):
@@ -203,14 +219,37 @@ def extreme(found: Operation) -> Value:
     x, bound = (a, b) if isinstance(a, Value) else (b, a)
     if array(bound).size > 1:
         return _merged(found, found.name, x, constant(found.at, x, bound, "bound"))
-    if found.name == "maximum":
-        return found.at.put("clip", x, minimum=number(bound))
-    return found.at.put("clip", x, maximum=number(bound))
+    return _between(found, x, *((bound, math.inf) if found.name == "maximum" else (-math.inf, bound)))
+
+
+def _between(found: Operation, x: Value, minimum: Any, maximum: Any) -> Value:
+    """What lies outside becomes the bound; an infinite one bounds nothing."""
+    x = beside(found.at, x, *(bound for bound in (minimum, maximum) if abs(number(bound)) != math.inf))
+    low = None if number(minimum) == -math.inf else number(minimum)
+    high = None if number(maximum) == math.inf else number(maximum)
+    kind = "linear" if low is None and high is None else "clip"
+    return found.at.put(kind, x, minimum=low, maximum=high)
+
+
+def beside(at: At, x: Value, *others: Any) -> Value:
+    """A value as Keras has it beside numbers: floating beside floating ones.
+
+    Raises `Unfit` for whole ones that its narrow type does not hold, in which Keras wraps them.
+    """
+    given = [array(other) for other in others if not isinstance(other, Value)]
+    if any(numbers.dtype.kind == "f" for numbers in given):
+        return at.floats(x)
+    ends = np.iinfo(x.whole) if x.whole else None
+    if ends and any(numbers.min() < ends.min or numbers.max() > ends.max for numbers in given):
+        raise Unfit(f"numbers beside {x.whole} that it does not hold; cast the value before it, in Keras")
+    return x
 
 
 def constant(at: At, like: Value, numbers: Any, part: str) -> Value:
-    """Numbers as a value of the shape of another one."""
-    zeros = at.put("clip", at.plain(at.floats(like)), part=f"{part}_zeros", minimum=0.0, maximum=0.0)
+    """Numbers as a value of the shape of another one, whatever that holds."""
+    if like.dtype != "bool":
+        like = at.put("compare", at.plain(like), part=f"{part}_like", operation="equal", value=0.0)
+    zeros = at.put("where", like, part=f"{part}_zeros", then=0.0, otherwise=0.0)
     return scaled(at, zeros, 1, numbers, part=part)
 
 
@@ -241,16 +280,15 @@ def clip(found: Operation) -> Value:
     given += [bound for name in names if (bound := found.option(*name)) is not None]
     if not isinstance(x, Value) or len(given) != 2:
         raise Unfit("clip needs a value, and a number for each bound")
-    return found.at.put("clip", x, minimum=number(given[0]), maximum=number(given[1]))
+    return _between(found, x, *given)
 
 
-FACTORS: dict[str, int] = {"negative": -1, "neg": -1}
 EXPONENTS: dict[str, float] = {"square": 2, "sqrt": 0.5, "rsqrt": -0.5, "reciprocal": -1}
 
 
-@operation(*FACTORS)
+@operation("negative", "neg")
 def negative(found: Operation) -> Value:
-    return scaled(found.at, found.value(), FACTORS[found.name])
+    return scaled(found.at, found.value(), -1)
 
 
 @operation(*EXPONENTS)
@@ -258,6 +296,13 @@ def root(found: Operation) -> Value:
     x = found.value()
     x = x if found.name == "square" else found.at.floats(x)
     return found.at.put("power", x, exponent=EXPONENTS[found.name])
+
+
+@operation("keras.backend.sqrt")
+def root_of_positive(found: Operation) -> Value:
+    """That of Keras 2 is 0 for what is negative."""
+    positive = found.at.put("clip", found.at.floats(found.value()), part="positive", minimum=0.0)
+    return found.at.put("power", positive, exponent=0.5)
 
 
 @operation("abs", "absolute")
@@ -323,8 +368,6 @@ def same(found: Operation) -> Value:
     x, to = found.value(), found.option("dtype")
     if to not in (None, x.whole or x.dtype):
         raise Unfit(f"{found.name} of {x.whole or x.dtype} to {to!r:.40} is not supported")
-    if x.mask and found.at.version >= (3,):
-        raise Unfit(f"{found.name} of a masked value: some backends of Keras keep the mask, others do not")
     return x
 
 
@@ -345,13 +388,15 @@ def cast(found: Operation) -> Value:
 
 
 @operation("concat", "concatv2", "concatenate")
-def joined(found: Operation) -> Value:
+def side_by_side(found: Operation) -> Value:
     """The axis may be the last operand."""
     given = found.operands
     told = given.pop() if given and not isinstance(given[-1], Value) else -1
     axis = found.option("axis", default=told)
     if not given or not all(isinstance(x, Value) for x in given):
         raise Unfit("values joined with numbers are not supported")
+    if len(given) == 1:
+        return found.value()
     return concatenated(found.at, [replace(x, mask=None) for x in given], int(number(axis)))
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,8 @@ from cortex_core.exchange.keras.model import Layer, Weight
 from cortex_core.exchange.keras.reader import read_weights
 from cortex_core.exchange.weights import ATTENTION, GATES, from_keras
 from cortex_core.network import Network, network
-from cortex_core.spec import read
+from cortex_core.place import OVERRIDE
+from cortex_core.spec.resolve import needed
 
 PLAIN = {f"conv{n}d": f"Conv{n}D" for n in (1, 2, 3)}
 CLASSES = PLAIN | {f"conv_transpose{n}d": f"Conv{n}DTranspose" for n in (1, 2, 3)}
@@ -65,9 +67,7 @@ def assign(
     they are turned by 180 degrees.  Raises `SpecError` with all that does not fit, and for a block that the
     description does not need.
     """
-    blocks = dict(_blocks(maps or {}))
-    _expect_needed(description, blocks)
-    made = network(description, [*blocks.values()])
+    made = _made(description, maps or {})
     stored = read_weights(weights_path)
     owners = list(_owners(made))
     pairs, faults = _pairs({name: w for name, w in stored.layers.items() if w}, owners)
@@ -87,25 +87,35 @@ def assign(
     return made
 
 
-def _blocks(maps: Mapping[str, str | Path]) -> Iterator[tuple[str, str]]:
-    """By the name of each block, what adds it to a description."""
-    for name, path in maps.items():
-        block = read_block(path)
-        if WEIGHTS in block:
-            told = "in a description arrays go to the layers of a block in their order"
-            raise SpecError(f"{path}: {WEIGHTS}: {told}; expected none here")
-        yield name, f"blocks.{name}={json.dumps(block)}"
-
-
-def _expect_needed(description: Any, blocks: Mapping[str, str]) -> None:
-    """Each block must stand for something: the description cannot be read without it."""
-    for name in blocks:
-        try:
-            read(description, [override for other, override in blocks.items() if other != name])
-        except SpecError:
-            continue
+def _made(description: Any, maps: Mapping[str, str | Path]) -> Network:
+    """The network of a description with the blocks of these files, each of which it must need."""
+    blocks = {name: _block(path) for name, path in maps.items()}
+    unused = blocks.keys() - needed(description, blocks) if blocks else ()
+    for name in (name for name in blocks if name in unused):
         told = f"no layer of the description is called '{name}' and needs a block"
-        raise SpecError(f"{told}; --map is for names that it uses and does not explain")
+        raise SpecError(f"{maps[name]}: {told}; --map is for names that it uses and does not explain")
+    try:
+        return network(description, [f"blocks.{name}={json.dumps(block)}" for name, block in blocks.items()])
+    except SpecError as error:
+        problems = tuple(_in_file(problem, maps) for problem in error.problems)
+        raise SpecError("\n".join(map(str, problems)) or str(error), problems) from None
+
+
+def _block(path: str | Path) -> dict[str, Any]:
+    block = read_block(path)
+    if WEIGHTS in block:
+        told = "in a description arrays go to the layers of a block in their order"
+        raise SpecError(f"{path}: {WEIGHTS}: {told}; expected none here")
+    return block
+
+
+def _in_file(problem: Any, maps: Mapping[str, str | Path]) -> Any:
+    """What is wrong in a block stands in the file of that."""
+    place = problem.place
+    name = re.match(r"blocks\.([\w/\-]+)", place.path)
+    if place.file != OVERRIDE or name is None or name[1] not in maps:
+        return problem
+    return replace(problem, place=replace(place, file=str(maps[name[1]])))
 
 
 def _owners(made: Network) -> Iterator[Owner]:

@@ -21,8 +21,8 @@ UNREAD = re.compile(
 """Fields of a configuration that say nothing of what a trained layer computes, or that the builder reads."""
 
 WHOLE = {
-    *("flatten", "reshape", "permute", "repeat_vector", "flip", "slice", "select", "concatenate", "linear"),
-    *("relu", "clip", "maximum", "minimum", "masking", "not_equal", "scale", "resize2d"),
+    *("flatten", "reshape", "permute", "repeat_vector", "flip", "slice", "select", "take", "linear"),
+    *("concatenate", "relu", "clip", "maximum", "minimum", "masking", "where", "scale", "resize2d"),
     *(f"{kind}{rank}d" for kind in ("padding", "cropping", "upsampling") for rank in (1, 2, 3)),
     *(f"{kind}max_pool{rank}d" for kind in ("", "global_") for rank in (1, 2, 3)),
 }
@@ -282,8 +282,8 @@ class At:
 def _whole(kind: str, given: Sequence[Value], fields: Mapping[str, Any]) -> str:
     """The narrow type of what a layer of ours makes of values.  Raises `Unfit` where Keras would wrap or
     truncate numbers."""
-    types = {x.whole for x in given}
-    if types == {""}:
+    types = {x.whole for x in given if x.dtype != "bool"}
+    if types <= {""}:
         return ""
     if len(types) == 1 and kind in WHOLE and fields.get("mode") != "bilinear":
         return types.pop()

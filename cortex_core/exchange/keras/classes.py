@@ -59,9 +59,10 @@ def foreign(module: Any) -> str:
 
 
 def text(x: Any) -> str:
-    """A name out of a file, fit to be shown."""
+    """A name out of a file, fit to be shown: on one line, and of 200 characters at most."""
     shown = x if isinstance(x, str) else repr(x)
-    return (shown if shown.isprintable() else ascii(shown))[:200]
+    shown = shown if shown.isprintable() else ascii(shown)
+    return shown if len(shown) <= 200 else f"{shown[:197]}..."
 
 
 def _is_operation(data: Mapping[str, Any]) -> bool:

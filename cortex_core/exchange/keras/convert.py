@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -13,6 +13,7 @@ from cortex_compute.frozen import frozen
 from cortex_core.exchange.keras import translators
 from cortex_core.exchange.keras.at import At, Translator, flat
 from cortex_core.exchange.keras.build import Builder, Unfit, Value
+from cortex_core.exchange.keras.classes import text
 from cortex_core.exchange.keras.config import TIME_DISTRIBUTED
 from cortex_core.exchange.keras.model import Call, File, Layer, Model, Out, release
 from cortex_core.exchange.keras.order import INPUT, steps
@@ -115,8 +116,9 @@ class _Walk:
         values: Table = {}
         layers = {layer.name: layer for layer in model.layers}
         whole = tokens(model)
+        names = {out.layer for out in model.inputs}
         for out in model.inputs:
-            values[out] = self._input(layers[out.layer], out in whole)
+            values[out] = self._input(layers[out.layer], out in whole, names)
             self.made.inputs.append(values[out])  # type: ignore[arg-type]
         self._layers(model, values, "")
         found = [values.get(out) for out in model.outputs]
@@ -129,7 +131,7 @@ class _Walk:
         id_ = self.made.builder.name(f"{value.source}_out")
         return replace(value, source=self.made.builder.put(id_, "linear", {}, [value.source], {}))
 
-    def _input(self, layer: Layer, tokens: bool) -> Value:
+    def _input(self, layer: Layer, tokens: bool, names: Container[str]) -> Value:
         shape = layer.config["batch_shape"]
         dtype = layer.config.get("dtype") or "float32"
         dtype = dtype if isinstance(dtype, str) else "float32"
@@ -139,7 +141,9 @@ class _Walk:
         if dtype == "string":
             self._fault(layer.name, layer, "it takes text; give numbers, and the model from there on")
         known, held = tuple(shape[1:]), "int64" if tokens else _held(dtype)
-        source = self.made.builder.input(layer.name, known, held)
+        source = self.made.builder.input(layer.name, known, held, names)
+        if source != layer.name:
+            self.made.notes.append(f"input '{text(layer.name)}' is called '{source}' here")
         return Value(source, known, held, whole=dtype if held == "float32" and "int" in dtype else "")
 
     def _layers(self, model: Model, values: Table, prefix: str) -> None:

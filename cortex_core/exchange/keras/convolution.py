@@ -11,14 +11,14 @@ import numpy as np
 from cortex_core.exchange.keras.activations import activation
 from cortex_core.exchange.keras.at import At, translates
 from cortex_core.exchange.keras.build import Unfit, Value
+from cortex_core.exchange.keras.model import each_axis
 
 Weights = dict[str, np.ndarray]
 
 
 def numbers(at: At, key: str, rank: int) -> list[int]:
     """A field that has a number for each spatial axis, or one for all."""
-    found = at.get(key)
-    return list(found) if isinstance(found, (list, tuple)) else [found] * rank
+    return each_axis(at.get(key), rank)
 
 
 def _rank(x: Value) -> int:

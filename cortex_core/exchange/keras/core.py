@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.merging import alike
 
 EPSILON = 1e-7  # what Keras adds where it divides
+FEW = 64  # numbers of an array that a description tells
 
 
 @translates("Dense", masks=True)
@@ -184,13 +186,34 @@ def scaled(at: At, x: Value, factor: Any = 1, offset: Any = 0, part: str = "") -
                 f"{factor!r:.40} x + {offset!r:.40} of {x.whole} leaves that type, in which Keras wraps "
                 "numbers; cast or rescale the value before it, in Keras"
             )
-    numbers = [_numbers(given, x) for given in (factor, offset)]
-    lies = x if all(isinstance(n, float) for n in numbers) else at.plain(x)
-    return at.put("scale", lies, part=part, factor=numbers[0], offset=numbers[1])
+    factor, offset = (_numbers(given, x) for given in (factor, offset))
+    return _put(at, at.plain(x) if factor.ndim or offset.ndim else x, factor, offset, part)
 
 
-def _numbers(given: Any, x: Value) -> Any:
-    """A number, or an array that fits the last axes of x as lists of lists.  Raises `Unfit` for others."""
+def _put(at: At, x: Value, factor: np.ndarray, offset: np.ndarray, part: str = "") -> Value:
+    """A few numbers stand in the description; many, and infinite ones as of a mask, are weights, which
+    training leaves as they are."""
+    told = [("scale", factor, 1), ("shift", offset, 0)]
+    arrays = {name: array for name, array, alone in told if array.ndim or array != alone}
+    if not any(array.ndim and _is_weight(array) for array in arrays.values()):
+        return at.put("scale", x, part=part, factor=factor.tolist(), offset=offset.tolist())
+    if x.dtype != "float32":
+        raise Unfit(f"an array beside whole numbers of {x.dtype}; cast the value before it, in Keras")
+    if factor.ndim and offset.ndim and factor.shape != offset.shape:
+        y = _put(at, x, factor, np.array(0.0), part=f"{part}_factor".strip("_"))
+        return _put(at, y, np.array(1.0), offset, part)
+    given = [array.astype(np.float32) for array in np.broadcast_arrays(*arrays.values())]
+    fields = {"shape": [*given[0].shape], "scale": "scale" in arrays, "center": "shift" in arrays}
+    y = at.put("affine", x, part=part, weights=dict(zip(arrays, given)), fixed=True, **fields)
+    return replace(y, whole=x.whole)
+
+
+def _is_weight(array: np.ndarray) -> bool:
+    return array.size > FEW or not np.isfinite(array).all()
+
+
+def _numbers(given: Any, x: Value) -> np.ndarray:
+    """A number, or an array that NumPy takes together with the last axes of x.  Raises `Unfit` for others."""
     try:
         array = np.asarray(given, np.float64)
     except (TypeError, ValueError):
@@ -200,9 +223,9 @@ def _numbers(given: Any, x: Value) -> Any:
         array = array[0]
     sizes = x.shape[-array.ndim :] if array.ndim else ()
     fits = len(told) <= len(x.shape) + 1 and array.ndim <= len(x.shape)
-    if not fits or any(n not in (1, m) for n, m in zip(array.shape, sizes)):
+    if not fits or any(n not in (1, m) and m != 1 for n, m in zip(array.shape, sizes)):
         raise Unfit(f"numbers of shape {told} beside {[*x.shape]}: they must fit its last axes")
-    return array.tolist()
+    return array
 
 
 @translates("Normalization", masks=True)
@@ -231,8 +254,10 @@ def scaled_along(at: At, x: Value, axis: Any, numbers: Sequence[np.ndarray]) -> 
     if len(axes) != 1 or axes[0] % (rank + 1) not in (1, rank):
         raise Unfit(f"axis is {axis!r:.60}; supported with numbers for each place: the last axis, or 1")
     x = at.plain(x) if axes[0] % (rank + 1) == rank else at.last(x)
-    factor, offset = ([float(n) for n in given] for given in numbers)
-    return at.put("scale", x, factor=factor, offset=offset)
+    if any(given.shape != x.there[-1:] for given in numbers):
+        raise Unfit(f"{numbers[0].size} numbers along axis {axis!r:.40} of {[*x.shape]}")
+    factor, offset = numbers
+    return _put(at, x, factor, offset)
 
 
 @translates("LayerScale", masks=True)

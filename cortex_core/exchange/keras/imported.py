@@ -128,10 +128,12 @@ def _read(place: Path, weights: Name | None, maps: Mapping[str, Name] | None) ->
     converted = convert(file, translators)
     data, description = _described(converted, file, default_name(place.name))
     network = _network(description, converted)
+    resumable = bool(file.optimizer and file.optimizer.weights) and description.train is not None
     if file.replaced and weights is not None and not place.samefile(weights):
-        told = f"the weights are those of this file, not of {place.name}; the optimizer starts anew"
-        converted.notes.append(f"{Path(weights).name}: {told}")
-    elif file.optimizer is not None and file.optimizer.weights and description.train is not None:
+        anew = "; the optimizer starts anew" if resumable else ""
+        told = f"the weights are those of this file, not of {text(place.name)}{anew}"
+        converted.notes.append(f"{text(Path(weights).name)}: {told}")
+    elif resumable:
         from cortex_core.exchange.keras.optimizer import resume
 
         converted.notes.append(resume(network, file, converted, translators))
@@ -151,6 +153,7 @@ def _read(place: Path, weights: Name | None, maps: Mapping[str, Name] | None) ->
 def _assigned(place: Path, weights: Name | None, maps: Mapping[str, Name] | None) -> Imported:
     """A description of ours with the weights of a file."""
     from cortex_core.exchange.keras.assign import assign
+    from cortex_core.exchange.keras.reader import has_state
     from cortex_core.summary import rows
 
     if weights is None:
@@ -160,13 +163,15 @@ def _assigned(place: Path, weights: Name | None, maps: Mapping[str, Name] | None
     inputs = {x.name: Value(x.name, x.shape, str(x.dtype)) for x in network.description.inputs}
     shapes = [(row.id, row.kind, row.output) for row in rows(network.description)]
     parts = [Part(id_, kind, 0, 0, Value(id_, shape)) for id_, kind, shape in shapes if shape is not None]
-    return Imported(_told(place, weights), network, yaml, inputs, parts, whole=False)
+    anew = f"{text(Path(weights).name)}: it holds the state of an optimizer, which starts anew"
+    notes = [anew] if has_state(weights) else []
+    return Imported(_told(place, weights), network, yaml, inputs, parts, whole=False, notes=notes)
 
 
 def _told(place: Path, weights: Name | None, version: str = "") -> str:
-    """What was imported, on one line whatever the files are called and say."""
-    names = ", ".join(Path(file).name for file in (place, weights) if file is not None)
-    return text(f"{names} (Keras {version})" if version else names)
+    """What was imported, on one line whatever the files are called and say; long names are shortened."""
+    names = ", ".join(text(Path(file).name) for file in (place, weights) if file is not None)
+    return f"{names} (Keras {text(version)})" if version else names
 
 
 def _translators(maps: Mapping[str, Name] | None) -> dict[str, Translator]:

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from cortex_core.exchange.keras.model import Layer, Weight, release
+from cortex_core.exchange.keras.model import Layer, Weight, each_axis, release
 
 Weights = tuple[Weight, ...]
 
@@ -30,7 +30,7 @@ GATES = {"LSTM": 4, "GRU": 3, "ConvLSTM2D": 4}
 OLD_GATES = {"LSTM": (0, 2, 1, 3), "GRU": (0, 1, 2), "ConvLSTM2D": (0, 2, 1, 3)}
 """Where Keras 1 keeps the gates i, f, c, o (z, r, h), each with its kernel, recurrent kernel and bias."""
 
-LOCAL = ("LocallyConnected1D", "LocallyConnected2D")
+LOCAL = {"LocallyConnected1D": 1, "LocallyConnected2D": 2}
 WRAPPERS = ("Bidirectional", "TimeDistributed")
 
 
@@ -115,8 +115,7 @@ def _of_steps(layer: Layer, kernel: Weight) -> Weight:
 def _of_places(layer: Layer, weights: Weights) -> Weights:
     """The kernel (places, window, filters) has the channels before the elements of the window.  The bias is
     (*places, filters) by its shape alone: Keras takes its numbers for those of (filters, *places)."""
-    told = layer.config.get("kernel_size")
-    sizes = told if isinstance(told, (list, tuple)) else [told]
+    sizes = each_axis(layer.config.get("kernel_size"), LOCAL[layer.kind])
     if not all(isinstance(n, int) and n > 0 for n in sizes):
         return weights
     window = math.prod(sizes)

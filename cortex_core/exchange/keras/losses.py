@@ -34,12 +34,16 @@ def losses_of(file: File, converted: Converted) -> Iterator[dict[str, Any]]:
     for name, value, said, weight in zip(names, converted.outputs, given, weights):
         if said is None:
             continue
+        ending = _ending(converted, value.source)
         try:
-            kind, fields = _loss(said, value, _ending(converted, value.source))
+            kind, fields = _loss(said, value, ending)
         except Unsaid as why:
             notes.append(f"the loss {shown(named(said)[0] or said)} of {name} is not imported: {why}")
             continue
         notes += (f"the loss of {name}: {told}" for told in _otherwise(named(said)[1], value))
+        if fields.get("from_logits") or (kind == "softmax_cross_entropy" and ending != "softmax"):
+            told = "predict gives probabilities; predict(x, raw=True) gives what Keras predicts, the logits"
+            notes.append(f"{name}: {told}")
         target = "target" if len(names) == 1 else f"{value.source}_target"
         yield {kind: {"of": value.source, "target": target, **fields, **_weight(weight, name, notes)}}
 

@@ -91,7 +91,8 @@ class File:
     """All that a file says.  ``training`` is what `compile` was given; None where it is not known.
 
     ``version`` is that of Keras, such as "2.1.6", empty where the file does not say; ``backend`` what
-    it ran on.  ``replaced``: it holds weights of its own, which were left for those of another file.
+    it ran on.  ``replaced``: it holds weights of its own, which were left for those of another file; the
+    state of the optimizer is its own then.
     """
 
     version: str
@@ -106,3 +107,8 @@ def release(version: str) -> tuple[int, ...]:
     """2, 1, 6 of "2.1.6-tf"; (1,) where nothing is said: Keras did not say it before 2."""
     found = re.match(r"\d+(\.\d+)*", version)
     return tuple(map(int, found[0].split("."))) if found else (1,)
+
+
+def each_axis(told: Any, rank: int) -> list[Any]:
+    """What a configuration says for each spatial axis, or once for all of them."""
+    return [*told] if isinstance(told, (list, tuple)) else [told] * rank

@@ -21,9 +21,18 @@ FILLED_BY = (products, rearranging, reductions, repeating, slicing, truths)
 
 OF_TYPES = (
     *("T", "Tidx", "SrcT", "N", "Tmultiples", "Tpaddings", "Tparams", "Tindices", "Taxis", "Tshift", "Tlen"),
-    *("Tdim", "Tshape"),
+    *("Tdim", "Tshape", "Tperm"),
 )
 """Attributes of nodes that tell of the types and of the number of operands."""
+
+NAMED: dict[str, tuple[str, ...]] = {
+    "GatherV2": ("", "indices", "axis"),
+    "PadV2": ("", "paddings", "constant_values"),
+    "Roll": ("", "shift", "axis"),
+    "Split": ("axis", ""),
+    "SplitV": ("", "num_or_size_splits", "axis"),
+}
+"""Operands of nodes that a function has under a name; the empty one is that of the value."""
 
 
 @translates("TFOpLambda")
@@ -43,7 +52,12 @@ def node_of_tensorflow(at: At) -> Result:
         raise Unfit(f"its constants are {constants!r:.60}; expected operands by their places: {places}")
     told = {str(key): value for key, value in constants.items()}
     ordered = [told[place] if place in told else values.pop(0) for place in places]
-    return translated(Operation(at, str(node["op"]), ordered, _of_node(node.get("attr") or {})))
+    names = NAMED.get(str(node["op"]), ("",) * len(ordered))
+    if len(names) != len(ordered):
+        raise Unfit(f"{node['op']} of {len(ordered)} operands; expected {len(names)}")
+    by_name = {name: x for name, x in zip(names, ordered) if name}
+    unnamed = [x for name, x in zip(names, ordered) if not name]
+    return translated(Operation(at, str(node["op"]), unnamed, by_name | _of_node(node.get("attr") or {})))
 
 
 def _of_node(attributes: Any) -> dict[str, Any]:
@@ -55,6 +69,10 @@ def _of_node(attributes: Any) -> dict[str, Any]:
 
 
 def _attribute(said: Mapping[str, Any]) -> Any:
-    """A flag, a number or a name; text is in base64."""
+    """A flag, a number, a name, or a list of them; text is in base64, and whole numbers are text."""
     ((kind, value),) = said.items()
-    return base64.b64decode(value).decode() if kind == "s" else value
+    if kind == "list":
+        return [_attribute({inner: x}) for inner, items in value.items() for x in items]
+    if kind == "s":
+        return base64.b64decode(value).decode()
+    return int(value) if kind == "i" else value

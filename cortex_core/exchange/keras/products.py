@@ -14,7 +14,7 @@ from cortex_core.exchange.keras.functions import of_keras
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 
-@operation("matmul", "batchmatmul", "batchmatmulv2", "batchmatmulv3")
+@operation("matmul", "batchmatmulv2")
 def matmul(found: Operation) -> Value:
     """Of matrices for each example, or of each of their rows with a constant matrix."""
     given = [found.at.plain(x) if isinstance(x, Value) else x for x in found.operands]
@@ -59,6 +59,8 @@ def einsum(found: Operation) -> Value:
     before, _, behind = equation.partition("->")
     if before[:1] != behind[:1] or sorted(before) != sorted(behind) or len({*before}) < len(before):
         raise Unfit(f"einsum of one value by {equation!r:.60} is not supported: another order of its axes is")
+    if before == behind:
+        return given[0]
     return found.at.put("permute", given[0], axes=[before.index(name) for name in behind[1:]])
 
 

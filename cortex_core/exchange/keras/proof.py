@@ -106,7 +106,9 @@ class Proof:
         within = f"{worst:.1e}" if worst > NOISE else "1e-6"
         some, all_ = self.compared
         left_out = f"; {all_ - some} not recorded" if some < all_ else ""
-        told = f"{some} of {all_} layers within {within} of Keras, on {self.examples} examples{left_out}"
+        same = f"; {len(self.same)} gave the same for all examples" if self.same else ""
+        found = f"within {within} of Keras, on {self.examples} examples"
+        told = f"{some} of {all_} layers {found}{left_out}{same}"
         if self.lacking:
             return f"{UNPROVED}: {', '.join(self.lacking)} is not recorded; {told}"
         return f"{PROVED}: {told}"
@@ -257,12 +259,17 @@ def _inputs(imported: Imported, recording: Recording) -> Arrays:
 
 def _input(recording: Recording, kept: Kept, dtype: str) -> np.ndarray:
     """The numbers of an input.  Raises `DataError` where some are infinite, also where only ``dtype`` makes
-    them so."""
-    with np.errstate(over="ignore"):
-        found = recording.read(kept).astype(dtype)
-    if not np.isfinite(found).all():
-        told = f"'{kept.key}' holds infinity, and what layers give for it proves nothing"
-        raise DataError(f"{recording.path}: {told}; {OTHER_INPUTS}")
+    them so, and where the model takes whole numbers, but these are none, or too large."""
+    given = recording.read(kept)
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = given.astype(dtype)
+    told = ""
+    if not (np.isfinite(given).all() and np.isfinite(found).all()):
+        told = "holds infinity, and what layers give for it proves nothing"
+    elif found.dtype.kind != "f" and np.any(changed := found != given):
+        told = f"holds {given[changed][0]!s}, but the model takes {found.dtype} there"
+    if told:
+        raise DataError(f"{recording.path}: '{kept.key}' {told}; {OTHER_INPUTS}")
     return found
 
 

@@ -74,32 +74,43 @@ def read(path: Path_, weights: Path_ | None = None) -> File:
             f"{path}: holds weights without an architecture; give the JSON of `model.to_json()`, or a "
             f"description, and this file by --weights"
         )
-    stored = content if weights is None else _opened(weights)
-    if stored.file is None:
+    if content.file is None and weights is None:
         raise SpecError(f"{path}: holds an architecture without weights; give a file of them by --weights")
+    stored = content if weights is None else _opened(weights)
+    file = _of_weights(stored, weights or path)
     version = version_of(content.config, content.version) or stored.version
-    backend = stored.backend or content.backend
     with _of(path):
         model = read_model(content.config, version)
-    with _of(stored.file.path):
-        model = _with_weights(model, stored, version, backend)
-    replaced = stored is not content and content.file is not None and bool(content.file.arrays)
-    optimizer = _optimizer(content.training, stored.file)
-    return File(version, backend, model, content.training, optimizer, replaced)
+    with _of(file.path):
+        model = _with_weights(model, stored, file, content.backend)
+    own = content.file if stored is not content and content.file and content.file.arrays else None
+    optimizer = _optimizer(content.training, own or file)
+    backend = stored.backend or content.backend
+    return File(version, backend, model, content.training, optimizer, own is not None)
 
 
 def read_weights(path: Path_) -> Weights:
     """The weights of a file, whatever model they are of."""
     content = _opened(path)
-    if content.file is None:
-        raise SpecError(f"{path}: holds an architecture without weights")
-    group = group_of_weights(content.file)
+    file = _of_weights(content, path)
+    group = group_of_weights(file)
     if group is not None:
-        layers = named_weights(content.file, group)
-    else:
-        _expect_numbered(content.file)
-        return Weights(content.version or NUMBERED_SINCE, content.backend, numbered_weights(content.file))
-    return Weights(content.version, content.backend, layers)
+        return Weights(content.version, content.backend, named_weights(file, group))
+    _expect_numbered(file)
+    return Weights(_version_of_numbered(content), content.backend, numbered_weights(file))
+
+
+def has_state(path: Path_) -> bool:
+    """Whether a file holds the state of an optimizer, whatever that is."""
+    file = _of_weights(_opened(path), path)
+    place = "optimizer/" if group_of_weights(file) is None else "optimizer_weights/"
+    return any(name.startswith(place) for name in file.arrays)
+
+
+def _of_weights(content: _Content, path: Path_) -> Hdf5:
+    if content.file is None:
+        raise SpecError(f"{path}: it holds an architecture, no weights; --weights takes a file of weights")
+    return content.file
 
 
 @contextmanager
@@ -213,21 +224,27 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 # Weights
 
 
-def _with_weights(model: Model, stored: _Content, version: str, backend: str) -> Model:
-    file: Any = stored.file
+def _with_weights(model: Model, stored: _Content, file: Hdf5, backend: str) -> Model:
+    """The model with the weights of a file, which lie as those who wrote them had them, whatever wrote the
+    model.  ``backend`` is the model's, for a file of Keras 1.0: that says neither version nor backend."""
     group = group_of_weights(file)
     if group is None:
         _expect_numbered(file)
-        given, wrote = by_number(file, model), version
+        wrote, ran_on = _version_of_numbered(stored), stored.backend
+        given = by_number(file, model)
     else:
-        wrote = stored.version  # Keras 1.0 does not say, whatever wrote the configuration
+        wrote, ran_on = stored.version, stored.backend or ("" if stored.version else backend)
         given = by_name(model, named_weights(file, group), release(wrote) < (2,))
     lacking = [*_lacking(model, given, release(wrote) < (2,))]
     if lacking:
         raise SpecError(
             f"the file has no weights for {len(lacking)} of the layers: {', '.join(lacking):.500}"
         )
-    return _filled(model, given, wrote, backend)
+    return _filled(model, given, wrote, ran_on)
+
+
+def _version_of_numbered(content: _Content) -> str:
+    return max(NUMBERED_SINCE, content.version, key=release)
 
 
 def _lacking(model: Model, given: Given, keras_1: bool, start: str = "") -> Iterator[str]:

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from cortex_core.exchange.keras.arithmetic import Operation, operation, place, places, valued
 from cortex_core.exchange.keras.at import translates
 from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.core import free
 from cortex_core.exchange.keras.functions import of_keras
+
+
+def _axes(told: Any, rank: int) -> list[int]:
+    """Axes of a value, the batch among them, of one or of a list, in their order.  Raises `Unfit`."""
+    axes = [*told] if isinstance(told, (list, tuple)) else [told]
+    if any(type(a) is not int or not -rank <= a < rank for a in axes):
+        raise Unfit(f"axes are {told!r:.60}; expected whole numbers from {-rank} to {rank - 1}")
+    return [a % rank for a in axes]
 
 
 def _ordered(found: Operation, x: Value, order: Sequence[int]) -> Value:
@@ -31,15 +40,15 @@ def reshape(found: Operation) -> Value:
     sizes = [*shape] if isinstance(shape, (list, tuple)) else [shape]
     if not sizes or sizes[0] not in (-1, None) or any(type(n) is not int for n in sizes[1:]):
         raise Unfit(f"the shape {shape!r:.60}; supported: -1, and sizes of what is in an example")
-    return found.at.put("reshape", x, shape=sizes[1:])
+    made = found.at.put("reshape", x, shape=sizes[1:])
+    return x if made.shape == x.shape else made
 
 
 @operation("transpose")
 def transpose(found: Operation) -> Value:
     x, axes = valued(found, "axes", "perm")
     rank = len(x.shape) + 1
-    given = [*range(rank)][::-1] if axes is None else [a % rank for a in axes]
-    return _ordered(found, x, given)
+    return _ordered(found, x, [*range(rank)][::-1] if axes is None else _axes(axes, rank))
 
 
 @operation("swapaxes")
@@ -52,10 +61,10 @@ def swap_axes(found: Operation) -> Value:
 @operation("moveaxis")
 def move_axis(found: Operation) -> Value:
     x, rank = found.at.plain(found.value()), len(found.value().shape) + 1
-    told = [found.option(name) for name in ("source", "destination")]
-    sources, targets = ([a % rank for a in ([t] if isinstance(t, int) else t)] for t in told)
-    rest = iter([axis for axis in range(rank) if axis not in sources])
-    to = dict(zip(targets, sources, strict=True))
+    sources, targets = (_axes(found.option(name), rank) for name in ("source", "destination"))
+    to, rest = dict(zip(targets, sources)), iter([axis for axis in range(rank) if axis not in sources])
+    if not len(to) == len({*sources}) == len(sources) == len(targets):
+        raise Unfit(f"axes {sources} to {targets}: expected as many, each of them once")
     return _ordered(found, x, [to[i] if i in to else next(rest) for i in range(rank)])
 
 

@@ -85,18 +85,21 @@ def norm(found: Operation) -> Value:
     return found.at.put("power", total, exponent=0.5)
 
 
-@operation("normalize", "l2normalize")
+@operation("ops.normalize", "l2normalize")
 def normalize(found: Operation) -> Value:
-    """Vectors of length 1.  TensorFlow bounds the square of the length from below, Keras the length."""
+    """Vectors of length 1.  TensorFlow bounds the square of the length from below, Keras the length.
+
+    Of no axis TensorFlow takes all there is as one vector, the examples of a batch together.
+    """
     x, axis = valued(found, "axis", "dim")
     order, epsilon = found.option("order", default=2), found.option("epsilon")
     if order != 2:
         raise Unfit(f"vectors of length 1 by the order {order!r:.40} are not supported: the order 2 is")
-    if found.name == "normalize":
+    if found.name == "ops.normalize":
         shortest = 1e-7 if epsilon is None else number(epsilon)
     else:
         shortest = math.sqrt(1e-12 if epsilon is None else number(epsilon))
-    axis = place(-1 if axis is None else axis, len(x.shape) + 1)
+    axis = place(axis, len(x.shape) + 1)
     axis = -1 if axis == len(x.shape) else axis
     return found.at.put("unit_norm", found.at.floats(x), axis=axis, shortest=shortest)
 

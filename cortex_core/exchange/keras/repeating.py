@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import accumulate
 from typing import Any
 
 from cortex_core.exchange.keras.arithmetic import Operation, array, number, operation, place, valued
@@ -11,6 +12,16 @@ from cortex_core.exchange.keras.at import translates
 from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.core import free
 from cortex_core.exchange.keras.functions import of_keras
+
+MOST = 256
+"""How many results a function may have: each is a layer here, and a file of few bytes asks for any number."""
+
+
+def whole(found: Operation, what: str, given: Any, least: int) -> int:
+    """A whole number of at least ``least``, as it is told.  Raises `Unfit` for others."""
+    if type(given) is not int or given < least:
+        raise Unfit(f"{found.name}: {what} is {given!r:.40}; expected a whole number of at least {least}")
+    return given
 
 
 @operation("tile")
@@ -23,7 +34,7 @@ def tile(found: Operation) -> Value:
     if len(times) != rank or times[0] != 1:
         raise Unfit(f"tile by {told!r:.60} of {[*x.shape]}: the examples of a batch stay as many here")
     for axis, n in enumerate(times):
-        x = _repeated(found, x, axis, n, whole=True)
+        x = _repeated(found, x, axis, n, together=True)
     return x
 
 
@@ -31,7 +42,8 @@ def tile(found: Operation) -> Value:
 def repeat(found: Operation) -> Value:
     """Each place along an axis again and again."""
     x, times = valued(found, "repeats")
-    return _repeated(found, x, place(found.option("axis"), len(x.shape) + 1), int(number(times)), whole=False)
+    told = times[0] if isinstance(times, (list, tuple)) and len(times) == 1 else times
+    return _repeated(found, x, place(found.option("axis"), len(x.shape) + 1), told, together=False)
 
 
 @operation("broadcastto")
@@ -44,19 +56,17 @@ def broadcast(found: Operation) -> Value:
         if m not in (n, -1, None):
             if n != 1:
                 raise Unfit(f"{[*x.shape]} as large as {shape!r:.60}: axis {axis} has not the size 1")
-            x = _repeated(found, x, axis, m, whole=True)
+            x = _repeated(found, x, axis, m, together=True)
     return x
 
 
-def _repeated(found: Operation, x: Value, axis: int, times: Any, whole: bool) -> Value:
-    """The whole of an axis so many times, or each of its places: as a further axis, that joins it then."""
-    if type(times) is not int or times < 1:
-        raise Unfit(f"{found.name} is supported of a whole number of times, not {times!r:.40}")
-    if times == 1:
+def _repeated(found: Operation, x: Value, axis: int, times: Any, together: bool) -> Value:
+    """All of an axis so many times, or each of its places: as a further axis, that joins it then."""
+    if whole(found, "how often", times, 1) == 1:
         return x
     at, rank, size = found.at, len(x.shape), x.shape[axis - 1]
     y = at.put("repeat_vector", x, part=f"times_{axis}", times=times)
-    before = axis - 1 if whole else axis
+    before = axis - 1 if together else axis
     if before:
         order = [*range(2, before + 2), 1, *range(before + 2, rank + 2)]
         y = at.put("permute", y, part=f"axis_{axis}", axes=order)
@@ -70,24 +80,18 @@ def roll(found: Operation) -> Value:
     x, shift = valued(found, "shift")
     axis = found.option("axis")
     shifts, axes = ([*n] if isinstance(n, (list, tuple)) else [n] for n in (shift, axis))
-    for number_, (n, a) in enumerate(zip(shifts, axes, strict=True)):
+    if len(shifts) != len(axes):
+        raise Unfit(f"roll by {shift!r:.40} along {axis!r:.40}: expected as many axes")
+    for i, (n, a) in enumerate(zip(shifts, axes)):
         along = place(a, len(x.shape) + 1)
         size = x.shape[along - 1]
         if size is None or type(n) is not int:
             raise Unfit(f"roll by {n!r:.40} of {[*x.shape]}: supported is a whole number, of a known size")
         if n % size:
-            parts = [(size - n % size, None), (None, size - n % size)]
-            x = _joined(found, x, along, parts, f"roll_{number_}")
+            last = found.at.put("slice", x, part=f"last_{i}", axis=along, start=size - n % size)
+            others = found.at.put("slice", x, part=f"others_{i}", axis=along, stop=size - n % size)
+            x = found.at.put("concatenate", [last, others], part=f"roll_{i}", axis=along)
     return x
-
-
-def _joined(found: Operation, x: Value, axis: int, parts: Sequence[tuple[Any, Any]], name: str) -> Value:
-    """Parts of an axis one behind the other."""
-    taken = [
-        found.at.put("slice", x, part=f"{name}_{i}", axis=axis, start=start, stop=stop)
-        for i, (start, stop) in enumerate(parts)
-    ]
-    return found.at.put("concatenate", taken, part=name, axis=axis) if len(taken) > 1 else taken[0]
 
 
 @operation("take", "gather", "gatherv2")
@@ -96,47 +100,57 @@ def take(found: Operation) -> Value:
     x, told = valued(found, "indices")
     rank = len(x.shape) + 1
     axis, places = place(found.option("axis"), rank), array(told)
+    if found.option("batch_dims", default=0) != 0:
+        raise Unfit(f"{found.name} of other places for each example is not supported")
     size = x.shape[axis - 1]
     if places.dtype.kind != "i" or places.ndim > 1 or not places.size:
         raise Unfit(f"{found.name} of the places {told!r:.60} is not supported: one is, or a list")
     if not places.ndim:
         return found.at.put("select", x, axis=axis, index=int(places))
-    if size is None or not ((places >= -size) & (places < size)).all():
-        raise Unfit(f"{found.name} of the places {told!r:.60} of {[*x.shape]}: axis {axis} must have them")
-    return _joined(found, x, axis, [(int(n) % size, int(n) % size + 1) for n in places], "taken")
+    if size is None:
+        raise Unfit(f"{found.name} of {[*x.shape]} along an axis of any length is not supported")
+    return found.at.put("take", x, axis=axis, indices=places.tolist())
 
 
-@operation("split", "splitv", "arraysplit")
+@operation("split", "splitv")
 def split(found: Operation) -> list[Value]:
     """In so many equal parts; at places in Keras 3, in parts of given sizes in TensorFlow."""
-    x, told = valued(found, "indices_or_sections", "num_or_size_splits")
+    x, told = valued(found, "indices_or_sections", "num_or_size_splits", "num_split")
     found.option("num")
     axis = place(found.option("axis", "split_dim", default=0), len(x.shape) + 1)
     size = x.shape[axis - 1]
     if size is None:
         raise Unfit(f"split of {[*x.shape]} along an axis of any length is not supported")
     ends = _ends(told, size, found)
+    _check_count(found, len(ends))
     return [
         found.at.put("slice", x, part=f"part_{i}", axis=axis, start=start, stop=stop)
         for i, (start, stop) in enumerate(zip([0, *ends], ends), 1)
     ]
 
 
+def _check_count(found: Operation, count: int) -> None:
+    if count > MOST:
+        raise Unfit(f"{found.name} into {count} values is not supported: {MOST} are, or parts of the value")
+
+
 def _ends(told: Any, size: int, found: Operation) -> list[int]:
     """Where each part ends."""
-    if isinstance(told, (list, tuple)) and found.at.version >= (3,):
-        ends = [*(n % size if n < 0 else n for n in told), size]
-    elif isinstance(told, (list, tuple)):
-        left = size - sum(n for n in told if n != -1)
-        sizes = [left if n == -1 else n for n in told]
-        ends = [sum(sizes[: i + 1]) for i in range(len(sizes))]
+    ends: list[int] = []
+    if isinstance(told, (list, tuple)):
+        if all(type(n) is int for n in told):
+            ends = [*told, size] if found.at.version >= (3,) else _ends_of_sizes(told, size)
     elif type(told) is int and 0 < told <= size and size % told == 0:
         ends = [*range(size // told, size + 1, size // told)]
-    else:
-        ends = []
     if not ends or ends[-1] != size or any(a >= b for a, b in zip([0, *ends], ends)):
         raise Unfit(f"{found.name} by {told!r:.60} of an axis of {size} is not supported: parts of it are")
     return ends
+
+
+def _ends_of_sizes(told: Sequence[int], size: int) -> list[int]:
+    """A size of -1 is what the others leave."""
+    left = size - sum(n for n in told if n != -1)
+    return [*accumulate(left if n == -1 else n for n in told)]
 
 
 @operation("unstack", "unpack")
@@ -148,6 +162,7 @@ def unstack(found: Operation) -> list[Value]:
         raise Unfit(
             f"unstack of {[*x.shape]} into {count or 'all'}: all places of a known size are supported"
         )
+    _check_count(found, size)
     return [found.at.put("select", x, part=f"place_{i}", axis=axis, index=i) for i in range(size)]
 
 
@@ -162,7 +177,7 @@ def pad(found: Operation) -> Value:
     if mode is None or float(number(found.option("constant_values", default=0))):
         raise Unfit(f"pad is supported with zeros, and in the modes {', '.join(MODES)}")
     margins = array(told).tolist()
-    if array(told).shape != (len(x.shape) + 1, 2) or any(margins[0]):
+    if array(told).dtype.kind != "i" or array(told).shape != (len(x.shape) + 1, 2) or any(margins[0]):
         raise Unfit(
             f"margins {told!r:.60} of {[*x.shape]}: a pair for each axis is supported, [0, 0] of examples"
         )
@@ -186,8 +201,8 @@ def _padded(found: Operation, x: Value, margins: Sequence[Sequence[int]], mode: 
 def blocks(found: Operation) -> Value:
     """Channels that become squares of pixels, or the other way."""
     x, told = valued(found, "block_size")
-    n, sizes = int(number(told)), [size for size in x.shape if size is not None]
-    if found.option("data_format", default="NHWC") != "NHWC" or len(sizes) != 3 or n < 1:
+    n, sizes = whole(found, "block_size", told, 1), [size for size in x.shape if size is not None]
+    if found.option("data_format", default="NHWC") != "NHWC" or len(x.shape) != 3 or len(sizes) != 3:
         raise Unfit(f"{found.name} of {[*x.shape]} is supported of pictures of a known size, channels last")
     high, wide, channels = sizes
     if found.name == "depthtospace":

@@ -5,22 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from cortex_core.exchange.keras.arithmetic import Operation, operation
+from cortex_core.exchange.keras.arithmetic import Operation, operation, valued
 from cortex_core.exchange.keras.at import At, translates
 from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.core import free
+from cortex_core.exchange.keras.functions import of_keras
 
 WHOLE = slice(None)
 MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
 """Attributes of a node, in each of which a bit stands for each axis."""
-
-
-@translates("ops.GetItem")
-def get_item(at: At) -> Value:
-    x, *key = at.inputs
-    if not isinstance(x, Value) or len(key) > 1:
-        raise Unfit("expected a value, and what is taken of it")
-    return sliced(at, x, key[0] if key else at.keyword("key"))
 
 
 @translates("SlicingOpLambda")
@@ -32,8 +25,11 @@ def slice_of_tensorflow(at: At) -> Value:
 
 @operation("getitem")
 def called(found: Operation) -> Value:
-    spec = found.option("slice_spec")
-    return sliced(found.at, found.value(), spec)
+    x, key = valued(found, "key", "slice_spec")
+    return sliced(found.at, x, key)
+
+
+translates("ops.GetItem")(of_keras)
 
 
 @operation("stridedslice")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,8 @@ class Steps(Builder):
     def __init__(self, whole: Builder) -> None:
         self._whole = whole
 
-    def name(self, wanted: str) -> str:
-        return self._whole.name(wanted)
+    def name(self, wanted: str, others: Container[str] = ()) -> str:
+        return self._whole.name(wanted, others)
 
     def put(
         self,

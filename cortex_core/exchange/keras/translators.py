@@ -9,8 +9,8 @@ from cortex_core.exchange.keras.at import TRANSLATORS, Translator
 PACKAGE = "cortex_core.exchange.keras"
 MODULES = (
     *("core", "shapes", "convolution", "pooling", "normalization", "merging", "recurrent", "functions"),
-    *("rearranging", "attention", "slicing", "sequences", "images", "masks", "activations", "former"),
-    *("reductions", "repeating", "products", "truths", "of_tensorflow"),
+    *("rearranging", "attention", "slicing", "sequences", "images", "truths", "activations", "former"),
+    *("reductions", "repeating", "products", "of_tensorflow"),
 )
 """What most models hold comes first."""
 

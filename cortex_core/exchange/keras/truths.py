@@ -1,78 +1,116 @@
-"""Comparisons, and what is chosen by them."""
+"""Truths: comparisons, what is made of several, and what is chosen by them."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
-from cortex_core.exchange.keras.arithmetic import Operation, array, constant, number, operation
+import numpy as np
+
+from cortex_core.exchange.keras.arithmetic import (
+    Operation,
+    array,
+    beside,
+    constant,
+    number,
+    operation,
+    place,
+    valued,
+)
 from cortex_core.exchange.keras.at import At, translates
 from cortex_core.exchange.keras.build import Unfit, Value
-from cortex_core.exchange.keras.core import scaled
 from cortex_core.exchange.keras.functions import of_keras
+from cortex_core.exchange.keras.merging import alike
 
-MIRRORED = {"greater": "less", "less": "greater", "greaterequal": "lessequal", "lessequal": "greaterequal"}
-SHORT = {"eq": "equal", "ne": "notequal"}
-OPPOSITE = {"equal": "notequal", "greaterequal": "less", "lessequal": "greater"}
+COMPARISONS = {
+    **{"equal": "equal", "eq": "equal", "notequal": "not_equal", "ne": "not_equal"},
+    **{"less": "less", "lessequal": "less_equal", "greater": "greater", "greaterequal": "greater_equal"},
+}
+MIRRORED = {
+    **{"less": "greater", "less_equal": "greater_equal"},
+    **{"greater": "less", "greater_equal": "less_equal"},
+}
+EXACT = 2**24
+"""Whole numbers below it are what they are in float32, too."""
 
 
-@operation("equal", "eq", "notequal", "ne", *MIRRORED)
+@operation(*COMPARISONS)
 def compared(found: Operation) -> Value:
-    """What is greater than a number is no more that number when it is bounded by it from below, and so on."""
-    if len(found.operands) != 2 or not any(isinstance(x, Value) for x in found.operands):
+    """Whole numbers with whole ones as such, all else as floating numbers: so do Keras's backends."""
+    at, kind, given = found.at, COMPARISONS[found.name], found.operands
+    if len(given) != 2 or not any(isinstance(x, Value) for x in given):
         raise Unfit(f"{found.name} is supported of a value with another, or with numbers")
-    at, name, (a, b) = found.at, SHORT.get(found.name, found.name), found.operands
+    a, b = given
     if not isinstance(a, Value):
-        a, b, name = b, a, MIRRORED.get(name, name)
-    x = at.plain(a)
-    if isinstance(b, Value):
-        x, b = at.put("subtract", [at.floats(x), at.floats(at.plain(b))], part="apart"), 0
-    elif array(b).size > 1:
-        x, b = scaled(at, at.floats(x), 1, -array(b), part="apart"), 0
-    bound, told = number(b), OPPOSITE.get(name, name)
-    if told != "notequal":
-        ends: dict[str, Any] = {"minimum" if told == "greater" else "maximum": bound}
-        x = at.put("clip", at.floats(x), part="bounded", **ends)
-    if told == name:
-        return at.put("not_equal", x, value=bound)
-    return _not(at, at.put("not_equal", x, part=told, value=bound))
+        a, b, kind = b, a, MIRRORED.get(kind, kind)
+    others = None if isinstance(b, Value) else array(b)
+    whole = a.dtype == "int64" and (b.dtype == "int64" if others is None else others.dtype.kind == "i")
+    a = at.plain(a if whole else at.floats(beside(at, a, b)))
+    if others is None:
+        return at.put("compare", [a, at.plain(b if whole else at.floats(b))], operation=kind)
+    if others.size == 1:
+        return at.put("compare", a, operation=kind, value=number(others))
+    if whole and np.abs(others).max() >= EXACT:
+        raise Unfit(f"{found.name} with whole numbers of {EXACT} and more is supported for one, not for many")
+    return at.put("compare", [at.floats(a), constant(at, a, others, "other")], operation=kind)
 
 
-def _not(at: At, truth: Value) -> Value:
-    return at.put("not_equal", at.put("cast", truth, part="number"), value=1.0)
-
-
-def _truth(x: Any) -> Value:
+def _truth(at: At, x: Any) -> Value:
     if not isinstance(x, Value) or x.dtype != "bool":
         raise Unfit("truths are supported that the model computes by a comparison")
-    return x
+    return at.plain(x)
 
 
 @operation("logicalnot", "invert")
 def opposite(found: Operation) -> Value:
-    return _not(found.at, _truth(found.value()))
+    return found.at.put("logical_not", _truth(found.at, found.value()))
 
 
 @operation("logicaland", "logicalor")
 def joined(found: Operation) -> Value:
+    """A mask (B, T, 1) beside zeros (B, T, C), as joined values have it, holds for all channels."""
     kind = "logical_and" if found.name == "logicaland" else "logical_or"
-    return found.at.put(kind, [_truth(x) for x in found.operands])
+    return found.at.put(kind, [_truth(found.at, x) for x in found.operands])
 
 
-@operation("where", "wherev2", "selectv2")
+@operation("any", "reduceany")
+def some(found: Operation) -> Value:
+    x, axis = valued(found, "axis", "reduction_indices")
+    keeps = bool(found.option("keepdims", "keep_dims", default=False))
+    return found.at.put("any", _truth(found.at, x), axis=place(axis, len(x.shape) + 1), keepdims=keeps)
+
+
+@operation("zeroslike", "oneslike")
+def alone(found: Operation) -> Value:
+    """All false, or all true: nothing is less than itself."""
+    at, x, dtype = found.at, found.at.plain(found.value()), found.option("dtype")
+    if dtype != "bool":
+        raise Unfit(f"{found.name} of {x.dtype} as {dtype!r:.40} is not supported: truths are")
+    if found.name == "zeroslike":
+        return at.put("compare", [x, x], operation="less")
+    return at.put("logical_not", at.put("compare", [x, x], part="zeros", operation="less"))
+
+
+@operation("where", "selectv2")
 def where(found: Operation) -> Value:
     """A value or numbers where a condition is true, others elsewhere."""
     at = found.at
     if len(found.operands) != 3:
         raise Unfit(f"{found.name} is supported of a condition and two values")
-    condition, *given = found.operands
-    told = [at.floats(at.plain(x)) for x in given if isinstance(x, Value)]
-    like = told[0] if told else at.put("cast", _truth(condition), part="like")
-    values = [
-        at.floats(at.plain(x)) if isinstance(x, Value) else constant(at, like, x, name)
-        for x, name in zip(given, ("true", "false"))
-    ]
-    return at.put("where", values, condition=_truth(condition).source)
+    condition, *sides = _truth(at, found.operands[0]), *found.operands[1:]
+    values = [at.plain(x) for x in sides if isinstance(x, Value)]
+    numbers = {name: array(x) for name, x in zip(("then", "otherwise"), sides) if not isinstance(x, Value)}
+    whole = all(x.dtype.kind == "i" for x in numbers.values())
+    values = alike(at, [beside(at, x, *numbers.values()) for x in values])
+    fields: dict[str, Any] = {name: number(x) for name, x in numbers.items() if x.size == 1}
+    many = [constant(at, condition, x, name) for name, x in numbers.items() if x.size > 1]
+    values = [*many, *values] if "then" in numbers else [*values, *many]
+    made = at.put("where", [condition, *values], **fields)
+    return replace(made, whole="int32") if whole and len(numbers) == 2 else made
 
 
-NAMES = ("Equal", "Greater", "GreaterEqual", "Less", "LessEqual", "LogicalNot", "Where")
+NAMES = (
+    *("Equal", "NotEqual", "Greater", "GreaterEqual", "Less", "LessEqual", "Where"),
+    *("LogicalNot", "LogicalAnd", "LogicalOr", "Any", "ZerosLike", "OnesLike"),
+)
 translates(*(f"ops.{name}" for name in NAMES))(of_keras)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from cortex_core.exchange.to_keras.at import At, exports
+from cortex_core.exchange.to_keras.at import REFUSED, At, exports
 from cortex_core.exchange.to_keras.graph import Tensor
+
+REFUSED["affine"] = "Keras has no layer of learned numbers of a shape; layer_scale has them by channel"
 
 
 @exports("scale", to="`Rescaling`")

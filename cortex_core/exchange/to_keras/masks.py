@@ -33,10 +33,17 @@ def masked_mean(at: At) -> Tensor:
     return at.put("GlobalAveragePooling1D", at.x, keywords=keywords, keepdims=at.layer.keepdims)
 
 
-@exports("not_equal", to="the function `not_equal`")
-def not_equal(at: At) -> Tensor:
+@exports("compare", to="the functions `equal`, `less` and so on")
+def compare(at: At) -> Tensor:
     value = at.layer.value
-    return at.op("NotEqual", at.x, int(value) if "int" in at.x.dtype else value)
+    kind = "".join(word.capitalize() for word in at.layer.operation.split("_"))
+    whole = value is not None and value.is_integer() and "int" in at.inputs[0].dtype
+    return at.op(kind, *at.inputs, *(() if value is None else (int(value) if whole else value,)))
+
+
+@exports("logical_not", to="the function `logical_not`")
+def opposite(at: At) -> Tensor:
+    return at.op("LogicalNot", at.x)
 
 
 @exports("any", to="the function `any`")

@@ -35,4 +35,12 @@ def einsum(at: At) -> Tensor:
 
 @exports("where", to="the function `where`")
 def where(at: At) -> Tensor:
-    return at.op("Where", at.named["condition"], *at.inputs)
+    condition, *given = at.inputs
+    rest = iter(given)
+    sides = [next(rest) if number is None else number for number in (at.layer.then, at.layer.otherwise)]
+    return at.op("Where", condition, *sides)
+
+
+@exports("matmul", to="the function `matmul`")
+def matmul(at: At) -> Tensor:
+    return at.op("Matmul", *at.inputs)

@@ -43,6 +43,11 @@ def flip(at: At) -> Tensor:
     return at.op("Flip", at.x, axis=at.layer.axis)
 
 
+@exports("take", to="the function `take`")
+def take(at: At) -> Tensor:
+    return at.op("Take", at.x, [*at.layer.indices], axis=at.layer.axis % (len(at.x.shape) + 1))
+
+
 @exports("slice", "select", to="what `x[:, key]` is")
 def part(at: At) -> Tensor:
     layer = at.layer

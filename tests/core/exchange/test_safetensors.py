@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import struct
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from cortex_compute.errors import CheckpointError, DTypeError
 from cortex_core import nn
-from cortex_core.exchange.safetensors import load_safetensors, save_safetensors
+from cortex_core.exchange.safetensors import load_safetensors, opened, save_safetensors
 from cortex_core.tensor import Tensor
 
 
@@ -67,6 +68,29 @@ def test_there_and_back(tmp_path: Path) -> None:
     assert header["3.weight"]["shape"] == [2, 8]
 
 
+PUBLISHED = b'@\0\0\0\0\0\0\0{"test":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]}}    ' + bytes(16)
+"""What the tests of the reference implementation expect (bindings/python/tests/test_pt_comparison.py)."""
+
+
+def test_the_bytes_are_those_of_the_reference(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_safetensors(path, {"test": Tensor(np.zeros((2, 2), np.float32))})
+    assert path.read_bytes() == PUBLISHED
+
+
+def test_metadata_are_texts(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    save_safetensors(path, {"x": np.float64(3.0)}, {"epochs": "3", "täglich": "\n"})
+    length = struct.unpack("<Q", path.read_bytes()[:8])[0]
+    header = json.loads(path.read_bytes()[8 : 8 + length])
+    assert header == {"__metadata__": {"epochs": "3", "täglich": "\n"}, "x": entry("F64", [], 0, 8)}
+    with opened(path) as stored:
+        assert stored.metadata == {"epochs": "3", "täglich": "\n"}
+        assert stored.read("x") == 3.0
+    with pytest.raises(DTypeError, match=r"metadata are texts by name.* got \{'epochs': 3\}"):
+        save_safetensors(path, {}, {"epochs": 3})  # type: ignore[dict-item]
+
+
 def test_turned_arrays_are_written_row_major(tmp_path: Path) -> None:
     path, x = tmp_path / "x.safetensors", np.arange(6.0).reshape(2, 3)
     save_safetensors(path, {"x": x.T, "big-endian": x.astype(">f8")})
@@ -97,6 +121,9 @@ DAMAGED: dict[str, tuple[Any, bytes, int | None, str]] = {
     "offsets turned": ({"x": entry("F32", [2], 8, 0)}, bytes(8), None, "'x': F32 of shape"),
     "offsets of text": ({"x": entry("F32", [2], "0", 8)}, bytes(8), None, "'x': data_offsets"),
     "field missing": ({"x": {"dtype": "F32", "shape": [2]}}, bytes(8), None, "'x': needs the fields"),
+    "metadata of numbers": ({"__metadata__": {"a": 1}}, b"", None, "'__metadata__': must be an object of"),
+    "metadata a list": ({"__metadata__": []}, b"", None, "'__metadata__': must be an object of texts"),
+    "header in UTF-16": ('{"x": 3}'.encode("utf-16"), b"", None, "byte 8: the header is no JSON"),
     "entry no object": ({"x": 3}, b"", None, "'x': needs the fields"),
     "overlap": (
         {"x": entry("F32", [2], 0, 8), "y": entry("F32", [2], 4, 12)}, bytes(12), None,
@@ -116,6 +143,28 @@ def test_damage_is_named_with_its_place(tmp_path: Path, name: str) -> None:
     with pytest.raises(CheckpointError, match=message) as caught:
         load_safetensors(path)
     assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
+    ("first", "told"),
+    [
+        (
+            b"PK\x03\x04\x14\0\0\0",
+            r"an archive, .* write safetensors\.torch\.save_file\(model\.state_dict\(\), path\)",
+        ),
+        (
+            b"\x80\x02\x8a\nl\xfc\x9cF",
+            r"a pickle, .* write safetensors\.torch\.save_file\(model\.state_dict\(\), path\)",
+        ),
+        (pickle.dumps({"weight": [1.0]}), "a pickle, which is not read, as it could run code"),
+        (b"\x89HDF\r\n\x1a\n", r"an HDF5 file: `cortex import keras` reads those of Keras"),
+    ],
+)
+def test_other_files_are_told_by_their_beginning(tmp_path: Path, first: bytes, told: str) -> None:
+    path = tmp_path / "model.pt"
+    path.write_bytes(first + bytes(100))
+    with pytest.raises(CheckpointError, match=rf"model\.pt: no safetensors file but {told}"):
+        load_safetensors(path)
 
 
 @pytest.mark.parametrize("size", [0, 7])

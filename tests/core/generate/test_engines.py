@@ -87,6 +87,24 @@ def test_an_input_of_fixed_length(name: str) -> None:
         )
 
 
+@pytest.mark.parametrize("cache", [True, False])
+def test_numbers_of_each_position(cache: bool) -> None:
+    """Those of the position that is read; the scores are those of a prediction of all eight."""
+    layers = (
+        {"scale": {"offset": [[position % 5 - 2] for position in range(8)]}},
+        {"affine": [8, 8]},
+        {"affine": {"shape": [1, 8], "center": False}},
+        {"gru": {"units": 8, "return": "sequence"}},
+    )
+    network = language(*layers, length=8)
+    found = generate(network, [3, 1, 4], 5, temperature=2.0, cache=cache)
+    tokens = [3, 1, 4, *found.tokens]
+    scores = network.predict({"text": np.array([tokens])}, raw=True)[0].astype(np.float64)
+    logs = scores - np.log(np.exp(scores).sum(-1, keepdims=True))
+    right = [logs[place - 1, tokens[place]] for place in range(3, 8)]
+    np.testing.assert_allclose(found.log_probabilities, right, atol=1e-4)
+
+
 def test_masks_go_along() -> None:
     layers = (
         {"lstm": {"units": 8, "return": "sequence", "mask": "words.mask"}},

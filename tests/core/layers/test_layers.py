@@ -10,7 +10,6 @@ import pytest
 
 from cortex_compute.errors import DTypeError, ShapeError, SpecError
 from cortex_core.registry import LAYERS
-from cortex_core.tensor import Tensor
 from tests.core.layers.use import Used
 
 rng = np.random.default_rng(3)
@@ -330,14 +329,63 @@ def test_multiplying_takes_a_factor_for_all_of_an_axis() -> None:
         Used(layer("multiply"), x, images(2, 2, 1, 3))
 
 
+ODD = np.array(
+    [[1.0, np.nan, np.inf, -np.inf, 2.0, 2**24 + 1], [1.5, np.nan, np.inf, np.inf, -np.nan, 2**24]]
+)
+OPERATIONS = ("equal", "not_equal", "less", "less_equal", "greater", "greater_equal")
+
+
+@pytest.mark.parametrize("operation", OPERATIONS)
+def test_compare(operation: str) -> None:
+    """As NumPy does, with ties, infinities and what is no number; ids stay whole."""
+    of_numpy = getattr(np, operation)
+    for x, y in ((ODD, ODD[::-1]), (ODD, ODD[:, :1]), (ODD.astype(np.float32), ODD[::-1].astype(np.float32))):
+        np.testing.assert_array_equal(Used(layer("compare", operation=operation), x, y).y, of_numpy(x, y))
+    ids = np.array([[2**24, 2**24 + 1, 0, -1, 2**53 + 1]])
+    np.testing.assert_array_equal(Used(layer("compare", operation=operation), ids, ids[:, ::-1]).y,
+                                  of_numpy(ids, ids[:, ::-1]))  # fmt: skip
+    for x, value in ((ODD, 1.0), (ids, 2.0**24), (ids, 0.5), (ids, 0.0), (ids, 1e300)):
+        found = Used(layer("compare", operation=operation, value=value), x).y
+        np.testing.assert_array_equal(found, of_numpy(x, value))
+
+
+def test_compare_needs_one_thing_to_compare_with() -> None:
+    x = images(2, 3)
+    for fields, inputs in (({}, [x]), ({"value": 1}, [x, x])):
+        with pytest.raises(ShapeError, match="compare needs two inputs, or one and a value"):
+            Used(layer("compare", operation="less", **fields), *inputs)
+
+
 def test_where() -> None:
     a, b, condition = images(2, 3, 4), images(2, 1, 4), images(2, 3, 1) > 0
-    found = Used(layer("where", condition="it"), a, b, condition=Tensor(condition)).y
-    np.testing.assert_array_equal(found, np.where(condition, a, b))
-    with pytest.raises(DTypeError, match="where needs a condition of truths, not float64"):
-        Used(layer("where", condition="it"), a, b, condition=Tensor(a))
+    np.testing.assert_array_equal(Used(layer("where"), condition, a, b).y, np.where(condition, a, b))
+    odd = np.where(condition, a, np.nan)
+    for fields, right in (({"otherwise": 0}, (a, 0)), ({"then": 0.5}, (0.5, a))):
+        found = Used(layer("where", **fields), condition, odd if "otherwise" in fields else a).y
+        np.testing.assert_array_equal(found, np.where(condition, *right))
+    found = Used(layer("where", then=1.5, otherwise=-0.25), condition).y
+    np.testing.assert_array_equal(found, np.where(condition, 1.5, -0.25))
+
+
+def test_where_keeps_whole_numbers() -> None:
+    x = np.array([[2**24 + 1, 2]])
+    found = Used(layer("where", otherwise=0), x > 2, x).y
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, [[2**24 + 1, 0]])
+    for fields, inputs in (({"otherwise": 0.5}, [x]), ({}, [x, x / 2])):
+        with pytest.raises(DTypeError, match="where needs two of one kind; 'cast' makes floating numbers"):
+            Used(layer("where", **fields), x > 2, *inputs)
+
+
+def test_where_refuses_what_does_not_fit() -> None:
+    a = images(2, 3, 4)
+    with pytest.raises(DTypeError, match="where needs a condition of truths, not float64; compare makes"):
+        Used(layer("where"), a, a, a)
     with pytest.raises(ShapeError, match="where needs equal shapes, or 1 along an axis"):
-        Used(layer("where", condition="it"), a, b, condition=Tensor(condition[:, :, 0]))
+        Used(layer("where"), a[:, :, 0] > 0, a, a)
+    for fields, inputs in (({}, [a]), ({"then": 1}, []), ({"then": 1}, [a, a])):
+        with pytest.raises(ShapeError, match="where needs a condition and two inputs, or a number in place"):
+            Used(layer("where", **fields), a > 0, *inputs)
 
 
 def test_einsum() -> None:
@@ -379,6 +427,22 @@ def test_inner_products() -> None:
         Used(layer("dot", axes=[1, 2]), a, b)
     with pytest.raises(ShapeError, match="dot has no axis 3 to sum along"):
         Used(layer("dot", axes=[3, 1]), a, b)
+
+
+def test_products_of_matrices() -> None:
+    """Of each example and head; what is 1 along the axis of the heads holds for all of them."""
+    a, b = images(2, 3, 4, 5), images(2, 1, 5, 2)
+    used = Used(layer("matmul"), a, b)
+    np.testing.assert_allclose(used.y, a @ b, rtol=1e-12)
+    used.output.sum().backward()
+    wanted = np.broadcast_to(b.sum(-1)[:, :, None], a.shape)
+    np.testing.assert_allclose(used.inputs[0].grad.numpy(), wanted, rtol=1e-12)
+    with pytest.raises(ShapeError, match=r"matmul needs matrices \(..., m, k\) and \(..., k, n\)"):
+        Used(layer("matmul"), a, images(2, 3, 4, 5))
+    with pytest.raises(
+        ShapeError, match="matmul needs equal sizes, or 1, along the axes before the matrices"
+    ):
+        Used(layer("matmul"), a, images(2, 2, 5, 2))
 
 
 def test_concatenate_says_what_is_wrong() -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from cortex_compute.errors import DTypeError, ShapeError, SpecError
-from cortex_core.registry import LAYERS
+from cortex_core.registry import LAYERS, fields_of
 from tests.core.layers.use import Used
 
 X = np.array([[[1.0, -2.0, 3.0], [0.5, 4.0, -1.0]]])
@@ -36,6 +36,41 @@ def layer(name: str, **fields: Any) -> Any:
 )
 def test_scale(fields: dict[str, Any], wanted: np.ndarray) -> None:
     np.testing.assert_allclose(Used(layer("scale", **fields), X).y, wanted, rtol=1e-14)
+
+
+def test_arrays_beside_an_axis_of_size_1() -> None:
+    frequencies = np.array([1.0, 2.0, 4.0, 8.0])
+    x = X[..., None]
+    np.testing.assert_array_equal(Used(layer("scale", factor=frequencies.tolist()), x).y, x * frequencies)
+    used = Used(layer("affine", shape=[4], center=False), x, values={"scale": frequencies})
+    np.testing.assert_array_equal(used.y, x * frequencies)
+
+
+def test_affine() -> None:
+    gamma, beta = np.arange(6.0).reshape(2, 3), -np.ones((2, 3))
+    used = Used(layer("affine", shape=[2, 3]), X, values={"scale": gamma, "shift": beta})
+    np.testing.assert_array_equal(used.y, X * gamma + beta)
+    used.output.sum().backward()
+    np.testing.assert_array_equal(used.parameters["scale"].grad.numpy(), X[0])
+    used = Used(layer("affine", shape=[2, 1], scale=False), X, values={"shift": beta[:, :1]})
+    np.testing.assert_array_equal(used.y, X - 1)
+    with pytest.raises(ShapeError, match=r"affine needs last axes that fit its numbers of shape \[4\]"):
+        Used(layer("affine", shape=[4]), X)
+    with pytest.raises(SpecError, match="neither scale nor center is true"):
+        layer("affine", shape=[3], scale=False, center=False)
+
+
+def test_long_arrays_with_faults_tell_the_first_ones() -> None:
+    with pytest.raises(SpecError) as told:
+        layer("scale", factor=[["x"] * 1000] * 1000)
+    assert len(str(told.value)) < 5000
+    with pytest.raises(SpecError, match="a list within 5 others"):
+        layer("scale", factor=[[[[[[1]]]]]])
+    assert layer_schema("scale", "factor")["anyOf"][1]["minItems"] == 1
+
+
+def layer_schema(kind: str, field: str) -> Any:
+    return fields_of(LAYERS[kind])[field].kind.schema()
 
 
 def test_scale_says_what_it_cannot_take() -> None:
@@ -153,3 +188,13 @@ def test_shortest_vectors_of_length_1() -> None:
     x = np.array([[[3.0, 4.0], [0.3, 0.4]]])
     found = Used(layer("unit_norm", shortest=1), x).y
     np.testing.assert_allclose(found, [[[0.6, 0.8], [0.3, 0.4]]], rtol=1e-14)
+
+
+def test_vectors_that_are_shorter_than_32_bits_tell() -> None:
+    """The square of the shortest length is a number of float32."""
+    x = np.array([[0.0, 0.0], [3e-18, 4e-18]], np.float32)
+    found = Used(layer("unit_norm", shortest=1e-18), x).y
+    np.testing.assert_allclose(found, [[0, 0], [0.6, 0.8]], rtol=1e-5)
+    for shortest, told in ((1e-23, "1e-23 is too small"), (1e300, "too large: expected a number, at least")):
+        with pytest.raises(SpecError, match=told):
+            layer("unit_norm", shortest=shortest)

@@ -34,6 +34,18 @@ def test_select(place: int, axis: int) -> None:
     np.testing.assert_array_equal(Used(LAYERS["select"](place=place, axis=axis), X).y, X.take(place, axis))
 
 
+@pytest.mark.parametrize(("places", "axis"), [([4, 0, -1, 4], 1), ([2], -1), ([-4, 3], 2)])
+def test_take(places: list[int], axis: int) -> None:
+    used = Used(LAYERS["take"](indices=places, axis=axis), X)
+    np.testing.assert_array_equal(used.y, X.take(places, axis))
+    used.output.sum().backward()
+    counts = np.bincount(np.array(places) % X.shape[axis], minlength=X.shape[axis])
+    shape = [1, 5, 1] if axis == 1 else [1, 1, 4]
+    np.testing.assert_array_equal(
+        used.inputs[0].grad.numpy(), np.broadcast_to(counts.reshape(shape), X.shape)
+    )
+
+
 @pytest.mark.parametrize(
     ("kind", "fields", "words"),
     [
@@ -41,6 +53,8 @@ def test_select(place: int, axis: int) -> None:
         ("slice", {"axis": 3}, r"slice has no axis 3 to take from \(0 is the batch\)"),
         ("select", {"place": 4, "axis": 2}, "select finds no place 4 among 4 along axis 2"),
         ("select", {"place": 0, "axis": -3}, "select has no axis -3"),
+        ("take", {"indices": [0, 5]}, "take finds no place 5 among 5 along axis 1"),
+        ("take", {"indices": [0], "axis": 3}, "take has no axis 3"),
     ],
 )
 def test_what_is_not_there(kind: str, fields: Any, words: str) -> None:
@@ -55,6 +69,8 @@ def test_what_is_not_there(kind: str, fields: Any, words: str) -> None:
         ({"slice": {"step": 0}}, "slice.step: 0 goes nowhere"),
         ({"select": {"index": 0, "axis": 0}}, "axis 0 is the batch"),
         ("select", "index"),
+        ({"take": []}, "expected one at least"),
+        ({"take": {"indices": [0], "axis": 0}}, "axis 0 is the batch"),
     ],
 )
 def test_descriptions_that_are_wrong(written: Any, words: str) -> None:

@@ -148,6 +148,7 @@ MODULES: dict[str, Row] = {
     "batch_norm2d cumulative": row(lambda nn, t: nn.BatchNorm2d(4, momentum=None), IMAGE),
     "batch_norm2d bare": row(lambda nn, t: nn.BatchNorm2d(4, affine=False), IMAGE),
     "batch_norm2d untracked": row(lambda nn, t: nn.BatchNorm2d(4, track_running_stats=False), IMAGE),
+    "batch_norm2d without bias": row(lambda nn, t: nn.BatchNorm2d(4, bias=False), IMAGE),
     "batch_norm3d": row(lambda nn, t: nn.BatchNorm3d(2), (2, 2, 3, 2, 2)),
     "layer_norm of one example": row(lambda nn, t: nn.LayerNorm(5), (5,)),
     "layer_norm": row(lambda nn, t: nn.LayerNorm(5), (2, 3, 5)),
@@ -156,6 +157,10 @@ MODULES: dict[str, Row] = {
     "layer_norm without bias": row(lambda nn, t: nn.LayerNorm(5, bias=False), (2, 5)),
     "group_norm": row(lambda nn, t: nn.GroupNorm(2, 4), IMAGE),
     "group_norm bare": row(lambda nn, t: nn.GroupNorm(4, 4, affine=False), (2, 4, 5)),
+    "group_norm without bias": row(lambda nn, t: nn.GroupNorm(2, 4, bias=False), IMAGE),
+    "instance_norm2d without bias": row(
+        lambda nn, t: nn.InstanceNorm2d(4, affine=True, track_running_stats=True, bias=False), IMAGE
+    ),
     "instance_norm2d": row(lambda nn, t: nn.InstanceNorm2d(4), IMAGE),
     "instance_norm2d tracked": row(
         lambda nn, t: nn.InstanceNorm2d(4, affine=True, track_running_stats=True), IMAGE

@@ -395,6 +395,18 @@ def test_a_state_is_a_dict(given: Any) -> None:
         nn.Linear(2, 3).load_state_dict(given)
 
 
+def test_a_name_of_a_shared_parameter_and_counts_of_batches_may_be_missing() -> None:
+    model = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2), nn.BatchNorm1d(2))
+    model[1].weight = model[0].weight
+    state = {name: np.full(x.shape, 7.0) for name, x in model.state_dict().items()}
+    del state["0.weight"], state["2.num_batches_tracked"]
+    assert model.load_state_dict(state) == ([], [])
+    assert model[0].weight.tolist() == [[7.0, 7.0], [7.0, 7.0]]
+    assert model[2].num_batches_tracked.item() == 0
+    del state["1.weight"]
+    assert model.load_state_dict(state, strict=False) == (["0.weight", "1.weight"], [])
+
+
 def test_parameters_as_one_vector_and_back() -> None:
     model = nn.Linear(2, 3)
     before = np.concatenate([p.numpy().ravel() for p in model.parameters()])

@@ -77,3 +77,27 @@ def test_operands_may_be_lists_and_empty() -> None:
 def test_rejections(equation: str, words: str) -> None:
     with pytest.raises(ShapeError, match=words):
         einsum(equation, np.zeros((2, 3)), np.zeros((4, 5)))
+
+
+def test_many_operands() -> None:
+    """As many as there may be, and in time that does not grow with the square of the equation."""
+    x = np.full((2, 2), 0.5)
+    chain = [f"{a}{b}" for a, b in zip("abcdefghijklmnop", "bcdefghijklmnopq")]
+    right = np.linalg.matrix_power(x, 16)
+    np.testing.assert_allclose(einsum(f"{','.join(chain)}->aq", *[x] * 16).numpy(), right)
+    with pytest.raises(ShapeError, match="expected as many, 16 at most"):
+        einsum(f"{','.join(chain)},qr->ar", *[x] * 17)
+
+
+def test_messages_tell_the_beginning_of_a_long_equation() -> None:
+    with pytest.raises(ShapeError) as told:
+        einsum("ab," * 100_000, np.zeros((2, 3)))
+    assert len(str(told.value)) < 300
+
+
+def test_products_without_a_sum_are_elementwise() -> None:
+    """Also of whole numbers."""
+    for dtype in (np.float64, np.int64):
+        x, y = (np.arange(12).reshape(2, 3, 2).astype(dtype) + i for i in range(2))
+        found = einsum("bij,bij->bij", x, y)
+        np.testing.assert_array_equal(found.numpy(), x * y)

@@ -81,6 +81,8 @@ def values(kind: Kind) -> st.SearchStrategy[Any]:
             return side | st.lists(st.lists(side, min_size=2, max_size=2), min_size=rank, max_size=rank)
         case "StreamKind":
             return st.sampled_from(["label", {"index": "label"}, {"one_hot": {"of": "label", "classes": 3}}])
+        case "ArrayKind":
+            return st.lists(st.integers(1, 2), max_size=3).flatmap(arrays)
         case "ShapeKind":
             return st.lists(whole, min_size=1, max_size=4)
         case "Either":
@@ -94,6 +96,12 @@ def values(kind: Kind) -> st.SearchStrategy[Any]:
                 lambda name: named(kind.registry[name], name)  # type: ignore[attr-defined]
             )
     raise AssertionError(kind)
+
+
+def arrays(shape: list[int]) -> st.SearchStrategy[Any]:
+    """Numbers in lists of these lengths."""
+    inner = arrays(shape[1:]) if shape else reals(Limits())
+    return st.lists(inner, min_size=shape[0], max_size=shape[0]) if shape else inner
 
 
 def fields(cls: type[Any]) -> st.SearchStrategy[dict[str, Any]]:

@@ -37,10 +37,13 @@ def _drawn(name: str, shape: Sequence[int], rng: np.random.Generator) -> np.ndar
     return found * np.sqrt(2 / np.prod(shape[:2] if "depthwise" in name else shape[:-1]))
 
 
-def results(model: Any, inputs: Sequence[Any], settled: bool = False) -> tuple[list[np.ndarray], Results]:
+def results(
+    model: Any, inputs: Sequence[Any], settled: bool = False, calmed: float = 1.0
+) -> tuple[list[np.ndarray], Results]:
     """The outputs of a model in prediction, and what each of its layers gives.
 
-    ``settled``: batch norms first take the statistics of what comes to them, as after training.
+    ``settled``: batch norms first take the statistics of what comes to them, as after training; with a larger
+    ``calmed`` their variances are larger, so that less of rounding is magnified.
 
     All layers are one program: to compile one for each operation takes several times as long.
     """
@@ -52,7 +55,7 @@ def results(model: Any, inputs: Sequence[Any], settled: bool = False) -> tuple[l
     def run(values: list[Any], inputs: Sequence[Any]) -> tuple[list[Any], Found, list[Any]]:
         found: Found = {}
         with keras.StatelessScope(state_mapping=[*zip(variables, values)]) as scope:
-            outputs = _walk(model, inputs, _settling() if settled else _called, "", (), found)
+            outputs = _walk(model, inputs, _settling(calmed) if settled else _called, "", (), found)
         return outputs, found, [scope.get_current_value(x) for x in variables]
 
     quickly = {"xla_backend_optimization_level": 0}  # to compile is what takes long
@@ -73,11 +76,12 @@ def _called(layer: Any, args: Any, keywords: Any) -> Any:
     return layer(*args, **keywords)
 
 
-def _settling() -> Callable[..., Any]:
+def _settling(calmed: float) -> Callable[..., Any]:
     """How a layer is called where batch norms take the statistics of the batch, of their first call.
 
-    The variances are larger by their mean over the channels: at the end of a network a channel has so few
-    values in a batch that it may hardly vary, and dividing by that would blow up what rounding has left.
+    The variances are larger by ``calmed`` times their mean over the channels: at the end of a network a
+    channel has so few values in a batch that it may hardly vary, and dividing by that would blow up what
+    rounding has left.
     """
     known = set[int]()
 
@@ -88,7 +92,7 @@ def _settling() -> Callable[..., Any]:
             axes = tuple(i for i in range(x.ndim) if i != layer.axis % x.ndim)
             variance = x.var(axes)
             layer.moving_mean.assign(x.mean(axes))
-            layer.moving_variance.assign(variance + variance.mean())
+            layer.moving_variance.assign(variance + calmed * variance.mean())
         return layer(*args, **keywords)
 
     return run

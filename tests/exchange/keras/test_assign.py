@@ -204,6 +204,68 @@ def test_a_map_that_the_description_does_not_need(tmp_path: Path, name: str) -> 
     layers = {"Gate": {"id": "gate"}}, {"Own": {"id": "own"}}, {"relu": {"id": "end"}}
     network = described([3], *layers, blocks={"Own": {"layers": ["tanh"]}})
     path = stored(tmp_path, {"gate": dense("gate", 3, 3)})
-    with pytest.raises(SpecError, match=f"no layer of the description is called '{name}' and needs a block"):
+    told = f"no layer of the description is called '{name}' and needs a block; --map is for names"
+    with pytest.raises(SpecError, match=rf"gate\.yaml: {told}"):
         assign(network, path, {"Gate": file, name: file})
     assert "gate/a/kernel" in assign(network, path, {"Gate": file}).parameters
+
+
+def test_a_map_for_a_block_that_every_description_knows(tmp_path: Path) -> None:
+    maps = blocks_in(tmp_path, squeeze_excite="relu")
+    path = stored(tmp_path, {"gate": dense("gate", 3, 3)})
+    with pytest.raises(SpecError, match="no layer of the description is called 'squeeze_excite' and needs"):
+        assign(described([3], {"squeeze_excite": {"id": "gate"}}), path, maps)
+
+
+def blocks_in(folder: Path, **layers: str) -> dict[str, Path]:
+    """The files of blocks that hold one layer each."""
+    for name, layer in layers.items():
+        (folder / f"{name}.yaml").write_text(f"parameters: {{inner: relu}}\nlayers: [{layer}]\n")
+    return {name: folder / f"{name}.yaml" for name in layers}
+
+
+def test_maps_that_only_need_each_other(tmp_path: Path) -> None:
+    """They are in a circle, which nothing enters."""
+    maps = blocks_in(tmp_path, Gate="dense: {units: 3, id: a}", C="D", D="C")
+    path = stored(tmp_path, {"gate": dense("gate", 3, 3)})
+    with pytest.raises(SpecError, match=r"C\.yaml: no layer of the description is called 'C' and needs "):
+        assign(described([3], {"Gate": {"id": "gate"}}), path, maps)
+
+
+@pytest.mark.parametrize(
+    ("layer", "own", "layers"),
+    [
+        ({"Gate": {"id": "gate"}}, {}, {"Gate": "Deep: {id: deep}"}),
+        ({"Gate": {"id": "gate", "inner": "Deep"}}, {}, {"Gate": "$inner"}),
+        ({"Own": {"id": "gate"}}, {"Own": {"layers": ["Deep"]}}, {}),
+        ({"dense": {"units": 3, "id": "gate"}}, {"Unused": {"layers": ["Deep"]}}, {}),
+    ],
+)
+def test_maps_that_other_blocks_need(tmp_path: Path, layer: Any, own: Any, layers: dict[str, str]) -> None:
+    """In a mapped block, as an argument of one, in a block of the description, and in one that it never uses:
+    that is read all the same."""
+    maps = blocks_in(tmp_path, **layers, Deep="dense: {units: 3}")
+    path = stored(tmp_path, {"gate": dense("gate", 3, 3)})
+    assert len(assign(described([3], layer, blocks=own), path, maps).parameters) == 2
+    del maps["Deep"]
+    with pytest.raises(SpecError, match="'Deep'"):
+        assign(described([3], layer, blocks=own), path, maps)
+
+
+def test_a_mistake_in_a_mapped_block_is_told_with_its_file(tmp_path: Path) -> None:
+    path = stored(tmp_path, {"gate": dense("gate", 3, 3)})
+    for layer, told in (("Gate", "the block contains itself"), ("dense: {unit: 3}", "unknown field")):
+        maps = blocks_in(tmp_path, Gate=layer)
+        with pytest.raises(SpecError, match=rf"Gate\.yaml: blocks\.Gate.*: {told}"):
+            assign(described([3], {"Gate": {"id": "gate"}}), path, maps)
+
+
+def test_the_mistake_in_a_description_is_told_before_its_maps(tmp_path: Path) -> None:
+    """What it needs is not known where its layers are none, or are in a circle."""
+    maps, path = blocks_in(tmp_path, Gate="relu"), stored(tmp_path, {"gate": dense("gate", 3, 3)})
+    for network, told in (
+        ({"cortex": 1, "inputs": {"x": [3]}, "layers": 7}, "this is no list of layers"),
+        (described([3], "Own", blocks={"Own": {"layers": ["Own"]}}), "the block contains itself"),
+    ):
+        with pytest.raises(SpecError, match=told):
+            assign(network, path, maps)

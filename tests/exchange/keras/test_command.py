@@ -13,7 +13,7 @@ import cortex
 from cortex_compute.errors import ArgumentError
 from cortex_core.check import check
 from tests.conftest import Cli
-from tests.exchange.keras.handmade import save_named, weights_of
+from tests.exchange.keras.handmade import save_named, save_numbered, weights_of
 from tests.keras_file import LAYERS, forward, weights, write_model, write_recording
 
 SWISH = {"class_name": "Lambda", "config": {"name": "swish", "function": ["x", None, None]}}
@@ -115,17 +115,21 @@ def test_what_python_imports_tells_its_notes_also_from_a_file(tmp_path: Path) ->
     assert cortex.load(tmp_path / "a.cortex").summary().endswith(f"unproved\nnote: {note}")
 
 
-def test_given_weights_win_over_those_of_the_model_and_a_note_says_so(cli: Cli, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("trained", "anew"), [(True, "; the optimizer starts anew"), (False, "")])
+def test_given_weights_win_over_those_of_the_model_and_a_note_says_so(
+    cli: Cli, tmp_path: Path, trained: bool, anew: str
+) -> None:
     """The state of some other training is none of this one's, and not even looked at."""
     model, other = tmp_path / "model.h5", tmp_path / "other.h5"
     write_model(model, training=COMPILED)
     save_named(other, {"hidden": weights_of("hidden", 3, 4), "out": weights_of("out", 4, 2)})
-    with h5py.File(other, "r+") as file:
-        state = file.create_group("optimizer_weights")
-        state.attrs["weight_names"] = [b"Adam/iterations:0", b"Adam/m:0"]
-        state["Adam/iterations:0"], state["Adam/m:0"] = 7, np.ones(5)
+    for path in (model, other) if trained else (other,):
+        with h5py.File(path, "r+") as file:
+            state = file.create_group("optimizer_weights")
+            state.attrs["weight_names"] = [b"Adam/iterations:0", b"Adam/m:0"]
+            state["Adam/iterations:0"], state["Adam/m:0"] = 7, np.ones(5)
     code, _, told = cli("import", "keras", model, "--weights", other, "-o", tmp_path / "net.cortex")
-    note = "other.h5: the weights are those of this file, not of model.h5; the optimizer starts anew"
+    note = f"other.h5: the weights are those of this file, not of model.h5{anew}"
     assert (code, told) == (0, f"note: {note}\n")
     network = cortex.load(tmp_path / "net.cortex")
     assert network.origin["file"] == "model.h5, other.h5 (Keras 2.9.0)"
@@ -172,7 +176,7 @@ def test_what_a_file_says_stays_on_its_line(cli: Cli, tmp_path: Path) -> None:
             place.attrs["keras_version"] = "2.9.0\noutputs: []"
     assert cli("import", "keras", tmp_path / "a\nb.h5", "-o", tmp_path / "net.cortex").code == 0
     first, second, *_ = (tmp_path / "net.yaml").read_text().splitlines()
-    assert first == r"# Imported from 'a\nb.h5 (Keras 2.9.0\noutputs: [])': unproved."
+    assert first == r"# Imported from 'a\nb.h5' (Keras '2.9.0\noutputs: []'): unproved."
     assert second == "cortex: 1"
 
 
@@ -190,6 +194,16 @@ def test_a_file_may_have_any_name(cli: Cli, tmp_path: Path, file: str, name: str
     write_model(tmp_path / f"{file}.h5")
     assert cli("import", "keras", tmp_path / f"{file}.h5", "-o", tmp_path / "net.cortex").code == 0
     assert cortex.network(tmp_path / "net.yaml").description.name == name
+    shown = f"{file}.h5" if len(file) < 200 else f"{file[:197]}..."
+    assert cortex.load(tmp_path / "net.cortex").origin["file"] == f"{shown} (Keras 2.9.0)"
+
+
+def test_of_two_files_with_long_names_both_are_told(tmp_path: Path) -> None:
+    model, other = (tmp_path / f"{letter * 220}.h5" for letter in "mw")
+    write_model(model)
+    save_named(other, {"hidden": weights_of("hidden", 3, 4), "out": weights_of("out", 4, 2)})
+    told = f"{'m' * 197}..., {'w' * 197}... (Keras 2.9.0)"
+    assert cortex.from_keras(model, other).origin["file"] == told
 
 
 COMPILED = {
@@ -226,6 +240,24 @@ def test_a_recording_proves_what_has_a_loss(cli: Cli, recording: Path, tmp_path:
     assert said.out.splitlines()[-1].endswith("proved: 2 of 2 layers within 1e-6 of Keras, on 4 examples")
 
 
+@pytest.mark.parametrize("loss", ["SparseCategoricalCrossentropy", "BinaryCrossentropy"])
+def test_a_note_says_that_predict_gives_probabilities_of_logits(tmp_path: Path, loss: str) -> None:
+    """Keras gives the logits, as with `raw`; of a model that ends in softmax both are the same: no note."""
+    linear = {"class_name": "Dense", "config": {**LAYERS[2]["config"], "activation": "linear"}}
+    training = {"loss": {"class_name": loss, "config": {"from_logits": True}}}
+    write_model(tmp_path / "model.h5", [*LAYERS[:2], linear], training)
+    network = cortex.from_keras(tmp_path / "model.h5")
+    told = "predict gives probabilities; predict(x, raw=True) gives what Keras predicts, the logits"
+    assert network.origin["notes"] == [f"out: {told}"]
+    x, w = np.ones((2, 3), np.float32), weights()
+    logits = forward(x)[0] @ w["out/kernel"] + w["out/bias"]
+    np.testing.assert_allclose(network.predict(x, raw=True), logits, rtol=1e-5)
+    assert np.all(network.predict(x) < 1)
+    assert np.abs(network.predict(x) - logits).max() > 0.1
+    write_model(tmp_path / "model.h5", training=COMPILED)
+    assert "notes" not in cortex.from_keras(tmp_path / "model.h5").origin
+
+
 TRAINED = """\
 loss:
   softmax_cross_entropy: {of: out, target: y}
@@ -250,6 +282,38 @@ def test_what_lacks_a_loss_gets_one_in_the_description(cli: Cli, model: Path, tm
     assert 0 < np.abs(trained - weights()["out/kernel"]).max() < 0.1
 
 
+def with_state(path: Path, archive: bool) -> None:
+    """A model, and the state of its optimizer, in HDF5 or in an archive."""
+    if archive:
+        names = {"hidden": "layers/dense", "out": "layers/dense_1"}
+        arrays = {
+            f"{names[layer]}/vars/{n}": weights()[f"{layer}/{part}"]
+            for layer in names
+            for n, part in enumerate(("kernel", "bias"))
+        }
+        config = {"class_name": "Sequential", "config": {"name": "sequential", "layers": [*LAYERS]}}
+        save_numbered(path, config, arrays | {"optimizer/vars/0": np.array(7)})
+        return
+    write_model(path)
+    with h5py.File(path, "r+") as file:
+        file["optimizer_weights/Adam/iterations:0"] = 7
+
+
+@pytest.mark.parametrize("name", ["whole.h5", "whole.keras"])
+def test_a_description_takes_no_state_of_an_optimizer_and_a_note_says_so(
+    cli: Cli, model: Path, tmp_path: Path, name: str
+) -> None:
+    assert cli("import", "keras", model, "-o", tmp_path / "net.cortex").code == 0
+    with_state(tmp_path / name, archive=name.endswith("keras"))
+    spec, out = tmp_path / "net.yaml", tmp_path / "again.cortex"
+    said = cli("import", "keras", spec, "--weights", tmp_path / name, "-o", out)
+    note = f"{name}: it holds the state of an optimizer, which starts anew"
+    assert (said.code, said.err) == (0, f"note: {note}\n")
+    assert cortex.load(out).origin["notes"] == [note]
+    x = np.ones((2, 3), np.float32)
+    np.testing.assert_allclose(cortex.load(out).predict(x), forward(x)[1], rtol=1e-5)
+
+
 def test_a_description_that_is_imported_stays_as_it_is(cli: Cli, model: Path, tmp_path: Path) -> None:
     assert cli("import", "keras", model, "-o", tmp_path / "net.cortex").code == 0
     spec = tmp_path / "net.yaml"
@@ -260,6 +324,30 @@ def test_a_description_that_is_imported_stays_as_it_is(cli: Cli, model: Path, tm
     assert (said.code, said.err) == (0, "")
     assert spec.read_text() == written
     assert (tmp_path / "net.cortex").exists()
+
+
+def test_a_description_that_was_changed_is_not_written_over(
+    cli: Cli, model: Path, recording: Path, tmp_path: Path
+) -> None:
+    """The same once more, with another proof, is written; a loss or a comment of one's own is never lost."""
+    importing = ["import", "keras", model, "-o", tmp_path / "net.cortex"]
+    spec = tmp_path / "net.yaml"
+    assert cli(*importing).code == 0
+    written = spec.read_text()
+    assert cli(*importing, "--outputs", recording).code == 0
+    assert spec.read_text().partition("\n")[0].endswith("on 4 examples.")
+    assert cli(*importing).code == 0
+    assert spec.read_text() == written
+    before = {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("net*")}
+    for mine in (written + TRAINED, "# Mine.\n" + written.partition("\n")[2], "notes: ü\n", ""):
+        spec.write_text(mine, encoding="utf-8")
+        before["net.yaml"] = spec.stat().st_mtime_ns
+        said = cli(*importing)
+        assert (said.code, said.out) == (2, "")
+        told = "net.yaml is there and was changed, or is of another model: give another name, or remove it"
+        assert told in " ".join(said.err.split())
+        assert {p.name: p.stat().st_mtime_ns for p in tmp_path.glob("net*")} == before
+        assert spec.read_text(encoding="utf-8") == mine
 
 
 def unwritten(folder: Path) -> bool:

@@ -60,7 +60,7 @@ LINES: dict[str, Callable[[Any, Any, Any], Any]] = {
     ],
     "parts": lambda ops, x, y: [
         *ops.split(x, 2, axis=-1), *ops.split(y, [1, 3], axis=1), *ops.unstack(x, axis=1),
-        ops.take(x, 1, axis=-1), ops.take(x, [3, 0, 3], axis=2),
+        ops.take(x, 1, axis=-1), ops.take(x, [3, 0, -1], axis=2),
     ],
     "repeated": lambda ops, x, y: [
         ops.tile(x, (1, 2, 3)), ops.repeat(x, 3, axis=1), ops.repeat(x, 2, axis=-1), ops.roll(x, 2, axis=1),
@@ -111,6 +111,7 @@ def test_gates_of_channels_and_of_places() -> None:
             *(ops.max(first, axis=1, keepdims=True), ops.max(x, axis=1), ops.max(x, axis=(1, 3))),
             *(
                 ops.pad(x, ((0, 0), (1, 2), (1, 1), (0, 0)), mode="reflect"),
+                ops.pad(x, ((0, 0), (1, 0), (2, 1), (0, 0)), mode="edge"),
                 ops.pad(x, ((0, 0),) * 3 + ((0, 3),)),
             ),
         ]
@@ -231,11 +232,11 @@ def test_constants_are_not_trained() -> None:
         (function("math.l2_normalize", A, axis=[1, 2]), "one axis is supported"),
         (function("norm", A, ord=1, axis=-1), "a norm of the order 1"),
         (function("tile", A, multiples=[2, 1, 1]), "the examples of a batch stay as many here"),
-        (function("tile", A, multiples=[1, 0, 1]), "a whole number of times, not 0"),
+        (function("tile", A, multiples=[1, 0, 1]), "how often is 0; expected a whole number of at least 1"),
         (function("repeat", A, repeats=2), "axis is None"),
         (function("broadcast_to", A, shape=[-1, 3, 8]), "axis 2 has not the size 1"),
         (function("roll", A, shift=1, axis=0), "axis is 0; supported"),
-        (function("gather", A, indices=[7], axis=1), "axis 1 must have them"),
+        (function("gather", A, indices=[7], axis=1), "take finds no place 7 among 3 along axis 1"),
         (function("gather", A, indices=[0.5], axis=1), "is not supported: one is, or a list"),
         (function("split", A, 3, axis=-1), "split by 3 of an axis of 4"),
         (function("split", A, [3, 3], axis=-1), "of an axis of 4 is not supported: parts of it are"),

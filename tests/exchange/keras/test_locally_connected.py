@@ -106,6 +106,16 @@ def test_a_file_of_keras_2(
     close(np.moveaxis(found, -1, 1) if order == FIRST else found, right)
 
 
+def test_one_number_for_both_axes_of_a_window(tmp_path: Path) -> None:
+    """With channels first, where the kernel is turned by the window."""
+    kernel, bias = drawn(12, 18, 5), drawn(3, 4, 5)
+    config = model("LocallyConnected2D", [], [1, 1], (2, 5, 6), kernel_size=3, data_format=FIRST)
+    made = imported(tmp_path, config, kernel, bias)
+    x = RNG.normal(size=(3, 2, 5, 6)).astype(np.float32)
+    right = np.tanh(formula(x, kernel, bias, [3, 3], [1, 1], FIRST))
+    close(np.moveaxis(made.network.predict(x), -1, 1), right)
+
+
 @pytest.mark.parametrize(
     ("config", "shapes", "told"),
     [
@@ -113,11 +123,11 @@ def test_a_file_of_keras_2(
         ({"implementation": 3}, [(150,), (5, 5)], "implementation 3"),
         ({"padding": "same"}, [(5, 6, 5), (5, 5)], "padding is 'same'; supported: 'valid'"),
         ({"kernel_size": [9]}, [(5, 6, 5), (5, 5)], "does not fit into it"),
-        ({}, [(4, 6, 5), (5, 5)], "local.*kernel"),
+        ({}, [(4, 6, 5), (5, 5)], r"kernel has shape \[4, 6, 5\]; expected \[5, 6, 5\]"),
         ({}, [(5, 6, 5)], "lacking are bias"),
-        ({"data_format": FIRST}, [(5, 7, 5), (5, 5)], "local"),
-        ({"data_format": FIRST}, [(5, 6), ()], "local"),
-        ({"data_format": FIRST, "kernel_size": "x"}, [(5, 6, 5), (5, 5)], "local"),
+        ({"data_format": FIRST}, [(5, 7, 5), (5, 5)], r"kernel has shape \[5, 7, 5\]; expected \[5, 6, 5\]"),
+        ({"data_format": FIRST}, [(5, 6), ()], r"kernel has shape \[5, 6\]; expected \[5, 6, 5\]"),
+        ({"data_format": FIRST, "kernel_size": "x"}, [(5, 6, 5), (5, 5)], r"kernel.0: 'x' is text"),
     ],
 )
 def test_what_is_refused(tmp_path: Path, config: Json, shapes: Any, told: str) -> None:

@@ -117,6 +117,84 @@ def test_an_architecture_and_weights_in_two_files(tmp_path: Path) -> None:
         read(weights)
 
 
+def test_an_architecture_as_weights_is_told(tmp_path: Path) -> None:
+    """The file that holds none is at fault, not the model."""
+    arch, whole = tmp_path / "arch.json", save_named(tmp_path / "m.h5", OF_TWO, TWO)
+    arch.write_text(json.dumps(TWO))
+    for path in (whole, arch):
+        with pytest.raises(SpecError, match=r"arch\.json: it holds an architecture, no weights; --weights"):
+            read(path, arch)
+    with pytest.raises(SpecError, match=r"arch\.json: it holds an architecture, no weights"):
+        read_weights(arch)
+
+
+KERNELS = {"conv": numbers(3, 3, 3, 3), "up": numbers(3, 3, 3, 3, start=100)}
+"""Square ones, whose shapes do not say in which order their axes lie."""
+NUMBERED = {"layers/conv2d/vars/0": KERNELS["conv"], "layers/conv2d_transpose/vars/0": KERNELS["up"]}
+OLD = {"nb_filter": 3, "nb_row": 3, "nb_col": 3, "dim_ordering": "th", "bias": False}
+NEW = {"filters": 3, "kernel_size": [3, 3], "use_bias": False}
+
+
+def two_of(first: str, other: str, shape: list[int], **config: Any) -> dict[str, Any]:
+    """A convolution and a transposed one."""
+    given = {"batch_input_shape": [None, *shape]}
+    layers = [
+        {"class_name": first, "config": {"name": "conv", **given, **config}},
+        {"class_name": other, "config": {"name": "up", **config}},
+    ]
+    return {"class_name": "Sequential", "config": layers}
+
+
+OF_KERAS_1 = two_of("Convolution2D", "Deconvolution2D", [3, 5, 5], **OLD)
+OF_KERAS_2 = two_of("Conv2D", "Conv2DTranspose", [5, 5, 3], **NEW)
+
+
+def on_theano(path: Path, groups: Any, config: Any, version: str) -> Path:
+    save_named(path, groups, config, version)
+    with h5py.File(path, "r+") as file:
+        for place in (file, file["model_weights"]):
+            place.attrs["backend"] = b"theano"
+    return path
+
+
+def named(**kernels: np.ndarray) -> dict[str, Any]:
+    return {name: [(f"{name}/kernel:0", kernel)] for name, kernel in kernels.items()}
+
+
+def kernels_of(file: File) -> dict[str, np.ndarray]:
+    return {layer.name: layer.weights[0].read() for layer in file.model.layers if layer.weights}
+
+
+@pytest.mark.parametrize(("config", "version"), [(OF_KERAS_1, "1.2.2"), (OF_KERAS_2, "2.2.4")])
+def test_weights_lie_as_those_who_wrote_them_had_them(tmp_path: Path, config: Any, version: str) -> None:
+    """In the place of those of a model of Theano, which convolves: kernels of others lie as today."""
+    model = on_theano(tmp_path / "th.h5", named(**KERNELS), config, version)
+    (tmp_path / "w.weights.h5").write_bytes(numbered_bytes(NUMBERED))
+    save_numbered(tmp_path / "m.keras", OF_KERAS_2, NUMBERED)
+    save_named(tmp_path / "named.h5", named(**KERNELS), version="2.4.0")
+    with h5py.File(tmp_path / "named.h5", "r+") as file:
+        del file.attrs["backend"]
+    for name in ("w.weights.h5", "m.keras", "named.h5"):
+        found = kernels_of(read(model, tmp_path / name))
+        for layer, kernel in KERNELS.items():
+            np.testing.assert_array_equal(found[layer], kernel, err_msg=f"{name} {layer}")
+
+
+def test_weights_of_keras_1_that_say_nothing_were_written_by_what_their_model_ran_on(tmp_path: Path) -> None:
+    model = on_theano(tmp_path / "th.h5", named(**KERNELS), OF_KERAS_2, "2.0.0")
+    weights = save_named(tmp_path / "w.h5", named(**KERNELS), version="")
+    conv = kernels_of(read(model, weights))["conv"]
+    np.testing.assert_array_equal(conv, KERNELS["conv"][::-1, ::-1])
+
+
+def test_numbered_weights_are_of_no_version_that_did_not_number_them(tmp_path: Path) -> None:
+    """Whatever the archive says, or does not: Keras 1 has the axes of a transposed convolution otherwise."""
+    for version in ("", "1.2.2"):
+        path = save_numbered(tmp_path / "m.keras", OF_KERAS_2, NUMBERED, version=version)
+        np.testing.assert_array_equal(kernels_of(read(path))["up"], KERNELS["up"])
+        assert read_weights(path).version == "2.12.0"
+
+
 def test_keras_1_says_no_version_and_puts_groups_into_groups(tmp_path: Path) -> None:
     config = {**TWO, "config": [dense("fire/a", 2, batch_input_shape=[None, 3]), dense("fire/b", 4)]}
     groups = {

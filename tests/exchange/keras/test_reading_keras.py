@@ -6,12 +6,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
+import cortex
 from cortex_compute.errors import SpecError
 from cortex_core.exchange.keras.model import File, Model
 from cortex_core.exchange.keras.reader import read, read_weights
+from tests.exchange.keras.handmade import save_named
 
 pytestmark = pytest.mark.peers
 
@@ -132,6 +135,29 @@ def test_the_optimizer_has_its_state(tmp_path: Path) -> None:
         assert (optimizer.kind, optimizer.config["beta_1"]) == ("Adam", 0.8)
         assert len(optimizer.weights) == len(expected)
         assert all(np.array_equal(w.read(), e) for w, e in zip(optimizer.weights, expected))
+
+
+@pytest.mark.parametrize("name", ["w.weights.h5", "w.keras"])
+def test_weights_of_keras_3_in_a_model_of_theano(tmp_path: Path, name: str) -> None:
+    """Whose kernels were turned; these give what they give in Keras.  Square ones fit in any order."""
+    import keras
+
+    layers = [keras.layers.Conv2D(3, 3, name="conv"), keras.layers.Conv2DTranspose(3, 3, name="up")]
+    model = keras.Sequential([keras.Input((5, 5, 3)), *layers])
+    rng = np.random.default_rng(0)
+    model.set_weights([rng.normal(size=w.shape) for w in model.get_weights()])
+    (model.save_weights if name.endswith("h5") else model.save)(tmp_path / name)
+    config = {"filters": 3, "kernel_size": [3, 3], "strides": [1, 1], "padding": "valid"}
+    config |= {"activation": "linear", "use_bias": True, "batch_input_shape": [None, 5, 5, 3]}
+    kinds = {"conv": "Conv2D", "up": "Conv2DTranspose"}
+    listed = [{"class_name": kind, "config": {"name": id_, **config}} for id_, kind in kinds.items()]
+    zeros = {id_: [("k", np.zeros((3, 3, 3, 3))), ("b", np.zeros(3))] for id_ in kinds}
+    save_named(tmp_path / "th.h5", zeros, {"class_name": "Sequential", "config": listed}, "2.2.4")
+    with h5py.File(tmp_path / "th.h5", "r+") as file:
+        file["model_weights"].attrs["backend"] = b"theano"
+    x = rng.normal(size=(2, 5, 5, 3)).astype(np.float32)
+    found = cortex.from_keras(tmp_path / "th.h5", tmp_path / name)
+    np.testing.assert_allclose(found.predict(x), model.predict(x, verbose=0), rtol=1e-4, atol=1e-4)
 
 
 def test_weights_alone_have_the_names_of_layers(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from cortex_core.network import Network
 from tests.exchange.keras.peer import draw_weights
 from tests.exchange.keras.test_applications import FAMILIES, SMALLEST, Family
 from tests.exchange.to_keras.support import CASES, apart, drawn, inputs, of_keras
-from tests.exchange.to_keras.test_every_layer import OWN, of_layer
+from tests.exchange.to_keras.test_every_layer import EXPORTED, OWN, of_layer
 from tests.exchange.to_keras.test_order import crossed
 
 pytestmark = pytest.mark.peers
@@ -37,7 +37,7 @@ def check(network: Network, folder: Path) -> None:
         np.testing.assert_array_equal(a, b)
 
 
-@pytest.mark.parametrize("kind", [kind for kind in OWN if not kind.startswith("locally_connected")])
+@pytest.mark.parametrize("kind", EXPORTED)
 def test_the_example_of_each_layer(kind: str, tmp_path: Path) -> None:
     check(of_layer(OWN[kind]), tmp_path)
 

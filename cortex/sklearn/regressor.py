@@ -1,0 +1,58 @@
+"""`CortexRegressor`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import RegressorMixin  # type: ignore[import-untyped]
+from sklearn.metrics import r2_score  # type: ignore[import-untyped]
+from sklearn.utils.validation import validate_data  # type: ignore[import-untyped]
+
+from cortex.sklearn.estimator import CortexEstimator
+from cortex.sklearn.recipe import targets
+
+
+class CortexRegressor(RegressorMixin, CortexEstimator):  # type: ignore[misc]
+    """A network that predicts one number or several.
+
+    X (examples, features) and y, (examples,) or (examples, targets), are read as float32.  Neither is scaled:
+    put a StandardScaler before it, in a Pipeline, and a TransformedTargetRegressor around it.
+
+    The parameters are those of `CortexClassifier`.  The output of a ``description`` is a number for each
+    target; its loss is mse, mae, huber or censor_loss; without one the first.
+
+    Attributes are those of `CortexClassifier`, without ``classes_``; ``validation_scores_`` are R².
+    """
+
+    def fit(self, X: Any, y: Any) -> CortexRegressor:
+        """Trains a network on X (examples, features) and y, (examples,) or (examples, targets)."""
+        self._fit(*self._examples(X, y, reset=True))
+        return self
+
+    def partial_fit(self, X: Any, y: Any) -> CortexRegressor:
+        """One pass over X and y, at a constant learning rate (0.001 unless given), going on with weights and
+        moments."""
+        self._partial_fit(*self._examples(X, y, reset=not hasattr(self, "weights_")))
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The numbers of each example: float64, (examples,) or (examples, targets) as y was in fit."""
+        found = self._outputs(X)
+        return found[:, 0] if self._single else found
+
+    def _examples(self, given: Any, y: Any, reset: bool) -> tuple[np.ndarray, np.ndarray, Any]:
+        x, y = validate_data(
+            self, given, y, reset=reset, dtype=np.float32, order="C", multi_output=True, y_numeric=True
+        )
+        self._single = y.ndim == 1
+        y = np.ascontiguousarray(y.reshape(len(y), -1), np.float32)
+        return x, y, targets(y.shape[1])
+
+    def _score(self, outputs: np.ndarray, y: np.ndarray) -> float:
+        return float(r2_score(y, outputs))
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

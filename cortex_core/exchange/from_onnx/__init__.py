@@ -1,0 +1,1 @@
+"""ONNX models: read, and turned into descriptions with weights."""

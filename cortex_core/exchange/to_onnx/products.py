@@ -1,0 +1,107 @@
+"""Products of matrices, convolutions and pooling."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from cortex_compute.primitives.convolution import Conv, ConvInputGrad
+from cortex_compute.primitives.matrix import Gemm
+from cortex_compute.primitives.pooling import AvgPool, MaxPool, Pooling
+from cortex_compute.primitives.windows import Padding
+from cortex_core.exchange.to_onnx.at import At, translates
+from cortex_core.exchange.to_onnx.unsaid import Unsaid
+
+
+@translates(Gemm, "Gemm", "MatMul")
+def _gemm(at: At) -> str:
+    p = at.p
+    if p.epilogue is not None or p.sums:
+        raise Unsaid("it is fused with what stands behind it")
+    if all(t.rank == 2 for t in at.types):
+        return at.emit(
+            "Gemm", *at.names, transA=int(p.transpose_a) or None, transB=int(p.transpose_b) or None
+        )
+    turned = zip(at.names, at.types, (p.transpose_a, p.transpose_b))
+    return at.emit("MatMul", *(_turned(at, name, t.rank) if turn else name for name, t, turn in turned))
+
+
+def _turned(at: At, name: str, rank: int) -> str:
+    return at.emit("Transpose", name, perm=(*range(rank - 2), rank - 1, rank - 2))
+
+
+def _pads(padding: Padding) -> list[int]:
+    return [*(before for before, _ in padding), *(after for _, after in padding)]
+
+
+@translates(Conv, "Conv")
+def _conv(at: At) -> str:
+    p, (_, _, *kernel) = at.p, at.types[1].shape
+    if p.epilogue is not None:
+        raise Unsaid("it is fused with what stands behind it")
+    geometry = {"strides": p.stride, "pads": _pads(p.padding), "dilations": p.dilation, "group": p.groups}
+    return at.emit("Conv", *at.names, kernel_shape=kernel, **geometry)
+
+
+@translates(ConvInputGrad, "ConvTranspose", free=("shape",))
+def _conv_transpose(at: At) -> str:
+    """What the windows do not reach behind the last one is ``output_padding``."""
+    p, (_, _, *kernel) = at.p, at.types[1].shape
+    rest = []
+    for axis, k in enumerate(kernel):
+        reach = (k - 1) * p.dilation[axis] + 1 - sum(p.padding[axis])
+        given, made = at.shape(0)[axis + 2], at.sized("shape")[axis + 1]
+        left = {n - (m - 1) * p.stride[axis] - reach for n, m in zip(made, given)}
+        if len(left) > 1:
+            raise Unsaid("its size does not follow from that of its input")
+        rest.append(left.pop())
+    geometry = {"strides": p.stride, "pads": _pads(p.padding), "dilations": p.dilation, "group": p.groups}
+    return at.emit("ConvTranspose", *at.names, kernel_shape=kernel, output_padding=rest, **geometry)
+
+
+def _reached(at: At) -> Padding:
+    """The padding, and with ``ceil`` what the last window covers beyond it."""
+    p: Pooling = at.p
+    if not p.ceil:
+        return p.padding
+    found = []
+    for axis, n in enumerate(at.fixed_shape(0)[1:]):
+        before, after = p.padding[axis]
+        count = at.result[axis + 2][0]
+        found.append((before, max(after, (count - 1) * p.stride[axis] + p.size[axis] - n - before)))
+    return tuple(found)
+
+
+def _whole(at: At) -> bool:
+    """Whether one window covers all, of whatever length that is."""
+    spatial = tuple(zip(*at.shape(0)[2:]))
+    if all(p.size == n and not any(map(any, p.padding)) for p, n in zip(at.primitives, spatial)):
+        return True
+    at.expect_fixed(())
+    return False
+
+
+@translates(MaxPool, "MaxPool", "GlobalMaxPool", free=("size", "stride"))
+def _max_pool(at: At) -> str:
+    if _whole(at):
+        return at.emit("GlobalMaxPool", at.names[0])
+    p = at.p
+    return at.emit("MaxPool", at.names[0], kernel_shape=p.size, strides=p.stride, pads=_pads(_reached(at)))
+
+
+@translates(AvgPool, "AveragePool", "GlobalAveragePool", free=("size", "stride"))
+def _avg_pool(at: At) -> str:
+    """Where a window is divided by other numbers than ONNX knows, its mean is put right by a factor."""
+    if _whole(at):
+        return at.emit("GlobalAveragePool", at.names[0])
+    p, padding = at.p, _reached(at)
+    counted = int(p.count_padding) or None
+    given = {"kernel_shape": p.size, "strides": p.stride, "pads": _pads(padding)}
+    y = at.emit("AveragePool", at.names[0], **given, count_include_pad=counted)
+    if not counted or padding == p.padding:
+        return y
+    n, *spatial = at.types[0].shape[1:]
+    divisors = p.divisors(at.types[0]._replace(shape=(1, *spatial, n)))
+    factors = math.prod(p.size) / math.prod(np.ix_(*(np.array(d, np.float64) for d in divisors)))
+    return at.emit("Mul", y, at.writer.constant(np.float32(factors)))

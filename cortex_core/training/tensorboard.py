@@ -1,0 +1,114 @@
+"""`TensorBoard`: the callback that writes a training as event files."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from cortex_compute.errors import ArgumentError, CheckpointError
+from cortex_core.spec.write import to_yaml
+from cortex_core.training.callbacks import Callback
+from cortex_core.training.events import (
+    EventFile,
+    charts,
+    event_files,
+    expect_writer,
+    histograms,
+    hyperparameters,
+    scalars,
+    text,
+)
+from cortex_core.training.histograms import KINDS, Histograms
+from cortex_core.training.run import LAST, numbers
+
+if TYPE_CHECKING:
+    from cortex_core.training.trainer import Trainer
+
+FOLDER = "tensorboard"
+WITHIN = "within_epoch/"
+
+
+class TensorBoard(Callback):
+    """Writes event files into ``folder`` (that of the run, below `FOLDER`), for TensorBoard to show.
+
+    After each epoch: each column of history.csv under its own name, and what `Histograms` found, where that
+    stands before it, as ``weights/PARAMETER`` and ``gradients/PARAMETER``; the step of an event counts the
+    steps of training.  Within an epoch, every ``seconds``: ``within_epoch/NAME``, loss and metrics over the
+    epoch so far, and the learning rate.  At the start: the description, and the options of the training as
+    hyperparameters.
+
+    A run that goes on gets a further file.  It says from which step on the files before it hold what never
+    became part of the run, and begins with the last epoch, in case that one was cut short before it was
+    written; where there is no file yet, with all epochs.
+    """
+
+    kept: ClassVar[bool] = False
+
+    def __init__(self, folder: str | Path | None = None, seconds: float = 5.0) -> None:
+        super().__init__()
+        self.folder, self.seconds = folder, seconds
+        self._file: EventFile | None = None
+
+    def check(self, trainer: Trainer) -> None:
+        """Raises `ArgumentError` where tensorboardX is absent, or `Histograms` would come too late."""
+        expect_writer()
+        callbacks = trainer.callbacks
+        if any(isinstance(callback, Histograms) for callback in callbacks[callbacks.index(self) :]):
+            raise ArgumentError("callbacks: give Histograms before TensorBoard, which writes its numbers")
+
+    def start(self, trainer: Trainer) -> None:
+        folder = trainer.path / FOLDER if self.folder is None else Path(self.folder)
+        there = event_files(folder)
+        if there and self.folder is not None and not (trainer.path / LAST).is_file():
+            raise CheckpointError(
+                f"{folder}: there are event files of another training; give a new folder, or move them away"
+            )
+        between = trainer.batch == 0
+        self._file = EventFile(folder, trainer.step if between else trainer.step + 1)
+        canonical = trainer.network.description.canonical
+        opening, self._closing = hyperparameters(canonical["train"], trainer.columns)
+        described = text("description", to_yaml(canonical))
+        self._file.put(trainer.step, [*described, *charts(trainer.columns), *opening])
+        last = trainer.epoch if between else trainer.epoch + 1
+        for epoch in range(last if there else 0, trainer.epoch + 1):
+            self._put(trainer, epoch)
+        self.due = time.monotonic() + self.seconds
+
+    def step(self, trainer: Trainer) -> None:
+        if time.monotonic() < self.due:
+            return
+        found = numbers(trainer.totals())
+        if 0 < trainer.batch < trainer.steps_per_epoch:  # else it is, or was, told by the epoch
+            assert self._file is not None
+            rate = trainer.rate(trainer.step - 1)
+            self._file.put(trainer.step, scalars({**found, "learning_rate": rate}, WITHIN))
+        self.due = time.monotonic() + self.seconds
+
+    def epoch(self, trainer: Trainer) -> None:
+        self._put(trainer, trainer.epoch)
+        self.due = time.monotonic() + self.seconds
+
+    def stop(self, trainer: Trainer, error: BaseException | None) -> None:
+        if self._file is None:
+            return
+        try:
+            if error is None:
+                self._file.put(trainer.step, self._closing)
+        finally:
+            self._file.close()
+            self._file = None
+
+    def _put(self, trainer: Trainer, epoch: int) -> None:
+        """What is known of the end of an epoch; of epoch 0, before the first step, that is histograms at
+        most."""
+        row = dict(trainer.history.rows[epoch - 1]) if epoch else {}
+        step = row.pop("step", 0)
+        values = scalars(row)
+        for callback in trainer.callbacks:
+            for found in callback.rows if isinstance(callback, Histograms) else ():
+                if found["epoch"] == epoch:
+                    values += [value for kind in KINDS for value in histograms(found[kind], f"{kind}/")]
+        if values:
+            assert self._file is not None
+            self._file.put(step, values)
