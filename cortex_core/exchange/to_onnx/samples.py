@@ -27,11 +27,11 @@ Size = tuple[int, ...]
 BATCH = "batch"
 BATCHES = (1009, 2003, 4001)
 """Primes, and large: no product of other sizes is a multiple of them, and nothing so large is folded."""
-PRIMES = ((61, 97, 71), (67, 101, 131), (73, 103, 83), (79, 107, 139), (89, 109, 149), (113, 151, 127))
-FACTORS = ((1, 2, 4), (3, 5, 7), (2, 9, 11), (8, 3, 13), (4, 15, 6), (10, 12, 1))
-"""For each axis of any length its sizes in the traces; multiples of a length are for what halves it often."""
-
-
+LENGTHS = ((13, 12, 14), (24, 26, 25), (38, 37, 36), (49, 50, 48), (60, 61, 62), (74, 72, 73))
+"""For each axis of any length its sizes in the traces.  Each has all rests of a division by 2 and by 3, which
+windows and padding may depend on; and no two are as far from each other in all traces."""
+UNITS = (1, 2, 4, 8, 16, 32, 64)
+"""What lengths are multiplied by: some networks halve them, and join the halves again."""
 SHORTEST = 4
 """Lengths near 1 are taken for what is repeated."""
 FIX = "fix the lengths: `cortex surgery MODEL --resize-input SHAPE -o FIXED.cortex`"
@@ -58,7 +58,7 @@ def sampled(network: Network, raw: bool, say: Callable[[Graph], Graph]) -> Sampl
         except CortexError as wrong:
             error = wrong
     if error is None:
-        raise SpecError(f"{network.name}: there are more than {len(PRIMES)} axes of any length; {FIX}")
+        raise SpecError(f"{network.name}: there are more than {len(LENGTHS)} axes of any length; {FIX}")
     if not has_free_axes(network.description):
         raise error
     raise SpecError(f"{network.name}: no three lengths were found that it takes ({error}); {FIX}")
@@ -74,10 +74,8 @@ def _attempts(network: Network) -> Iterator[Attempt]:
     if not free:
         yield _attempt(network, {}, {})
         return
-    length = free_length(network.description)
-    ladders: list[Sequence[Size]] = [PRIMES]
-    for short in (length, length // 2, length // 4):
-        ladders.append([tuple(short * factor for factor in each) for each in FACTORS] if short else [])
+    ladders: list[Sequence[Size]] = [[tuple(unit * n for n in each) for each in LENGTHS] for unit in UNITS]
+    length = free_length(network.description)  # which may be limited, as of positions that are learned
     ladders.append([(length, length - 1, length - 2)] if length > SHORTEST else [])
     apart = {axis: f"{axis[0]}_length" if _alone(axis, free) else f"{axis[0]}_axis{axis[1]}" for axis in free}
     for ladder in ladders:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 from cortex_compute.primitives.base import Primitive
 from cortex_compute.primitives.indexing import Pad
@@ -24,7 +25,7 @@ def passed(p: Primitive, inputs: Sequence[Value]) -> tuple[Primitive, list[Value
     turn = inputs[0].node
     axes = turn.primitive.axes
     back = [axes.index(i) for i in range(len(axes))]
-    fields = {name: tuple(getattr(p, name)[i] for i in back) for name in FIELDS[type(p)]}
+    fields: dict[str, Any] = {name: tuple(getattr(p, name)[i] for i in back) for name in FIELDS[type(p)]}
     return replace(p, **fields), [turn.inputs[0]], turn.primitive
 
 

@@ -162,7 +162,17 @@ def test_pictures_of_any_size_that_are_halved_and_joined() -> None:
     )
     model = to_onnx(net)
     assert shapes(model.graph.input) == {"image": ["batch", "image_axis1", "image_axis2", 1]}
-    for size in ((8, 6), (4, 10)):
+    for size in ((8, 6), (4, 10), (2, 14)):
+        image = np.random.default_rng(0).normal(size=(2, *size, 1)).astype(np.float32)
+        assert_same(net, {"image": image})
+
+
+def test_padding_that_depends_on_the_length() -> None:
+    """Of "same": with a stride an even length has another padding than an odd one, here on both levels."""
+    strided = {"filters": 3, "kernel": 3, "stride": 2, "padding": "same"}
+    layers = [{"conv2d": {**strided}}, {"max_pool2d": {"size": 3, "stride": 2, "padding": "same"}}]
+    net = made({"image": [None, None, 1]}, layers)
+    for size in ((8, 9), (10, 11), (7, 6)):
         image = np.random.default_rng(0).normal(size=(2, *size, 1)).astype(np.float32)
         assert_same(net, {"image": image})
 
