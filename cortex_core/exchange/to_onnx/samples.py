@@ -6,6 +6,7 @@ tuple, with one number for each trace.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -117,7 +118,7 @@ class Twins:
         self.order = orders[0]
         self._of: dict[Node, tuple[Node, ...]] = {}
         if len({len(order) for order in orders}) > 1:
-            at_once([_differs(None)])
+            at_once([_differs(node) for node in _of_other_counts(orders)])
         for nodes in zip(*orders):
             self._of[nodes[0]] = nodes
             if not self._equal(nodes):
@@ -152,7 +153,14 @@ def fixed(nodes: tuple[Node, ...]) -> bool:
     return all(np.array_equal(arrays[0], other, equal_nan=other.dtype.kind == "f") for other in arrays[1:])
 
 
-def _differs(node: Node | None) -> Unsaid:
+def _of_other_counts(orders: Sequence[Sequence[Node]]) -> list[Node]:
+    """A node of each place that has another number of nodes in one graph than in another."""
+    counts = [Counter(str(node.place) for node in order) for order in orders]
+    found = {str(node.place): node for order in orders for node in order}
+    return [node for place, node in found.items() if len({count[place] for count in counts}) > 1]
+
+
+def _differs(node: Node) -> Unsaid:
     return Unsaid(
         "it is computed in another way for other lengths or batches",
         node,

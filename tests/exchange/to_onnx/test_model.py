@@ -207,6 +207,16 @@ def test_all_that_cannot_be_said_is_told_at_once_and_nothing_is_written(tmp_path
     assert_same(fixed, inputs_of(fixed, 2, np.random.default_rng(0)))
 
 
+def test_layers_that_are_computed_in_another_way_for_another_length_are_named() -> None:
+    net = made(
+        {"x": [None, 4, 4, 1]}, [{"conv_lstm2d": {"filters": 2, "kernel": 3}}, "flatten", {"dense": 2}]
+    )
+    with pytest.raises(
+        SpecError, match=r"\n  layers\[0\]\.conv_lstm2d: it is computed in another way for other"
+    ):
+        to_onnx(net)
+
+
 @pytest.mark.usefixtures("own_registry")
 def test_a_primitive_without_a_word_is_named() -> None:
     class Scattered:
