@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -11,6 +13,7 @@ from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.primitives.pooling import AvgPool, MaxPool, Pooling
 from cortex_compute.primitives.windows import Padding
 from cortex_core.exchange.to_onnx.at import At, translates
+from cortex_core.exchange.to_onnx.samples import FIX
 from cortex_core.exchange.to_onnx.unsaid import Unsaid
 
 
@@ -35,12 +38,27 @@ def _pads(padding: Padding) -> list[int]:
     return [*(before for before, _ in padding), *(after for _, after in padding)]
 
 
-@translates(Conv, "Conv")
+def _padding(at: At, kernel: Sequence[int]) -> dict[str, Any]:
+    """The padding of windows; where it depends on a length that is free, it may be the one that is called
+    "same", with the surplus behind."""
+    paddings = {p.padding for p in at.primitives}
+    if len(paddings) == 1:
+        return {"pads": _pads(at.p.padding)}
+    for p, spatial in zip(at.primitives, zip(*at.shape(0)[2:])):
+        dilation = getattr(p, "dilation", (1,) * len(kernel))
+        for n, k, s, d, given in zip(spatial, kernel, p.stride, dilation, p.padding):
+            total = max(0, (-(-n // s) - 1) * s + (k - 1) * d + 1 - n)
+            if given != (total // 2, total - total // 2):
+                raise Unsaid("its padding depends on a length that is free", way=FIX)
+    return {"auto_pad": "SAME_UPPER"}
+
+
+@translates(Conv, "Conv", free=("padding",))
 def _conv(at: At) -> str:
     p, (_, _, *kernel) = at.p, at.types[1].shape
     if p.epilogue is not None:
         raise Unsaid("it is fused with what stands behind it")
-    geometry = {"strides": p.stride, "pads": _pads(p.padding), "dilations": p.dilation, "group": p.groups}
+    geometry = {"strides": p.stride, "dilations": p.dilation, "group": p.groups, **_padding(at, kernel)}
     return at.emit("Conv", *at.names, kernel_shape=kernel, **geometry)
 
 
@@ -60,17 +78,17 @@ def _conv_transpose(at: At) -> str:
     return at.emit("ConvTranspose", *at.names, kernel_shape=kernel, output_padding=rest, **geometry)
 
 
-def _reached(at: At) -> Padding:
+def _reached(at: At) -> dict[str, Any]:
     """The padding, and with ``ceil`` what the last window covers beyond it."""
     p: Pooling = at.p
     if not p.ceil:
-        return p.padding
+        return _padding(at, p.size)
     found = []
     for axis, n in enumerate(at.fixed_shape(0)[1:]):
         before, after = p.padding[axis]
         count = at.result[axis + 2][0]
         found.append((before, max(after, (count - 1) * p.stride[axis] + p.size[axis] - n - before)))
-    return tuple(found)
+    return {"pads": _pads(tuple(found))}
 
 
 def _whole(at: At) -> bool:
@@ -78,28 +96,33 @@ def _whole(at: At) -> bool:
     spatial = tuple(zip(*at.shape(0)[2:]))
     if all(p.size == n and not any(map(any, p.padding)) for p, n in zip(at.primitives, spatial)):
         return True
-    at.expect_fixed(())
+    at.expect_fixed(("padding",))
     return False
 
 
-@translates(MaxPool, "MaxPool", "GlobalMaxPool", free=("size", "stride"))
+@translates(MaxPool, "MaxPool", "GlobalMaxPool", free=("size", "stride", "padding"))
 def _max_pool(at: At) -> str:
     if _whole(at):
         return at.emit("GlobalMaxPool", at.names[0])
-    p = at.p
-    return at.emit("MaxPool", at.names[0], kernel_shape=p.size, strides=p.stride, pads=_pads(_reached(at)))
+    return at.emit("MaxPool", at.names[0], kernel_shape=at.p.size, strides=at.p.stride, **_reached(at))
 
 
-@translates(AvgPool, "AveragePool", "GlobalAveragePool", free=("size", "stride"))
+@translates(AvgPool, "AveragePool", "GlobalAveragePool", free=("size", "stride", "padding"))
 def _avg_pool(at: At) -> str:
     """Where a window is divided by other numbers than ONNX knows, its mean is put right by a factor."""
     if _whole(at):
         return at.emit("GlobalAveragePool", at.names[0])
     p, padding = at.p, _reached(at)
     counted = int(p.count_padding) or None
-    given = {"kernel_shape": p.size, "strides": p.stride, "pads": _pads(padding)}
-    y = at.emit("AveragePool", at.names[0], **given, count_include_pad=counted)
-    if not counted or padding == p.padding:
+    y = at.emit(
+        "AveragePool",
+        at.names[0],
+        kernel_shape=p.size,
+        strides=p.stride,
+        count_include_pad=counted,
+        **padding,
+    )
+    if not counted or not p.ceil:
         return y
     n, *spatial = at.types[0].shape[1:]
     divisors = p.divisors(at.types[0]._replace(shape=(1, *spatial, n)))

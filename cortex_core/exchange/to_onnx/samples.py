@@ -6,6 +6,7 @@ tuple, with one number for each trace.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -27,11 +28,11 @@ Size = tuple[int, ...]
 BATCH = "batch"
 BATCHES = (1009, 2003, 4001)
 """Primes, and large: no product of other sizes is a multiple of them, and nothing so large is folded."""
-PRIMES = ((61, 97, 71), (67, 101, 131), (73, 103, 83), (79, 107, 139), (89, 109, 149), (113, 151, 127))
-FACTORS = ((1, 2, 4), (3, 5, 7), (2, 9, 11), (8, 3, 13), (4, 15, 6), (10, 12, 1))
-"""For each axis of any length its sizes in the traces; multiples of a length are for what halves it often."""
-
-
+LENGTHS = ((13, 12, 14), (24, 26, 25), (38, 37, 36), (49, 50, 48), (60, 61, 62), (74, 72, 73))
+"""For each axis of any length its sizes in the traces.  Each has all rests of a division by 2 and by 3, which
+windows and padding may depend on; and no two are as far from each other in all traces."""
+UNITS = (1, 2, 4, 8, 16, 32, 64)
+"""What lengths are multiplied by: some networks halve them, and join the halves again."""
 SHORTEST = 4
 """Lengths near 1 are taken for what is repeated."""
 FIX = "fix the lengths: `cortex surgery MODEL --resize-input SHAPE -o FIXED.cortex`"
@@ -58,7 +59,7 @@ def sampled(network: Network, raw: bool, say: Callable[[Graph], Graph]) -> Sampl
         except CortexError as wrong:
             error = wrong
     if error is None:
-        raise SpecError(f"{network.name}: there are more than {len(PRIMES)} axes of any length; {FIX}")
+        raise SpecError(f"{network.name}: there are more than {len(LENGTHS)} axes of any length; {FIX}")
     if not has_free_axes(network.description):
         raise error
     raise SpecError(f"{network.name}: no three lengths were found that it takes ({error}); {FIX}")
@@ -74,10 +75,8 @@ def _attempts(network: Network) -> Iterator[Attempt]:
     if not free:
         yield _attempt(network, {}, {})
         return
-    length = free_length(network.description)
-    ladders: list[Sequence[Size]] = [PRIMES]
-    for short in (length, length // 2, length // 4):
-        ladders.append([tuple(short * factor for factor in each) for each in FACTORS] if short else [])
+    ladders: list[Sequence[Size]] = [[tuple(unit * n for n in each) for each in LENGTHS] for unit in UNITS]
+    length = free_length(network.description)  # which may be limited, as of positions that are learned
     ladders.append([(length, length - 1, length - 2)] if length > SHORTEST else [])
     apart = {axis: f"{axis[0]}_length" if _alone(axis, free) else f"{axis[0]}_axis{axis[1]}" for axis in free}
     for ladder in ladders:
@@ -119,7 +118,7 @@ class Twins:
         self.order = orders[0]
         self._of: dict[Node, tuple[Node, ...]] = {}
         if len({len(order) for order in orders}) > 1:
-            at_once([_differs(None)])
+            at_once([_differs(node) for node in _of_other_counts(orders)])
         for nodes in zip(*orders):
             self._of[nodes[0]] = nodes
             if not self._equal(nodes):
@@ -154,7 +153,14 @@ def fixed(nodes: tuple[Node, ...]) -> bool:
     return all(np.array_equal(arrays[0], other, equal_nan=other.dtype.kind == "f") for other in arrays[1:])
 
 
-def _differs(node: Node | None) -> Unsaid:
+def _of_other_counts(orders: Sequence[Sequence[Node]]) -> list[Node]:
+    """A node of each place that has another number of nodes in one graph than in another."""
+    counts = [Counter(str(node.place) for node in order) for order in orders]
+    found = {str(node.place): node for order in orders for node in order}
+    return [node for place, node in found.items() if len({count[place] for count in counts}) > 1]
+
+
+def _differs(node: Node) -> Unsaid:
     return Unsaid(
         "it is computed in another way for other lengths or batches",
         node,

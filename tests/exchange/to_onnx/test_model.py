@@ -162,7 +162,17 @@ def test_pictures_of_any_size_that_are_halved_and_joined() -> None:
     )
     model = to_onnx(net)
     assert shapes(model.graph.input) == {"image": ["batch", "image_axis1", "image_axis2", 1]}
-    for size in ((8, 6), (4, 10)):
+    for size in ((8, 6), (4, 10), (2, 14)):
+        image = np.random.default_rng(0).normal(size=(2, *size, 1)).astype(np.float32)
+        assert_same(net, {"image": image})
+
+
+def test_padding_that_depends_on_the_length() -> None:
+    """Of "same": with a stride an even length has another padding than an odd one, here on both levels."""
+    strided = {"filters": 3, "kernel": 3, "stride": 2, "padding": "same"}
+    layers = [{"conv2d": {**strided}}, {"max_pool2d": {"size": 3, "stride": 2, "padding": "same"}}]
+    net = made({"image": [None, None, 1]}, layers)
+    for size in ((8, 9), (10, 11), (7, 6)):
         image = np.random.default_rng(0).normal(size=(2, *size, 1)).astype(np.float32)
         assert_same(net, {"image": image})
 
@@ -195,6 +205,16 @@ def test_all_that_cannot_be_said_is_told_at_once_and_nothing_is_written(tmp_path
     assert not list(tmp_path.iterdir())
     fixed = cortex.surgery.resize_input(net, [6, 3])  # the way round that is told
     assert_same(fixed, inputs_of(fixed, 2, np.random.default_rng(0)))
+
+
+def test_layers_that_are_computed_in_another_way_for_another_length_are_named() -> None:
+    net = made(
+        {"x": [None, 4, 4, 1]}, [{"conv_lstm2d": {"filters": 2, "kernel": 3}}, "flatten", {"dense": 2}]
+    )
+    with pytest.raises(
+        SpecError, match=r"\n  layers\[0\]\.conv_lstm2d: it is computed in another way for other"
+    ):
+        to_onnx(net)
 
 
 @pytest.mark.usefixtures("own_registry")
