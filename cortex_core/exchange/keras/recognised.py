@@ -5,8 +5,6 @@ from __future__ import annotations
 import zipfile
 from pathlib import Path
 
-import h5py
-
 IN_ARCHIVES = {"config.json", "model.weights.h5"}
 
 
@@ -17,6 +15,8 @@ def advice(path: str | Path) -> str:
 
 
 def _is_model(path: Path) -> bool:
+    import h5py
+
     try:
         if not path.is_file():
             return False
