@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cortex.command.common import finite, json_option, people, say, write_json
-from cortex.command.imports.places import FROM, cortex_file, expect_apart, expect_own, places_of
+from cortex.command.imports.places import FROM, expect_apart, expect_own, model_option, places_of
 
 if TYPE_CHECKING:
     from cortex_core.exchange.keras.imported import Imported
@@ -54,14 +54,7 @@ def _maps(context: click.Context, option: click.Parameter, given: tuple[str, ...
     metavar="T",
     help="With --outputs: how far a layer may depart, relative to its largest value (0.0001).",
 )
-@click.option(
-    "-o",
-    "--out",
-    required=True,
-    callback=cortex_file,
-    metavar="NAME.cortex",
-    help="What is written, and NAME.yaml and NAME.report.json beside it.",
-)
+@model_option
 @json_option
 def command(
     model: str,
@@ -69,7 +62,7 @@ def command(
     outputs: str | None,
     maps: dict[str, str],
     tolerance: float | None,
-    out: Path,
+    out: str,
     json_file: str | None,
 ) -> None:
     """Turn a Keras model into a description with weights, and prove it layer by layer.
@@ -94,7 +87,7 @@ def command(
     """
     from cortex_core.exchange.keras.proof import PROVED, load_proved
 
-    places = places_of(out, json_file)
+    places = places_of(Path(out), json_file)
     expect_apart(places, [model, *maps.values(), *filter(None, (weights, outputs))], Path(model))
     found, proved = load_proved(model, weights, maps, outputs, tolerance)
     expect_own(places[1], Path(model), found.yaml)

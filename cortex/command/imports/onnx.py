@@ -9,21 +9,14 @@ from pathlib import Path
 import click
 
 from cortex.command.common import json_option, people, say, write_json
-from cortex.command.imports.places import FROM, cortex_file, expect_apart, expect_own, places_of
+from cortex.command.imports.places import FROM, expect_apart, expect_own, model_option, places_of
 
 
 @click.command("onnx")
 @click.argument("model", metavar="FILE")
-@click.option(
-    "-o",
-    "--out",
-    required=True,
-    callback=cortex_file,
-    metavar="NAME.cortex",
-    help="What is written, and NAME.yaml and NAME.report.json beside it.",
-)
+@model_option
 @json_option
-def command(model: str, out: Path, json_file: str | None) -> None:
+def command(model: str, out: str, json_file: str | None) -> None:
     """Turn an ONNX model into a description with weights.
 
     FILE is a model for inference, such as torch.onnx.export writes. All operators that are not supported are
@@ -41,7 +34,7 @@ def command(model: str, out: Path, json_file: str | None) -> None:
     from cortex_core.training.checkpoint import image
     from cortex_core.training.files import write_together
 
-    places = places_of(out, json_file)
+    places = places_of(Path(out), json_file)
     expect_apart(places, [model], Path(model))
     found = load(model)
     expect_own(places[1], Path(model), found.yaml)

@@ -7,16 +7,18 @@ from pathlib import Path
 
 import click
 
-SUFFIX = ".cortex"
+from cortex.command.common import out_option
+
 FROM = "# Imported from "
 """The beginning of a description that was imported."""
 
 
-def cortex_file(context: click.Context, option: click.Parameter, out: str) -> Path:
-    """The callback of ``--out``: a name that ends in .cortex."""
-    if Path(out).suffix != SUFFIX:
-        raise click.BadParameter(f"{out}: expected a name that ends in {SUFFIX}")
-    return Path(out)
+model_option = out_option(
+    ".cortex",
+    required=True,
+    metavar="NAME.cortex",
+    help="What is written, and NAME.yaml and NAME.report.json beside it.",
+)
 
 
 def places_of(out: Path, json_file: str | None) -> list[Path]:

@@ -61,14 +61,20 @@ def _lacking(x: Value, reach: Sequence[int], stride: Sequence[int]) -> list[int]
     return [max(0, (-(-n // s) - 1) * s + r - n) for n, s, r in zip(lengths(x), stride, reach)]
 
 
-@operator("Conv", since=(1, 11, 22))
-def conv(at: At) -> Value:
+def _windows(at: At) -> tuple[Value, np.ndarray, list[int], list[int], list[int]]:
+    """Input, kernel, strides, dilations, and over how many elements a window reaches."""
     x, w = at.value(), at.weights(1)
-    rank, groups = spatial(at, x), at.attribute("group", 1)
+    rank = spatial(at, x)
     if w.ndim != x.rank or at.attribute("kernel_shape", [*w.shape[2:]]) != [*w.shape[2:]]:
         raise Unfit(f"its kernel has the shape {[*w.shape]}, its input {shown(x)}")
     stride, dilation = numbers(at, "strides", rank), numbers(at, "dilations", rank)
-    reach = [(k - 1) * d + 1 for k, d in zip(w.shape[2:], dilation)]
+    return x, w, stride, dilation, [(k - 1) * d + 1 for k, d in zip(w.shape[2:], dilation)]
+
+
+@operator("Conv", since=(1, 11, 22))
+def conv(at: At) -> Value:
+    x, w, stride, dilation, reach = _windows(at)
+    rank, groups = len(reach), at.attribute("group", 1)
     fields: dict[str, Any] = {"kernel": [*w.shape[2:]], "stride": stride, "dilation": dilation}
     fields |= {"use_bias": at.has(2), "padding": paddings(at, x, reach, stride)}
     kernel = np.moveaxis(w, (0, 1), (-1, -2))
@@ -91,12 +97,8 @@ def _bias(at: At) -> dict[str, np.ndarray]:
 
 @operator("ConvTranspose", since=(1, 11, 22))
 def transposed(at: At) -> Value:
-    x, w = at.value(), at.weights(1)
-    rank, groups = spatial(at, x), at.attribute("group", 1)
-    if w.ndim != x.rank or at.attribute("kernel_shape", [*w.shape[2:]]) != [*w.shape[2:]]:
-        raise Unfit(f"its kernel has the shape {[*w.shape]}, its input {shown(x)}")
-    stride, dilation = numbers(at, "strides", rank), numbers(at, "dilations", rank)
-    reach = [(k - 1) * d + 1 for k, d in zip(w.shape[2:], dilation)]
+    x, w, stride, dilation, reach = _windows(at)
+    rank, groups = len(reach), at.attribute("group", 1)
     cut, more = _cut(at, x, reach, stride)
     fields: dict[str, Any] = {
         **{"filters": w.shape[1] * groups, "kernel": [*w.shape[2:]], "stride": stride, "dilation": dilation},
