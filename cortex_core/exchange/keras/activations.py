@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.at import At, translates
-from cortex_core.exchange.keras.build import Unfit, Value
+from cortex_core.exchange.keras.value import Value
 
 Written = tuple[str, dict[str, Any]]
 """What a description says of an activation: its name, and its fields."""

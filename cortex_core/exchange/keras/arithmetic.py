@@ -9,12 +9,13 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.activations import ALONG, NAMED, Written, applied, rectifier
 from cortex_core.exchange.keras.at import At, Result
-from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.core import scaled, scaled_along
 from cortex_core.exchange.keras.merging import alike, concatenated
 from cortex_core.exchange.keras.old import STEEP
+from cortex_core.exchange.keras.value import Value
 
 
 @dataclass

@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from cortex_core.exchange.keras.build import Builder, Shape, Unfit, Value
+from cortex_core.exchange.build import Builder, Shape, Unfit
 from cortex_core.exchange.keras.model import Layer, Weight
 from cortex_core.exchange.keras.steps import Steps
+from cortex_core.exchange.keras.value import Value
 
 REQUIRED: Any = object()
 UNREAD = re.compile(

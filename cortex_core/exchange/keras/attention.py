@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.errors import ArgumentError
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.at import At, flat, translates
-from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.masks import joined_truths
 from cortex_core.exchange.keras.recurrent import note_dropout
+from cortex_core.exchange.keras.value import Value
 from cortex_core.exchange.weights import ATTENTION, from_keras
 
 MASKS_SINCE = (2, 10)

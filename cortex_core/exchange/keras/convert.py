@@ -10,9 +10,9 @@ from typing import Any
 
 from cortex_compute.errors import CortexError, SpecError
 from cortex_compute.frozen import frozen
+from cortex_core.exchange.build import Builder, Unfit
 from cortex_core.exchange.keras import translators
 from cortex_core.exchange.keras.at import At, Translator, flat
-from cortex_core.exchange.keras.build import Builder, Unfit, Value
 from cortex_core.exchange.keras.classes import text
 from cortex_core.exchange.keras.config import TIME_DISTRIBUTED
 from cortex_core.exchange.keras.model import Call, File, Layer, Model, Out, release
@@ -21,6 +21,7 @@ from cortex_core.exchange.keras.refused import REFUSED
 from cortex_core.exchange.keras.steps import Steps
 from cortex_core.exchange.keras.tokens import tokens
 from cortex_core.exchange.keras.unsaid import penalties
+from cortex_core.exchange.keras.value import Value
 from cortex_core.registry import nearest
 
 MOST_TOLD = 50

@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.activations import activation
 from cortex_core.exchange.keras.at import At, translates
-from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.model import each_axis
+from cortex_core.exchange.keras.value import Value
 
 Weights = dict[str, np.ndarray]
 

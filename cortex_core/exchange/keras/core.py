@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.activations import ALONG, activation, applied, written
 from cortex_core.exchange.keras.at import At, flat, translates
-from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.merging import alike
+from cortex_core.exchange.keras.value import Value
 
 EPSILON = 1e-7  # what Keras adds where it divides
 FEW = 64  # numbers of an array that a description tells

@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.errors import CortexError, SpecError
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.at import At, Translator
-from cortex_core.exchange.keras.build import Unfit, Value
+from cortex_core.exchange.keras.value import Value
 from cortex_core.registry import data_of, sources_of
 
 WEIGHTS = "weights"

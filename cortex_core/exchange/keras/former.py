@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.activations import activation
 from cortex_core.exchange.keras.at import At, translates
-from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.core import free
 from cortex_core.exchange.keras.model import Layer
+from cortex_core.exchange.keras.value import Value
 
 OF_PENALTIES = ("_regularizer", "_constraint")
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from cortex_core.exchange.keras.arithmetic import Operation, translated
 from cortex_core.exchange.keras.at import At, Result, translates
-from cortex_core.exchange.keras.build import Value
+from cortex_core.exchange.keras.value import Value
 
 FIRST_OPERANDS = ("condition", "x", "x1", "a", "input", "features", "value", "values", "input_tensor", "t")
 SECOND_OPERANDS = ("y", "x2", "b", "bias", "xs", "inputs")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.at import At, translates
-from cortex_core.exchange.keras.build import Unfit, Value
+from cortex_core.exchange.keras.value import Value
 
 VARIED = (
     "AugMix", "CutMix", "MixUp", "RandAugment", "RandomBrightness", "RandomColorDegeneration",

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 from cortex_compute.errors import ArgumentError, SpecError
 from cortex_compute.frozen import frozen
 from cortex_core.declared import declare
-from cortex_core.exchange.keras.build import Value
 from cortex_core.exchange.keras.classes import text
 from cortex_core.exchange.keras.convert import Converted, convert
 from cortex_core.exchange.keras.model import File, Model
 from cortex_core.exchange.keras.order import INPUT
 from cortex_core.exchange.keras.said import shortest
 from cortex_core.exchange.keras.training import train_section
+from cortex_core.exchange.keras.value import Value
 from cortex_core.network import Network
 from cortex_core.spec import Description, read
 from cortex_core.spec.sections import default_name

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from reprlib import repr as shown
 from typing import TYPE_CHECKING, Any
 
-from cortex_core.exchange.keras.build import Value
 from cortex_core.exchange.keras.model import File
 from cortex_core.exchange.keras.said import Config, Unsaid, flag, named, number, short
+from cortex_core.exchange.keras.value import Value
 
 if TYPE_CHECKING:
     from cortex_core.exchange.keras.convert import Converted

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.at import At
-from cortex_core.exchange.keras.build import Unfit, Value
+from cortex_core.exchange.keras.value import Value
 
 ANY_SINCE = (3,)
 """The version since which a step of a merged value counts that counts in any part, before in all; a part

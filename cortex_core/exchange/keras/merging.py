@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.at import At, flat, translates
-from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.masks import joined_mask, merged_mask
+from cortex_core.exchange.keras.value import Value
 
 ODD = ("Multiply", "Maximum", "Minimum")
 """What these give where a step of a masked value does not count differs between the versions of Keras 3."""

@@ -7,10 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras import translators
 from cortex_core.exchange.keras.at import At, Result, translates
-from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.model import Layer, Weight
+from cortex_core.exchange.keras.value import Value
 
 Weights = dict[str, np.ndarray]
 Fields = dict[str, Any]

@@ -10,10 +10,10 @@ import base64
 from collections.abc import Mapping
 from typing import Any
 
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras import products, rearranging, reductions, repeating, slicing, truths
 from cortex_core.exchange.keras.arithmetic import Operation, translated
 from cortex_core.exchange.keras.at import At, Result, translates
-from cortex_core.exchange.keras.build import Unfit
 from cortex_core.exchange.keras.functions import operands, options
 
 FILLED_BY = (products, rearranging, reductions, repeating, slicing, truths)

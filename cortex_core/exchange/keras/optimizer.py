@@ -15,7 +15,7 @@ import numpy as np
 
 from cortex_compute.errors import CheckpointError, CortexError
 from cortex_compute.frozen import frozen
-from cortex_core.exchange.keras.build import Builder
+from cortex_core.exchange.build import Builder
 from cortex_core.exchange.keras.convert import Converted, convert
 from cortex_core.exchange.keras.counts import untrained
 from cortex_core.exchange.keras.methods import is_old, method_name, rate

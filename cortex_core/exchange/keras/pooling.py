@@ -6,9 +6,9 @@ from dataclasses import replace
 from typing import Any
 
 from cortex_core.exchange.keras.at import At, translates
-from cortex_core.exchange.keras.build import Value
 from cortex_core.exchange.keras.convolution import numbers
 from cortex_core.exchange.keras.sequences import masked_mean
+from cortex_core.exchange.keras.value import Value
 
 
 def _ours(at: At) -> str:

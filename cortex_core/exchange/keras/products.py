@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.arithmetic import Operation, array, operation
 from cortex_core.exchange.keras.at import translates
-from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.functions import of_keras
+from cortex_core.exchange.keras.value import Value
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 

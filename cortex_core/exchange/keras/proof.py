@@ -12,11 +12,12 @@ import numpy as np
 
 from cortex_compute.errors import ArgumentError, DataError
 from cortex_compute.frozen import frozen
-from cortex_core.exchange.keras.build import Shape, Value
+from cortex_core.exchange.build import Shape
 from cortex_core.exchange.keras.classes import text
 from cortex_core.exchange.keras.imported import Imported, Name, Part, load
 from cortex_core.exchange.keras.order import INPUT
 from cortex_core.exchange.keras.recording import ADVICE, OTHER_INPUTS, Kept, Key, Recording
+from cortex_core.exchange.keras.value import Value
 from cortex_core.probe import activations
 
 TOLERANCE = 1e-4

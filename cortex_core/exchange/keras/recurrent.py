@@ -11,12 +11,13 @@ import numpy as np
 
 from cortex_compute.errors import ArgumentError
 from cortex_compute.frozen import frozen
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.activations import activation
 from cortex_core.exchange.keras.at import At, flat, translates
-from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.convolution import numbers
 from cortex_core.exchange.keras.model import Layer, Weight
 from cortex_core.exchange.keras.numbered import snake_case
+from cortex_core.exchange.keras.value import Value
 from cortex_core.exchange.weights import from_keras
 
 KINDS = {"SimpleRNN": "simple_rnn", "LSTM": "lstm", "GRU": "gru", "ConvLSTM2D": "conv_lstm2d"}

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.arithmetic import Operation, number, operation, place, places, valued
 from cortex_core.exchange.keras.at import translates
-from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.core import free, scaled
 from cortex_core.exchange.keras.functions import of_keras
+from cortex_core.exchange.keras.value import Value
 
 
 def _along(found: Operation) -> tuple[Value, list[int], bool]:

@@ -7,11 +7,12 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.arithmetic import Operation, array, number, operation, place, valued
 from cortex_core.exchange.keras.at import translates
-from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.core import free
 from cortex_core.exchange.keras.functions import of_keras
+from cortex_core.exchange.keras.value import Value
 
 MOST = 256
 """How many results a function may have: each is a layer here, and a file of few bytes asks for any number."""

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras import translators
 from cortex_core.exchange.keras.at import At, flat, translates
-from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.model import Layer
 from cortex_core.exchange.keras.recurrent import KINDS
+from cortex_core.exchange.keras.value import Value
 
 MASKS_SINCE = (2, 2, 3)
 """The version since which a TimeDistributed hands a mask to its layer; Keras 3 asks the layer for none."""

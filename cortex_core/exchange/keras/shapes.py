@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.at import At, translates
-from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.convolution import numbers
+from cortex_core.exchange.keras.value import Value
 
 BEFORE_2_3 = (
     "bilinear up-sampling before Keras 2.3 is that of its TensorFlow, which the file does not tell: for "

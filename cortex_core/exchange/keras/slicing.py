@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.arithmetic import Operation, operation, valued
 from cortex_core.exchange.keras.at import At, translates
-from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.core import free
 from cortex_core.exchange.keras.functions import of_keras
+from cortex_core.exchange.keras.value import Value
 
 WHOLE = slice(None)
 MASKS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")

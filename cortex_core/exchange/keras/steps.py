@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from cortex_core.exchange.keras.build import Builder, Shape, Unfit
+from cortex_core.exchange.build import Builder, Shape, Unfit
 
 ELEMENTWISE = frozenset(
     ("add", "subtract", "multiply", "divide", "average", "maximum", "minimum", "logical_and", "logical_or")

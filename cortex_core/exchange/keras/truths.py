@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.arithmetic import (
     Operation,
     array,
@@ -18,9 +19,9 @@ from cortex_core.exchange.keras.arithmetic import (
     valued,
 )
 from cortex_core.exchange.keras.at import At, translates
-from cortex_core.exchange.keras.build import Unfit, Value
 from cortex_core.exchange.keras.functions import of_keras
 from cortex_core.exchange.keras.merging import alike
+from cortex_core.exchange.keras.value import Value
 
 COMPARISONS = {
     **{"equal": "equal", "eq": "equal", "notequal": "not_equal", "ne": "not_equal"},

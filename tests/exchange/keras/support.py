@@ -18,8 +18,8 @@ from typing import Any
 
 import numpy as np
 
-from cortex_core.exchange.keras.build import Value
 from cortex_core.exchange.keras.imported import Imported, load
+from cortex_core.exchange.keras.value import Value
 from cortex_core.probe import activations
 from tests.exchange.keras.peer import Results, draw_weights, results
 

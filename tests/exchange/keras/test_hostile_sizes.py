@@ -8,7 +8,7 @@ from typing import cast
 import numpy as np
 import pytest
 
-from cortex_core.exchange.keras.build import Builder
+from cortex_core.exchange.build import Builder
 from cortex_core.exchange.keras.config import read_model
 from cortex_core.exchange.keras.hdf5 import Hdf5
 from cortex_core.exchange.keras.model import Out, Weight

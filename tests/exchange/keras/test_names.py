@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import cortex
-from cortex_core.exchange.keras.build import Builder
+from cortex_core.exchange.build import Builder
 from cortex_core.spec import read
 from tests.exchange.keras.configs import entry, given, graph
 from tests.exchange.keras.handmade import save_named

@@ -9,7 +9,7 @@ import pytest
 
 from cortex_compute.errors import CheckpointError
 from cortex_core.declared import declare
-from cortex_core.exchange.keras.build import Builder
+from cortex_core.exchange.build import Builder
 from cortex_core.exchange.keras.convert import convert
 from cortex_core.exchange.keras.model import Call, File, Layer, Model, Optimizer, Out, Weight
 from cortex_core.exchange.keras.optimizer import State, read_state, resume

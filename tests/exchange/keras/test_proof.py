@@ -11,10 +11,10 @@ import pytest
 
 import cortex
 from cortex_compute.errors import DataError
-from cortex_core.exchange.keras.build import Value
 from cortex_core.exchange.keras.imported import Imported, Part
 from cortex_core.exchange.keras.proof import compare, differences, unproved
 from cortex_core.exchange.keras.recording import Recording
+from cortex_core.exchange.keras.value import Value
 
 TWO = {
     "cortex": 1,

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from cortex_compute.frozen import frozen
-from cortex_core.exchange.build import Builder as Builder
-from cortex_core.exchange.build import Shape as Shape
-from cortex_core.exchange.build import Unfit as Unfit
+from cortex_core.exchange.build import Shape
 
 
 @frozen
