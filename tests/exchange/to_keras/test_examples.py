@@ -8,8 +8,6 @@ import pytest
 
 import cortex
 from cortex_core.network import Network
-from cortex_core.training import source
-from tests.examples import made
 from tests.exchange.to_keras.support import apart, inputs, of_keras, redrawn
 
 EXAMPLES = sorted((Path(__file__).parents[3] / "examples").glob("*.yaml"))
@@ -17,20 +15,9 @@ RAW = ("yolo2",)
 """What people are shown of these, boxes, Keras cannot compute."""
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data")
-    made.write_tables(path)
-    made.write_texts(path)
-    return path
-
-
 @pytest.fixture
-def network(request: pytest.FixtureRequest, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Network:
+def network(request: pytest.FixtureRequest, made_data: None) -> Network:
     """An example before its training, with statistics as after it."""
-    monkeypatch.setenv("CORTEX_DATA", str(folder))
-    for name, data in made.pictures().items():
-        monkeypatch.setitem(source._registered, name, data)
     return redrawn(cortex.network(str(request.param)))
 
 

@@ -15,6 +15,7 @@ FILES = [file for file in sorted(EXAMPLES.rglob("*.yaml")) if file.parent.name !
 
 
 @pytest.mark.peers
+@pytest.mark.usefixtures("made_data")
 @pytest.mark.parametrize("file", FILES, ids=[str(f.relative_to(EXAMPLES).with_suffix("")) for f in FILES])
 def test_it_is_the_same(file: Path) -> None:
     pytest.importorskip("onnxruntime")

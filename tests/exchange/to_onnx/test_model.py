@@ -113,6 +113,7 @@ def test_nodes_are_called_by_the_place_of_their_layer() -> None:
     assert names["Conv"].endswith("/Conv")
 
 
+@pytest.mark.usefixtures("made_data")
 @pytest.mark.parametrize("name", ["digits", "text_gru", "seq2seq_attention"])
 def test_the_reference_of_onnx_gives_the_same_at_any_batch(name: str) -> None:
     net = network(EXAMPLES / f"{name}.yaml")
