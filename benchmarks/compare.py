@@ -1,10 +1,11 @@
-"""Cortex beside PyTorch, torch.compile and JAX, in one run on one machine.
+"""Cortex beside PyTorch, torch.compile, JAX and scikit-learn, in one run on one machine.
 
     python -m benchmarks.compare [--rounds 7] [--threads 2] [--device gpu] [--only mlp,cnn] [--json FILE]
 
 Each library runs in a process of its own; the processes take turns, A B A B, so that a machine that slows
-down slows all of them.  From equal parameters they must give equal losses before anything is timed.  Only
-what was measured within one round is compared: a ratio is the median over rounds, with its range.
+down slows all of them.  From equal parameters they must give equal losses before anything is timed; a
+classifier that is fitted must be at least as accurate as the peer's, cross-validated.  Only what was
+measured within one round is compared: a ratio is the median over rounds, with its range.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ WORKERS = {
     "torch_reduce_overhead": ("torch_worker", "channels_last compile:reduce-overhead"),
     "torch_autotune": ("torch_worker", "channels_last compile:max-autotune-no-cudagraphs"),
     "jax": ("jax_worker", ""),
+    "sklearn": ("fit_worker", "sklearn"),
     "product_numpy": ("product_worker", "numpy"),
     "product_torch": ("product_worker", "torch"),
     "product_onednn": ("product_worker", "onednn"),
@@ -69,14 +71,17 @@ class Settings:
 
 def start(library: str, row: Row, settings: Settings, folder: Path) -> Contestant:
     """Starts a contestant; raises `Absent` where it cannot take part."""
-    python = sys.executable if library.startswith("cortex") else settings.peers_python
+    python = sys.executable if library.startswith(("cortex", "sklearn")) else settings.peers_python
     if row.purpose == "cold":
         return ColdStart(library, python, folder, settings.threads, settings.backend)
+    if row.purpose == "fit":
+        task: Task = {"workload": row.workload, "way": WORKERS[library][1], "threads": settings.threads}
+        return Worker(python, "fit_worker", task, settings.until)
     return Worker(python, WORKERS[library][0], task_of(library, row, settings, folder), settings.until)
 
 
 def task_of(library: str, row: Row, settings: Settings, folder: Path) -> Task:
-    """What a contestant is told."""
+    """What a contestant that makes steps or predictions is told."""
     workload = WORKLOADS[row.workload]
     return {
         "workload": workload.name,
@@ -109,12 +114,22 @@ def differ(row: Row, values: list[list[float]], other: list[list[float]]) -> boo
 def check(row: Row, contestants: dict[str, Contestant]) -> None:
     """Raises `Failed` where the work is not what it should be."""
     ours = contestants["cortex"].values
+    if row.purpose == "fit":
+        worse = [name for name, other in contestants.items() if ours[0][0] < other.values[0][0]]
+        if worse:
+            raise Failed(f"{LABELS[worse[0]]} is more accurate: {accuracies(contestants)}")
+        return
     for library, contestant in contestants.items():
         if not library.startswith("product") and differ(row, contestant.values, ours):
             raise Failed(f"{LABELS[library]} gives {contestant.values}, Cortex {ours}")
     full = contestants.get("cortex_float32")
     if full is not None and full.values == ours:
         raise Failed(f"the losses have the bits of float32: nothing was computed in {row.precision}")
+
+
+def accuracies(contestants: dict[str, Contestant]) -> dict[str, float]:
+    """What those that fit reach, cross-validated."""
+    return {name: contestant.values[0][0] for name, contestant in contestants.items()}
 
 
 def measure(row: Row, settings: Settings) -> dict[str, Any]:
@@ -144,7 +159,8 @@ def measure(row: Row, settings: Settings) -> dict[str, Any]:
                     rounds.append({name: c.turn(settings.seconds) for name, c in contestants.items()})
         except (Absent, Failed) as reason:
             return {"name": row.name, "failed": str(reason)}
-    return {"name": row.name, **summary(row, rounds), "left_out": left_out, "rounds": rounds}
+    reached = {"accuracy": accuracies(contestants)} if row.purpose == "fit" else {}
+    return {"name": row.name, **summary(row, rounds), **reached, "left_out": left_out, "rounds": rounds}
 
 
 def spread(values: list[float]) -> dict[str, float]:

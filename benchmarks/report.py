@@ -58,6 +58,8 @@ def text(result: Result) -> str:
     for library, x in result["times"].items():
         tail = f"   99 % below {number(x['p99'])}" if "p99" in x else ""
         lines.append(f"  {LABELS[library]:27} {ranged(x):24}{tail}")
+    for library, accuracy in result.get("accuracy", {}).items():
+        lines.append(f"  {LABELS[library]:27} cross-validated accuracy {accuracy:.4f}")
     lines += [f"  {LABELS[library]} is left out: {why}" for library, why in result["left_out"].items()]
     if "ratio" in result:
         asked = f"   bar {row.bar}, goal {row.goal}: " if row.bar is not None else ""
@@ -86,7 +88,7 @@ def markdown(run: dict[str, Any]) -> str:
         machine.line(run, run["threads"]) + f"; {run['rounds']} rounds of {number(run['seconds'])} s.",
         table(
             ["milliseconds, median (range)", *(LABELS[c] for c in COLUMNS), "ratio", "bar", "goal", ""],
-            [step_cells(row, r) for row, r in measured],
+            [step_cells(row, r) for row, r in measured if row.purpose != "fit"],
         ),
         "Ratios are over the fastest peer of each round; those of bfloat16 over Cortex's own float32, "
         "and those of predictions over PyTorch eager.",
@@ -95,6 +97,10 @@ def markdown(run: dict[str, Any]) -> str:
     if tails:
         parts += ["99 % of the steps take less than, in milliseconds:"]
         parts += [table(["", *(LABELS[c] for c in COLUMNS)], tails)]
+    fits = [fit_cells(row, r) for row, r in measured if row.purpose == "fit"]
+    if fits:
+        head = ["milliseconds, median (range); accuracy", "Cortex", "scikit-learn", "ratio", "bar", ""]
+        parts += [table(head, fits)]
     if run["peak"]:
         rate, library = run["peak"]["gflops"], LABELS[run["peak"]["library"]]
         parts += [f"The best large matrix product of the run, a {library}: {rate:.0f} GFLOP/s. Of that:"]
@@ -130,6 +136,12 @@ def tail_cells(row: Row, result: Result) -> list[str]:
     if not (row.purpose == "predict" or row.neighbour):
         return []
     return [row.title, *(number(times[c]["p99"]) if c in times else "" for c in COLUMNS)]
+
+
+def fit_cells(row: Row, result: Result) -> list[str]:
+    names, ratio = ("cortex", "sklearn"), result["ratio"]
+    cells = [f"{ranged(result['times'][x])}; {result['accuracy'][x]:.4f}" for x in names]
+    return [row.title, *cells, ranged(ratio), f"{row.bar}", verdict(ratio["median"], row.bar, row.goal)]
 
 
 def peak_cells(row: Row, result: Result) -> list[str]:

@@ -20,6 +20,7 @@ LABELS = {
     "torch_reduce_overhead": "torch.compile, reduce-overhead",
     "torch_autotune": "torch.compile, autotuned",
     "jax": "JAX",
+    "sklearn": "scikit-learn",
     "product_numpy": "product in NumPy",
     "product_torch": "product in PyTorch",
     "product_onednn": "product in PyTorch's oneDNN",
@@ -35,13 +36,14 @@ class Row:
     ``bar`` and ``goal`` are what it is asked to be; ``of_peak`` asks a fraction of the machine's peak.
     ``batch``: where it is not the workload's.  On a GPU, ``data`` says where the examples lie before a step,
     and ``tf32`` whether products of float32 may round their factors; PyTorch's convolutions do by default.
+    Who fits names a data set of scikit-learn as its workload.
     """
 
     name: str
     title: str
     workload: str
     peers: tuple[str, ...] = PEERS
-    purpose: Literal["train", "predict", "cold"] = "train"
+    purpose: Literal["train", "predict", "cold", "fit"] = "train"
     against: tuple[str, ...] = ()
     bar: float | None = None
     goal: float | None = None
@@ -64,6 +66,7 @@ class Row:
 
 
 MLP, CNN, RESNET = "MLP 784-256-128-10", "CNN 32-64-128-10, 28 x 28", "ResNet-20, 32 x 32 x 3"
+FIT = "100 hidden units: fit of a classifier to four of five folds"
 
 ROWS = {
     row.name: row
@@ -104,6 +107,8 @@ ROWS = {
             bar=1.0,
             goal=1.0,
         ),
+        Row("digits_fit", f"digits, {FIT}", "digits", ("sklearn",), "fit", bar=3.0, goal=3.0),
+        Row("wine_fit", f"wine, {FIT}", "wine", ("sklearn",), "fit", bar=3.0, goal=3.0),
         Row("mlp_busy", f"{MLP}: step, batch 128, beside a busy process", "mlp", FLAT_PEERS, neighbour=True),
         Row("cnn_busy", f"{CNN}: step, batch 64, beside a busy process", "cnn", neighbour=True),
     )

@@ -23,6 +23,13 @@ MLP = {
     "left_out": {"jax": "No module named 'jax'"},
 }
 PREDICTION = {"name": "mlp_predict", "times": {"cortex": spread(1, 1, 1) | {"p99": 3.0}}, "left_out": {}}
+FIT = {
+    "name": "wine_fit",
+    "times": {"cortex": spread(40, 45, 50), "sklearn": spread(200, 240, 250)},
+    "ratio": spread(5, 5.3, 6),
+    "accuracy": {"cortex": 0.9788, "sklearn": 0.9731},
+    "left_out": {},
+}
 RUN: dict[str, Any] = {
     "date": "2000-01-01",
     "processor": "Abacus",
@@ -36,7 +43,7 @@ RUN: dict[str, Any] = {
     "rounds": 5,
     "seconds": 1.0,
     "peak": {"gflops": 512.3, "library": "product_torch"},
-    "rows": [MLP, PREDICTION, {"name": "cnn", "failed": "no such backend"}],
+    "rows": [MLP, PREDICTION, FIT, {"name": "cnn", "failed": "no such backend"}],
 }
 
 
@@ -52,6 +59,12 @@ def test_three_digits(x: float, shown: str) -> None:
 )
 def test_verdict(x: float, said: str) -> None:
     assert verdict(x, 1.1, 1.3) == said
+
+
+def test_a_fit_shows_how_accurate_it_is() -> None:
+    assert "scikit-learn                cross-validated accuracy 0.9731" in text(FIT)
+    (line,) = [line for line in markdown(RUN).splitlines() if line.startswith("| wine")]
+    assert line.split(" | ")[1:3] == ["45.0 (40.0-50.0); 0.9788", "240 (200-250); 0.9731"]
 
 
 def test_text() -> None:
