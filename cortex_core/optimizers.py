@@ -22,6 +22,8 @@ from cortex_core.registry import Fault, field, optimizer
 
 FLOAT64_VANISHES = 1e-18
 """What 1 is not changed by."""
+HAT = "adds epsilon to the root before its bias is corrected"
+INSIDE = "adds epsilon inside the root"
 
 
 def decayed(g: Any, p: Any, decay: float) -> Any:
@@ -37,6 +39,18 @@ def mean(old: Any, new: Any, keep: float) -> Any:
 def adam_scalars(step: int, learning_rate: float, beta1: float, beta2: float) -> dict[str, float]:
     """The rate with the correction of the first moment's bias, and the correction of the second's root."""
     return {"rate": learning_rate / (1 - beta1**step), "correction": 1 / math.sqrt(1 - beta2**step)}
+
+
+def adam_root(method: Any, v: Any, correction: Any) -> Any:
+    """What a step of Adam is divided by: the root with its bias corrected, and epsilon."""
+    if method.epsilon_hat:
+        return (sqrt(v) + method.epsilon) * correction
+    return sqrt(v) * correction + method.epsilon
+
+
+def root(method: Any, v: Any) -> Any:
+    """The root of a mean or sum of squares, and epsilon beside or inside."""
+    return sqrt(v + method.epsilon) if method.epsilon_inside else sqrt(v) + method.epsilon
 
 
 @optimizer("sgd")
@@ -81,7 +95,8 @@ class SGD:
 class Adam:
     """m, v = moving means of g and g²;  p -= learning_rate m̂ / (sqrt(v̂) + epsilon).  Kingma and Ba, 2015.
 
-    With ``amsgrad`` the root is of the largest v so far.  Reddi, Kale and Kumar, 2018.
+    With ``amsgrad`` the root is of the largest v so far.  Reddi, Kale and Kumar, 2018.  With ``epsilon_hat``
+    epsilon is what the end of section 2 of Adam's paper calls so: added to sqrt(v), as Keras does.
     """
 
     learning_rate: float = field(default=0.001, doc="step size", minimum=0)
@@ -90,6 +105,7 @@ class Adam:
     epsilon: float = field(default=1e-8, doc="added to the root", above=0)
     weight_decay: float = field(default=0.0, doc="added to the gradient, times the parameter", minimum=0)
     amsgrad: bool = field(default=False, doc="divides by the root of the largest v so far")
+    epsilon_hat: bool = field(default=False, doc=HAT)
 
     @property
     def state(self) -> tuple[str, ...]:
@@ -102,8 +118,8 @@ class Adam:
         g = decayed(g, p, self.weight_decay)
         m, v = mean(m, g, self.beta1), mean(v, g * g, self.beta2)
         largest = tuple(maximum(x, v) for x in largest)
-        scale = largest[0] if largest else v
-        return p - rate * m / (sqrt(scale) * correction + self.epsilon), m, v, *largest
+        scale = adam_root(self, largest[0] if largest else v, correction)
+        return p - rate * m / scale, m, v, *largest
 
 
 @optimizer("adamw")
@@ -118,6 +134,7 @@ class AdamW:
         default=0.01, doc="part of the parameter that falls, times the rate", minimum=0
     )
     amsgrad: bool = field(default=False, doc="divides by the root of the largest v so far")
+    epsilon_hat: bool = field(default=False, doc=HAT)
 
     @property
     def state(self) -> tuple[str, ...]:
@@ -132,8 +149,8 @@ class AdamW:
     ) -> Any:
         m, v = mean(m, g, self.beta1), mean(v, g * g, self.beta2)
         largest = tuple(maximum(x, v) for x in largest)
-        scale = largest[0] if largest else v
-        return keep * p - rate * m / (sqrt(scale) * correction + self.epsilon), m, v, *largest
+        scale = adam_root(self, largest[0] if largest else v, correction)
+        return keep * p - rate * m / scale, m, v, *largest
 
 
 @optimizer("radam")
@@ -273,6 +290,7 @@ class RMSprop:
     momentum: float = field(default=0.0, doc="part of the last step that is kept", minimum=0, below=1)
     centered: bool = field(default=False, doc="divides by the deviation of the gradient, not its size")
     epsilon: float = field(default=1e-8, doc="added to the root", above=0)
+    epsilon_inside: bool = field(default=False, doc=INSIDE)
     weight_decay: float = field(default=0.0, doc="added to the gradient, times the parameter", minimum=0)
 
     @property
@@ -290,7 +308,7 @@ class RMSprop:
             m = mean(state[0], g, self.rho)
             spread = maximum(v - m * m, 0.0)  # rounding may take it below 0 where g hardly changes
             new.append(m)
-        move = g / (sqrt(spread) + self.epsilon)
+        move = g / root(self, spread)
         if self.momentum:
             move = self.momentum * state[-1] + move
             new.append(move)
@@ -307,6 +325,7 @@ class Adagrad:
     )
     initial_accumulator_value: float = field(default=0.0, doc="what the sum starts with", minimum=0)
     epsilon: float = field(default=1e-10, doc="added to the root", above=0)
+    epsilon_inside: bool = field(default=False, doc=INSIDE)
     weight_decay: float = field(default=0.0, doc="added to the gradient, times the parameter", minimum=0)
 
     state: ClassVar[tuple[str, ...]] = ("squares",)
@@ -319,7 +338,7 @@ class Adagrad:
     def update(self, p: Any, g: Any, squares: Any, rate: Any, initial: Any = None) -> Any:
         g = decayed(g, p, self.weight_decay)
         squares = (squares if initial is None else squares + initial) + g * g
-        return p - rate * g / (sqrt(squares) + self.epsilon), squares
+        return p - rate * g / root(self, squares), squares
 
 
 @optimizer("adadelta")

@@ -17,10 +17,6 @@ if TYPE_CHECKING:
 Loss = tuple[str, dict[str, Any]]
 
 MEANS = ("auto", "sum_over_batch_size", "mean", "mean_with_sample_weight")
-ACCURACY = ("accuracy", "acc", "categorical_accuracy", "sparse_categorical_accuracy")
-"""That of Keras's class Accuracy is another one: how many numbers are exactly the target's."""
-BINARY = ("accuracy", "acc", "binary_accuracy")
-NUMBERS = {"mae": "mae", "mean_absolute_error": "mae", "mse": "mse", "mean_squared_error": "mse"}
 NEUTRAL = ("name", "dtype", "fn", "reduction", "class_name", "module", "registered_name")
 """What of a configuration says nothing of the numbers, or is read beside the loss."""
 
@@ -29,8 +25,8 @@ def losses_of(file: File, converted: Converted) -> Iterator[dict[str, Any]]:
     """The loss of each output; what cannot be said here is told in a note."""
     training, notes = file.training or {}, converted.notes
     names = [out.layer for out in file.model.outputs]
-    given = _of_each(training.get("loss"), names, "loss", notes)
-    weights = _of_each(training.get("loss_weights"), names, "weight of the loss", notes)
+    given = of_each(training.get("loss"), names, "loss", notes)
+    weights = of_each(training.get("loss_weights"), names, "weight of the loss", notes)
     for name, value, said, weight in zip(names, converted.outputs, given, weights):
         if said is None:
             continue
@@ -48,38 +44,7 @@ def losses_of(file: File, converted: Converted) -> Iterator[dict[str, Any]]:
         yield {kind: {"of": value.source, "target": target, **fields, **_weight(weight, name, notes)}}
 
 
-def metrics_of(training: Config, losses: Sequence[Mapping[str, Any]], converted: Converted) -> dict[str, Any]:
-    """The field ``metrics`` of ``train``: those that are here as in Keras; others are told in a note."""
-    found = dict.fromkeys(
-        name for key in ("metrics", "weighted_metrics") for name in _names(training.get(key))
-    )
-    known = _known(losses, converted)
-    left = [name for name in found if name not in known]
-    if left:
-        told = f"metrics are not imported ({', '.join(left)}); train.metrics names those of here"
-        converted.notes.append(told)
-    taken = dict.fromkeys(known[name] for name in found if name in known)
-    return {"metrics": [*taken]} if taken else {}
-
-
-def _known(losses: Sequence[Mapping[str, Any]], converted: Converted) -> Mapping[str, str]:
-    """What metrics of Keras are called here, where there is one loss; they measure what it compares.
-
-    Of several numbers that each say yes or no, the accuracy of Keras is another one.
-    """
-    kinds = [(kind, fields) for loss in losses for kind, fields in loss.items()]
-    if len(kinds) != 1:
-        return {}
-    ((kind, fields),) = kinds
-    if kind == "softmax_cross_entropy":
-        return dict.fromkeys(ACCURACY, "accuracy")
-    alone = all(value.shape[-1:] == (1,) for value in converted.outputs)
-    if kind == "binary_cross_entropy" and alone and not fields.get("from_logits"):
-        return dict.fromkeys(BINARY, "accuracy")
-    return NUMBERS if kind in ("mse", "mae", "huber") else {}
-
-
-def _of_each(said: Any, names: Sequence[str], what: str, notes: list[str]) -> list[Any]:
+def of_each(said: Any, names: Sequence[str], what: str, notes: list[str]) -> list[Any]:
     """What is said of each output: by name, in order, or of all."""
     nothing = [None] * len(names)
     if isinstance(said, Mapping) and "class_name" not in said:
@@ -115,22 +80,6 @@ def _otherwise(config: Config, value: Value) -> Iterator[str]:
         yield f"its reduction is {shown(reduction)}; here the mean of the samples is taken"
     if value.mask is not None:
         yield "Keras leaves out masked steps, which count here"
-
-
-def _names(said: Any) -> Iterator[str]:
-    """What metrics are called, however deep they stand in lists and by outputs."""
-    left = [said]
-    while left:
-        said = left.pop()
-        if isinstance(said, Mapping) and "class_name" not in said:
-            left += [*said.values()][::-1]
-        elif isinstance(said, (list, tuple)):
-            left += said[::-1]
-        elif said is not None:
-            name, config = named(said)
-            otherwise = name == "Accuracy" or config.get("threshold", 0.5) != 0.5
-            told = name if otherwise else config.get("name") or name or said
-            yield told if isinstance(told, str) else shown(told)
 
 
 def _ending(converted: Converted, source: str) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 from cortex_compute.frozen import frozen
 from cortex_core.exchange.keras.model import Optimizer
 from cortex_core.exchange.keras.said import Config, Unsaid, flag, named, number, short
+from cortex_core.exchange.keras.schedules import base_of, like
 from cortex_core.registry import OPTIMIZERS, fields_of
 
 
@@ -107,10 +108,15 @@ def _fields(method: Method, config: Config, notes: list[str]) -> dict[str, Any]:
         found["momentum_decay"] = _read(number, config, "decay", 0.004, notes)
     if method.kind == "adagrad" and "initial_accumulator_value" not in config and is_old(config):
         found["initial_accumulator_value"] = 0.0
-    if method.kind == "rmsprop" and (found["momentum"] or not is_old(config)) and found["epsilon"] > 0:
-        found["epsilon"] **= 0.5
-        notes.append("rmsprop: epsilon stands beside the root here, in Keras inside it")
-    return found
+    return found | _place_of_epsilon(found, method.kind, is_old(config))
+
+
+def _place_of_epsilon(fields: Mapping[str, Any], kind: str, old: bool) -> dict[str, bool]:
+    """Where epsilon stands where that is not our default: old RMSprop had it inside with a momentum alone."""
+    if kind in ("adam", "adamw"):
+        return {"epsilon_hat": True}
+    inside = (kind == "adagrad" and not old) or (kind == "rmsprop" and (not old or fields["momentum"] != 0))
+    return {"epsilon_inside": True} if inside else {}
 
 
 def _read(
@@ -133,7 +139,7 @@ def is_old(config: Config) -> bool:
 
 
 def rate(optimizer: Optimizer) -> float:
-    """The learning rate, that of the first step where it follows a schedule."""
+    """The learning rate, that which a schedule starts from where it follows one."""
     method = METHODS.get(short(optimizer.kind))
     return _rate(optimizer.config, method.rate if method else 0.001, [])
 
@@ -142,15 +148,15 @@ def _rate(config: Config, default: float, notes: list[str]) -> float:
     key = "learning_rate" if "learning_rate" in config else "lr"
     said = config.get(key)
     if isinstance(said, Mapping):
-        values = named(said)[1].get("values")  # of steps
-        first = values[0] if isinstance(values, list) and values else None
-        config = {key: named(said)[1].get("initial_learning_rate", first)}
-    return float(_read(number, config, key, default, notes))
+        config = {key: base_of(said)}
+    rate = float(_read(number, config, key, default, notes))
+    if isinstance(said, Mapping):
+        told = f"the optimizer's schedule {shown(named(said)[0] or said)} is not imported"
+        notes.append(f"{told}: the rate is {rate:g} at all steps here; {like(said)}")
+    return rate
 
 
 def _unsaid(config: Config, kind: str) -> Iterator[str]:
-    if isinstance(config.get("learning_rate"), Mapping):
-        yield "schedule of the learning rate"
     if config.get("decay") and kind != "nadam":
         yield f"decay of the learning rate ({shown(config['decay'])} a step)"
     if config.get("clipnorm"):

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping
 from reprlib import repr as shown
 from typing import TYPE_CHECKING, Any
 
-from cortex_core.exchange.keras.losses import losses_of, metrics_of
+from cortex_core.exchange.keras.losses import losses_of
 from cortex_core.exchange.keras.methods import train_of
+from cortex_core.exchange.keras.metrics import metrics_of
 from cortex_core.exchange.keras.model import File
 from cortex_core.exchange.keras.said import Config, Unsaid, named, number, short
 
@@ -122,5 +123,5 @@ def train_section(file: File, converted: Converted) -> tuple[list[dict[str, Any]
     """
     losses = list(losses_of(file, converted)) if file.training else []
     train = train_of(file.optimizer, converted.notes) if file.optimizer else {}
-    train |= metrics_of(file.training or {}, losses, converted)
+    train |= metrics_of(file, losses, converted)
     return (losses, train) if losses or train else None

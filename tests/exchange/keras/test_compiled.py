@@ -18,6 +18,7 @@ from tests.exchange.keras.handmade import dense, numbers, save_named, weights_of
 from tests.keras_file import LAYERS, forward, write_model
 
 CROSS = "sparse_categorical_crossentropy"
+CROSS_ACCURACY = "sparse_categorical_accuracy"
 
 
 def imported(folder: Path, training: Any, layers: Any = LAYERS) -> Imported:
@@ -93,10 +94,14 @@ TOLD: list[tuple[dict[str, Any], str]] = [
     (compiled(metrics=["accuracy"], loss="mse"), "metrics are not imported (accuracy)"),
     (compiled(metrics=["acc", "Accuracy"]), "metrics are not imported (Accuracy)"),
     (
-        compiled(metrics=[[{"class_name": "MeanMetricWrapper", "config": {"name": "acc", "fn": "x"}}]]),
+        compiled(
+            metrics=[[{"class_name": "MeanMetricWrapper", "config": {"name": "acc", "fn": CROSS_ACCURACY}}]]
+        ),
         "",
     ),
-    (compiled(weighted_metrics={"out": ["AUC"]}), "metrics are not imported (AUC)"),
+    (compiled(metrics=[{"class_name": "AUC", "config": {"name": "acc"}}]), "metrics are not imported (AUC)"),
+    (compiled(metrics=["sparse_top_k_categorical_accuracy"]), "(sparse_top_k_categorical_accuracy)"),  # of 2
+    (compiled(weighted_metrics={"out": ["AUC"]}), "(AUC); train.metrics may name those of here: accuracy,"),
     (loss("MeanSquaredError", reduction="sum"), "the loss of out: its reduction is 'sum'; here the mean"),
     (loss("MeanSquaredError", reduction="none"), "the loss of out: its reduction is 'none'"),
     (loss("CategoricalCrossentropy", axis=1), ""),  # the last one
@@ -145,17 +150,22 @@ def test_a_mask_that_the_loss_would_see_is_told(tmp_path: Path) -> None:
     assert load(path).notes == ["the loss of out: Keras leaves out masked steps, which count here"]
 
 
-def test_each_output_has_its_loss_and_weight(tmp_path: Path) -> None:
-    """A weight that cannot be read is 1."""
+def two_outputs(folder: Path, training: Any, version: str = "2.9.0") -> Imported:
+    """A model with the outputs left and right, compiled so."""
     ends = [["left", 0, 0], ["right", 0, 0]]
     source = {"class_name": "InputLayer", "name": "x", "inbound_nodes": []}
     source["config"] = {"name": "x", "batch_input_shape": [None, 3]}
     layers = [{**dense(n, 2), "name": n, "inbound_nodes": [[["x", 0, 0, {}]]]} for n in ("left", "right")]
     config = {"name": "it", "layers": [source, *layers], "input_layers": [["x", 0, 0]], "output_layers": ends}
     groups = {name: weights_of(name, 3, 2) for name in ("left", "right")}
+    model = {"class_name": "Functional", "config": config}
+    return load(save_named(folder / "m.h5", groups, model, version, training_config=training))
+
+
+def test_each_output_has_its_loss_and_weight(tmp_path: Path) -> None:
+    """A weight that cannot be read is 1."""
     training = compiled(loss={"left": "mse", "right": "mae"}, loss_weights={"left": 0.25, "right": "x"})
-    model = {"class_name": "Model", "config": config}
-    found = load(save_named(tmp_path / "m.h5", groups, model, training_config=training))
+    found = two_outputs(tmp_path, training)
     losses = found.network.description.losses
     assert [(x.kind, x.target, x.weight) for x in losses] == [
         ("mse", "left_target", 0.25),
@@ -164,10 +174,45 @@ def test_each_output_has_its_loss_and_weight(tmp_path: Path) -> None:
     assert found.notes == ["the weight of the loss of right is not imported: it is 'x'"]
 
 
+LEFT, RIGHT = ("mae", "left", "left_target"), ("mse", "right", "right_target")
+ALSO_RIGHT = ("mae", "right", "right_target")
+
+
+@pytest.mark.parametrize(
+    ("version", "metrics", "wanted", "left"),
+    [
+        ("2.9.0", {"left": ["mae"], "right": "mse"}, [LEFT, RIGHT], ""),
+        ("2.9.0", [["mae", "AUC"], ["mse"]], [LEFT, RIGHT], "AUC of left"),
+        ("2.9.0", ["mae", "acc"], [LEFT, ALSO_RIGHT], "acc of left, acc of right"),  # of both
+        ("2.9.0", [[], [{"class_name": "MeanSquaredError", "config": {"name": "mine"}}]], [RIGHT], ""),
+        ("3.3.0", ["mae", "mse"], [LEFT, RIGHT], ""),  # one for each
+        ("3.3.0", [None, ["mse", "mae", "AUC"]], [RIGHT, ALSO_RIGHT], "AUC of right"),
+    ],
+)
+def test_each_output_has_its_metrics(
+    version: str, metrics: Any, wanted: list[tuple[str, str, str]], left: str, tmp_path: Path
+) -> None:
+    found = two_outputs(tmp_path, compiled(loss="mse", metrics=metrics), version)
+    made = found.network.training.metrics
+    assert [(x.kind, x.of, x.target) for x in made] == wanted
+    told = f"metrics are not imported ({left}); train.metrics may name those of here: accuracy, "
+    assert all(note.startswith(told) for note in found.notes)
+    assert len(found.notes) == bool(left)
+
+
+def test_metrics_of_an_output_that_is_not_there_are_told(tmp_path: Path) -> None:
+    notes = two_outputs(tmp_path, compiled(loss="mse", metrics={"other": ["mae"]})).notes
+    assert notes == ["the list of metrics of 'other' is not imported: no output has this name"]
+
+
 def test_a_wrong_optimizer_leaves_the_loss(tmp_path: Path) -> None:
     description = imported(tmp_path, optimizer("SGD", momentum=2.0)).network.description
     assert [node.kind for node in description.losses] == ["softmax_cross_entropy"]
     assert description.train is None
+
+
+USUAL = {"learning_rate": 0.001, "epsilon": 1e-7}
+INSIDE = {"epsilon_inside": True}
 
 
 @pytest.mark.parametrize(
@@ -175,21 +220,18 @@ def test_a_wrong_optimizer_leaves_the_loss(tmp_path: Path) -> None:
     [
         # A file may have no more than the name: https://keras.io/api/optimizers has the defaults.
         ("sgd", {}, {"sgd": {"learning_rate": 0.01}}),
-        ("Adam", {}, {"adam": {"learning_rate": 0.001, "epsilon": 1e-7}}),
-        ("AdamW", {}, {"adamw": {"learning_rate": 0.001, "epsilon": 1e-7, "weight_decay": 0.004}}),
-        (
-            "adagrad",
-            {},
-            {"adagrad": {"learning_rate": 0.001, "epsilon": 1e-7, "initial_accumulator_value": 0.1}},
-        ),
+        ("Adam", {}, {"adam": {**USUAL, "epsilon_hat": True}}),
+        ("AdamW", {}, {"adamw": {**USUAL, "weight_decay": 0.004, "epsilon_hat": True}}),
+        ("adagrad", {}, {"adagrad": {**USUAL, "initial_accumulator_value": 0.1, **INSIDE}}),
         ("Adagrad", {"lr": 0.1, "epsilon": 1e-7}, {"adagrad": {"learning_rate": 0.1, "epsilon": 1e-7}}),
         ("Lion", {}, {"lion": {"learning_rate": 0.001}}),
-        # The epsilon of old ones stands beside the root, as ours.
+        # The epsilon of old ones stands beside the root where there is no momentum.
         ("RMSprop", {"lr": 0.1, "epsilon": 1e-4}, {"rmsprop": {"learning_rate": 0.1, "epsilon": 1e-4}}),
-        ("RMSprop", {"epsilon": 1e-4}, {"rmsprop": {"learning_rate": 0.001, "epsilon": 0.01}}),
+        ("RMSprop", {"decay": 0, "momentum": 0.5}, {"rmsprop": {**USUAL, "momentum": 0.5, **INSIDE}}),
+        ("RMSprop", {}, {"rmsprop": {**USUAL, **INSIDE}}),
         # What tf.keras calls the decay of Nadam is that of its momentum.
-        ("Nadam", {"decay": 0.004}, {"nadam": {"learning_rate": 0.001, "epsilon": 1e-7}}),
-        ("Nadam", {}, {"nadam": {"learning_rate": 0.001, "epsilon": 1e-7, "momentum_decay": 1.0}}),
+        ("Nadam", {"decay": 0.004}, {"nadam": USUAL}),
+        ("Nadam", {}, {"nadam": {**USUAL, "momentum_decay": 1.0}}),
         ("Custom>Adamax", {"learning_rate": 0.5}, {"adamax": {"learning_rate": 0.5, "epsilon": 1e-7}}),
         (
             "SGD",
@@ -201,3 +243,46 @@ def test_a_wrong_optimizer_leaves_the_loss(tmp_path: Path) -> None:
 )
 def test_the_optimizer(kind: str, config: Mapping[str, Any], wanted: Any) -> None:
     assert train_of(Optimizer(kind, config), []) == {"optimizer": wanted}
+
+
+AT_ALL_STEPS = "is not imported: the rate is 0.1 at all steps here; "
+LIKE = f"{AT_ALL_STEPS}with n steps an epoch, schedule: "
+NONE = f"{AT_ALL_STEPS}train.schedule has none like it, and may be one of constant, step, steps, "
+
+
+@pytest.mark.parametrize(
+    ("kind", "config", "told"),
+    [
+        ("ExponentialDecay", {"decay_steps": 100, "decay_rate": 0.5}, LIKE + "{exponential: 0.5^(n / 100)}"),
+        (
+            "ExponentialDecay",
+            {"decay_steps": 100, "decay_rate": 0.5, "staircase": True},
+            LIKE + "{step: {every: 100 / n, factor: 0.5}}",
+        ),
+        (
+            "PiecewiseConstantDecay",
+            {"boundaries": [20, 50], "values": [0.1, 0.05, 0.025]},
+            LIKE + "{steps: {at: [20 / n, 50 / n], factor: 0.5}}",
+        ),
+        ("PiecewiseConstantDecay", {"boundaries": [2, 5], "values": [0.1, 0.05, 0.01]}, NONE),
+        (
+            "CosineDecay",
+            {"decay_steps": 80, "alpha": 0.25, "initial_learning_rate": 0.1},
+            LIKE + "{cosine: {floor: 0.25}} over epochs: 80 / n",
+        ),
+        (
+            "CosineDecay",
+            {"decay_steps": 80, "initial_learning_rate": 0.0, "warmup_target": 0.1, "warmup_steps": 20},
+            LIKE + "{cosine: {floor: 0, warm_up: 20 / n}} over epochs: 100 / n",
+        ),
+        ("CosineDecay", {"decay_steps": "x"}, NONE),
+        ("PolynomialDecay", {"decay_steps": 10}, NONE),
+        ("Package>Mine", {}, NONE),
+    ],
+)
+def test_the_note_of_a_schedule_says_what_to_write(kind: str, config: Any, told: str) -> None:
+    notes: list[str] = []
+    said = {"class_name": kind, "config": {"initial_learning_rate": 0.1} | config}
+    train = train_of(Optimizer("SGD", {"learning_rate": said}), notes)
+    assert train == {"optimizer": {"sgd": {"learning_rate": 0.1}}}
+    assert [note.startswith(f"the optimizer's schedule {kind!r} {told}") for note in notes] == [True]
