@@ -11,11 +11,11 @@ import numpy as np
 
 from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.from_onnx.at import At
-from cortex_core.exchange.from_onnx.layers import joined
 from cortex_core.exchange.from_onnx.operators import operator
 from cortex_core.exchange.from_onnx.value import Known, Mixed, Value, shown
 
-MOST_COPIES = 64
+MOST_PLACES = 2**16
+"""So many places of an axis are taken at most: a description names each of them."""
 
 
 # Several values
@@ -66,8 +66,7 @@ def of_example(at: At, x: Known) -> np.ndarray:
 def affine(at: At, x: Value, factor: Any = None, offset: Any = None, part: str = "") -> Value:
     """factor x + offset, with numbers that broadcast as in ONNX; None is 1, and 0.
 
-    One number for all becomes one of the description; others become parameters: of a scale for each place
-    along the last axes, or of a convolution of each such place by itself.
+    One number for all becomes one of the description; others become parameters.
     """
     factor, offset = (None if a is None else of_one(x, np.asarray(a, np.float64)) for a in (factor, offset))
     arrays = [a for a in (factor, offset) if a is not None]
@@ -80,13 +79,22 @@ def affine(at: At, x: Value, factor: Any = None, offset: Any = None, part: str =
     shape = (1,) * (x.rank - len(shape)) + shape
     if x.batch is not None and shape[x.batch] != 1:
         raise Mixed(f"numbers of shape {[*shape]} beside {shown(x)} differ from example to example")
-    for axis, n in enumerate(shape):
-        if n != 1 and x.sizes[axis] == 1:
-            x = repeated(at, x, axis, n)
-    varying = [a for a in range(x.rank) if shape[a] > 1]
-    if any(x.sizes[a] != shape[a] for a in varying):
+    if any(n != 1 and x.sizes[a] not in (1, n) for a, n in enumerate(shape)):
         raise Unfit(f"numbers of shape {[*shape]} do not fit beside {shown(x)}")
-    return _of_places(at, x, varying, factor, offset, shape, part)
+    lying = at.lay(x, [*x.lying, *(a for a, n in enumerate(shape) if n != 1 and x.order[a] is None)])
+    given = {"scale": factor, "shift": offset}
+    weights = {name: _beside(a, shape, lying.lying) for name, a in given.items() if a is not None}
+    (own, *_) = (w.shape for w in weights.values())
+    fields: dict[str, Any] = {"shape": [*own], "scale": factor is not None, "center": offset is not None}
+    return at.put("affine", lying, part=part, weights=weights, **fields)
+
+
+def _beside(array: np.ndarray, shape: tuple[int, ...], axes: Sequence[int]) -> np.ndarray:
+    """The numbers as they stand beside these axes of ONNX, without those in front that are 1."""
+    others = [a for a in range(len(shape)) if a not in axes]
+    turned = np.broadcast_to(array, shape).transpose([*others, *axes])
+    first = next(i for i, n in enumerate(turned.shape) if n != 1)
+    return np.ascontiguousarray(turned.reshape(turned.shape[first:]), np.float32)
 
 
 def of_one(x: Value, array: np.ndarray) -> np.ndarray:
@@ -98,50 +106,17 @@ def of_one(x: Value, array: np.ndarray) -> np.ndarray:
     return first if np.array_equal(np.broadcast_to(first, array.shape), array) else array
 
 
-def _of_places(
-    at: At, x: Value, varying: list[int], factor: Any, offset: Any, shape: tuple[int, ...], part: str
-) -> Value:
-    """factor x + offset, with numbers for each place along these axes of ONNX."""
-    last = x.lying[-len(varying) :]
-    varying = last if sorted(last) == varying else varying
-    lying = at.lay(x, [*(a for a in x.lying if a not in varying), *varying])
-    numbers: list[Any] = [None if a is None else _at_places(a, shape, varying) for a in (factor, offset)]
-    lead = lying.shape[: len(lying.shape) - len(varying)]
-    count = math.prod(shape[a] for a in varying)
-    if offset is None:
-        flat = at.reshape(lying, [*lead, count], tuple(range(len(lead) + 2)), f"{part}_flat".strip("_"))
-        y = at.put("layer_scale", flat, part=part, weights={"scale": numbers[0]})
-        return at.reshape(y, lying.shape, lying.order, f"{part}_shape".strip("_"))
-    if len(lead) == 2 and len(varying) == 1:
-        flat = replace(lying, order=(0, 1, 2, 3))
-    else:
-        flat = at.reshape(lying, [joined(lead), count], (0, 1, 2), f"{part}_flat".strip("_"))
-    rank = len(flat.shape) - 1
-    kernel = np.ones(count) if numbers[0] is None else numbers[0]
-    weights = {"kernel": kernel.reshape(*(1,) * rank, 1, count), "bias": numbers[1]}
-    y = at.put(f"depthwise_conv{rank}d", flat, part=part, weights=_float32(weights), kernel=1)
-    return at.reshape(y, lying.shape, lying.order, f"{part}_shape".strip("_"))
-
-
-def _float32(weights: dict[str, Any]) -> dict[str, np.ndarray]:
-    return {name: np.asarray(array, np.float32) for name, array in weights.items()}
-
-
-def _at_places(given: Any, shape: tuple[int, ...], varying: Sequence[int]) -> np.ndarray:
-    """The numbers for each place along these axes, in one row."""
-    whole = np.broadcast_to(np.asarray(given, np.float64), shape)
-    others = [a for a in range(len(shape)) if a not in varying]
-    return np.ascontiguousarray(whole.transpose([*others, *varying]).reshape(-1), np.float32)
-
-
 def repeated(at: At, x: Value, axis: int, times: int) -> Value:
-    """The value so many times along an axis where its size is 1."""
+    """So many copies of the value, one behind the other along an axis."""
     if times == 1:
         return x
-    if times > MOST_COPIES:
-        raise Unfit(f"{shown(x)} {times} times along axis {axis}; at most {MOST_COPIES} copies are supported")
+    size = x.sizes[axis]
+    if not isinstance(size, int) or size * times > MOST_PLACES:
+        told = f"at most {MOST_PLACES:,} places, along an axis of known size, are supported"
+        raise Unfit(f"{shown(x)} {times} times along axis {axis}; {told}")
     lying = at.lay(x, [*x.lying, axis] if x.order[axis] is None else x.lying)
-    return at.put("concatenate", [lying] * times, part=f"repeated_{axis}", axis=lying.order[axis])
+    indices = [*range(size)] * times
+    return at.put("take", lying, part=f"repeated_{axis}", axis=lying.order[axis], indices=indices)
 
 
 # Operators
@@ -237,8 +212,48 @@ def clip(at: At) -> Value:
     x = at.value()
     if low is None and high is None:
         return x
+    if x.dtype != "float32":
+        return x if _is_of_rows(at, low, high) else _whole_clip(at, x, low, high)
     if (low, high) == (0, 6):
         return at.put("relu6", x)
     if low is not None and high is not None and low > high:
         low = high  # as ONNX has it since opset 12: min(max(x, low), high)
     return at.put("clip", x, minimum=low, maximum=high)
+
+
+def _is_of_rows(at: At, low: Any, high: Any) -> bool:
+    """Whether only the rows of a table are looked up by it, within the bounds: an embedding does that."""
+    follower = at.around.follower(at.node)
+    if follower is None or follower[0].op != "Gather" or len(follower[1]) != 1:
+        return False
+    (table,), node = follower[1], follower[0]
+    axis, rows = node.attributes.get("axis", 0), node.inputs[1] == at.node.outputs[0]
+    return isinstance(table, Known) and rows and axis == 0 and (low, high) == (0, len(table.one) - 1)
+
+
+def _whole_clip(at: At, x: Value, low: Any, high: Any) -> Value:
+    """Of whole numbers: the bound where it is passed; of two that cross the upper one, as ONNX has it."""
+    for bound, passed, part in ((low, "less", "above"), (high, "greater", "")):
+        if bound is not None:
+            beyond = at.put("compare", x, part=f"{passed}_bound", operation=passed, value=bound)
+            part = part if high is not None else ""
+            x = replace(at.put("where", [beyond, x], part=part, then=bound), whole=x.whole)
+    return x
+
+
+@operator("Log", since=(6, 13))
+@operator("Erf", since=(9, 13))
+@operator("Cos", "Sin", since=(7, 22))
+def elementwise(at: At) -> Value:
+    return at.put("elementwise", at.value(), function=at.op.lower())
+
+
+@operator("Atanh", since=(9, 22))
+def inverse_tangent(at: At) -> Value:
+    """log1p(2 x / (1 - x)) / 2, which keeps what 1 + x would round away."""
+    x = at.value()
+    twice = at.put("scale", x, part="twice", factor=2)
+    rest = at.put("scale", x, part="rest", factor=-1, offset=1)
+    ratio = at.put("divide", [twice, rest], part="ratio")
+    logarithm = at.put("elementwise", ratio, part="logarithm", function="log1p")
+    return at.put("scale", logarithm, factor=0.5)

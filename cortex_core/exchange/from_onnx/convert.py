@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -18,7 +18,7 @@ from cortex_core.exchange.from_onnx.layers import Layers
 from cortex_core.exchange.from_onnx.model import File, Graph, Node, Port
 from cortex_core.exchange.from_onnx.order import ordered
 from cortex_core.exchange.from_onnx.stacked import Given, Stacked, apart
-from cortex_core.exchange.from_onnx.tensors import TYPES
+from cortex_core.exchange.from_onnx.tensors import MOST_AXES, TYPES
 from cortex_core.exchange.from_onnx.value import BATCHES, Known, Mixed, Value, fixed
 
 MOST_TOLD = 50
@@ -36,10 +36,7 @@ UNSTACKED = (*SHAPES, "Reshape", "Transpose")
 RECURRENT = ("RNN", "LSTM", "GRU")
 SUBGRAPHS = "graphs within the graph are not supported; export the model traced, for one way through it"
 Result = Value | Known | Stacked
-HINTS = {
-    **dict.fromkeys(("If", "Loop", "Scan", "SequenceMap"), SUBGRAPHS),
-    "Erf": "it is supported within x (1 + erf(x / sqrt(2))) / 2 alone, which is a Gelu",
-}
+HINTS = dict.fromkeys(("If", "Loop", "Scan", "SequenceMap"), SUBGRAPHS)
 
 
 @frozen
@@ -90,12 +87,10 @@ def convert(file: File) -> Converted:
     """
     graph = ordered(plainer(file.graph))
     computed = _computed(graph)
-    unknown = {fault: None for node in graph.nodes for fault in _unknown(node, file.opset, computed)}
-    if unknown:
-        raise _error(unknown)
+    unknown = {node.outputs: fault for node in graph.nodes for fault in _unknown(node, file.opset, computed)}
     walks = []
     for batch in _readings(graph):
-        walk = _Walk(graph, file.opset, batch)
+        walk = _Walk(graph, file.opset, batch, unknown)
         if not walk.made.faults:
             walk.made.builder.keep(value.source for value in walk.made.outputs.values())
             return walk.made
@@ -172,8 +167,10 @@ def _batches(graph: Graph, batch: int | None) -> tuple[int, int]:
 class _Walk:
     """Translates each node in order; a value that depends on what is not known is None."""
 
-    def __init__(self, graph: Graph, opset: int, batch: int | None) -> None:
-        self.graph, self.opset = graph, opset
+    def __init__(
+        self, graph: Graph, opset: int, batch: int | None, unknown: Mapping[tuple[str, ...], Fault]
+    ) -> None:
+        self.graph, self.opset, self.unknown = graph, opset, unknown  # by the outputs of the nodes
         self.made = Converted(Builder(), batch)
         self.layers = Layers(self.made.builder, self.made.notes, _batches(graph, batch), {})
         self.values: dict[str, Given] = {"": None}
@@ -204,6 +201,8 @@ class _Walk:
             raise Unfit(f"it is of {port.dtype}; supported: {', '.join((*SAME, *WIDER, *NARROW))}")
         if port.shape is None:
             raise Unfit("the file does not say how many axes it has; export it with a shape")
+        if len(port.shape) > MOST_AXES:
+            raise Unfit(f"it has {len(port.shape):,} axes; at most {MOST_AXES} are supported")
         if any(isinstance(n, int) and not 0 < n <= LONGEST_AXIS for n in port.shape):
             raise Unfit(f"its shape is {[*port.shape]!r:.80}; supported are sizes from 1 to {LONGEST_AXIS:,}")
         if port.dtype in ("DOUBLE", "FLOAT16", "BFLOAT16"):
@@ -249,6 +248,9 @@ class _Walk:
         if node.outputs[0] in self.absorbed:
             return
         try:
+            if node.outputs in self.unknown:
+                self.made.faults[self.unknown[node.outputs]] = None
+                raise _Unknown
             results = self._results(node)
             lacking = [name for name in node.outputs[len(results) :] if self._is_wanted(name)]
             if lacking:

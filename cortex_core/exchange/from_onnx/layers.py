@@ -14,7 +14,7 @@ from cortex_core.exchange.from_onnx.value import Mixed, Value, shown
 
 MOVES = {
     *("reshape", "permute", "slice", "select", "flip", "concatenate", "linear", "cast", "compare"),
-    *("maximum", "minimum", "embedding"),
+    *("maximum", "minimum", "embedding", "take", "where"),
     *(f"padding{rank}d" for rank in (1, 2, 3)),
 }
 """What gives the same of int64 as of narrower whole numbers."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from string import ascii_letters
 
 import numpy as np
 
@@ -76,10 +77,30 @@ def _of_values(at: At, a: Value, b: Value) -> Value:
     if a.batch != b.batch or (a.batch or 0) >= rank - 2 > 0 or (rank == 2 and a.batch is not None):
         raise Mixed(f"the product of {shown(a)} and {shown(b)} mixes examples, or takes others of each")
     axes = [i for i in range(rank) if i != a.batch]
-    left, right = at.lay(a, axes), at.lay(b, axes)
-    if len(axes) == 2:
-        return at.put("dot", [left, right], axes=[2, 1])
-    return at.put("matmul", [left, right])
+    return at.put("matmul", [at.lay(a, axes), at.lay(b, axes)])
+
+
+@operator("Einsum", since=(12, 28))
+def einsum(at: At) -> Value:
+    """Of values that the model computes, with a letter for each axis; the examples have one of their own."""
+    values, told = at.values(), at.attribute("equation").replace(" ", "")
+    before, arrow, behind = told.partition("->")
+    if not arrow:
+        behind = "".join(sorted(c for c in {*before} - {","} if before.count(c) == 1))
+    terms = before.split(",")
+    if [*map(len, terms)] != [x.rank for x in values] or len(values) < 2 or not (before + behind).isascii():
+        raise Unfit(
+            f"{told!r:.60} of {', '.join(map(shown, values))}; expected several, a letter for each axis"
+        )
+    letters = {None if x.batch is None else term[x.batch] for term, x in zip(terms, values)}
+    if len(letters) > 1 or not letters <= {None, *behind}:
+        raise Mixed(f"{told!r:.60} mixes the examples of {', '.join(map(shown, values))}")
+    lead = letters.pop() or next((c for c in ascii_letters if c not in told), "")
+    lying = [at.plain(x) for x in values]
+    own = [lead + "".join(term[a] for a in x.lying) for term, x in zip(terms, lying)]
+    rest = behind.replace(lead, "")
+    order = tuple(0 if c == lead else rest.index(c) + 1 for c in behind)
+    return at.put("einsum", lying, equation=f"{','.join(own)}->{lead}{rest}", order=order)
 
 
 @operator("Gemm", since=(7, 9, 11, 13))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from cortex_core.exchange.from_onnx.tensors import tensor, type_name
 
 LARGEST = 2**31 - 1
 """No protobuf is longer."""
+MOST_TOLD = 20
 OWN_DOMAINS = ("", "ai.onnx")
 
 
@@ -61,6 +63,10 @@ def _parsed(place: Path, content: bytes) -> Any:
 
 def _unsupported(proto: Any) -> Iterator[str]:
     """What no graph that is supported has."""
+    names = Counter(_line(t.name) for t in proto.graph.initializer)
+    twice = [name for name, count in names.items() if count > 1]
+    if twice:
+        yield f"several initializers are called {', '.join(twice[:MOST_TOLD])}"
     if proto.graph.sparse_initializer:
         yield "sparse initializers are not supported; write them out (onnx.helper, sparse to dense)"
     if proto.graph.quantization_annotation:

@@ -14,7 +14,6 @@ from cortex_core.exchange.from_onnx.value import Known, Mixed, Value, shown
 
 ACTIVATIONS = {
     **{"Tanh": "tanh", "Relu": "relu", "Sigmoid": "sigmoid", "Softsign": "softsign", "Softplus": "softplus"},
-    "Elu": "elu",
 }
 DEFAULTS = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
 KINDS = {"RNN": "simple_rnn", "GRU": "gru", "LSTM": "lstm"}
@@ -87,9 +86,9 @@ def _fields(at: At, units: int, count: int, axes: Axes) -> dict[str, Any]:
     """What our layer says of its gates, its states and its steps."""
     names = at.attribute("activations", DEFAULTS[at.op] * count)
     given = {name: at.attribute(f"activation_{name}", []) for name in ("alpha", "beta")}
-    if len(names) != len(DEFAULTS[at.op]) * count or names[: len(names) // count] * count != names:
+    found = _activations(names, given)
+    if len(names) != len(DEFAULTS[at.op]) * count or found[: len(names) // count] * count != found:
         raise Unfit(f"activations are {names!r:.80}; supported are the same in both directions")
-    found = [_activation(name, given) for name in names[: len(names) // count]]
     if at.op == "LSTM" and found[1] != found[2]:
         raise Unfit(f"activations are {names!r:.80}; supported is one for the cell and what it gives")
     if at.attribute("clip", None) is not None or at.attribute("input_forget", 0):
@@ -105,14 +104,24 @@ def _fields(at: At, units: int, count: int, axes: Axes) -> dict[str, Any]:
     return fields | {"initial": _initial(at, count, axes), "lengths": lengths}
 
 
-def _activation(name: str, given: dict[str, list[float]]) -> Any:
-    if name == "HardSigmoid" and (given["beta"] or [0.5])[0] == 0.5 and len(given["alpha"]) < 2:
-        return {"hard_sigmoid": {"slope": (given["alpha"] or [0.2])[0]}}
-    if name not in ACTIVATIONS or any(given.values()):
-        raise Unfit(
-            f"the activation {name!r:.40} with {given}; supported: {', '.join(ACTIVATIONS)}, HardSigmoid"
-        )
-    return ACTIVATIONS[name]
+def _activations(names: list[str], given: dict[str, list[float]]) -> list[Any]:
+    """Those of our layer.  Alphas and betas follow one another as the activations do that have such."""
+    alphas, betas = iter(given["alpha"]), iter(given["beta"])
+    found: list[Any] = []
+    for name in names:
+        slope = next(alphas, 0.2) if name == "HardSigmoid" else 0
+        if name == "HardSigmoid" and next(betas, 0.5) == 0.5:
+            found.append({"hard_sigmoid": {"slope": slope}})
+        elif name == "Elu":
+            found.append({"elu": {"alpha": next(alphas, 1.0)}})
+        elif name in ACTIVATIONS:
+            found.append(ACTIVATIONS[name])
+        else:
+            told = f"{', '.join(ACTIVATIONS)}, Elu, and HardSigmoid with a beta of 0.5"
+            raise Unfit(f"the activation {name!r:.40} with {given}; supported: {told}")
+    if [*alphas, *betas]:
+        raise Unfit(f"activations are {names!r:.80}; there are more of {given} than these have")
+    return found
 
 
 def _gives(at: At) -> str:

@@ -8,12 +8,12 @@ from itertools import pairwise
 import numpy as np
 
 from cortex_core.exchange.build import Unfit
+from cortex_core.exchange.from_onnx.arithmetic import MOST_PLACES
 from cortex_core.exchange.from_onnx.at import At
 from cortex_core.exchange.from_onnx.layers import joined
 from cortex_core.exchange.from_onnx.operators import operator
 from cortex_core.exchange.from_onnx.value import Known, Mixed, Value, shown
 
-MOST_PARTS = 64
 ENDLESS = 2**31 - 1
 """Where exporters say that a part ends where the axis does."""
 MODES = {"reflect": "reflect", "edge": "replicate"}
@@ -96,7 +96,9 @@ def gather(at: At) -> Value:
     if index.ndim == 0:
         order = tuple(a and a - (a > here) for i, a in enumerate(lying.order) if i != axis)
         return at.put("select", lying, axis=here, index=int(index), order=order)
-    found = _listed(at, lying, axis, [int(n) for n in index.reshape(-1)])
+    if index.size > MOST_PLACES:
+        raise Unfit(f"it gathers {index.size:,} places; at most {MOST_PLACES:,} are supported")
+    found = at.put("take", lying, axis=here, indices=[int(n) for n in index.reshape(-1)])
     return found if index.ndim == 1 else _parted(at, found, axis, index.shape)
 
 
@@ -107,21 +109,6 @@ def _parted(at: At, x: Value, axis: int, sizes: Sequence[int]) -> Value:
     moved = [a + more if a and a > here else a for a in x.order]
     order = (*moved[:axis], *range(here, here + len(sizes)), *moved[axis + 1 :])
     return at.reshape(x, [*x.shape[: here - 1], *sizes, *x.shape[here:]], order, "shape")
-
-
-def _listed(at: At, x: Value, axis: int, index: Sequence[int]) -> Value:
-    """Some places along an axis, one behind the other."""
-    size = x.sizes[axis]
-    places = [n + size if n < 0 and isinstance(size, int) else n for n in index]
-    steps = {b - a for a, b in pairwise(places)} or {1}
-    if len(steps) == 1 and 0 not in steps and min(places) >= 0:
-        (step,) = steps
-        stop = places[-1] + (1 if step > 0 else -1)
-        return part_of(at, x, axis, places[0], None if stop < 0 else stop, step)
-    if not 0 < len(places) <= MOST_PARTS or min(places) < 0:
-        raise Unfit(f"{len(places)} places; at most {MOST_PARTS} are supported unless they lie in even steps")
-    parts = [part_of(at, x, axis, n, n + 1, part=f"place_{i}") for i, n in enumerate(places)]
-    return at.put("concatenate", parts, axis=x.order[axis])
 
 
 def _embedded(at: At, x: Value) -> Value:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -12,13 +13,23 @@ from cortex_core.exchange.from_onnx.at import At
 from cortex_core.exchange.from_onnx.operators import operator
 from cortex_core.exchange.from_onnx.value import Known, Value
 
+COMPARED = {
+    **{"Equal": "equal", "Less": "less", "LessOrEqual": "less_equal", "Greater": "greater"},
+    **{"GreaterOrEqual": "greater_equal", "Xor": "not_equal"},
+}
+TURNED = {"less": "greater", "less_equal": "greater_equal", "greater": "less", "greater_equal": "less_equal"}
+"""What holds of the second and the first where these hold of the first and the second."""
+LARGEST = float(np.finfo(np.float32).max)
+
 
 @operator("And", "Or", since=(7,))
 def both(at: At) -> Value:
     values, numbers = split(at)
-    if numbers:
-        raise Unfit("truths that are constant are not supported")
-    return together(at, {"And": "logical_and", "Or": "logical_or"}[at.op], values)
+    if not numbers:
+        return together(at, {"And": "logical_and", "Or": "logical_or"}[at.op], values)
+    one = at.put("cast", values[0], part="number")
+    told = affine(at, one, **{"factor" if at.op == "And" else "offset": numbers[0]}, part="counted")
+    return at.put("compare", told, operation="not_equal", value=0)
 
 
 @operator("Not", since=(1,))
@@ -27,56 +38,91 @@ def opposite(at: At) -> Value:
 
 
 @operator("Equal", since=(7, 11, 13, 19))
-def equal(at: At) -> Value:
-    values, numbers = split(at)
+@operator("Less", "Greater", since=(7, 9, 13))
+@operator("LessOrEqual", "GreaterOrEqual", since=(12, 16))
+@operator("Xor", since=(7,))
+def compare(at: At) -> Value:
+    """Of a value and an array their difference is compared with 0."""
+    (values, numbers), operation = split(at), COMPARED[at.op]
     values = [replace(x, whole="") for x in values]
-    if len(values) == 2:
-        return together(at, "compare", values, operation="equal")
-    if len(values) != 1 or numbers[0].size != 1 or not np.isfinite(numbers[0]).all():
-        raise Unfit("supported are two values, and a value beside one finite number")
-    x = raised(values[0], max(values[0].rank, numbers[0].ndim))
-    return at.put("compare", x, operation="equal", value=float(numbers[0].reshape(())))
+    if not numbers:
+        return together(at, "compare", values, operation=operation)
+    (x,), (array,) = values, numbers
+    operation = operation if isinstance(at.given[0], Value) else TURNED.get(operation, operation)
+    if not np.isfinite(array).all():
+        raise Unfit("what is compared with infinite numbers, or with none, is not supported")
+    if array.size == 1:
+        x = raised(x, max(x.rank, array.ndim))
+        return at.put("compare", x, operation=operation, value=float(array.reshape(())))
+    if x.dtype != "float32":
+        raise Unfit(f"{x.dtype} is compared with numbers that differ; cast it to float before")
+    apart = affine(at, x, offset=-array.astype(np.float64), part="apart")
+    return at.put("compare", apart, operation=operation, value=0)
+
+
+@operator("IsNaN", since=(9, 13, 20))
+def is_no_number(at: At) -> Value:
+    return at.put("compare", [at.value()] * 2, operation="not_equal")
+
+
+@operator("IsInf", since=(10, 20))
+def is_infinite(at: At) -> Value:
+    """Beyond the largest number on each side that is asked for."""
+    sides = {"greater": at.attribute("detect_positive", 1), "less": at.attribute("detect_negative", 1)}
+    wanted = [(name, -LARGEST if name == "less" else LARGEST) for name, asked in sides.items() if asked]
+    if not wanted:
+        raise Unfit("it asks for neither of the two infinities")
+    parts = [f"{name}_than_all" if len(wanted) > 1 else "" for name, _ in wanted]
+    found = [
+        at.put("compare", at.value(), part=part, operation=name, value=bound)
+        for part, (name, bound) in zip(parts, wanted)
+    ]
+    return at.put("logical_or", found) if len(found) > 1 else found[0]
 
 
 @operator("Where", since=(9, 16))
 def where(at: At) -> Value:
-    """x where the condition holds, y elsewhere.
-
-    By a constant condition a value of the model is taken once and no times: what is infinite, or no number,
-    where it is not chosen shows nevertheless.
-    """
+    """x where the condition holds, y elsewhere."""
     condition = at.any(0)
     if isinstance(condition, Known):
         return _masked(at, of_example(at, condition).astype(bool))
-    chosen = at.put("cast", condition, part="chosen")
-    left = at.put("scale", chosen, part="left", factor=-1, offset=1)
-    parts = [_part(at, factor, place) for factor, place in ((chosen, 1), (left, 2))]
-    return together(at, "add", parts)
+    condition = raised(condition, max(x.one.ndim if isinstance(x, Known) else x.rank for x in at.given if x))
+    sides = [_side(at, condition, place) for place in (1, 2)]
+    numbers = [None if isinstance(side, Value) else side for side in sides]
+    values = [side for side in sides if isinstance(side, Value)]
+    if not values and any(x.one.dtype.kind != "f" for x in at.given if isinstance(x, Known)):
+        raise Unfit("it chooses between two whole numbers, or truths; supported are floating ones")
+    found = together(at, "where", [condition, *values], then=numbers[0], otherwise=numbers[1])
+    return replace(found, whole=values[0].whole) if values else found
 
 
-def _part(at: At, factor: Value, place: int) -> Value:
-    """A truth as 1 or 0 times an input."""
-    x, part = at.any(place), f"part_{place}"
+def _side(at: At, condition: Value, place: int) -> Value | float:
+    """What is chosen: a value or a number; an array stands beside 0 times the condition."""
+    x = at.any(place)
     if isinstance(x, Value):
-        _expect_floats(x)
-        return together(at, "multiply", [factor, x], part=part)
-    numbers = of_example(at, x).astype(np.float64)
-    if not np.all(np.isfinite(numbers)):
-        raise Unfit("infinite numbers, chosen by what the model computes, are not supported; take large ones")
-    return affine(at, factor, numbers, part=part)
+        return x
+    array: Any = of_example(at, x)
+    if array.size == 1 and np.isfinite(array).all():
+        return float(array.reshape(()))
+    if array.dtype.kind != "f":
+        raise Unfit(f"its input {place} is an array of {array.dtype}; supported are floating numbers")
+    beside, part = at.put("cast", condition, part=f"place_{place}"), f"part_{place}"
+    if array.size > 1:
+        return affine(at, beside, 0, array, part)
+    shift = array.reshape(1).astype(np.float32)  # infinite, or no number: a description has none such
+    return at.put("affine", beside, part=part, weights={"shift": shift}, shape=[1], scale=False)
 
 
 def _masked(at: At, condition: np.ndarray) -> Value:
-    """A value where a constant condition says so, else constant numbers."""
+    """A value where a constant condition says so, else constant numbers.
+
+    What is not chosen is taken no times: where it is infinite, or no number, that shows nevertheless.
+    """
     values, numbers = split(at)
     if len(values) != 1 or len(numbers) != 2:
         raise Unfit("by a constant condition a value and constant numbers are supported")
     (x,), other = values, numbers[1].astype(np.float64)
-    _expect_floats(x)
-    takes = condition if x is at.given[1] else ~condition
-    return affine(at, x, takes.astype(np.float64), np.where(takes, 0, other))
-
-
-def _expect_floats(x: Value) -> None:
     if x.dtype != "float32":
         raise Unfit(f"what is chosen is {x.whole or x.dtype}; supported are floating numbers")
+    takes = condition if x is at.given[1] else ~condition
+    return affine(at, x, takes.astype(np.float64), np.where(takes, 0, other))

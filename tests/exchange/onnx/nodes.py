@@ -47,14 +47,15 @@ REASONS = {
     r"a cast of": "casts that cut",
     r"training_mode|drops at random": "training",
     r"its output .* is not supported": "masks and indices as outputs",
-    r"exponents of shape|one finite number|constant numbers, other": "arrays of numbers beside values",
+    r"exponents of shape|constant numbers, other|numbers that differ": "arrays of numbers beside values",
+    r"expected several, a letter": "one value, or axes without a letter",
     r"dilations|such windows": "windows with holes in volumes",
     r"peepholes": "peepholes",
     r"tf_crop_and_resize|keep_aspect_ratio": "cropping, keeping the aspect",
     r"mode is 'wrap'": "wrapping around",
     r"it is supported of constants|not known|this operator|supported within": "other operators",
     r"stay apart|mix": "examples mixed",
-    r"infinite|to BFLOAT16": "infinite numbers, constants of bfloat16",
+    r"infinite|margin of -inf|to BFLOAT16": "infinite numbers, constants of bfloat16",
 }
 
 
