@@ -1,7 +1,8 @@
 """Schedules: how the learning rate changes over epochs; what a description names under ``train.schedule``.
 
 ``rate(base, step, steps_per_epoch, total_steps, state)`` is the learning rate of a step, counted from 0,
-where ``base`` is the optimiser's.  The ``state`` is plain data; only `ReduceOnPlateau` has one.
+where ``base`` is the optimiser's.  An epoch need not end with a step: it may have one and a half of them.
+The ``state`` is plain data; only `ReduceOnPlateau` has one.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ class WarmUp:
     warm_up: float = field(default=0.0, doc="epochs over which the rate rises from 0", minimum=0)
 
     def rate(
-        self, base: float, step: int, steps_per_epoch: int, total_steps: int, state: State | None = None
+        self, base: float, step: int, steps_per_epoch: float, total_steps: int, state: State | None = None
     ) -> float:
         """The learning rate of step ``step``."""
         rising = self.warm_up * steps_per_epoch
@@ -139,7 +140,7 @@ class OneCycle:
             yield Fault(("rise",), found, "expected below 0.5")
 
     def rate(
-        self, base: float, step: int, steps_per_epoch: int, total_steps: int, state: State | None = None
+        self, base: float, step: int, steps_per_epoch: float, total_steps: int, state: State | None = None
     ) -> float:
         """The learning rate of step ``step``; a step behind the last one has its rate."""
         first = base / self.start
@@ -172,7 +173,7 @@ class ReduceOnPlateau:
         return {"best": best, "waited": waited, "factor": factor}
 
     def rate(
-        self, base: float, step: int, steps_per_epoch: int, total_steps: int, state: State | None = None
+        self, base: float, step: int, steps_per_epoch: float, total_steps: int, state: State | None = None
     ) -> float:
         """The learning rate, where ``state`` is what `observe` last gave."""
         return base * float((state or {}).get("factor", 1.0))

@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -56,13 +57,10 @@ class Engine:
             self.network.store.write(name, array)
         self._holds = weights
 
-    def weights(self) -> dict[str, np.ndarray]:
-        """Copies of all parameters and running statistics, by name; nobody may write into them."""
+    def weights(self) -> Arrays:
+        """Copies of all parameters and running statistics, by name."""
         names = [*self.network.parameters, *self.network.variables]
-        made = {name: self.network.store.array(name).copy() for name in names}
-        for array in made.values():
-            array.flags.writeable = False
-        return made
+        return read_only({name: self.network.store.array(name).copy() for name in names})
 
     def changed(self) -> None:
         """Says that the numbers are nobody's: they are being trained."""
@@ -91,10 +89,19 @@ class Engine:
         """What the network gives for each example."""
         count = len(examples)
         size = ROWS[0] if count <= ROWS[0] else ROWS[1]
-        padding = np.zeros((-count % size, *examples.shape[1:]), examples.dtype)
-        given = {self.network.description.inputs[0].name: np.concatenate([examples, padding])}
+        if count < size:  # of more, `predict` pads the last batch
+            padding = np.zeros((size - count, *examples.shape[1:]), examples.dtype)
+            examples = np.concatenate([examples, padding])
+        given = {self.network.description.inputs[0].name: examples}
         found: np.ndarray = predict(self.network, given, size, backend=self.backend)
         return found[:count]
+
+
+def read_only(arrays: Arrays) -> Arrays:
+    """The same arrays, in which nothing can be changed: an engine knows by them what it holds."""
+    for array in arrays.values():
+        array.flags.writeable = False
+    return MappingProxyType(dict(arrays))
 
 
 _idle: list[Engine] = []  # the one that was used last stands last

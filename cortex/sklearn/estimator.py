@@ -13,7 +13,7 @@ from sklearn.model_selection import train_test_split  # type: ignore[import-unty
 from sklearn.utils import check_random_state  # type: ignore[import-untyped]
 from sklearn.utils.validation import check_is_fitted, validate_data  # type: ignore[import-untyped]
 
-from cortex.sklearn.engine import Engine, lent
+from cortex.sklearn.engine import Arrays, Engine, lent, read_only
 from cortex.sklearn.loop import train
 from cortex.sklearn.recipe import ACTIVATION, HIDDEN, Recipe, Task, check_network, make, recipe_of
 from cortex_core.network import Network
@@ -28,7 +28,7 @@ class CortexEstimator(BaseEstimator):  # type: ignore[misc]
     on with.  ``_recipe``: the description, read; no part of what is pickled.
     """
 
-    weights_: Mapping[str, np.ndarray]
+    weights_: Arrays
     description_: dict[str, Any]
     loss_curve_: list[float]
     validation_scores_: list[float] | None
@@ -171,7 +171,14 @@ class CortexEstimator(BaseEstimator):  # type: ignore[misc]
 
     def __getstate__(self) -> dict[str, Any]:
         state: dict[str, Any] = super().__getstate__()
-        return {name: value for name, value in state.items() if name != "_recipe"}
+        state = {name: value for name, value in state.items() if name != "_recipe"}
+        return {**state, "weights_": dict(state["weights_"])} if "weights_" in state else state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Arrays of a pickle, or of a copy, can be written into until here."""
+        super().__setstate__(state)
+        if "weights_" in state:
+            self.weights_ = read_only(state["weights_"])
 
 
 class Progress:
@@ -181,7 +188,7 @@ class Progress:
         self.engine, self.score, self.patience = engine, score, patience
         self.losses: list[float] = []
         self.scores: list[float] = []
-        self.best: dict[str, np.ndarray] | None = None
+        self.best: Arrays | None = None
 
     def watch(self, loss: float) -> bool:
         """Takes down an epoch; whether to go on."""

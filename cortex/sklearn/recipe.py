@@ -175,7 +175,7 @@ def _wrong(estimator: Any) -> Iterator[str]:
     told = "but a description has its own layers: give one of the two"
     if sizes != list(HIDDEN):
         yield f"hidden_layer_sizes is {estimator.hidden_layer_sizes!r:.60}, {told}"
-    if estimator.activation != ACTIVATION:
+    if plain(estimator.activation) != ACTIVATION:
         yield f"activation is {estimator.activation!r:.60}, {told}"
 
 
@@ -190,9 +190,9 @@ def _is_size(units: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """Numbers of NumPy, such as those of a grid that is searched, as Python's."""
-    if isinstance(value, np.generic):
-        return value.item()
+    """Numbers and arrays of NumPy, such as those of a grid that is searched, as Python's."""
+    if isinstance(value, (np.generic, np.ndarray)):
+        return value.tolist()
     if isinstance(value, Mapping):
         return {name: plain(inner) for name, inner in value.items()}
     return [plain(inner) for inner in value] if isinstance(value, (list, tuple)) else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -27,27 +28,30 @@ class CortexRegressor(RegressorMixin, CortexEstimator):  # type: ignore[misc]
 
     def fit(self, X: Any, y: Any) -> CortexRegressor:
         """Trains a network on X (examples, features) and y, (examples,) or (examples, targets)."""
-        self._fit(*self._examples(X, y, reset=True))
-        return self
+        return self._trained(self._fit, X, y, reset=True)
 
     def partial_fit(self, X: Any, y: Any) -> CortexRegressor:
         """One pass over X and y, at a constant learning rate (0.001 unless given), going on with weights and
         moments."""
-        self._partial_fit(*self._examples(X, y, reset=not hasattr(self, "weights_")))
-        return self
+        return self._trained(self._partial_fit, X, y, reset=not hasattr(self, "weights_"))
 
     def predict(self, X: Any) -> np.ndarray:
         """The numbers of each example: float64, (examples,) or (examples, targets) as y was in fit."""
         found = self._outputs(X)
         return found[:, 0] if self._single else found
 
-    def _examples(self, given: Any, y: Any, reset: bool) -> tuple[np.ndarray, np.ndarray, Any]:
+    def _trained(self, train: Callable[..., None], given: Any, y: Any, reset: bool) -> CortexRegressor:
         x, y = validate_data(
             self, given, y, reset=reset, dtype=np.float32, order="C", multi_output=True, y_numeric=True
         )
-        self._single = y.ndim == 1
-        y = np.ascontiguousarray(y.reshape(len(y), -1), np.float32)
-        return x, y, targets(y.shape[1])
+        with np.errstate(over="ignore"):  # told below
+            numbers = np.ascontiguousarray(y.reshape(len(y), -1), np.float32)
+        if not np.isfinite(numbers).all():
+            told = f"y holds {y.flat[np.abs(y).argmax()]:g}, which is too large for float32"
+            raise ValueError(f"{told}: scale y, as a TransformedTargetRegressor does")
+        train(x, numbers, targets(numbers.shape[1]))
+        self._single = y.ndim == 1  # only now: a training that was refused changes no prediction
+        return self
 
     def _score(self, outputs: np.ndarray, y: np.ndarray) -> float:
         return float(r2_score(y, outputs))

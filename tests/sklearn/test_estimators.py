@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import pickle
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,8 @@ from sklearn.metrics import accuracy_score
 from sklearn.model_selection import train_test_split
 
 import cortex
-from cortex.sklearn import CortexClassifier, CortexRegressor, engine
-from cortex.sklearn.loop import batches
+from cortex.sklearn import CortexClassifier, CortexRegressor, engine, loop
+from cortex.sklearn.loop import Batches
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "digits.yaml"
 Data = tuple[np.ndarray, np.ndarray]
@@ -36,10 +38,38 @@ def same(a: Any, b: Any) -> bool:
 
 
 def test_batches_are_one_order_behind_the_other() -> None:
-    made = batches(10, 4, seed=3, epoch=0)
-    rows = np.concatenate([next(made) for _ in range(5)])
+    made = [*Batches(10, 4, seed=3, epochs=range(5, 7))]
+    rows = np.concatenate(made)
+    assert [len(batch) for batch in made] == [4] * 5
     assert [sorted(part) for part in (rows[:10].tolist(), rows[10:].tolist())] == [[*range(10)]] * 2
     assert rows[:10].tolist() != rows[10:].tolist()
+
+
+def test_an_example_comes_once_in_an_epoch() -> None:
+    made = [*Batches(65, 64, seed=0, epochs=range(1))]
+    assert [len(batch) for batch in made] == [33, 32]
+    assert sorted(np.concatenate(made)) == [*range(65)]
+
+
+def test_one_pass_learns_of_each_example_once() -> None:
+    """Each example has a feature of its own: its weight moves by 2 rate error / batch, once."""
+    x, y, rate, error = np.eye(65), np.zeros(65), 1e-6, 1000
+    model = CortexRegressor((), optimizer="sgd", learning_rate=1e-12, random_state=0).partial_fit(x, y)
+    before = model.weights_["output/kernel"].ravel()
+    model.set_params(learning_rate=rate).partial_fit(x, y + error)
+    moved = np.sort(model.weights_["output/kernel"].ravel() - before)
+    assert moved[:33] == pytest.approx(2 * rate * error / 33, rel=0.01)
+    assert moved[33:] == pytest.approx(2 * rate * error / 32, rel=0.01)
+
+
+def test_a_schedule_counts_epochs_that_end_within_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """31 batches are 30 epochs of 65 examples: 10 epochs end before the 12th, 20 before the 22nd."""
+    rates, rate = [], loop._rate
+    monkeypatch.setattr(loop, "_rate", lambda *given: rates.append(rate(*given)) or rates[-1])
+    schedule = {"step": {"every": 10, "factor": 0.1}}
+    x = np.arange(65.0).reshape(-1, 1) / 65
+    CortexRegressor((), optimizer="sgd", learning_rate=1e-3, schedule=schedule, epochs=30).fit(x, x[:, 0])
+    assert rates == pytest.approx([1e-3] * 11 + [1e-4] * 10 + [1e-5] * 10)
 
 
 def test_a_network_without_hidden_layers_is_a_linear_regression() -> None:
@@ -166,6 +196,39 @@ def test_a_pickle_holds_arrays_and_plain_data(digits: Data) -> None:
     assert np.array_equal(copy.predict_proba(digits[0]), model.predict_proba(digits[0]))
 
 
+def test_weights_cannot_be_changed_in_place(digits: Data) -> None:
+    model = small().fit(*digits)
+    for other in (model, pickle.loads(pickle.dumps(model)), copy.deepcopy(model), copy.copy(model)):
+        with pytest.raises(ValueError, match="read-only"):
+            other.weights_["output/bias"][...] = 0
+        with pytest.raises(TypeError, match="item assignment"):
+            other.weights_["output/bias"] = np.zeros(10, np.float32)
+
+
+def test_a_prediction_copies_no_more_than_the_last_batch() -> None:
+    x = np.zeros((20_001, 100), np.float32)
+    model = CortexRegressor((), epochs=1).fit(x[:64], x[:64, 0])
+    model.predict(x)
+    tracemalloc.start()
+    model.predict(x)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < x.nbytes / 2
+
+
+def test_a_fit_that_is_refused_changes_no_prediction() -> None:
+    x = np.arange(6.0).reshape(-1, 1)
+    model = CortexRegressor((), epochs=1).fit(x, x[:, 0])
+    with pytest.raises(cortex.SpecError, match="learning_rate: -1"):
+        model.set_params(learning_rate=-1).fit(x, np.hstack([x, x]))
+    assert model.predict(x).shape == (6,)
+
+
+def test_targets_that_float32_cannot_hold() -> None:
+    with pytest.raises(ValueError, match=r"y holds -1e\+39, which is too large for float32: scale y"):
+        CortexRegressor((), epochs=1).fit([[0.0], [1.0]], [0.0, -1e39])
+
+
 def test_a_description_in_a_file(digits: Data, tmp_path: Path) -> None:
     x, y = digits
     model = CortexClassifier(description=EXAMPLE, epochs=3, random_state=0).fit(x[:800], y[:800])
@@ -206,6 +269,11 @@ DENSE = {"inputs": {"x": "auto"}, "layers": [{"dense": {"units": 10, "id": "p"}}
         ({"description": 5}, "description is 5: expected a dict, or the path"),
         ({"description": "nix.yaml"}, "nix.yaml: cannot be read"),
         ({"description": DENSE, "hidden_layer_sizes": (3,)}, "has its own layers"),
+        (
+            {"description": DENSE, "activation": np.array(["relu", "tanh"])},
+            "activation is array.*has its own layers",
+        ),
+        ({"activation": np.array(["relu", "tanh"])}, r"activation"),
         ({"description": {**DENSE, "inputs": {"x": [8, 7]}}}, r"\[8, 7\], but X has 64 features"),
         ({"description": {**DENSE, "layers": [{"dense": 3}]}}, r"is \[3\]: expected \[10\]"),
         ({"description": {**DENSE, "layers": [{"reshape": [8, 8]}, {"dense": 10}]}}, r"is \[8, 10\]"),
