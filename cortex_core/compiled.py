@@ -198,6 +198,8 @@ class Compiled:
         if self.purpose == "train":
             good = entry.program.skipped == skipped
             self.network.step += good
+            if good:
+                self.network.changed("trained")
             self._skipped += not good
             self._unseen += 1
         return found

@@ -81,8 +81,8 @@ class Network:
 
     ``parameters`` maps names ("dense/kernel") to arrays, in the canonical layout.  ``encoding`` is what was
     learned from the raw data that it reads; None for a network of plain arrays.  ``origin``: where the
-    parameters were imported, of which ``file`` they are, whether that is proved (``proof``), and maybe
-    ``notes``: a list of what is not as it was there.
+    parameters were imported, of which ``file`` they are, whether that is proved (``proof``, which says too
+    what has changed them since), and maybe ``notes``: a list of what is not as it was there.
     ``goes_on``: the kind of the optimiser, where moments and the step were imported too: the next training
     goes on with them.
     """
@@ -197,6 +197,14 @@ class Network:
     def reseed(self, seed: int) -> None:
         """What is drawn from here on is that of ``seed``."""
         self.store.write(KEY, np.array([seed, 0], np.uint64))
+
+    def changed(self, how: str) -> None:
+        """Says in `origin` that what was found there is of the numbers as they were imported."""
+        if self.origin is None:
+            return
+        proof, since = str(self.origin.get("proof")), f"; {how} since"
+        if since not in proof:
+            self.origin = {**self.origin, "proof": proof + since}
 
     def fetch(self, name: str, declaration: Declaration, layer: Any) -> Value:
         """The symbolic value of a parameter (a view into its segment) or variable, for tracing."""

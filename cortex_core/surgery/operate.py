@@ -84,7 +84,6 @@ def resize_input(
     return _operated(x, "resize_input", lambda data: edits.resized(data, shape, name), drop_unfitting, seed)
 
 
-CHANGED = "; changed by surgery since"
 Make = Callable[[edits.Data], Edit]
 
 
@@ -98,16 +97,9 @@ def _operated(x: Any, what: str, edit: Make, drop_unfitting: bool = False, seed:
     encoding, notes = _encoding(old.encoding, description, made, what)
     description = replace(description, notes=(*description.notes, *notes))
     network = _with_numbers(old, description, what, made, drop_unfitting, seed)
-    network.encoding, network.origin = encoding, _origin(old.origin)
+    network.encoding, network.origin = encoding, old.origin
+    network.changed("changed by surgery")
     return network
-
-
-def _origin(origin: Mapping[str, Any] | None) -> dict[str, Any] | None:
-    """Where what was kept is from, and that it is not all that was compared there."""
-    if origin is None:
-        return None
-    proof = str(origin.get("proof")).removesuffix(CHANGED)
-    return {**origin, "proof": proof + CHANGED}
 
 
 def _changed(old: Description, what: str, edit: Make) -> tuple[Description, Edit]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from cortex_core.exchange.keras.custom import read_block
+from cortex_core.exchange.keras.custom import block_of
 from tests.conftest import Cli
 
 KERAS = Path(__file__).parents[2] / "examples" / "keras"
@@ -60,4 +60,4 @@ def test_fits_on_a_page(name: str) -> None:
 
 @pytest.mark.parametrize("path", [*(KERAS / "blocks").glob("*.yaml")], ids=lambda path: path.stem)
 def test_blocks_can_be_read(path: Path) -> None:
-    assert read_block(path)["layers"]
+    assert block_of("x", path).data["layers"]

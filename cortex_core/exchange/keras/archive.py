@@ -16,7 +16,7 @@ from typing import NoReturn
 from cortex_compute.errors import SpecError
 from cortex_compute.frozen import frozen
 from cortex_core.exchange.keras.hdf5 import EXPANSION, LONGEST_TEXT, SPARE
-from cortex_core.exchange.keras.strangers import PYTORCH, of_pytorch
+from cortex_core.exchange.keras.strangers import of_archive
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 PACKINGS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
@@ -84,8 +84,8 @@ class _Members:
         """A member, if it has at most so many bytes.  No more than it declares are ever unpacked."""
         info = self.known.get(name)
         if info is None:
-            if of_pytorch(self.known):
-                raise SpecError(f"{self.path}: {PYTORCH}")
+            if told := of_archive(self.known):
+                raise SpecError(f"{self.path}: {told}")
             there = ", ".join(self.known) or "nothing"
             self._refuse(name, f"an archive of Keras has this member; this one has {there:.200}")
         if info.flag_bits & ENCRYPTED:

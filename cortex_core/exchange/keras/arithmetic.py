@@ -73,8 +73,7 @@ def translated(found: Operation) -> Result:
     module, _, name = full.rpartition(".")
     name = full if full in OPERATIONS else name
     if name not in OPERATIONS or module in OTHERS:
-        told = f"the function {found.name!r:.60} is not known"
-        raise Unfit(f"{told}; --map {found.at.layer.name}=block.yaml maps it to a block")
+        raise Unfit(f"the function {found.name!r:.60} is not known; map it to a block")
     found.name = name
     made = OPERATIONS[name](found)
     if left := found.unread():

@@ -1,14 +1,16 @@
 """Weights of a Keras file for a network that a description says: where no architecture stands beside them.
 
 A layer of the file belongs to the layer of the description whose id is its name (``fire2/squeeze1x1`` too),
-or to the block: then its arrays go to the layers in it, one after the other.  Where no id is the name of a
-layer of the file, the layers that have arrays are taken in order, as Keras does.
+or to the block: then its arrays go to the layers in it, one after the other.  Those of a model in a model go
+to the layers whose ids begin with its name, as the import calls them.  Where no id is the name of a layer of
+the file, the layers that have arrays are taken in order, as Keras does.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -19,11 +21,13 @@ import numpy as np
 from cortex_compute.errors import ArgumentError, SpecError
 from cortex_compute.frozen import frozen
 from cortex_core.declared import is_carried
-from cortex_core.exchange.keras.custom import WEIGHTS, read_block
+from cortex_core.exchange.keras.custom import WEIGHTS, Block, Given, blocks
 from cortex_core.exchange.keras.legacy import modern_weights
 from cortex_core.exchange.keras.model import Layer, Weight
+from cortex_core.exchange.keras.named import dealt
 from cortex_core.exchange.keras.reader import read_weights
 from cortex_core.exchange.weights import ATTENTION, GATES, from_keras
+from cortex_core.layers.scope import Variable
 from cortex_core.network import Network, network
 from cortex_core.place import OVERRIDE
 from cortex_core.spec.resolve import needed
@@ -43,11 +47,16 @@ Weights = tuple[Weight, ...]
 
 @frozen
 class Owner:
-    """A layer of the description that has numbers: their names in it and their shapes, in order."""
+    """A layer of the description that has numbers: their names in it and their shapes, in order.
+
+    ``variables``: how many of them are never trained, and ``trainable`` whether the others are.
+    """
 
     id: str
     layer: Any
     shapes: Mapping[str, tuple[int, ...]]
+    variables: int = 0
+    trainable: bool = True
 
     @property
     def count(self) -> int:
@@ -58,16 +67,16 @@ class Owner:
 def assign(
     description: Any,
     weights_path: str | Path,
-    maps: Mapping[str, str | Path] | None = None,
+    maps: Mapping[str, Given] | None = None,
 ) -> Network:
     """The network of a description, with the weights of a file of Keras.
 
-    ``maps`` are files of blocks for the names that the description uses and does not explain.  A file whose
-    kernels are (out, in, ...), and which does not say what Keras ran on, is taken for one of Theano: there
-    they are turned by 180 degrees.  Raises `SpecError` with all that does not fit, and for a block that the
-    description does not need.
+    ``maps`` are blocks, in files or as dicts, for the names that the description uses and does not explain.
+    A file whose kernels are (out, in, ...), and which does not say what Keras ran on, is taken for one of
+    Theano: there they are turned by 180 degrees.  Raises `SpecError` with all that does not fit, and for a
+    block that the description does not need.
     """
-    made = _made(description, maps or {})
+    made = _made(description, {} if maps is None else blocks(maps))
     stored = read_weights(weights_path)
     owners = list(_owners(made))
     pairs, faults = _pairs({name: w for name, w in stored.layers.items() if w}, owners)
@@ -87,47 +96,45 @@ def assign(
     return made
 
 
-def _made(description: Any, maps: Mapping[str, str | Path]) -> Network:
-    """The network of a description with the blocks of these files, each of which it must need."""
-    blocks = {name: _block(path) for name, path in maps.items()}
-    unused = blocks.keys() - needed(description, blocks) if blocks else ()
-    for name in (name for name in blocks if name in unused):
-        told = f"no layer of the description is called '{name}' and needs a block"
-        raise SpecError(f"{maps[name]}: {told}; --map is for names that it uses and does not explain")
+def _made(description: Any, maps: Mapping[str, Block]) -> Network:
+    """The network of a description with these blocks, each of which it must need."""
+    given = {name: block.data for name, block in maps.items()}
+    unused = given.keys() - needed(description, given) if given else ()
+    for name, block in maps.items():
+        if WEIGHTS in block.data:
+            told = "in a description arrays go to the layers of a block in their order"
+            raise SpecError(f"{block.where}: {WEIGHTS}: {told}; expected none here")
+        if name in unused:
+            told = f"no layer of the description is called '{name}' and needs a block"
+            raise SpecError(f"{block.where}: {told}; map only names that it uses and does not explain")
     try:
-        return network(description, [f"blocks.{name}={json.dumps(block)}" for name, block in blocks.items()])
+        return network(description, [f"blocks.{name}={json.dumps(block)}" for name, block in given.items()])
     except SpecError as error:
-        problems = tuple(_in_file(problem, maps) for problem in error.problems)
+        problems = tuple(_in_block(problem, maps) for problem in error.problems)
         raise SpecError("\n".join(map(str, problems)) or str(error), problems) from None
 
 
-def _block(path: str | Path) -> dict[str, Any]:
-    block = read_block(path)
-    if WEIGHTS in block:
-        told = "in a description arrays go to the layers of a block in their order"
-        raise SpecError(f"{path}: {WEIGHTS}: {told}; expected none here")
-    return block
-
-
-def _in_file(problem: Any, maps: Mapping[str, str | Path]) -> Any:
+def _in_block(problem: Any, blocks: Mapping[str, Block]) -> Any:
     """What is wrong in a block stands in the file of that."""
     place = problem.place
     name = re.match(r"blocks\.([\w/\-]+)", place.path)
-    if place.file != OVERRIDE or name is None or name[1] not in maps:
+    if place.file != OVERRIDE or name is None or name[1] not in blocks:
         return problem
-    return replace(problem, place=replace(place, file=str(maps[name[1]])))
+    return replace(problem, place=replace(place, file=blocks[name[1]].where))
 
 
 def _owners(made: Network) -> Iterator[Owner]:
     """The layers that have numbers, in order."""
     shapes: dict[str, dict[str, tuple[int, ...]]] = {}
+    variables: Counter[str] = Counter()
     for name, declared in made.declared.items():
         if not is_carried(declared):
             id_, _, own = name.rpartition("/")
             shapes.setdefault(id_, {})[own] = declared.type.shape
+            variables[id_] += isinstance(declared.declaration, Variable)
     for node in made.description.layers:
         if node.id in shapes:
-            yield Owner(node.id, node.layer, shapes[node.id])
+            yield Owner(node.id, node.layer, shapes[node.id], variables[node.id], node.trainable)
 
 
 def _pairs(
@@ -135,12 +142,18 @@ def _pairs(
 ) -> tuple[list[tuple[Owner, Weights]], list[str]]:
     """The arrays of each owner, and what is left over on either side."""
     found = {name: [o for o in owners if _said(name) in _paths(o.id)] for name in stored}
-    if not any(found.values()):
+    nested = _nested(stored, found, owners)
+    if not any(found.values()) and not nested:
         return _in_order(list(stored.items()), owners)
     pairs: list[tuple[Owner, Weights]] = []
     faults: list[str] = []
     for name, inside in found.items():
-        if not inside:
+        if name in nested:
+            try:
+                pairs += zip(nested[name], _of_nested(name, nested[name], stored[name]))
+            except SpecError as error:
+                faults.append(str(error))
+        elif not inside:
             faults.append(f"the file has weights for '{name}'; the description has no layer of this id")
         pairs += _shared_out(stored[name], inside)
     with_weights = {owner.id for owner, _ in pairs}
@@ -181,6 +194,43 @@ def _shared_out(weights: Weights, owners: Sequence[Owner]) -> Iterator[tuple[Own
         yield owner, weights[: owner.count]
         weights = weights[owner.count :]
     yield from ((owner, weights) for owner in owners[-1:])
+
+
+def _nested(
+    stored: Mapping[str, Weights], found: Mapping[str, Sequence[Owner]], owners: Sequence[Owner]
+) -> dict[str, list[Owner]]:
+    """The layers of each model in a model, ``tower_dense`` of ``tower``: those whose ids begin with its name,
+    and with no longer one, and are no names of the file themselves.  Some must end in what its arrays are
+    called: the arrays of ``dense`` are not for ``dense_new``."""
+    taken = {owner.id for inside in found.values() for owner in inside}
+    groups = sorted((name for name, inside in found.items() if not inside), key=len)
+    nested: dict[str, list[Owner]] = {}
+    for owner in owners:
+        outer = [name for name in groups if owner.id.startswith(f"{_said(name)}_") and owner.id not in taken]
+        if outer:
+            nested.setdefault(outer[-1], []).append(owner)
+    told = {name: _layers(stored[name]) for name in nested}
+    return {name: inside for name, inside in nested.items() if any(_leaf(o.id, told[name]) for o in inside)}
+
+
+def _of_nested(group: str, owners: Sequence[Owner], weights: Weights) -> Iterator[Weights]:
+    """The arrays of a model in a model for its layers."""
+    names = _layers(weights)
+    leaves = [Layer(_leaf(o.id, names) or o.id, "", {"trainable": o.trainable}, ()) for o in owners]
+    return dealt(group, leaves, [(o.count - o.variables, o.variables) for o in owners], weights)
+
+
+def _layers(weights: Weights) -> dict[str, str]:
+    """What the names of arrays, ``dense/kernel:0``, or ``dense_W`` of Keras 1, call layers, by how an id says
+    it; also without the number that TensorFlow puts behind a name that it has seen before."""
+    parts = {part for w in weights for part in w.name.split("/")[:-1] or [w.name.rpartition("_")[0]]}
+    return {_said(name): name for part in sorted(parts) for name in (part, re.sub(r"_\d+$", "", part))}
+
+
+def _leaf(id_: str, names: Mapping[str, str]) -> str:
+    """What Keras calls a layer: its id here ends in it.  Empty where the names of the arrays do not tell."""
+    told = [said for said in names if said and id_.partition("/")[0].endswith(f"_{said}")]
+    return names[max(told, key=len)] if told else ""
 
 
 def _groups(weights: Weights) -> dict[str, Weights]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from cortex_compute.errors import SpecError
@@ -41,7 +42,11 @@ def read_model(config: Data, version: str = "") -> Model:
     an HDF5 file.  Raises `SpecError` for what is no model; a layer that must not be imported says so in
     `Layer.refused`.
     """
-    kind, refused = judged(_mapping(config, "the configuration"))
+    if "class_name" not in _mapping(config, "the configuration"):
+        there = ", ".join(map(text, islice(config, 8))) or "nothing"
+        told = f"it holds {there:.200}, and no 'class_name'; expected what `model.to_json()` writes"
+        raise SpecError(f"this is no architecture of Keras: {told}")
+    kind, refused = judged(config)
     if kind not in (SEQUENTIAL, *GRAPHS) or refused:
         told = f"the model is of the class '{kind}', whose code is not in the file"
         raise SpecError(f"{told}: give a description of it, and the file as its weights")

@@ -27,6 +27,8 @@ from cortex_core.registry import nearest
 MOST_TOLD = 50
 """Of so many layers that cannot be imported it is said why."""
 
+HOW_TO_MAP = "--map NAME=block.yaml maps a layer to a block; in Python maps={'NAME': block} does"
+
 
 @frozen
 class Fault:
@@ -83,7 +85,7 @@ def convert(
         more = len(made.faults) - len(lines)
         lines += [f"  and {more:,} more"] if more else []
         told = f"{len(made.faults):,} of the model's layers cannot be imported:"
-        raise SpecError("\n".join((told, *lines, *walk.unmatched())))
+        raise SpecError("\n".join((told, *lines, HOW_TO_MAP, *walk.unmatched())))
     if walk.unused:
         raise SpecError("\n".join(walk.unmatched()))
     _drop_unused(made)
@@ -170,7 +172,7 @@ class _Walk:
         translator = self._translator(layer, path)
         if translator is None:
             told = layer.refused or REFUSED.get(layer.kind, "this class is not known")
-            self._fault(path, layer, f"{told}; --map {layer.name}=block.yaml maps it to a block")
+            self._fault(path, layer, f"{told}; map it to a block")
             return None
         if unknown or also_unknown:
             return None

@@ -26,6 +26,7 @@ from cortex_core.spec.write import to_yaml
 
 if TYPE_CHECKING:
     from cortex_core.exchange.keras.at import Translator
+    from cortex_core.exchange.keras.custom import Given
 
 DESCRIPTIONS = (".yaml", ".yml")
 Name = str | os.PathLike[str]
@@ -75,7 +76,7 @@ class Imported:
 def from_keras(
     path: Name,
     weights: Name | None = None,
-    maps: Mapping[str, Name] | None = None,
+    maps: Mapping[str, Given] | None = None,
     outputs: Name | None = None,
     tolerance: float | None = None,
 ) -> Network:
@@ -83,9 +84,9 @@ def from_keras(
 
     ``weights``: a file of weights for an architecture (JSON) or a description (YAML), or in place of those
     that a model has.  ``maps``: for layers that are not known here, such as Lambda, by their name or class
-    the file of a block.  ``outputs``: a recording that the script of ``cortex keras-recorder`` made, with
-    which every layer is compared; ``tolerance``: how far a layer may depart, relative to its largest value
-    (0.0001).
+    a block: its file, or what would stand in it as a dict, such as ``{"layers": ["silu"]}``.  ``outputs``: a
+    recording that the script of ``cortex keras-recorder`` made, with which every layer is compared;
+    ``tolerance``: how far a layer may depart, relative to its largest value (0.0001).
 
     Example::
 
@@ -110,7 +111,7 @@ def from_keras(
     return found.network
 
 
-def load(path: Name, weights: Name | None = None, maps: Mapping[str, Name] | None = None) -> Imported:
+def load(path: Name, weights: Name | None = None, maps: Mapping[str, Given] | None = None) -> Imported:
     """As `from_keras`, with what a proof needs."""
     place = Path(path)
     described = place.suffix.lower() in DESCRIPTIONS
@@ -119,7 +120,7 @@ def load(path: Name, weights: Name | None = None, maps: Mapping[str, Name] | Non
     return found
 
 
-def _read(place: Path, weights: Name | None, maps: Mapping[str, Name] | None) -> Imported:
+def _read(place: Path, weights: Name | None, maps: Mapping[str, Given] | None) -> Imported:
     """A file of Keras that says what its layers are."""
     from cortex_core.exchange.keras import reader
 
@@ -128,6 +129,9 @@ def _read(place: Path, weights: Name | None, maps: Mapping[str, Name] | None) ->
     converted = convert(file, translators)
     data, description = _described(converted, file, default_name(place.name))
     network = _network(description, converted)
+    if file.assumed:
+        told = f"no version of Keras is said; it is read as one of Keras {file.version or '1'}"
+        converted.notes.append(f"{text((place if weights is None else Path(weights)).name)}: {told}")
     resumable = bool(file.optimizer and file.optimizer.weights) and description.train is not None
     if file.replaced and weights is not None and not place.samefile(weights):
         anew = "; the optimizer starts anew" if resumable else ""
@@ -139,7 +143,7 @@ def _read(place: Path, weights: Name | None, maps: Mapping[str, Name] | None) ->
         converted.notes.append(resume(network, file, converted, translators))
     kinds = dict(_kinds(file.model, ""))
     return Imported(
-        _told(place, weights, file.version),
+        _told(place, weights, "" if file.assumed else file.version),
         network,
         to_yaml(data),
         dict(zip((out.layer for out in file.model.inputs), converted.inputs)),
@@ -150,15 +154,17 @@ def _read(place: Path, weights: Name | None, maps: Mapping[str, Name] | None) ->
     )
 
 
-def _assigned(place: Path, weights: Name | None, maps: Mapping[str, Name] | None) -> Imported:
+def _assigned(place: Path, weights: Name | None, maps: Mapping[str, Given] | None) -> Imported:
     """A description of ours with the weights of a file."""
     from cortex_core.exchange.keras.assign import assign
     from cortex_core.exchange.keras.reader import has_state
     from cortex_core.summary import rows
 
     if weights is None:
-        raise ArgumentError(f"{place}: this is a description; give the file of its weights (--weights)")
-    network = assign(place, Path(weights), {name: Path(path) for name, path in (maps or {}).items()})
+        raise ArgumentError(
+            f"{place}: this is a description; give the file of its weights (--weights, in Python weights=)"
+        )
+    network = assign(place, Path(weights), maps)
     yaml = to_yaml(network.description.canonical) if maps else place.read_text(encoding="utf-8-sig")
     inputs = {x.name: Value(x.name, x.shape, str(x.dtype)) for x in network.description.inputs}
     shapes = [(row.id, row.kind, row.output) for row in rows(network.description)]
@@ -174,12 +180,12 @@ def _told(place: Path, weights: Name | None, version: str = "") -> str:
     return f"{names} (Keras {text(version)})" if version else names
 
 
-def _translators(maps: Mapping[str, Name] | None) -> dict[str, Translator]:
-    if not maps:
+def _translators(maps: Mapping[str, Given] | None) -> dict[str, Translator]:
+    if maps is None or maps == {}:
         return {}
-    from cortex_core.exchange.keras.custom import translator
+    from cortex_core.exchange.keras.custom import blocks, translator
 
-    return {name: translator(Path(path)) for name, path in maps.items()}
+    return {name: translator(block) for name, block in blocks(maps).items()}
 
 
 def _described(converted: Converted, file: File, name: str) -> tuple[dict[str, Any], Description]:

@@ -92,7 +92,8 @@ class File:
 
     ``version`` is that of Keras, such as "2.1.6", empty where the file does not say; ``backend`` what
     it ran on.  ``replaced``: it holds weights of its own, which were left for those of another file; the
-    state of the optimizer is its own then.
+    state of the optimizer is its own then.  ``assumed``: the file does not say the version, and what it
+    holds tells that it is at least this one.
     """
 
     version: str
@@ -101,6 +102,7 @@ class File:
     training: Config | None = None
     optimizer: Optimizer | None = None
     replaced: bool = False
+    assumed: bool = False
 
 
 def release(version: str) -> tuple[int, ...]:

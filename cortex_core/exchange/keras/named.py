@@ -88,17 +88,24 @@ def _dealt(outer: Layer, model: Model, weights: Weights, keras_1: bool) -> Given
     """The weights of a nested model's group among its layers."""
     leaves = [*_leaves(model)]
     numbers = [counts(leaf.kind, leaf.config, keras_1) for leaf in leaves]
+    return dict(zip(map(id, leaves), dealt(outer.name, leaves, numbers, weights)))
+
+
+def dealt(
+    group: str, leaves: Sequence[Layer], numbers: Sequence[Counts], weights: Weights
+) -> Iterator[Weights]:
+    """The weights of a nested model's group for each of its layers.  Raises `SpecError`."""
     order = _owners(leaves, numbers, weights)
     if order is None:
         needed = ", ".join(f"{leaf.name} ({sum(n)})" for leaf, n in zip(leaves, numbers) if sum(n))
         raise SpecError(
-            f"{outer.name}: the file has {len(weights)} arrays for this model; its layers need "
+            f"{group}: the file has {len(weights)} arrays for this model; its layers need "
             f"{sum(map(sum, numbers))}: {needed:.500}"
         )
     own: list[list[Weight]] = [[] for _ in leaves]
     for weight, owner in zip(weights, order):
         own[owner].append(weight)
-    return {id(leaf): tuple(found) for leaf, found in zip(leaves, own)}
+    return map(tuple, own)
 
 
 def _owners(leaves: Sequence[Layer], numbers: Sequence[Counts], weights: Weights) -> list[int] | None:

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -19,6 +19,9 @@ from cortex_core.exchange.keras.order import INPUT
 from cortex_core.exchange.keras.recording import ADVICE, OTHER_INPUTS, Kept, Key, Recording
 from cortex_core.exchange.keras.value import Value
 from cortex_core.probe import activations
+
+if TYPE_CHECKING:
+    from cortex_core.exchange.keras.custom import Given
 
 TOLERANCE = 1e-4
 NOISE = 1e-6  # what the order of additions may change
@@ -132,13 +135,15 @@ class Proof:
 def load_proved(
     path: Name,
     weights: Name | None,
-    maps: Mapping[str, Name] | None,
+    maps: Mapping[str, Given] | None,
     outputs: Name | None,
     tolerance: float | None,
 ) -> tuple[Imported, Proof]:
     """As `imported.from_keras`, with the proof, which the network tells too."""
     if outputs is None and tolerance is not None:
-        raise ArgumentError("a tolerance is for recorded outputs (--outputs): nothing else is compared")
+        raise ArgumentError(
+            "a tolerance is for recorded outputs (--outputs, in Python outputs=): nothing else is compared"
+        )
     if tolerance is not None and not 0 < tolerance < math.inf:
         raise ArgumentError(f"tolerance {tolerance:g}: expected a number above 0, such as {TOLERANCE}")
     recording = None if outputs is None else Recording(Path(outputs))

@@ -72,13 +72,15 @@ def read(path: Path_, weights: Path_ | None = None) -> File:
             _expect_numbered(content.file)
         raise SpecError(
             f"{path}: holds weights without an architecture; give the JSON of `model.to_json()`, or a "
-            f"description, and this file by --weights"
+            f"description, and this file by --weights (in Python weights=)"
         )
     if content.file is None and weights is None:
-        raise SpecError(f"{path}: holds an architecture without weights; give a file of them by --weights")
+        told = "holds an architecture without weights; give a file of them by --weights (in Python weights=)"
+        raise SpecError(f"{path}: {told}")
     stored = content if weights is None else _opened(weights)
     file = _of_weights(stored, weights or path)
-    version = version_of(content.config, content.version) or stored.version
+    said = version_of(content.config, content.version) or stored.version
+    version = said or (NUMBERED_SINCE if is_numbered(file) else "")
     with _of(path):
         model = read_model(content.config, version)
     with _of(file.path):
@@ -86,7 +88,7 @@ def read(path: Path_, weights: Path_ | None = None) -> File:
     own = content.file if stored is not content and content.file and content.file.arrays else None
     optimizer = _optimizer(content.training, own or file)
     backend = stored.backend or content.backend
-    return File(version, backend, model, content.training, optimizer, own is not None)
+    return File(version, backend, model, content.training, optimizer, own is not None, not said)
 
 
 def read_weights(path: Path_) -> Weights:
@@ -109,7 +111,8 @@ def has_state(path: Path_) -> bool:
 
 def _of_weights(content: _Content, path: Path_) -> Hdf5:
     if content.file is None:
-        raise SpecError(f"{path}: it holds an architecture, no weights; --weights takes a file of weights")
+        told = "it holds an architecture, no weights; --weights (in Python weights=) takes a file of weights"
+        raise SpecError(f"{path}: {told}")
     return content.file
 
 
@@ -135,7 +138,7 @@ def _opened(path: Path_) -> _Content:
         return _of_hdf5(Hdf5(path))
     if start.startswith(ARCHIVE):
         return _of_archive(path)
-    if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{"):
+    if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith((b"{", b"[")):
         return _of_json(path)
     told = "is neither HDF5, nor an archive of Keras, nor the JSON of an architecture"
     raise SpecError(f"{path}: {told}; {hint(path, start)}")
@@ -208,7 +211,8 @@ def _json(text: str | bytes, path: str) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as error:
         raise SpecError(f"{path}: a configuration that is no JSON: {error}") from None
     if not isinstance(found, Mapping):
-        raise SpecError(f"{path}: a configuration is a {type(found).__name__}; expected an object")
+        told = f"a configuration is a {type(found).__name__}; expected an object, as `model.to_json()` writes"
+        raise SpecError(f"{path}: {told}")
     return found
 
 

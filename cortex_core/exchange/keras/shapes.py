@@ -47,7 +47,7 @@ def up_sampling(at: At) -> Value:
     rank = len(x.shape) - 1
     mode = at.expect("interpolation", "nearest", "bilinear") if rank == 2 else "nearest"
     if mode == "bilinear" and at.version < (2, 3):
-        raise Unfit(f"{BEFORE_2_3}; --map {at.layer.name}=block.yaml says which")
+        raise Unfit(f"{BEFORE_2_3}; map it to one of them")
     return at.put(f"upsampling{rank}d", x, size=numbers(at, "size", rank), mode=mode)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection
 
 STARTS = {
     b"version https://git-lfs": "it is a pointer of git-lfs in place of the file; get it by `git lfs pull`",
@@ -15,6 +15,7 @@ STARTS = {
 TENSORFLOW = re.compile(r".*(\.pb|\.ckpt|\.index|\.data-\d+-of-\d+)")
 """Names of files that have no beginning of their own."""
 PYTORCH = "it is of PyTorch, and holds a pickle, which is not read"
+NUMPY = "it holds arrays of NumPy, as a recording does, and no model; a recording goes to --outputs"
 
 
 def hint(path: str | os.PathLike[str], start: bytes) -> str:
@@ -29,6 +30,8 @@ def hint(path: str | os.PathLike[str], start: bytes) -> str:
     return "pickles and other formats are not read"
 
 
-def of_pytorch(members: Iterable[str]) -> bool:
-    """Whether an archive with these members is one that ``torch.save`` writes."""
-    return any(name.endswith("/data.pkl") for name in members)
+def of_archive(members: Collection[str]) -> str:
+    """What an archive with these members is, where ``torch.save`` or ``numpy.savez`` writes such."""
+    if any(name.endswith("/data.pkl") for name in members):
+        return PYTORCH
+    return NUMPY if members and all(name.endswith(".npy") for name in members) else ""

@@ -12,6 +12,7 @@ import pytest
 
 from cortex_compute.errors import SpecError
 from cortex_core.exchange.keras.assign import assign
+from cortex_core.exchange.keras.imported import load
 from tests.exchange.keras.handmade import numbered_bytes
 
 RNG = np.random.default_rng(0)
@@ -124,6 +125,91 @@ def test_a_model_in_a_model_keeps_what_is_not_trained_at_its_end(tmp_path: Path)
     np.testing.assert_array_equal(made.parameters["inner/dense/bias"], arrays["dense/bias:0"])
 
 
+def of_core(start: str = "") -> dict[str, np.ndarray]:
+    """The arrays of a model in a model, with those that are not trained at the end."""
+    names = [f"{start}{name}/{array}" for name in ("d1", "d2") for array in ("kernel", "bias")]
+    names += [f"{start}norm/{array}" for array in ("gamma", "beta", "moving_mean", "moving_variance")]
+    return {name: drawn(3, 3) if "kernel" in name else drawn(3) for name in names}
+
+
+def core(outer: str, first: str, frozen: str = "") -> list[Any]:
+    """What the import makes of that model."""
+    kinds = {"d1": "dense", "d2": "dense", "norm": "batch_norm"}
+    made = []
+    for name, kind in kinds.items():
+        fields: dict[str, Any] = {"id": f"{outer}_{name}", "from": first}
+        fields |= {"units": 3} if kind == "dense" else {}
+        made.append({kind: fields | ({"trainable": False} if name == frozen else {})})
+        first = f"{outer}_{name}"
+    return made
+
+
+@pytest.mark.parametrize("frozen", ["", "d1"])
+def test_models_in_models_go_to_the_layers_that_the_import_made_of_them(tmp_path: Path, frozen: str) -> None:
+    """One is called twice, one holds another one, and the name of one begins with that of another.  A layer
+    may be frozen in the description alone: the names of the arrays tell what order they have."""
+    tower, deep, other = of_core(), {**of_core(), **dense("deep/last", 3, 3)}, of_core("tower_b/")
+    again = {"dense": {"units": 3, "id": "tower_d1_2", "from": "tower_norm", "share": "tower_d1"}}
+    last = {"dense": {"units": 3, "id": "deep_last", "from": "deep_core_norm"}}
+    layers = [*core("tower", "x", frozen), again, *core("deep_core", "tower_d1_2"), last]
+    layers += [
+        *core("tower_b", "deep_last"),
+        {"dense": {"units": 3, "id": "tower_out", "from": "tower_b_norm"}},
+    ]
+    file = {"tower": tower, "deep": deep, "tower_b": other, "tower_out": dense("tower_out", 3, 3)}
+    made = assign(described([3], *layers), stored(tmp_path, file, "3.15.1"))
+    here = {"gamma": "scale", "beta": "shift", "kernel": "kernel", "bias": "bias"}
+    for outer, arrays in (("tower", tower), ("deep_core", deep), ("tower_b", other)):
+        for name, array in arrays.items():
+            *_, layer, own = name.split("/")
+            if layer == "last":
+                continue
+            held = made.variables if own.startswith("moving") else made.parameters
+            np.testing.assert_array_equal(held[f"{outer}_{layer}/{here.get(own, own)}"], array)
+    np.testing.assert_array_equal(made.parameters["deep_last/kernel"], deep["deep/last/kernel:0"])
+    np.testing.assert_array_equal(made.parameters["tower_out/bias"], file["tower_out"]["tower_out/bias:0"])
+
+
+def test_a_name_that_begins_with_another_one_is_no_part_of_it(tmp_path: Path) -> None:
+    layers = [{"dense": {"units": 3, "id": id_}} for id_ in ("first", "dense_new")]
+    path = stored(tmp_path, {"first": dense("first", 3, 3), "dense": dense("dense", 3, 3)})
+    with pytest.raises(SpecError, match=r"(?s)weights for 'dense'; .* no weights for 'dense_new'"):
+        assign(described([3], *layers), path)
+
+
+def test_a_model_in_a_model_that_has_other_layers(tmp_path: Path) -> None:
+    layers = core("tower", "x")[:2]
+    told = r"tower: the file has 8 arrays for this model; its layers need 4: d1 \(2\), d2 \(2\)"
+    with pytest.raises(SpecError, match=told):
+        assign(described([3], *layers), stored(tmp_path, {"tower": of_core()}))
+
+
+@pytest.mark.peers
+@pytest.mark.parametrize("name", ["net.h5", "net.keras"])
+def test_the_description_of_an_imported_model_takes_the_weights_of_its_file(
+    tmp_path: Path, name: str
+) -> None:
+    import keras
+    from keras import layers
+
+    def inner(name: str) -> Any:
+        x = keras.Input((3,))
+        a = layers.BatchNormalization(name="norm")(layers.Dense(3, name="d1")(x))
+        return keras.Model(x, layers.Add(name="sum")([a, layers.Dense(3, name="d2")(a)]), name=name)
+
+    tower = inner("tower")
+    deep = keras.Sequential([keras.Input((3,)), inner("core"), layers.Dense(3, name="last")], name="deep")
+    x = keras.Input((3,), name="x")
+    model = keras.Model(x, layers.Dense(2, name="out")(deep(tower(tower(x)))))
+    model.set_weights([RNG.uniform(0.5, 1.5, w.shape) for w in model.get_weights()])
+    model.save(tmp_path / name)
+    spec = tmp_path / "net.yaml"
+    spec.write_text(load(tmp_path / name).yaml)
+    given = drawn(5, 3)
+    ours = load(spec, tmp_path / name).network.predict(given)
+    np.testing.assert_allclose(ours, model.predict(given, verbose=0), rtol=1e-5)
+
+
 def test_arrays_that_lie_otherwise(tmp_path: Path) -> None:
     """A gru of Keras has its update gate first, and both biases in one array."""
     network = described(
@@ -204,7 +290,7 @@ def test_a_map_that_the_description_does_not_need(tmp_path: Path, name: str) -> 
     layers = {"Gate": {"id": "gate"}}, {"Own": {"id": "own"}}, {"relu": {"id": "end"}}
     network = described([3], *layers, blocks={"Own": {"layers": ["tanh"]}})
     path = stored(tmp_path, {"gate": dense("gate", 3, 3)})
-    told = f"no layer of the description is called '{name}' and needs a block; --map is for names"
+    told = f"no layer of the description is called '{name}' and needs a block; map only names"
     with pytest.raises(SpecError, match=rf"gate\.yaml: {told}"):
         assign(network, path, {"Gate": file, name: file})
     assert "gate/a/kernel" in assign(network, path, {"Gate": file}).parameters

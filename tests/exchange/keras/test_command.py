@@ -13,7 +13,7 @@ import cortex
 from cortex_compute.errors import ArgumentError
 from cortex_core.check import check
 from tests.conftest import Cli
-from tests.exchange.keras.handmade import save_named, save_numbered, weights_of
+from tests.exchange.keras.handmade import numbered_bytes, save_named, save_numbered, weights_of
 from tests.keras_file import LAYERS, forward, weights, write_model, write_recording
 
 SWISH = {"class_name": "Lambda", "config": {"name": "swish", "function": ["x", None, None]}}
@@ -144,6 +144,44 @@ def test_weights_of_an_architecture_are_no_news(tmp_path: Path, model: Path) -> 
     assert "notes" not in cortex.from_keras(model, model).origin
 
 
+@pytest.mark.parametrize("by_number", [True, False])
+def test_where_no_file_says_the_version_a_note_tells_which_is_taken(tmp_path: Path, by_number: bool) -> None:
+    """Groups by classes and numbers came with 2.12."""
+    config = {"class_name": "Sequential", "config": {"name": "sequential", "layers": [*LAYERS]}}
+    (tmp_path / "model.json").write_text(json.dumps(config))
+    path = tmp_path / "model.weights.h5"
+    held, groups = weights(), {"hidden": "dense", "out": "dense_1"}
+    if by_number:
+        names = {f"layers/{groups[layer]}/vars/{n}": held[f"{layer}/{part}"] for layer, n, part in PARTS}
+        path.write_bytes(numbered_bytes(names))
+    else:
+        named = {"hidden": weights_of("hidden", 3, 4), "out": weights_of("out", 4, 2)}
+        save_named(path, named, version="")
+    network = cortex.from_keras(tmp_path / "model.json", path)
+    told = f"it is read as one of Keras {'2.12.0' if by_number else '1'}"
+    assert network.origin["notes"] == [f"model.weights.h5: no version of Keras is said; {told}"]
+    assert network.origin["file"] == "model.json, model.weights.h5"
+
+
+PARTS = [(layer, n, part) for layer in ("hidden", "out") for n, part in enumerate(("kernel", "bias"))]
+
+
+def test_a_proof_is_of_the_weights_as_they_were_imported(recording: Path, tmp_path: Path) -> None:
+    """Whatever trains the network on, and wherever it is written."""
+    write_model(tmp_path / "model.h5", training=COMPILED)
+    network = cortex.from_keras(tmp_path / "model.h5", outputs=recording)
+    proof = "proved: 2 of 2 layers within 1e-6 of Keras, on 4 examples"
+    program = cortex.compile(network, batch_size=4)
+    network.predict(np.ones((4, 3), np.float32))
+    assert network.origin["proof"] == proof
+    for _ in range(2):
+        program.run({"x": np.ones((4, 3), np.float32), "target": np.arange(4) % 2})
+    assert network.origin["proof"] == f"{proof}; trained since"
+    network.save(tmp_path / "trained.cortex")
+    told = cortex.load(tmp_path / "trained.cortex").summary()
+    assert told.endswith(f"imported from model.h5 (Keras 2.9.0): {proof}; trained since")
+
+
 def test_a_recording_proves_it_in_python(model: Path, recording: Path) -> None:
     network = cortex.from_keras(model, outputs=recording)
     proof = "proved: 2 of 2 layers within 1e-6 of Keras, on 4 examples"
@@ -227,7 +265,7 @@ def test_it_is_trained_as_it_was(cli: Cli, tmp_path: Path) -> None:
     assert cli("train", out, f"train.data={tmp_path / 'data.npz'}", "--out", tmp_path / "run").code == 0
     trained = cortex.load(tmp_path / "run")
     assert 0 < np.abs(trained.parameters["out/logits/kernel"] - weights()["out/kernel"]).max() < 0.1
-    assert trained.origin == {"file": "model.h5 (Keras 2.9.0)", "proof": "unproved"}
+    assert trained.origin == {"file": "model.h5 (Keras 2.9.0)", "proof": "unproved; trained since"}
 
 
 def test_a_recording_proves_what_has_a_loss(cli: Cli, recording: Path, tmp_path: Path) -> None:
@@ -388,14 +426,14 @@ def test_wrong_arguments(cli: Cli, model: Path, tmp_path: Path) -> None:
     (tmp_path / "net.yaml").write_text("cortex: 1\n")
     said = cli("import", "keras", tmp_path / "net.yaml", "-o", out)
     assert said.code == 2
-    assert "give the file of its weights (--weights)" in said.err
+    assert "give the file of its weights (--weights, in Python weights=)" in said.err
 
 
 WRONG: list[tuple[list[str], str]] = [
     (["--tolerance", "nan", "--outputs", "recording.npz"], "nan: expected a number above 0"),
     (["--tolerance", "inf", "--outputs", "recording.npz"], "inf: expected a number above 0"),
     (["--tolerance", "-1", "--outputs", "recording.npz"], "-1: expected a number above 0"),
-    (["--tolerance", "0.1"], "a tolerance is for recorded outputs (--outputs)"),
+    (["--tolerance", "0.1"], "a tolerance is for recorded outputs (--outputs, in Python outputs=)"),
     (["--outputs", "folder"], "folder: cannot be read: Is a directory"),
     (["--outputs", "other.npz"], "other.npz: cannot be read: No such file"),
     (["--weights", "other.h5"], "other.h5: No such file"),

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from cortex_compute.errors import SpecError
+from cortex_compute.errors import ArgumentError, SpecError
 from cortex_core.declared import declare
+from cortex_core.exchange.keras.at import Translator
 from cortex_core.exchange.keras.config import read_model
 from cortex_core.exchange.keras.convert import convert
-from cortex_core.exchange.keras.custom import translator
+from cortex_core.exchange.keras.custom import Given, blocks, translator
 from cortex_core.exchange.keras.model import File, Weight
 from cortex_core.network import Network
 from cortex_core.spec import read
@@ -44,8 +45,12 @@ def gated(kind: str = "Custom>Gate", **config: Any) -> File:
     return file_of(entry(kind, "x", [["a", 0, 0, {}]], units=3, **config))
 
 
-def predicted(file: File, maps: dict[str, Path]) -> np.ndarray:
-    converted = convert(file, {name: translator(path) for name, path in maps.items()})
+def mapped(**maps: Given) -> dict[str, Translator]:
+    return {name: translator(block) for name, block in blocks(maps).items()}
+
+
+def predicted(file: File, maps: dict[str, Given]) -> np.ndarray:
+    converted = convert(file, mapped(**maps))
     description = read(converted.description("m"))
     network = Network.blank(description, declare(description))
     for name, array in converted.builder.weights.items():
@@ -86,9 +91,7 @@ def test_a_lambda_is_mapped_by_its_name_with_its_arguments(tmp_path: Path) -> No
     file = file_of(entry("Lambda", "x", [["a", 0, 0, {}]], **code), weights=())
     path = written(tmp_path, "parameters: {factor: 1}\nlayers: [scale: {factor: $factor}]")
     np.testing.assert_allclose(predicted(file, {"x": path}), 3 * X, rtol=1e-6)
-    with pytest.raises(
-        SpecError, match=r"x \(Lambda\): it holds code of Python, which is never run; --map x="
-    ):
+    with pytest.raises(SpecError, match=r"x \(Lambda\): it holds code of Python, .*; map it to a block"):
         convert(file)
 
 
@@ -102,7 +105,7 @@ def test_several_inputs_and_calls_share_the_weights(tmp_path: Path) -> None:
     file = replace(model, model=replace(model.model, outputs=(replace(model.model.outputs[0], layer="y"),)))
     dense = tmp_path / "dense.yaml"
     dense.write_text("parameters: {units: null}\nlayers: [dense: {units: $units}]")
-    converted = convert(file, {"Sum": translator(written(tmp_path, text)), "Mine": translator(dense)})
+    converted = convert(file, mapped(Sum=written(tmp_path, text), Mine=dense))
     assert list(converted.builder.weights) == ["x/kernel", "x/bias"]
     found = predicted(file, {"Sum": written(tmp_path, text), "Mine": dense})
     np.testing.assert_allclose(found, 2 * (X @ KERNEL + BIAS), rtol=1e-5)
@@ -134,10 +137,42 @@ def test_what_is_wrong_with_a_block_is_told(tmp_path: Path, text: str, told: str
 
 def test_no_file_and_no_layer_of_that_name(tmp_path: Path) -> None:
     with pytest.raises(SpecError, match=r"none\.yaml: No such file"):
-        translator(tmp_path / "none.yaml")
-    both = {"Gate": translator(written(tmp_path, GATE)), "Gaet": translator(written(tmp_path, GATE))}
+        mapped(x=tmp_path / "none.yaml")
+    both = mapped(Gate=written(tmp_path, GATE), Gaet=written(tmp_path, GATE))
     told = "no layer or class of the model is called Gaet.* Did you mean 'Gate'"
     with pytest.raises(SpecError, match=told):
         convert(gated(), both)
     with pytest.raises(SpecError, match=r"(?s)this class is not known.*" + told):
         convert(gated(), {"Gaet": both["Gaet"]})
+
+
+@pytest.mark.parametrize("units", [3, np.int64(3)])
+def test_a_block_is_a_dict_as_well(units: Any) -> None:
+    """As YAML says it; numbers may be NumPy's."""
+    gate = {"dense": {"units": units, "activation": "sigmoid", "from": "input", "id": "gate"}}
+    layers = [{"dense": {"units": units, "use_bias": False, "id": "value"}}, gate]
+    names = ["gate/kernel", "gate/bias", "value/kernel"]
+    block = {"weights": names, "layers": [*layers, {"multiply": {"from": ["value", "gate"]}}]}
+    np.testing.assert_allclose(predicted(gated(), {"Gate": block}), expected(), rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("maps", "told"),
+    [
+        ("Gate=block.yaml", "maps is 'Gate=block.yaml'; expected a dict of blocks by the names of layers"),
+        ([], r"maps is \[\]; expected a dict"),
+        ({3: "block.yaml"}, "maps has the name 3; expected the name or the class of a layer"),
+        ({"Gate": 3}, r"maps\['Gate'\] is 3; expected the file of a block, or a dict such as"),
+        ({"Gate": None}, r"maps\['Gate'\] is None; expected the file"),
+        ({"Gate": {"layer": []}}, r"maps\['Gate'\]: expected 'layers', and maybe parameters"),
+        ({"Gate": {"layers": [{"tanh"}]}}, r"maps\['Gate'\]: .*set is not JSON.*; expected numbers, text"),
+    ],
+)
+def test_what_is_no_block_is_refused(maps: Any, told: str) -> None:
+    with pytest.raises((ArgumentError, SpecError), match=told):
+        blocks(maps)
+
+
+def test_what_is_wrong_with_a_dict_is_told_of_it() -> None:
+    with pytest.raises(SpecError, match=r"x \(Custom>Gate\): maps\['Gate'\]: .*Did you mean 'tanh'"):
+        predicted(gated(), {"Gate": {"layers": ["tan"]}})

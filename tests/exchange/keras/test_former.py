@@ -130,7 +130,7 @@ def test_merge(shape: tuple[int, ...], config: Any, right: Any) -> None:
 def test_merges_that_are_refused() -> None:
     with pytest.raises(SpecError, match=r"m \(Merge\): the cosine along axes -1 of \[4, 3\], \[4, 3\]"):
         merge(4, 3, mode="cos", mode_type="raw", dot_axes=-1)
-    with pytest.raises(SpecError, match=r"m \(Merge\): its mode .* is not supported; --map m=block.yaml"):
+    with pytest.raises(SpecError, match=r"m \(Merge\): its mode .* is not supported; map it to a block"):
         merge(5, mode="x", mode_type="lambda")
 
 

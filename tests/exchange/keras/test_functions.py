@@ -226,7 +226,7 @@ def test_constants_are_not_trained() -> None:
 @pytest.mark.parametrize(
     ("made", "told"),
     [
-        (function("signal.fft", A), "is not known; --map it=block.yaml maps it to a block"),
+        (function("signal.fft", A), "is not known; map it to a block"),
         (function("math.pow", A, B), "a power is supported of a value to a number"),
         (function("math.reduce_std", A), "axis is None; supported: 1 to 2, or from the end; the examples of"),
         (function("math.l2_normalize", A, axis=[1, 2]), "one axis is supported"),

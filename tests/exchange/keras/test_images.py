@@ -125,7 +125,7 @@ def refused(kind: str, *shape: Any, **config: Any) -> str:
         ("RandomCrop", {}, "it makes [4, 4] of [8, 9], in predictions in another way"),
         ("StringLookup", {}, "looks words up, which descriptions do not; give the network what"),
         ("Discretization", {}, "it makes classes of numbers"),
-        ("LSTMCell", {}, "it is only a part of another layer; --map x=block.yaml"),
+        ("LSTMCell", {}, "it is only a part of another layer; map it"),
     ],
 )
 def test_what_is_refused(kind: str, config: Any, words: str) -> None:
@@ -141,7 +141,7 @@ def before_2_3(size: Any, block: str = "") -> Any:
     """A bilinear UpSampling2D of Keras 2.2.4, with a block for it, or none."""
     from cortex_core.exchange.keras.config import read_model
     from cortex_core.exchange.keras.convert import convert
-    from cortex_core.exchange.keras.custom import translator
+    from cortex_core.exchange.keras.custom import block_of, translator
     from cortex_core.exchange.keras.model import File
 
     up = entry("UpSampling2D", "up", ["a", 0, 0], size=size, interpolation="bilinear")
@@ -149,7 +149,9 @@ def before_2_3(size: Any, block: str = "") -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "block.yaml")
         path.write_text(block)
-        found = convert(File("2.2.4", "tensorflow", model), {"up": translator(path)} if block else {})
+        found = convert(
+            File("2.2.4", "tensorflow", model), {"up": translator(block_of("up", path))} if block else {}
+        )
     return cortex.network(found.description("m"))
 
 
@@ -163,7 +165,7 @@ layers:
 
 def test_bilinear_up_sampling_before_keras_2_3_is_refused_and_a_block_stands_for_it() -> None:
     """TensorFlow 1's resize_bilinear makes [0, 1/2, 1, 1] of [0, 1], TensorFlow 2 [0, 1/4, 3/4, 1]."""
-    words = r"up \(UpSampling2D\): .*TensorFlow 2 the block is upsampling2d with.*; --map up=block.yaml"
+    words = r"up \(UpSampling2D\): .*TensorFlow 2 the block is upsampling2d with.*; map it to one of them"
     with pytest.raises(SpecError, match=words):
         before_2_3([2, 2])
     x = np.array([[0, 1], [0, 1]], np.float32).reshape(1, 2, 2, 1)

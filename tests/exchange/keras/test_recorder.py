@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -60,7 +61,12 @@ def test_a_python_of_the_days_of_keras_1_reads_it() -> None:
     ],
 )
 def test_what_keras_cannot_load_is_told_in_one_line(
-    record: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, error: Exception, told: str
+    record: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    error: Exception,
+    told: str,
 ) -> None:
     def load_model(path: str, **options: Any) -> None:
         raise error
@@ -69,13 +75,88 @@ def test_what_keras_cannot_load_is_told_in_one_line(
     monkeypatch.setitem(sys.modules, "keras", keras)
     out, old = tmp_path / "recording.npz", tmp_path / "old.h5"
     monkeypatch.setattr(sys, "argv", ["record.py", str(old), str(out)])
-    assert record.main() == f"{old}: there is no such file"
+    assert record.main() == 2
+    assert capsys.readouterr().err == f"{old}: there is no such file\n"
     old.touch()
-    assert record.main() == (
+    assert record.main() == 2
+    assert capsys.readouterr().err == (
         f"{old}: Keras 3.15.1 cannot load this file ({told}); record it where the version that wrote it is, "
-        "or build the model in code and call record.write"
+        "or build the model in code and call record.write\n"
     )
     assert not out.exists()
+
+
+def pretend(monkeypatch: pytest.MonkeyPatch, **inputs: tuple[tuple[int | None, ...], str]) -> None:
+    """A library of Keras whose model has these inputs, of which nothing more is asked."""
+    tensors = [SimpleNamespace(shape=shape, dtype=dtype) for shape, dtype in inputs.values()]
+    model = SimpleNamespace(inputs=tensors, input_names=[*inputs], layers=[])
+    models = SimpleNamespace(load_model=lambda path, **_: model)
+    monkeypatch.setitem(sys.modules, "keras", SimpleNamespace(models=models))
+
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "absent.npz": (None, "absent.npz: No such file or directory"),
+    "folder.npz": ("a folder", "folder.npz: Is a directory"),
+    "text.npz": (b"x,y\n1,2\n", r"text\.npz: no .npz or .npy of numbers \(.*\); pickles are not read"),
+    "cut.npz": (b"PK\x03\x04", r"cut\.npz: no .npz or .npy of numbers \(BadZipFile: .*\); pickles are"),
+    "pickled.npy": (np.array([{}]), r"pickled\.npy: no .npz or .npy of numbers \(ValueError: Object arrays"),
+    "pickled.npz": ({"x": np.array([{}]), "n": 1}, r"pickled\.npz: no .npz or .npy of numbers"),
+    "one.npy": (np.ones((2, 3)), r"one array is given; the model takes \['x', 'n'\]: give an .npz by these"),
+    "names.npz": ({"x": 1, "m": 1}, r"the inputs given are \['m', 'x'\]; the model takes \['x', 'n'\]"),
+    "rank.npz": (
+        {"x": np.ones((2, 3, 1)), "n": 1},
+        r"'x' has the shape \(2, 3, 1\); the model takes \(any, 3\)",
+    ),
+    "size.npz": ({"x": np.ones((2, 4)), "n": 1}, r"'x' has the shape \(2, 4\); the model takes \(any, 3\)"),
+    "text_in.npz": ({"x": np.full((2, 3), "a"), "n": 1}, "'x' is of the type <U1; the model takes numbers"),
+    "nan.npz": ({"x": np.full((2, 3), np.nan), "n": 1}, "'x' holds NaN or infinity, which prove nothing"),
+    "none.npz": ({"x": np.ones((0, 3)), "n": 1}, "input 'x' has no examples"),
+    "half.npz": ({"x": np.ones((2, 3)), "n": np.full((2, 5), 0.5)}, "'n' holds numbers that are not whole"),
+    "count.npz": (
+        {"x": np.ones((2, 3)), "n": np.ones((4, 5))},
+        r"different numbers of examples: \{'x': 2, 'n': 4\}",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_inputs_are_told_in_one_line(
+    record: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    name: str,
+) -> None:
+    given, told = WRONG[name]
+    monkeypatch.chdir(tmp_path)
+    pretend(monkeypatch, x=((None, 3), "float32"), n=((None, 5), "int32"))
+    Path("model.h5").touch()
+    if isinstance(given, bytes):
+        Path(name).write_bytes(given)
+    elif isinstance(given, dict):
+        np.savez(name, **given)
+    elif isinstance(given, np.ndarray):
+        np.save(name, given)
+    elif given is not None:
+        Path(name).mkdir()
+    monkeypatch.setattr(sys, "argv", ["record.py", "model.h5", "out.npz", "--inputs", name])
+    assert record.main() == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    (line,) = said.err.splitlines()
+    assert re.search(told, line), line
+    assert not Path("out.npz").exists()
+
+
+def test_a_place_that_cannot_be_written_is_told_in_one_line(
+    record: ModuleType, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    pretend(monkeypatch, x=((None, 3), "float32"))
+    Path("model.h5").touch()
+    monkeypatch.setattr(sys, "argv", ["record.py", "model.h5", "absent/out.npz"])
+    assert record.main() == 2
+    assert capsys.readouterr().err == "absent/out.npz.partial: No such file or directory\n"
 
 
 def two_towers() -> Any:

@@ -13,7 +13,7 @@ import pytest
 from cortex_compute.errors import SpecError
 from cortex_core.exchange.keras.config import read_model
 from cortex_core.exchange.keras.convert import convert
-from cortex_core.exchange.keras.custom import translator
+from cortex_core.exchange.keras.custom import block_of, translator
 from cortex_core.exchange.keras.model import File
 from tests.exchange.keras.support import check_layers
 from tests.exchange.keras.test_sequences_by_version import converted, layer, of_recurrence, weights
@@ -163,4 +163,6 @@ def test_what_is_wrong_inside_is_told_and_mapped(tmp_path: Path) -> None:
     block.write_text("layers: [{scale: 2}]")
     x = np.arange(24.0).reshape(2, 3, 4)
     for name in ("td/l", "td"):
-        np.testing.assert_array_equal(predicted(convert(file, {name: translator(block)}), x), 2 * x)
+        np.testing.assert_array_equal(
+            predicted(convert(file, {name: translator(block_of(name, block))}), x), 2 * x
+        )

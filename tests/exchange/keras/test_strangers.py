@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -47,6 +48,30 @@ def test_an_archive_of_pytorch(tmp_path: Path) -> None:
         read(path)
 
 
+def test_a_recording_is_no_model(tmp_path: Path) -> None:
+    path = tmp_path / "recording.npz"
+    arrays: dict[str, Any] = {"input/x": np.ones(3), "layer/a/0/0": np.ones(3)}
+    np.savez(path, **arrays)
+    with pytest.raises(SpecError, match=r"recording\.npz: it holds arrays of NumPy, .* goes to --outputs"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        ("{}", r"this is no architecture of Keras: it holds nothing, and no 'class_name'; expected what"),
+        ('{"verdict": "proved", "layers": []}', "it holds verdict, layers, and no 'class_name'"),
+        ("[]", r"a configuration is a list; expected an object, as `model.to_json\(\)` writes"),
+    ],
+)
+def test_json_that_is_no_architecture(tmp_path: Path, content: str, told: str) -> None:
+    path = tmp_path / "model.json"
+    path.write_text(content)
+    write_model(tmp_path / "model.h5")
+    with pytest.raises(SpecError, match=rf"model\.json: .*{told}"):
+        read(path, tmp_path / "model.h5")
+
+
 def test_a_model_of_cortex_needs_no_import(tmp_path: Path) -> None:
     path = tmp_path / "model.cortex"
     cortex.network({"inputs": {"x": [3]}, "layers": [{"dense": 2}]}).save(path)
@@ -72,4 +97,6 @@ def test_a_lambda_of_keras_3_is_said_to_be_code_once(tmp_path: Path) -> None:
     with pytest.raises(SpecError) as caught:
         load(tmp_path / "model.h5")
     assert str(caught.value).count("code of Python") == 1
-    assert "code (Lambda): it holds code of Python, which is never run; --map code=" in str(caught.value)
+    assert "code (Lambda): it holds code of Python, which is never run; map it to a block" in str(
+        caught.value
+    )
