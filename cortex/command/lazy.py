@@ -31,6 +31,17 @@ class Lazy(click.Group):
         command: click.Command = import_module(f"{self.package}.{module}").command
         return command
 
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        name = args[0]
+        if name not in self.modules and not name.startswith("-"):
+            from cortex_core.registry.nearest import nearest
+
+            near = nearest(name, self.modules) or f"There are {', '.join(self.modules)}."
+            context.fail(f"no such command {name!r}. {near}")
+        return super().resolve_command(context, args)
+
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl(list(self.modules.items()))

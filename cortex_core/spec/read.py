@@ -55,7 +55,7 @@ def parse(text: str | bytes, file: str, problems: Problems) -> Node:
 
 
 def _decode(text: str | bytes, file: str, problems: Problems) -> str | None:
-    if isinstance(text, bytes) and text.startswith((HDF5, ARCHIVE)) and (told := _of_keras(file)):
+    if isinstance(text, bytes) and text.startswith((HDF5, ARCHIVE)) and (told := _of_others(file)):
         problems.add(Place(file, 1, 1), told)
         return None
     if isinstance(text, bytes) and text.startswith(HDF5):
@@ -73,12 +73,15 @@ def _decode(text: str | bytes, file: str, problems: Problems) -> str | None:
     except UnicodeDecodeError as error:
         before = text[: error.start]
         place = Place(file, before.count(b"\n") + 1, error.start - before.rfind(b"\n"))
-        problems.add(place, f"byte 0x{text[error.start]:02x} is not UTF-8", "expected text in UTF-8")
+        if told := _of_others(file):
+            problems.add(Place(file, 1, 1), told)
+        else:
+            problems.add(place, f"byte 0x{text[error.start]:02x} is not UTF-8", "expected text in UTF-8")
         return None
 
 
-def _of_keras(file: str) -> str:
-    from cortex_core.exchange.keras.recognised import advice
+def _of_others(file: str) -> str:
+    from cortex_core.exchange.recognised import advice
 
     return advice(file)
 

@@ -299,14 +299,14 @@ def _opened(path: Path) -> Iterator[Any]:
     except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, CheckpointError):
             raise
-        _expect_not_of_keras(path)
+        _expect_of_ours(path)
         what = "it is cut short or damaged" if h5py.is_hdf5(path) else "it is no .cortex file, or cut short"
         advice = "take an older checkpoint, or train again"
         raise CheckpointError(f"{path}: {what} ({error}); {advice}") from error
 
 
-def _expect_not_of_keras(path: Path) -> None:
-    from cortex_core.exchange.keras.recognised import advice
+def _expect_of_ours(path: Path) -> None:
+    from cortex_core.exchange.recognised import advice
 
     if told := advice(path):
         raise CheckpointError(f"{path}: {told}")
@@ -315,7 +315,7 @@ def _expect_not_of_keras(path: Path) -> None:
 def _header(file: Any, path: Path) -> Header:
     form, version = file.attrs.get("format"), file.attrs.get("version")
     if form != FORMAT:
-        _expect_not_of_keras(path)
+        _expect_of_ours(path)
         raise CheckpointError(f"{path}: an HDF5 file, but no .cortex file")
     if not isinstance(version, np.integer) or version != VERSION:
         raise CheckpointError(

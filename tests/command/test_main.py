@@ -181,3 +181,17 @@ def test_an_error_in_the_users_file(cli: Cli, tmp_path: Path, text: str, expecte
 def test_use_of_a_missing_file(cli: Cli) -> None:
     said = cli("--use", "nowhere.py", "backends")
     assert (said.code, said.err) == (2, "--use nowhere.py: there is no such file\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("trian", "a.yaml"), "no such command 'trian'. Did you mean 'train'?"),
+        (("export", "onxx", "runs/a"), "no such command 'onxx'. Did you mean 'onnx'?"),
+        (("export", "pickle"), "no such command 'pickle'. There are keras, onnx, safetensors."),
+    ],
+)
+def test_a_misspelt_command(cli: Cli, arguments: tuple[str, ...], told: str) -> None:
+    said = cli(*arguments)
+    assert said.code == 2
+    assert told in said.err

@@ -12,6 +12,7 @@ from typing import Any
 from cortex_compute.errors import ArgumentError, SpecError
 from cortex_core.exchange.from_onnx.model import File, Graph, Node, Port, Refused
 from cortex_core.exchange.from_onnx.tensors import tensor, type_name
+from cortex_core.exchange.recognised import advice
 
 LARGEST = 2**31 - 1
 """No protobuf is longer."""
@@ -54,7 +55,8 @@ def _parsed(place: Path, content: bytes) -> Any:
     try:
         proto.ParseFromString(content)
     except DecodeError:
-        raise SpecError(f"{place}: it is no ONNX model, or its end is missing; get it again") from None
+        told = advice(place, but="onnx") or "it is no ONNX model, or its end is missing; get it again"
+        raise SpecError(f"{place}: {told}") from None
     if not proto.HasField("graph") or not proto.graph.output or not proto.opset_import:
         told = "it has no graph with outputs, or does not say the version of its operators"
         raise SpecError(f"{place}: it is no whole ONNX model: {told}")

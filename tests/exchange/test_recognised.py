@@ -11,7 +11,7 @@ import pytest
 
 import cortex
 from cortex_compute.errors import CheckpointError
-from cortex_core.exchange.keras.recognised import advice
+from cortex_core.exchange.recognised import advice
 from tests.conftest import Cli
 from tests.exchange.keras.handmade import save_numbered
 from tests.keras_file import write_model
@@ -35,6 +35,23 @@ def test_errors_say_how_it_is_brought_in(cli: Cli, model: Path) -> None:
         assert " ".join(said.err.split()).endswith(told)
     with pytest.raises(CheckpointError, match=f"{re.escape(told)}$"):
         cortex.load(model)
+
+
+def test_each_import_names_the_other(cli: Cli, model: Path, tmp_path: Path) -> None:
+    said = cli("import", "onnx", model, "-o", "a.cortex")
+    assert said.code == 2
+    assert f"cortex import keras {model} -o NAME.cortex" in " ".join(said.err.split())
+
+
+@pytest.mark.parametrize("kind", ["onnx", "safetensors"])
+def test_files_that_are_known_by_their_names(cli: Cli, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"a.{kind}"
+    path.write_bytes(b"\x08\xff\xff")
+    for arguments in (["check", path], ["export", "keras", path, "-o", "b.keras"]):
+        said = cli(*arguments)
+        assert said.code == 2
+        assert f"cortex import {kind} {path} -o NAME.cortex" in " ".join(said.err.split())
+    assert advice(path, but=kind) == ""
 
 
 def test_other_files_are_none(tmp_path: Path) -> None:
