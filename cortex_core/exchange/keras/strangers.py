@@ -6,6 +6,8 @@ import os
 import re
 from collections.abc import Collection
 
+from cortex_core.exchange.recognised import advice
+
 STARTS = {
     b"version https://git-lfs": "it is a pointer of git-lfs in place of the file; get it by `git lfs pull`",
     b"<!doctype html": "it is a page of HTML, which a download gave in place of the file",
@@ -27,7 +29,7 @@ def hint(path: str | os.PathLike[str], start: bytes) -> str:
             return told
     if TENSORFLOW.fullmatch(os.fspath(path)):
         return "by its name it is of TensorFlow; save the model there as .keras or .h5"
-    return "pickles and other formats are not read"
+    return advice(path, but="keras") or "pickles and other formats are not read"
 
 
 def of_archive(members: Collection[str]) -> str:

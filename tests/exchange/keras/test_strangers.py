@@ -28,6 +28,7 @@ from tests.keras_file import LAYERS, write_model
         ("saved_model.pb", b"\x08\x01\x12\x04", "TensorFlow"),
         ("ck.index", b"\0\0\0", "TensorFlow"),
         ("ck.data-00000-of-00001", b"\0\0\0", "TensorFlow"),
+        ("m.onnx", b"\x08\x07", "cortex import onnx "),
         ("m.pkl", b"\x80\x04\x95", "pickles and other formats are not read"),
     ],
 )
