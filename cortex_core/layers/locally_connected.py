@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from operator import mul
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,13 +12,16 @@ import numpy as np
 from cortex_compute.types import TensorType
 from cortex_core.initializers import auto, fans, zeros
 from cortex_core.layers.activations import activate
-from cortex_core.layers.expect import spatial
+from cortex_core.layers.expect import refuse, spatial
 from cortex_core.layers.scope import Parameter, Scope
 from cortex_core.layers.windows import window_counts
 from cortex_core.ops.indexing import gather
 from cortex_core.ops.linear import matmul
 from cortex_core.ops.views import reshape, transpose
 from cortex_core.registry import Activation, Initializer, Size, base, field, layer
+
+MOST_SEEN = 2**24
+"""Elements that the windows along an axis see: a table says which, before the parameters are measured."""
 
 
 @base
@@ -41,7 +45,11 @@ class LocallyConnected:
     def places(self, x: Any) -> tuple[int, ...]:
         """How many windows there are along each spatial axis."""
         spatial(self, x)
-        return window_counts(self, x, self.kernel, self.stride, ((0, 0),) * self.rank, (1,) * self.rank)
+        counts = window_counts(self, x, self.kernel, self.stride, ((0, 0),) * self.rank, (1,) * self.rank)
+        if max(map(mul, counts, self.kernel)) > MOST_SEEN:
+            needs = f"windows that see {MOST_SEEN:,} elements along an axis at most"
+            refuse(f"{self.kind} of {counts} places needs {needs}, those of all places together", x)
+        return counts
 
     def parameters(self, x: TensorType) -> Iterator[Parameter]:
         places, channels = self.places(x), x.shape[-1]

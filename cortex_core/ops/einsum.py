@@ -21,6 +21,8 @@ from cortex_core.ops.views import diagonal, moveaxis, permute, reshape
 Names = list[str]
 DOTS = "..."
 MOST = 16  # operands
+MOST_PRODUCTS = 2**27
+"""Of whole numbers, which stand in memory before they are summed."""
 
 
 @op(
@@ -153,5 +155,8 @@ def _product(a_names: Names, a: Any, b_names: Names, b: Any, kept: set[str]) -> 
     elif a.dtype.kind == b.dtype.kind == "float":
         y = matmul(left, right)
     else:  # of integers there are no matrix products
+        if math.prod(lead) * m * k * n > MOST_PRODUCTS:
+            told = f"einsum: whole numbers of shapes {a.shape} and {b.shape} make too many products at once"
+            raise ShapeError(f"{told}: expected {MOST_PRODUCTS:,} at most, or floating numbers")
         y = total(reshape(left, (*lead, m, k, 1)) * reshape(right, (*lead, 1, k, n)), len(lead) + 1)
     return [*batch, *rows, *columns], reshape(y, shape)

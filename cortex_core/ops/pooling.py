@@ -25,6 +25,9 @@ from cortex_core.ops.reduce import max as largest
 from cortex_core.ops.resize import averaging, mix
 from cortex_core.ops.views import narrow
 
+MOST_PARTS = 4096
+"""Windows that overlap are an operation each: a description could ask for any number of them."""
+
 
 def max_pool(
     x: Any, size: Sizes, stride: Sizes | None = None, padding: Margins = 0, ceil: bool = False
@@ -82,6 +85,9 @@ def adaptive_max_pool(x: Any, sizes: Sequence[int]) -> Any:
         n = x.shape[axis]
         if not (m and n):
             raise ShapeError(f"adaptive_max_pool: x has shape {x.shape}, the output {sizes}; one is empty")
+        if m > MOST_PARTS:
+            told = f"adaptive_max_pool: axis {axis} of {n:,} elements cannot become one of {m:,}"
+            raise ShapeError(f"{told}: where windows overlap there are at most {MOST_PARTS:,}")
         bounds = [(i * n // m, -(-(i + 1) * n // m)) for i in range(m)]
         x = concatenate([largest(narrow(x, axis, a, b - a), axis, keepdims=True) for a, b in bounds], axis)
     return x

@@ -60,9 +60,7 @@ def mix(x: Any, weights: np.ndarray, axis: int) -> Any:
 
 def linear_weights(n: int, m: int, factor: float, align_corners: bool = False) -> np.ndarray:
     """The matrix (m, n) whose row i mixes the two neighbours of new element i."""
-    if m * n > MOST_WEIGHTS:
-        told = f"an axis of {n:,} elements cannot become one of {m:,} by mixing neighbours"
-        raise ShapeError(f"{told}: their product is at most {MOST_WEIGHTS:,}; 'nearest' has no such bound")
+    _expect_bounded(n, m, "mixing neighbours", "; 'nearest' has no such bound")
     i = np.arange(m)
     at = i * ((n - 1) / max(m - 1, 1)) if align_corners else (i + 0.5) / factor - 0.5
     at = np.clip(at, 0, n - 1)
@@ -72,7 +70,14 @@ def linear_weights(n: int, m: int, factor: float, align_corners: bool = False) -
 
 def averaging(n: int, m: int) -> np.ndarray:
     """The matrix (m, n) whose row i takes the mean of window i: floor(i n / m) to ceil((i + 1) n / m)."""
+    _expect_bounded(n, m, "means of windows")
     places, i = np.arange(n), np.arange(m)[:, None]
     inside = (places >= i * n // max(m, 1)) & (places < -(-(i + 1) * n // max(m, 1)))
     rows: np.ndarray = inside / inside.sum(1, keepdims=True)
     return rows
+
+
+def _expect_bounded(n: int, m: int, how: str, otherwise: str = "") -> None:
+    if m * n > MOST_WEIGHTS:
+        told = f"an axis of {n:,} elements cannot become one of {m:,} by {how}"
+        raise ShapeError(f"{told}: their product is at most {MOST_WEIGHTS:,}{otherwise}")

@@ -122,7 +122,8 @@ class Pointwise(Optimizer):
         try:
             self.rule(group)
         except SpecError as error:
-            raise ArgumentError(f"{self._name}: {error}") from None
+            told = str(error).removeprefix(f"{self.formula.__name__}.")
+            raise ArgumentError(f"{self._name}: {told}") from None
 
     def state_of(self, p: Tensor, rule: Rule) -> dict[str, Any]:
         """The state of a parameter; moments that are not there yet are 0, steps are counted from 0.

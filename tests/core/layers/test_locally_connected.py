@@ -82,6 +82,7 @@ def test_what_it_costs() -> None:
         ([4, 3], {"filters": 2, "kernel": 2, "padding": "same"}, "padding"),
         ([4, 3], {"filters": 0, "kernel": 2}, "0 is too small"),
         ([None, 3], {"filters": 2, "kernel": 2}, "length"),
+        ([2**30, 1], {"filters": 2, "kernel": 3}, r"of \(1073741822,\) places needs .* 16,777,216 elements"),
     ],
 )
 def test_what_is_refused(shape: list[int], fields: dict[str, Any], told: str) -> None:

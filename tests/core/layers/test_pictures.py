@@ -255,6 +255,11 @@ def test_what_does_not_fit_is_refused() -> None:
         used("padding2d", x, padding=[[0, 0], [0, 3]], mode="reflect")
     with pytest.raises(ShapeError, match=r"cropping2d of \[\[2, 2\], \[0, 0\]\] leaves nothing of it"):
         used("cropping2d", x, cropping=[[2, 2], [0, 0]])
+    for name, told in (("adaptive_avg_pool2d", "by means of windows"), ("adaptive_max_pool2d", "overlap")):
+        with pytest.raises(
+            ShapeError, match=f"axis.* of 4 elements cannot become one of 1,073,741,824.*{told}"
+        ):
+            used(name, x, size=2**30)
     for name, fields in (("upsampling2d", {"mode": "bilinear"}), ("adaptive_avg_pool2d", {"size": 3})):
         with pytest.raises(DTypeError, match=f"{name} needs a floating type, not int64"):
             used(name, np.zeros((2, 4, 3, 1), np.int64), **fields)

@@ -101,3 +101,9 @@ def test_products_without_a_sum_are_elementwise() -> None:
         x, y = (np.arange(12).reshape(2, 3, 2).astype(dtype) + i for i in range(2))
         found = einsum("bij,bij->bij", x, y)
         np.testing.assert_array_equal(found.numpy(), x * y)
+
+
+def test_whole_numbers_make_no_more_products_than_fit() -> None:
+    x = np.broadcast_to(np.ones((), np.int64), (2**10, 2**10))
+    with pytest.raises(ShapeError, match="too many products at once: expected 134,217,728 at most"):
+        einsum("ij,jk->ik", x, x)
