@@ -384,7 +384,7 @@ def cast(found: Operation) -> Value:
     x, to = found.value(), found.option("dtype", "DstT")
     if to not in FLOATS:
         raise Unfit(f"a cast of {x.dtype} to {to!r:.40} is not supported")
-    return replace(x, whole="") if x.dtype == "float32" else found.at.put("cast", x)
+    return replace(x, whole="") if x.dtype == "float32" else found.at.put("cast", replace(x, whole=""))
 
 
 @operation("concat", "concatv2", "concatenate")

@@ -26,6 +26,7 @@ WHOLE = {
     *("concatenate", "relu", "clip", "maximum", "minimum", "masking", "where", "scale", "resize2d"),
     *(f"{kind}{rank}d" for kind in ("padding", "cropping", "upsampling") for rank in (1, 2, 3)),
     *(f"{kind}max_pool{rank}d" for kind in ("", "global_") for rank in (1, 2, 3)),
+    "compare",
 }
 """What gives the same of floating numbers as of narrow whole ones; of `scale` see `core.scaled`."""
 
@@ -215,7 +216,7 @@ class At:
         """The value as floating numbers, where Keras casts whole ones."""
         if x.dtype == "float32":
             return replace(x, whole="")
-        return replace(self.put("cast", x, part="floats"), mask=x.mask)
+        return replace(self.put("cast", replace(x, whole=""), part="floats"), mask=x.mask)
 
     # What becomes of it
 
@@ -256,7 +257,7 @@ class At:
         shape = (shape[-1], *shape[:-1]) if moved else shape
         mask = given[0].mask if self.kind in PASSES_MASK else None
         dtype = self._builder.dtype(id_)
-        return Value(id_, shape, dtype, moved, mask, whole if dtype == "float32" else "")
+        return Value(id_, shape, dtype, moved, mask, whole if dtype != "bool" else "")
 
     def beside(self, x: Value, output: str) -> Value:
         """Another result of a layer of ours, such as the state ``last`` of an lstm."""

@@ -24,6 +24,10 @@ from cortex_core.exchange.keras.unsaid import penalties
 from cortex_core.exchange.keras.value import Value
 from cortex_core.registry import nearest
 
+WIDE = ("int32", "int64", "uint32", "uint64")
+"""Whole numbers that float32 does not hold; all others are what they are in it, too."""
+SIGNED = ("int32", "int64")
+"""Whose numbers are taken not to wrap."""
 MOST_TOLD = 50
 """Of so many layers that cannot be imported it is said why."""
 
@@ -147,7 +151,7 @@ class _Walk:
         source = self.made.builder.input(layer.name, known, held, names)
         if source != layer.name:
             self.made.notes.append(f"input '{text(layer.name)}' is called '{source}' here")
-        return Value(source, known, held, whole=dtype if held == "float32" and "int" in dtype else "")
+        return Value(source, known, held, whole=dtype if "int" in dtype and dtype not in SIGNED else "")
 
     def _layers(self, model: Model, values: Table, prefix: str) -> None:
         for layer, number in steps(model):
@@ -283,7 +287,7 @@ def _leaves(x: Any) -> Iterator[Any]:
 
 def _held(dtype: str) -> str:
     """What an input holds here."""
-    return {"int32": "int64", "int64": "int64", "bool": "bool"}.get(dtype, "float32")
+    return {**dict.fromkeys(WIDE, "int64"), "bool": "bool"}.get(dtype, "float32")
 
 
 def _filled(x: Any, values: Table) -> tuple[Any, bool]:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from cortex_core.exchange.keras.model import Layer, Model, Out
 from cortex_core.exchange.keras.order import taken
 
-COMPARES = ("ops.NotEqual", "NotEqual")
-"""What Keras 3 makes masks with."""
+COMPARISONS = ("Equal", "NotEqual", "Greater", "GreaterEqual", "Less", "LessEqual")
+COMPARES = frozenset((*COMPARISONS, *(f"ops.{name}" for name in COMPARISONS)))
+"""What masks of tokens are made with in Keras 3."""
 
 Kinds = Mapping[Out, set[str]]
 
@@ -19,7 +20,7 @@ def tokens(model: Model) -> set[Out]:
     return {
         out
         for out in model.inputs
-        if "Embedding" in (found := kinds.get(out, set())) and found <= {"Embedding", *COMPARES}
+        if "Embedding" in (found := kinds.get(out, set())) and found <= {"Embedding"} | COMPARES
     }
 
 

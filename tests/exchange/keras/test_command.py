@@ -257,7 +257,7 @@ def test_it_is_trained_as_it_was(cli: Cli, tmp_path: Path) -> None:
     assert cli("import", "keras", tmp_path / "model.h5", "-o", out).code == 0
     text = (tmp_path / "net.yaml").read_text()
     assert "  - softmax_cross_entropy: {of: out, target: target}\n" in text
-    assert "  optimizer: {adam: {learning_rate: 0.01, epsilon: 1.0e-07}}\n" in text
+    assert "  optimizer: {adam: {learning_rate: 0.01, epsilon: 1.0e-07, epsilon_hat: true}}\n" in text
     network = cortex.load(out)
     x = np.random.default_rng(0).normal(size=(99, 3)).astype(np.float32)
     np.testing.assert_allclose(network.predict(x), forward(x)[1], rtol=1e-4)

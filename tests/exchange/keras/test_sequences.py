@@ -180,6 +180,22 @@ def test_products_of_masked_values(tmp_path: Any) -> None:
         cortex.from_keras(tmp_path / "m.keras")
 
 
+def test_tokens_are_whole_beside_a_comparison(tmp_path: Any) -> None:
+    """Keras's input is floating, and its embedding rounds: a mask may be made of it in any way."""
+    import keras
+
+    given = keras.Input((LENGTH,))
+    layers = keras.layers
+    mask = keras.ops.greater(given, 0)
+    model = keras.Model(given, layers.LSTM(3)(layers.Embedding(9, 4)(given), mask=mask))
+    model.save(tmp_path / "m.keras")
+    network = cortex.from_keras(tmp_path / "m.keras")
+    assert [str(x.dtype) for x in network.description.inputs] == ["int64"]
+    x = words()
+    x[:, -2:] = 0
+    np.testing.assert_allclose(network.predict(x), model.predict(x, verbose=0), rtol=1e-5, atol=1e-6)
+
+
 def test_at_each_step() -> None:
     import keras
 

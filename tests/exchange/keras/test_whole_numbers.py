@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+import cortex
 from cortex_compute.errors import SpecError
 from tests.exchange.keras.support import check_model
 
@@ -48,11 +50,22 @@ CAST: dict[str, Call] = {
 }
 
 
-@pytest.mark.parametrize("dtype", ["int32", "uint8", "int8"])
+@pytest.mark.parametrize("dtype", ["int32", "uint32", "uint8", "int8"])
 @pytest.mark.parametrize("name", CAST)
 def test_what_keras_casts(name: str, dtype: str) -> None:
     model, inputs = made(CAST[name], dtype)
     check_model(model, inputs=inputs, formats=["keras"])
+
+
+@pytest.mark.parametrize("dtype", ["int32", "uint32"])
+def test_numbers_that_float32_does_not_hold(dtype: str, tmp_path: Path) -> None:
+    x = keras.Input(SHAPE, dtype=dtype)
+    model = keras.Model(x, ops.cast(ops.equal(x, 2**24 + 1), "float32"))
+    given = (2**24 + np.arange(24).reshape(2, *SHAPE) % 3).astype(dtype)
+    model.save(tmp_path / "m.keras")
+    found = cortex.from_keras(tmp_path / "m.keras").predict(given)
+    np.testing.assert_array_equal(found, model.predict(given, verbose=0))
+    np.testing.assert_array_equal(found, given == 2**24 + 1)
 
 
 KEPT: dict[str, Call] = {
