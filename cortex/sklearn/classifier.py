@@ -30,7 +30,8 @@ class CortexClassifier(ClassifierMixin, CortexEstimator):  # type: ignore[misc]
     optimizer, learning_rate, schedule, batch_size, epochs : as under ``train`` in descriptions.  What is None
         is as the description says under ``train``; where there is no such section, as here: adamw with
         a weight_decay of 0.3 and a rate that runs through one_cycle up to 0.01 (of another optimizer: up to
-        its own default), batches of at most 64, as equal as can be, and 30 epochs or as many as make 100 steps.
+        its own default), batches of at most 64, as equal as can be, and 30 epochs or as many as make
+        100 steps.
     early_stopping : whether to hold examples out, to keep the epoch with the best score on them, and to
         stop when it has not improved for ``patience`` epochs.
     validation_fraction : how large a part of the examples early stopping holds out.

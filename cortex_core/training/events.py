@@ -6,15 +6,16 @@ A file is a list of TFRecords, each an event: a wall time, a step, and values by
 from __future__ import annotations
 
 import re
+import struct
 import textwrap
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cortex_compute.errors import ArgumentError, CortexError
+from cortex_compute.errors import ArgumentError, CheckpointError, CortexError
 from cortex_core.spec.write import flow
 
 NAME = "events.out.tfevents."  # TensorBoard reads what has "tfevents" in its name, in the order of names
@@ -23,6 +24,42 @@ NAME = "events.out.tfevents."  # TensorBoard reads what has "tfevents" in its na
 def event_files(folder: Path) -> list[Path]:
     """The event files of a folder, in the order in which TensorBoard reads them."""
     return sorted(folder.glob("*tfevents*"))
+
+
+def shown_steps(folder: Path, tag: str) -> set[int]:
+    """The steps of which TensorBoard shows a value of this name: the start of a file takes back what those
+    before it hold from its step on.  Raises `CheckpointError` for what is no event file."""
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+    from tensorboardX.proto.event_pb2 import Event, SessionLog
+
+    found: set[int] = set()
+    for path in event_files(folder):
+        try:
+            for event in map(Event.FromString, _records(path)):
+                if event.session_log.status == SessionLog.START:
+                    found = {step for step in found if step < event.step}
+                if any(value.tag == tag for value in event.summary.value):
+                    found.add(event.step)
+        except (OSError, DecodeError) as error:
+            raise CheckpointError(f"{path}: cannot be read as event file ({error}); move it away") from error
+    return found
+
+
+def _records(path: Path) -> Iterator[bytes]:
+    """The contents of a file's records, up to the first that is cut short, or whose length is damaged.
+
+    A record is its length, a checksum of that, its content, and a checksum of it.
+    """
+    from tensorboardX.record_writer import masked_crc32c
+
+    with path.open("rb") as file:
+        left = path.stat().st_size
+        while len(head := file.read(12)) == 12:
+            length, checksum = struct.unpack("<QI", head)
+            left -= 16 + length
+            if left < 0 or masked_crc32c(head[:8]) != checksum:
+                return
+            yield file.read(length + 4)[:length]
 
 
 def expect_writer() -> None:
@@ -65,7 +102,10 @@ class EventFile:
 
     def close(self) -> None:
         """Nothing can be put any more."""
-        self._writer.close()
+        try:
+            self._writer.close()  # which tries once more to write what could not be written
+        except OSError as error:
+            raise self._failed(error) from error
 
     def _write(self, **content: Any) -> None:
         from tensorboardX.proto.event_pb2 import Event

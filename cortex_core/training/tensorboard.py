@@ -17,6 +17,7 @@ from cortex_core.training.events import (
     histograms,
     hyperparameters,
     scalars,
+    shown_steps,
     text,
 )
 from cortex_core.training.histograms import KINDS, Histograms
@@ -39,8 +40,8 @@ class TensorBoard(Callback):
     hyperparameters.
 
     A run that goes on gets a further file.  It says from which step on the files before it hold what never
-    became part of the run, and begins with the last epoch, in case that one was cut short before it was
-    written; where there is no file yet, with all epochs.
+    became part of the run, and begins with the first epoch that they do not show: the last one, where a kill
+    came before it was written; those that were trained without this callback; or all.
     """
 
     kept: ClassVar[bool] = False
@@ -64,14 +65,20 @@ class TensorBoard(Callback):
             raise CheckpointError(
                 f"{folder}: there are event files of another training; give a new folder, or move them away"
             )
-        between = trainer.batch == 0
-        self._file = EventFile(folder, trainer.step if between else trainer.step + 1)
+        first = trainer.step if trainer.batch == 0 else trainer.step + 1
+        ends = [
+            0,
+            *(row["step"] for row in trainer.history.rows),
+        ]  # of epochs, and the start
+        shown = shown_steps(folder, "loss") | ({0} if there else set())
+        missing = [epoch for epoch, step in enumerate(ends) if step >= first or step not in shown]
+        begin = missing[0] if missing else len(ends)
+        self._file = EventFile(folder, min([first, *ends[begin : begin + 1]]))
         canonical = trainer.network.description.canonical
         opening, self._closing = hyperparameters(canonical["train"], trainer.columns)
         described = text("description", to_yaml(canonical))
         self._file.put(trainer.step, [*described, *charts(trainer.columns), *opening])
-        last = trainer.epoch if between else trainer.epoch + 1
-        for epoch in range(last if there else 0, trainer.epoch + 1):
+        for epoch in range(begin, len(ends)):
             self._put(trainer, epoch)
         self.due = time.monotonic() + self.seconds
 

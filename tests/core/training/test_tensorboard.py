@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import struct
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -10,11 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 from tensorboardX.proto.plugin_hparams_pb2 import HParamsPluginData
-from tensorboardX.record_writer import RecordWriter
+from tensorboardX.record_writer import RecordWriter, masked_crc32c
 
 from cortex_compute.errors import ArgumentError, CheckpointError, CortexError
 from cortex_core.training.callbacks import Callback
-from cortex_core.training.events import flat
+from cortex_core.training.events import flat, shown_steps
 from cortex_core.training.histograms import FILE, Histograms, read_histograms
 from cortex_core.training.nonfinite import NonFiniteError
 from cortex_core.training.tensorboard import FOLDER, TensorBoard
@@ -174,6 +176,40 @@ def test_a_run_that_gets_them_later_has_all_epochs(unbroken: Path, tmp_path: Pat
     assert found["validation_accuracy"] == whole["validation_accuracy"]
 
 
+@pytest.mark.parametrize("stop", [3, STEPS, STEPS + 2])
+def test_epochs_that_were_trained_without_are_added(unbroken: Path, tmp_path: Path, stop: int) -> None:
+    with pytest.raises(Interrupted):
+        run(tmp_path, PressCtrlC(stop))
+    with pytest.raises(Interrupted):
+        train(None, blobs(), resume=tmp_path, progress=False, callbacks=[PressCtrlC(2 * STEPS + 1)])
+    run(None, resume=tmp_path)
+    whole, found = numbers(unbroken / FOLDER), numbers(tmp_path / FOLDER)
+    for name in ("loss", "validation_accuracy"):
+        assert found[name] == whole[name]
+    inner = [step for step, _ in whole["within_epoch/loss"] if step <= stop or step > 2 * STEPS + 1]
+    assert [step for step, _ in found["within_epoch/loss"]] == inner
+
+
+def test_a_file_that_was_cut_short_has_what_is_whole(unbroken: Path, tmp_path: Path) -> None:
+    """As a full disk, or a crash of the machine, leaves its last record."""
+    (file,) = (unbroken / FOLDER).iterdir()
+    whole, found = file.read_bytes(), []
+    for size in [*range(0, len(whole), len(whole) // 100), len(whole)]:
+        (tmp_path / file.name).write_bytes(whole[:size])
+        found.append(sorted(shown_steps(tmp_path, "loss")))
+    assert found == sorted(found)
+    assert (found[0], found[-1]) == ([], [STEPS, 2 * STEPS, 3 * STEPS])
+
+
+def test_what_is_no_event_file_is_named(tmp_path: Path) -> None:
+    record = b"no event"
+    head = struct.pack("<Q", len(record))
+    content = head + struct.pack("<I", masked_crc32c(head)) + record + b"1234"
+    (tmp_path / "a.tfevents.1").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"a\.tfevents\.1: cannot be read as event file"):
+        shown_steps(tmp_path, "loss")
+
+
 def test_a_finished_run_resumes_to_itself(tmp_path: Path) -> None:
     run(tmp_path)
     before = numbers(tmp_path / FOLDER)
@@ -245,6 +281,36 @@ def test_a_full_disk_is_said_and_the_run_goes_on_from_it(
     monkeypatch.undo()
     run(None, resume=tmp_path)
     assert numbers(tmp_path / FOLDER) == numbers(unbroken / FOLDER)
+
+
+FULL = """
+import resource, sys
+from pathlib import Path
+from cortex_core.training.callbacks import Callback
+from cortex_core.training.tensorboard import TensorBoard
+from cortex_core.training.train import train
+from tests.core.training.networks import blobs, description
+
+class Full(Callback):
+    kept = False
+
+    def epoch(self, trainer):
+        (file,) = trainer.path.glob("tensorboard/*")
+        size = file.stat().st_size + 10
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY))
+
+spec = description(epochs=2, seed=3)
+train(spec, blobs(), out=Path(sys.argv[1]), progress=False, callbacks=[Full(), TensorBoard()])
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="limits the size of files")
+def test_a_file_that_may_not_grow_is_said_once_more_when_it_is_closed(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", FULL, str(tmp_path / "run")]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    last = said.stderr.splitlines()[-1]
+    assert last.startswith("cortex_compute.errors.CortexError: ")
+    assert "tfevents.000000: cannot be written (File too large). Free some space" in last
 
 
 def test_the_command(cli: Cli, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
