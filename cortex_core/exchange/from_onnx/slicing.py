@@ -51,7 +51,8 @@ def slice_(at: At) -> Value:
         size = x.sizes[place]
         if isinstance(size, int):
             start, stop = _clamped(start, size, step), _clamped(stop, size, step)
-        end = None if step < 0 and stop == -1 else stop
+        before = stop == -1 if isinstance(size, int) else stop <= -ENDLESS
+        end = None if step < 0 and before else stop
         x = part_of(at, x, place, start, end, step, "" if number == len(starts) else f"part_{number}")
     return x
 

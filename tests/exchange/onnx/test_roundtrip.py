@@ -35,7 +35,11 @@ LACKING = {
     **{"bidirectional with a mask": STEPS * 2, "held": ["Scan", "Where", "GatherElements"]},
 }
 """The operators that the import names of what it cannot read back."""
-EXAMPLES_LACKING: dict[str, list[str]] = {}
+EXAMPLES_LACKING = {
+    "mhcnuggets": TRUTHS + STEPS,
+    "seq2seq_attention": STEPS * 2 + TRUTHS,
+    "text_gru": STEPS * 2,
+}
 UNFED = "triplet"
 """Its minimal description has inputs that no layer takes, which alone are no network."""
 
