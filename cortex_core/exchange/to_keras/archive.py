@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from cortex_core.exchange.keras.archive import CONFIG, METADATA, WEIGHTS
-from cortex_core.exchange.keras.numbered import snake_case
+from cortex_core.exchange.keras.numbered import group_of
 from cortex_core.exchange.to_keras.graph import Graph, Layer, Tensor, encoded
 from cortex_core.exchange.to_keras.order import listed
 
@@ -22,15 +22,12 @@ VERSION = "3.15.1"
 NO_DATE = (1980, 1, 1, 0, 0, 0)
 """What an archive says of its members: the same network gives the same bytes."""
 
-GROUPS = {"GroupQueryAttention": "grouped_query_attention"}
-"""What the weights of a class lie under, where that is not its public name."""
-
 Named = Mapping[str, np.ndarray]
 
 
-def archive(graph: Graph, outputs: Sequence[Tensor], name: str) -> bytes:
+def archive(graph: Graph, outputs: Sequence[Tensor], name: str) -> memoryview:
     """A ``.keras`` file."""
-    members = {
+    members: dict[str, bytes | memoryview] = {
         METADATA: json.dumps({"keras_version": VERSION}).encode(),
         CONFIG: json.dumps(model(graph, outputs, name), allow_nan=False).encode(),
         WEIGHTS: weights(graph, outputs, name),
@@ -39,7 +36,7 @@ def archive(graph: Graph, outputs: Sequence[Tensor], name: str) -> bytes:
     with zipfile.ZipFile(written, "w", zipfile.ZIP_STORED) as file:
         for member, content in members.items():
             file.writestr(zipfile.ZipInfo(member, NO_DATE), content)
-    return written.getvalue()
+    return written.getbuffer()
 
 
 def model(graph: Graph, outputs: Sequence[Tensor], name: str) -> dict[str, Any]:
@@ -74,7 +71,7 @@ def _ends(tensors: Sequence[Tensor]) -> list[Any]:
     return found[0] if len(found) == 1 else found
 
 
-def weights(graph: Graph, outputs: Sequence[Tensor], name: str) -> bytes:
+def weights(graph: Graph, outputs: Sequence[Tensor], name: str) -> memoryview:
     """A ``.weights.h5`` file."""
     import h5py
 
@@ -85,7 +82,7 @@ def weights(graph: Graph, outputs: Sequence[Tensor], name: str) -> bytes:
             file.create_group(f"layers/{group}/vars").attrs["name"] = layer.name
             for path, array in arrays(layer).items():
                 file.create_dataset(f"layers/{group}/{path}", data=array)
-    return written.getvalue()
+    return written.getbuffer()
 
 
 def grouped(layers: Sequence[Layer]) -> Iterator[tuple[Layer, str]]:
@@ -93,7 +90,7 @@ def grouped(layers: Sequence[Layer]) -> Iterator[tuple[Layer, str]]:
     seen = Counter[str]()
     for layer in layers:
         if not layer.is_operation:
-            kind = GROUPS.get(layer.kind) or snake_case(layer.kind)
+            kind = group_of(layer.kind)
             yield layer, f"{kind}_{seen[kind]}" if seen[kind] else kind
             seen[kind] += 1
 

@@ -90,6 +90,7 @@ class At:
     ) -> None:
         self.node, self.layer, self.inputs = node, node.layer, [*inputs]
         self.named, self.whole = named, whole
+        self._called = ""  # the name in Keras, once it has one
 
     @property
     def kind(self) -> str:
@@ -141,11 +142,13 @@ class At:
         return tuple(sizes)
 
     def constant(self, array: np.ndarray) -> np.ndarray:
-        """An array that the configuration will hold, if it is small enough to be text."""
+        """An array that the configuration will hold, if it is small enough to be text, and finite."""
         if array.size > MOST_CONSTANTS:
             self.fail(
                 f"its {array.size:,} constants would be text in Keras; at most {MOST_CONSTANTS:,} may be"
             )
+        if not np.isfinite(array).all():
+            self.fail("one of its numbers is not finite, and would be a constant in Keras; train it anew")
         return array
 
     def put(
@@ -184,19 +187,28 @@ class At:
         **config: Any,
     ) -> Tensor:
         """Calls an operation of Keras: the class behind a function of ``keras.ops``."""
-        layer = self.whole.graph.add(self._name(part), f"{OPERATIONS}.{module}", kind, config)
+        layer = self._made(part, f"{OPERATIONS}.{module}", kind, config)
         return self.whole.graph.call(layer, Call(args, {}), *self._type(shape, gives))
 
     def _type(self, shape: Shape | None, gives: str) -> tuple[Shape, str]:
         return self.shape if shape is None else shape, gives or self.dtype
 
-    def _name(self, part: str) -> str:
-        return f"{self.node.id}_{part}" if part else self.node.id
+    def _made(
+        self, part: str, module: str, kind: str, config: Mapping[str, Any], own: Weights | None = None
+    ) -> Layer:
+        """A new layer; a note says where that which has our name must have another one."""
+        wanted = self.node.id.replace("/", "_")
+        made = self.whole.graph.add(f"{wanted}_{part}" if part else wanted, module, kind, config, own)
+        if not part and not self._called:
+            self._called = made.name
+            if made.name != wanted:
+                self.note(f"it is called '{made.name}' in Keras")
+        return made
 
     def _shared(self, part: str, kind: str, config: Mapping[str, Any], own: Weights) -> Layer:
         """The layer that has these weights already, if it is the same in all else; or a new one."""
         if not own:
-            return self.whole.graph.add(self._name(part), LAYERS, kind, config)
+            return self._made(part, LAYERS, kind, config)
         holder, shared = self.node.holder, dict(self.node.shared)
         first = self.whole.shared.get((holder, part))
         if first is not None and (first.kind, encoded(first.config)) == (kind, encoded(config)):
@@ -204,6 +216,6 @@ class At:
         if first is not None or any(parameter != ALL for parameter in shared):
             names = ", ".join(sorted({name.rpartition("/")[0] or name for name in shared.values()}))
             self.note(f"it has a copy of the numbers of {names} in Keras, where training moves them apart")
-        made = self.whole.graph.add(self._name(part), LAYERS, kind, config, own)
+        made = self._made(part, LAYERS, kind, config, own)
         self.whole.shared.setdefault((holder, part), made)
         return made

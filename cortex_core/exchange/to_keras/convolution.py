@@ -32,8 +32,12 @@ def padded(at: At, x: Tensor, pairs: Pairs) -> Tensor:
         return x
     sizes = [n if n is None else n + sum(pair) for n, pair in zip(x.shape, pairs)]
     kind = f"ZeroPadding{len(pairs)}D"
-    padding: Any = [*map(list, pairs)] if len(pairs) > 1 else [*pairs[0]]
-    return at.put(kind, x, part="padding", shape=(*sizes, x.shape[-1]), padding=padding)
+    return at.put(kind, x, part="padding", shape=(*sizes, x.shape[-1]), padding=margins(pairs))
+
+
+def margins(pairs: Pairs) -> list[Any]:
+    """[before, behind] of a line; of pictures one such pair for each axis."""
+    return [*map(list, pairs)] if len(pairs) > 1 else [*pairs[0]]
 
 
 def _windows(at: At, causal: bool = False) -> tuple[Tensor, dict[str, Any]]:
@@ -142,6 +146,5 @@ def transposed(at: At) -> Tensor:
         activation=ending(at),
     )
     if any(map(any, pairs)):
-        cropping: Any = [*map(list, pairs)] if len(pairs) > 1 else [*pairs[0]]
-        y = at.put(f"Cropping{rank(at)}D", y, part="cropping", cropping=cropping)
+        y = at.put(f"Cropping{rank(at)}D", y, part="cropping", cropping=margins(pairs))
     return behind(at, y)

@@ -18,7 +18,7 @@ from cortex_core.exchange.to_keras.order import listed
 from cortex_core.exchange.to_keras.outputs import shown
 from cortex_core.exchange.to_keras.translators import load, translated
 from cortex_core.graph.value import Value
-from cortex_core.spec.description import LayerNode, owner
+from cortex_core.spec.description import InputNode, LayerNode, owner
 from cortex_core.trace import has_free_axes
 from cortex_core.training.files import write_atomically
 
@@ -107,12 +107,20 @@ class _Walk:
         self.whole = Whole(Graph(), self.nodes, self._array, *_types(self.description), [], {})
         self.values: dict[str, Tensor] = {}
         for x in self.description.inputs:
-            kind = str(x.dtype)
-            self.values[x.name] = self.whole.graph.input(x.name, x.shape, TYPES.get(kind, kind))
+            self.values[x.name] = self._input(x)
         needed = self._needed()
         for node in self.description.layers:
             if node.id in needed:
                 self._layer(node)
+
+    def _input(self, x: InputNode) -> Tensor:
+        if "/" in x.name:
+            raise SpecError(f"input '{x.name}': Keras takes no name with '/'; call it otherwise")
+        kind = str(x.dtype)
+        if kind in TYPES:
+            told = f"{TYPES[kind]} in Keras, and numbers of more bits become others"
+            self.whole.notes.append(f"the input '{x.name}' is {told}")
+        return self.whole.graph.input(x.name, x.shape or (), TYPES.get(kind, kind))
 
     def outputs(self, raw: bool) -> list[Tensor]:
         """What the model gives."""

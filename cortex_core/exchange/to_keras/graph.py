@@ -74,7 +74,7 @@ class Layer:
 
 
 class Graph:
-    """Collects layers and calls; names are made free, and such that Keras takes them."""
+    """Collects layers and calls; names of layers are made free, and such that Keras takes them."""
 
     def __init__(self) -> None:
         self.layers: dict[str, Layer] = {}
@@ -82,8 +82,9 @@ class Graph:
         self._plain: dict[Tensor, Tensor] = {}
 
     def input(self, name: str, shape: tuple[int | None, ...], dtype: str) -> Tensor:
+        """An input, under its own name: who calls the model gives arrays by it.  Inputs come first."""
         config = {"batch_shape": [None, *shape], "dtype": dtype}
-        made = self.add(name, LAYERS, "InputLayer", config)
+        made = self.layers[name] = Layer(name, LAYERS, "InputLayer", config)
         self.inputs.append(self.call(made, Call((), {}), shape, dtype))
         return self.inputs[-1]
 

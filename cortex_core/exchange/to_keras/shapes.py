@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cortex_core.exchange.to_keras.at import At, exports
-from cortex_core.exchange.to_keras.convolution import rank
+from cortex_core.exchange.to_keras.convolution import margins, rank
 from cortex_core.exchange.to_keras.graph import Tensor
 from cortex_core.exchange.to_keras.pooling import RANKS, bordered
 
@@ -69,17 +69,12 @@ def padding(at: At) -> Tensor:
         return bordered(at, at.x, pairs)
     if at.layer.mode == "reflect":
         return at.op("Pad", at.x, pad_width=[[0, 0], *map(list, pairs), [0, 0]], mode="reflect")
-    return at.put(f"ZeroPadding{len(pairs)}D", at.x, padding=_each(pairs))
+    return at.put(f"ZeroPadding{len(pairs)}D", at.x, padding=margins(pairs))
 
 
 @exports(*(f"cropping{n}d" for n in RANKS), to="`Cropping1D` to `3D`")
 def cropping(at: At) -> Tensor:
-    return at.put(f"Cropping{rank(at)}D", at.x, cropping=_each(at.layer.cropping))
-
-
-def _each(pairs: Any) -> Any:
-    """[before, behind] of a line; of pictures one such pair for each axis."""
-    return [*map(list, pairs)] if len(pairs) > 1 else [*pairs[0]]
+    return at.put(f"Cropping{rank(at)}D", at.x, cropping=margins(at.layer.cropping))
 
 
 @exports(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,10 @@ from tests.exchange.to_keras.support import CASES, apart, drawn, inputs
 
 PAGE = Path(__file__).parents[3] / "docs/export.md"
 DENSE: dict[str, Any] = {"inputs": {"x": [4]}, "layers": [{"dense": {"units": 3, "id": "kind"}}]}
+UNDERSCORES = {
+    "inputs": {"_x": [2], "x": [2]},
+    "layers": [{"subtract": {"from": ["_x", "x"], "id": "_y"}}],
+}
 LOGITS = {"softmax_cross_entropy": {"of": "kind", "target": "k"}}
 
 
@@ -68,6 +73,7 @@ def test_an_archive_is_as_keras_writes_it(tmp_path: Path) -> None:
 def test_weights_alone_say_whose_they_are(tmp_path: Path) -> None:
     found = cortex.to_keras(drawn(CASES["masked words"]), tmp_path / "model.weights.h5")
     assert found == [
+        "the input 'x' is int32 in Keras, and numbers of more bits become others",
         "layers/embedding has the weights of words (Embedding)",
         "layers/lstm has the weights of read (LSTM)",
     ]
@@ -190,6 +196,52 @@ def test_an_input_that_only_training_reads_stays_here(tmp_path: Path) -> None:
 )  # fmt: skip
 def test_notes(name: str, told: list[str], tmp_path: Path) -> None:
     assert cortex.to_keras(drawn(CASES[name]), tmp_path / "model.keras") == told
+
+
+def test_inputs_keep_their_names(tmp_path: Path) -> None:
+    notes = cortex.to_keras(drawn(UNDERSCORES), tmp_path / "model.keras")
+    assert notes == ["_y: it is called 'y' in Keras"]
+    config = json.loads(zipfile.ZipFile(tmp_path / "model.keras").read("config.json"))["config"]
+    assert config["input_layers"] == [["_x", 0, 0], ["x", 0, 0]]
+
+
+def test_a_layer_that_cannot_keep_its_name_is_told(tmp_path: Path) -> None:
+    """A block and a layer that are called alike where "_" stands for "/"."""
+    blocks = {"unit": {"layers": [{"dense": {"units": 2, "id": "a"}}]}}
+    layers = [{"unit": {"id": "u"}}, {"dense": {"units": 2, "id": "u_a"}}]
+    network = drawn({"inputs": {"x": [2]}, "blocks": blocks, "layers": layers})
+    assert cortex.to_keras(network, tmp_path / "model.keras") == ["u_a: it is called 'u_a_2' in Keras"]
+
+
+def test_an_input_that_keras_cannot_name(tmp_path: Path) -> None:
+    told = "input 'a/b': Keras takes no name with '/'; call it otherwise"
+    assert told in refusal({"inputs": {"a/b": [2]}, "layers": ["relu"]}, tmp_path)
+
+
+def test_whole_numbers_of_64_bits_are_told(tmp_path: Path) -> None:
+    description = {"inputs": {"n": {"shape": [2], "dtype": "int64"}}, "layers": ["cast"]}
+    told = "the input 'n' is int32 in Keras, and numbers of more bits become others"
+    assert cortex.to_keras(drawn(description), tmp_path / "model.keras") == [told]
+
+
+@pytest.mark.parametrize("number", [np.nan, np.inf])
+def test_constants_that_are_not_finite(number: float, tmp_path: Path) -> None:
+    network = drawn(alone({"positional_encoding": {"kind": "learned", "length": 6}}, 6, 3))
+    (name,) = network.parameters
+    network.parameters[name] = np.full((6, 3), number, np.float32)
+    with pytest.raises(cortex.SpecError, match=r"positional_encoding .*: one of its numbers is not finite"):
+        cortex.to_keras(network, tmp_path / "model.keras")
+    assert not [*tmp_path.iterdir()]
+
+
+def test_the_weights_are_in_memory_twice_at_most(tmp_path: Path) -> None:
+    """Once in the file of weights, and once in the archive around it."""
+    network = drawn(alone({"dense": {"units": 2000}}, 1000))
+    tracemalloc.start()
+    cortex.to_keras(network, tmp_path / "model.keras")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2.6 * 8_000_000  # buffers grow by an eighth
 
 
 def test_what_only_training_needs_is_told(tmp_path: Path) -> None:
