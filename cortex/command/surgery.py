@@ -73,10 +73,15 @@ def command(
       cortex surgery model.cortex --remove dropout --resize-input 64,64,3 -o larger.cortex
       cortex train five.cortex train.data=five.npz
     """
-    if (name is not None and shape is None) or (head is not None and units is None):
-        input_alone = name is not None and shape is None
-        asked = "--input belongs to --resize-input" if input_alone else "--head belongs to --replace-head"
-        raise click.UsageError(f"{asked}, which is missing.")
+    changing, drawing = bool(gone) or shape is not None, units is not None or drop_unfitting
+    for option, given, read, by in (
+        ("--input", name is not None, shape is not None, "--resize-input"),
+        ("--head", head is not None, units is not None, "--replace-head"),
+        ("--drop-unfitting", drop_unfitting, changing, "--remove or --resize-input"),
+        ("--seed", seed is not None, drawing, "--replace-head or --drop-unfitting"),
+    ):
+        if given and not read:
+            raise click.UsageError(f"{option} belongs to {by}, which is missing.")
     freezing = freeze_until is not None or unfreeze or freeze_norms
     if not gone and shape is None and units is None and not freezing:
         wanted = "--remove, --resize-input, --replace-head, --freeze-until, --freeze-norms or --unfreeze"

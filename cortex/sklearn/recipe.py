@@ -20,6 +20,7 @@ from cortex_core.spec import Description, inspect, read
 from cortex_core.spec.description import InputNode
 from cortex_core.streams import CHOICES, SCALED
 from cortex_core.training.data import pinned
+from cortex_core.training.setup import check_learning
 
 HIDDEN, ACTIVATION = (100,), "relu"
 PEAK, DECAY, BATCH = 0.01, 0.3, 64
@@ -276,7 +277,9 @@ def _unsuited(options: Any, once: bool) -> Iterator[str]:
 
 
 def check_network(network: Network, task: Task) -> None:
-    """Raises `SpecError` where a network does not give what the task asks for, or carries a state along."""
+    """Raises `SpecError` where a network learns nothing, does not give what the task asks for, or carries a
+    state along."""
+    check_learning(network)
     (output,) = network.description.outputs
     shape = network.types[output].shape[1:]
     if shape != (task.outputs,):

@@ -92,8 +92,8 @@ def removed(data: Data, name: str, instead: str | None = None) -> Edit:
     before = dict.fromkeys(s for i in gone for s in nodes[i].positional if owner(s, nodes) not in gone)
     if instead is None:
         instead = _only("remove", before, f"values that '{name}' takes", "'instead' (in Python)")
-    elif _end("remove", old, instead) in gone:
-        raise SpecError(f"remove: '{instead}' is removed itself, and nobody can take it instead of '{name}'")
+    else:
+        _expect_before(old, nodes, gone, name, instead)
     learns = any(_learns(nodes[i]) for i in gone)
     fallen = {*gone} - (set() if learns else {last})
     terms = _terms_without(old, fallen, last)
@@ -108,6 +108,19 @@ def removed(data: Data, name: str, instead: str | None = None) -> Edit:
     notes += [f"the input {x} is removed with '{name}': nobody else takes it" for x in lost]
     made, moved = _with_monitors(made) if notes else (made, ())
     return Edit(canonical(made), notes=(*notes, *moved))
+
+
+def _expect_before(
+    old: Description, nodes: Mapping[str, LayerNode], gone: Sequence[str], name: str, instead: str
+) -> None:
+    """What is taken in place of removed layers is none of them, and does not come from them."""
+    here = _end("remove", old, instead)
+    if here in gone:
+        raise SpecError(f"remove: '{instead}' is removed itself, and nobody can take it instead of '{name}'")
+    sources = {node.id: node.sources for node in old.layers}
+    if not ancestors([here], sources, nodes).isdisjoint(gone):
+        told = f"'{instead}' stands behind '{name}', and cannot be taken instead of it"
+        raise SpecError(f"remove: {told}; expected a value that stands before it")
 
 
 def _terms_without(old: Description, fallen: Container[str], last: str) -> Description:
@@ -178,14 +191,20 @@ def headed(data: Data, units: int, of: str | None = None) -> Edit:
     targets = {x.target for x in old.losses if compared.get(x.name) in heads} - inputs
     related = [x for x in old.losses if x.target in targets]
     losses = {x.name: _with_classes(x, count, units) for x in related}
-    notes = tuple(note for x in related for note in _said(x, losses[x.name]))
+    notes = [note for x in related for note in _said(x, losses[x.name])]
+    if not nodes[holder].trainable:
+        notes.append(f"'{holder}' is trained: it was frozen, and its new weights know nothing")
+
+    def anew(x: LayerNode) -> LayerNode:
+        return replace(x, layer=heads[x.id][1], trainable=x.trainable or x.id == holder)
+
     made = replace(
         old,
-        layers=tuple(replace(x, layer=heads[x.id][1]) if x.id in heads else x for x in old.layers),
+        layers=tuple(anew(x) if x.id in heads else x for x in old.layers),
         losses=tuple(losses.get(x.name, x) for x in old.losses),
     )
     fresh = (holder, *(x.name for x in related))
-    return Edit(canonical(made), fresh, tuple(sorted(targets)), notes)
+    return Edit(canonical(made), fresh, tuple(sorted(targets)), tuple(notes))
 
 
 def frozen_until(data: Data, until: str) -> Edit:
@@ -223,6 +242,7 @@ def resized(data: Data, shape: Sequence[int | None], name: str | None = None) ->
         name = _only("resize_input", inputs, "inputs", "'name' (--input)")
     if not isinstance(shape, Sequence) or isinstance(shape, str):
         raise SpecError(f"resize_input: {shape!r:.80} is no shape; expected such as (64, 64, 3)")
+    _expect_name("resize_input", name)
     if name not in inputs:
         raise SpecError(f"resize_input: there is no input '{name}'. {nearest(name, inputs)}".rstrip())
     dtype = {} if inputs[name].dtype == AUTO else {"dtype": inputs[name].dtype}
@@ -246,8 +266,14 @@ def _members(what: str, description: Description, name: str) -> tuple[str, ...]:
     return found
 
 
+def _expect_name(what: str, name: Any) -> None:
+    if not isinstance(name, str):
+        raise SpecError(f"{what}: {name!r:.80} is no name; expected the id of a layer, or an input")
+
+
 def _end(what: str, description: Description, name: str) -> str:
     """The layer, or the input, whose value a name means."""
+    _expect_name(what, name)
     if name in {x.name for x in description.inputs} or name in {x.id for x in description.layers}:
         return name
     return _last(what, description, _members(what, description, name), f"'{name}'")

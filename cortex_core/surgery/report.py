@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from cortex_compute.frozen import frozen
-from cortex_core.network import Network
+from cortex_core.network import network
 from cortex_core.summary import align
 
 SHOWN = 5  # names in a row of the table
@@ -29,16 +29,18 @@ class Report:
     frozen: dict[str, tuple[int, ...]]
     layers: dict[str, tuple[str, ...]]
 
+    @property
+    def _parts(self) -> dict[str, dict[str, tuple[int, ...]]]:
+        return {"kept": self.kept, "new": self.new, "removed": self.removed, "frozen": self.frozen}
+
     def as_data(self) -> dict[str, Any]:
         """Plain data, for ``--json``."""
-        parts = {"kept": self.kept, "new": self.new, "removed": self.removed, "frozen": self.frozen}
-        shapes = {part: {name: list(s) for name, s in found.items()} for part, found in parts.items()}
+        shapes = {part: {name: list(s) for name, s in found.items()} for part, found in self._parts.items()}
         return {**shapes, "layers": {part: list(names) for part, names in self.layers.items()}}
 
     def __str__(self) -> str:
-        parts = {"kept": self.kept, "new": self.new, "removed": self.removed, "frozen": self.frozen}
         table = [("", "layers", "numbers", "")]
-        for part, found in parts.items():
+        for part, found in self._parts.items():
             names = self.layers[part]
             listed = ", ".join(names[:SHOWN]) + (f", {len(names) - SHOWN} more" if len(names) > SHOWN else "")
             shown = listed if part in ("new", "removed") else ""
@@ -46,8 +48,10 @@ class Report:
         return "\n".join(align(table, right=(1, 2)))
 
 
-def report(before: Network, after: Network) -> Report:
-    """What of ``before`` is in ``after``, what is new there, and what is gone."""
+def report(before: Any, after: Any) -> Report:
+    """What of ``before`` is in ``after``, what is new there, and what is gone: of networks, .cortex files or
+    folders of runs."""
+    before, after = network(before), network(after)
     old = {**before.parameters, **before.variables}
     now = {**after.parameters, **after.variables}
     kept = {name: x.shape for name, x in now.items() if name in old and _same(old[name], x)}

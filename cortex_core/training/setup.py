@@ -154,6 +154,15 @@ def stream_types(
     }
 
 
+def check_learning(network: Network) -> None:
+    """Raises `SpecError` where a training would change nothing: no parameters, and no running statistics."""
+    trained = any(slot.segment.trainable for slot in network.slots.values())
+    moving = {name.rpartition("/")[0] for name in network.variables}
+    if not trained and not any(x.trainable and x.id in moving for x in network.description.layers):
+        told = f"{network.name}: no layer is trained: all that have parameters are frozen, or none has any"
+        raise SpecError(f"{told}; `surgery.unfreeze`, or trainable: true in the description, trains them")
+
+
 def name_metrics(network: Network, streams: Mapping[str, Any]) -> None:
     """Where no metrics are named, the accuracy of cross entropies and focal losses on labels is measured."""
     if network.description.train.metrics:

@@ -30,7 +30,7 @@ from cortex_core.training.history import History
 from cortex_core.training.nonfinite import NonFiniteError, bad_parameter, explain
 from cortex_core.training.resident import keep_on_device
 from cortex_core.training.run import LAST, numbers
-from cortex_core.training.setup import names_of, stream_types
+from cortex_core.training.setup import check_learning, names_of, stream_types
 from cortex_core.training.source import Source
 from cortex_core.training.units import in_units
 
@@ -49,6 +49,7 @@ class Trainer:
     def __init__(
         self, network: Network, data: Data, callbacks: Sequence[Callback], backend: str = "auto"
     ) -> None:
+        check_learning(network)
         self.network, self.data, self.callbacks, self.backend = network, data, list(callbacks), backend
         self.path, self.command = Path(), Command()
         self.options = network.description.train

@@ -86,6 +86,9 @@ def test_an_input_of_another_size(cli: Cli, iris_run: Path, tmp_path: Path) -> N
         (("--resize-input", "8x8"), "expected whole numbers such as 64,64,3"),
         (("--head", "kind", "--remove", "dense"), "--head belongs to --replace-head"),
         (("--input", "features", "--unfreeze"), "--input belongs to --resize-input"),
+        (("--freeze-until", "dense", "--drop-unfitting"), "--drop-unfitting belongs to --remove or --resize"),
+        (("--freeze-until", "dense", "--seed", "5"), "--seed belongs to --replace-head or --drop-unfitting"),
+        (("--resize-input", "4", "--seed", "5"), "--seed belongs to --replace-head or --drop-unfitting"),
         (("--replace-head", "0"), "replace_head: Dense.units: 0 is too small"),
     ],
 )

@@ -472,6 +472,13 @@ def test_descriptions_become_descriptions(tmp_path: Path) -> None:
         (lambda n: surgery.add(n, [{"reshape": [5, 5]}], "flatten"), "add: layers[3].reshape"),
         (lambda n: surgery.remove(n, "dense"), "remove: 'digit/kernel' is (24, 5) and would be (96, 5)"),
         (lambda n: surgery.remove(n, "dropout", instead="dropout"), "remove: 'dropout' is removed itself"),
+        (
+            lambda n: surgery.remove(n, "dropout", instead="digit"),
+            "remove: 'digit' stands behind 'dropout', and cannot be taken instead of it; expected a value",
+        ),
+        (lambda n: surgery.remove(n, "dropout", instead=["image"]), "remove: ['image'] is no name"),
+        (lambda n: surgery.add(n, ["relu"], after=["image"]), "add: ['image'] is no name"),
+        (lambda n: surgery.resize_input(n, (8, 8, 1), ["image"]), "resize_input: ['image'] is no name"),
         (lambda n: surgery.replace_head(n, 0), "replace_head: Dense.units: 0 is too small"),
         (
             lambda n: surgery.replace_head(n, 3, of="conv2d"),
@@ -493,6 +500,29 @@ def test_what_cannot_be_done_is_told(call: Any, told: str) -> None:
         call(network)
     assert told in str(error.value)
     assert numbers(network) == before
+
+
+def test_a_new_head_is_trained_though_the_old_one_was_frozen(tmp_path: Path) -> None:
+    layers = [{"dense": {"units": 2, "id": id_, "trainable": False}} for id_ in ("body", "top")]
+    loss = {"softmax_cross_entropy": {"of": "top", "target": "y"}}
+    frozen = cortex.network({"inputs": {"x": [4]}, "layers": layers, "loss": loss})
+    data = {"x": pairs()["a"], "y": pairs()["same"]}
+    with pytest.raises(SpecError, match=r"no layer is trained.*surgery\.unfreeze"):
+        cortex.train(frozen, data, out=tmp_path / "frozen", progress=False, report=False)
+    assert not (tmp_path / "frozen").exists()
+    made = surgery.replace_head(frozen, 2)
+    assert made.description.notes == ("'top' is trained: it was frozen, and its new weights know nothing",)
+    before = numbers(made)["top/kernel"]
+    run = cortex.train(made, data, out=tmp_path / "run", progress=False, report=False, epochs=1)
+    assert numbers(run.network)["top/kernel"] != before
+    np.testing.assert_array_equal(run.network.parameters["body/kernel"], frozen.parameters["body/kernel"])
+
+
+def test_a_report_of_files(tmp_path: Path) -> None:
+    network = cortex.network(DIGITS)
+    network.save(tmp_path / "a.cortex")
+    other = surgery.replace_head(network, 7)
+    assert surgery.report(tmp_path / "a.cortex", other) == surgery.report(network, other)
 
 
 def test_no_head() -> None:

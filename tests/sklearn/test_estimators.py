@@ -298,6 +298,12 @@ def test_an_output_that_no_loss_compares_is_refused(digits: Data) -> None:
         CortexClassifier(description={**DENSE, "layers": layers, "loss": loss}).fit(*digits)
 
 
+def test_a_description_with_nothing_to_train(digits: Data) -> None:
+    frozen = {**DENSE, "layers": [{"dense": {"units": 10, "trainable": False}}]}
+    with pytest.raises(cortex.SpecError, match="no layer is trained"):
+        CortexClassifier(description=frozen).fit(*digits)
+
+
 def test_two_streams_and_states_are_refused(digits: Data) -> None:
     two = [{"softmax_cross_entropy": {"of": "p", "target": "a"}}, {"mse": {"of": "p", "target": "b"}}]
     with pytest.raises(cortex.SpecError, match="its losses read a, b"):
