@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cortex_compute.types import TensorType
-from cortex_core.exchange.to_onnx.samples import FIX, Size
 from cortex_core.exchange.to_onnx.sizes import constant_size
 from cortex_core.exchange.to_onnx.spoken import ChannelsFirst
-from cortex_core.exchange.to_onnx.unsaid import Unsaid
+from cortex_core.exchange.to_onnx.twins import Size
+from cortex_core.exchange.to_onnx.unsaid import FIX, Unsaid
 from cortex_core.graph.value import Value
 from cortex_core.ops.array import Node
 
@@ -106,10 +106,7 @@ class At:
         """Raises `Unsaid` where a field other than ``free`` depends on a size that is not fixed."""
         for f in fields(self.p):
             if f.name not in free and len({getattr(p, f.name) for p in self.primitives}) > 1:
-                raise Unsaid(
-                    f"its {f.name} depends on a length that is free",
-                    way=FIX,
-                )
+                raise Unsaid(f"its {f.name} depends on a length that is free", way=FIX)
 
     def fixed_shape(self, i: int) -> tuple[int, ...]:
         """The sizes of an operand behind the batch; raises `Unsaid` where one is free."""

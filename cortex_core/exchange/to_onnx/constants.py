@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cortex_core.exchange.to_onnx.samples import FIX
+from cortex_compute.types import dtype as named
 from cortex_core.exchange.to_onnx.sizes import Sizes
-from cortex_core.exchange.to_onnx.unsaid import Unsaid
+from cortex_core.exchange.to_onnx.types import code_of
+from cortex_core.exchange.to_onnx.unsaid import FIX, Unsaid
 from cortex_core.exchange.to_onnx.writer import Writer
 
 
@@ -23,10 +24,7 @@ def varying(writer: Writer, sizes: Sizes, arrays: Sequence[np.ndarray]) -> str:
         step = first[1] - first[0]
         if all(np.array_equal(a.reshape(-1), first[0] + step * np.arange(a.size)) for a in arrays):
             return _counting(writer, sizes, int(first[0]), int(step), shape[long[0]], shape, first.dtype)
-    raise Unsaid(
-        "its numbers depend on a length that is free",
-        way=FIX,
-    )
+    raise Unsaid("its numbers depend on a length that is free", way=FIX)
 
 
 def _counting(
@@ -39,8 +37,6 @@ def _counting(
     dtype: np.dtype[np.generic],
 ) -> str:
     """start + step i for every place i, in the given shape."""
-    from cortex_compute.types import dtype as named
-    from cortex_core.exchange.to_onnx.types import code_of
 
     def number(n: int) -> str:
         return writer.constant(np.array(n, np.int64))

@@ -16,9 +16,10 @@ from cortex_core.exchange.to_onnx.at import has_translator
 from cortex_core.exchange.to_onnx.metadata import metadata
 from cortex_core.exchange.to_onnx.outputs import put_outputs
 from cortex_core.exchange.to_onnx.said import said
-from cortex_core.exchange.to_onnx.samples import Size, Twins, sampled
+from cortex_core.exchange.to_onnx.samples import sampled
 from cortex_core.exchange.to_onnx.sizes import Sizes, constant_size
 from cortex_core.exchange.to_onnx.translate import translate
+from cortex_core.exchange.to_onnx.twins import Size
 from cortex_core.exchange.to_onnx.types import code_of
 from cortex_core.exchange.to_onnx.unsaid import at_once
 from cortex_core.exchange.to_onnx.writer import Writer, build
@@ -88,7 +89,7 @@ def _expect_small(network: Network) -> None:
 def _written(network: Network, raw: bool) -> tuple[Writer, Shapes, Shapes]:
     """The nodes of a network, and the types of what it takes and gives."""
     samples = sampled(network, raw, lambda graph: said(graph, has_translator))
-    twins = Twins(samples.graphs)
+    twins = samples.twins
     names, outputs = [x.name for x in network.description.inputs], samples.graphs[0].outputs
     if both := sorted({*names} & {*outputs}):
         raise SpecError(f"{both[0]!r} is an input and an output; ONNX needs two names: put a layer between")

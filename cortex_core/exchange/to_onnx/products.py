@@ -13,8 +13,8 @@ from cortex_compute.primitives.matrix import Gemm
 from cortex_compute.primitives.pooling import AvgPool, MaxPool, Pooling
 from cortex_compute.primitives.windows import Padding
 from cortex_core.exchange.to_onnx.at import At, translates
-from cortex_core.exchange.to_onnx.samples import FIX
-from cortex_core.exchange.to_onnx.unsaid import Unsaid
+from cortex_core.exchange.to_onnx.unsaid import FIX, Unsaid
+from cortex_core.exchange.to_onnx.windows import reaches, same
 
 
 @translates(Gemm, "Gemm", "MatMul")
@@ -40,16 +40,21 @@ def _pads(padding: Padding) -> list[int]:
 
 def _padding(at: At, kernel: Sequence[int]) -> dict[str, Any]:
     """The padding of windows; where it depends on a length that is free, it may be the one that is called
-    "same", with the surplus behind."""
-    paddings = {p.padding for p in at.primitives}
-    if len(paddings) == 1:
+    "same", with the surplus behind.
+
+    That of ONNX is below 0 where a stride is larger than what a window covers, and not all that runs ONNX
+    knows it beside a dilation.
+    """
+    if len({p.padding for p in at.primitives}) == 1:
         return {"pads": _pads(at.p.padding)}
+    covered, stride = reaches(at.p, kernel), at.p.stride
     for p, spatial in zip(at.primitives, zip(*at.shape(0)[2:])):
-        dilation = getattr(p, "dilation", (1,) * len(kernel))
-        for n, k, s, d, given in zip(spatial, kernel, p.stride, dilation, p.padding):
-            total = max(0, (-(-n // s) - 1) * s + (k - 1) * d + 1 - n)
-            if given != (total // 2, total - total // 2):
-                raise Unsaid("its padding depends on a length that is free", way=FIX)
+        if p.padding != tuple(map(same, spatial, covered, stride)):
+            raise Unsaid("its padding depends on a length that is free", way=FIX)
+    if covered != tuple(kernel) or any(s > k for s, k in zip(stride, kernel)):
+        raise Unsaid(
+            'padding "same" of a free length, with a dilation or a stride beyond the window', way=FIX
+        )
     return {"auto_pad": "SAME_UPPER"}
 
 

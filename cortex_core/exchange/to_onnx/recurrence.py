@@ -7,10 +7,10 @@ from typing import Any
 from cortex_compute.types import TensorType
 from cortex_core.exchange.to_onnx.at import At, has_translator, translates
 from cortex_core.exchange.to_onnx.said import said
-from cortex_core.exchange.to_onnx.samples import Twins
 from cortex_core.exchange.to_onnx.sizes import Sizes
 from cortex_core.exchange.to_onnx.spoken import Recurrent, Walk
 from cortex_core.exchange.to_onnx.translate import translate
+from cortex_core.exchange.to_onnx.twins import Twins
 from cortex_core.exchange.to_onnx.unsaid import at_once
 from cortex_core.exchange.to_onnx.writer import Body
 from cortex_core.graph.value import Graph, input_value

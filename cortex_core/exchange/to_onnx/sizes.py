@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from cortex_core.exchange.to_onnx.samples import Size
+from cortex_core.exchange.to_onnx.twins import Size
 from cortex_core.exchange.to_onnx.unsaid import Unsaid
 from cortex_core.exchange.to_onnx.writer import Writer
 

@@ -9,9 +9,9 @@ import numpy as np
 from cortex_compute.primitives.views import Broadcast
 from cortex_core.exchange.to_onnx.at import At, row_of
 from cortex_core.exchange.to_onnx.constants import varying
-from cortex_core.exchange.to_onnx.samples import Twins, fixed
 from cortex_core.exchange.to_onnx.sizes import Sizes
 from cortex_core.exchange.to_onnx.spoken import Before, ChannelsFirst, Recurrent, Walk
+from cortex_core.exchange.to_onnx.twins import Twins, fixed
 from cortex_core.exchange.to_onnx.unsaid import Unsaid
 from cortex_core.exchange.to_onnx.writer import Writer
 from cortex_core.graph.value import Constant, Input, State, Value, is_leaf

@@ -9,6 +9,7 @@ from cortex_compute.errors import SpecError
 from cortex_core.ops.array import Node
 
 SHOWN = 50
+FIX = "fix the lengths: `cortex surgery MODEL --resize-input SHAPE -o FIXED.cortex`"
 AROUND = "put other layers in its place, by `cortex surgery`"
 
 

@@ -8,8 +8,8 @@ import numpy as np
 
 from cortex_compute.primitives.views import Broadcast, Reshape, Slice, Transpose
 from cortex_core.exchange.to_onnx.at import At, translates
-from cortex_core.exchange.to_onnx.samples import Size
 from cortex_core.exchange.to_onnx.sizes import constant_size
+from cortex_core.exchange.to_onnx.twins import Size
 from cortex_core.exchange.to_onnx.unsaid import Unsaid
 
 END, START = np.iinfo(np.int64).max, np.iinfo(np.int64).min
