@@ -10,7 +10,7 @@ from pathlib import Path
 from cortex_compute.errors import CortexError
 
 
-def write_atomically(path: Path, content: bytes | memoryview) -> None:
+def write_atomically(path: Path, content: bytes) -> None:
     """Makes a file whole or not at all: written beside its place, flushed to the disk, then renamed.
 
     Where that fails (a full disk, a folder that may not be written), what was there before stays, nothing is
@@ -19,7 +19,7 @@ def write_atomically(path: Path, content: bytes | memoryview) -> None:
     write_together({path: content})
 
 
-def write_together(contents: Mapping[Path, bytes | memoryview]) -> None:
+def write_together(contents: Mapping[Path, bytes]) -> None:
     """Makes several files as `write_atomically` makes one: all of them are written before one is renamed."""
     partials: dict[Path, Path] = {}  # by the place, what is renamed to it
     path = Path()

@@ -25,9 +25,9 @@ NO_DATE = (1980, 1, 1, 0, 0, 0)
 Named = Mapping[str, np.ndarray]
 
 
-def archive(graph: Graph, outputs: Sequence[Tensor], name: str) -> memoryview:
+def archive(graph: Graph, outputs: Sequence[Tensor], name: str) -> bytes:
     """A ``.keras`` file."""
-    members: dict[str, bytes | memoryview] = {
+    members = {
         METADATA: json.dumps({"keras_version": VERSION}).encode(),
         CONFIG: json.dumps(model(graph, outputs, name), allow_nan=False).encode(),
         WEIGHTS: weights(graph, outputs, name),
@@ -36,7 +36,7 @@ def archive(graph: Graph, outputs: Sequence[Tensor], name: str) -> memoryview:
     with zipfile.ZipFile(written, "w", zipfile.ZIP_STORED) as file:
         for member, content in members.items():
             file.writestr(zipfile.ZipInfo(member, NO_DATE), content)
-    return written.getbuffer()
+    return written.getvalue()
 
 
 def model(graph: Graph, outputs: Sequence[Tensor], name: str) -> dict[str, Any]:
@@ -71,7 +71,7 @@ def _ends(tensors: Sequence[Tensor]) -> list[Any]:
     return found[0] if len(found) == 1 else found
 
 
-def weights(graph: Graph, outputs: Sequence[Tensor], name: str) -> memoryview:
+def weights(graph: Graph, outputs: Sequence[Tensor], name: str) -> bytes:
     """A ``.weights.h5`` file."""
     import h5py
 
@@ -82,7 +82,7 @@ def weights(graph: Graph, outputs: Sequence[Tensor], name: str) -> memoryview:
             file.create_group(f"layers/{group}/vars").attrs["name"] = layer.name
             for path, array in arrays(layer).items():
                 file.create_dataset(f"layers/{group}/{path}", data=array)
-    return written.getbuffer()
+    return written.getvalue()
 
 
 def grouped(layers: Sequence[Layer]) -> Iterator[tuple[Layer, str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import tracemalloc
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -232,16 +231,6 @@ def test_constants_that_are_not_finite(number: float, tmp_path: Path) -> None:
     with pytest.raises(cortex.SpecError, match=r"positional_encoding .*: one of its numbers is not finite"):
         cortex.to_keras(network, tmp_path / "model.keras")
     assert not [*tmp_path.iterdir()]
-
-
-def test_the_weights_are_in_memory_twice_at_most(tmp_path: Path) -> None:
-    """Once in the file of weights, and once in the archive around it."""
-    network = drawn(alone({"dense": {"units": 2000}}, 1000))
-    tracemalloc.start()
-    cortex.to_keras(network, tmp_path / "model.keras")
-    peak = tracemalloc.get_traced_memory()[1]
-    tracemalloc.stop()
-    assert peak < 2.6 * 8_000_000  # buffers grow by an eighth
 
 
 def test_what_only_training_needs_is_told(tmp_path: Path) -> None:
