@@ -11,21 +11,27 @@ import numpy as np
 from cortex_compute.errors import ArgumentError
 from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.at import At, flat, translates
-from cortex_core.exchange.keras.masks import joined_truths
+from cortex_core.exchange.keras.masks import joined_truths, loses_masks
 from cortex_core.exchange.keras.recurrent import note_dropout
 from cortex_core.exchange.keras.value import Value
 from cortex_core.exchange.weights import ATTENTION, from_keras
 
 MASKS_SINCE = (2, 10)
-"""The version since which attention with projections sees the masks of its inputs."""
+"""The version since which attention with projections sees the masks of its inputs, and hands one on."""
 
 BLIND_SINCE = (3, 10)
 """The version since which a query that sees no key finds zeros where the layer drops weights: those use
 another function than layers that drop none, whose queries find the mean (keras-team/keras#21149)."""
 
 
+BUILT_WITH = ("query_shape", "key_shape", "value_shape")
+"""What Keras 2 adds to the configuration of a layer that it has built: shapes that its inputs tell too."""
+
+
 @translates("MultiHeadAttention")
 def multi_head(at: At) -> Value:
+    for key in BUILT_WITH:
+        at.get(key, None)
     size = at.get("key_dim")
     value_size, axes = at.get("value_dim", None), at.get("attention_axes", None)
     if axes not in (None, 1, [1]):
@@ -59,7 +65,8 @@ def _projected(at: At, **sizes: Any) -> Value:
     note_dropout(at, "dropout")
     fields = {**sizes, "use_bias": use_bias, "causal": _causal(at), **_seen(at, query, value, key)}
     sources = [query, key, value] if key != value else [query, key] if key != query else [query]
-    return replace(at.put(ATTENTION, sources, weights=weights, **fields), mask=query.mask)
+    made = at.put(ATTENTION, sources, weights=weights, **fields)
+    return replace(made, mask=query.mask if at.version >= MASKS_SINCE else None)
 
 
 def _units(shape: Any) -> int | None:
@@ -118,7 +125,8 @@ def alone(at: At) -> Value:
     fields = {"use_scale": use_scale, "mask": seen, "query_mask": asked, "causal": _causal(at)}
     sources = [query, key] if key == value else [query, key, value]
     kind = "additive_attention" if additive else "attention"
-    return replace(at.put(kind, sources, weights=weights, **fields), mask=query.mask)
+    made = at.put(kind, sources, weights=weights, **fields)
+    return replace(made, mask=None if loses_masks(at) else query.mask)
 
 
 def _masks(at: At, query: Value, value: Value) -> tuple[str | None, str | None]:

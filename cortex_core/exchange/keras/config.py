@@ -11,9 +11,9 @@ from typing import Any
 from cortex_compute.errors import SpecError
 from cortex_core.exchange.keras.classes import judged, text
 from cortex_core.exchange.keras.legacy import WRAPPERS
-from cortex_core.exchange.keras.model import Call, Layer, Model, Out
+from cortex_core.exchange.keras.model import Call, Layer, Model, Out, release
 from cortex_core.exchange.keras.nodes import GRAPHS, called, from_zero, references
-from cortex_core.exchange.keras.old import modern
+from cortex_core.exchange.keras.old import SILENT, modern, orders
 from cortex_core.exchange.keras.order import INPUT, check, count
 from cortex_core.exchange.keras.values import decoded
 
@@ -50,7 +50,9 @@ def read_model(config: Data, version: str = "") -> Model:
     if kind not in (SEQUENTIAL, *GRAPHS) or refused:
         told = f"the model is of the class '{kind}', whose code is not in the file"
         raise SpecError(f"{told}: give a description of it, and the file as its weights")
-    model = _Reader(version_of(config, version)).model(config, kind.lower(), ())
+    version = version_of(config, version)
+    found = orders(config) if release(version) < (2,) else set()
+    model = _Reader(version, found).model(config, kind.lower(), ())
     if any(layer.config["batch_shape"] is None for layer in inputs_of(model)):
         raise SpecError(f"{model.name}: the configuration does not say the shape of its input")
     if count(model) > MAX_CALLS:
@@ -59,10 +61,14 @@ def read_model(config: Data, version: str = "") -> Model:
 
 
 class _Reader:
-    """Reads the layers of one version; ``outer`` are the names of the models around."""
+    """Reads the layers of one version; ``outer`` are the names of the models around.
 
-    def __init__(self, version: str) -> None:
+    ``orders``: of the axes, in the layers that say theirs, where the version does not write those of all.
+    """
+
+    def __init__(self, version: str, orders: set[str]) -> None:
         self.version = version
+        self.orders = orders
         self.invented = 0
 
     def model(self, data: Data, name: str, outer: Sequence[str]) -> Model:
@@ -151,10 +157,11 @@ class _Reader:
         name = data.get("name") or _mapping(data.get("config"), place).get("name")
         if not refused and kind == TIME_DISTRIBUTED and _holds_model(data):
             return self._at_each_step(data, _name(name, place), inside)
-        kind, config = self.config(kind, data.get("config"), faults, f"{place} ({text(name)})")
-        if kind == INPUT:
+        found, config = self.config(kind, data.get("config"), faults, f"{place} ({text(name)})")
+        if found == INPUT:
             config = _input_config(config, name)
-        return Layer(_name(name, place), kind, config, (), refused=_told(faults), shared=shared_by(data))
+        named, shared = _name(name, place), shared_by(data)
+        return Layer(named, found, config, (), refused=_told(faults), written=kind, shared=shared)
 
     def _nested(self, data: Data, kind: str, inside: Sequence[str]) -> Layer:
         name = data.get("name")
@@ -179,9 +186,18 @@ class _Reader:
         if isinstance(config.get("cells"), list):
             found["cells"] = [self._inner(cell, faults, f"{place}: cells") for cell in config["cells"]]
         kind, found = modern(kind, found, self.version)
+        if kind in SILENT:
+            self._ordered(found, faults)
         if kind == "Merge" and found["mode"] != "cos":
             faults.append(f"its mode {text(found['mode'])} is not supported")
         return kind, found
+
+    def _ordered(self, fields: dict[str, Any], faults: list[str]) -> None:
+        """A layer that does not say the order of its axes has that of the others."""
+        if len(self.orders) > 1 and "data_format" not in fields:
+            faults.append("the file does not say the order of its axes, and its other layers have both")
+        for order in self.orders:
+            fields.setdefault("data_format", order)
 
     def _inner(self, data: Any, faults: list[str], place: str) -> dict[str, Any]:
         kind, refused = judged(_mapping(data, place))

@@ -7,11 +7,11 @@ from dataclasses import replace
 
 from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.at import At, flat, translates
-from cortex_core.exchange.keras.masks import joined_mask, merged_mask
+from cortex_core.exchange.keras.masks import ANY_SINCE, joined_mask, merged_mask
 from cortex_core.exchange.keras.value import Value
 
 ODD = ("Multiply", "Maximum", "Minimum")
-"""What these give where a step of a masked value does not count differs between the versions of Keras 3."""
+"""What these give where a step of a masked value does not count differs between the versions since 3.4."""
 MERGES = ("Add", "Subtract", "Multiply", "Average", "Maximum", "Minimum")
 
 
@@ -32,9 +32,9 @@ def merge(at: At) -> Value:
     if len(given) == 1 and at.kind != "Subtract":
         return given[0]
     rank = max((len(x.shape) for x in given), default=0)
-    if at.kind in ODD and at.version >= (3,) and any(x.mask for x in given):
+    if at.kind in ODD and at.version >= ANY_SINCE and any(x.mask for x in given):
         raise Unfit(
-            f"{at.kind} of masked values is not supported: it differs between the versions of Keras 3"
+            f"{at.kind} of masked values is not supported: it differs between the versions of Keras since 3.4"
         )
     raised = [_raised(at, x, rank, i) for i, x in enumerate(alike(at, given))]
     return replace(at.put(at.kind.lower(), raised), mask=merged_mask(at, given))

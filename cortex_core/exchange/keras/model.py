@@ -52,7 +52,8 @@ class Layer:
     configuration, under ``layer``, as ``{"class_name": ..., "config": ...}``.
 
     ``refused`` says why it is not imported, unless the user maps it to a block: it holds code, or is of a
-    class that is not Keras's.  ``shared`` is the number of an object that the file has several times; the
+    class that is not Keras's.  ``written`` is its class in the file, which may have another name here.
+    ``shared`` is the number of an object that the file has several times; the
     first time it may not say so.
     """
 
@@ -63,6 +64,7 @@ class Layer:
     weights: tuple[Weight, ...] = ()
     model: Model | None = None
     refused: str = ""
+    written: str = ""
     shared: int | None = None
 
 
@@ -93,7 +95,8 @@ class File:
     ``version`` is that of Keras, such as "2.1.6", empty where the file does not say; ``backend`` what
     it ran on.  ``replaced``: it holds weights of its own, which were left for those of another file; the
     state of the optimizer is its own then.  ``assumed``: the file does not say the version, and what it
-    holds tells that it is at least this one.
+    holds tells that it is at least this one.  ``guessed``: nor does it say the backend, on which its kernels
+    depend.
     """
 
     version: str
@@ -103,6 +106,7 @@ class File:
     optimizer: Optimizer | None = None
     replaced: bool = False
     assumed: bool = False
+    guessed: bool = False
 
 
 def release(version: str) -> tuple[int, ...]:

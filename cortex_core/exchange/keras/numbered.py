@@ -19,6 +19,12 @@ from cortex_core.exchange.keras.named import Given, Weights
 CONTAINERS = ("layers", "_layer_checkpoint_dependencies")
 """The second one until 2.13: there each layer with weights took two numbers."""
 
+GROUPS = {"GroupQueryAttention": "grouped_query_attention"}
+"""What the weights of a class lie under, where that is not its public name."""
+
+KEPT = ("CuDNNGRU", "CuDNNLSTM", "SyncBatchNormalization")
+"""Classes that are others here, and which Keras still had when it began to number."""
+
 Key = tuple[Any, Any]
 OWN = "vars"
 PARTS = (
@@ -74,6 +80,11 @@ def snake_case(kind: str) -> str:
     """What Keras makes of the name of a class: ``Conv2D`` is ``conv2d``, ``ReLU`` is ``re_lu``."""
     kind = re.sub(r"\W+", "", kind.rpartition(">")[2])
     return re.sub("([a-z])([A-Z])", r"\1_\2", re.sub("(.)([A-Z][a-z]+)", r"\1_\2", kind)).lower()
+
+
+def group_of(kind: str) -> str:
+    """What the weights of the first layer of a class lie under."""
+    return GROUPS.get(kind) or snake_case(kind)
 
 
 class _Found:
@@ -161,7 +172,8 @@ def _by_class(model: Model) -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
     for layer in model.layers:
         if not layer.kind.startswith("ops."):
-            found.setdefault(snake_case(layer.kind), []).append(layer.name)
+            kind = layer.written if layer.written in KEPT else layer.kind
+            found.setdefault(group_of(kind), []).append(layer.name)
     return found
 
 

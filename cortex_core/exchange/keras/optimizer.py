@@ -42,6 +42,9 @@ COUNTING = ("adam", "adamw", "adamax", "nadam")
 """Whose next step depends on the number of those before."""
 TOGETHER = (2, 11)
 """The release since which the moments of a block stand together for each weight."""
+PRODUCT_BEHIND = (3, 10)
+"""The release since which the product that Nadam keeps, which the steps tell, stands behind the moments; in
+Keras 3 it stood before them."""
 UNSORTED = (2, 1)
 """The release since which weights are trained in the order of the model, not of their names."""
 MOST_STEPS = 2**53
@@ -104,6 +107,8 @@ def read_state(
     if release(file.version) < (2,):
         raise CheckpointError("that of Keras 1 is for weights in another form")
     step, variables = _counted(found, optimizer.kind in COUNTING)
+    if optimizer.kind == "nadam" and (3,) <= release(file.version) < PRODUCT_BEHIND:
+        variables = variables[1:]
     if step == 0:
         return None
     if not optimizer.state:

@@ -70,6 +70,18 @@ def test_orders(version: str, arrays: list[Any]) -> None:
         np.testing.assert_array_equal(state.moments[moment]["dense_10/kernel"], second)
 
 
+@pytest.mark.parametrize(
+    ("version", "arrays"),
+    [("3.9.2", [7, 0.01, 0.5, A, C, B, D]), ("3.10.0", [7, 0.01, A, C, B, D, 0.5])],
+)
+def test_where_the_product_of_nadam_stands(version: str, arrays: list[Any]) -> None:
+    state = state_of(file(version, "Nadam", {}, *arrays), OPTIMIZERS["nadam"]())
+    assert state is not None
+    assert state.step == 7
+    np.testing.assert_array_equal(state.moments["m"]["dense_10/kernel"], B)
+    np.testing.assert_array_equal(state.moments["v"]["dense_2/kernel"], C)
+
+
 def test_the_step_of_sgd_is_in_its_velocity() -> None:
     """Keras: v = momentum v - rate g;  p += v.  Here: v = momentum v + g;  p -= rate v."""
     found = file("3.0.0", "SGD", {"learning_rate": 0.5, "momentum": 0.9}, 7, 0.5, A, B)

@@ -301,6 +301,22 @@ def test_groups_numbered_by_class(tmp_path: Path, separator: str) -> None:
     assert file.version == "2.15.0"
 
 
+@pytest.mark.parametrize(
+    ("kind", "group"),
+    [
+        ("SyncBatchNormalization", "sync_batch_normalization"),
+        ("GroupQueryAttention", "grouped_query_attention"),  # its class in Python is GroupedQueryAttention
+    ],
+)
+def test_groups_are_numbered_by_the_class_in_the_file(kind: str, group: str, tmp_path: Path) -> None:
+    """Whatever its layers are here."""
+    config = sequential(BATCH_NORM, {"class_name": kind, "config": {"name": "own"}})
+    stems = [("batch_normalization", start) for start in (1, 2, 3, 4)] + [(group, 11), (group, 12)]
+    arrays = {f"layers/{stem}/vars/{start % 10 - 1}": numbers(2, start=start) for stem, start in stems}
+    path = save_numbered(tmp_path / "m.keras", config, arrays, version="2.15.0")
+    assert firsts(read(path).model) == {"bn": [1, 2, 3, 4], "own": [11, 12]}
+
+
 def test_until_2_13_a_layer_with_weights_took_two_numbers(tmp_path: Path) -> None:
     renamed = {path.replace("layers", "_layer_checkpoint_dependencies"): a for path, a in BY_NUMBER.items()}
     old = {path.replace("dense_1", "dense_2"): array for path, array in renamed.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +61,31 @@ def test_masks_of_two_values(version: str, kind: str, merge: str) -> None:
     assert found["from"] == ["e.mask", "f.mask"]
     (walk,) = entries(made, "lstm")
     assert walk["mask"] == found["id"]
+
+
+@pytest.mark.parametrize("merge", ["Add", "Multiply", "Concatenate", "Attention"])
+@pytest.mark.parametrize(("version", "masked"), [("2.15.0", True), ("3.3.3", False)])
+def test_lists_of_values_lose_their_masks(version: str, masked: bool, merge: str) -> None:
+    """From 3.0 to 3.3 Keras asks the list itself for its mask, which has none."""
+    parts = embedding("e", "a"), embedding("f", "b"), layer("m", merge, "e", "f")
+    made = converted(*parts, lstm("l", "m", 6 if merge[0] == "C" else 3), version=version, a=TOKENS, b=TOKENS)
+    (walk,) = entries(made, "lstm")
+    assert ("mask" in walk) == masked
+
+
+@pytest.mark.parametrize(("version", "masked"), [("2.6.0", False), ("2.10.0", True), ("3.0.5", True)])
+def test_attention_of_heads_hands_a_mask_on_since_2_10(version: str, masked: bool) -> None:
+    projections = weights((3, 1, 2), (3, 1, 2), (3, 1, 2), (1, 2, 3))
+    fields = {"num_heads": 1, "key_dim": 2, "use_bias": False, **OF_BUILT}
+    heads = layer("m", "MultiHeadAttention", "e", arrays=projections, **fields)
+    heads = replace(heads, calls=(Call((Out("e"), Out("e")), {}),))
+    made = converted(embedding("e", "a"), heads, lstm("l", "m"), version=version, a=TOKENS)
+    (walk,) = entries(made, "lstm")
+    assert ("mask" in walk) == masked
+
+
+OF_BUILT = {f"{part}_shape": [None, 6, 3] for part in ("query", "key", "value")}
+"""What tf.keras writes into the configuration of an attention that it has built."""
 
 
 @pytest.mark.parametrize(("version", "mask"), [("2.15.0", "e.mask"), ("3.4.1", None)])
