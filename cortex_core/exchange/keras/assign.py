@@ -68,20 +68,21 @@ def assign(
     description: Any,
     weights_path: str | Path,
     maps: Mapping[str, Given] | None = None,
+    backend: str = "",
 ) -> Network:
     """The network of a description, with the weights of a file of Keras.
 
     ``maps`` are blocks, in files or as dicts, for the names that the description uses and does not explain.
-    A file whose kernels are (out, in, ...), and which does not say what Keras ran on, is taken for one of
-    Theano: there they are turned by 180 degrees.  Raises `SpecError` with all that does not fit, and for a
-    block that the description does not need.
+    A file whose kernels are (out, in, ...) is taken for one of Theano, where neither it nor ``backend`` says
+    what Keras ran on: there they are turned by 180 degrees.  Raises `SpecError` with all that does not fit,
+    and for a block that the description does not need.
     """
     made = _made(description, {} if maps is None else blocks(maps))
     stored = read_weights(weights_path)
     owners = list(_owners(made))
     pairs, faults = _pairs({name: w for name, w in stored.layers.items() if w}, owners)
     first = any(_is_first(owner, weights) for owner, weights in pairs)
-    ran_on = stored.backend or ("theano" if first else "")
+    ran_on = stored.backend or backend or ("theano" if first else "")
     for owner, weights in pairs:
         kind, config = _of_keras(owner.layer, "channels_first" if first else "channels_last")
         weights = modern_weights(Layer(owner.id, kind, config, ()), weights, stored.version, ran_on)

@@ -29,6 +29,14 @@ if TYPE_CHECKING:
     from cortex_core.exchange.keras.custom import Given
 
 DESCRIPTIONS = (".yaml", ".yml")
+OF_BACKENDS = {
+    "theano": "its kernels are taken for those of Theano, which turns them by 180 degrees",
+    "tensorflow": "its kernels are taken for those of TensorFlow; Theano turns them by 180 degrees",
+}
+SAY_BACKEND = (
+    "and the file does not say on which of the two Keras ran: a recording of the outputs (--outputs) does, "
+    'or the JSON of the architecture with "backend" in it'
+)
 Name = str | os.PathLike[str]
 
 
@@ -111,27 +119,32 @@ def from_keras(
     return found.network
 
 
-def load(path: Name, weights: Name | None = None, maps: Mapping[str, Given] | None = None) -> Imported:
-    """As `from_keras`, with what a proof needs."""
+def load(
+    path: Name, weights: Name | None = None, maps: Mapping[str, Given] | None = None, backend: str = ""
+) -> Imported:
+    """As `from_keras`, with what a proof needs; ``backend`` as in `reader.read`."""
     place = Path(path)
     described = place.suffix.lower() in DESCRIPTIONS
-    found = _assigned(place, weights, maps) if described else _read(place, weights, maps)
+    found = _assigned(place, weights, maps, backend) if described else _read(place, weights, maps, backend)
     found.tell("unproved")
     return found
 
 
-def _read(place: Path, weights: Name | None, maps: Mapping[str, Given] | None) -> Imported:
+def _read(place: Path, weights: Name | None, maps: Mapping[str, Given] | None, backend: str) -> Imported:
     """A file of Keras that says what its layers are."""
     from cortex_core.exchange.keras import reader
 
-    file = reader.read(place, weights)
+    file = reader.read(place, weights, backend)
     translators = _translators(maps)
     converted = convert(file, translators)
     data, description = _described(converted, file, default_name(place.name))
     network = _network(description, converted)
+    name = text((place if weights is None else Path(weights)).name)
     if file.assumed:
         told = f"no version of Keras is said; it is read as one of Keras {file.version or '1'}"
-        converted.notes.append(f"{text((place if weights is None else Path(weights)).name)}: {told}")
+        converted.notes.append(f"{name}: {told}")
+    if file.guessed:
+        converted.notes.append(f"{name}: {OF_BACKENDS[file.backend]}, {SAY_BACKEND}")
     resumable = bool(file.optimizer and file.optimizer.weights) and description.train is not None
     if file.replaced and weights is not None and not place.samefile(weights):
         anew = "; the optimizer starts anew" if resumable else ""
@@ -154,7 +167,7 @@ def _read(place: Path, weights: Name | None, maps: Mapping[str, Given] | None) -
     )
 
 
-def _assigned(place: Path, weights: Name | None, maps: Mapping[str, Given] | None) -> Imported:
+def _assigned(place: Path, weights: Name | None, maps: Mapping[str, Given] | None, backend: str) -> Imported:
     """A description of ours with the weights of a file."""
     from cortex_core.exchange.keras.assign import assign
     from cortex_core.exchange.keras.reader import has_state
@@ -164,7 +177,7 @@ def _assigned(place: Path, weights: Name | None, maps: Mapping[str, Given] | Non
         raise ArgumentError(
             f"{place}: this is a description; give the file of its weights (--weights, in Python weights=)"
         )
-    network = assign(place, Path(weights), maps)
+    network = assign(place, Path(weights), maps, backend)
     yaml = to_yaml(network.description.canonical) if maps else place.read_text(encoding="utf-8-sig")
     inputs = {x.name: Value(x.name, x.shape, str(x.dtype)) for x in network.description.inputs}
     shapes = [(row.id, row.kind, row.output) for row in rows(network.description)]

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 
-from cortex_core.exchange.keras.model import Layer, Weight, each_axis, release
+from cortex_core.exchange.keras.model import Config, Layer, Model, Weight, each_axis, release
 
 Weights = tuple[Weight, ...]
 
@@ -52,6 +52,19 @@ def modern_weights(layer: Layer, weights: Sequence[Weight], version: str, backen
     if backend == "theano" and release(version) < (3,):
         found = tuple(_flipped(w) if i < CONVOLUTIONS.get(layer.kind, 0) else w for i, w in enumerate(found))
     return found
+
+
+def convolutions(model: Model) -> Iterator[Config]:
+    """The configurations of the layers whose kernels lie otherwise where Theano wrote them."""
+    for layer in model.layers:
+        if layer.model is not None:
+            yield from convolutions(layer.model)
+            continue
+        kind, config = layer.kind, layer.config
+        if kind in WRAPPERS and isinstance(config.get("layer"), Mapping):
+            kind, config = config["layer"].get("class_name"), config["layer"].get("config", {})
+        if kind in CONVOLUTIONS and isinstance(config, Mapping):
+            yield config
 
 
 def _wrapped(layer: Layer, weights: Weights, version: str, backend: str) -> Weights:

@@ -66,6 +66,8 @@ OF_TRAINING = ("consume_less", "forget_bias_init")
 
 KERNELS = (("nb_row", "nb_col"), ("kernel_dim1", "kernel_dim2", "kernel_dim3"))
 ORDERS = {"th": "channels_first", "tf": "channels_last", "default": "channels_last"}
+SILENT = tuple(f"{kind}{rank}D" for kind in ("Cropping", "UpSampling", "ZeroPadding") for rank in (2, 3))
+"""Classes whose order of axes Keras 1 does not write: when it reads them, its settings say it."""
 MERGES = {
     "ave": "Average",
     "concat": "Concatenate",
@@ -117,6 +119,20 @@ def _renamed(kind: str, config: Mapping[str, Any]) -> Fields:
     if isinstance(order, str):
         fields["data_format"] = ORDERS.get(order, order)
     return fields
+
+
+def orders(config: Any) -> set[str]:
+    """The orders of axes that the layers of a configuration of Keras 1 have."""
+    found, left = set(), [config]
+    while left:
+        inner = left.pop()
+        if isinstance(inner, Mapping):
+            order = inner.get("dim_ordering")
+            found |= {ORDERS[order]} if isinstance(order, str) and order in ORDERS else set()
+            left += inner.values()
+        elif isinstance(inner, list):
+            left += inner
+    return found
 
 
 def _defaults(kind: str, fields: Fields) -> None:

@@ -147,7 +147,8 @@ def load_proved(
     if tolerance is not None and not 0 < tolerance < math.inf:
         raise ArgumentError(f"tolerance {tolerance:g}: expected a number above 0, such as {TOLERANCE}")
     recording = None if outputs is None else Recording(Path(outputs))
-    imported = load(path, weights, maps)
+    backend = "" if recording is None else str(recording.about.get("backend", ""))
+    imported = load(path, weights, maps, backend)
     if recording is None:
         return imported, unproved(imported)
     proof = compare(imported, recording, TOLERANCE if tolerance is None else tolerance)

@@ -17,7 +17,7 @@ from cortex_core.exchange.keras import hdf5
 from cortex_core.exchange.keras.config import read_model, version_of
 from cortex_core.exchange.keras.counts import counts
 from cortex_core.exchange.keras.hdf5 import LONGEST_TEXT, Hdf5
-from cortex_core.exchange.keras.legacy import modern_weights
+from cortex_core.exchange.keras.legacy import convolutions, modern_weights
 from cortex_core.exchange.keras.model import File, Model, Optimizer, Weight, release
 from cortex_core.exchange.keras.named import Given, by_name, group_of_weights, named_weights, weights_in
 from cortex_core.exchange.keras.numbered import by_number, gathered, is_numbered, numbered_weights
@@ -60,9 +60,10 @@ class _Content:
     training: Mapping[str, Any] | None = None
 
 
-def read(path: Path_, weights: Path_ | None = None) -> File:
+def read(path: Path_, weights: Path_ | None = None, backend: str = "") -> File:
     """The model of a file: HDF5, an archive, or the JSON of an architecture with the weights in another one.
-    Those of another one also win over weights of its own.
+    Those of another one also win over weights of its own.  ``backend``: what Keras ran on, if the file does
+    not say it.
 
     Nothing is executed, unpacked or unpickled.  Raises `SpecError`.
     """
@@ -83,12 +84,12 @@ def read(path: Path_, weights: Path_ | None = None) -> File:
     version = said or (NUMBERED_SINCE if is_numbered(file) else "")
     with _of(path):
         model = read_model(content.config, version)
+    wrote, ran_on, guessed = _writer(model, stored, file, content.backend or backend)
     with _of(file.path):
-        model = _with_weights(model, stored, file, content.backend)
+        model = _with_weights(model, file, wrote, ran_on)
     own = content.file if stored is not content and content.file and content.file.arrays else None
     optimizer = _optimizer(content.training, own or file)
-    backend = stored.backend or content.backend
-    return File(version, backend, model, content.training, optimizer, own is not None, not said)
+    return File(version, ran_on, model, content.training, optimizer, own is not None, not said, guessed)
 
 
 def read_weights(path: Path_) -> Weights:
@@ -228,16 +229,29 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 # Weights
 
 
-def _with_weights(model: Model, stored: _Content, file: Hdf5, backend: str) -> Model:
+def _writer(model: Model, stored: _Content, file: Hdf5, told: str) -> tuple[str, str, bool]:
+    """The version and the backend that wrote the weights, and whether the backend is a guess.
+
+    Keras 1 does not write it: ``told`` may, else a model with its channels first is taken for one of Theano.
+    """
+    wrote = _version_of_numbered(stored) if group_of_weights(file) is None else stored.version
+    if stored.backend or release(wrote) >= (2,):
+        return wrote, stored.backend, False
+    found = [*convolutions(model)]
+    if told or not found:
+        return wrote, told, False
+    first = any(config.get("data_format") == "channels_first" for config in found)
+    return wrote, "theano" if first else "tensorflow", True
+
+
+def _with_weights(model: Model, file: Hdf5, wrote: str, ran_on: str) -> Model:
     """The model with the weights of a file, which lie as those who wrote them had them, whatever wrote the
-    model.  ``backend`` is the model's, for a file of Keras 1.0: that says neither version nor backend."""
+    model."""
     group = group_of_weights(file)
     if group is None:
         _expect_numbered(file)
-        wrote, ran_on = _version_of_numbered(stored), stored.backend
         given = by_number(file, model)
     else:
-        wrote, ran_on = stored.version, stored.backend or ("" if stored.version else backend)
         given = by_name(model, named_weights(file, group), release(wrote) < (2,))
     lacking = [*_lacking(model, given, release(wrote) < (2,))]
     if lacking:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 
@@ -17,9 +20,11 @@ from cortex_core.exchange.keras.config import read_model
 from cortex_core.exchange.keras.convert import Converted, convert
 from cortex_core.exchange.keras.legacy import modern_weights
 from cortex_core.exchange.keras.model import File, Weight
+from cortex_core.exchange.keras.proof import load_proved
 from cortex_core.network import Network
 from cortex_core.spec import read
 from tests.exchange.keras.configs import Json, listed
+from tests.exchange.keras.handmade import save_named
 
 Shape = tuple[int, ...]
 
@@ -258,6 +263,51 @@ def test_a_convolution_with_its_channels_first(backend: str) -> None:
     right = np.einsum("nchwrs,ocrs->nohw", windows, seen) + bias[:, None, None]
     found = predicted("Convolution2D", FIRST, [kernel, bias], x, backend)
     np.testing.assert_allclose(found, right, rtol=1e-5)
+
+
+def padded(*orders: str) -> Json:
+    """A margin, whose order of axes Keras 1 does not write, and convolutions with these."""
+    first = listed("ZeroPadding2D", name="pad", padding=[1, 2], batch_input_shape=[None, 4, 5, 5])
+    others = [listed("Convolution2D", **{**CONV, "dim_ordering": order}, name=order) for order in orders]
+    return {"class_name": "Sequential", "config": [first, *others]}
+
+
+@pytest.mark.parametrize(("order", "there"), [("th", "channels_first"), ("tf", "channels_last")])
+def test_a_layer_that_does_not_say_the_order_of_its_axes_has_that_of_the_others(
+    order: str, there: str
+) -> None:
+    layer = read_model(padded(order), "1.1.2").layers[1]
+    assert (layer.name, layer.config["data_format"], layer.refused) == ("pad", there, "")
+    of_keras_2 = read_model(padded(order), "2.0.0").layers[1]
+    assert "data_format" not in of_keras_2.config
+    assert "other layers have both" in read_model(padded("th", "tf"), "1.1.2").layers[1].refused
+
+
+@pytest.mark.parametrize("order", ["th", "tf"])
+@pytest.mark.parametrize("backend", ["", "tensorflow", "theano"])
+def test_what_keras_1_ran_on_is_in_a_recording_or_a_guess(tmp_path: Path, order: str, backend: str) -> None:
+    """The file does not say it; a kernel of Theano is turned by 180 degrees."""
+    first = order == "th"
+    kernel, bias, x = drawn([(6, 4, 3, 2) if first else (3, 2, 4, 6), (6,), (2, 4, 5, 5)])
+    seen = kernel if first else kernel.transpose(3, 2, 0, 1)
+    seen = seen[:, :, ::-1, ::-1] if backend == "theano" or (first and not backend) else seen
+    windows = np.lib.stride_tricks.sliding_window_view(x, (3, 2), axis=(2, 3))
+    right = np.einsum("nchwrs,ocrs->nohw", windows, seen) + bias[:, None, None]
+    if not first:
+        x, right = np.moveaxis(x, 1, -1), np.moveaxis(right, 1, -1)
+    config = {**CONV, "dim_ordering": order, "name": "c", "batch_input_shape": [None, *x.shape[1:]]}
+    whole = {"class_name": "Sequential", "config": [listed("Convolution2D", **config)]}
+    path = save_named(tmp_path / "m.h5", {"c": [("c_W", kernel), ("c_b", bias)]}, whole, version="1.2.2")
+    with h5py.File(path, "r+") as file:
+        del file.attrs["backend"], file["model_weights"].attrs["backend"]
+    about = json.dumps({"backend": backend})
+    recording = {"about": np.array(about), "input/c_input": x, "layer/c/0/0": right.astype(np.float32)}
+    np.savez(tmp_path / "recording.npz", **recording)
+    imported, proof = load_proved(path, None, None, tmp_path / "recording.npz", 1e-5)
+    assert proof.verdict == "proved", str(proof)
+    told = [note for note in imported.notes if "kernels are taken for those of" in note]
+    assert len(told) == (not backend)
+    assert all(("of Theano, which turns" in note) == first for note in told)
 
 
 def scattered(x: np.ndarray, kernel: np.ndarray, step: int, cut: int, size: int) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import sys
 from pathlib import Path
@@ -48,6 +49,20 @@ def test_a_python_of_the_days_of_keras_1_reads_it() -> None:
     assert functions
     assert not [f for f in functions if f.returns or any(a.annotation for a in f.args.args)]
     assert not [f for f in functions if f.args.kwonlyargs or f.args.posonlyargs]
+
+
+def test_what_it_tells_is_text_in_python_2_too(
+    record: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There JSON is made of bytes, as NumPy has them."""
+    x = np.ones((2, 3), "float32")
+    run = SimpleNamespace(model=lambda *given: None, found={"layer/a/0/0": x}, left_out=[])
+    monkeypatch.setattr(record, "Run", lambda library: run)
+    monkeypatch.setattr(record, "random_inputs", lambda *given: [x])
+    monkeypatch.setattr(record, "input_names", lambda model: ["x"])
+    monkeypatch.setattr(record, "json", SimpleNamespace(dumps=lambda about: json.dumps(about).encode()))
+    record.write(None, str(tmp_path / "r.npz"), library=SimpleNamespace(__version__="1.2.2"))
+    assert Recording(tmp_path / "r.npz").about["keras"] == "1.2.2"
 
 
 @pytest.mark.parametrize(
