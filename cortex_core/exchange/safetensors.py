@@ -22,8 +22,9 @@ from typing import IO, Any, NamedTuple, NoReturn
 import numpy as np
 
 from cortex_compute.errors import CheckpointError, DTypeError
+from cortex_core.exchange.state import as_arrays
 from cortex_core.tensor import Tensor
-from cortex_core.training.files import write_atomically
+from cortex_core.training.files import expect_path, write_atomically
 
 NUMPY = {
     "BOOL": "?", "U8": "u1", "I8": "i1", "U16": "<u2", "I16": "<i2", "U32": "<u4", "I32": "<i4",
@@ -33,6 +34,7 @@ NAMES = {np.dtype(code): name for name, code in NUMPY.items() if name != "BF16"}
 LARGEST_HEADER = 100_000_000  # the limit of the reference implementation
 LARGEST_SHAPE = 2**59  # of its axes that are not empty, so that 8 bytes each are within NumPy's limit
 METADATA = "__metadata__"
+EXPECTED = 'the path and then a dict of Tensors: save_safetensors("weights.safetensors", model.state_dict())'
 
 
 CONVERT = "with PyTorch, write safetensors.torch.save_file(model.state_dict(), path) in Python"
@@ -86,6 +88,7 @@ def load_safetensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
     A `CheckpointError` says where a file is damaged, or what it is instead; one that is not there is a
     FileNotFoundError.
     """
+    expect_path(path, "load_safetensors", 'load_safetensors("weights.safetensors")')
     with opened(path) as stored:
         return {name: Tensor(stored.read(name)) for name in stored.entries}
 
@@ -93,21 +96,24 @@ def load_safetensors(path: str | os.PathLike[str]) -> dict[str, Tensor]:
 def save_safetensors(
     path: str | os.PathLike[str], tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None
 ) -> None:
-    """Writes Tensors or arrays under their names, whole or not at all.  `Module.state_dict` gives some.
+    """Writes Tensors, arrays or tensors of PyTorch under their names, whole or not at all.
 
-    ``metadata`` are texts by name, which stand in the header.
+    `Module.state_dict` gives some; bfloat16 becomes float32.  ``metadata`` are texts by name, which stand in
+    the header.  A `CheckpointError` says what has no place in a file.
     """
-    if not isinstance(path, (str, os.PathLike)) or not isinstance(tensors, Mapping):
-        found = f"a {type(path).__name__} and a {type(tensors).__name__}"
-        raise DTypeError(
-            f"save_safetensors: got {found}, expected the path and then a dict of Tensors, as in "
-            'save_safetensors("weights.safetensors", model.state_dict())'
-        )
+    expect_path(path, "save_safetensors", EXPECTED)
+    if not isinstance(tensors, Mapping):
+        raise DTypeError(f"save_safetensors: got a {type(tensors).__name__} of Tensors, expected {EXPECTED}")
     if metadata is not None and not _is_texts(metadata):
         raise DTypeError(
             f"save_safetensors: metadata are texts by name, as {{'epochs': '3'}}; got {metadata}"
         )
-    arrays = {str(name): np.asarray(tensor) for name, tensor in tensors.items()}
+    if odd := [name for name in tensors if not _is_text(name)]:
+        raise CheckpointError(f"{path}: names are texts of UTF-8; got {odd[0]!a}")
+    arrays, faults = as_arrays(tensors)
+    if faults:
+        lines = "".join(f"\n  {fault}" for fault in faults)
+        raise CheckpointError(f"{path}: nothing was written:{lines}")
     entries, data = _laid_out(path, arrays)
     header = {METADATA: dict(metadata), **entries} if metadata else entries
     text = json.dumps(header, separators=(",", ":")).encode()
@@ -165,7 +171,12 @@ def _expect_none_of_others(path: Any, first: bytes) -> None:
 
 
 def _is_texts(x: Any) -> bool:
-    return isinstance(x, Mapping) and all(isinstance(text, str) for pair in x.items() for text in pair)
+    return isinstance(x, Mapping) and all(_is_text(text) for pair in x.items() for text in pair)
+
+
+def _is_text(x: Any) -> bool:
+    """Whether it is a text that UTF-8 has, which half of a surrogate pair is not."""
+    return isinstance(x, str) and x == x.encode(errors="replace").decode()
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

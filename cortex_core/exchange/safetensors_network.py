@@ -26,12 +26,15 @@ from cortex_core.network import Network, outline
 from cortex_core.registry import nearest
 from cortex_core.spec.description import hash_of
 from cortex_core.training.checkpoint import Header, describe
+from cortex_core.training.files import expect_path
 
 FLOATS = ("F32", "F16", "BF16", "F64")  # what an array of a network may be in a file
 SHOWN = 200  # lines of a kind in a message
 LEARNED = (
     "what it learned of its data (scales, classes, vocabularies) is not in this file: keep the .cortex file"
 )
+
+EXPECTED = 'a Network and then the path: to_safetensors(network, "weights.safetensors")'
 
 Name = str | os.PathLike[str]
 
@@ -48,9 +51,9 @@ def to_safetensors(network: Network, path: Name) -> None:
 
 def write(network: Network, path: Name) -> list[str]:
     """As `to_safetensors`; returns what it would warn of."""
-    if not isinstance(network, Network) or not isinstance(path, (str, os.PathLike)):
-        found = f"a {type(network).__name__} and a {type(path).__name__}"
-        raise DTypeError(f"to_safetensors: got {found}, expected a Network, as cortex.load gives, and a path")
+    expect_path(path, "to_safetensors", EXPECTED)
+    if not isinstance(network, Network):
+        raise DTypeError(f"to_safetensors: got a {type(network).__name__}, expected {EXPECTED}")
     metadata = {
         "format": "cortex",
         "name": network.name,
@@ -78,6 +81,7 @@ def from_safetensors(path: Name, description: Any = None) -> Network:
     says so.  A `CheckpointError` names all arrays that are missing, that the description does not know, that
     have another shape, or that hold no such numbers; or the place where the file is damaged.
     """
+    expect_path(path, "from_safetensors", 'from_safetensors("weights.safetensors")')
     with opened(path) as stored:
         if description is None:
             outlined = Network.outline(describe(_header(path, stored)))

@@ -11,6 +11,7 @@ import numpy as np
 
 from cortex_compute.errors import CheckpointError, DTypeError
 from cortex_compute.types import DTYPES
+from cortex_core.exchange.state import as_arrays
 from cortex_core.nn.hooks import Handle, watch_backward
 from cortex_core.nn.misfit import misfit
 from cortex_core.ops.array import Array
@@ -340,10 +341,12 @@ class Module:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> Incompatible:
-        """Copies the numbers of ``state`` (path -> Tensor or array) into the module's own memory.
+        """Copies the numbers of ``state`` into the module's own memory.
 
-        Numbers of another floating type are cast.  A `CheckpointError` lists what is missing, what is
-        unexpected (neither matters without ``strict``) and which shapes differ; then nothing is changed.
+        ``state``: path -> Tensor, array, or tensor of PyTorch.  Numbers of another type are cast, but none
+        with a fraction to whole ones.  A `CheckpointError` lists what is missing, what is unexpected (neither
+        matters without ``strict``), which shapes differ and what holds no such numbers; then nothing is
+        changed.
         Not missing are counts of batches, which old files lack, and a parameter of two names that is given
         under one: so safetensors.torch.save_model writes it.
         """
@@ -356,24 +359,23 @@ class Module:
         known = {id(tensor) for key, tensor in own.items() if key in state}
         missing = [key for key, tensor in own.items() if id(tensor) not in known and not _is_count(key)]
         found = Incompatible(missing, [key for key in state if key not in own])
-        given = {key: np.asarray(state[key]) for key in own if key in state}
-        wrong = [
-            f"{key} is {array.shape} in the state, {own[key].shape} in the module"
-            for key, array in given.items()
-            if array.shape != own[key].shape
-        ]
+        given, wrong = as_arrays({key: state[key] for key in own if key in state})
+        numbers = {key: _cast(array, own[key].dtype.storage) for key, array in given.items()}
+        for key, array in given.items():
+            if array.shape != own[key].shape:
+                wrong.append(f"{key} is {array.shape} in the state, {own[key].shape} in the module")
+            elif numbers[key] is None:
+                wrong.append(f"{key} holds {array.dtype} that is no {own[key].dtype.name}")
         if strict:
-            wrong = [
-                *(f"missing: {', '.join(found.missing_keys)}" for _ in found.missing_keys[:1]),
-                *(f"unexpected: {', '.join(found.unexpected_keys)}" for _ in found.unexpected_keys[:1]),
-                *wrong,
-            ]
+            lists = {"missing": found.missing_keys, "unexpected": found.unexpected_keys}
+            told = [f"{kind}: {', '.join(map(str, keys))}" for kind, keys in lists.items() if keys]
+            wrong = [*told, *wrong]
         if wrong:
             lines = "".join(f"\n  {line}" for line in wrong)
             raise CheckpointError(f"the state does not fit {type(self).__name__}; nothing was loaded:{lines}")
         with no_grad():
-            for key, array in given.items():
-                own[key].copy_(array)
+            for key, converted in numbers.items():
+                own[key].copy_(converted)
         return found
 
     # Hooks
@@ -434,6 +436,15 @@ def _instead(given: Any) -> str:
     if isinstance(given, (list, tuple)):
         return f"{found}: give its modules one by one, by a star before it"
     return f"{found}: functions are called in a forward" if callable(given) else found
+
+
+def _cast(array: np.ndarray, wanted: Any) -> np.ndarray | None:
+    """The numbers in another data type; None where they are none, or that has no such."""
+    if array.dtype.kind not in "biuf":
+        return None
+    with np.errstate(invalid="ignore"):
+        found = array.astype(wanted, copy=False)
+    return found if found.dtype.kind == "f" or np.array_equal(found, array) else None
 
 
 def _is_count(key: str) -> bool:

@@ -6,8 +6,16 @@ import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from cortex_compute.errors import CortexError
+from cortex_compute.errors import CortexError, DTypeError
+
+
+def expect_path(path: Any, function: str, call: str) -> Path:
+    """A path that ``function`` was given; raises `DTypeError` for what is none, and shows the ``call``."""
+    if not isinstance(path, (str, os.PathLike)):
+        raise DTypeError(f"{function}: got a {type(path).__name__} where the path stands, expected {call}")
+    return Path(path)
 
 
 def write_atomically(path: Path, content: bytes) -> None:

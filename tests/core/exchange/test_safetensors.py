@@ -186,7 +186,24 @@ def test_what_cannot_be_written_leaves_what_was_there(tmp_path: Path) -> None:
 
 
 def test_arguments_the_other_way_round_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(DTypeError, match="a dict and a str, expected the path and then"):
+    with pytest.raises(DTypeError, match="a dict where the path stands, expected the path and then"):
         save_safetensors({"x": np.zeros(1)}, "weights.safetensors")  # type: ignore[arg-type]
     with pytest.raises(DTypeError, match=r"model\.state_dict\(\)"):
         save_safetensors(tmp_path / "x", nn.Linear(2, 3))  # type: ignore[arg-type]
+    with pytest.raises(DTypeError, match="load_safetensors: got a NoneType where the path stands"):
+        load_safetensors(None)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", [1, "\ud800", "__metadata__"])
+def test_names_that_no_file_holds(tmp_path: Path, name: Any) -> None:
+    with pytest.raises(CheckpointError, match=ascii(name).replace("\\", r"\\")):
+        save_safetensors(tmp_path / "x", {name: np.zeros(1), "1": np.ones(1)})
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_is_no_array_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"nothing was written:\n  x is a list that is no array: "):
+        save_safetensors(tmp_path / "x", {"x": [[1], [1, 2]], "y": np.zeros(1)})
+    with pytest.raises(CheckpointError, match="'x' of object"):
+        save_safetensors(tmp_path / "x", {"x": None})
+    assert not list(tmp_path.iterdir())

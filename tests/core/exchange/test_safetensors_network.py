@@ -240,10 +240,12 @@ def test_no_memory_is_taken_for_what_the_file_does_not_hold(path: Path) -> None:
 
 
 def test_arguments_the_other_way_round_are_refused(network: Network, path: Path) -> None:
-    with pytest.raises(DTypeError, match="got a PosixPath and a Network, expected a Network"):
+    with pytest.raises(DTypeError, match="got a Network where the path stands, expected a Network and then"):
         cortex.to_safetensors(path, network)
-    with pytest.raises(DTypeError, match="got a dict and a PosixPath"):
+    with pytest.raises(DTypeError, match="got a dict, expected a Network"):
         cortex.to_safetensors(DESCRIPTION, path)  # type: ignore[arg-type]
+    with pytest.raises(DTypeError, match="from_safetensors: got a NoneType where the path stands"):
+        cortex.from_safetensors(None)  # type: ignore[arg-type]
 
 
 def test_what_is_not_in_the_file_is_told(path: Path, tmp_path: Path) -> None:

@@ -100,6 +100,39 @@ def test_numbers_of_a_state_are_cast() -> None:
     assert layer.bias.numpy().dtype == np.float32
 
 
+ODD: dict[str, Any] = {
+    "texts": (np.array(["a", "b"]), "bias holds <U1 that is no float32"),
+    "complex": (np.array([1j, 2.0]), "bias holds complex128 that is no float32"),
+    "objects": (np.array([1.0, None]), "bias holds object that is no float32"),
+    "ragged": ([[1], [1, 2]], "bias is a list that is no array: "),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_what_is_no_number_changes_nothing(name: str) -> None:
+    given, told = ODD[name]
+    layer = nn.Linear(2, 2)
+    before = layer.weight.numpy().copy()
+    with pytest.raises(CheckpointError, match=f"nothing was loaded:\n  {told}"):
+        layer.load_state_dict({"weight": np.zeros((2, 2)), "bias": given})
+    np.testing.assert_array_equal(layer.weight.numpy(), before)
+
+
+def test_a_count_that_is_no_whole_number_is_refused() -> None:
+    norm = nn.BatchNorm1d(2)
+    for count in (np.nan, 0.5, np.inf):
+        with pytest.raises(CheckpointError, match="num_batches_tracked holds float64 that is no int64"):
+            norm.load_state_dict({**norm.state_dict(), "num_batches_tracked": np.array(count)})
+    norm.load_state_dict({**norm.state_dict(), "num_batches_tracked": np.array(3.0)})
+    assert norm.num_batches_tracked.item() == 3
+
+
+def test_a_name_that_is_no_text_is_unexpected() -> None:
+    layer = nn.Linear(1, 1)
+    with pytest.raises(CheckpointError, match=r"unexpected: 1$"):
+        layer.load_state_dict({**layer.state_dict(), 1: np.zeros(1)})  # type: ignore[dict-item]
+
+
 def test_what_cannot_be_read_changes_nothing() -> None:
     class Unreadable:
         shape = (1,)

@@ -195,6 +195,20 @@ def test_other_data_types_become_float32(dtype: str, way: Any, tmp_path: Path) -
     np.testing.assert_array_equal(m.weight.numpy(), t.weight.detach().float().numpy(), strict=True)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_tensors_of_pytorch_themselves(dtype: str, tmp_path: Path) -> None:
+    """Its parameters require gradients, and NumPy has no arrays of bfloat16."""
+    torch = pytest.importorskip("torch")
+    t = torch.nn.Linear(5, 3).to(getattr(torch, dtype))
+    m = nn.Linear(5, 3)
+    m.load_state_dict(dict(t.named_parameters()))
+    np.testing.assert_array_equal(m.weight.numpy(), t.weight.detach().float().numpy(), strict=True)
+    save_safetensors(tmp_path / "x.safetensors", dict(t.named_parameters()))
+    torch.testing.assert_close(read_plainly(tmp_path / "x.safetensors")["bias"], t.bias.detach().float())
+    with pytest.raises(CheckpointError, match="weight is a Tensor that is no array"):
+        m.load_state_dict({**t.state_dict(), "weight": torch.eye(3, 5).to_sparse()})
+
+
 def test_a_tied_weight_is_given_under_one_name(tmp_path: Path) -> None:
     """Which is what save_model does: of the names of one memory it keeps one."""
     torch = pytest.importorskip("torch")
