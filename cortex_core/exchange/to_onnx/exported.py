@@ -5,37 +5,27 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from cortex_compute.errors import CortexError, SpecError
-from cortex_compute.types import DType
+from cortex_compute.errors import SpecError
 from cortex_core.exchange.to_onnx.at import has_translator
 from cortex_core.exchange.to_onnx.metadata import metadata
+from cortex_core.exchange.to_onnx.model import Shapes, expect_small, library, made_model
 from cortex_core.exchange.to_onnx.outputs import put_outputs
 from cortex_core.exchange.to_onnx.said import said
 from cortex_core.exchange.to_onnx.samples import sampled
 from cortex_core.exchange.to_onnx.sizes import Sizes, constant_size
 from cortex_core.exchange.to_onnx.translate import translate
 from cortex_core.exchange.to_onnx.twins import Size
-from cortex_core.exchange.to_onnx.types import code_of
 from cortex_core.exchange.to_onnx.unsaid import at_once
-from cortex_core.exchange.to_onnx.writer import Writer, build
+from cortex_core.exchange.to_onnx.writer import Writer
 from cortex_core.network import Network
 from cortex_core.network import network as make_network
-from cortex_core.training.files import write_atomically
+from cortex_core.training.files import expect_path, write_atomically
 
-OPSET, IR_VERSION = 17, 8
-"""Of 2022: what reads ONNX today reads these."""
-MOST = 2**31 - 2**24
-"""Bytes of weights: a file of protocol buffers has less than 2 GiB, and the nodes need some of it."""
 PACKAGE = "cortex_core.exchange.to_onnx"
 MODULES = ("pointwise", "views", "products", "reductions", "indexing", "recurrence")
 """Those that fill the table of translators."""
-
-Shapes = dict[str, tuple[DType, list[int | str | None]]]
 
 
 def to_onnx(network: Any, path: str | os.PathLike[str] | None = None, raw: bool = False) -> Any:
@@ -44,22 +34,26 @@ def to_onnx(network: Any, path: str | os.PathLike[str] | None = None, raw: bool 
     ``network``: a `Network`, or what `cortex.network` makes one of: a .cortex file, the folder of a run.
     Inputs and outputs have the names of the description.  The batch is free, and so are axes of any length;
     images are channels last, as here.  The outputs are those of `Network.predict` for arrays: probabilities,
-    and values in the unit of a scaled target; with ``raw`` what the layers give.
+    and values in the unit of a scaled target (float64); with ``raw`` what the layers give.
 
-    Raises `SpecError` with all that ONNX cannot say, and `CortexError` where ``onnx`` is not installed or the
-    file cannot be written.
+    The model has been seen by onnx's own checker.
+
+    Raises `SpecError` with all that ONNX cannot say, `DTypeError` for a ``path`` that is none, and
+    `CortexError` where ``onnx`` is not installed, the model is too large or the file cannot be written.
 
     Example::
 
         cortex.to_onnx(run.network, "digits.onnx")
     """
-    onnx, network = _library(), make_network(network)
+    library()
+    file = None if path is None else expect_path(path, "to_onnx", 'to_onnx(network, "model.onnx")')
+    network = make_network(network)
     load_translators()
-    _expect_small(network)
+    expect_small(network.name, sum(slot.type.nbytes for slot in network.slots.values()))
     writer, inputs, outputs = _written(network, raw)
-    model = _model(onnx, network, writer, inputs, outputs)
-    if path is not None:
-        write_atomically(Path(path), model.SerializeToString())
+    model = made_model(network.name, writer, inputs, outputs, metadata(network))
+    if file is not None:
+        write_atomically(file, model.SerializeToString())
     return model
 
 
@@ -67,23 +61,6 @@ def load_translators() -> None:
     """Makes every primitive known that can be translated."""
     for name in MODULES:
         import_module(f"{PACKAGE}.{name}")
-
-
-def _library() -> Any:
-    try:
-        import onnx
-    except ModuleNotFoundError:
-        raise CortexError("ONNX needs the package onnx: pip install 'cortex-nn[onnx]'") from None
-    return onnx
-
-
-def _expect_small(network: Network) -> None:
-    total = sum(slot.type.nbytes for slot in network.slots.values())
-    if total > MOST:
-        raise CortexError(
-            f"{network.name}: its weights take {total / 1e9:.2f} GB, and an ONNX file holds at most "
-            f"{MOST / 1e9:.2f}; export parts of it, whose `outputs` are layers in the middle"
-        )
 
 
 def _written(network: Network, raw: bool) -> tuple[Writer, Shapes, Shapes]:
@@ -106,24 +83,10 @@ def _written(network: Network, raw: bool) -> tuple[Writer, Shapes, Shapes]:
     found, problems = translate(twins, writer, sizes, dict(zip(names, names)), arrays)
     if problems:
         at_once(problems)
-    put_outputs(network, writer, found, outputs, raw)
+    types = put_outputs(network, writer, found, outputs, raw)
     writer.prune([*outputs])
-    return writer, taken, {n: (x.dtype, _named(twins.shape(x), free)) for n, x in outputs.items()}
+    return writer, taken, {n: (types[n], _named(twins.shape(x), free)) for n, x in outputs.items()}
 
 
 def _named(shape: tuple[Size, ...], free: Mapping[Size, str]) -> list[int | str | None]:
     return [n[0] if constant_size(n) else free.get(n) for n in shape]
-
-
-def _model(onnx: Any, network: Network, writer: Writer, inputs: Shapes, outputs: Shapes) -> Any:
-    helper = onnx.helper
-    given, made = (
-        [helper.make_tensor_value_info(n, code_of(d), shape) for n, (d, shape) in infos.items()]
-        for infos in (inputs, outputs)
-    )
-    initializers = [onnx.numpy_helper.from_array(np.asarray(a), n) for n, a in writer.initializers.items()]
-    graph = helper.make_graph(build(writer.nodes, code_of), network.name, given, made, initializers)
-    opset = [helper.make_operatorsetid("", OPSET)]
-    model = helper.make_model(graph, opset_imports=opset, producer_name="cortex", ir_version=IR_VERSION)
-    helper.set_model_props(model, metadata(network))
-    return model

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -119,27 +119,3 @@ def every(nodes: Sequence[Written]) -> Iterator[Written]:
         for value in node.attributes.values():
             if isinstance(value, Body):
                 yield from every(value.nodes)
-
-
-def build(nodes: Sequence[Written], type_of: Callable[[DType], int]) -> list[Any]:
-    """The nodes as the library has them."""
-    from onnx import helper
-
-    made = []
-    for node in nodes:
-        attributes: Mapping[str, Any] = {
-            key: _body(value, type_of) if isinstance(value, Body) else value
-            for key, value in node.attributes.items()
-        }
-        made.append(helper.make_node(node.op, node.inputs, node.outputs, node.name, **attributes))
-    return made
-
-
-def _body(body: Body, type_of: Callable[[DType], int]) -> Any:
-    from onnx import helper
-
-    inputs, outputs = (
-        [helper.make_tensor_value_info(name, type_of(dtype), None) for name, dtype in infos]
-        for infos in (body.inputs, body.outputs)
-    )
-    return helper.make_graph(build(body.nodes, type_of), body.name, inputs, outputs)

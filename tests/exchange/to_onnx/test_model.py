@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 import cortex
-from cortex_compute.errors import CortexError, SpecError
+from cortex_compute.errors import CortexError, DTypeError, SpecError
 from cortex_compute.expression import ARITY
-from cortex_core.exchange.to_onnx import exported, pointwise
+from cortex_core.exchange.to_onnx import model as made_models
+from cortex_core.exchange.to_onnx import pointwise
 from cortex_core.exchange.to_onnx.exported import to_onnx
 from cortex_core.network import Network, network
 from cortex_core.ops.indexing import concatenate, cumsum, one_hot, scatter_add, take_along, top_k
@@ -125,7 +126,7 @@ def test_a_place_out_of_range_is_the_nearest_one() -> None:
     net = made({"words": {"shape": [4], "dtype": "int32"}}, [{"embedding": {"tokens": 5, "units": 3}}])
     given = {"words": np.array([[0, 4, 9, -2]], np.int32)}
     (found,) = ran(to_onnx(net), given).values()
-    table = net.parameters["embedding/kernel" if "embedding/kernel" in net.parameters else "embedding/table"]
+    table = net.parameters["embedding/table"]
     np.testing.assert_array_equal(found[0], table[[0, 4, 4, 0]])
 
 
@@ -281,7 +282,7 @@ def test_an_input_as_output_is_refused() -> None:
 
 
 def test_values_in_the_unit_of_the_target_and_what_was_learned(tmp_path: Path) -> None:
-    rows = "".join(f"{a},{'red' if a % 2 else 'blue'},{300 + 7 * a}\n" for a in range(40))
+    rows = "".join(f"{a},{'red' if a % 2 else 'blue'},{10**8 + a % 11}\n" for a in range(40))
     (tmp_path / "table.csv").write_text("size,colour,price\n" + rows)
     description = {
         "cortex": 1,
@@ -294,6 +295,9 @@ def test_values_in_the_unit_of_the_target_and_what_was_learned(tmp_path: Path) -
     x = {"features": np.random.default_rng(0).normal(size=(4, 3)).astype(np.float32)}
     assert np.abs(net.predict(x)).min() > 100  # a price, and not a number around 0
     assert_same(net, x)
+    (theirs,), ours = ran(to_onnx(net), x).values(), net.predict(x)
+    assert theirs.dtype == ours.dtype == np.float64
+    np.testing.assert_allclose(theirs, ours, rtol=1e-14)
     told = {entry.key: entry.value for entry in to_onnx(net).metadata_props}
     assert json.loads(told["cortex.preprocessing"])["header"] == ["size", "colour", "price"]
     assert read_back(told["cortex.description"]) == net.description.canonical
@@ -312,10 +316,29 @@ def test_a_file_is_the_model(tmp_path: Path) -> None:
     assert onnx.load(tmp_path / "new" / "net.onnx") == model
 
 
-def test_weights_that_no_file_holds_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(exported, "MOST", 1000)
-    with pytest.raises(CortexError, match=r"its weights take 0\.00 GB, and an ONNX file holds at most"):
-        to_onnx(network(EXAMPLES / "digits.yaml"))
+@pytest.mark.parametrize("most", [1000, 140_000], ids=["weights", "weights and all else"])
+def test_what_no_file_holds_is_refused(most: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = network(EXAMPLES / "digits.yaml")
+    weights = sum(array.nbytes for array in (*net.parameters.values(), *net.variables.values()))
+    monkeypatch.setattr(made_models, "MOST", min(most, weights))
+    with pytest.raises(CortexError, match=r"digits: it takes 0\.00 GB, and an ONNX file holds at most"):
+        to_onnx(net)
+
+
+def test_what_the_checker_refuses_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(made_models, "OPSET", 5)
+    with pytest.raises(CortexError, match="digits: the checker of onnx refuses what was made of it"):
+        to_onnx(network(EXAMPLES / "digits.yaml"), tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_arguments_are_checked_before_the_work(tmp_path: Path) -> None:
+    with pytest.raises(
+        DTypeError, match=r"to_onnx: got a int where the path stands, expected to_onnx\(network, "
+    ):
+        to_onnx(network(EXAMPLES / "digits.yaml"), 3)  # type: ignore[arg-type]
+    with pytest.raises(DTypeError, match="to_onnx: got a Network where the path stands"):
+        to_onnx(str(tmp_path / "net.onnx"), network(EXAMPLES / "digits.yaml"))  # type: ignore[arg-type]
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
