@@ -9,7 +9,7 @@ from itertools import islice
 from typing import Any
 
 from cortex_compute.errors import SpecError
-from cortex_core.exchange.keras.classes import judged, text
+from cortex_core.exchange.keras.classes import IS_CODE, judged, text
 from cortex_core.exchange.keras.legacy import WRAPPERS
 from cortex_core.exchange.keras.model import Call, Layer, Model, Out, release
 from cortex_core.exchange.keras.nodes import GRAPHS, called, from_zero, references
@@ -189,7 +189,8 @@ class _Reader:
         if kind in SILENT:
             self._ordered(found, faults)
         if kind == "Merge" and found["mode"] != "cos":
-            faults.append(f"its mode {text(found['mode'])} is not supported")
+            told = f"its mode {text(found['mode'])} is not supported"
+            faults.append(told if isinstance(found["mode"], str) else IS_CODE)
         return kind, found
 
     def _ordered(self, fields: dict[str, Any], faults: list[str]) -> None:

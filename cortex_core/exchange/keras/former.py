@@ -22,6 +22,7 @@ def highway(at: At) -> Value:
     """t h(x) + (1 - t) x = x + t (h(x) - x), with a gate t for each feature.   Srivastava et al., 2015"""
     x = at.one()
     at.get("transform_bias", None)  # the first bias of the gate
+    at.get("use_bias", True)  # the arrays tell it
     units = x.shape[-1]
     names = ["kernel", "gate_kernel"] if at.left() == 2 else ["kernel", "gate_kernel", "bias", "gate_bias"]
     if len(at.layer.weights) == 4 and len(at.layer.weights[1].shape) == 1:  # of the first versions
@@ -46,6 +47,7 @@ def _unpenalised(at: At) -> At:
 def maxout_dense(at: At) -> Value:
     """The largest of several dense layers, for each unit.   Goodfellow et al., 2013"""
     x, units, count = at.one(), at.get("units"), at.get("nb_feature", 4)
+    at.get("use_bias", True)  # the arrays tell it
     names = ("kernel", "bias")[: at.left()]
     arrays = dict(zip(names, at.arrays(*(names or ("kernel",)))))
     kernel = arrays["kernel"]

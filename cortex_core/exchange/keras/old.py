@@ -66,6 +66,8 @@ OF_TRAINING = ("consume_less", "forget_bias_init")
 
 KERNELS = (("nb_row", "nb_col"), ("kernel_dim1", "kernel_dim2", "kernel_dim3"))
 ORDERS = {"th": "channels_first", "tf": "channels_last", "default": "channels_last"}
+FORMER = ("Highway", "MaxoutDense")
+"""Classes of Keras 1 that Keras 2 kept as they were."""
 SILENT = tuple(f"{kind}{rank}D" for kind in ("Cropping", "UpSampling", "ZeroPadding") for rank in (2, 3))
 """Classes whose order of axes Keras 1 does not write: when it reads them, its settings say it."""
 MERGES = {
@@ -89,7 +91,8 @@ def modern(kind: str, config: Mapping[str, Any], version: str) -> tuple[str, Fie
     Of a class that is not one of Keras's the fields have the meaning that its author gave them.
     """
     known = release(version) < (3,) and _is_known(kind)
-    fields = _renamed(kind, config) if known and release(version) < (2,) else dict(config)
+    old = release(version) < (2,) or kind in FORMER
+    fields = _renamed(kind, config) if known and old else dict(config)
     if "batch_input_shape" in fields:
         fields["batch_shape"] = fields.pop("batch_input_shape")
     change = CHANGES.get(kind)
@@ -139,6 +142,8 @@ def _defaults(kind: str, fields: Fields) -> None:
     """Writes out what Keras 3 would take to mean something else."""
     if kind in ("LSTM", "GRU", "ConvLSTM2D"):
         fields.setdefault("recurrent_activation", "hard_sigmoid")
+    if kind == "ConvLSTM2D":
+        fields.setdefault("strides", [1, 1])  # Keras 1 does not write them, and builds it with these
     if kind == "GRU":
         fields.setdefault("reset_after", False)
     for key, value in fields.items():

@@ -14,6 +14,7 @@ from cortex_compute.errors import ArgumentError, DataError
 from cortex_compute.frozen import frozen
 from cortex_core.exchange.build import Shape
 from cortex_core.exchange.keras.classes import text
+from cortex_core.exchange.keras.config import SEQUENTIAL
 from cortex_core.exchange.keras.imported import Imported, Name, Part, load
 from cortex_core.exchange.keras.order import INPUT
 from cortex_core.exchange.keras.recording import ADVICE, OTHER_INPUTS, Kept, Key, Recording
@@ -192,13 +193,18 @@ def _left_out(part: Part) -> Row:
 def _matched(imported: Imported, recording: Recording) -> dict[Part, Kept]:
     """What is recorded of each value; all must be, and nothing else, in these shapes."""
     if imported.whole:
-        found = {part: kept for part in imported.parts if (kept := recording.layers.get(part.key))}
+        layers = _by_our_paths(imported, recording.layers)
+        found = {part: kept for part in imported.parts if (kept := layers.get(part.key))}
         hidden = tuple(f"{path}/" for path in recording.left_out)
-        lacking = [p.key for p in imported.parts if p not in found and not p.path.startswith(hidden)]
+        lacking = [
+            p.key
+            for p in imported.parts
+            if p not in found and p.kind != SEQUENTIAL and not p.path.startswith(hidden)
+        ]
         _expect_none(recording, lacking, "an incomplete recording, or one of another model", "it lacks")
         known = {part.key for part in found}
         ignored = imported.unused | recording.masks
-        extra = [key for key in recording.layers if key not in known and key[0] not in ignored]
+        extra = [key for key in layers if key not in known and key[0] not in ignored]
         _expect_none(recording, extra, "a recording of another model", "the model has no")
     else:
         found = dict(_named(imported, recording))
@@ -207,6 +213,25 @@ def _matched(imported: Imported, recording: Recording) -> dict[Part, Kept]:
     for part, kept in found.items():
         _expect_shape(recording, kept, part.value.shape)
     return found
+
+
+def _by_our_paths(imported: Imported, recorded: Mapping[Key, Kept]) -> dict[Key, Kept]:
+    """What is recorded, by the paths of the layers here.
+
+    Files do not name a Sequential in another model before Keras 2.2.3, and Keras 1 runs some of them as if
+    their layers were those of the model around: layers are known by their own names then.
+    """
+    ours, theirs = {part.path for part in imported.parts}, {key[0] for key in recorded}
+    own: dict[str, list[str]] = {}
+    for path in theirs - ours:
+        own.setdefault(path.rpartition("/")[2], []).append(path)
+    paths: dict[str, str] = {}
+    for path in sorted(ours - theirs):
+        outer, _, name = path.rpartition("/")
+        if len(same := own.get(name, [])) == 1:
+            paths |= {same[0].rpartition("/")[0]: outer, same[0]: path}
+    renamed = (((paths.get(path, path), call, i), kept) for (path, call, i), kept in recorded.items())
+    return {key: kept for key, kept in renamed if key[0]}
 
 
 def _named(imported: Imported, recording: Recording) -> Iterator[tuple[Part, Kept]]:

@@ -39,8 +39,9 @@ class Kept:
 class Recording:
     """What a file holds.  Arrays are read one by one, when they are asked for.
 
-    ``about`` tells what recorded it: ``keras`` (the version), ``backend``, and under ``left_out`` the nested
-    models whose inside it could not see.  Raises `DataError` for a file that is no recording.
+    ``about`` tells what recorded it: ``keras`` (the version), ``backend``, the names of the ``inputs`` in
+    their order, and under ``left_out`` the nested models whose inside it could not see.  Raises `DataError`
+    for a file that is no recording.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -52,12 +53,19 @@ class Recording:
             kept = [self._kept(archive, name) for name in members]
         found = {x.key: x for x in kept}
         self.about = self._about(found.pop("about", None))
-        self.inputs = {x.key[6:]: x for x in kept if x.key.startswith("input/")}
+        self.inputs = self._in_order({x.key[6:]: x for x in kept if x.key.startswith("input/")})
         self.layers = {self._key(x.key): x for x in kept if x.key.startswith("layer/")}
         others = [key for key in found if not key.startswith(("input/", "layer/"))]
         if others or not self.inputs or not self.layers:
             told = f"'{others[0]:.60}' is no key of one" if others else "it lacks inputs or layers"
             raise self._wrong(told)
+
+    def _in_order(self, inputs: dict[str, Kept]) -> dict[str, Kept]:
+        """The inputs in the order of the model, which is not that of the file where Python 2 wrote it."""
+        told = self.about.get("inputs")
+        if isinstance(told, list) and sorted(map(str, told)) == sorted(inputs):
+            return {name: inputs[name] for name in map(str, told)}
+        return inputs
 
     @property
     def examples(self) -> int:

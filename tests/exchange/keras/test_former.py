@@ -11,12 +11,18 @@ from cortex_compute.errors import SpecError
 from cortex_core.exchange.keras.config import read_model
 from cortex_core.exchange.keras.convert import convert
 from cortex_core.exchange.keras.model import File
-from tests.exchange.keras.configs import entry, given, graph
+from tests.exchange.keras.configs import entry, given, graph, listed
 from tests.exchange.keras.test_keras1 import converted_of, predicted
 
 RNG = np.random.default_rng(4)
 X = RNG.normal(size=(6, 5))
-DENSE = {"init": "uniform", "activation": "tanh", "W_regularizer": {"name": "l2", "l2": 0.1}, "input_dim": 5}
+DENSE = {
+    "init": "uniform",
+    "activation": "tanh",
+    "W_regularizer": {"name": "l2", "l2": 0.1},
+    "bias": True,
+    "input_dim": 5,
+}
 
 
 def arrays(*shapes: tuple[int, ...]) -> list[np.ndarray]:
@@ -44,7 +50,8 @@ def test_highway(order: Any) -> None:
 def test_a_highway_without_biases() -> None:
     w, gate = arrays((5, 5), (5, 5))
     t = sigmoid(X @ gate)
-    close(predicted("Highway", {**DENSE, "activation": "linear"}, [w, gate], X), t * (X @ w) + (1 - t) * X)
+    config = {**DENSE, "activation": "linear", "bias": False}
+    close(predicted("Highway", config, [w, gate], X), t * (X @ w) + (1 - t) * X)
 
 
 def test_the_regularizer_of_a_highway_does_not_mean_its_gate() -> None:
@@ -53,10 +60,18 @@ def test_the_regularizer_of_a_highway_does_not_mean_its_gate() -> None:
     assert ["penalty" in fields for fields in dense] == [True, False]
 
 
+@pytest.mark.parametrize("kind", ["Highway", "MaxoutDense"])
+def test_keras_2_kept_them_as_they_were(kind: str) -> None:
+    told = {"output_dim": 2, "bias": True, "W_regularizer": None, "batch_input_shape": [None, 5]}
+    config = {"class_name": "Sequential", "config": [listed(kind, name="x", **told)]}
+    fields = read_model(config, "2.0.8").layers[1].config
+    assert (fields["units"], fields["use_bias"], "kernel_regularizer" in fields) == (2, True, True)
+
+
 @pytest.mark.parametrize("bias", [True, False])
 def test_maxout(bias: bool) -> None:
     w, b = arrays((3, 5, 2), (3, 2))
-    config = {"output_dim": 2, "nb_feature": 3, "init": "uniform", "input_dim": 5}
+    config = {"output_dim": 2, "nb_feature": 3, "init": "uniform", "bias": bias, "input_dim": 5}
     right = (np.einsum("bi,kio->bko", X, w) + (b if bias else 0)).max(1)
     close(predicted("MaxoutDense", config, [w, b][: 1 + bias], X), right)
 
@@ -131,7 +146,9 @@ def test_merges_that_are_refused() -> None:
     with pytest.raises(SpecError, match=r"m \(Merge\): the cosine along axes -1 of \[4, 3\], \[4, 3\]"):
         merge(4, 3, mode="cos", mode_type="raw", dot_axes=-1)
     with pytest.raises(SpecError, match=r"m \(Merge\): its mode .* is not supported; map it to a block"):
-        merge(5, mode="x", mode_type="lambda")
+        merge(5, mode="x", mode_type="function")
+    with pytest.raises(SpecError, match=r"m \(Merge\): it holds code of Python, which is never run; map it"):
+        merge(5, mode=["c\x01\x00", None, None], mode_type="lambda")
 
 
 @pytest.mark.parametrize(

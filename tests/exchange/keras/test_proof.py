@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 import cortex
 from cortex_compute.errors import DataError
 from cortex_core.exchange.keras.imported import Imported, Part
-from cortex_core.exchange.keras.proof import compare, differences, unproved
+from cortex_core.exchange.keras.proof import PROVED, compare, differences, unproved
 from cortex_core.exchange.keras.recording import Recording
 from cortex_core.exchange.keras.value import Value
 
@@ -402,3 +403,33 @@ def test_an_array_that_stands_in_it_twice(npz: Path, imported: Imported) -> None
         archive.writestr("layer/b/0/0.npy", archive.read("layer/b/0/0.npy"))
     with pytest.raises(DataError, match="stands in it twice"):
         Recording(npz)
+
+
+def test_layers_of_models_without_a_name_are_known_by_their_own(imported: Imported, npz: Path) -> None:
+    """As files have them before Keras 2.2.3: of the first one Keras 1 runs the layers alone."""
+    arrays = recorded(imported)
+    inside, behind = imported.parts
+    inner = [replace(inside, path="sequential_1/a"), replace(inside, path="sequential_1", kind="Sequential")]
+    outer = [replace(behind, path="sequential_2/b"), replace(behind, path="sequential_2", kind="Sequential")]
+    imported.parts = inner + outer
+    arrays["layer/sequential_9/0/0"] = arrays["layer/b/0/0"]
+    arrays["layer/sequential_9/b/0/0"] = arrays.pop("layer/b/0/0")
+    proof = compare(imported, written(npz, arrays))
+    assert proof.verdict == PROVED
+    verdicts = {row.layer: row.verdict for row in proof.rows if not row.prediction}
+    assert verdicts == {
+        "sequential_1/a": "agrees",
+        "sequential_1": "not recorded",
+        "sequential_2/b": "agrees",
+        "sequential_2": "agrees",
+    }
+    del arrays["layer/a/0/0"]
+    with pytest.raises(DataError, match=r"it lacks sequential_1/a$"):
+        compare(imported, written(npz, arrays))
+
+
+def test_inputs_stand_in_the_order_that_the_recording_tells(npz: Path) -> None:
+    about = np.array('{"inputs": ["b", "a"]}')
+    arrays = {"input/a": np.ones(2), "input/b": np.ones(2), "layer/x/0/0": np.ones(2), "about": about}
+    assert [*written(npz, arrays).inputs] == ["b", "a"]
+    assert [*written(npz, {**arrays, "about": np.array('{"inputs": [["b"], "a"]}')}).inputs] == ["a", "b"]
