@@ -22,8 +22,8 @@ class Graph(Protocol):
     def follower(self, node: Node) -> tuple[Node, list[Given]] | None:
         """The only node that takes the first output, and its other inputs, which are constant."""
 
-    def absorb(self, node: Node, value: Value) -> None:
-        """Says that what a node gives is already there."""
+    def absorb(self, node: Node) -> None:
+        """Says that what a node does is already done: it gives the value that it takes."""
 
 
 class At(Layers):
@@ -135,6 +135,21 @@ class At(Layers):
         if found is None and default is REQUIRED:
             raise Unfit(f"it does not say its {name}")
         return default if found is None else found
+
+    def bias(self, units: int, behind: int = 0) -> dict[str, np.ndarray]:
+        """The weight ``bias`` that the only next node adds, if it is an `Add` of a constant number for each
+        unit; ``behind`` so many axes follow that of the units.  Nothing is left for that node to do."""
+        node, others = self.around.follower(self.node) or (None, [])
+        if node is None or node.kind != "Add" or len(others) != 1:
+            return {}
+        (given,) = others
+        wanted = (1, units, *[1] * behind)
+        if not isinstance(given, Known) or not given.fixed:
+            return {}
+        if (1,) * (len(wanted) - given.one.ndim) + given.one.shape != wanted:
+            return {}
+        self.around.absorb(node)
+        return {"bias": np.asarray(given.one, np.float32).reshape(-1)}
 
     # What becomes of it
 

@@ -245,8 +245,6 @@ class _Walk:
 
     def _node(self, node: Node) -> None:
         results: Sequence[Result] = ()
-        if node.outputs[0] in self.absorbed:
-            return
         try:
             if node.outputs in self.unknown:
                 self.made.faults[self.unknown[node.outputs]] = None
@@ -280,6 +278,8 @@ class _Walk:
         known = node.op in FOLDS and (not computed or node.op in SHAPES)
         if known:
             found: Any = folded(at)
+        elif node.outputs[0] in self.absorbed:
+            found = next(x for x in given if isinstance(x, Value))
         else:
             found = operators.OPERATORS[node.op].translate(at)
         at.finish()
@@ -321,10 +321,9 @@ class _Walk:
             others.append(self._operand(other))
         return takers[0], others
 
-    def absorb(self, node: Node, value: Value) -> None:
-        """A node whose result is already there."""
+    def absorb(self, node: Node) -> None:
+        """A node that has nothing left to do: it gives the value that it takes."""
         self.absorbed.add(node.outputs[0])
-        self.values[node.outputs[0]] = self._together(value)
 
     def _fault(self, called: str, kind: str, told: str) -> None:
         self.made.faults[Fault(called, kind, told)] = None

@@ -76,23 +76,18 @@ def conv(at: At) -> Value:
     x, w, stride, dilation, reach = _windows(at)
     rank, groups = len(reach), at.attribute("group", 1)
     fields: dict[str, Any] = {"kernel": [*w.shape[2:]], "stride": stride, "dilation": dilation}
-    fields |= {"use_bias": at.has(2), "padding": paddings(at, x, reach, stride)}
-    kernel = np.moveaxis(w, (0, 1), (-1, -2))
+    weights = {"kernel": np.moveaxis(w, (0, 1), (-1, -2))} | _bias(at, len(w), rank)
+    fields |= {"use_bias": "bias" in weights, "padding": paddings(at, x, reach, stride)}
     if groups == x.sizes[1] and groups > 1 and rank < 3 and w.shape[1] == 1 and len(w) % groups == 0:
-        weights = {"kernel": kernel} | _bias(at)
-        return at.put(
-            f"depthwise_conv{rank}d",
-            at.channels_last(x),
-            weights=weights,
-            multiplier=len(w) // groups,
-            **fields,
-        )
+        fields |= {"multiplier": len(w) // groups}
+        return at.put(f"depthwise_conv{rank}d", at.channels_last(x), weights=weights, **fields)
     fields |= {"filters": len(w), "groups": groups}
-    return at.put(f"conv{rank}d", at.channels_last(x), weights={"kernel": kernel} | _bias(at), **fields)
+    return at.put(f"conv{rank}d", at.channels_last(x), weights=weights, **fields)
 
 
-def _bias(at: At) -> dict[str, np.ndarray]:
-    return {"bias": at.weights(2)} if at.has(2) else {}
+def _bias(at: At, filters: int, rank: int) -> dict[str, np.ndarray]:
+    """That of the node, or what the next one adds."""
+    return {"bias": at.weights(2)} if at.has(2) else at.bias(filters, behind=rank)
 
 
 @operator("ConvTranspose", since=(1, 11, 22))
@@ -100,22 +95,16 @@ def transposed(at: At) -> Value:
     x, w, stride, dilation, reach = _windows(at)
     rank, groups = len(reach), at.attribute("group", 1)
     cut, more = _cut(at, x, reach, stride)
+    filters = w.shape[1] * groups
+    weights = {"kernel": np.moveaxis(w, (0, 1), (-1, -2))} | _bias(at, filters, rank)
     fields: dict[str, Any] = {
-        **{"filters": w.shape[1] * groups, "kernel": [*w.shape[2:]], "stride": stride, "dilation": dilation},
-        **{"groups": groups, "use_bias": at.has(2), "padding": cut, "output_padding": more},
+        **{"filters": filters, "kernel": [*w.shape[2:]], "stride": stride, "dilation": dilation},
+        **{"groups": groups, "use_bias": "bias" in weights, "padding": cut, "output_padding": more},
     }
-    kernel = _transposed(w, groups)
     long = [m for m, s in zip(more, stride) if m >= s]
     if long:
         raise Unfit(f"output_padding is {more}, and the stride {stride}; supported is less than the stride")
-    return at.put(
-        f"conv_transpose{rank}d", at.channels_last(x), weights={"kernel": kernel} | _bias(at), **fields
-    )
-
-
-def _transposed(w: np.ndarray, groups: int) -> np.ndarray:
-    """(in, out / groups, ...) becomes (..., out / groups, in)."""
-    return np.moveaxis(w, (0, 1), (-1, -2))
+    return at.put(f"conv_transpose{rank}d", at.channels_last(x), weights=weights, **fields)
 
 
 def _cut(at: At, x: Value, reach: Sequence[int], stride: Sequence[int]) -> tuple[Pairs, list[int]]:

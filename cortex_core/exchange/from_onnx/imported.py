@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from cortex_compute.errors import SpecError
 from cortex_core.declared import declare
 from cortex_core.exchange.from_onnx.convert import Converted, convert
@@ -19,6 +21,8 @@ from cortex_core.spec.sections import default_name
 from cortex_core.spec.write import to_yaml
 
 UNPROVED = "unproved"
+MOST_TOLD = 5
+"""So many weights that are not finite are named."""
 
 
 @dataclass
@@ -77,12 +81,20 @@ def load(path: str | os.PathLike[str]) -> Imported:
     description = read(data)
     network = Network.blank(description, declare(description))
     weights = converted.builder.weights
+    notes = [*_reading(converted), *dict.fromkeys(converted.notes), *_not_finite(weights)]
     for name in [*weights]:  # a large model's are not held twice for long
         network.store.write(name, weights.pop(name))
     told = f"{place.name} (ONNX opset {file.opset}{', ' if file.producer else ''}{file.producer})"
-    notes = [*_reading(converted), *dict.fromkeys(converted.notes)]
     network.origin = {"file": told, "proof": UNPROVED} | ({"notes": notes} if notes else {})
     return Imported(told, network, to_yaml(data), converted.inputs, converted.outputs, notes)
+
+
+def _not_finite(weights: Mapping[str, np.ndarray]) -> list[str]:
+    """The weights that hold NaN or infinite numbers, as masks do, or those of a training that failed."""
+    found = [name for name, array in weights.items() if not np.isfinite(array).all()]
+    more = f" and {len(found) - MOST_TOLD:,} more" if len(found) > MOST_TOLD else ""
+    told = f"NaN or infinite numbers, as the file has them, are in {', '.join(found[:MOST_TOLD])}{more}"
+    return [told] if found else []
 
 
 def _told(values: Mapping[str, Value]) -> dict[str, Any]:

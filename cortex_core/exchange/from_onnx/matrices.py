@@ -21,8 +21,8 @@ def matmul(at: At) -> Value:
         return _of_values(at, a, b)
     if isinstance(a, Value):
         w = at.weights(1)
-        w = w.reshape(w.shape[-2:]) if w.size == np.prod(w.shape[-2:]) else w
-        y = _dense(at, a, a.rank - 1, w if w.ndim > 1 else w[:, None], biased=w.ndim > 1)
+        w = w.reshape(w.shape[-2:]) if w.size == np.prod(w.shape[-2:]) and w.ndim <= a.rank else w
+        y = _dense(at, a, a.rank - 1, w if w.ndim > 1 else w[:, None], biased=w.ndim > 1 < a.rank)
         return y if w.ndim > 1 else _without(at, y, y.rank - 1)
     x, w = at.value(1), at.weights(0)
     y = _dense(at, x, max(0, x.rank - 2), w.T if w.ndim > 1 else w[:, None])
@@ -43,25 +43,8 @@ def _dense(at: At, x: Value, axis: int, kernel: np.ndarray, biased: bool = False
             f"a product of {shown(x)} along axis {axis} with a matrix {[*kernel.shape]} is not supported"
         )
     lying = at.lay(x, [*(a for a in x.lying if a != axis), axis])
-    bias = _bias(at, kernel.shape[1]) if biased and axis == x.rank - 1 else None
-    weights = {"kernel": kernel} | ({} if bias is None else {"bias": bias})
-    y = at.put("dense", lying, weights=weights, units=kernel.shape[1], use_bias=bias is not None)
-    if bias is not None:
-        follower = at.around.follower(at.node)
-        assert follower is not None
-        at.around.absorb(follower[0], y)
-    return y
-
-
-def _bias(at: At, units: int) -> np.ndarray | None:
-    """What the only next node adds to each row, if that is what it does."""
-    found = at.around.follower(at.node)
-    if found is None or found[0].op != "Add" or len(found[1]) != 1:
-        return None
-    (given,) = found[1]
-    if not isinstance(given, Known) or not given.fixed or given.one.size != units:
-        return None
-    return np.asarray(given.one, np.float32).reshape(-1) if given.one.shape == (units,) else None
+    weights = {"kernel": kernel} | (at.bias(kernel.shape[1]) if biased else {})
+    return at.put("dense", lying, weights=weights, units=kernel.shape[1], use_bias="bias" in weights)
 
 
 def _of_values(at: At, a: Value, b: Value) -> Value:
@@ -131,17 +114,13 @@ def _of_weights(at: At, x: Value, turned: bool, alpha: float, beta: float) -> Va
     last = x.rank - 1  # of two axes, or of more where one of them is `Stacked`
     if x.rank < 2 or x.order[last] == 0 or x.sizes[last] != len(kernel):
         raise Unfit(f"a product of {shown(x)} with a matrix {[*kernel.shape]} is not supported")
-    bias = at.given[2] if at.has(2) else None
-    weights = {"kernel": kernel.astype(np.float32, copy=False)}
-    fits = (
-        isinstance(bias, Known) and bias.fixed and bias.one.size in (1, units) and bias.one.shape[-1:] != ()
-    )
-    fits = fits and isinstance(bias, Known) and bias.one.size == bias.one.shape[-1]
-    if fits and isinstance(bias, Known):
-        weights["bias"] = np.broadcast_to(beta * bias.one.reshape(-1), units).astype(np.float32)
+    c = at.given[2] if at.has(2) else None
+    weights = {"kernel": kernel.astype(np.float32, copy=False)} | (at.bias(units) if c is None else {})
+    if isinstance(c, Known) and c.fixed and c.one.ndim and c.one.size == c.one.shape[-1] in (1, units):
+        weights["bias"] = np.broadcast_to(beta * c.one.reshape(-1), units).astype(np.float32)
     lying = at.lay(x, [*(a for a in x.lying if a != last), last])
     y = at.put("dense", lying, weights=weights, units=units, use_bias="bias" in weights)
-    return y if fits else _plus(at, y, beta)
+    return y if "bias" in weights else _plus(at, y, beta)
 
 
 def _plus(at: At, y: Value, beta: float) -> Value:

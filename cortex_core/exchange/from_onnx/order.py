@@ -34,8 +34,8 @@ def ordered(graph: Graph) -> Graph:
         "nothing gives {}", [*lacking, *(f"the output {n!r:.60}" for n in graph.outputs if n not in known)]
     )
     needed = _needed(graph.outputs, makers)
-    nodes = [node for node in graph.nodes if id(node) in needed]
-    return replace(graph, nodes=_sorted(nodes, makers))
+    nodes = _sorted([node for node in graph.nodes if id(node) in needed], makers)
+    return replace(graph, nodes=_constants_first(graph, nodes))
 
 
 def _refuse(told: str, names: Iterable[str]) -> None:
@@ -55,6 +55,16 @@ def _needed(outputs: Iterable[str], makers: dict[str, Node]) -> set[int]:
             found.add(id(node))
             left += node.inputs
     return found
+
+
+def _constants_first(graph: Graph, nodes: list[Node]) -> list[Node]:
+    """Those that depend on no input stand ahead: their numbers are known before a node that could use them,
+    such as a convolution of which a later node adds the bias."""
+    computed = {port.name for port in graph.inputs}
+    for node in nodes:
+        if not computed.isdisjoint(node.inputs):
+            computed.update(filter(None, node.outputs))
+    return sorted(nodes, key=lambda node: not computed.isdisjoint(node.inputs))
 
 
 def _sorted(nodes: list[Node], makers: dict[str, Node]) -> list[Node]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +66,24 @@ def _parsed(place: Path, content: bytes) -> Any:
 
 def _unsupported(proto: Any) -> Iterator[str]:
     """What no graph that is supported has."""
-    names = Counter(_line(t.name) for t in proto.graph.initializer)
-    twice = [name for name, count in names.items() if count > 1]
+    twice = _twice(proto.graph.initializer)
     if twice:
         yield f"several initializers are called {', '.join(twice[:MOST_TOLD])}"
+    doubled = ((node, name) for node in proto.graph.node for name in _twice(node.attribute))
+    told = [f"{name} (of {_line(node.name or node.op_type)})" for node, name in islice(doubled, MOST_TOLD)]
+    if told:
+        yield f"attributes are given twice: {', '.join(told)}"
     if proto.graph.sparse_initializer:
         yield "sparse initializers are not supported; write them out (onnx.helper, sparse to dense)"
     if proto.graph.quantization_annotation:
         yield "quantised values are not supported; export the model before it is quantised"
     if proto.training_info:
         yield "its training_info is not supported; export the model for inference"
+
+
+def _twice(protos: Iterable[Any]) -> list[str]:
+    """The names that several of them have."""
+    return [name for name, count in Counter(_line(p.name) for p in protos).items() if count > 1]
 
 
 def _opset(proto: Any, place: Path) -> int:

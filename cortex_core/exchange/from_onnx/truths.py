@@ -85,7 +85,7 @@ def where(at: At) -> Value:
     """x where the condition holds, y elsewhere."""
     condition = at.any(0)
     if isinstance(condition, Known):
-        return _masked(at, of_example(at, condition).astype(bool))
+        condition = _held(at, of_example(at, condition))
     condition = raised(condition, max(x.one.ndim if isinstance(x, Known) else x.rank for x in at.given if x))
     sides = [_side(at, condition, place) for place in (1, 2)]
     numbers = [None if isinstance(side, Value) else side for side in sides]
@@ -113,16 +113,9 @@ def _side(at: At, condition: Value, place: int) -> Value | float:
     return at.put("affine", beside, part=part, weights={"shift": shift}, shape=[1], scale=False)
 
 
-def _masked(at: At, condition: np.ndarray) -> Value:
-    """A value where a constant condition says so, else constant numbers.
-
-    What is not chosen is taken no times: where it is infinite, or no number, that shows nevertheless.
-    """
-    values, numbers = split(at)
-    if len(values) != 1 or len(numbers) != 2:
-        raise Unfit("by a constant condition a value and constant numbers are supported")
-    (x,), other = values, numbers[1].astype(np.float64)
-    if x.dtype != "float32":
-        raise Unfit(f"what is chosen is {x.whole or x.dtype}; supported are floating numbers")
-    takes = condition if x is at.given[1] else ~condition
-    return affine(at, x, takes.astype(np.float64), np.where(takes, 0, other))
+def _held(at: At, truths: np.ndarray) -> Value:
+    """Constant truths as a value: beside zeros, which x < x makes whatever the chosen x holds."""
+    x = next(x for x in at.given if isinstance(x, Value))
+    never = at.put("compare", [x, x], part="never", operation="less")
+    held = affine(at, at.put("cast", never, part="zero"), offset=truths, part="truths")
+    return at.put("compare", held, part="condition", operation="not_equal", value=0)

@@ -35,6 +35,29 @@ def test_what_it_writes(cli: Cli, tmp_path: Path) -> None:
     }
 
 
+def test_a_model_that_was_exported_gets_another_head(cli: Cli, tmp_path: Path) -> None:
+    """The head is a dense layer with its bias again, as it was before the export."""
+    description = {
+        "inputs": {"image": [8, 8, 1]},
+        "layers": [
+            {"conv2d": {"filters": 4, "kernel": 3, "activation": "relu"}},
+            "flatten",
+            {"dense": {"units": 10, "id": "digit"}},
+        ],
+        "loss": {"softmax_cross_entropy": {"of": "digit", "target": "label"}},
+    }
+    path, back, out = (tmp_path / name for name in ("net.onnx", "back.cortex", "five.cortex"))
+    cortex.to_onnx(cortex.network(description), path)
+    assert cli("import", "onnx", path, "-o", back).code == 0
+    said = cli("surgery", back, "--replace-head", "5", "-o", out)
+    assert (said.code, said.err) == (0, "")
+    x = np.ones((2, 8, 8, 1), np.float32)
+    np.testing.assert_allclose(cortex.load(out).predict(x).sum(-1), 1, rtol=1e-5)
+    assert cortex.load(out).predict(x).shape == (2, 5)
+    kinds = [layer.kind for layer in cortex.load(back).description.layers]
+    assert kinds == ["conv2d", "relu", "reshape", "dense", "softmax"]
+
+
 def test_the_report_on_standard_output(cli: Cli, tmp_path: Path) -> None:
     said = cli("import", "onnx", written(tmp_path, perceptron()), "-o", tmp_path / "n.cortex", "--json", "-")
     assert json.loads(said.out)["outputs"]["y"]["id"] == "out"

@@ -206,6 +206,12 @@ def test_initializers_of_one_name(tmp_path: Path) -> None:
     assert refused(written(tmp_path, model)) == "several initializers are called hidden.weight"
 
 
+def test_attributes_that_are_given_twice(tmp_path: Path) -> None:
+    model = made([node("Softmax", ["x"], ["y"], "soft", axis=1)], INPUT, ["y"])
+    model.graph.node[0].attribute.append(helper.make_attribute("axis", 0))
+    assert refused(written(tmp_path, model)) == "attributes are given twice: axis (of soft)"
+
+
 # Files
 
 

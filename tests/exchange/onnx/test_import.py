@@ -70,6 +70,21 @@ def test_pictures_are_turned_once(tmp_path: Path) -> None:
     assert kinds(found) == turned
 
 
+@pytest.mark.parametrize(
+    ("start", "stop", "step"),
+    [(-1, -(2**63), -1), (-2, -(2**31), -2), (2**31 - 1, 0, -1), (-1, -4, -1), (3, 0, -2)],
+)
+@pytest.mark.parametrize("size", [5, None])
+def test_a_part_backwards(tmp_path: Path, start: int, stop: int, step: int, size: int | None) -> None:
+    held = {"start": np.array([start]), "stop": np.array([stop]), "axis": np.array([1])}
+    nodes = [node("Slice", ["x", "start", "stop", "axis", "step"], ["y"])]
+    shape = ["n", "steps" if size is None else size, 2]
+    found = load(saved(tmp_path, nodes, {"x": shape}, ["y"], held | {"step": np.array([step])}))
+    for length in (5,) if size else (5, 8):
+        x = numbers(3, length, 2)
+        np.testing.assert_array_equal(found.network.predict(x), x[:, start:stop:step])
+
+
 def test_transposes_that_undo_each_other_put_nothing(tmp_path: Path) -> None:
     nodes = [
         node("Transpose", ["x"], ["a"], perm=[1, 0, 2]),
@@ -180,6 +195,70 @@ def test_numbers_of_channels_behind_a_convolution(tmp_path: Path) -> None:
     np.testing.assert_allclose(cortex.from_onnx(path).predict(x), wanted, rtol=1e-4, atol=1e-5)
 
 
+ADDED: dict[str, tuple[list[int | str], list[int], list[int], str, str]] = {
+    "Conv": (["n", 2, 5], [4, 2, 1], [4, 1], "ncl,oci->nol", "conv1d"),
+    "ConvTranspose": (["n", 2, 3, 3], [2, 4, 1, 1], [1, 4, 1, 1], "nchw,coij->nohw", "conv_transpose2d"),
+    "Gemm": (["n", 3], [3, 4], [4], "nc,co->no", "dense"),
+    "MatMul": (["n", 5, 3], [3, 4], [1, 4], "ntc,co->nto", "dense"),
+}
+"""Of an operator the shapes of its input, its kernel and what is added, its formula, and our layer."""
+
+
+@pytest.mark.parametrize("op", ADDED)
+def test_what_is_added_to_each_channel_is_the_bias(tmp_path: Path, op: str) -> None:
+    shape, kernel, added, formula, kind = ADDED[op]
+    nodes = [node(op, ["x", "w"], ["m"]), node("Add", ["b", "m"], ["a"]), node("Relu", ["a"], ["y"])]
+    held = {"w": numbers(*kernel), "b": numbers(*added)}
+    found = load(saved(tmp_path, nodes, {"x": shape}, ["y"], held))
+    assert [k for k in kinds(found) if k != "permute"] == [kind, "relu"]
+    x = numbers(2, *(n for n in shape if isinstance(n, int)))
+    wanted = np.maximum(np.einsum(formula, x, held["w"]) + held["b"], 0)
+    np.testing.assert_allclose(found.network.predict(x), wanted, rtol=1e-4, atol=1e-5)
+
+
+def test_a_bias_that_is_computed_behind_the_convolution(tmp_path: Path) -> None:
+    nodes = [
+        node("Conv", ["x", "w"], ["m"]),
+        node("Reshape", ["b", "shape"], ["wide"]),
+        node("Add", ["m", "wide"], ["y"]),
+    ]
+    held = {"w": numbers(4, 2, 1), "b": numbers(4), "shape": np.array([1, -1, 1])}
+    found = load(saved(tmp_path, nodes, {"x": ["n", 2, 5]}, ["y"], held))
+    assert kinds(found) == ["permute", "conv1d", "permute"]
+    x = numbers(2, 2, 5)
+    wanted = np.einsum("ncl,oci->nol", x, held["w"]) + held["b"][:, None]
+    np.testing.assert_allclose(found.network.predict(x), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("added", [[1, 1, 3], [4, 3], [1, 4, 3], [1, 1]])
+def test_what_is_no_bias_stays_a_layer_of_its_own(tmp_path: Path, added: list[int]) -> None:
+    """Numbers for each place, and one number for all channels."""
+    nodes = [node("Conv", ["x", "w"], ["c"]), node("Add", ["c", "b"], ["y"])]
+    held = {"w": numbers(4, 2, 1), "b": numbers(*added)}
+    found = load(saved(tmp_path, nodes, {"x": ["n", 2, 3]}, ["y"], held))
+    assert len(kinds(found)) > 1
+    x = numbers(2, 2, 3)
+    wanted = np.einsum("ncl,oci->nol", x, held["w"]) + held["b"]
+    np.testing.assert_allclose(found.network.predict(x), wanted, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("outputs", [["c", "y"], ["z", "y"]])
+def test_what_others_take_too_is_without_the_bias(tmp_path: Path, outputs: list[str]) -> None:
+    nodes = [
+        node("Conv", ["x", "w"], ["c"]),
+        node("Add", ["c", "b"], ["y"]),
+        node("Neg", ["c"], ["z"]),
+    ]
+    held = {"w": numbers(4, 2, 1), "b": numbers(4, 1)}
+    found = load(saved(tmp_path, nodes, {"x": ["n", 2, 3]}, outputs, held))
+    x = numbers(2, 2, 3)
+    c = np.einsum("ncl,oci->nol", x, held["w"])
+    y = found.network.predict(x)
+    for name, wanted in (("c", c), ("z", -c), ("y", c + held["b"])):
+        if name in outputs:
+            np.testing.assert_allclose(y[found.outputs[name].source], wanted, rtol=1e-4, atol=1e-5)
+
+
 def test_a_token_before_a_sequence(tmp_path: Path) -> None:
     """A class token that is repeated for each example, as in a vision transformer."""
     nodes = [
@@ -203,6 +282,19 @@ def test_scores_masked_by_infinity(tmp_path: Path) -> None:
     x = numbers(2, 2, 3, 3)
     e = np.exp(x) * held["seen"]
     np.testing.assert_allclose(found.network.predict(x), e / e.sum(-1, keepdims=True), rtol=1e-4)
+
+
+@pytest.mark.parametrize("sides", [["x", "low"], ["low", "x"], ["x", "two"], ["x", "z"]])
+def test_what_a_constant_condition_does_not_choose_may_be_anything(tmp_path: Path, sides: list[str]) -> None:
+    shown = np.array([[True, False, True], [False, True, True]])
+    held = {"shown": shown, "low": np.float32(-2), "two": numbers(2, 3)}
+    ports = {name: ["n", 2, 3] for name in ("x", "z") if name in sides}
+    found = load(saved(tmp_path, [node("Where", ["shown", *sides], ["y"])], ports, ["y"], held))
+    x = np.where(shown == (sides[0] == "x"), numbers(4, 2, 3), np.array([np.nan, np.inf, -np.inf]))
+    given = {"x": x.astype(np.float32), "z": numbers(4, 2, 3)}
+    one, other = ({**held, **given}[name] for name in sides)
+    have = found.network.predict({name: given[name] for name in ports})
+    np.testing.assert_array_equal(have, np.where(shown, one, other))
 
 
 def test_attention_of_several_heads(tmp_path: Path) -> None:
@@ -259,6 +351,18 @@ def test_what_leads_to_no_output_is_left_out(tmp_path: Path) -> None:
 def test_half_precision_is_told(tmp_path: Path) -> None:
     path = saved(tmp_path, [node("Relu", ["x"], ["y"])], {"x": ["n", 3]}, ["y"], dtype=TensorProto.FLOAT16)
     assert load(path).notes == ["x is of FLOAT16 there; here all is computed in float32"]
+
+
+def test_weights_that_are_not_finite_are_told(tmp_path: Path) -> None:
+    names = [f"w{i}" for i in range(7)]
+    nodes = [node("Gemm", ["x", w], [f"y{w}"], f"layer_{w}") for w in names]
+    held = {w: np.full((3, 2), np.nan if w < "w3" else -np.inf, np.float32) for w in names}
+    held["w2"] = numbers(3, 2)
+    found = load(saved(tmp_path, nodes, {"x": ["n", 3]}, [f"y{w}" for w in names], held))
+    (told,) = found.notes
+    first = ", ".join(f"yw{i}/kernel" for i in (0, 1, 3, 4, 5))
+    assert told == f"NaN or infinite numbers, as the file has them, are in {first} and 1 more"
+    assert found.network.summary().endswith(told)
 
 
 def test_bytes_are_cast_before_they_are_computed_with(tmp_path: Path) -> None:

@@ -40,6 +40,9 @@ EXAMPLES_LACKING = {
     "seq2seq_attention": STEPS * 2 + TRUTHS,
     "text_gru": STEPS * 2,
 }
+LARGE = ("networks/unet", "networks/resnet50", "networks/mobilenetv2")
+"""Examples that take most of the time, all of whose layers smaller ones have too."""
+SMALL = {name: f for f in FILES if (name := f.relative_to(EXAMPLES).with_suffix("").as_posix()) not in LARGE}
 UNFED = "triplet"
 """Its minimal description has inputs that no layer takes, which alone are no network."""
 
@@ -59,7 +62,7 @@ def test_variants(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("made_data")
-@pytest.mark.parametrize("file", FILES, ids=[str(f.relative_to(EXAMPLES).with_suffix("")) for f in FILES])
+@pytest.mark.parametrize("file", SMALL.values(), ids=SMALL)
 def test_examples(file: Path, tmp_path: Path) -> None:
     check(network(file), EXAMPLES_LACKING.get(file.stem, []), tmp_path)
 
