@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from cortex_compute.types import TensorType
+from cortex_core.exchange.to_onnx.kernels import run
 from cortex_core.exchange.to_onnx.sizes import constant_size
 from cortex_core.exchange.to_onnx.spoken import ChannelsFirst
 from cortex_core.exchange.to_onnx.twins import Size
@@ -101,6 +102,10 @@ class At:
     def sized(self, name: str) -> tuple[Size, ...]:
         """A field that holds sizes, or places along axes."""
         return tuple(zip(*(getattr(p, name) for p in self.primitives)))
+
+    def run(self, op: str, operands: Sequence[str], *more: str, back: bool = True, **attributes: Any) -> str:
+        """As `kernels.run`, over operands of the type of the first one of this node."""
+        return run(self.writer, op, self.types[0].dtype, operands, *more, back=back, **attributes)
 
     def expect_fixed(self, free: Sequence[str]) -> None:
         """Raises `Unsaid` where a field other than ``free`` depends on a size that is not fixed."""

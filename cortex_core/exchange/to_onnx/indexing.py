@@ -15,8 +15,8 @@ from cortex_compute.primitives.indexing import (
 )
 from cortex_compute.types import bool_, int64
 from cortex_core.exchange.to_onnx.at import At, translates
+from cortex_core.exchange.to_onnx.kernels import cast, run, running
 from cortex_core.exchange.to_onnx.spoken import Before
-from cortex_core.exchange.to_onnx.types import code_of
 from cortex_core.exchange.to_onnx.unsaid import Unsaid
 
 
@@ -36,8 +36,7 @@ def _places(at: At) -> str:
     ids = at.names[1]
     if known is not None and (known.size == 0 or (known.min() >= 0 and known.max() < min(size))):
         return ids
-    if at.types[1].dtype is not int64:
-        ids = at.emit("Cast", ids, to=code_of(int64))
+    ids = cast(at.writer, ids, at.types[1].dtype, int64)
     one, zero = (at.writer.constant(np.array(n, np.int64)) for n in (1, 0))
     if len(set(size)) == 1:
         last = at.writer.constant(np.array(size[0] - 1, np.int64))
@@ -52,14 +51,17 @@ def _concatenate(at: At) -> str:
     return at.emit("Concat", *at.names, axis=at.p.axis)
 
 
-@translates(Pad, "Pad")
+@translates(Pad, "Pad", "Cast")
 def _pad(at: At) -> str:
     """Negative numbers cut off, in ONNX too."""
     p, t = at.p, at.types[0]
     if any(p.interior):
         raise Unsaid("it puts numbers between neighbours")
-    value = at.writer.constant(np.array(p.value.value, t.dtype.storage))
-    return at.emit("Pad", at.names[0], at.writer.constant(np.array([*p.low, *p.high], np.int64)), value)
+    widths = at.writer.constant(np.array([*p.low, *p.high], np.int64))
+    wide = running("Pad", t.dtype)
+    value = at.writer.constant(np.array(p.value.value, t.dtype.storage).astype(wide.storage))
+    y = at.emit("Pad", cast(at.writer, at.names[0], t.dtype, wide), widths, value)
+    return cast(at.writer, y, wide, t.dtype)
 
 
 @translates(OneHot, "Equal", "Cast")
@@ -69,22 +71,24 @@ def _one_hot(at: At) -> str:
     last = at.writer.constant(np.array([-1], np.int64))
     classes = at.writer.constant(np.arange(p.classes, dtype=t.dtype.storage))
     y = at.emit("Equal", at.emit("Unsqueeze", at.names[0], last), classes)
-    return y if p.dtype is bool_ else at.emit("Cast", y, to=code_of(p.dtype))
+    return cast(at.writer, y, bool_, p.dtype)
 
 
-@translates(TopK, "TopK")
+@translates(TopK, "TopK", "Cast")
 def _top_k(at: At) -> list[str | None]:
-    k = at.writer.constant(np.array([at.p.k], np.int64))
-    return [*at.writer.several("TopK", (at.names[0], k), 2, axis=-1, largest=int(at.p.largest))]
+    k, given = at.writer.constant(np.array([at.p.k], np.int64)), at.types[0].dtype
+    wide = running("TopK", given)
+    x = cast(at.writer, at.names[0], given, wide)
+    values, places = at.writer.several("TopK", (x, k), 2, axis=-1, largest=int(at.p.largest))
+    return [cast(at.writer, values, wide, given), places]
 
 
-@translates(Cumsum, "CumSum")
+@translates(Cumsum, "CumSum", "Cast")
 def _cumsum(at: At) -> str:
-    x, wanted = at.names[0], at.node.types[0].dtype
-    if at.types[0].dtype is not wanted:
-        x = at.emit("Cast", x, to=code_of(wanted))
+    wanted = at.node.types[0].dtype
+    x = cast(at.writer, at.names[0], at.types[0].dtype, wanted)
     axis = at.writer.constant(np.array(at.p.axis, np.int64))
-    return at.emit("CumSum", x, axis, reverse=int(at.p.reverse) or None)
+    return run(at.writer, "CumSum", wanted, [x], axis, reverse=int(at.p.reverse) or None)
 
 
 @translates(Before, "Range", "GreaterOrEqual")

@@ -9,10 +9,10 @@ import numpy as np
 
 from cortex_compute.expression import BOOLEAN, COMPARISONS, Literal, Ref
 from cortex_compute.primitives.elementwise import Copy, Elementwise
-from cortex_compute.types import DType, bfloat16, bool_, broadcast, dtype, promote
+from cortex_compute.types import DType, bfloat16, bool_, broadcast, promote
 from cortex_core.exchange.to_onnx.at import At, translates
 from cortex_core.exchange.to_onnx.batch_norm import recognised
-from cortex_core.exchange.to_onnx.types import code_of
+from cortex_core.exchange.to_onnx.kernels import cast, running
 from cortex_core.exchange.to_onnx.unsaid import Unsaid
 from cortex_core.exchange.to_onnx.writer import Writer
 
@@ -56,6 +56,9 @@ COMPOSED: dict[str, Callable[..., str]] = {
 }
 
 
+FEWEST = {"ne": "Equal", "rsqrt": "Reciprocal", "isfinite": "IsInf", "log1p": "Atanh", "expm1": "Tanh"}
+
+
 class Term(NamedTuple):
     """What a reference stands for: a tensor, its data type, and its shape in the first trace."""
 
@@ -96,18 +99,26 @@ def _instruction(
     if op.startswith("cast:") and terms[0] is not None:
         return _cast(w, terms[0], result)
     computing = _computing(op, refs, terms, literals, result)
+    operator = _operator(op, computing)
+    wide = running(operator, computing)
     names = []
     for i, (ref, term) in enumerate(zip(refs, terms)):
-        wanted = bool_ if op == "select" and i == 0 else computing
+        wanted = bool_ if op == "select" and i == 0 else wide
         if term is None:
-            names.append(w.constant(np.array(literals[ref[1]].value, wanted.storage)))
+            number = np.array(literals[ref[1]].value, bool if wanted is bool_ else computing.storage)
+            names.append(w.constant(number.astype(wanted.storage)))
         else:
             names.append(_cast(w, term, wanted).name)
-    if op == "floor" and computing.kind != "float":
-        name = names[0]
-    else:
-        name = COMPOSED[op](w, computing, *names) if op in COMPOSED else w.emit(OPS[op], *names)
-    return Term(name, result, shape)
+    if operator != OPS.get(op) and operator in ("Max", "Sub"):
+        names.insert(0, w.constant(np.zeros((), wide.storage)))
+    name = COMPOSED[op](w, wide, *names) if op in COMPOSED else w.emit(operator, *names)
+    return _cast(w, Term(name, result if op in BOOLEAN else wide, shape), result)
+
+
+def _operator(op: str, d: DType) -> str:
+    """The operator of ONNX for an instruction; of several that compose it the one with the fewest types."""
+    whole = {"floor": "Identity", "relu": "Max", "neg": "Sub"} if d.kind != "float" else {}
+    return whole.get(op) or OPS.get(op) or FEWEST[op]
 
 
 def _computing(
@@ -129,11 +140,9 @@ def _term(ref: Ref, operands: list[Term], computed: list[Term]) -> Term | None:
 
 
 def _cast(w: Writer, term: Term, d: DType) -> Term:
-    if term.dtype is d:
-        return term
-    if bfloat16 in (d, term.dtype):
+    if term.dtype is not d and bfloat16 in (d, term.dtype):
         raise Unsaid("it computes in bfloat16", way="predict in float32")
-    return Term(w.emit("Cast", term.name, to=code_of(d)), d, term.shape)
+    return Term(cast(w, term.name, term.dtype, d), d, term.shape)
 
 
 def _whole(at: At, ref: Ref, operands: list[Term], computed: list[Term]) -> str:
@@ -142,7 +151,7 @@ def _whole(at: At, ref: Ref, operands: list[Term], computed: list[Term]) -> str:
     if term is None:
         literal = at.p.literals[ref[1]]
         d = at.node.types[at.p.code.results.index(ref)].dtype
-        term = Term(at.writer.constant(np.array(literal.value, dtype(d).storage)), d, ())
+        term = Term(at.writer.constant(np.array(literal.value, d.storage)), d, ())
     if term.shape == at.node.types[0].shape:
         return term.name
     return at.emit("Expand", term.name, at.sizes.shape(at.result))

@@ -23,11 +23,9 @@ def _gemm(at: At) -> str:
     if p.epilogue is not None or p.sums:
         raise Unsaid("it is fused with what stands behind it")
     if all(t.rank == 2 for t in at.types):
-        return at.emit(
-            "Gemm", *at.names, transA=int(p.transpose_a) or None, transB=int(p.transpose_b) or None
-        )
+        return at.run("Gemm", at.names, transA=int(p.transpose_a) or None, transB=int(p.transpose_b) or None)
     turned = zip(at.names, at.types, (p.transpose_a, p.transpose_b))
-    return at.emit("MatMul", *(_turned(at, name, t.rank) if turn else name for name, t, turn in turned))
+    return at.run("MatMul", [_turned(at, name, t.rank) if turn else name for name, t, turn in turned])
 
 
 def _turned(at: At, name: str, rank: int) -> str:
@@ -64,7 +62,7 @@ def _conv(at: At) -> str:
     if p.epilogue is not None:
         raise Unsaid("it is fused with what stands behind it")
     geometry = {"strides": p.stride, "dilations": p.dilation, "group": p.groups, **_padding(at, kernel)}
-    return at.emit("Conv", *at.names, kernel_shape=kernel, **geometry)
+    return at.run("Conv", at.names, kernel_shape=kernel, **geometry)
 
 
 @translates(ConvInputGrad, "ConvTranspose", free=("shape",))
@@ -80,7 +78,7 @@ def _conv_transpose(at: At) -> str:
             raise Unsaid("its size does not follow from that of its input")
         rest.append(left.pop())
     geometry = {"strides": p.stride, "pads": _pads(p.padding), "dilations": p.dilation, "group": p.groups}
-    return at.emit("ConvTranspose", *at.names, kernel_shape=kernel, output_padding=rest, **geometry)
+    return at.run("ConvTranspose", at.names, kernel_shape=kernel, output_padding=rest, **geometry)
 
 
 def _reached(at: At) -> dict[str, Any]:
@@ -108,20 +106,20 @@ def _whole(at: At) -> bool:
 @translates(MaxPool, "MaxPool", "GlobalMaxPool", free=("size", "stride", "padding"))
 def _max_pool(at: At) -> str:
     if _whole(at):
-        return at.emit("GlobalMaxPool", at.names[0])
-    return at.emit("MaxPool", at.names[0], kernel_shape=at.p.size, strides=at.p.stride, **_reached(at))
+        return at.run("GlobalMaxPool", at.names)
+    return at.run("MaxPool", at.names, kernel_shape=at.p.size, strides=at.p.stride, **_reached(at))
 
 
 @translates(AvgPool, "AveragePool", "GlobalAveragePool", free=("size", "stride", "padding"))
 def _avg_pool(at: At) -> str:
     """Where a window is divided by other numbers than ONNX knows, its mean is put right by a factor."""
     if _whole(at):
-        return at.emit("GlobalAveragePool", at.names[0])
+        return at.run("GlobalAveragePool", at.names)
     p, padding = at.p, _reached(at)
     counted = int(p.count_padding) or None
-    y = at.emit(
+    y = at.run(
         "AveragePool",
-        at.names[0],
+        at.names,
         kernel_shape=p.size,
         strides=p.stride,
         count_include_pad=counted,
