@@ -9,20 +9,21 @@ from dataclasses import replace
 from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.from_onnx.model import Graph, Node, Tensor
 
-GELU_SINCE = 20
+GELU_SINCE, SWISH_SINCE = 20, 24
 CLOSE = 1e-3
 """How near, relatively, a written root of 2 is to it: some files hold it in 16 bits."""
 
 
 def plainer(graph: Graph) -> Graph:
-    """The graph with Gelu for x (1 + erf(x / sqrt(2))) / 2, as it is written out before opset 20."""
-    found = dict(_Gelus(graph).all())
+    """The graph with Gelu for x (1 + erf(x / sqrt(2))) / 2, as it is written out before opset 20, and Swish
+    for x sigmoid(x), before opset 24."""
+    found = dict(_Formulas(graph).all())
     if not found:
         return graph
     return replace(graph, nodes=[found.get(id(node), node) for node in graph.nodes])
 
 
-class _Gelus:
+class _Formulas:
     """Finds the nodes that end such a formula."""
 
     def __init__(self, graph: Graph) -> None:
@@ -38,6 +39,10 @@ class _Gelus:
                 last = x and self._last(node, x)
                 if last:
                     yield id(last), Node("Gelu", "", last.name, (x,), last.outputs, {}, GELU_SINCE)
+            if node.op == "Sigmoid" and not node.domain:
+                last = self._only(node, "Mul")
+                if last and {*last.inputs} == {*node.inputs, *node.outputs}:
+                    yield id(last), Node("Swish", "", last.name, node.inputs, last.outputs, {}, SWISH_SINCE)
 
     def _divided(self, name: str) -> str:
         """x, where the value is x / sqrt(2)."""
@@ -79,7 +84,7 @@ class _Gelus:
         """The node of this operator that alone takes what another gives."""
         takers = self.consumers.get(node.outputs[0], [])
         alone = len(takers) == 1 and node.outputs[0] not in self.graph.outputs
-        return takers[0] if alone and takers[0].op == op and len(takers[0].inputs) == 2 else None
+        return takers[0] if alone and takers[0].kind == op and len(takers[0].inputs) == 2 else None
 
     def _with_number(self, node: Node) -> tuple[str, float | None]:
         """The other input of a node, and the number that one of the two is."""

@@ -195,6 +195,21 @@ def test_numbers_of_channels_behind_a_convolution(tmp_path: Path) -> None:
     np.testing.assert_allclose(cortex.from_onnx(path).predict(x), wanted, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("factors", [["x", "s"], ["s", "x"]])
+def test_a_silu_written_out(tmp_path: Path, factors: list[str]) -> None:
+    nodes = [node("Sigmoid", ["x"], ["s"]), node("Mul", factors, ["y"])]
+    found = load(saved(tmp_path, nodes, {"x": ["n", 5]}, ["y"]))
+    assert kinds(found) == ["silu"]
+    x = numbers(3, 5)
+    np.testing.assert_allclose(found.network.predict(x), x / (1 + np.exp(-x)), rtol=1e-5)
+
+
+def test_a_gate_that_others_take_too_stays(tmp_path: Path) -> None:
+    nodes = [node("Sigmoid", ["x"], ["s"]), node("Mul", ["x", "s"], ["y"]), node("Mul", ["z", "s"], ["w"])]
+    found = load(saved(tmp_path, nodes, {"x": ["n", 5], "z": ["n", 5]}, ["y", "w"]))
+    assert kinds(found) == ["sigmoid", "multiply", "multiply"]
+
+
 ADDED: dict[str, tuple[list[int | str], list[int], list[int], str, str]] = {
     "Conv": (["n", 2, 5], [4, 2, 1], [4, 1], "ncl,oci->nol", "conv1d"),
     "ConvTranspose": (["n", 2, 3, 3], [2, 4, 1, 1], [1, 4, 1, 1], "nchw,coij->nohw", "conv_transpose2d"),
