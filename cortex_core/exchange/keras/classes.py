@@ -13,7 +13,8 @@ WITH_VALUES = (
     r"|random|regularizers"
 )
 LAYERS = re.compile(rf"{PACKAGES}(?:\.(?:{WITH_LAYERS})(?:\.\w+)*)?", re.ASCII)
-VALUES = re.compile(rf"{PACKAGES}(?:\.(?:{WITH_LAYERS}|{WITH_VALUES})(?:\.\w+)*)?", re.ASCII)
+OF_TENSORFLOW = r"tensorflow\.python\.ops\.init_ops_v2"  # of initializers, in the EfficientNetV2 of tf.keras
+VALUES = re.compile(rf"{PACKAGES}(?:\.(?:{WITH_LAYERS}|{WITH_VALUES})(?:\.\w+)*)?|{OF_TENSORFLOW}", re.ASCII)
 OPERATIONS = re.compile(rf"{PACKAGES}\.(?:ops|activations)(?:\.\w+)*", re.ASCII)
 
 CODE = "Lambda"
