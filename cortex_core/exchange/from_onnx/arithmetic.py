@@ -63,10 +63,13 @@ def of_example(at: At, x: Known) -> np.ndarray:
 # A value and numbers
 
 
-def affine(at: At, x: Value, factor: Any = None, offset: Any = None, part: str = "") -> Value:
+def affine(
+    at: At, x: Value, factor: Any = None, offset: Any = None, part: str = "", trainable: bool = True
+) -> Value:
     """factor x + offset, with numbers that broadcast as in ONNX; None is 1, and 0.
 
-    One number for all becomes one of the description; others become parameters.
+    One number for all becomes one of the description; others become parameters, which training may change
+    if they are ``trainable``.
     """
     factor, offset = (None if a is None else of_one(x, np.asarray(a, np.float64)) for a in (factor, offset))
     arrays = [a for a in (factor, offset) if a is not None]
@@ -86,7 +89,7 @@ def affine(at: At, x: Value, factor: Any = None, offset: Any = None, part: str =
     weights = {name: _beside(a, shape, lying.lying) for name, a in given.items() if a is not None}
     (own, *_) = (w.shape for w in weights.values())
     fields: dict[str, Any] = {"shape": [*own], "scale": factor is not None, "center": offset is not None}
-    return at.put("affine", lying, part=part, weights=weights, **fields)
+    return at.put("affine", lying, part=part, weights=weights, trainable=trainable, **fields)
 
 
 def _beside(array: np.ndarray, shape: tuple[int, ...], axes: Sequence[int]) -> np.ndarray:

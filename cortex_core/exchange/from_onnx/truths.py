@@ -117,5 +117,5 @@ def _held(at: At, truths: np.ndarray) -> Value:
     """Constant truths as a value: beside zeros, which x < x makes whatever the chosen x holds."""
     x = next(x for x in at.given if isinstance(x, Value))
     never = at.put("compare", [x, x], part="never", operation="less")
-    held = affine(at, at.put("cast", never, part="zero"), offset=truths, part="truths")
+    held = affine(at, at.put("cast", never, part="zero"), offset=truths, part="truths", trainable=False)
     return at.put("compare", held, part="condition", operation="not_equal", value=0)

@@ -206,6 +206,13 @@ def test_initializers_of_one_name(tmp_path: Path) -> None:
     assert refused(written(tmp_path, model)) == "several initializers are called hidden.weight"
 
 
+def test_a_matrix_with_more_axes_than_the_value(tmp_path: Path) -> None:
+    """The product would have one more axis."""
+    held = {"w": np.ones((1, 3, 4), np.float32)}
+    told = refused(saved(tmp_path, [node("MatMul", ["x", "w"], ["y"])], INPUT, ["y"], held))
+    assert "a product of [batch, 3] along axis 1 with a matrix [1, 3, 4] is not supported" in told
+
+
 def test_attributes_that_are_given_twice(tmp_path: Path) -> None:
     model = made([node("Softmax", ["x"], ["y"], "soft", axis=1)], INPUT, ["y"])
     model.graph.node[0].attribute.append(helper.make_attribute("axis", 0))

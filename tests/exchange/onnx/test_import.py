@@ -310,6 +310,8 @@ def test_what_a_constant_condition_does_not_choose_may_be_anything(tmp_path: Pat
     one, other = ({**held, **given}[name] for name in sides)
     have = found.network.predict({name: given[name] for name in ports})
     np.testing.assert_array_equal(have, np.where(shown, one, other))
+    (mask,) = (layer for layer in found.network.description.layers if layer.id == "y_truths")
+    assert not mask.trainable
 
 
 def test_attention_of_several_heads(tmp_path: Path) -> None:
