@@ -190,7 +190,7 @@ class _Reader:
             self._ordered(found, faults)
         if kind == "Merge" and found["mode"] != "cos":
             told = f"its mode {text(found['mode'])} is not supported"
-            faults.append(told if isinstance(found["mode"], str) else IS_CODE)
+            faults.append(IS_CODE if config.get("mode_type") == "lambda" else told)
         return kind, found
 
     def _ordered(self, fields: dict[str, Any], faults: list[str]) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.activations import activation
 from cortex_core.exchange.keras.at import At, translates
+from cortex_core.exchange.keras.legacy import OF_THEANO
 from cortex_core.exchange.keras.model import each_axis
 from cortex_core.exchange.keras.value import Value
 
@@ -30,17 +31,28 @@ def _windows(at: At, x: Value) -> dict[str, Any]:
     """The windows of a convolution, its bias and its activation, as our fields."""
     rank = _rank(x)
     kernel, dilation = numbers(at, "kernel_size", rank), _dilation(at, rank)
-    padding: Any = at.expect("padding", "valid", "same", "causal")
+    strides = numbers(at, "strides", rank)
+    padding: Any = at.expect("padding", "valid", "same", "causal", OF_THEANO)
+    reach = [(k - 1) * d for k, d in zip(kernel, dilation)]
     if padding == "causal":
-        padding = [[(k - 1) * d, 0] for k, d in zip(kernel, dilation)]
+        padding = [[r, 0] for r in reach]
+    if padding == OF_THEANO:
+        padding = around([(r + 1) // 2 for r in reach], reach, strides)
     return {
         "kernel": kernel,
-        "stride": numbers(at, "strides", rank),
+        "stride": strides,
         "padding": padding,
         "dilation": dilation,
         "use_bias": at.get("use_bias", True),
         "activation": activation(at, moved=x.moved),
     }
+
+
+def around(before: Sequence[int], reach: Sequence[int], strides: Sequence[int]) -> Any:
+    """The padding of Theano: this before the first element, and behind the last what a window has more."""
+    if all(s == 1 and b == r // 2 for b, r, s in zip(before, reach, strides)):
+        return "same"
+    return [[b, r - b] for b, r in zip(before, reach)]
 
 
 def _dilation(at: At, rank: int) -> list[int]:
@@ -110,7 +122,7 @@ def separable(at: At) -> Value:
 def transposed(at: At) -> Value:
     x = at.channels(at.any())
     rank = _rank(x)
-    at.expect("padding", "valid", "same")
+    at.expect("padding", "valid", "same", OF_THEANO)
     at.expect("groups", 1)
     told = at.get("output_shape", None)
     sizes = _sizes(at, rank) if told is None else _told_sizes(at, x, told)
@@ -126,6 +138,8 @@ def _sizes(at: At, rank: int) -> dict[str, Any]:
     """
     reach = [(k - 1) * d + 1 for k, d in zip(numbers(at, "kernel_size", rank), _dilation(at, rank))]
     same = at.get("padding") == "same"
+    if at.get("padding") == OF_THEANO:
+        return _cut(reach, [r - s for r, s in zip(reach, numbers(at, "strides", rank))])
     if at.get("output_padding", None) is None:
         more = [max(0, s - r) for s, r in zip(numbers(at, "strides", rank), reach)]
         return {} if same else {"output_padding": more}
@@ -137,6 +151,14 @@ def _sizes(at: At, rank: int) -> dict[str, Any]:
     return {"padding": pairs, "output_padding": [max(0, -n) for n in less]}
 
 
+def _cut(reach: Sequence[int], less: Sequence[int]) -> dict[str, Any]:
+    """The same of Theano, which cuts off half a window before the first element, whatever the stride; by
+    ``less`` the output is shorter than what all windows reach over."""
+    behind = [n - r // 2 for n, r in zip(less, reach)]
+    pairs = [[r // 2, max(0, n)] for r, n in zip(reach, behind)]
+    return {"padding": pairs, "output_padding": [max(0, -n) for n in behind]}
+
+
 def _told_sizes(at: At, x: Value, told: Sequence[Any]) -> dict[str, Any]:
     """The same for Keras 1, which says how large the output is: ``told``, with its batch and channels."""
     rank = _rank(x)
@@ -146,5 +168,7 @@ def _told_sizes(at: At, x: Value, told: Sequence[Any]) -> dict[str, Any]:
         raise Unfit(f"output_shape is {told!r:.60}, of an input of {[*lengths]}: expected whole numbers")
     steps, kernel = numbers(at, "strides", rank), numbers(at, "kernel_size", rank)
     more = [w - (n - 1) * s - k for w, n, s, k in zip(wanted, lengths, steps, kernel)]  # type: ignore[operator]
+    if at.get("padding") == OF_THEANO:
+        return _cut(kernel, [-m for m in more])
     pairs = [[n // 2, n - n // 2] for n in (max(0, -m) for m in more)]
     return {"padding": pairs, "output_padding": [max(0, m) for m in more]}

@@ -30,6 +30,10 @@ GATES = {"LSTM": 4, "GRU": 3, "ConvLSTM2D": 4}
 OLD_GATES = {"LSTM": (0, 2, 1, 3), "GRU": (0, 1, 2), "ConvLSTM2D": (0, 2, 1, 3)}
 """Where Keras 1 keeps the gates i, f, c, o (z, r, h), each with its kernel, recurrent kernel and bias."""
 
+POOLING = tuple(f"{kind}Pooling{rank}D" for kind in ("Average", "Max") for rank in (1, 2, 3))
+OF_THEANO = "same_of_theano"
+"""A padding by the size of the window alone, whatever its stride."""
+
 LOCAL = {"LocallyConnected1D": 1, "LocallyConnected2D": 2}
 WRAPPERS = ("Bidirectional", "TimeDistributed")
 
@@ -75,6 +79,17 @@ def _wrapped(layer: Layer, weights: Weights, version: str, backend: str) -> Weig
     half = len(weights) // 2 if layer.kind == "Bidirectional" else len(weights)
     parts = [weights[:half], weights[half:]] if half else []
     return tuple(w for part in parts for w in modern_weights(held, part, version, backend))
+
+
+def padded(kind: str, config: Config) -> Config:
+    """The configuration of a layer that ran on Theano: it pads otherwise than what `same` means today."""
+    if kind in WRAPPERS and isinstance(config.get("layer"), Mapping):
+        inner = config["layer"]
+        if not isinstance(inner.get("config"), Mapping):
+            return config
+        return {**config, "layer": {**inner, "config": padded(str(inner.get("class_name")), inner["config"])}}
+    pads = kind in CONVOLUTIONS or kind in POOLING
+    return {**config, "padding": OF_THEANO} if pads and config.get("padding") == "same" else config
 
 
 # Keras 1

@@ -110,7 +110,12 @@ def dealt(
 
 def _owners(leaves: Sequence[Layer], numbers: Sequence[Counts], weights: Weights) -> list[int] | None:
     """Whose each weight is: in an order that names confirm, else by names alone, else by order alone."""
-    orders = [_trained_first(leaves, numbers), [i for i, n in enumerate(numbers) for _ in range(sum(n))]]
+    frozen = [leaf.config.get("trainable", True) is False for leaf in leaves]
+    orders = [
+        _trained_first(frozen, numbers),
+        _trained_first([False] * len(leaves), numbers),  # Keras 1.0
+        [i for i, n in enumerate(numbers) for _ in range(sum(n))],
+    ]
     fitting = [order for order in orders if len(order) == len(weights)]
     for order in fitting:
         if all(_tells(weight, leaves[i].name) for weight, i in zip(weights, order)):
@@ -131,15 +136,18 @@ def _counts_in(layer: Layer, keras_1: bool) -> list[Counts]:
     return [counts(leaf.kind, leaf.config, keras_1) for leaf in leaves]
 
 
-def _trained_first(leaves: Sequence[Layer], numbers: Sequence[Counts]) -> list[int]:
-    frozen = [leaf.config.get("trainable", True) is False for leaf in leaves]
+def _trained_first(frozen: Sequence[bool], numbers: Sequence[Counts]) -> list[int]:
     trained = [i for i, n in enumerate(numbers) for _ in range(0 if frozen[i] else n[0])]
     others = [i for i, n in enumerate(numbers) for _ in range(sum(n) if frozen[i] else n[1])]
     return trained + others
 
 
 def _tells(weight: Weight, layer: str) -> bool:
-    """Whether a weight's name is that of a layer's; TensorFlow numbers names that it has seen before."""
+    """Whether a weight's name is that of a layer's; TensorFlow numbers names that it has seen before, and
+    Keras 1 joins them, dense_1_W."""
+    if "/" not in weight.name:
+        own = weight.name.removeprefix(f"{layer}_")
+        return own != weight.name and not own[:1].isdecimal()
     for part in weight.name.split("/"):
         number = part.removeprefix(f"{layer}_")
         if part == layer or (number != part and number.isdecimal()):

@@ -17,7 +17,7 @@ from cortex_core.exchange.keras import hdf5
 from cortex_core.exchange.keras.config import read_model, version_of
 from cortex_core.exchange.keras.counts import counts
 from cortex_core.exchange.keras.hdf5 import LONGEST_TEXT, Hdf5
-from cortex_core.exchange.keras.legacy import convolutions, modern_weights
+from cortex_core.exchange.keras.legacy import convolutions, modern_weights, padded
 from cortex_core.exchange.keras.model import File, Model, Optimizer, Weight, release
 from cortex_core.exchange.keras.named import Given, by_name, group_of_weights, named_weights, weights_in
 from cortex_core.exchange.keras.numbered import by_number, gathered, is_numbered, numbered_weights
@@ -286,14 +286,16 @@ def _expect_numbered(file: Hdf5) -> None:
 
 
 def _filled(model: Model, given: Given, version: str, backend: str) -> Model:
-    """The model with the weights of its layers, in the form of today."""
+    """The model with the weights of its layers, and their padding, in the form of today."""
     layers = []
     for layer in model.layers:
         if layer.model is not None:
             layers.append(replace(layer, model=_filled(layer.model, given, version, backend)))
         else:
             weights = modern_weights(layer, given.get(id(layer), ()), version, backend)
-            layers.append(replace(layer, weights=weights))
+            of_theano = backend == "theano" and release(version) < (3,)
+            config = padded(layer.kind, layer.config) if of_theano else layer.config
+            layers.append(replace(layer, weights=weights, config=config))
     return replace(model, layers=tuple(layers))
 
 

@@ -14,7 +14,8 @@ from cortex_compute.frozen import frozen
 from cortex_core.exchange.build import Unfit
 from cortex_core.exchange.keras.activations import activation
 from cortex_core.exchange.keras.at import At, flat, translates
-from cortex_core.exchange.keras.convolution import numbers
+from cortex_core.exchange.keras.convolution import around, numbers
+from cortex_core.exchange.keras.legacy import OF_THEANO
 from cortex_core.exchange.keras.model import Layer, Weight
 from cortex_core.exchange.keras.numbered import snake_case
 from cortex_core.exchange.keras.value import Value
@@ -246,8 +247,18 @@ def _windows(at: At) -> dict[str, Any]:
         "filters": at.get("filters"),
         "kernel": numbers(at, "kernel_size", 2),
         "stride": numbers(at, "strides", 2),
-        "padding": at.expect("padding", "valid", "same"),
+        "padding": _padding(at),
     }
+
+
+def _padding(at: At) -> str:
+    padding = at.expect("padding", "valid", "same", OF_THEANO)
+    if padding != OF_THEANO:
+        return str(padding)
+    reach = [n - 1 for n in numbers(at, "kernel_size", 2)]
+    if around([(r + 1) // 2 for r in reach], reach, numbers(at, "strides", 2)) != "same":
+        raise Unfit("with strides, or windows of even size, the padding of Theano is not supported")
+    return "same"
 
 
 def _weights(at: At, kind: str, use_bias: bool) -> dict[str, np.ndarray]:

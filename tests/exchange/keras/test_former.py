@@ -148,7 +148,7 @@ def test_merges_that_are_refused() -> None:
     with pytest.raises(SpecError, match=r"m \(Merge\): its mode .* is not supported; map it to a block"):
         merge(5, mode="x", mode_type="function")
     with pytest.raises(SpecError, match=r"m \(Merge\): it holds code of Python, which is never run; map it"):
-        merge(5, mode=["c\x01\x00", None, None], mode_type="lambda")
+        merge(5, mode="c\x01\x00", mode_type="lambda")  # (a list, with its defaults, since Keras 1.2)
 
 
 @pytest.mark.parametrize(

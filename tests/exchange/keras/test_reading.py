@@ -266,6 +266,15 @@ def test_a_frozen_layer_has_all_its_weights_among_the_others(tmp_path: Path) -> 
     assert firsts(read(save_named(tmp_path / "m.h5", {**ENDS, "inner": arrays}, config)).model) == INSIDE
 
 
+def test_a_frozen_layer_of_keras_1_0_has_its_weights_among_the_trained_ones(tmp_path: Path) -> None:
+    """As their names tell, which Keras 1 joins to those of the layers."""
+    parts = [*OF_TWO["a"], *PARTS[:2], *OF_TWO["b"], *PARTS[2:]]
+    arrays = [(name.replace("/", "_").removesuffix(":0"), array) for name, array in parts]
+    config = nested(dense("a", 2, trainable=False), BATCH_NORM, dense("b", 4))
+    path = save_named(tmp_path / "m.h5", {**ENDS, "inner": arrays}, config, version="")
+    assert firsts(read(path).model) == INSIDE
+
+
 def test_names_tell_where_the_order_is_another_one(tmp_path: Path) -> None:
     """A model that was frozen as a whole, whose layers do not say so."""
     arrays = [*OF_TWO["a"], *PARTS, *OF_TWO["b"]]
