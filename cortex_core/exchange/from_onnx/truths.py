@@ -28,7 +28,8 @@ def both(at: At) -> Value:
     if not numbers:
         return together(at, {"And": "logical_and", "Or": "logical_or"}[at.op], values)
     one = at.put("cast", values[0], part="number")
-    told = affine(at, one, **{"factor" if at.op == "And" else "offset": numbers[0]}, part="counted")
+    factor, offset = (numbers[0], None) if at.op == "And" else (None, numbers[0])
+    told = affine(at, one, factor, offset, "counted", trainable=False)
     return at.put("compare", told, operation="not_equal", value=0)
 
 
