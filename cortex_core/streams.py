@@ -90,7 +90,8 @@ def _target(node: Any, stream: Any, of: tuple[int, ...] | None, what: str) -> tu
         return told, f"expected mse or mae, or a label: {{columns: {{{node.target}: label}}}}"
     if classes and _fits(stream.shape, of[:-1]) and len(classes) > of[-1]:
         told = f"'{node.of}' has {of[-1]} output{'s' if of[-1] != 1 else ''}"
-        return told, f"{what} has {len(classes)} classes"
+        fitting = f"give {len(classes)} outputs, or other data (train.data=..., in evaluate --data)"
+        return told, f"{what} has {len(classes)} classes; {fitting}"
     return None
 
 

@@ -139,13 +139,19 @@ def finite(data: Any) -> Any:
     return None if isinstance(data, float) and not math.isfinite(data) else data
 
 
+def model_file(path: str) -> Path:
+    """The .cortex file that a path means: it, or that of the best model in the folder of a run."""
+    from cortex_core.training.run import MODEL
+
+    return Path(path, MODEL) if Path(path).is_dir() else Path(path)
+
+
 def load_model(path: str) -> Network:
     """The network of a .cortex file, or of the folder of a run (its best model)."""
     from cortex_core.training.checkpoint import load
     from cortex_core.training.run import LAST, MODEL, fold_of
 
-    folder = Path(path)
-    file = folder / MODEL if folder.is_dir() else folder
+    folder, file = Path(path), model_file(path)
     if not file.is_file():
         what = "there is no such model; expected a .cortex file or the folder of a run"
         if (folder / LAST).is_file():

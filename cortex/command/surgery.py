@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from cortex.command.common import json_option, load_model, people, write_json
+from cortex.command.common import json_option, load_model, model_file, people, write_json
 
 SUFFIX = ".cortex"
 
@@ -31,6 +31,13 @@ def _file(context: click.Context, option: click.Parameter, out: str) -> Path:
     return Path(out)
 
 
+def _expect_another(out: Path, model: str) -> None:
+    """What is read stays as it is."""
+    file = model_file(model)
+    if out.exists() and file.exists() and out.samefile(file):
+        raise click.BadParameter(f"{out} is the model that is read; give another name", param_hint="'--out'")
+
+
 @click.command("surgery")
 @click.argument("model", metavar="MODEL")
 @click.option("--remove", "gone", multiple=True, metavar="ID", help="A layer or block that falls away.")
@@ -38,7 +45,9 @@ def _file(context: click.Context, option: click.Parameter, out: str) -> Path:
     "--resize-input", "shape", callback=_shape, metavar="H,W,C", help="Another shape, without the batch axis."
 )
 @click.option("--input", "name", metavar="NAME", help="Which input is resized, where there are several.")
-@click.option("--replace-head", "units", type=int, metavar="N", help="A new last layer, of N outputs.")
+@click.option(
+    "--replace-head", "units", type=click.IntRange(min=1), metavar="N", help="A new last layer, of N outputs."
+)
 @click.option("--head", metavar="ID", help="Which head is replaced, where there are several.")
 @click.option("--freeze-until", metavar="ID", help="The last of the layers that are not trained any more.")
 @click.option("--unfreeze", is_flag=True, help="All layers are trained, but for those named to freeze.")
@@ -86,6 +95,7 @@ def command(
     if not gone and shape is None and units is None and not freezing:
         wanted = "--remove, --resize-input, --replace-head, --freeze-until, --freeze-norms or --unfreeze"
         raise click.UsageError(f"Nothing to do: expected {wanted}.")
+    _expect_another(out, model)
     from cortex_core import surgery
 
     before = load_model(model)

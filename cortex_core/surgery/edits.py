@@ -184,6 +184,9 @@ def headed(data: Data, units: int, of: str | None = None) -> Edit:
         head = _only(HEAD, own.values(), "heads", "'of' (--head)")
     else:
         head = _before(nodes, _end(HEAD, old, of))
+        known = dict.fromkeys([*_last_learning(old), *compared.values()])
+        if head not in known:
+            raise SpecError(f"{HEAD}: '{of}' is no head; heads are: {', '.join(known)}")
     holder, whole = nodes[head].holder, _whole(old, nodes, seen)
     heads = {x.id: _with_units(nodes, x.id, units, whole) for x in old.layers if x.holder == holder}
     count = heads[head][0]
@@ -374,6 +377,14 @@ def _expect_unused(description: Description, gone: Sequence[str], last: str) -> 
             raise SpecError(f"remove: {told}; remove '{node.id}' first, or in its place")
 
 
+def _last_learning(description: Description) -> Iterable[str]:
+    """The layers with parameters behind which there is none."""
+    learning = [node.id for node in description.layers if _learns(node)]
+    sources = {node.id: node.sources for node in description.layers}
+    before = ancestors((s for id_ in learning for s in sources[id_]), sources, sources)
+    return (id_ for id_ in learning if id_ not in before)
+
+
 def _before(nodes: Mapping[str, LayerNode], name: str) -> str:
     """The last layer with parameters that leads to a value, along layers that take one."""
     here = owner(name, nodes)
@@ -418,7 +429,8 @@ def _with_units(
     try:
         made = replace(layer, **{size: units})
     except SpecError as error:
-        raise SpecError(f"{HEAD}: {error}") from None
+        told = str(error).partition(": ")[2]  # behind the name of the layer's field
+        raise SpecError(f"{HEAD}: 'units' (--replace-head): {told}") from None
     return getattr(layer, size), made if outer is layer else replace(outer, layer=made)
 
 

@@ -89,7 +89,9 @@ def test_an_input_of_another_size(cli: Cli, iris_run: Path, tmp_path: Path) -> N
         (("--freeze-until", "dense", "--drop-unfitting"), "--drop-unfitting belongs to --remove or --resize"),
         (("--freeze-until", "dense", "--seed", "5"), "--seed belongs to --replace-head or --drop-unfitting"),
         (("--resize-input", "4", "--seed", "5"), "--seed belongs to --replace-head or --drop-unfitting"),
-        (("--replace-head", "0"), "replace_head: Dense.units: 0 is too small"),
+        (("--replace-head", "0"), "Invalid value for '--replace-head': 0 is not in the range x>=1"),
+        (("--replace-head", "2", "--head", "features"), "no layer with parameters comes before 'features'"),
+        (("--replace-head", "2", "--head", "dense"), "replace_head: 'dense' is no head; heads are: kind"),
     ],
 )
 def test_what_is_refused(
@@ -100,6 +102,25 @@ def test_what_is_refused(
     assert said.code == 2
     assert told in said.err
     assert not out.exists()
+
+
+def test_the_model_that_is_read_is_not_overwritten(
+    cli: Cli, iris_run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, link = tmp_path / "own.cortex", tmp_path / "link.cortex"
+    file.write_bytes(before := (iris_run / "model.cortex").read_bytes())
+    link.symlink_to(file)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "model.cortex").symlink_to(file)
+    monkeypatch.chdir(tmp_path)
+    same = (file, "own.cortex"), (link, file), (file, link), (run, file), ("run", run / "model.cortex")
+    for model, out in same:
+        said = cli("surgery", model, "--replace-head", 2, "-o", out)
+        assert said.code == 2
+        assert f"{out} is the model that is read; give another name" in said.err
+    assert file.read_bytes() == before
+    assert link.is_symlink()
 
 
 def test_names_of_files(cli: Cli, iris_run: Path, spec: Path, tmp_path: Path) -> None:

@@ -136,7 +136,8 @@ def test_good() -> None:
         ),
         (
             {"layers": ["flatten", {"dense": {"units": 9, "id": "digit"}}]},
-            "loss.softmax_cross_entropy: 'digit' has 9 outputs: 'label' of data set 'digits' has 10 classes",
+            "loss.softmax_cross_entropy: 'digit' has 9 outputs: 'label' of data set 'digits' has 10 classes; "
+            "give 10 outputs, or other data (train.data=..., in evaluate --data)",
         ),
         (
             {

@@ -479,11 +479,13 @@ def test_descriptions_become_descriptions(tmp_path: Path) -> None:
         (lambda n: surgery.remove(n, "dropout", instead=["image"]), "remove: ['image'] is no name"),
         (lambda n: surgery.add(n, ["relu"], after=["image"]), "add: ['image'] is no name"),
         (lambda n: surgery.resize_input(n, (8, 8, 1), ["image"]), "resize_input: ['image'] is no name"),
-        (lambda n: surgery.replace_head(n, 0), "replace_head: Dense.units: 0 is too small"),
+        (lambda n: surgery.replace_head(n, 0), "replace_head: 'units' (--replace-head): 0 is too small"),
         (
             lambda n: surgery.replace_head(n, 3, of="conv2d"),
-            "the last layer with parameters is conv2d 'conv2d', which is no head",
+            "replace_head: 'conv2d' is no head; heads are: digit",
         ),
+        (lambda n: surgery.replace_head(n, 3, of="dense"), "'dense' is no head; heads are: digit"),
+        (lambda n: surgery.replace_head(n, 3, of="dropout"), "'dropout' is no head; heads are: digit"),
         (lambda n: surgery.replace_head(n, 3, of="image"), "no layer with parameters comes before 'image'"),
         (
             lambda n: surgery.resize_input(n, (8, 8, 1), "picture"),

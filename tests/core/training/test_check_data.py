@@ -86,7 +86,11 @@ def test_other_mistakes_are_found_without_the_data(here: Path) -> None:
     [
         ({"{softmax_cross_entropy: ": "{mse: ", "units: 2": "units: 1"}, "'colour' of the data has classes"),
         ({"target: colour": "target: color"}, "Did you mean 'colour'?"),
-        ({"units: 2": "units: 1"}, "'out' has 1 output: 'colour' of the data has 2 classes"),
+        (
+            {"units: 2": "units: 1"},
+            "'out' has 1 output: 'colour' of the data has 2 classes; give 2 outputs, or other data "
+            "(train.data=..., in evaluate --data)",
+        ),
         (
             {"softmax_cross_entropy": "focal", "units: 2": "units: 1"},
             "'out' has 1 output: 'colour' of the data has 2 classes",
