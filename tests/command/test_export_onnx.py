@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -40,3 +43,30 @@ def test_no_model(cli: Cli, tmp_path: Path) -> None:
     said = cli("export", "onnx", tmp_path / "nothing.cortex", "-o", tmp_path / "net.onnx")
     assert (said.code, said.out) == (2, "")
     assert "there is no such model" in said.err
+
+
+def test_the_result_as_json(cli: Cli, iris_run: Path, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    out = tmp_path / "iris.onnx"
+    said = cli("export", "onnx", iris_run, "-o", out, "--json", "-")
+    assert json.loads(said.out) == {
+        "model": str(out),
+        "takes": {"features": ["batch", 4]},
+        "gives": {"kind": ["batch", 3]},
+    }
+    assert said.err.endswith(f"{out}\n")
+    said = cli("export", "onnx", iris_run, "-o", out, "--json", out)
+    assert (said.code, said.out) == (2, "")
+    assert "would be written twice: give --json another name" in said.err
+
+
+def test_a_terminal_that_lacks_the_letters_of_a_file(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    model = tmp_path / "net.cortex"
+    cortex.network({"inputs": {"x": [2]}, "layers": [{"dense": {"units": 1, "id": "y"}}]}).save(model)
+    command = [sys.executable, "-m", "cortex", "export", "onnx", str(model), "-o", "wärme.onnx"]
+    ran = subprocess.run(
+        command, capture_output=True, text=True, cwd=tmp_path, env={**os.environ, "PYTHONIOENCODING": "ascii"}
+    )
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout == "takes x: batch x 2\ngives y: batch x 1\nw?rme.onnx\n"

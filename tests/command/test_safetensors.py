@@ -40,6 +40,8 @@ def test_a_run(cli: Cli, iris_run: Path, tmp_path: Path) -> None:
     file = tmp_path / "iris.safetensors"
     assert cli("export", "safetensors", iris_run, "--out", file).code == 0
     assert set(load_safetensors(file)) == set(cortex.load(iris_run).parameters)
+    told = json.loads(cli("export", "safetensors", iris_run, "--out", file, "--json", "-").out)
+    assert told == {"model": str(file), "notes": []}
 
 
 def test_a_description_and_what_was_rounded(cli: Cli, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from cortex.command.common import json_option, load_model, people, say, write_json
+from cortex.command.exports.report import expect_other_file
 
 SUFFIXES = (".keras", ".weights.h5")
 
@@ -36,8 +37,7 @@ def command(model: str, raw: bool, out: Path, json_file: str | None) -> None:
       cortex export keras runs/digits -o digits.keras
       cortex export keras model.cortex --raw -o model.weights.h5
     """
-    if json_file not in (None, "-") and Path(json_file).resolve() == out.resolve():
-        raise click.UsageError(f"{out} would be written twice: give --json another name")
+    expect_other_file(json_file, out)
     from cortex_core.exchange.to_keras.export import to_keras
 
     notes = to_keras(load_model(model), out, raw)

@@ -6,13 +6,22 @@ import sys
 
 import click
 
-from cortex.command.common import load_model, out_option, say
+from cortex.command.common import (
+    json_option,
+    load_model,
+    out_option,
+    people,
+    say,
+    write_json,
+)
+from cortex.command.exports.report import expect_other_file
 
 
 @click.command("safetensors")
 @click.argument("model", metavar="MODEL")
 @out_option(".safetensors", required=True, metavar="FILE.safetensors", help="The file that is written.")
-def command(model: str, out: str) -> None:
+@json_option
+def command(model: str, out: str, json_file: str | None) -> None:
     """Write the weights of a network by name, with its description in the metadata.
 
     MODEL is a .cortex file, or the folder of a run. Parameters and running statistics have the names and
@@ -23,8 +32,11 @@ def command(model: str, out: str) -> None:
     Example:
       cortex export safetensors runs/digits -o digits.safetensors
     """
+    expect_other_file(json_file, out)
     from cortex_core.exchange.safetensors_network import write
 
-    for note in write(load_model(model), out):
+    notes = write(load_model(model), out)
+    write_json(json_file, {"model": out, "notes": notes})
+    for note in notes:
         say(f"note: {note}", sys.stderr)
-    say(out, sys.stdout)
+    say(out, people(json_file))

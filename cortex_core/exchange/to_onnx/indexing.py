@@ -51,7 +51,7 @@ def _concatenate(at: At) -> str:
     return at.emit("Concat", *at.names, axis=at.p.axis)
 
 
-@translates(Pad, "Pad", "Cast")
+@translates(Pad, "Pad")
 def _pad(at: At) -> str:
     """Negative numbers cut off, in ONNX too."""
     p, t = at.p, at.types[0]
@@ -74,7 +74,7 @@ def _one_hot(at: At) -> str:
     return cast(at.writer, y, bool_, p.dtype)
 
 
-@translates(TopK, "TopK", "Cast")
+@translates(TopK, "TopK")
 def _top_k(at: At) -> list[str | None]:
     k, given = at.writer.constant(np.array([at.p.k], np.int64)), at.types[0].dtype
     wide = running("TopK", given)
@@ -83,7 +83,7 @@ def _top_k(at: At) -> list[str | None]:
     return [cast(at.writer, values, wide, given), places]
 
 
-@translates(Cumsum, "CumSum", "Cast")
+@translates(Cumsum, "CumSum")
 def _cumsum(at: At) -> str:
     wanted = at.node.types[0].dtype
     x = cast(at.writer, at.names[0], at.types[0].dtype, wanted)

@@ -13,7 +13,7 @@ from cortex_core.exchange.to_onnx.kernels import cast, run
 OPS = {"mean": "ReduceMean", "prod": "ReduceProd", "max": "ReduceMax", "min": "ReduceMin"}
 
 
-@translates(Reduce, "ReduceSum", *OPS.values(), "ArgMax", "ArgMin", "Cast")
+@translates(Reduce, "ReduceSum", *OPS.values(), "ArgMax", "ArgMin")
 def _reduce(at: At) -> str:
     p, keepdims = at.p, int(at.p.keepdims)
     if p.kind in ("argmax", "argmin"):
@@ -39,7 +39,7 @@ def _log_softmax(at: At) -> str:
     return at.run("LogSoftmax", at.names, axis=-1)
 
 
-@translates(LayerNorm, "LayerNormalization", "Cast")
+@translates(LayerNorm, "LayerNormalization")
 def _layer_norm(at: At) -> str:
     """In the type of scale and shift.  The mean and the variance are not given: no prediction reads them."""
     (x, *vectors), given, computing = at.names, at.types[0].dtype, at.types[1].dtype

@@ -84,7 +84,7 @@ def predicted(network: Network, inputs: Mapping[str, np.ndarray], raw: bool = Fa
     return found if isinstance(found, dict) else {network.description.outputs[0]: found}
 
 
-def check(network: Network, inputs: Arrays, depends: bool = True) -> None:
+def check(network: Network, inputs: Arrays) -> None:
     """Asserts that outputs are within the tolerance of ours, relative to the largest, and depend on inputs.
 
     Where they are not, the first layer that departs is named.
@@ -98,9 +98,8 @@ def check(network: Network, inputs: Arrays, depends: bool = True) -> None:
             assert np.isfinite(ours[name]).all(), f"{name} is not finite: draw other weights"
             apart = difference(ours[name], theirs[name])
             assert apart <= TOLERANCE, f"{name}: {apart:.1e} apart; {first_departure(network, given)}"
-            if depends:
-                spread = difference(ours[name][1:], np.broadcast_to(ours[name][0], ours[name][1:].shape))
-                assert spread > APART * TOLERANCE, f"{name} hardly depends on the input: {spread:.1e}"
+            spread = difference(ours[name][1:], np.broadcast_to(ours[name][0], ours[name][1:].shape))
+            assert spread > APART * TOLERANCE, f"{name} hardly depends on the input: {spread:.1e}"
 
 
 def difference(ours: np.ndarray, theirs: np.ndarray) -> float:

@@ -78,7 +78,7 @@ VARIANTS: dict[str, Any] = {
 @pytest.mark.parametrize(("kind", "name"), OWN)
 def test_every_layer_and_loss(kind: str, name: str) -> None:
     cls = (LAYERS if kind == "layer" else LOSSES)[name]
-    _check(Network(minimal.description(cls), seed=3), depends=False)
+    _check(Network(minimal.description(cls), seed=3))
 
 
 @pytest.mark.parametrize("name", VARIANTS)
@@ -87,9 +87,9 @@ def test_variants(name: str) -> None:
     _check(Network(read({"cortex": 1, "inputs": {"given": shape}, "layers": layers}), seed=3))
 
 
-def _check(network: Network, depends: bool = True) -> None:
+def _check(network: Network) -> None:
     pytest.importorskip("onnxruntime")
     rng = np.random.default_rng(0)
     inputs = inputs_of(network, max(BATCHES), rng)
     draw(network, rng, inputs)
-    check(network, inputs, depends)
+    check(network, inputs)
