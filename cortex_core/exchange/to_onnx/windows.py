@@ -28,9 +28,9 @@ def same(n: int, reach: int, stride: int) -> tuple[int, int]:
 
 
 def expect_clear(twins: Twins, all_rests: bool) -> None:
-    """Raises `SpecError` where other lengths might be padded in another way than those of the traces.
+    """Raises `SpecError` where the lengths of the traces do not tell what windows make of others.
 
-    Without ``all_rests`` only such lengths are asked for that leave the same rests as those of the traces.
+    Without ``all_rests`` the others are only such as leave the same rests when they are divided.
     """
     found = []
     for node in twins.order:
