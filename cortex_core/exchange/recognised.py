@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 IN_ARCHIVES = {"config.json", "model.weights.h5"}
@@ -21,6 +20,8 @@ def advice(path: str | Path, but: str = "") -> str:
 
 
 def _is_of_keras(path: Path) -> bool:
+    import zipfile
+
     import h5py
 
     try:
