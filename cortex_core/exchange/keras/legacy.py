@@ -197,4 +197,9 @@ def _permuted(weight: Weight, axes: Sequence[int]) -> Weight:
 
 
 def _changed(weight: Weight, shape: tuple[int, ...], change: Callable[[np.ndarray], np.ndarray]) -> Weight:
-    return replace(weight, shape=shape, read=lambda: change(np.asarray(weight.read())))
+    return replace(
+        weight,
+        shape=shape,
+        read=lambda: change(np.asarray(weight.read())),
+        turn=lambda x: change(weight.turn(x)),
+    )

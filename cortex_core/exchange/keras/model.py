@@ -20,12 +20,17 @@ Config = Mapping[str, Any]
 
 @frozen
 class Weight:
-    """An array of the file.  It is read when it is needed; shape and type are known before."""
+    """An array of the file.  It is read when it is needed; shape and type are known before.
+
+    ``turn`` makes it of what lies in the file, where that has another order: the moments of an optimizer lie
+    as it does there.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     read: Callable[[], np.ndarray]
+    turn: Callable[[np.ndarray], np.ndarray] = np.asarray
 
 
 @frozen

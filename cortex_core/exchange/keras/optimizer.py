@@ -119,16 +119,17 @@ def read_state(
         raise CheckpointError(f"{told}, which do not fit each other")
     factors = _factors(optimizer, rate(found))
     turn = _Turn(file, converted, maps, trained)
-    moments = {name: turn(_read(ws), factors.get(name, 1.0)) for name, ws in slots.items()}
+    moments = {name: turn(_read(ws, trained), factors.get(name, 1.0)) for name, ws in slots.items()}
     return State(step or 0, {name: moments[name] for name in optimizer.state}, turn.sums)
 
 
-def _read(weights: Sequence[Weight]) -> Iterator[np.ndarray]:
-    for weight in weights:
+def _read(weights: Sequence[Weight], trained: Sequence[Weight]) -> Iterator[np.ndarray]:
+    """A moment of each trained weight, in the order of that."""
+    for weight, own in zip(weights, trained):
         array = np.asarray(weight.read(), np.float32)
         if not np.isfinite(array).all():
             raise CheckpointError(f"{weight.name or 'an array'} of it holds numbers that are not finite")
-        yield array
+        yield own.turn(array)
 
 
 def _factors(optimizer: Any, rate: float) -> dict[str, float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from cortex_compute.errors import CheckpointError
 from cortex_core.declared import declare
 from cortex_core.exchange.build import Builder
 from cortex_core.exchange.keras.convert import convert
+from cortex_core.exchange.keras.legacy import modern_weights
 from cortex_core.exchange.keras.model import Call, File, Layer, Model, Optimizer, Out, Weight
 from cortex_core.exchange.keras.optimizer import State, read_state, resume
 from cortex_core.network import Network
@@ -88,6 +90,21 @@ def test_the_step_of_sgd_is_in_its_velocity() -> None:
     state = state_of(found, OPTIMIZERS["sgd"](momentum=0.9))
     assert state is not None
     np.testing.assert_array_equal(state.moments["velocity"]["dense_10/kernel"], -2 * B)
+
+
+def test_moments_lie_as_the_file_has_their_weights() -> None:
+    """A convolution on Theano, whose kernel is turned by 180 degrees."""
+    kernel, moment = np.arange(12.0).reshape(2, 2, 1, 3), np.arange(12.0).reshape(2, 2, 1, 3) - 5
+    config = {"filters": 3, "kernel_size": [2, 2], "strides": [1, 1], "padding": "valid", "use_bias": False}
+    conv = Layer("conv", "Conv2D", config, (Call((Out("x"),), {}),))
+    conv = replace(conv, weights=modern_weights(conv, [weight("conv/kernel:0", kernel)], "2.2.4", "theano"))
+    x = Layer("x", "InputLayer", {"batch_shape": [None, 4, 4, 1]}, (Call((), {}),))
+    whole = Model("it", (x, conv), (Out("x"),), (Out("conv"),))
+    state = Optimizer("Adam", {}, (weight("t", 7), weight("m", moment), weight("v", moment**2)))
+    found = state_of(File("2.2.4", "theano", whole, None, state), OPTIMIZERS["adam"]())
+    assert found is not None
+    np.testing.assert_array_equal(found.moments["m"]["conv/kernel"], moment[::-1, ::-1])
+    np.testing.assert_array_equal(found.moments["v"]["conv/kernel"], moment[::-1, ::-1] ** 2)
 
 
 def test_a_rate_of_0_tells_no_velocity() -> None:
