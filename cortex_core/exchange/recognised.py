@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 IN_ARCHIVES = {"config.json", "model.weights.h5"}
@@ -9,7 +10,7 @@ ENDINGS = {".onnx": "onnx", ".safetensors": "safetensors"}
 """Of files whose bytes do not begin with what they are, and the command that reads them."""
 
 
-def advice(path: str | Path, but: str = "") -> str:
+def advice(path: str | os.PathLike[str], but: str = "") -> str:
     """What to say of a file that ``cortex import`` reads, by another command than ``but``; else nothing."""
     if but != "keras" and _is_of_keras(Path(path)):
         return f"this is a model of Keras: cortex import keras {path} -o NAME.cortex brings it in"
