@@ -23,6 +23,7 @@ NAMED: dict[str, Written] = {
     **{name: (name, {}) for name in ("log_sigmoid", "hard_tanh", "tanh_shrink", "soft_shrink")},
     **{name: (name, {}) for name in ("hard_shrink", "squareplus", "sparse_plus", "exponential")},
     "linear": LINEAR,
+    "log_softmax_v2": ("log_softmax", {}),  # as tf.keras 2.6 to 2.12 writes it
     "swish": ("silu", {}),
     "leaky_relu": ("leaky_relu", {"slope": 0.2}),
     "hard_sigmoid": ("hard_sigmoid", {}),

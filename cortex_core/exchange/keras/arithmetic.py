@@ -181,6 +181,11 @@ def subtract(found: Operation) -> Value:
     return scaled(found.at, a, 1, -array(b)) if isinstance(a, Value) else scaled(found.at, b, -1, a)
 
 
+@operation("squareddifference")
+def squared_difference(found: Operation) -> Value:
+    return found.at.put("power", subtract(found), exponent=2)
+
+
 @operation("multiply", "mul", "rmul")
 def multiply(found: Operation) -> Value:
     a, b = _pair(found)

@@ -109,11 +109,10 @@ def test_code_and_foreign_objects_in_a_configuration_are_refused(key: str, value
 def test_an_initializer_of_tensorflow_says_nothing_of_the_model() -> None:
     """The EfficientNetV2 of tf.keras has one; other modules of TensorFlow stay refused."""
     module = "tensorflow.python.ops.init_ops_v2"
-    constant = {"class_name": "Constant", "registered_name": "Constant", "config": {"value": 0}}
-    zeros: Json = {"module": module, **constant}
-    assert judged(bias_initializer=zeros).refused == ""
-    for module in ("tensorflow.python.ops.init_ops_v2.os", "tensorflow.python.ops.gen_io_ops"):
-        assert "is none of Keras's" in judged(bias_initializer={**zeros, "module": module}).refused
+    zeros: Json = {"class_name": "Constant", "config": {"value": 0}, "registered_name": "Constant"}
+    assert judged(bias_initializer={**zeros, "module": module}).refused == ""
+    for other in (f"{module}.os", "tensorflow.python.ops.gen_io_ops"):
+        assert "is none of Keras's" in judged(bias_initializer={**zeros, "module": other}).refused
 
 
 def test_code_in_a_call_is_refused() -> None:

@@ -116,6 +116,7 @@ BY_NAME: dict[str, tuple[Layer | list[Layer], Any]] = {
     "sin": (function("math.sin", A), np.sin(X)),
     "sqrt": (function("math.sqrt", A), ROOT),
     "square": (function("math.square", A), X**2),
+    "squareddifference": (function("math.squared_difference", A, B), (X - Y) ** 2),
     "std": (function("keras.backend.std", A, axis=1), X.std(1)),
     "stopgradient": (function("stop_gradient", A), X),
     "sub": (node("Sub", A, B, T=FLOAT), X - Y),

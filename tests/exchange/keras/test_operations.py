@@ -162,6 +162,7 @@ def test_layers_of_older_versions() -> None:
     cases: list[tuple[Layer, Any]] = [
         (layer("ThresholdedReLU", theta=0.5), np.where(X > 0.5, X, 0)),
         (layer("Activation", activation="hard_sigmoid_0.2"), np.clip(0.2 * X + 0.5, 0, 1)),
+        (layer("Activation", activation="log_softmax_v2"), X - np.log(np.exp(X).sum(-1, keepdims=True))),
         (layer("PReLU", slope, shared_axes=[2]), np.where(X > 0, X, X * slope)),
         (layer("BatchNormalization", gamma, beta, mean, variance, epsilon=1e-3, axis=-1, mode=0), normal),
         (layer("LeakyReLU", negative_slope=0.3), np.where(X > 0, X, 0.3 * X)),

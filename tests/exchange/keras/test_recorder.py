@@ -58,6 +58,7 @@ def test_what_it_tells_is_text_in_python_2_too(
     x = np.ones((2, 3), "float32")
     run = SimpleNamespace(model=lambda *given: None, found={"layer/a/0/0": x}, left_out=[])
     monkeypatch.setattr(record, "Run", lambda library: run)
+    monkeypatch.setattr(record, "with_calls", lambda model, library: model)
     monkeypatch.setattr(record, "random_inputs", lambda *given: [x])
     monkeypatch.setattr(record, "input_names", lambda model: ["x"])
     monkeypatch.setattr(record, "json", SimpleNamespace(dumps=lambda about: json.dumps(about).encode()))
@@ -104,7 +105,8 @@ def test_what_keras_cannot_load_is_told_in_one_line(
 def pretend(monkeypatch: pytest.MonkeyPatch, **inputs: tuple[tuple[int | None, ...], str]) -> None:
     """A library of Keras whose model has these inputs, of which nothing more is asked."""
     tensors = [SimpleNamespace(shape=shape, dtype=dtype) for shape, dtype in inputs.values()]
-    model = SimpleNamespace(inputs=tensors, input_names=[*inputs], layers=[])
+    call = SimpleNamespace()
+    model = SimpleNamespace(inputs=tensors, input_names=[*inputs], layers=[], _nodes_by_depth={0: [call]})
     models = SimpleNamespace(load_model=lambda path, **_: model)
     monkeypatch.setitem(sys.modules, "keras", SimpleNamespace(models=models))
 
@@ -208,6 +210,24 @@ def test_what_it_records_proves_an_import(record: ModuleType, tmp_path: Path) ->
         found = proof.compare(load(tmp_path / name), recording)
         assert found.verdict == proof.PROVED, str(found)
         assert len(found.rows) == len(recording.layers) + 1
+
+
+@pytest.mark.peers
+def test_a_sequential_that_knows_no_calls(record: ModuleType, tmp_path: Path) -> None:
+    """As those of tf.keras 2.0 and 2.1 that no Input begins; other models without calls are refused."""
+    import keras
+    from keras import layers
+
+    model = keras.Sequential([layers.Dense(4, name="a"), layers.Dense(2, name="b")])
+    model.build((None, 3))
+    right = model.predict(np.ones((2, 3), "float32"), verbose=0)
+    model._functional, model._build_input_shape = None, (None, 3)
+    made = record.write(model, str(tmp_path / "r.npz"), {"a_input": np.ones((2, 3), "float32")})
+    np.testing.assert_allclose(made["layer/b/0/0"], right, atol=1e-6)
+    model._build_input_shape = None
+    with pytest.raises(record.Refused, match="its layers cannot be seen"):
+        record.write(model, str(tmp_path / "other.npz"))
+    assert not (tmp_path / "other.npz").exists()
 
 
 @pytest.mark.peers
