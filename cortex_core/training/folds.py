@@ -17,6 +17,7 @@ from cortex_core.spec import read
 from cortex_core.training.callbacks import Callback
 from cortex_core.training.files import write_atomically
 from cortex_core.training.run import LAST, Run, new_folder, write_json
+from cortex_core.training.tensorboard import expect_new
 from cortex_core.training.train import train
 from cortex_core.training.trainer import Interrupted
 
@@ -109,6 +110,9 @@ def cross_validate(
         raise SpecError(f"folds is {folds}; at least 2 are needed, one to hold out and one to train on")
     description = read(network, overrides)
     mark = f"fold-1/{LAST}"
+    if resume is None and not isinstance(tensorboard, bool):
+        for number in range(1, folds + 1):
+            expect_new(Path(tensorboard, f"fold-{number}"), Path(out or ""))
     path = new_folder(out, description.name, mark) if resume is None else Path(resume)
     if resume is not None and not (path / mark).is_file():
         raise CheckpointError(f"{path}: there is no {mark} to resume from")

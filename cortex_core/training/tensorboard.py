@@ -21,13 +21,26 @@ from cortex_core.training.events import (
     text,
 )
 from cortex_core.training.histograms import KINDS, Histograms
-from cortex_core.training.run import LAST, numbers
+from cortex_core.training.run import numbers
 
 if TYPE_CHECKING:
     from cortex_core.training.trainer import Trainer
 
 FOLDER = "tensorboard"
 WITHIN = "within_epoch/"
+
+
+def expect_new(folder: Path, path: Path) -> None:
+    """Raises `CheckpointError` where event files of another training lie in a folder.
+
+    Those in the folder ``path`` of a new run, where it has a name, are moved aside with the run that they are
+    of.
+    """
+    own = path != Path() and folder.resolve().is_relative_to(path.resolve())
+    if event_files(folder) and not own:
+        raise CheckpointError(
+            f"{folder}: there are event files of another training; give a new folder, or move them away"
+        )
 
 
 class TensorBoard(Callback):
@@ -41,7 +54,8 @@ class TensorBoard(Callback):
 
     A run that goes on gets a further file.  It says from which step on the files before it hold what never
     became part of the run, and begins with the first epoch that they do not show: the last one, where a kill
-    came before it was written; those that were trained without this callback; or all.
+    came before it was written; those that were trained without this callback; or all.  What they show stays,
+    histograms too, where the run goes on without `Histograms`.
     """
 
     kept: ClassVar[bool] = False
@@ -52,25 +66,20 @@ class TensorBoard(Callback):
         self._file: EventFile | None = None
 
     def check(self, trainer: Trainer) -> None:
-        """Raises `ArgumentError` where tensorboardX is absent, or `Histograms` would come too late."""
+        """Raises `ArgumentError` where tensorboardX is absent, or `Histograms` would come too late;
+        `CheckpointError` where the folder is another training's."""
         expect_writer()
         callbacks = trainer.callbacks
         if any(isinstance(callback, Histograms) for callback in callbacks[callbacks.index(self) :]):
             raise ArgumentError("callbacks: give Histograms before TensorBoard, which writes its numbers")
+        if self.folder is not None and not trainer.goes_on:
+            expect_new(Path(self.folder), trainer.path)
 
     def start(self, trainer: Trainer) -> None:
         folder = trainer.path / FOLDER if self.folder is None else Path(self.folder)
-        there = event_files(folder)
-        if there and self.folder is not None and not (trainer.path / LAST).is_file():
-            raise CheckpointError(
-                f"{folder}: there are event files of another training; give a new folder, or move them away"
-            )
-        first = trainer.step if trainer.batch == 0 else trainer.step + 1
-        ends = [
-            0,
-            *(row["step"] for row in trainer.history.rows),
-        ]  # of epochs, and the start
-        shown = shown_steps(folder, "loss") | ({0} if there else set())
+        first = trainer.step + 1 if trainer.step else 0
+        ends = [0, *(row["step"] for row in trainer.history.rows)]  # of the start, and of epochs
+        shown = shown_steps(folder, "loss") | ({0} if event_files(folder) else set())
         missing = [epoch for epoch, step in enumerate(ends) if step >= first or step not in shown]
         begin = missing[0] if missing else len(ends)
         self._file = EventFile(folder, min([first, *ends[begin : begin + 1]]))

@@ -101,14 +101,14 @@ def train(
         made, found = _with_data(*start, data, validation)
         shown = [*callbacks, *_events(tensorboard)]
         hooks = _hooks(made.description.train, shown, progress, checkpoint_seconds)
-        trainer = Trainer(made, found, hooks, backend)
+        path = Path(out or "") if resume is None else run_folder(resume)
+        trainer = Trainer(made, found, hooks, backend, path, goes_on=resume is not None)
         if resume is None:
             trainer.path = new_folder(out, made.name)
             parts = {"data": data, "validation": validation}
             trainer.command = command(trainer, network, parts, overrides, changes)
             trainer.begin()
         else:
-            trainer.path = run_folder(resume)
             trainer.resume()
             trainer.command = resumed(trainer)
         text = to_yaml(made.description.canonical)

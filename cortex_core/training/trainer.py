@@ -43,15 +43,23 @@ class Trainer:
     """A training that can be stopped after any step and goes on with the same bits.
 
     ``epoch`` counts finished epochs, ``batch`` finished batches of the current one, ``samples`` all samples
-    so far. A callback may set ``stopping`` to a reason: then the training ends after the epoch.
+    so far.  ``path`` is the folder of the run, ``.`` until it has a name; ``goes_on``: whether the run that
+    lies there is resumed, where a new one moves it aside.  A callback may set ``stopping`` to a reason: then
+    the training ends after the epoch.
     """
 
     def __init__(
-        self, network: Network, data: Data, callbacks: Sequence[Callback], backend: str = "auto"
+        self,
+        network: Network,
+        data: Data,
+        callbacks: Sequence[Callback],
+        backend: str = "auto",
+        path: Path = Path(),
+        goes_on: bool = False,
     ) -> None:
         check_learning(network)
         self.network, self.data, self.callbacks, self.backend = network, data, list(callbacks), backend
-        self.path, self.command = Path(), Command()
+        self.path, self.goes_on, self.command = path, goes_on, Command()
         self.options = network.description.train
         self.epochs: int = self.options.epochs
         self.epoch = self.batch = 0

@@ -17,6 +17,7 @@ from tensorboardX.record_writer import RecordWriter, masked_crc32c
 from cortex_compute.errors import ArgumentError, CheckpointError, CortexError
 from cortex_core.training.callbacks import Callback
 from cortex_core.training.events import flat, shown_steps
+from cortex_core.training.folds import cross_validate
 from cortex_core.training.histograms import FILE, Histograms, read_histograms
 from cortex_core.training.nonfinite import NonFiniteError
 from cortex_core.training.tensorboard import FOLDER, TensorBoard
@@ -190,6 +191,17 @@ def test_epochs_that_were_trained_without_are_added(unbroken: Path, tmp_path: Pa
     assert [step for step, _ in found["within_epoch/loss"]] == inner
 
 
+def test_histograms_stay_where_a_run_goes_on_without(unbroken: Path, tmp_path: Path) -> None:
+    run(tmp_path, epochs=2)
+    for _ in range(2):  # the second time nothing is left to do
+        train(None, blobs(), resume=tmp_path, epochs=3, progress=False, report=False, tensorboard=True)
+    whole, found = numbers(unbroken / FOLDER), numbers(tmp_path / FOLDER)
+    assert found["loss"] == whole["loss"]
+    histograms = [name for name in whole if name.startswith(("weights/", "gradients/"))]
+    assert [found[name] for name in histograms] == [whole[name][:-1] for name in histograms]
+    assert [step for step, _ in found[histograms[0]]] == [0, STEPS, 2 * STEPS]
+
+
 def test_a_file_that_was_cut_short_has_what_is_whole(unbroken: Path, tmp_path: Path) -> None:
     """As a full disk, or a crash of the machine, leaves its last record."""
     (file,) = (unbroken / FOLDER).iterdir()
@@ -251,10 +263,32 @@ def test_a_folder_of_another_training_is_refused(tmp_path: Path) -> None:
     events = tmp_path / "events"
     run(tmp_path / "a", folder=events)
     before = numbers(events)
-    with pytest.raises(CheckpointError, match="event files of another training"):
-        run(tmp_path / "b", folder=events)
+    for out in (tmp_path / "b", None):
+        with pytest.raises(CheckpointError, match="event files of another training"):
+            run(out, folder=events)
     run(None, resume=tmp_path / "a", folder=str(events))
     assert numbers(events) == before
+
+
+def test_a_refused_folder_leaves_the_run_that_lies_there(tmp_path: Path) -> None:
+    events, out = tmp_path / "logs", tmp_path / "run"
+    spec, options = description(epochs=1), {"progress": False, "report": False}
+    for make in (train, cross_validate):
+        for folder in ("", "fold-2"):
+            (events / folder).mkdir(parents=True, exist_ok=True)
+            (events / folder / "a.tfevents.1").touch()
+        make(spec, blobs(), out=out, **options)
+        before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
+        with pytest.raises(CheckpointError, match="event files of another training"):
+            make(spec, blobs(), out=out, tensorboard=events, **options)
+        assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_folder_in_that_of_the_run_is_moved_aside_with_it(tmp_path: Path) -> None:
+    for _ in range(2):
+        run(tmp_path / "run", folder=tmp_path / "run" / "events")
+    assert len(list((tmp_path / "run" / "events").iterdir())) == 1
+    assert len(list(tmp_path.glob("run.before-*/events/*"))) == 1
 
 
 def test_a_folder_that_cannot_be_one(tmp_path: Path) -> None:
