@@ -62,8 +62,10 @@ class Builder:
 
     def name(self, wanted: str, others: Container[str] = ()) -> str:
         """A name that is free, and that a description can say; of ``others`` only the one that is wanted."""
-        base = re.sub(r"[^A-Za-z0-9_\-]+", "_", wanted).strip("_-")[:LONGEST_NAME] or "layer"
-        found = base
+        base = re.sub(r"[^A-Za-z0-9_\-]+", "_", wanted)
+        if base != wanted or base.startswith("-"):  # else it stays, as `_x` does
+            base = base.strip("_-")
+        found = base = base[:LONGEST_NAME] or "layer"
         while found in self._used or (found != wanted and found in others):
             self._numbers[base] = self._numbers.get(base, 1) + 1
             found = f"{base}_{self._numbers[base]}"

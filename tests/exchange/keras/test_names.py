@@ -15,7 +15,9 @@ from tests.exchange.keras.configs import entry, given, graph
 from tests.exchange.keras.handmade import save_named
 
 
-@pytest.mark.parametrize("name", ["input", "block/conv 1", "-a-", "名前", "", "x" * 300, "1", "random_key"])
+@pytest.mark.parametrize(
+    "name", ["input", "block/conv 1", "-a-", "名前", "", "x" * 300, "1", "random_key", "_x", "_"]
+)
 def test_a_description_can_say_it(name: str) -> None:
     """Also where several layers have it: `input` means that of a block."""
     builder = Builder()
@@ -54,6 +56,8 @@ def test_defaults_are_left_out_within_layers_too(inner: Any, told: Any) -> None:
         (("input", "input_2"), ("input_3", "input_2")),
         (("input_2", "input"), ("input_2", "input_3")),
         (("a b", "a_b"), ("a_b_2", "a_b")),
+        (("_x", "x"), ("_x", "x")),
+        (("/x", "_x"), ("x", "_x")),
     ],
 )
 def test_no_input_takes_the_name_of_another_one(
@@ -68,4 +72,4 @@ def test_no_input_takes_the_name_of_another_one(
     x, y = np.full((1, 4), 5.0, np.float32), np.full((1, 4), 2.0, np.float32)
     np.testing.assert_array_equal(network.predict(dict(zip(here, (x, y)))), x - y)
     renamed = [pair for pair in zip(names, here) if pair[0] != pair[1]]
-    assert network.origin["notes"] == [f"input '{a}' is called '{b}' here" for a, b in renamed]
+    assert network.origin.get("notes", []) == [f"input '{a}' is called '{b}' here" for a, b in renamed]
