@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,16 @@ class CortexEstimator(BaseEstimator):  # type: ignore[misc]
     validation_scores_: list[float] | None
     _going: dict[str, Any] | None
     _recipe: Recipe
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Each class has an ``__init__`` of its own, whose errors name it, as scikit-learn's have."""
+        super().__init_subclass__(**options)
+        if "__init__" not in vars(cls):
+            inherited = cls.__init__
+            own = FunctionType(inherited.__code__, inherited.__globals__, "__init__", inherited.__defaults__)
+            own.__kwdefaults__, own.__annotations__ = inherited.__kwdefaults__, inherited.__annotations__
+            own.__qualname__ = f"{cls.__qualname__}.__init__"
+            cls.__init__ = own  # type: ignore[method-assign]
 
     def __init__(
         self,
@@ -146,10 +157,13 @@ class CortexEstimator(BaseEstimator):  # type: ignore[misc]
         """What is trained on, and what early stopping looks at, if anything."""
         if not self.early_stopping:
             return x, y, None
-        labels = y if y.ndim == 1 else None
-        parts = train_test_split(
-            x, y, test_size=self.validation_fraction, random_state=draws, stratify=labels
-        )
+        labels, fraction = y if y.ndim == 1 else None, self.validation_fraction
+        try:
+            parts = train_test_split(x, y, test_size=fraction, random_state=draws, stratify=labels)
+        except ValueError as error:
+            told = f"early_stopping cannot hold out a validation_fraction of {fraction} of {len(x)} examples"
+            why = str(error).rstrip(".")
+            raise ValueError(f"{told}: {why}. Give another fraction, or early_stopping=False") from None
         return np.ascontiguousarray(parts[0]), parts[2], (parts[1], parts[3])
 
     def _score_of(self, engine: Engine, recipe: Recipe, x: np.ndarray, y: np.ndarray) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -11,14 +12,18 @@ from sklearn.metrics import r2_score  # type: ignore[import-untyped]
 from sklearn.utils.validation import validate_data  # type: ignore[import-untyped]
 
 from cortex.sklearn.estimator import CortexEstimator
-from cortex.sklearn.recipe import targets
+from cortex.sklearn.recipe import Task, targets
+
+LARGE = 100
+"""Beyond this mean or standard deviation of y, weights and rates that suit numbers of about 1 fall short."""
 
 
 class CortexRegressor(RegressorMixin, CortexEstimator):  # type: ignore[misc]
     """A network that predicts one number or several.
 
     X (examples, features) and y, (examples,) or (examples, targets), are read as float32.  Neither is scaled:
-    put a StandardScaler before it, in a Pipeline, and a TransformedTargetRegressor around it.
+    put a StandardScaler before it, in a Pipeline, and a TransformedTargetRegressor around it.  `fit` warns
+    where the mean or the standard deviation of a target is above 100 and no ``description`` is given.
 
     The parameters are those of `CortexClassifier`.  The output of a ``description`` is a number for each
     target; its loss is mse, mae, huber or censor_loss; without one the first.
@@ -52,6 +57,14 @@ class CortexRegressor(RegressorMixin, CortexEstimator):  # type: ignore[misc]
         train(x, numbers, targets(numbers.shape[1]))
         self._single = y.ndim == 1  # only now: a training that was refused changes no prediction
         return self
+
+    def _fit(self, x: np.ndarray, y: np.ndarray, task: Task) -> None:
+        mean, spread = (np.abs(found(y, axis=0, dtype=np.float64)).max() for found in (np.mean, np.std))
+        if self.description is None and max(mean, spread) > LARGE:
+            told = f"y has a mean of {mean:.3g} and a standard deviation of {spread:.3g}"
+            hint = "scale y: TransformedTargetRegressor(this estimator, transformer=StandardScaler())"
+            warnings.warn(f"{told}, where this network suits numbers of about 1; {hint}", stacklevel=4)
+        super()._fit(x, y, task)
 
     def _score(self, outputs: np.ndarray, y: np.ndarray) -> float:
         return float(r2_score(y, outputs))

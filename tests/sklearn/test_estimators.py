@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 import tracemalloc
 from pathlib import Path
@@ -10,10 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.compose import TransformedTargetRegressor
 from sklearn.datasets import load_digits, make_regression
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import accuracy_score
 from sklearn.model_selection import train_test_split
+from sklearn.preprocessing import StandardScaler
 
 import cortex
 from cortex.sklearn import CortexClassifier, CortexRegressor, engine, loop
@@ -152,6 +155,53 @@ def test_early_stopping_keeps_the_best_epoch(digits: Data) -> None:
     draws.randint(2**31)  # the seed
     _, x_held, _, y_held = train_test_split(x, y, test_size=0.1, random_state=draws, stratify=y)
     assert accuracy_score(y_held, model.predict(x_held)) == max(model.validation_scores_)
+
+
+@pytest.mark.parametrize(("fraction", "extra"), [(0.001, []), (0.1, ["once"])])
+def test_what_early_stopping_cannot_hold_out(fraction: float, extra: list[str]) -> None:
+    y = ["a", "b"] * 50 + extra
+    told = rf"early_stopping .* validation_fraction of {fraction} of {len(y)} examples: .*[^.]\. Give another"
+    with pytest.raises(ValueError, match=told):
+        small(early_stopping=True, validation_fraction=fraction).fit(np.zeros((len(y), 2)), y)
+
+
+def test_a_wrong_parameter_is_told_by_the_class_that_was_called() -> None:
+    class Own(CortexRegressor):
+        pass
+
+    for kind in (CortexClassifier, CortexRegressor, Own):
+        told = rf"{kind.__qualname__}\.__init__\(\) got an unexpected keyword argument 'dropout'"
+        with pytest.raises(TypeError, match=told.replace("<", r"\<")):
+            kind(dropout=0.5)
+        assert inspect.signature(kind) == inspect.signature(CortexClassifier)
+        assert kind((3,), epochs=4).get_params()["epochs"] == 4
+
+
+@pytest.mark.parametrize(("shift", "scale"), [(1e6, 1), (-101, 1), (0, 1e5)])
+def test_targets_that_are_far_from_one_are_warned_of(shift: float, scale: float) -> None:
+    x = np.linspace(-2, 2, 20).reshape(-1, 1)
+    y = shift + scale * x[:, 0]
+    with pytest.warns(UserWarning, match="y has a mean of .*TransformedTargetRegressor") as found:
+        CortexRegressor((), epochs=1).fit(x, np.stack([x[:, 0], y], axis=1))
+    assert found[0].filename == __file__
+
+
+def test_targets_of_about_one_and_descriptions_are_not_warned_of() -> None:
+    x = np.linspace(-2, 2, 20).reshape(-1, 1)
+    large, output = 1e6 + 1e5 * x[:, 0], {"inputs": {"x": "auto"}, "layers": [{"dense": 1}]}
+    CortexRegressor((), epochs=1).fit(x, 50 + 20 * x[:, 0])
+    CortexRegressor(description=output, epochs=1).fit(x, large)
+    scaled = TransformedTargetRegressor(CortexRegressor(random_state=0), transformer=StandardScaler())
+    assert scaled.fit(x, large).score(x, large) > 0.9
+
+
+def test_rare_classes_get_more_weight() -> None:
+    """With equal features the network gives the share of each class by weight: 2 * 4 of 8 + 8 is a half."""
+    loss = {"softmax_cross_entropy": {"target": "y", "class_weights": [1, 4]}}
+    description = {"inputs": {"x": "auto"}, "layers": [{"dense": 2}], "loss": loss}
+    x, y = np.zeros((10, 1)), [0] * 8 + [1] * 2
+    model = CortexClassifier(description=description, optimizer="adam", learning_rate=0.05, epochs=300)
+    assert model.fit(x, y).predict_proba(x)[0, 1] == pytest.approx(0.5, abs=0.01)
 
 
 def test_a_further_fit_starts_from_the_weights(digits: Data) -> None:
