@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
-from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -35,16 +34,6 @@ class CortexEstimator(BaseEstimator):  # type: ignore[misc]
     validation_scores_: list[float] | None
     _going: dict[str, Any] | None
     _recipe: Recipe
-
-    def __init_subclass__(cls, **options: Any) -> None:
-        """Each class has an ``__init__`` of its own, whose errors name it, as scikit-learn's have."""
-        super().__init_subclass__(**options)
-        if "__init__" not in vars(cls):
-            inherited = cls.__init__
-            own = FunctionType(inherited.__code__, inherited.__globals__, "__init__", inherited.__defaults__)
-            own.__kwdefaults__, own.__annotations__ = inherited.__kwdefaults__, inherited.__annotations__
-            own.__qualname__ = f"{cls.__qualname__}.__init__"
-            cls.__init__ = own  # type: ignore[method-assign]
 
     def __init__(
         self,

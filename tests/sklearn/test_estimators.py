@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import pickle
 import tracemalloc
 from pathlib import Path
@@ -163,18 +162,6 @@ def test_what_early_stopping_cannot_hold_out(fraction: float, extra: list[str]) 
     told = rf"early_stopping .* validation_fraction of {fraction} of {len(y)} examples: .*[^.]\. Give another"
     with pytest.raises(ValueError, match=told):
         small(early_stopping=True, validation_fraction=fraction).fit(np.zeros((len(y), 2)), y)
-
-
-def test_a_wrong_parameter_is_told_by_the_class_that_was_called() -> None:
-    class Own(CortexRegressor):
-        pass
-
-    for kind in (CortexClassifier, CortexRegressor, Own):
-        told = rf"{kind.__qualname__}\.__init__\(\) got an unexpected keyword argument 'dropout'"
-        with pytest.raises(TypeError, match=told.replace("<", r"\<")):
-            kind(dropout=0.5)
-        assert inspect.signature(kind) == inspect.signature(CortexClassifier)
-        assert kind((3,), epochs=4).get_params()["epochs"] == 4
 
 
 @pytest.mark.parametrize(("shift", "scale"), [(1e6, 1), (-101, 1), (0, 1e5)])
