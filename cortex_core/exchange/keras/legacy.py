@@ -30,6 +30,8 @@ GATES = {"LSTM": 4, "GRU": 3, "ConvLSTM2D": 4}
 OLD_GATES = {"LSTM": (0, 2, 1, 3), "GRU": (0, 1, 2), "ConvLSTM2D": (0, 2, 1, 3)}
 """Where Keras 1 keeps the gates i, f, c, o (z, r, h), each with its kernel, recurrent kernel and bias."""
 
+OF_EACH_CHANNEL = ("DepthwiseConv2D", "SeparableConv1D", "SeparableConv2D")
+"""Classes whose kernels Keras itself turns, on Theano."""
 POOLING = tuple(f"{kind}Pooling{rank}D" for kind in ("Average", "Max") for rank in (1, 2, 3))
 OF_THEANO = "same_of_theano"
 """A padding by the size of the window alone, whatever its stride."""
@@ -53,7 +55,7 @@ def modern_weights(layer: Layer, weights: Sequence[Weight], version: str, backen
         found = _of_places(layer, found)
     if layer.kind in ("LSTM", "GRU"):
         found = _of_cudnn(GATES[layer.kind], found)
-    if backend == "theano" and release(version) < (3,):
+    if backend == "theano" and release(version) < (3,) and layer.kind not in OF_EACH_CHANNEL:
         found = tuple(_flipped(w) if i < CONVOLUTIONS.get(layer.kind, 0) else w for i, w in enumerate(found))
     return found
 

@@ -17,6 +17,10 @@ Weights = dict[str, np.ndarray]
 Fields = dict[str, Any]
 
 
+OF_DEVIATIONS = (1, 0, 6)
+"""The last version that kept the deviation of batches, on Theano; those before it did on both."""
+
+
 def learned(at: At, *more: str) -> Weights:
     """gamma and beta where it has them, and further arrays, by our names."""
     scale, center = at.get("scale", True), at.get("center", True)
@@ -66,7 +70,18 @@ def batch_normalization(at: At) -> Value:
         at.notes.append(f"{at.path}: training follows all steps, also those that its mask leaves out")
     weights = learned(at, "moving_mean", "moving_variance")
     fields = {"momentum": at.get("momentum", 0.99), "epsilon": at.get("epsilon", 0.001)}
+    if at.version <= OF_DEVIATIONS:
+        weights["moving_variance"] = _variance(at, weights["moving_variance"], fields["epsilon"])
     return along(at, "batch_norm", x, axes, weights, fields | _has(weights))
+
+
+def _variance(at: At, deviation: np.ndarray, epsilon: float) -> np.ndarray:
+    """That of which the first versions kept the root: they divided by it plus epsilon."""
+    if at.version == OF_DEVIATIONS:
+        raise Unfit(
+            "Keras 1.0.6 keeps a deviation on Theano, else a variance, and does not say on what it ran"
+        )
+    return np.asarray((deviation + epsilon) ** 2 - epsilon)
 
 
 def _each_example(at: At, x: Value) -> Value:

@@ -88,7 +88,7 @@ def read(path: Path_, weights: Path_ | None = None, backend: str = "") -> File:
     with _of(file.path):
         model = _with_weights(model, file, wrote, ran_on)
     own = content.file if stored is not content and content.file and content.file.arrays else None
-    optimizer = _optimizer(content.training, own or file)
+    optimizer = _optimizer(content.training, own or file, version)
     return File(version, ran_on, model, content.training, optimizer, own is not None, not said, guessed)
 
 
@@ -299,12 +299,18 @@ def _filled(model: Model, given: Given, version: str, backend: str) -> Model:
     return replace(model, layers=tuple(layers))
 
 
-def _optimizer(training: Mapping[str, Any] | None, file: Hdf5) -> Optimizer | None:
-    """The optimizer, as ``optimizer_config`` (HDF5) or ``optimizer`` (archives) says."""
+def _optimizer(training: Mapping[str, Any] | None, file: Hdf5, version: str) -> Optimizer | None:
+    """The optimizer, as ``optimizer_config`` (HDF5) or ``optimizer`` (archives) says.
+
+    ``clipnorm`` is the limit of all gradients together in Keras until 2.3, but not in TensorFlow's.
+    """
     told: Any = (training or {}).get("optimizer_config") or (training or {}).get("optimizer")
     data = told if isinstance(told, Mapping) else {"class_name": told}
     kind, config = data.get("class_name"), data.get("config")
     if not isinstance(kind, str):
         return None
     weights = weights_in(file, "optimizer_weights") or gathered(file, "optimizer")
-    return Optimizer(kind.rpartition(">")[2], config if isinstance(config, Mapping) else {}, weights)
+    fields = dict(config) if isinstance(config, Mapping) else {}
+    if "clipnorm" in fields and release(version) < (2, 4) and not version.endswith("-tf"):
+        fields["global_clipnorm"] = fields.pop("clipnorm")
+    return Optimizer(kind.rpartition(">")[2], fields, weights)

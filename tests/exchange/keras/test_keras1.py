@@ -153,23 +153,33 @@ def drawn(shapes: Sequence[Shape]) -> list[np.ndarray]:
 
 
 def converted_of(
-    kind: str, config: Json, arrays: Sequence[np.ndarray], shape: Shape, backend: str = ""
+    kind: str,
+    config: Json,
+    arrays: Sequence[np.ndarray],
+    shape: Shape,
+    backend: str = "",
+    version: str = "1.2.2",
 ) -> Converted:
     """What becomes of a model of one layer."""
     own = {"name": "x", "trainable": True, "batch_input_shape": [None, *shape]}
     own["input_dtype"] = "int32" if kind == "Embedding" else "float32"
-    model = read_model({"class_name": "Sequential", "config": [listed(kind, **{**own, **config})]}, "1.2.2")
+    model = read_model({"class_name": "Sequential", "config": [listed(kind, **{**own, **config})]}, version)
     layer = model.layers[1]
     weights = tuple(Weight("w", array.shape, "float32", array.copy) for array in arrays)
-    layer = replace(layer, weights=modern_weights(layer, weights, "1.2.2", backend))
-    return convert(File("1.2.2", backend, replace(model, layers=(model.layers[0], layer))))
+    layer = replace(layer, weights=modern_weights(layer, weights, version, backend))
+    return convert(File(version, backend, replace(model, layers=(model.layers[0], layer))))
 
 
 def predicted(
-    kind: str, config: Json, arrays: Sequence[np.ndarray], x: np.ndarray, backend: str = ""
+    kind: str,
+    config: Json,
+    arrays: Sequence[np.ndarray],
+    x: np.ndarray,
+    backend: str = "",
+    version: str = "1.2.2",
 ) -> np.ndarray:
     """What a model of one layer gives, with the axes that Keras has."""
-    converted = converted_of(kind, config, arrays, x.shape[1:], backend)
+    converted = converted_of(kind, config, arrays, x.shape[1:], backend, version)
     description = read(converted.description("m"))
     network = Network.blank(description, declare(description))
     for name, array in converted.builder.weights.items():
@@ -263,6 +273,18 @@ def test_a_convolution_with_its_channels_first(backend: str) -> None:
     right = np.einsum("nchwrs,ocrs->nohw", windows, seen) + bias[:, None, None]
     found = predicted("Convolution2D", FIRST, [kernel, bias], x, backend)
     np.testing.assert_allclose(found, right, rtol=1e-5)
+
+
+@pytest.mark.parametrize(("version", "root"), [("", True), ("1.0.5", True), ("1.0.7", False)])
+def test_the_first_versions_keep_the_deviation_of_batches(version: str, root: bool) -> None:
+    """And called it running_std, as later ones call a variance; epsilon is added to it."""
+    arrays = scale, shift, mean, spread = drawn([(4,)] * 4)
+    x = np.random.default_rng(3).normal(size=(5, 4)).astype(np.float32)
+    divisor = spread + 1e-3 if root else np.sqrt(spread + 1e-3)
+    found = predicted("BatchNormalization", {**NORM, "axis": -1}, arrays, x, version=version)
+    np.testing.assert_allclose(found, scale * (x - mean) / divisor + shift, rtol=1e-4, atol=1e-5)
+    with pytest.raises(SpecError, match=r"Keras 1\.0\.6 keeps a deviation on Theano"):
+        predicted("BatchNormalization", {**NORM, "axis": -1}, arrays, x, version="1.0.6")
 
 
 def padded(*orders: str) -> Json:

@@ -227,6 +227,16 @@ def test_what_the_file_names_must_be_there(tmp_path: Path) -> None:
             read(path)
 
 
+@pytest.mark.parametrize(
+    ("version", "limit"), [("2.3.1", "global_clipnorm"), ("2.4.0", "clipnorm"), ("2.2.4-tf", "clipnorm")]
+)
+def test_what_the_norm_is_of_that_is_clipped(tmp_path: Path, version: str, limit: str) -> None:
+    told = {"optimizer_config": {"class_name": "SGD", "config": {"clipnorm": 0.5}}}
+    found = read(save_named(tmp_path / "m.h5", OF_TWO, TWO, version, training_config=told)).optimizer
+    assert found is not None
+    assert found.config == {limit: 0.5}
+
+
 # Nested models
 
 BATCH_NORM: dict[str, Any] = {"class_name": "BatchNormalization", "config": {"name": "bn", "axis": -1}}
