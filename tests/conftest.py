@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -79,3 +80,14 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     yield
     FUNCTIONS.clear()
     FUNCTIONS.update(functions)
+
+
+@pytest.fixture(scope="session")
+def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder as CORTEX_DATA names one, with small data of the forms that the examples read."""
+    from tests.examples import made
+
+    path = tmp_path_factory.mktemp("data")
+    made.write_tables(path)
+    made.write_texts(path)
+    return path

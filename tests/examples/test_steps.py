@@ -32,19 +32,11 @@ class Losses(Callback):
             raise Enough
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data")
-    made.write_tables(path)
-    made.write_texts(path)
-    return path
-
-
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
 def test_learns_in_twenty_steps(
-    path: Path, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    path: Path, data_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("CORTEX_DATA", str(folder))
+    monkeypatch.setenv("CORTEX_DATA", str(data_folder))
     for name, data in made.pictures().items():
         monkeypatch.setitem(source._registered, name, data)
     losses = Losses()

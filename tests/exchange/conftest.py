@@ -10,14 +10,6 @@ from cortex_core.training import source
 from tests.examples import made
 
 
-@pytest.fixture(scope="session")
-def data_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("data")
-    made.write_tables(path)
-    made.write_texts(path)
-    return path
-
-
 @pytest.fixture
 def made_data(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an example names is small data made here."""
